@@ -1,0 +1,355 @@
+"""Program and plan -> a self-contained folder of C99 (docs/generated-c.md). Templates lay out; this file names."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+import tempfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+
+from edgeq.errors import EdgeqError
+from edgeq.ir import Array, Graph, TensorType
+from edgeq.lower import Call, Program
+from edgeq.plan import MemoryPlan
+from edgeq.resources import resource
+
+RUNTIME = ("eq_numerics.h", "eq_step.h")
+C_WORDS = frozenset(
+    "auto break case char const continue default do double else enum extern float for goto if inline int long register "
+    "restrict return short signed sizeof static struct switch typedef union unsigned void volatile while main arena "
+    "scratch state asm bool true false".split()
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Artifact:
+    """An emitted model: file name -> bytes, and the manifest that is among them as manifest.json."""
+
+    name: str
+    files: Mapping[str, bytes]
+    manifest: Mapping[str, Any]
+
+
+def identifier(text: str) -> str:
+    """A C identifier from any string: lower case letters, digits and underscores, not a keyword."""
+    word = re.sub(r"[^a-z0-9]+", "_", text.lower().encode("ascii", "ignore").decode()).strip("_")[:40] or "model"
+    return f"m_{word}" if word[0].isdigit() or word in C_WORDS or word.startswith("eq_") else word
+
+
+def comment(text: str) -> str:
+    """Text that cannot end or break a C comment."""
+    return re.sub(r"[^ -~]|\\|\*/|/\*|\?\?", "_", text)[:120]
+
+
+def unique(names: list[str]) -> list[str]:
+    """Identifiers made distinct by a numeric suffix."""
+    seen: set[str] = set()
+    result = []
+    for name in names:
+        candidate, n = name, 1
+        while candidate in seen:
+            n += 1
+            candidate = f"{name}_{n}"
+        seen.add(candidate)
+        result.append(candidate)
+    return result
+
+
+class _Access:
+    """`{{ p.name }}` in a kernel template: a literal where the kernel is specialised, else a struct member."""
+
+    def __init__(self, literals: Mapping[str, int], members: frozenset[str]) -> None:
+        self._literals, self._members = literals, members
+
+    def __getattr__(self, name: str) -> str:
+        if name in self._literals:
+            value = self._literals[name]
+            return f"({value})" if value < 0 else str(value)
+        if name in self._members:
+            return f"p->{name}"
+        raise jinja2.UndefinedError(f"the operator has no parameter '{name}'")
+
+
+@dataclass(frozen=True, eq=False)
+class _Table:
+    symbol: str
+    ctype: str
+    size: int
+    shape: str
+    lines: list[str]
+    crc: str
+
+
+@dataclass(frozen=True)
+class _Function:
+    symbol: str
+    struct: str
+    signature: str
+    code: str
+
+
+def environment() -> jinja2.Environment:
+    """The template environment: strict, without line statements."""
+    env = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(resource("templates")), undefined=jinja2.StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False,
+    )  # fmt: skip
+    env.filters["align4"] = lambda n: (n + 3) // 4 * 4
+    return env
+
+
+def _ctype(array: Array) -> str:
+    return {"int8": "int8_t", "int16": "int16_t", "int32": "int32_t", "uint8": "uint8_t", "uint16": "uint16_t", "float32": "float"}[
+        array.dtype.name
+    ]
+
+
+def _literal(value: Any, ctype: str) -> str:
+    if ctype == "float":
+        return f"{float(value).hex()}f"
+    return "(-2147483647 - 1)" if int(value) == -(2**31) else str(int(value))
+
+
+def _table(symbol: str, array: Array) -> _Table:
+    ctype = _ctype(array)
+    words = [_literal(v, ctype) for v in array.ravel()]
+    lines, line = [], ""
+    for word in words:
+        if len(line) + len(word) > 106:
+            lines.append(line.rstrip())
+            line = ""
+        line += word + ", "
+    lines.append(line.rstrip())
+    crc = f"{zlib.crc32(np.ascontiguousarray(array).astype(array.dtype.newbyteorder('<')).tobytes()):08x}"
+    return _Table(symbol, ctype, array.size, "x".join(map(str, array.shape)), lines, crc)
+
+
+def _signature(call: Call, graph: Graph, struct: str) -> str:
+    types = [graph.type(n).dtype.c for n in call.operands]
+    keep = "" if call.kernel.inplace else "restrict "
+    parts = [f"const {struct} *p"] if struct else []
+    if getattr(call.node.op, "variadic", False):
+        parts.append(f"const {types[0]} *const *x")
+    else:
+        names = {1: ["x"], 2: ["a", "b"]}.get(len(types), [f"x{i}" for i in range(len(types))])
+        parts += [f"const {t} *{keep}{n}" for t, n in zip(types, names, strict=True)]
+    parts.append(f"{graph.type(call.output).dtype.c} *{keep}y")
+    if call.kernel.scratch != "0":
+        parts.append("void *scratch")
+    return ", ".join(parts)
+
+
+class _Emitter:
+    """Collects names and tables for one program."""
+
+    def __init__(self, program: Program, plan: MemoryPlan, name: str) -> None:
+        self.program, self.plan, self.graph, self.name = program, plan, program.graph, identifier(name)
+        self.env = environment()
+        self.tables: list[_Table] = []
+        self._by_content: dict[tuple[str, str, bytes], str] = {}
+        self.constants: dict[str, str] = {}
+        arguments = unique([identifier(n) for n in (*self.graph.inputs, *self.graph.outputs)])
+        self.arguments = dict(zip((*self.graph.inputs, *self.graph.outputs), arguments, strict=True))
+
+    def table(self, symbol: str, array: Array) -> str:
+        """Register a constant array and return its symbol; equal arrays are stored once."""
+        array = np.ascontiguousarray(array)
+        key = (array.dtype.name, str(array.shape), array.tobytes())
+        if key not in self._by_content:
+            self._by_content[key] = f"{self.name}_{symbol}"
+            self.tables.append(_table(f"{self.name}_{symbol}", array))
+        return self._by_content[key]
+
+    def function_names(self) -> dict[tuple[Any, ...], str]:
+        """Kernel and literal values -> C symbol; literals that differ within the model go into the name."""
+        used: dict[str, list[Call]] = {}
+        for call in self.program.calls:
+            used.setdefault(call.kernel.name, []).append(call)
+        names = {}
+        for stem, calls in used.items():
+            varying = [k for k in calls[0].kernel.specialize if len({c.specialized[k] for c in calls}) > 1]
+            for call in calls:
+                suffix = "".join(f"_{k.replace('_', '')}{str(call.specialized[k]).replace('-', 'm')}" for k in varying)
+                names[self.variant(call)] = f"{self.name}_{stem}{suffix}"
+        return names
+
+    @staticmethod
+    def variant(call: Call) -> tuple[Any, ...]:
+        return (call.kernel.name, *call.specialized.items())
+
+    def functions(self) -> tuple[list[_Function], dict[str, list[tuple[str, str]]]]:
+        """Each used kernel function rendered once, and the struct types with their (C type, member)."""
+        names = self.function_names()
+        functions: dict[tuple[Any, ...], _Function] = {}
+        structs: dict[str, list[tuple[str, str]]] = {}
+        for call in self.program.calls:
+            key = self.variant(call)
+            if key in functions:
+                continue
+            scalars = [n for n in call.params.scalars if n not in call.kernel.specialize]
+            members = [*((f"const {_ctype(a)} *", n) for n, a in call.tables.items()), *(("int32_t ", n) for n in scalars)]
+            struct = f"{self.name}_{call.kernel.name}_params" if members else ""
+            if structs.setdefault(struct, members) != members:
+                raise EdgeqError(f"kernel {call.kernel.name} gets differing members", where=call.node.name)
+            signature = _signature(call, self.graph, struct)
+            code = self.env.get_template(call.kernel.path).render(
+                symbol=names[key], summary=comment(call.kernel.summary), signature=signature, law=call.params.law,
+                p=_Access(call.specialized, frozenset(n for _, n in members)), v=call.specialized,
+            )  # fmt: skip
+            functions[key] = _Function(names[key], struct, signature, code)
+        structs.pop("", None)
+        return list(functions.values()), structs
+
+    def location(self, name: str) -> str:
+        """The C expression of a tensor's address."""
+        storage = self.program.storage(name)
+        if storage in self.arguments:
+            return self.arguments[storage]
+        for output in self.graph.outputs:
+            if self.program.storage(output) == storage:
+                return self.arguments[output]
+        tensor = self.graph.tensors[storage]
+        if tensor.data is not None:
+            if storage not in self.constants:
+                self.constants[storage] = self.table(f"c{len(self.constants)}_values", tensor.data)
+            return self.constants[storage]
+        return f"({tensor.type.dtype.c} *)(void *)(bytes + {self.plan.offsets[storage]})"
+
+    def steps(self) -> list[dict[str, Any]]:
+        """One record per call: text for `<m>.c` and the manifest."""
+        names, records = self.function_names(), []
+        for i, call in enumerate(self.program.calls):
+            members = {n: self.table(f"s{i}_{n}", a) for n, a in call.tables.items()}
+            members |= {n: str(x) for n, x in call.params.scalars.items() if n not in call.kernel.specialize}
+            inputs = [self.location(n) for n in call.operands]
+            variadic = bool(getattr(call.node.op, "variadic", False))
+            arguments = [f"&{self.name}_s{i}"] if members else []
+            arguments += [f"x{i}"] if variadic else inputs
+            arguments.append(self.location(call.output))
+            if call.kernel.scratch != "0":
+                arguments.append(f"bytes + {self.plan.scratch.get(i, 0)}")
+            output = self.graph.type(call.output)
+            records.append(
+                {
+                    "index": i, "name": call.node.name, "op": call.node.op.kind(), "kernel": call.kernel.name,
+                    "symbol": names[self.variant(call)], "struct": f"{self.name}_{call.kernel.name}_params",
+                    "members": members, "arguments": ", ".join(arguments), "gather": inputs if variadic else [],
+                    "ctype": output.dtype.c, "output": self.location(call.output), "bytes": output.bytes,
+                    "text": f"{call.node.op.kind()}  {', '.join(str(self.graph.type(n)) for n in call.operands)} -> {output}",
+                    "tensor": call.output, "dtype": output.dtype.value, "shape": list(output.shape), "macs": call.macs, "scratch": call.scratch,
+                }
+            )  # fmt: skip
+        return records
+
+    def interface(self, names: tuple[str, ...]) -> list[dict[str, Any]]:
+        """The public description of inputs or outputs."""
+        result = []
+        for n in names:
+            t: TensorType = self.graph.type(n)
+            result.append(
+                {
+                    "name": n, "argument": self.arguments[n], "shape": list(t.shape), "dtype": t.dtype.value, "ctype": t.dtype.c,
+                    "bytes": t.bytes, "scale": None if t.q is None else t.scale, "zero_point": t.zero_point,
+                    "offset": self.plan.offsets[self.program.storage(n)], "text": str(t),
+                }
+            )  # fmt: skip
+        return result
+
+    def lifetimes(self) -> list[dict[str, Any]]:
+        rows = [
+            {"tensor": n, "bytes": self.graph.type(n).bytes, "offset": self.plan.offsets[n], "first": a, "last": b}
+            for n, (a, b) in self.plan.lifetimes.items()
+        ]
+        return sorted(rows, key=lambda r: (r["first"], r["offset"], r["tensor"]))
+
+    def manifest(self, steps: list[dict[str, Any]]) -> dict[str, Any]:
+        drop = ("ctype", "argument", "text")
+        keep = ("name", "op", "kernel", "tensor", "dtype", "shape", "macs", "bytes", "scratch")
+        return {
+            "format": 1, "model": self.name, "target": self.program.target.name, "law": self.graph.law,
+            "inputs": [{k: x[k] for k in x if k not in drop} for x in self.interface(self.graph.inputs)],
+            "outputs": [{k: x[k] for k in x if k not in drop} for x in self.interface(self.graph.outputs)],
+            "arena_bytes": self.plan.arena_bytes, "arena_alignment": self.plan.alignment,
+            "arena_lower_bound": self.plan.lower_bound, "state_bytes": 0,
+            "io_bytes": sum(self.graph.type(n).bytes for n in (*self.graph.inputs, *self.graph.outputs)),
+            "weight_bytes": sum(int(np.dtype(_NUMPY[t.ctype]).itemsize) * t.size for t in self.tables),
+            "macs": sum(c.macs for c in self.program.calls),
+            "steps": [{k: s[k] for k in keep} for s in steps],
+            "lifetimes": self.lifetimes(),
+            "tables": {t.symbol: t.crc for t in self.tables},
+        }  # fmt: skip
+
+
+_NUMPY = {"int8_t": "i1", "uint8_t": "u1", "int16_t": "i2", "uint16_t": "u2", "int32_t": "i4", "float": "f4"}
+
+
+def emit(program: Program, plan: MemoryPlan, name: str, vectors: Mapping[str, Array] | None = None) -> Artifact:
+    """Render the C of a program.
+
+    Args:
+        name: the model's name; made an identifier and the prefix of every external symbol.
+        vectors: per input and output ``[V, *shape]`` in the stored dtype: the self-test's vectors.
+    """
+    emitter = _Emitter(program, plan, name)
+    functions, structs = emitter.functions()
+    steps = emitter.steps()
+    manifest = emitter.manifest(steps)
+    context = {
+        "m": emitter.name, "M": emitter.name.upper(), "functions": functions, "structs": structs, "steps": steps,
+        "tables": emitter.tables, "inputs": emitter.interface(program.graph.inputs),
+        "outputs": emitter.interface(program.graph.outputs), "manifest": manifest, "lifetimes": emitter.lifetimes(),
+        "comment": comment, "runtime": RUNTIME, "isas": sorted({c.kernel.isa for c in program.calls} - {"c"}),
+        "vectors": None if vectors is None else {n: _table(f"{emitter.name}_vectors_{a}", vectors[n]) for n, a in emitter.arguments.items()},
+        "vector_count": 0 if vectors is None else len(next(iter(vectors.values()))),
+    }  # fmt: skip
+    m = emitter.name
+    names = {
+        "model.h": f"{m}.h", "model.c": f"{m}.c", "kernels.h": f"{m}_kernels.h", "kernels.c": f"{m}_kernels.c",
+        "weights.h": f"{m}_weights.h", "weights.c": f"{m}_weights.c", "main.c": "main.c", "SConscript": "SConscript",
+        "CMakeLists.txt": "CMakeLists.txt", "eq_model.h": "eq_model.h",
+    }  # fmt: skip
+    if vectors is not None:
+        names |= {"vectors.h": f"{m}_vectors.h", "vectors.c": f"{m}_vectors.c"}
+    files = {out: emitter.env.get_template(f"model/{t}.j2").render(context).encode() for t, out in names.items()}
+    files |= {r: (resource("templates") / "runtime" / r).read_bytes() for r in RUNTIME}
+    digest = hashlib.sha256(b"".join(n.encode() + files[n] for n in sorted(files))).hexdigest()
+    manifest["sources_sha256"] = digest
+    files["manifest.json"] = (json.dumps(manifest, indent=1) + "\n").encode()
+    return Artifact(m, dict(sorted(files.items())), manifest)
+
+
+def write(artifact: Artifact, folder: Path) -> None:
+    """Write the files, all or nothing: into a temporary folder beside `folder`, then renamed.
+
+    An earlier edgeq folder is replaced; anything else in the way is an error.
+
+    Raises:
+        EdgeqError: `folder` exists and is not an emitted folder, or cannot be written.
+    """
+    folder = folder.resolve()
+    if folder.exists() and not (folder.is_dir() and ((folder / "manifest.json").is_file() or not any(folder.iterdir()))):
+        raise EdgeqError("output folder exists and holds something else", where=str(folder), fix="choose another with -o")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        try:
+            for name, content in artifact.files.items():
+                (temporary / name).write_bytes(content)
+            temporary.chmod(0o755)
+            if folder.exists():
+                shutil.rmtree(folder)
+            temporary.rename(folder)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+    except OSError as e:
+        raise EdgeqError("cannot write the output folder", where=str(folder), why=e.strerror or str(e)) from e

@@ -1,0 +1,118 @@
+"""The arithmetic law: fixed-point requantization, bit for bit.
+
+Twin of `templates/runtime/eq_numerics.h`; every function here that has a C twin bears its name
+without the `eq_` prefix. Arrays may have any shape; multiplier and shift broadcast against them.
+
+Two requantization laws exist (docs/arithmetic.md): ``single`` rounds once, to nearest, ties toward
++inf; ``tflm`` is TensorFlow Lite Micro's double rounding.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeq.errors import EdgeqError
+
+LAWS = ("single", "tflm")
+INT32_MAX = 2**31 - 1
+Array = NDArray[Any]
+
+
+def quantize_multiplier(ratio: float) -> tuple[int, int]:
+    """Split a positive real ratio into ``(M, shift)`` with ``ratio ~ M * 2**(shift - 31)``.
+
+    M is in [2^30, 2^31); a ratio below 2^-32 gives (0, -31): everything becomes 0, as in TFLM.
+
+    Raises:
+        EdgeqError: the ratio is not finite, negative, or 2^30 and more.
+    """
+    if not (math.isfinite(ratio) and ratio >= 0):
+        raise EdgeqError(f"a rescaling ratio of {ratio} cannot be represented", fix="check the scales of this layer")
+    mantissa, exponent = math.frexp(ratio)
+    multiplier = int(math.floor(mantissa * 2**31 + 0.5))
+    if multiplier == 2**31:
+        multiplier, exponent = 2**30, exponent + 1
+    if exponent < -31:
+        return 0, -31
+    if exponent > 30:
+        raise EdgeqError(f"a rescaling ratio of {ratio} is too large", fix="check the scales of this layer")
+    return multiplier, exponent
+
+
+def quantize_multipliers(ratios: Array) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """`quantize_multiplier` over a vector of ratios: int32 multipliers and int32 shifts of its shape."""
+    pairs = [quantize_multiplier(float(r)) for r in np.ravel(ratios)]
+    shape = np.shape(ratios)
+    multipliers = np.array([m for m, _ in pairs], np.int32).reshape(shape)
+    return multipliers, np.array([s for _, s in pairs], np.int32).reshape(shape)
+
+
+def requantize_single(x: Array, multiplier: Array | int, shift: Array | int) -> Array:
+    """Law ``single``: ``(x * M + 2^(s-1)) >> s`` with ``s = 31 - shift``; int64 result.
+
+    x must fit int32. One rounding, to nearest, ties toward +inf.
+    """
+    s = 31 - np.asarray(shift, np.int64)
+    product = np.asarray(x, np.int64) * np.asarray(multiplier, np.int64)
+    result: Array = (product + (np.int64(1) << (s - 1))) >> s
+    return result
+
+
+def saturating_rounding_doubling_high_mul(a: Array, b: Array | int) -> Array:
+    """gemmlowp's SRDHM: ``(a * b + 2^30) >> 31``, saturated for INT_MIN * INT_MIN; int64 result."""
+    product = np.asarray(a, np.int64) * np.asarray(b, np.int64)
+    return np.minimum((product + (1 << 30)) >> 31, INT32_MAX)
+
+
+def rounding_divide_by_pot(x: Array, exponent: Array | int) -> Array:
+    """gemmlowp's RoundingDivideByPOT: divide by 2^exponent, round half away from zero; int64."""
+    x = np.asarray(x, np.int64)
+    e = np.asarray(exponent, np.int64)
+    mask = (np.int64(1) << e) - 1
+    threshold = (mask >> 1) + (x < 0)
+    result: Array = (x >> e) + ((x & mask) > threshold)
+    return result
+
+
+def requantize_tflm(x: Array, multiplier: Array | int, shift: Array | int) -> Array:
+    """Law ``tflm``: TFLM's MultiplyByQuantizedMultiplier (double rounding); int64 result."""
+    shift = np.asarray(shift, np.int64)
+    left, right = np.maximum(shift, 0), np.maximum(-shift, 0)
+    high = saturating_rounding_doubling_high_mul(np.asarray(x, np.int64) << left, multiplier)
+    return rounding_divide_by_pot(high, right)
+
+
+def requantize(law: str, x: Array, multiplier: Array | int, shift: Array | int) -> Array:
+    """Requantize by the named law: ``x * M * 2^(shift - 31)`` rounded; int64 result."""
+    return (requantize_single if law == "single" else requantize_tflm)(x, multiplier, shift)
+
+
+def round_half_away(x: Array | float) -> Array:
+    """C's round(): nearest, halves away from zero (float64)."""
+    x = np.asarray(x, np.float64)
+    result: Array = np.trunc(x + np.copysign(0.5, x))
+    return result
+
+
+def check_accumulator(where: str, bound: Array) -> None:
+    """Prove that int32 accumulators cannot overflow.
+
+    Args:
+        where: the layer's name, for the error.
+        bound: per output channel, an upper bound of the magnitude of every partial sum.
+
+    Raises:
+        EdgeqError: some channel's bound is 2^31 or more.
+    """
+    worst = int(np.max(bound, initial=0))
+    if worst > INT32_MAX:
+        raise EdgeqError(
+            f"the int32 accumulator of channel {int(np.argmax(bound))} may overflow",
+            where=where,
+            why=f"bound {worst} > {INT32_MAX}",
+            fix="use a wider calibration range for its input, or split the layer",
+        )

@@ -1,0 +1,82 @@
+"""Two-dimensional convolution with groups, stride, dilation, explicit padding and a fused clamp."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+
+from edgeq.errors import EdgeqError
+from edgeq.ir import Array, Op, Params, Tensor, TensorType
+from edgeq.ops.linear import NO_CLAMP, Clamp, apply_output_stage, exact_matmul, output_stage
+from edgeq.ops.windows import Pads, Pair, output_size, patches
+
+
+@dataclass(frozen=True)
+class Conv2d(Op):
+    """x ``[N, H, W, C]``, weights ``[O, kernel_h, kernel_w, C / groups]``, bias ``[O]`` -> ``[N, H', W', O]``.
+
+    `pads` are (top, left, bottom, right) and hold the input's zero.
+    """
+
+    stride: Pair = (1, 1)
+    dilation: Pair = (1, 1)
+    pads: Pads = (0, 0, 0, 0)
+    groups: int = 1
+    clamp: Clamp = NO_CLAMP
+
+    parameters: ClassVar[tuple[int, ...]] = (1, 2)
+
+    def infer(self, *types: TensorType) -> TensorType:
+        x, w, b = types
+        if len(x.shape) != 4 or len(w.shape) != 4 or w.shape[3] * self.groups != x.shape[3] or w.shape[0] % self.groups:
+            raise EdgeqError(f"weights {w} do not fit input {x} with {self.groups} group(s)")
+        if b.shape != (w.shape[0],):
+            raise EdgeqError(f"bias {b} does not fit weights {w}")
+        h, width = output_size((x.shape[1], x.shape[2]), (w.shape[1], w.shape[2]), self.stride, self.dilation, self.pads)
+        return replace(x, shape=(x.shape[0], h, width, w.shape[0]))
+
+    def macs(self, *types: TensorType) -> int:
+        return self.infer(*types).size * types[1].size // types[1].shape[0]
+
+    def _sums(self, x: Array, w: Array, fill: float, bound: float | None) -> Array:
+        """Products without bias: ``[V*N, H', W', O]``, float32 where `bound` is None, else exact int64."""
+        windows = patches(x.reshape(-1, *x.shape[-3:]), (w.shape[1], w.shape[2]), self.stride, self.dilation, self.pads, fill)
+        n, h, width = windows.shape[:3]
+        per_in, per_out = w.shape[3], w.shape[0] // self.groups
+        parts = []
+        for g in range(self.groups):
+            a = windows[..., g * per_in : (g + 1) * per_in].reshape(n * h * width, -1)
+            b = w[g * per_out : (g + 1) * per_out].reshape(per_out, -1).T
+            parts.append(a @ b if bound is None else exact_matmul(a, b, bound))
+        return np.concatenate(parts, axis=1).reshape(n, h, width, -1)
+
+    def real(self, *x: Array) -> Array:
+        data, w, b = x
+        y = np.clip(self._sums(data, w, 0.0, None) + b, *self.clamp)
+        return y.reshape(*data.shape[:-3], *y.shape[1:]).astype(np.float32)
+
+    def bind(self, law: str, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
+        x, w, b = inputs
+        assert w.data is not None
+        flat = w.data.astype(np.int64).reshape(w.data.shape[0], -1)
+        sums = np.stack([flat.sum(1), np.abs(flat).sum(1)], axis=1)
+        stage = output_stage(law, where, x.type, w, b, output, self.clamp, sums)
+        _, in_h, in_w, in_c = x.type.shape
+        scalars = {
+            "batches": x.type.shape[0], "in_h": in_h, "in_w": in_w, "in_c": in_c,
+            "out_h": output.shape[1], "out_w": output.shape[2], "out_c": output.shape[3],
+            "kernel_h": w.data.shape[1], "kernel_w": w.data.shape[2],
+            "stride_h": self.stride[0], "stride_w": self.stride[1],
+            "dilation_h": self.dilation[0], "dilation_w": self.dilation[1],
+            "pad_top": self.pads[0], "pad_left": self.pads[1], "groups": self.groups,
+            "in_zero": x.type.zero_point,
+        }  # fmt: skip
+        return Params(law, {**scalars, **stage.scalars}, {"weights": w.data, **stage.tables})
+
+    def reference(self, params: Params, *x: Array) -> Array:
+        w = params.weights
+        bound = float(np.abs(w.astype(np.int64)).reshape(len(w), -1).sum(1).max()) * 128
+        y = apply_output_stage(params, self._sums(x[0], w, params.in_zero, bound) + params.bias)
+        return y.reshape(*x[0].shape[:-3], *y.shape[1:])

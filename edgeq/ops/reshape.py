@@ -1,0 +1,30 @@
+"""Reshape: the same elements in row-major order under another shape. Also squeeze, flatten, expand."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from edgeq.errors import EdgeqError
+from edgeq.ir import Array, Op, Params, Tensor, TensorType
+
+
+@dataclass(frozen=True)
+class Reshape(Op):
+    """x -> the same elements with shape `shape`. Lowered to a view wherever that is possible."""
+
+    shape: tuple[int, ...]
+
+    def infer(self, *types: TensorType) -> TensorType:
+        if math.prod(self.shape) != types[0].size:
+            raise EdgeqError(f"{types[0]} cannot be reshaped to {list(self.shape)}")
+        return replace(types[0], shape=self.shape)
+
+    def real(self, *x: Array) -> Array:
+        return x[0].reshape(x[0].shape[0], *self.shape)
+
+    def bind(self, law: str, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
+        return Params(law, {"size": output.size})
+
+    def reference(self, params: Params, *x: Array) -> Array:
+        return self.real(*x)

@@ -1,0 +1,47 @@
+"""Sliding windows: output sizes, explicit padding and the patch view that convolution and pooling share."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edgeq.errors import EdgeqError
+from edgeq.ir import Array
+
+Pair = tuple[int, int]
+Pads = tuple[int, int, int, int]  # top, left, bottom, right
+
+
+def same_pads(size: Pair, kernel: Pair, stride: Pair, dilation: Pair = (1, 1)) -> Pads:
+    """TensorFlow's SAME padding, the odd element at the bottom and right."""
+    total = [max((-(-n // s) - 1) * s + (k - 1) * d + 1 - n, 0) for n, k, s, d in zip(size, kernel, stride, dilation, strict=True)]
+    return (total[0] // 2, total[1] // 2, total[0] - total[0] // 2, total[1] - total[1] // 2)
+
+
+def output_size(size: Pair, kernel: Pair, stride: Pair, dilation: Pair, pads: Pads) -> Pair:
+    """Rows and columns of windows that fit.
+
+    Raises:
+        EdgeqError: the window is larger than the padded input, or an attribute is out of range.
+    """
+    if min(*kernel, *stride, *dilation) < 1 or min(pads) < 0:
+        raise EdgeqError(f"kernel {kernel}, stride {stride}, dilation {dilation}, pads {pads}: out of range")
+    h = (size[0] + pads[0] + pads[2] - (kernel[0] - 1) * dilation[0] - 1) // stride[0] + 1
+    w = (size[1] + pads[1] + pads[3] - (kernel[1] - 1) * dilation[1] - 1) // stride[1] + 1
+    if h < 1 or w < 1:
+        raise EdgeqError(f"window {kernel} with dilation {dilation} does not fit input {size} padded by {pads}")
+    return h, w
+
+
+def patches(x: Array, kernel: Pair, stride: Pair, dilation: Pair, pads: Pads, fill: float) -> Array:
+    """A view ``[N, out_h, out_w, kernel_h, kernel_w, C]`` of ``[N, H, W, C]`` padded with `fill`."""
+    top, left, bottom, right = pads
+    h, w = output_size((x.shape[1], x.shape[2]), kernel, stride, dilation, pads)
+    if any(pads):
+        x = np.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)), constant_values=fill)
+    n, sy, sx, c = x.strides
+    return np.lib.stride_tricks.as_strided(
+        x,
+        (x.shape[0], h, w, *kernel, x.shape[3]),
+        (n, sy * stride[0], sx * stride[1], sy * dilation[0], sx * dilation[1], c),
+        writeable=False,
+    )

@@ -1,0 +1,1 @@
+"""Runners: emitted folder x inputs -> Run, one file each."""

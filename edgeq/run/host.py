@@ -1,0 +1,37 @@
+"""The host runner: the emitted C as a shared library, all vectors in one call."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from edgeq.build import build_library, manifest, temporary_folder, toolchain
+from edgeq.ir import Array
+from edgeq.run.layout import Layout
+from edgeq.simulate import Run
+from edgeq.target import load
+
+
+def run(folder: Path, inputs: Mapping[str, Array], *, steps: bool = False, chain: str | None = None, optimize: str = "-O2") -> Run:
+    """Compile `folder` for this computer and run every vector.
+
+    Args:
+        inputs: per input ``[V, *shape]`` in the stored dtype.
+        steps: keep every step's output.
+        chain: tool chain name (zig, gcc, clang).
+    """
+    layout = Layout(manifest(folder))
+    target = load("host")
+    vectors, packed = layout.pack(inputs)
+    out = np.zeros((vectors, layout.output_bytes), np.uint8)
+    kept = np.zeros((vectors, layout.step_bytes), np.uint8) if steps else None
+    arena = np.zeros(layout.arena_bytes + 16, np.uint8)
+    with temporary_folder() as work:
+        library = ctypes.CDLL(str(build_library(folder, Path(work) / "model.so", target, toolchain(target, chain), optimize)))
+        library.eq_host_run.restype = None
+        pointer = [ctypes.c_void_p(a.ctypes.data if a is not None else None) for a in (arena, packed, out, kept)]
+        library.eq_host_run(ctypes.c_int32(vectors), *pointer)
+    return Run("host", layout.unpack_outputs(out), layout.unpack_steps(kept) if kept is not None else {})

@@ -1,0 +1,52 @@
+"""How vectors, outputs and step tensors lie in the blocks that every runner exchanges with the C side (eq_model.h)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from edgeq.ir import Array, DType
+
+
+def _aligned(n: int) -> int:
+    return (n + 3) // 4 * 4
+
+
+class Layout:
+    """Block layout of one emitted model, from its manifest: each tensor aligned to 4 bytes."""
+
+    def __init__(self, manifest: Mapping[str, Any]) -> None:
+        self.inputs, self.outputs, self.steps = manifest["inputs"], manifest["outputs"], manifest["steps"]
+        self.arena_bytes = int(manifest["arena_bytes"])
+        self.input_bytes = sum(_aligned(x["bytes"]) for x in self.inputs)
+        self.output_bytes = sum(_aligned(x["bytes"]) for x in self.outputs)
+        self.step_bytes = sum(_aligned(s["bytes"]) for s in self.steps)
+
+    def pack(self, arrays: Mapping[str, Array]) -> tuple[int, Array]:
+        """Number of vectors and the uint8 block ``[V, input_bytes]``."""
+        vectors = len(next(iter(arrays.values())))
+        block = np.zeros((vectors, self.input_bytes), np.uint8)
+        at = 0
+        for x in self.inputs:
+            flat = np.ascontiguousarray(arrays[x["name"]]).reshape(vectors, -1).view(np.uint8)
+            block[:, at : at + x["bytes"]] = flat
+            at += _aligned(x["bytes"])
+        return vectors, block
+
+    def _unpack(self, block: Array, entries: list[tuple[str, int, np.dtype[Any], list[int]]]) -> dict[str, Array]:
+        arrays, at = {}, 0
+        for name, size, dtype, shape in entries:
+            flat = np.ascontiguousarray(block[:, at : at + size]).view(dtype)
+            arrays[name] = flat.reshape(len(block), *shape) if shape else flat
+            at += _aligned(size)
+        return arrays
+
+    def unpack_outputs(self, block: Array) -> dict[str, Array]:
+        """Output name -> ``[V, *shape]`` from the uint8 block ``[V, output_bytes]``."""
+        return self._unpack(block, [(x["name"], x["bytes"], DType(x["dtype"]).numpy, x["shape"]) for x in self.outputs])
+
+    def unpack_steps(self, block: Array) -> dict[str, Array]:
+        """Tensor name -> ``[V, *shape]`` from the uint8 block ``[V, step_bytes]``."""
+        return self._unpack(block, [(s["tensor"], s["bytes"], DType(s["dtype"]).numpy, s["shape"]) for s in self.steps])

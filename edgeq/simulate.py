@@ -1,0 +1,134 @@
+"""The simulator: runs a quantized graph with the operators' reference meaning. It is the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgeq.errors import EdgeqError
+from edgeq.ir import Array, Graph, Node
+from edgeq.lower import bind
+
+CHUNK_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What a runner returns.
+
+    Attributes:
+        runner: its name.
+        outputs: per graph output an array ``[V, *shape]`` in the stored dtype.
+        steps: per tensor (by name) an array like `outputs`; empty where not asked for.
+        instructions: executed per inference (the largest over the vectors), None where unknown.
+        step_instructions: per call, None where unknown.
+        constant_time: all vectors took the same number of instructions; None where unknown.
+        stack_bytes: high-water mark of the stack, None where unknown.
+    """
+
+    runner: str
+    outputs: Mapping[str, Array]
+    steps: Mapping[str, Array]
+    instructions: int | None = None
+    step_instructions: tuple[int, ...] | None = None
+    constant_time: bool | None = None
+    stack_bytes: int | None = None
+
+
+def fit_inputs(graph: Graph, arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """Check and reshape named arrays to ``[V, *shape]`` in the stored dtype.
+
+    The first axis runs over vectors; the rest must hold as many elements as the input. Float
+    arrays given for an int8 input are quantized by its scale and zero point.
+
+    Raises:
+        EdgeqError: a name is missing or unknown, a shape or dtype does not fit, or a value is NaN.
+    """
+    expected = ", ".join(f"'{n}' {graph.type(n)}" for n in graph.inputs)
+    if set(arrays) != set(graph.inputs):
+        if len(arrays) == len(graph.inputs) == 1:
+            arrays = {graph.inputs[0]: next(iter(arrays.values()))}
+        else:
+            raise EdgeqError(f"input arrays {sorted(arrays)} do not match", fix=f"give {expected}, first axis = vectors")
+    fitted = {}
+    for name in graph.inputs:
+        a, t = np.asarray(arrays[name]), graph.type(name)
+        if a.ndim == 0 or len(a) == 0 or a.size != len(a) * t.size:
+            raise EdgeqError(f"array {list(a.shape)} does not fit", where=name, fix=f"give {expected}, first axis = vectors")
+        if a.dtype.kind == "f":
+            if not np.isfinite(a).all():
+                raise EdgeqError("array holds NaN or infinity", where=name)
+            if t.q is not None:
+                a = quantize_array(a, t.scale, t.zero_point, t.dtype.numpy)
+        if a.dtype != t.dtype.numpy:
+            info = np.iinfo(t.dtype.numpy) if t.dtype.numpy.kind == "i" else None
+            if a.dtype.kind not in "iuf" or (info and (a.min() < info.min or a.max() > info.max)):
+                raise EdgeqError(f"array of {a.dtype} does not fit {t.dtype.value}", where=name, fix="give the stored dtype or float32")
+            a = a.astype(t.dtype.numpy)
+        fitted[name] = a.reshape(len(a), *t.shape)
+    if len({len(a) for a in fitted.values()}) > 1:
+        raise EdgeqError("inputs have different numbers of vectors", fix=f"give {expected}, first axis = vectors")
+    return fitted
+
+
+def quantize_array(x: Array, scale: float, zero_point: int, dtype: np.dtype[np.generic]) -> Array:
+    """Float to stored integers: divide in float64, round half to even, saturate."""
+    info = np.iinfo(dtype)
+    return np.clip(np.rint(x.astype(np.float64) / np.float32(scale)) + zero_point, info.min, info.max).astype(dtype)
+
+
+def dequantize_array(q: Array, scale: float, zero_point: int) -> Array:
+    """Stored integers to float32."""
+    return ((q.astype(np.float64) - zero_point) * np.float32(scale)).astype(np.float32)
+
+
+def evaluate(graph: Graph, inputs: Mapping[str, Array], step: Callable[[Node, list[Array]], Array], keep: bool) -> dict[str, Array]:
+    """Walk the graph once; `step` computes a node from its inputs. Values are freed after their last use unless `keep`."""
+    values: dict[str, Array] = {n: t.data for n, t in graph.tensors.items() if t.data is not None}
+    values.update(inputs)
+    last = {name: i for i, node in enumerate(graph.nodes) for name in node.inputs}
+    for i, node in enumerate(graph.nodes):
+        values[node.outputs[0]] = step(node, [values[n] for n in node.inputs])
+        if not keep:
+            for name in set(node.inputs):
+                if last[name] == i and name not in graph.outputs and not graph.tensors[name].is_constant:
+                    del values[name]
+    return values
+
+
+def simulate(
+    graph: Graph, arrays: Mapping[str, Array], *, steps: bool = False, progress: Callable[[int, int], None] | None = None
+) -> Run:
+    """Run a quantized graph bit-exactly over a batch of vectors.
+
+    Args:
+        graph: quantized; float graphs run through `quantize.evaluate_float`.
+        arrays: per input ``[V, ...]`` (see `fit_inputs`).
+        steps: keep every intermediate tensor.
+        progress: called with (vectors done, vectors in all).
+
+    Raises:
+        EdgeqError: an array does not fit, or an operator has no integer meaning here.
+    """
+    inputs = fit_inputs(graph, arrays)
+    params = {node.name: bind(graph, node) for node in graph.nodes}
+    positions = {node.name: [i for i in range(len(node.inputs)) if i not in node.op.parameters] for node in graph.nodes}
+
+    def step(node: Node, x: list[Array]) -> Array:
+        return node.op.reference(params[node.name], *(x[i] for i in positions[node.name]))
+
+    largest = max(t.type.size for t in graph.tensors.values())
+    total = len(next(iter(inputs.values())))
+    chunk = max(1, min(total, CHUNK_BYTES // (64 * largest)))
+    wanted = [n for n, t in graph.tensors.items() if not t.is_constant] if steps else list(graph.outputs)
+    parts: dict[str, list[Array]] = {n: [] for n in wanted}
+    for start in range(0, total, chunk):
+        values = evaluate(graph, {n: a[start : start + chunk] for n, a in inputs.items()}, step, steps)
+        for name in wanted:
+            parts[name].append(values[name])
+        if progress:
+            progress(min(start + chunk, total), total)
+    tensors = {n: np.concatenate(p) for n, p in parts.items()}
+    return Run("simulator", {n: tensors[n] for n in graph.outputs}, tensors if steps else {})
