@@ -1,0 +1,43 @@
+"""Graph -> graph, one pass per file. `PASSES` is the order; every pass keeps the meaning exactly.
+
+A pass takes any graph, float or quantized, and returns the same object where it finds nothing to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from edgeq.ir import Graph, check
+
+Pass = Callable[[Graph], Graph]
+
+PASSES: tuple[Pass, ...] = ()
+ROUNDS = 16
+
+
+def normalise(graph: Graph) -> Graph:
+    """Run `PASSES` in order, again and again until a round changes nothing.
+
+    Args:
+        graph: float or quantized, as a frontend returns it.
+
+    Returns:
+        A graph with the same inputs, outputs and meaning: bit for bit where it is quantized.
+
+    Raises:
+        EdgeqError: a pass broke the graph (edgeq's own fault; the message names the pass).
+    """
+    check(graph, "load")
+    for _ in range(ROUNDS):
+        before = graph
+        for step in PASSES:
+            changed = step(graph)
+            if changed is not graph:
+                graph = check(changed, step.__name__)
+        if _same(before, graph):
+            break
+    return graph
+
+
+def _same(a: Graph, b: Graph) -> bool:
+    return a is b or (a.nodes == b.nodes and a.tensors.keys() == b.tensors.keys() and all(b.tensors[n] is t for n, t in a.tensors.items()))
