@@ -1,0 +1,72 @@
+"""Model files -> Graph, one module per format; they alone import the formats' libraries.
+
+A frontend module offers ``load(path, *, shapes=None) -> Graph``. It is imported on first use, so
+that a missing optional library only matters to who needs it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+
+from edgeq.errors import EdgeqError
+from edgeq.ir import Graph, check
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+FORMATS = {".tflite": "tflite", ".onnx": "onnx", ".pt2": "torch"}
+EXTRAS = {"torch": "torch", "onnx": "onnx", "tflite": "tflite"}  # module -> the library it stands on
+MAX_BYTES = 2**30
+ACCEPTED = "give a .tflite, .onnx or .pt2 file"
+
+
+def detect(path: Path) -> str:
+    """The frontend module for a file, from its first bytes, else from its suffix.
+
+    Raises:
+        EdgeqError: the file is missing, empty, unreadable, too large or of no known format.
+    """
+    try:
+        if path.is_dir():
+            raise EdgeqError("this is a folder, not a model file", where=str(path), fix=ACCEPTED)
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            head = file.read(8)
+    except OSError as e:
+        raise EdgeqError("cannot read the model", where=str(path), why=e.strerror or type(e).__name__, fix=ACCEPTED) from e
+    except ValueError as e:  # a NUL in the path
+        raise EdgeqError("cannot read the model", where=repr(str(path)), why=str(e), fix=ACCEPTED) from e
+    if size == 0:
+        raise EdgeqError("the model file is empty", where=str(path))
+    if size > MAX_BYTES:
+        raise EdgeqError(f"the model file has {size} bytes", where=str(path), why=f"at most {MAX_BYTES} are read")
+    if head[4:8] == b"TFL3":
+        return "tflite"
+    if head[:4] == b"PK\x03\x04":
+        return "torch"
+    if path.suffix.lower() not in FORMATS:
+        raise EdgeqError("not a model that edgeq reads", where=str(path), fix=ACCEPTED)
+    return FORMATS[path.suffix.lower()]
+
+
+def load(path: str | Path, *, shapes: Shapes | None = None) -> Graph:
+    """Read a model file into a graph.
+
+    Args:
+        path: a .tflite, .onnx or .pt2 file.
+        shapes: shapes of inputs whose dimensions the file leaves open, by input name.
+
+    Raises:
+        EdgeqError: the file is missing, damaged or of another format, a dimension stays open, or
+            the model holds unsupported parts (all of them are listed).
+    """
+    path = Path(path)
+    module = detect(path)
+    try:
+        frontend = importlib.import_module(f"{__name__}.{module}")
+    except ImportError as e:
+        library = EXTRAS[module]
+        raise EdgeqError(f"reading this model needs {library}", where=str(path), why=str(e), fix=f"pip install {library}") from e
+    graph: Graph = frontend.load(path, shapes=shapes)
+    return check(graph, "load")
