@@ -1,0 +1,72 @@
+"""Imports go down only (docs/architecture.md): a module may import its own layer's neighbours below, never above."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "edgeq"
+LAYERS = (
+    ("errors", "resources"),
+    ("numerics",),
+    ("ir",),
+    ("ops", "target"),
+    ("frontends", "passes", "kernels", "packing", "graphfile"),
+    ("lower",),
+    ("plan", "simulate"),
+    ("quantize",),
+    ("emit",),
+    ("build",),
+    ("run",),
+    ("compare",),
+    ("tune",),
+    ("report",),
+    ("api",),
+    ("cli", "__main__", ""),
+)
+RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
+FORMATS = {"onnx": ("frontends/onnx",), "tflite": ("frontends/tflite",), "torch": ("frontends/torch", "train/")}
+
+
+def imports(path: Path) -> set[str]:
+    """Absolute module names that a file imports, `from a import b` counted as both a and a.b."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {a.name for a in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            found |= {node.module or ""} | {f"{node.module}.{a.name}" for a in node.names}
+    return found
+
+
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def layer(parts: tuple[str, ...]) -> str:
+    return "" if parts == ("__init__",) else parts[0]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.relative_to(PACKAGE).as_posix())
+def test_imports_go_down(path: Path) -> None:
+    own = layer(path.relative_to(PACKAGE).with_suffix("").parts)
+    assert own in RANK, f"{own} has no place in LAYERS"
+    for name in imports(path):
+        if name.startswith("edgeq."):
+            other = name.split(".")[1]
+            assert RANK.get(other, -1) <= RANK[own], f"{path.name} ({own}) imports {name}, which lies above it"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.relative_to(PACKAGE).as_posix())
+def test_formats_are_read_in_their_frontends_alone(path: Path) -> None:
+    place = path.relative_to(PACKAGE).as_posix()
+    for package, allowed in FORMATS.items():
+        if not place.startswith(allowed):
+            assert not any(n == package or n.startswith(f"{package}.") for n in imports(path)), f"{place} imports {package}"
+
+
+def test_the_layers_exist() -> None:
+    present = {layer(p.relative_to(PACKAGE).with_suffix("").parts) for p in FILES}
+    assert present <= set(RANK) and {"ir", "ops", "lower", "emit", "run"} <= present
