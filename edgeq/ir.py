@@ -127,9 +127,11 @@ class Op:
     constants come without it. Several inputs of an elementwise operator have equal rank.
     `parameters` are the input positions that `bind` absorbs (weights, biases): a kernel does not
     receive them as operands. Other constant inputs reach the kernel as pointers into flash.
+    `kernel_op` names the kind whose kernels compute this operator, where it has none of its own.
     """
 
     parameters: ClassVar[tuple[int, ...]] = ()
+    kernel_op: ClassVar[str] = ""
 
     @classmethod
     def kind(cls) -> str:

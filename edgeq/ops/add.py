@@ -1,0 +1,80 @@
+"""Addition and subtraction of two tensors, with broadcasting and a fused clamp."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from edgeq import numerics
+from edgeq.errors import EdgeqError
+from edgeq.ir import Array, Params, TensorType
+from edgeq.ops.elementwise import _Binary
+from edgeq.ops.linear import clamp_limits
+
+LEFT_SHIFT = 20  # law tflm: fraction bits of the offset inputs
+
+
+@dataclass(frozen=True)
+class Add(_Binary):
+    """a + b."""
+
+    sign: ClassVar[int] = 1
+
+    def combine(self, a: Array, b: Array) -> Array:
+        return a + self.sign * b
+
+    def constants(self, law: str, where: str, a: TensorType, b: TensorType, output: TensorType) -> Params:
+        low, high = clamp_limits(self.clamp, output)
+        stage = {"out_zero": output.zero_point, "act_min": low, "act_max": high, "sign": self.sign}
+        find = _single if law == "single" else _tflm
+        return Params(law, {**find(where, a, b, output, self.sign), **stage})
+
+    def reference(self, params: Params, *x: Array) -> Array:
+        a, b = (np.asarray(v, np.int64) for v in x)
+        p = params
+        if p.law == "single":
+            y = (a * p.a_multiplier + b * p.b_multiplier + p.offset) >> p.shift
+        else:
+            scaled_a = numerics.requantize_tflm((a - p.a_zero) << LEFT_SHIFT, p.a_multiplier, -p.a_shift)
+            scaled_b = numerics.requantize_tflm((b - p.b_zero) << LEFT_SHIFT, p.b_multiplier, -p.b_shift)
+            y = numerics.requantize_tflm(scaled_a + p.sign * scaled_b, p.multiplier, -p.shift)
+        return np.clip(y + p.out_zero, p.act_min, p.act_max).astype(np.int8)
+
+
+@dataclass(frozen=True)
+class Sub(Add):
+    """a - b."""
+
+    kernel_op: ClassVar[str] = "add"
+    sign: ClassVar[int] = -1
+
+
+def _single(where: str, a: TensorType, b: TensorType, output: TensorType, sign: int) -> dict[str, int]:
+    """One rounding: ``((qa - za) * Ma + (qb - zb) * Mb + 2^(s-1)) >> s``, s the largest for which it fits int32."""
+    out = float(np.float32(output.scale))
+    ratios = [float(np.float32(t.scale)) / out for t in (a, b)]
+    reaches = [max(127 - t.zero_point, 128 + t.zero_point) for t in (a, b)]
+    for shift in range(30, 0, -1):
+        m = [math.floor(math.ldexp(r, shift) + 0.5) for r in ratios]
+        if m[0] * reaches[0] + m[1] * reaches[1] + (1 << shift - 1) <= numerics.INT32_MAX:
+            m[1] *= sign
+            offset = (1 << shift - 1) - m[0] * a.zero_point - m[1] * b.zero_point
+            return {"a_multiplier": m[0], "b_multiplier": m[1], "offset": offset, "shift": shift}
+    raise EdgeqError(f"the output scale {out} is too fine for the inputs", where=where, why=f"ratios {ratios}", fix="check the scales")
+
+
+def _tflm(where: str, a: TensorType, b: TensorType, output: TensorType, sign: int) -> dict[str, int]:
+    """Both inputs in units of twice the larger scale with 20 fraction bits, added, rescaled to the output."""
+    twice = 2 * float(max(np.float32(a.scale), np.float32(b.scale)))
+    ratios = [float(np.float32(t.scale)) / twice for t in (a, b)]
+    ratios.append(twice / ((1 << LEFT_SHIFT) * float(np.float32(output.scale))))
+    (ma, sa), (mb, sb), (m, s) = (numerics.quantize_multiplier(r) for r in ratios)
+    if s > 0:
+        raise EdgeqError(f"the output scale {output.scale} is too fine for the inputs", where=where, fix="check the scales")
+    return {
+        "a_zero": a.zero_point, "b_zero": b.zero_point, "a_multiplier": ma, "a_shift": -sa,
+        "b_multiplier": mb, "b_shift": -sb, "multiplier": m, "shift": -s,
+    }  # fmt: skip
