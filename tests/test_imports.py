@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "edgeq"
 LAYERS = (
-    ("errors", "resources"),
+    ("errors", "resources", "files", "measurements"),
     ("numerics",),
     ("ir",),
     ("ops", "target"),
