@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shutil
 import tempfile
@@ -156,6 +157,7 @@ class _Emitter:
         self.env = environment()
         self.tables: list[_Table] = []
         self._by_content: dict[tuple[str, str, bytes], str] = {}
+        self.symbols: set[str] = set()
         self.constants: dict[str, str] = {}
         arguments = unique([identifier(n) for n in (*self.graph.inputs, *self.graph.outputs)])
         self.arguments = dict(zip((*self.graph.inputs, *self.graph.outputs), arguments, strict=True))
@@ -167,6 +169,7 @@ class _Emitter:
         if key not in self._by_content:
             self._by_content[key] = f"{self.name}_{symbol}"
             self.tables.append(_table(f"{self.name}_{symbol}", array))
+            self.symbols.add(f"{self.name}_{symbol}")
         return self._by_content[key]
 
     def function_names(self) -> dict[tuple[Any, ...], str]:
@@ -245,7 +248,9 @@ class _Emitter:
                     "members": members, "arguments": ", ".join(arguments), "gather": inputs if variadic else [],
                     "ctype": output.dtype.c, "output": self.location(call.output), "bytes": output.bytes,
                     "text": f"{call.node.op.kind()}  {', '.join(str(self.graph.type(n)) for n in call.operands)} -> {output}",
-                    "tensor": call.output, "dtype": output.dtype.value, "shape": list(output.shape), "macs": call.macs, "scratch": call.scratch,
+                    "tensor": call.output, "dtype": output.dtype.value, "shape": list(output.shape), "macs": call.macs,
+                    "scratch": call.scratch, "scratch_offset": self.plan.scratch.get(i), "operands": list(call.operands),
+                    "tables": [x for x in (*members.values(), *inputs) if x in self.symbols],
                 }
             )  # fmt: skip
         return records
@@ -273,7 +278,7 @@ class _Emitter:
 
     def manifest(self, steps: list[dict[str, Any]]) -> dict[str, Any]:
         drop = ("ctype", "argument", "text")
-        keep = ("name", "op", "kernel", "tensor", "dtype", "shape", "macs", "bytes", "scratch")
+        keep = ("name", "op", "kernel", "operands", "tensor", "dtype", "shape", "macs", "bytes", "scratch", "scratch_offset", "tables")
         return {
             "format": 1, "model": self.name, "target": self.program.target.name, "law": self.graph.law,
             "inputs": [{k: x[k] for k in x if k not in drop} for x in self.interface(self.graph.inputs)],
@@ -286,6 +291,7 @@ class _Emitter:
             "steps": [{k: s[k] for k in keep} for s in steps],
             "lifetimes": self.lifetimes(),
             "tables": {t.symbol: t.crc for t in self.tables},
+            "table_bytes": {t.symbol: int(np.dtype(_NUMPY[t.ctype]).itemsize) * t.size for t in self.tables},
         }  # fmt: skip
 
 
@@ -327,6 +333,24 @@ def emit(program: Program, plan: MemoryPlan, name: str, vectors: Mapping[str, Ar
     return Artifact(m, dict(sorted(files.items())), manifest)
 
 
+def check_output(folder: Path) -> None:
+    """Verify that an output folder can be written, before long work.
+
+    Raises:
+        EdgeqError: it exists and is neither empty nor one that edgeq wrote, or its place is not writable.
+    """
+    folder = folder.resolve()
+    try:
+        ours = any((folder / name).is_file() for name in ("eq_model.h", "graph.eqg"))
+        if folder.exists() and not (folder.is_dir() and (ours or not any(folder.iterdir()))):
+            raise EdgeqError("output folder exists and holds something else", where=str(folder), fix="choose another with -o")
+        above = next(p for p in folder.parents if p.exists())
+        if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+            raise EdgeqError("cannot write the output folder", where=str(folder), why=f"{above} is not writable")
+    except OSError as e:
+        raise EdgeqError("cannot write the output folder", where=str(folder), why=e.strerror or str(e)) from e
+
+
 def write(artifact: Artifact, folder: Path) -> None:
     """Write the files, all or nothing: into a temporary folder beside `folder`, then renamed.
 
@@ -336,8 +360,7 @@ def write(artifact: Artifact, folder: Path) -> None:
         EdgeqError: `folder` exists and is not an emitted folder, or cannot be written.
     """
     folder = folder.resolve()
-    if folder.exists() and not (folder.is_dir() and ((folder / "manifest.json").is_file() or not any(folder.iterdir()))):
-        raise EdgeqError("output folder exists and holds something else", where=str(folder), fix="choose another with -o")
+    check_output(folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
@@ -346,8 +369,16 @@ def write(artifact: Artifact, folder: Path) -> None:
                 (temporary / name).write_bytes(content)
             temporary.chmod(0o755)
             if folder.exists():
-                shutil.rmtree(folder)
-            temporary.rename(folder)
+                old = temporary.with_name(f"{temporary.name}.old")
+                folder.rename(old)
+                try:
+                    temporary.rename(folder)
+                except BaseException:
+                    old.rename(folder)
+                    raise
+                shutil.rmtree(old, ignore_errors=True)
+            else:
+                temporary.rename(folder)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
