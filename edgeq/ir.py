@@ -127,16 +127,18 @@ class Op:
     constants come without it. Several inputs of an elementwise operator have equal rank.
     `parameters` are the input positions that `bind` absorbs (weights, biases): a kernel does not
     receive them as operands. Other constant inputs reach the kernel as pointers into flash.
-    `kernel_op` names the kind whose kernels compute this operator, where it has none of its own.
     """
 
     parameters: ClassVar[tuple[int, ...]] = ()
-    kernel_op: ClassVar[str] = ""
 
     @classmethod
     def kind(cls) -> str:
         """snake_case name, used in C symbols, template names and reports."""
         return "".join(("_" if c.isupper() and i else "") + c.lower() for i, c in enumerate(cls.__name__))
+
+    def kernel_op(self) -> str:
+        """The kind whose kernels compute this operator: its own, unless several share them."""
+        return self.kind()
 
     def infer(self, *types: TensorType) -> TensorType:
         """The output's type (shape; dtype and q as the first input's).

@@ -93,7 +93,7 @@ def lower(graph: Graph, target: Target) -> Program:
         params = bind(graph, node)
         names = operands(graph, node)
         kernel = kernels.select(
-            node.name, node.op.kernel_op or node.op.kind(), kernel_dtype([graph.type(n) for n in names], graph.type(output)), params, target.isa
+            node.name, node.op.kernel_op(), kernel_dtype([graph.type(n) for n in names], graph.type(output)), params, target.isa
         )
         unknown = set(kernel.pack.values()) - set(LAYOUTS)
         if unknown:

@@ -33,7 +33,7 @@ def quantize_multiplier(ratio: float) -> tuple[int, int]:
     if not (math.isfinite(ratio) and ratio >= 0):
         raise EdgeqError(f"a rescaling ratio of {ratio} cannot be represented", fix="check the scales of this layer")
     mantissa, exponent = math.frexp(ratio)
-    multiplier = int(math.floor(mantissa * 2**31 + 0.5))
+    multiplier = math.floor(mantissa * 2**31 + 0.5)
     if multiplier == 2**31:
         multiplier, exponent = 2**30, exponent + 1
     if exponent < -31:
@@ -65,7 +65,7 @@ def requantize_single(x: Array, multiplier: Array | int, shift: Array | int) -> 
 def saturating_rounding_doubling_high_mul(a: Array, b: Array | int) -> Array:
     """gemmlowp's SRDHM: ``(a * b + 2^30) >> 31``, saturated for INT_MIN * INT_MIN; int64 result."""
     product = np.asarray(a, np.int64) * np.asarray(b, np.int64)
-    return np.minimum((product + (1 << 30)) >> 31, INT32_MAX)
+    return np.asarray(np.minimum((product + (1 << 30)) >> 31, INT32_MAX))
 
 
 def rounding_divide_by_pot(x: Array, exponent: Array | int) -> Array:
@@ -94,8 +94,8 @@ def requantize(law: str, x: Array, multiplier: Array | int, shift: Array | int) 
 def round_half_away(x: Array | float) -> Array:
     """C's round(): nearest, halves away from zero (float64)."""
     x = np.asarray(x, np.float64)
-    result: Array = np.trunc(x + np.copysign(0.5, x))
-    return result
+    whole = np.trunc(x)
+    return np.asarray(whole + np.where(np.abs(x - whole) >= 0.5, np.copysign(1.0, x), 0.0))
 
 
 def check_accumulator(where: str, bound: Array) -> None:

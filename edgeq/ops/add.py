@@ -24,7 +24,7 @@ class Add(_Binary):
     sign: ClassVar[int] = 1
 
     def combine(self, a: Array, b: Array) -> Array:
-        return a + self.sign * b
+        return np.asarray(a + self.sign * b)
 
     def constants(self, law: str, where: str, a: TensorType, b: TensorType, output: TensorType) -> Params:
         low, high = clamp_limits(self.clamp, output)
@@ -41,15 +41,17 @@ class Add(_Binary):
             scaled_a = numerics.requantize_tflm((a - p.a_zero) << LEFT_SHIFT, p.a_multiplier, -p.a_shift)
             scaled_b = numerics.requantize_tflm((b - p.b_zero) << LEFT_SHIFT, p.b_multiplier, -p.b_shift)
             y = numerics.requantize_tflm(scaled_a + p.sign * scaled_b, p.multiplier, -p.shift)
-        return np.clip(y + p.out_zero, p.act_min, p.act_max).astype(np.int8)
+        return np.asarray(np.clip(y + p.out_zero, p.act_min, p.act_max), np.int8)
 
 
 @dataclass(frozen=True)
 class Sub(Add):
     """a - b."""
 
-    kernel_op: ClassVar[str] = "add"
     sign: ClassVar[int] = -1
+
+    def kernel_op(self) -> str:
+        return "add"
 
 
 def _single(where: str, a: TensorType, b: TensorType, output: TensorType, sign: int) -> dict[str, int]:

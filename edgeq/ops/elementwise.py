@@ -1,4 +1,4 @@
-"""What the elementwise operators share: broadcasting collapsed to a few loops, and the element count."""
+"""What the elementwise operators on two tensors share: broadcasting, collapsed to a few loops, and the clamp."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import numpy as np
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Op, Params, Tensor, TensorType
 from edgeq.ops.linear import NO_CLAMP, Clamp
-
-Shape = tuple[int, ...]
+from edgeq.ops.loops import Shape, nest, outer_loops, strides
 
 
 def broadcast(a: Shape, b: Shape) -> Shape:
@@ -22,38 +21,6 @@ def broadcast(a: Shape, b: Shape) -> Shape:
     if len(a) != len(b) or any(m != n and 1 not in (m, n) for m, n in zip(a, b, strict=True)):
         raise EdgeqError(f"shapes {list(a)} and {list(b)} do not broadcast", why="ranks must be equal, lengths equal or 1")
     return tuple(max(m, n) for m, n in zip(a, b, strict=True))
-
-
-def loops(a: Shape, b: Shape) -> tuple[dict[str, int], Array]:
-    """The fewest nested loops that walk two broadcast operands.
-
-    Neighbouring axes along which each operand either moves or stands still are one loop.
-
-    Returns:
-        scalars ``inner`` (length of the innermost loop), ``a_step``, ``b_step`` (0 or 1 along it) and
-        ``axes`` (number of loops around it); and int32 ``[max(1, axes), 3]``, per outer loop from the
-        outermost its count and what is added to the two pointers after each of its turns.
-    """
-    runs: list[list[int]] = []  # [length, a moves, b moves], outermost first
-    for m, n in zip(a, b, strict=True):
-        if max(m, n) == 1:
-            continue
-        moves = [int(m > 1), int(n > 1)]
-        if runs and runs[-1][1:] == moves:
-            runs[-1][0] *= max(m, n)
-        else:
-            runs.append([max(m, n), *moves])
-    inner, a_step, b_step = runs.pop() if runs else [1, 1, 1]
-    table = []
-    advanced = [inner if a_step else 1, inner if b_step else 1]  # elements of each operand inside this loop
-    passed = [0, 0]  # what the loops inside have already added to the pointers
-    for length, *moves in reversed(runs):
-        jump = [m * e - q for m, e, q in zip(moves, advanced, passed, strict=True)]
-        table.append([length, *jump])
-        passed = [length * (j + q) for j, q in zip(jump, passed, strict=True)]
-        advanced = [e * length if m else e for m, e in zip(moves, advanced, strict=True)]
-    rows = np.array(table[::-1] or [[1, 0, 0]], np.int32)
-    return {"inner": inner, "a_step": a_step, "b_step": b_step, "axes": len(runs)}, rows
 
 
 @dataclass(frozen=True)
@@ -75,10 +42,11 @@ class _Binary(Op):
         raise NotImplementedError
 
     def real(self, *x: Array) -> Array:
-        return np.clip(self.combine(*x), *self.clamp).astype(np.float32)
+        return np.asarray(np.clip(self.combine(*x), *self.clamp), np.float32)
 
     def bind(self, law: str, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
         a, b = (t.type for t in inputs)
-        scalars, table = loops(a.shape, b.shape)
+        inner, (a_step, b_step), table = nest(output.shape, strides(a.shape), strides(b.shape))
         own = self.constants(law, where, a, b, output)
-        return Params(law, {**own.scalars, **scalars}, {**own.tables, "loops": table})
+        walk = {"inner": inner, "a_step": a_step, "b_step": b_step, "axes": outer_loops(table)}
+        return Params(law, {**own.scalars, **walk}, {**own.tables, "loops": table})
