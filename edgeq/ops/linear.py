@@ -51,9 +51,9 @@ def output_stage(
     channels = len(sums)
     zero_point = x.zero_point
     folded = bias.data.astype(np.int64) - zero_point * sums[:, 0]
-    reach = max(abs(INT8_MIN), abs(INT8_MAX))
     # raw x (|x| <= 128) meets the folded bias; x - zp (|x - zp| <= 255) meets the original one
-    bound = np.maximum(sums[:, 1] * reach + np.abs(folded), sums[:, 1] * max(127 - zero_point, 128 + zero_point) + np.abs(bias.data.astype(np.int64)))
+    raw = sums[:, 1] * -INT8_MIN + np.abs(folded)
+    bound = np.maximum(raw, sums[:, 1] * max(INT8_MAX - zero_point, zero_point - INT8_MIN) + np.abs(bias.data.astype(np.int64)))
     numerics.check_accumulator(where, bound)
     s_w = np.broadcast_to(np.float64(np.float32(weights.type.q.scale)), channels)
     ratios = np.float64(np.float32(x.scale)) * s_w / np.float64(np.float32(output.scale))

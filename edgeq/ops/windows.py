@@ -32,12 +32,21 @@ def output_size(size: Pair, kernel: Pair, stride: Pair, dilation: Pair, pads: Pa
     return h, w
 
 
+def pad(x: Array, pads: Pads, fill: float) -> Array:
+    """``[N, H, W, C]`` with `fill` around it; `x` itself where nothing is added."""
+    if not any(pads):
+        return x
+    top, left, bottom, right = pads
+    n, h, w, c = x.shape
+    padded = np.full((n, top + h + bottom, left + w + right, c), fill, x.dtype)
+    padded[:, top : top + h, left : left + w] = x
+    return padded
+
+
 def patches(x: Array, kernel: Pair, stride: Pair, dilation: Pair, pads: Pads, fill: float) -> Array:
     """A view ``[N, out_h, out_w, kernel_h, kernel_w, C]`` of ``[N, H, W, C]`` padded with `fill`."""
-    top, left, bottom, right = pads
     h, w = output_size((x.shape[1], x.shape[2]), kernel, stride, dilation, pads)
-    if any(pads):
-        x = np.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)), constant_values=fill)
+    x = pad(x, pads, fill)
     n, sy, sx, c = x.strides
     return np.lib.stride_tricks.as_strided(
         x,

@@ -1,0 +1,85 @@
+"""Depthwise convolution with a channel multiplier, stride, dilation, explicit padding and a fused clamp."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+
+from edgeq.errors import EdgeqError
+from edgeq.ir import Array, Op, Params, Tensor, TensorType
+from edgeq.ops.linear import NO_CLAMP, Clamp, apply_output_stage, output_stage
+from edgeq.ops.windows import Pads, Pair, output_size, pad
+
+
+@dataclass(frozen=True)
+class DepthwiseConv2d(Op):
+    """x ``[N, H, W, C]``, weights ``[1, kernel_h, kernel_w, C * m]`` (quantized along axis 3), bias ``[C * m]`` -> ``[N, H', W', C * m]``.
+
+    Output channel o reads input channel o // m. `pads` are (top, left, bottom, right) and hold the input's zero.
+    """
+
+    stride: Pair = (1, 1)
+    dilation: Pair = (1, 1)
+    pads: Pads = (0, 0, 0, 0)
+    clamp: Clamp = NO_CLAMP
+
+    parameters: ClassVar[tuple[int, ...]] = (1, 2)
+
+    def infer(self, *types: TensorType) -> TensorType:
+        x, w, b = types
+        if len(x.shape) != 4 or len(w.shape) != 4 or w.shape[0] != 1 or w.shape[3] % x.shape[3]:
+            raise EdgeqError(f"depthwise weights {w} do not fit input {x}")
+        if b.shape != (w.shape[3],):
+            raise EdgeqError(f"bias {b} does not fit weights {w}")
+        h, width = output_size((x.shape[1], x.shape[2]), (w.shape[1], w.shape[2]), self.stride, self.dilation, self.pads)
+        return replace(x, shape=(x.shape[0], h, width, w.shape[3]))
+
+    def macs(self, *types: TensorType) -> int:
+        return self.infer(*types).size * types[1].shape[1] * types[1].shape[2]
+
+    def _sums(self, x: Array, w: Array, fill: float, dtype: type[np.floating[Any]]) -> Array:
+        """Products without bias ``[V*N, H', W', C*m]``, tap by tap: exact for integers that `dtype` holds."""
+        _, kernel_h, kernel_w, channels = w.shape
+        multiplier = channels // x.shape[-1]
+        h, width = output_size((x.shape[-3], x.shape[-2]), (kernel_h, kernel_w), self.stride, self.dilation, self.pads)
+        x = pad(x.reshape(-1, *x.shape[-3:]).astype(dtype), self.pads, fill)
+        if multiplier > 1:
+            x = np.repeat(x, multiplier, axis=3)
+        total = np.zeros((len(x), h, width, channels), dtype)
+        for ky in range(kernel_h):
+            rows = slice(ky * self.dilation[0], ky * self.dilation[0] + (h - 1) * self.stride[0] + 1, self.stride[0])
+            for kx in range(kernel_w):
+                columns = slice(kx * self.dilation[1], kx * self.dilation[1] + (width - 1) * self.stride[1] + 1, self.stride[1])
+                total += x[:, rows, columns] * w[0, ky, kx].astype(dtype)
+        return total
+
+    def real(self, *x: Array) -> Array:
+        data, w, b = x
+        y = np.clip(self._sums(data, w, 0.0, np.float32) + b, *self.clamp)
+        return y.reshape(*data.shape[:-3], *y.shape[1:]).astype(np.float32)
+
+    def bind(self, law: str, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
+        x, w, b = inputs
+        assert w.data is not None
+        flat = w.data.astype(np.int64).reshape(-1, w.data.shape[3])
+        sums = np.stack([flat.sum(0), np.abs(flat).sum(0)], axis=1)
+        stage = output_stage(law, where, x.type, w, b, output, self.clamp, sums)
+        _, in_h, in_w, in_c = x.type.shape
+        scalars = {
+            "batches": x.type.shape[0], "in_h": in_h, "in_w": in_w, "in_c": in_c,
+            "out_h": output.shape[1], "out_w": output.shape[2], "multiple": w.data.shape[3] // in_c,
+            "kernel_h": w.data.shape[1], "kernel_w": w.data.shape[2],
+            "stride_h": self.stride[0], "stride_w": self.stride[1],
+            "dilation_h": self.dilation[0], "dilation_w": self.dilation[1],
+            "pad_top": self.pads[0], "pad_left": self.pads[1], "in_zero": x.type.zero_point,
+        }  # fmt: skip
+        return Params(law, {**scalars, **stage.scalars}, {"weights": w.data, **stage.tables})
+
+    def reference(self, params: Params, *x: Array) -> Array:
+        taps = params.kernel_h * params.kernel_w
+        dtype = np.float32 if taps * 128 * 127 < 2**24 else np.float64
+        sums = self._sums(x[0], params.weights, params.in_zero, dtype).astype(np.int64)
+        y = apply_output_stage(params, sums + params.bias)
+        return y.reshape(*x[0].shape[:-3], *y.shape[1:])

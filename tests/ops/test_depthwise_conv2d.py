@@ -1,0 +1,44 @@
+"""DepthwiseConv2d: windows, strides, dilations, asymmetric borders, multipliers, channel counts around the tile."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from harness import Case, activation, fitting_output, suite, weights_and_bias
+
+from edgeq.ir import QParams
+from edgeq.ops.depthwise_conv2d import DepthwiseConv2d
+
+
+def case(
+    name: str, shape: tuple[int, int, int, int], window: tuple[int, int], *, multiple: int = 1, zero: int = 0,
+    out: QParams | None = None, clamp: tuple[float, float] = (-math.inf, math.inf), saturated: bool = False, **op: Any,
+) -> Case:  # fmt: skip
+    x = activation(shape, 0.05, zero)
+    w, b = weights_and_bias(sum(map(ord, name)), x, (1, *window, shape[3] * multiple), 3, saturated=saturated)
+    return Case(name, DepthwiseConv2d(clamp=clamp, **op), (x, w, b), out or fitting_output(x, w, 3, zero_point=-zero))
+
+
+SAME = (1, 1, 1, 1)
+CASES = [
+    *(case(f"same3_c{c}", (1, 5, 6, c), (3, 3), pads=SAME, zero=11) for c in (1, 3, 4, 5, 8, 9)),
+    *(case(f"same3_h{h}_w{w}", (1, h, w, 4), (3, 3), pads=SAME, zero=-7) for h, w in ((1, 1), (1, 4), (2, 1), (2, 3), (3, 2))),
+    *(case(f"stride2_h{h}_w{w}", (1, h, w, 5), (3, 3), stride=(2, 2), pads=(0, 0, 1, 1), zero=4) for h, w in ((6, 6), (8, 4), (3, 3))),
+    case("stride2_same", (1, 7, 5, 6), (3, 3), stride=(2, 2), pads=SAME, zero=-128),
+    case("stride_unequal", (1, 9, 8, 4), (3, 3), stride=(2, 1), pads=(1, 0, 0, 2)),
+    case("valid", (1, 6, 7, 8), (3, 3), zero=3),
+    case("batch", (2, 4, 5, 3), (3, 3), pads=SAME, zero=2),
+    case("tall", (1, 15, 1, 9), (5, 1), zero=-3),
+    case("whole", (1, 15, 1, 8), (15, 1), zero=1),
+    case("wide", (1, 2, 9, 4), (1, 4), pads=(0, 1, 0, 2), zero=-9),
+    case("even", (1, 6, 6, 5), (2, 4), stride=(3, 2), pads=(0, 1, 1, 2), zero=9),
+    case("dilated", (1, 9, 8, 4), (3, 3), dilation=(2, 3), pads=(2, 3, 2, 3), zero=21),
+    case("multiplier2", (1, 5, 5, 3), (3, 3), multiple=2, pads=SAME, zero=-4),
+    case("multiplier8_of1", (1, 6, 5, 1), (4, 3), multiple=8, stride=(2, 2), pads=(1, 1, 2, 1), zero=6),
+    case("saturated", (1, 4, 4, 4), (3, 3), pads=SAME, saturated=True, zero=-128),
+    case("relu6", (1, 4, 4, 6), (3, 3), pads=SAME, clamp=(0.0, 6.0), out=QParams((6 / 255,), -128)),
+    case("left_shift", (1, 3, 3, 4), (1, 1), out=QParams((0.0004,), 5)),
+    case("pads_beyond", (1, 2, 2, 4), (3, 3), pads=(2, 2, 2, 2), zero=50),
+]
+test_depthwise_conv2d = suite(CASES)
