@@ -258,33 +258,37 @@ class _Emitter:
     def interface(self, names: tuple[str, ...]) -> list[dict[str, Any]]:
         """The public description of inputs or outputs."""
         result = []
+        used = {self.location(n) for c in self.program.calls for n in (*c.operands, c.output)}
         for n in names:
             t: TensorType = self.graph.type(n)
             result.append(
                 {
                     "name": n, "argument": self.arguments[n], "shape": list(t.shape), "dtype": t.dtype.value, "ctype": t.dtype.c,
                     "bytes": t.bytes, "scale": None if t.q is None else t.scale, "zero_point": t.zero_point,
-                    "offset": self.plan.offsets[self.program.storage(n)], "text": str(t),
+                    "offset": self.plan.offsets[self.program.storage(n)], "text": str(t), "used": self.arguments[n] in used,
                 }
             )  # fmt: skip
         return result
 
     def lifetimes(self) -> list[dict[str, Any]]:
         rows = [
-            {"tensor": n, "bytes": self.graph.type(n).bytes, "offset": self.plan.offsets[n], "first": a, "last": b}
+            {
+                "tensor": n, "bytes": self.graph.type(n).bytes, "offset": self.plan.offsets[n], "first": a, "last": b,
+                "overwrites": self.plan.inplace.get(n),
+            }
             for n, (a, b) in self.plan.lifetimes.items()
-        ]
+        ]  # fmt: skip
         return sorted(rows, key=lambda r: (r["first"], r["offset"], r["tensor"]))
 
     def manifest(self, steps: list[dict[str, Any]]) -> dict[str, Any]:
-        drop = ("ctype", "argument", "text")
+        drop = ("ctype", "argument", "text", "used")
         keep = ("name", "op", "kernel", "operands", "tensor", "dtype", "shape", "macs", "bytes", "scratch", "scratch_offset", "tables")
         return {
             "format": 1, "model": self.name, "target": self.program.target.name, "law": self.graph.law,
             "inputs": [{k: x[k] for k in x if k not in drop} for x in self.interface(self.graph.inputs)],
             "outputs": [{k: x[k] for k in x if k not in drop} for x in self.interface(self.graph.outputs)],
             "arena_bytes": self.plan.arena_bytes, "arena_alignment": self.plan.alignment,
-            "arena_lower_bound": self.plan.lower_bound, "state_bytes": 0,
+            "arena_lower_bound": self.plan.lower_bound, "arena_method": self.plan.method, "state_bytes": 0,
             "io_bytes": sum(self.graph.type(n).bytes for n in (*self.graph.inputs, *self.graph.outputs)),
             "weight_bytes": sum(int(np.dtype(_NUMPY[t.ctype]).itemsize) * t.size for t in self.tables),
             "macs": sum(c.macs for c in self.program.calls),

@@ -1,11 +1,18 @@
-"""Memory planner: one arena, an offset for every tensor by its lifetime."""
+"""Memory planner: one arena, an offset for every tensor by its lifetime, in place where a kernel allows it.
+
+A *block* is what gets one offset: a storage tensor, a chain of storage tensors that overwrite one another
+in place, or a call's scratch. Its size may change from step to step (a chain shrinks as it goes), so two
+blocks need to be apart only by what each occupies in the steps that they share.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from edgeq.lower import Program
+from edgeq.place import Block, place
 
 
 @dataclass(frozen=True)
@@ -20,6 +27,9 @@ class MemoryPlan:
         lifetimes: storage tensor -> (first, last) step, inclusive; an input is born at step 0.
         scratch: call index -> offset of its scratch.
         lower_bound: largest sum of bytes live at one step: no plan can be smaller.
+        method: how the offsets were found: ``greedy``, ``milp optimal`` or ``milp time limit``.
+        inplace: storage tensor -> the storage tensor that it overwrites (both at one offset).
+        step_bytes: bytes live at each step, scratch included; the largest is `lower_bound`.
     """
 
     arena_bytes: int
@@ -28,6 +38,9 @@ class MemoryPlan:
     lifetimes: Mapping[str, tuple[int, int]]
     scratch: Mapping[int, int]
     lower_bound: int
+    method: str
+    inplace: Mapping[str, str]
+    step_bytes: tuple[int, ...]
 
 
 def lifetimes(program: Program) -> dict[str, tuple[int, int]]:
@@ -44,26 +57,83 @@ def lifetimes(program: Program) -> dict[str, tuple[int, int]]:
     return {n: (a, b) for n, (a, b) in spans.items()}
 
 
+def overwritable(program: Program, index: int, spans: Mapping[str, tuple[int, int]]) -> list[str]:
+    """Storage tensors that call `index` may overwrite with its output, preferred first.
+
+    The kernel lists the operand, this is its last use, it is no constant and no graph output, and it
+    has at least as many bytes as the output. A graph input qualifies: a caller that keeps its input
+    outside the arena has it read there and never written.
+    """
+    call, graph = program.calls[index], program.graph
+    kept = {program.storage(n) for n in graph.outputs}
+    found = []
+    for position in call.kernel.inplace:
+        if position >= len(call.operands):
+            continue
+        storage = program.storage(call.operands[position])
+        if storage in kept or graph.tensors[storage].is_constant or spans[storage][1] != index or storage in found:
+            continue
+        elsewhere = any(program.storage(n) == storage for i, n in enumerate(call.operands) if i not in call.kernel.inplace)
+        if not elsewhere and graph.type(storage).bytes >= graph.type(call.output).bytes:
+            found.append(storage)
+    return found
+
+
+def _chains(program: Program, spans: Mapping[str, tuple[int, int]], choices: Mapping[str, Sequence[str]], pick: int) -> list[list[str]]:
+    """Storage tensors grouped by overwriting; `pick` chooses among several candidates of one call (0 first, -1 last)."""
+    chain: dict[str, list[str]] = {}
+    for name in spans:  # in order of birth: a tensor's own chain is known before another overwrites it
+        old = choices.get(name, ())
+        chain[name] = chain[old[pick]] if old else []
+        chain[name].append(name)
+    return list({id(c): c for c in chain.values()}.values())
+
+
+def _block(members: Sequence[tuple[int, int, int]]) -> Block:
+    """Members (size, first, last) at one offset -> sizes over their steps."""
+    first, last = min(a for _, a, _ in members), max(b for _, _, b in members)
+    return Block(first, tuple(max((s for s, a, b in members if a <= t <= b), default=0) for t in range(first, last + 1)))
+
+
 def plan(program: Program, alignment: int = 4) -> MemoryPlan:
-    """Place every tensor and every call's scratch."""
+    """Place every tensor and every call's scratch in one arena.
+
+    Args:
+        alignment: of every offset, in bytes.
+
+    The result depends on the program alone: the solver is bounded by nodes of its search, and a run
+    that hits the wall-clock guard all the same gives the heuristic's offsets.
+    """
     spans = lifetimes(program)
-    items: list[tuple[str | int, int, int, int]] = [(n, program.graph.type(n).bytes, a, b) for n, (a, b) in spans.items()]
-    items += [(i, c.scratch, i, i) for i, c in enumerate(program.calls) if c.scratch]
-    items = [(k, -(-size // alignment) * alignment, a, b) for k, size, a, b in items]
+    spans = dict(sorted(spans.items(), key=lambda item: item[1][0]))
     steps = max(1, len(program.calls))
-    bound = max(sum(s for _, s, a, b in items if a <= t <= b) for t in range(steps))
-    placed: list[tuple[str | int, int, int, int, int]] = []
-    for key, size, a, b in sorted(items, key=lambda item: (-item[1], item[2], str(item[0]))):
-        offset = 0
-        for _, other_size, c, d, other in sorted(placed, key=lambda q: q[4]):
-            if a <= d and c <= b and offset < other + other_size and other < offset + size:
-                offset = other + other_size
-        placed.append((key, size, a, b, offset))
+
+    def units(size: int) -> int:
+        return -(-size // alignment)
+
+    sizes = {n: units(program.graph.type(n).bytes) for n in spans}
+    scratch = [(i, units(c.scratch)) for i, c in enumerate(program.calls) if c.scratch]
+    candidates = {c.output: overwritable(program, i, spans) for i, c in enumerate(program.calls)}
+
+    layouts: list[list[list[str]]] = []
+    for pick in (0, -1):
+        chains = _chains(program, spans, candidates, pick)
+        if chains not in layouts:
+            layouts.append(chains)
+    inside = [Block(i, (s,)) for i, s in scratch]
+    problems = [[_block([(sizes[n], *spans[n]) for n in c]) for c in chains] + inside for chains in layouts]
+    totals = [sum(b.at(t) for b in problems[0]) for t in range(steps)]
+    bound = max(totals)
+    best, arena, method, offsets = place(problems, bound)
+    chains = layouts[best]
     return MemoryPlan(
-        arena_bytes=max(o + s for _, s, _, _, o in placed),
+        arena_bytes=arena * alignment,
         alignment=alignment,
-        offsets={k: o for k, _, _, _, o in placed if isinstance(k, str)},
+        offsets={n: o * alignment for c, o in zip(chains, offsets, strict=False) for n in c},
         lifetimes=spans,
-        scratch={k: o for k, _, _, _, o in placed if isinstance(k, int)},
-        lower_bound=bound,
+        scratch={i: o * alignment for (i, _), o in zip(scratch, offsets[len(chains) :], strict=True)},
+        lower_bound=bound * alignment,
+        method=method,
+        inplace={new: old for c in chains for old, new in pairwise(c)},
+        step_bytes=tuple(t * alignment for t in totals),
     )

@@ -15,7 +15,7 @@ LAYERS = (
     ("ops", "target"),
     ("frontends", "passes", "kernels", "packing", "graphfile"),
     ("lower",),
-    ("plan", "simulate"),
+    ("place", "plan", "simulate"),
     ("quantize",),
     ("emit",),
     ("build",),

@@ -1,0 +1,195 @@
+"""Offsets for blocks with lifetimes: greedy orders first, an exact solver where they miss the lower bound."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+MILP_BLOCKS = 40
+MILP_NODES = 4000
+MILP_SECONDS = 60.0
+SHUFFLES = 300
+SEED = 1
+
+
+@dataclass(frozen=True)
+class Block:
+    """Storage with one offset: alive from step `first` on, `sizes[i]` units large at step ``first + i``."""
+
+    first: int
+    sizes: tuple[int, ...]
+
+    @property
+    def last(self) -> int:
+        return self.first + len(self.sizes) - 1
+
+    @property
+    def largest(self) -> int:
+        return max(self.sizes)
+
+    def at(self, step: int) -> int:
+        """Units at a step, 0 outside the lifetime."""
+        return self.sizes[step - self.first] if self.first <= step <= self.last else 0
+
+    def beside(self, other: Block) -> int:
+        """The largest size while `other` lives too; 0 where the two never meet."""
+        a, b = max(self.first, other.first), min(self.last, other.last)
+        return max((self.at(t) for t in range(a, b + 1) if other.at(t)), default=0)
+
+
+Matrix = list[list[int]]
+
+
+def separations(blocks: Sequence[Block]) -> Matrix:
+    """``h[i][j]``: if i lies below j, ``offset[i] + h[i][j] <= offset[j]``; both 0 where they never meet."""
+    return [[a.beside(b) if i != j else 0 for j, b in enumerate(blocks)] for i, a in enumerate(blocks)]
+
+
+def first_fit(h: Matrix, order: Sequence[int]) -> list[int]:
+    """Each block in turn at the lowest offset that clears those already placed."""
+    offsets = [0] * len(h)
+    placed: list[int] = []
+    for i in order:
+        # strictly between the two ends of a span, block i would collide with block j
+        spans = sorted((offsets[j] - h[i][j], offsets[j] + h[j][i]) for j in placed if h[i][j])
+        at = 0
+        for low, high in spans:
+            if at <= low:
+                break
+            at = max(at, high)
+        offsets[i] = at
+        placed.append(i)
+    return offsets
+
+
+def height(blocks: Sequence[Block], offsets: Sequence[int]) -> int:
+    """Units that a placement needs."""
+    return max((o + b.largest for b, o in zip(blocks, offsets, strict=True)), default=0)
+
+
+def greedy(blocks: Sequence[Block], h: Matrix, bound: int) -> list[int]:
+    """The best of several orders and of a seeded local search from the best of them; stops at `bound`."""
+    everything = range(len(blocks))
+    totals = [sum(b.at(t) for b in blocks) for t in range(max((b.last for b in blocks), default=0) + 1)]
+    pressure = [max(totals[b.first : b.last + 1], default=0) for b in blocks]
+    keys = (
+        lambda i: (-blocks[i].largest, blocks[i].first, i),
+        lambda i: (-pressure[i], -blocks[i].largest, i),
+        lambda i: (-sum(blocks[i].sizes), i),
+        lambda i: (-len(blocks[i].sizes), -blocks[i].largest, i),
+        lambda i: (blocks[i].first, -blocks[i].largest, i),
+        lambda i: (-sum(h[i]), i),
+    )
+    best: tuple[int, list[int], list[int]] | None = None
+    for key in keys:
+        order = sorted(everything, key=key)
+        offsets = first_fit(h, order)
+        tall = height(blocks, offsets)
+        if best is None or tall < best[0]:
+            best = (tall, order, offsets)
+        if tall <= bound:
+            return offsets
+    assert best is not None
+    chance = random.Random(SEED)
+    for _ in range(SHUFFLES if len(blocks) > 2 else 0):
+        order = list(best[1])
+        for _ in range(chance.randint(1, 3)):
+            order.insert(chance.randrange(len(order)), order.pop(chance.randrange(len(order))))
+        offsets = first_fit(h, order)
+        tall = height(blocks, offsets)
+        if tall <= best[0]:
+            best = (tall, order, offsets)
+        if tall <= bound:
+            break
+    return best[2]
+
+
+def _by_order(h: Matrix, below: Sequence[tuple[int, int]]) -> list[int]:
+    """Lowest offsets in which i lies below j for every (i, j) of an acyclic relation."""
+    offsets = [0] * len(h)
+    for _ in offsets:
+        moved = False
+        for i, j in below:
+            if offsets[j] < offsets[i] + h[i][j]:
+                offsets[j], moved = offsets[i] + h[i][j], True
+        if not moved:
+            break
+    return offsets
+
+
+def exact(blocks: Sequence[Block], h: Matrix, bound: int, ceiling: int) -> tuple[bool, list[int] | None]:
+    """A placement below `ceiling` of least height, by mixed-integer programming (HiGHS).
+
+    Returns:
+        Whether the answer is proved, and the offsets: None where there is none below `ceiling`
+        (or none was found, if not proved).
+    """
+    import numpy as np
+    from scipy.optimize import Bounds, LinearConstraint, milp
+    from scipy.sparse import coo_array
+
+    n, top = len(blocks), ceiling - 1
+    pairs = [(i, j) for i in range(n) for j in range(i) if h[i][j]]
+    # columns: n offsets, one "i lies below j" per pair, the height
+    rows: list[int] = []
+    columns: list[int] = []
+    values: list[float] = []
+    limits: list[float] = []
+
+    def at_most(limit: float, *terms: tuple[int, float]) -> None:
+        rows.extend(len(limits) for _ in terms)
+        columns.extend(c for c, _ in terms)
+        values.extend(v for _, v in terms)
+        limits.append(limit)
+
+    for k, (i, j) in enumerate(pairs, n):
+        at_most(top - h[i][j], (i, 1), (j, -1), (k, top))
+        at_most(-h[j][i], (j, 1), (i, -1), (k, -top))
+    last = n + len(pairs)
+    for i, block in enumerate(blocks):
+        at_most(-block.largest, (i, 1), (last, -1))
+    result = milp(
+        np.concatenate([np.zeros(last), [1.0]]),
+        integrality=np.concatenate([np.zeros(n), np.ones(len(pairs)), [1.0]]),
+        bounds=Bounds(np.concatenate([np.zeros(last), [bound]]), [*(top - b.largest for b in blocks), *(1.0 for _ in pairs), top]),
+        constraints=LinearConstraint(coo_array((values, (rows, columns)), (len(limits), last + 1)).tocsr(), -np.inf, limits),
+        options={"node_limit": MILP_NODES, "time_limit": MILP_SECONDS},
+    )
+    if result.status == 2:
+        return True, None
+    if result.status == 1 or result.x is None:  # what the wall clock stopped would differ from run to run
+        return False, None
+    offsets = _by_order(h, [(i, j) if z > 0.5 else (j, i) for (i, j), z in zip(pairs, result.x[n:last], strict=True)])
+    return result.status == 0, offsets if height(blocks, offsets) < ceiling else None
+
+
+def place(problems: Sequence[Sequence[Block]], bound: int) -> tuple[int, int, str, list[int]]:
+    """Offsets for the best of several block sets that describe the same memory.
+
+    Args:
+        problems: alternatives; the one that can be placed lowest is taken.
+        bound: no placement can be lower than this many units.
+
+    Returns:
+        Index of the alternative, height, method (``greedy``, ``milp optimal``, ``milp time limit``) and offsets.
+    """
+    matrices = [separations(blocks) for blocks in problems]
+    best: tuple[int, int, list[int]] | None = None
+    for index, (blocks, h) in enumerate(zip(problems, matrices, strict=True)):
+        offsets = greedy(blocks, h, bound)
+        tall = height(blocks, offsets)
+        if best is None or tall < best[0]:
+            best = (tall, index, offsets)
+    assert best is not None
+    method = "greedy"
+    if best[0] > bound and max(map(len, problems)) <= MILP_BLOCKS:
+        proved = True
+        for index, (blocks, h) in enumerate(zip(problems, matrices, strict=True)):
+            if best[0] > bound:
+                certain, better = exact(blocks, h, bound, best[0])
+                proved = proved and certain
+                if better is not None:
+                    best = (height(blocks, better), index, better)
+        method = "milp optimal" if proved or best[0] == bound else "milp time limit"
+    return best[1], best[0], method, best[2]
