@@ -1,0 +1,119 @@
+"""TensorFlow Lite models: float32, float16 or int8 weights with float activations, and fully quantized int8."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from edgeq.errors import EdgeqError
+from edgeq.frontends.tflite import compute, movement
+from edgeq.frontends.tflite.attributes import TRANSLATORS
+from edgeq.frontends.tflite.builder import CONTRADICTIONS, Builder
+from edgeq.frontends.tflite.file import FileOperator, FileTensor, read
+from edgeq.frontends.tflite.fold import BINARY, FOLDERS, fold
+from edgeq.ir import Graph
+
+__all__ = ["compute", "load", "movement"]
+
+FOLDED_ONLY = {"SHAPE", *FOLDERS, *BINARY} - set(TRANSLATORS)
+HINTS = {
+    "ARG_MAX": "end the model before it and take the argmax of the output in your own code",
+    "ARG_MIN": "end the model before it and take the argmin of the output in your own code",
+    "TOPK_V2": "end the model before it and sort the output in your own code",
+    "CALL_ONCE": "freeze variables into constants before converting",
+    "VAR_HANDLE": "freeze variables into constants before converting",
+    "WHILE": "unroll the loop before converting",
+    "IF": "remove control flow before converting",
+    "LOG_SOFTMAX": "end the model before it, or use SOFTMAX",
+    "DENSIFY": "export the model without sparsity encoding",
+}
+LISTED = 200  # nodes named in one message
+
+
+def load(path: Path, *, shapes: Mapping[str, tuple[int, ...]] | None = None) -> Graph:
+    """Read a .tflite file.
+
+    A fully quantized model keeps its own scales and gets the law ``tflm``; weights that are stored
+    as float16 or int8 beside float activations become float32.
+
+    Args:
+        shapes: input name -> shape, for inputs with open dimensions. An open batch is 1.
+
+    Raises:
+        EdgeqError: the file cannot be read or is damaged, an input's shape stays open, or parts of
+            the model are not supported: then each is listed with its node.
+    """
+    file = read(path)
+    try:
+        builder = Builder(file, path.stem, shapes)
+        problems = _translate(builder)
+        if problems:
+            raise _refusal(problems)
+        return builder.graph()
+    except EdgeqError as e:
+        raise EdgeqError(e.what, where=f"{path}: {e.where}" if e.where else str(path), why=e.why, fix=e.fix) from e
+
+
+def _translate(b: Builder) -> list[tuple[str, EdgeqError]]:
+    """Translate every operator; after a failure go on as if its outputs were as declared, to find all of them."""
+    problems: list[tuple[str, EdgeqError]] = []
+    unknown: set[int] = set()  # outputs of operators that failed, of types that nothing can be computed with
+    known = TRANSLATORS.keys() | FOLDED_ONLY
+    for i, op in enumerate(b.file.operators):
+        name = b.tensor_name(op.outputs[0]) if op.outputs else f"operator {i}"
+        try:
+            if unknown.isdisjoint(op.inputs) or op.kind not in known:
+                _translate_one(b, op)
+                continue
+        except EdgeqError as e:
+            problems.append((name, e))
+        for index in op.outputs:
+            if not _placeholder(b, index):
+                unknown.add(index)
+    return problems
+
+
+def _translate_one(b: Builder, op: FileOperator) -> None:
+    if not op.outputs:
+        raise EdgeqError(f"{op.kind} has no output", why="the file is damaged")
+    if (op.kind in TRANSLATORS or op.kind in FOLDED_ONLY) and fold(b, op):
+        return
+    if op.kind not in TRANSLATORS:
+        fix = HINTS.get(op.kind, "")
+        if op.kind.startswith("CUSTOM Flex"):
+            fix = "convert without SELECT_TF_OPS, or replace the operator in the model"
+        elif not fix:
+            fix = "replace it in the model by supported operators, or end the model before it"
+        raise EdgeqError(f"{op.kind} is not supported" + (" on computed values" if op.kind in FOLDED_ONLY else ""), fix=fix)
+    try:
+        TRANSLATORS[op.kind](b, op)
+    except CONTRADICTIONS as e:
+        raise EdgeqError(f"{op.kind} contradicts itself", why=f"{type(e).__name__}: {e}"[:120]) from e
+
+
+def _placeholder(b: Builder, index: int) -> bool:
+    """Declare the output of a failed operator; False where its type cannot be computed with."""
+    stored: FileTensor = b.file.tensors[index]
+    try:
+        if index not in b.values:
+            b.put(index, b.activation_type(stored, stored.shape))
+    except EdgeqError:
+        return False
+    return True
+
+
+def _refusal(problems: list[tuple[str, EdgeqError]]) -> EdgeqError:
+    """One error that lists all: equal causes are told once, with every node."""
+    if len(problems) == 1:
+        (name, e), *_ = problems
+        return EdgeqError(e.what, where=f"node '{name}'", why=e.why, fix=e.fix)
+    causes: dict[tuple[str, str, str], list[str]] = {}
+    for name, e in problems[:LISTED]:
+        causes.setdefault((e.what, e.why, e.fix), []).append(name)
+    parts = []
+    for (what, why, fix), names in causes.items():
+        nodes = ", ".join(f"'{n}'" for n in names)
+        parts.append(f"{what}{f' ({why})' if why else ''} at {nodes}{f': {fix}' if fix else ''}")
+    if len(problems) > LISTED:
+        parts.append(f"and {len(problems) - LISTED} more")
+    return EdgeqError(f"{len(problems)} nodes cannot be translated: " + "; ".join(parts))

@@ -1,0 +1,250 @@
+"""Translators of the operators that compute: convolutions, products, activations, pools, reductions."""
+
+from __future__ import annotations
+
+import math
+
+from edgeq.errors import EdgeqError
+from edgeq.frontends.tflite import operators as o
+from edgeq.frontends.tflite.attributes import axis, number, of_rank, reads
+from edgeq.frontends.tflite.builder import Builder
+from edgeq.frontends.tflite.file import FileOperator
+from edgeq.ir import DType, Op, Tensor
+from edgeq.ops.linear import Clamp
+from edgeq.ops.windows import Pads, Pair, same_pads
+
+MAX_WINDOW = 2**14  # of strides, dilations, window sizes and pads
+
+# Windows
+
+
+def _pair(op: FileOperator, vertical: str, horizontal: str) -> Pair:
+    pair = int(op.option(vertical)), int(op.option(horizontal))
+    if not all(1 <= n <= MAX_WINDOW for n in pair):
+        raise EdgeqError(f"{vertical}, {horizontal} of {op.kind} are {pair}", why=f"expected 1 to {MAX_WINDOW}")
+    return pair
+
+
+def _pads(op: FileOperator, size: Pair, kernel: Pair, stride: Pair, dilation: Pair = (1, 1)) -> Pads:
+    if max((k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)) > MAX_WINDOW:
+        raise EdgeqError(f"window {kernel} with dilation {dilation} of {op.kind} is too large")
+    return (0, 0, 0, 0) if _is_valid(op) else same_pads(size, kernel, stride, dilation)
+
+
+def _is_valid(op: FileOperator) -> bool:
+    padding = int(op.option("Padding"))
+    if padding not in (0, 1):
+        raise EdgeqError(f"padding number {padding} of {op.kind} is not SAME or VALID", why="the file is damaged")
+    return padding == 1
+
+
+@reads("CONV_2D", "DEPTHWISE_CONV_2D")
+def convolution(b: Builder, op: FileOperator) -> None:
+    depthwise = op.kind != "CONV_2D"
+    x = b.operand(op, 0)
+    w = b.weights(op, 1, 3 if depthwise else 0, x)
+    _, in_h, in_w, in_c = of_rank(op, x, 4)
+    out_c, kernel_h, kernel_w, per_group = of_rank(op, w, 4)
+    stride, dilation = _pair(op, "StrideH", "StrideW"), _pair(op, "DilationHFactor", "DilationWFactor")
+    pads = _pads(op, (in_h, in_w), (kernel_h, kernel_w), stride, dilation)
+    if depthwise:
+        if out_c != 1:
+            raise EdgeqError(f"weights {w.type} of {op.kind} must begin with 1")
+        node: Op = o.DepthwiseConv2d(stride=stride, dilation=dilation, pads=pads, clamp=b.activation(op))
+        bias = b.bias(op, 2, per_group, x)
+    else:
+        if in_c % per_group:
+            raise EdgeqError(f"weights {w.type} do not fit input {x.type}")
+        node = o.Conv2d(stride=stride, dilation=dilation, pads=pads, groups=in_c // per_group, clamp=b.activation(op))
+        bias = b.bias(op, 2, out_c, x)
+    b.emit(node, [x, w, bias], op.outputs[0])
+
+
+@reads("TRANSPOSE_CONV")
+def transposed_convolution(b: Builder, op: FileOperator) -> None:
+    x = b.operand(op, 2)
+    w = b.weights(op, 1, 0, x)
+    shape = b.integers(op, 0, "the output shape")
+    size = of_rank(op, x, 4)[1:3]
+    out_c, *kernel, _ = of_rank(op, w, 4)
+    stride = _pair(op, "StrideH", "StrideW")
+    if len(shape) != 4 or max(kernel) > MAX_WINDOW:
+        raise EdgeqError(f"output shape {list(shape)} with window {kernel} of {op.kind}", why="the file is damaged")
+    full = [(n - 1) * s + k for n, s, k in zip(size, stride, kernel, strict=True)]
+    total = [0, 0] if _is_valid(op) else [max(f - n, 0) for f, n in zip(full, shape[1:3], strict=True)]
+    extra = [n - f + t for f, n, t in zip(full, shape[1:3], total, strict=True)]
+    if any(not 0 <= e <= MAX_WINDOW for e in extra):
+        raise EdgeqError(f"output shape {list(shape)} of {op.kind} does not fit its padding", why=f"without padding it is {full}")
+    top, left = total[0] // 2, total[1] // 2
+    pads = (top, left, total[0] - top, total[1] - left)
+    node = o.TransposeConv2d(stride=stride, pads=pads, output_pads=tuple(extra), clamp=b.activation(op))
+    b.emit(node, [x, w, b.bias(op, 3, out_c, x)], op.outputs[0])
+
+
+@reads("AVERAGE_POOL_2D", "MAX_POOL_2D")
+def pool(b: Builder, op: FileOperator) -> None:
+    x = b.operand(op, 0)
+    _, in_h, in_w, _ = of_rank(op, x, 4)
+    kernel, stride = _pair(op, "FilterHeight", "FilterWidth"), _pair(op, "StrideH", "StrideW")
+    cls = o.AveragePool2d if op.kind == "AVERAGE_POOL_2D" else o.MaxPool2d
+    pads = _pads(op, (in_h, in_w), kernel, stride)
+    b.emit(cls(kernel=kernel, stride=stride, pads=pads, clamp=b.activation(op)), [x], op.outputs[0])
+
+
+# Products
+
+
+@reads("FULLY_CONNECTED")
+def fully_connected(b: Builder, op: FileOperator) -> None:
+    if op.option("WeightsFormat", 0) != 0:
+        raise EdgeqError("shuffled weights of FULLY_CONNECTED are not supported", fix="convert the model again with the default format")
+    x = b.operand(op, 0)
+    w = b.weights(op, 1, 0, x)
+    rows, depth = of_rank(op, w, 2)
+    name, shape = b.tensor_name(op.outputs[0]), x.type.shape
+    if not shape or shape[-1] != depth:
+        if x.type.size % depth:
+            raise EdgeqError(f"weights {w.type} do not fit input {x.type}")
+        x = b.reshaped(x, (x.type.size // depth, depth), f"{name}/rows")
+    elif not op.option("KeepNumDims", False):
+        x = b.reshaped(x, (x.type.size // depth, depth), f"{name}/rows")
+    b.emit(o.FullyConnected(clamp=b.activation(op)), [x, w, b.bias(op, 2, rows, x)], op.outputs[0])
+
+
+@reads("BATCH_MATMUL")
+def batch_matmul(b: Builder, op: FileOperator) -> None:
+    operands, name = b.operands(op, 0, 1), b.tensor_name(op.outputs[0])
+    if min(len(t.type.shape) for t in operands) < 2:
+        raise EdgeqError(f"BATCH_MATMUL of {operands[0].type} and {operands[1].type}", why="both must have two axes or more")
+    for i, option in enumerate(("AdjX", "AdjY")):
+        if op.option(option, False):
+            operands[i] = _transposed(b, operands[i], f"{name}/transposed")
+    a, c = operands
+    zero_point = c.type.zero_point
+    if c.data is not None and a.data is None and zero_point == 0 and c.type.size == c.type.shape[-1] * c.type.shape[-2]:
+        matrix = b.reshaped(c, c.type.shape[-2:], f"{name}/matrix")
+        w = _transposed(b, matrix, f"{name}/weights")
+        batch = (1,) * (len(c.type.shape) - len(a.type.shape)) + a.type.shape
+        x = b.reshaped(a, batch, f"{name}/expand")
+        b.emit(o.FullyConnected(), [x, w, b.bias(op, 2, w.type.shape[0], x)], op.outputs[0])
+        return
+    b.emit(o.MatMul(), b.same_rank(op, [a, c]), op.outputs[0])
+
+
+def _transposed(b: Builder, x: Tensor, name: str) -> Tensor:
+    """The last two axes exchanged; a constant is transposed at once."""
+    rank = len(x.type.shape)
+    perm = (*range(rank - 2), rank - 1, rank - 2)
+    if x.data is None:
+        node: Op = o.Transpose(perm=perm)
+        return b.insert(node, [x], name)
+    return b.new_constant(name, x.data.transpose(perm).copy(), x.type)
+
+
+# Elementwise
+
+
+@reads("ADD", "SUB", "MUL", "DIV")
+def arithmetic(b: Builder, op: FileOperator) -> None:
+    cls = {"ADD": "Add", "SUB": "Sub", "MUL": "Mul", "DIV": "Div"}[op.kind]
+    b.emit(getattr(o, cls)(clamp=b.activation(op)), b.same_rank(op, b.operands(op, 0, 1)), op.outputs[0])
+
+
+@reads("MINIMUM", "MAXIMUM")
+def extremum(b: Builder, op: FileOperator) -> None:
+    cls = o.Minimum if op.kind == "MINIMUM" else o.Maximum
+    b.emit(cls(), b.same_rank(op, b.operands(op, 0, 1)), op.outputs[0])
+
+
+@reads("SQUARE", "SQUARED_DIFFERENCE")
+def square(b: Builder, op: FileOperator) -> None:
+    x = b.operand(op, 0)
+    if x.type.dtype is not DType.FLOAT32:
+        raise EdgeqError(f"{op.kind} on int8 is not supported", fix="give edgeq the float model")
+    if op.kind == "SQUARED_DIFFERENCE":
+        x = b.insert(o.Sub(), b.same_rank(op, b.operands(op, 0, 1)), f"{b.tensor_name(op.outputs[0])}/difference")
+    b.emit(o.Mul(), [x, x], op.outputs[0])
+
+
+CLAMPS: dict[str, Clamp] = {
+    "RELU": (0.0, math.inf), "RELU6": (0.0, 6.0), "RELU_N1_TO_1": (-1.0, 1.0), "RELU_0_TO_1": (0.0, 1.0),
+}  # fmt: skip
+
+
+@reads(*CLAMPS)
+def clamp(b: Builder, op: FileOperator) -> None:
+    b.emit(o.Clamp(clamp=CLAMPS[op.kind]), [b.operand(op, 0)], op.outputs[0])
+
+
+UNARY = {
+    "LOGISTIC": "Sigmoid", "TANH": "Tanh", "HARD_SWISH": "HardSwish", "EXP": "Exp", "SQRT": "Sqrt", "RSQRT": "Rsqrt",
+    "ABS": "Abs", "NEG": "Neg", "LOG": "Log",
+}  # fmt: skip
+
+
+@reads(*UNARY)
+def unary(b: Builder, op: FileOperator) -> None:
+    b.emit(getattr(o, UNARY[op.kind])(), [b.operand(op, 0)], op.outputs[0])
+
+
+@reads("LEAKY_RELU", "ELU", "GELU")
+def shaped_unary(b: Builder, op: FileOperator) -> None:
+    if op.kind == "LEAKY_RELU":
+        node: Op = o.LeakyRelu(alpha=number(op, "Alpha"))
+    elif op.kind == "ELU":
+        node = o.Elu(alpha=1.0)
+    else:
+        node = o.Gelu(approximate=bool(op.option("Approximate", False)))
+    b.emit(node, [b.operand(op, 0)], op.outputs[0])
+
+
+@reads("PRELU")
+def prelu(b: Builder, op: FileOperator) -> None:
+    x, slope = b.operands(op, 0, 1)
+    channels = x.type.shape[-1] if x.type.shape else 1
+    if slope.data is None:
+        raise EdgeqError("PRELU with computed slopes is not supported", fix="make the slopes constant")
+    if slope.type.size not in (1, channels) or (slope.type.size > 1 and slope.type.shape[-1] != channels):
+        raise EdgeqError(f"PRELU with slopes {slope.type} on {x.type} is not supported", fix="share the slopes over height and width")
+    if slope.type.shape != (channels,):
+        data = slope.data.ravel().repeat(channels // slope.type.size)
+        slope = b.new_constant(f"{slope.name}/channels", data, slope.type)
+    b.emit(o.Prelu(), [x, slope], op.outputs[0])
+
+
+@reads("SOFTMAX")
+def softmax(b: Builder, op: FileOperator) -> None:
+    x = b.operand(op, 0)
+    if not x.type.shape:
+        raise EdgeqError("SOFTMAX of a scalar is not supported")
+    b.emit(o.Softmax(beta=number(op, "Beta")), [x], op.outputs[0])
+
+
+# Reductions and types
+
+REDUCTIONS = {"MEAN": "Mean", "SUM": "ReduceSum", "REDUCE_MAX": "ReduceMax", "REDUCE_MIN": "ReduceMin"}
+
+
+@reads(*REDUCTIONS)
+def reduction(b: Builder, op: FileOperator) -> None:
+    x = b.operand(op, 0)
+    rank = len(x.type.shape)
+    axes = tuple(sorted({axis(op, a, rank) for a in b.integers(op, 1, "the axes")}))
+    if not axes:
+        raise EdgeqError(f"{op.kind} over no axes is not supported", fix="remove the operator")
+    cls = getattr(o, REDUCTIONS[op.kind])
+    b.emit(cls(axes=axes, keepdims=bool(op.option("KeepDims", False))), [x], op.outputs[0])
+
+
+@reads("QUANTIZE")
+def quantize(b: Builder, op: FileOperator) -> None:
+    x = b.operand(op, 0)
+    b.emit(o.Quantize() if x.type.dtype is DType.FLOAT32 else o.Requantize(), [x], op.outputs[0], converts=True)
+
+
+@reads("DEQUANTIZE")
+def dequantize(b: Builder, op: FileOperator) -> None:
+    x = b.operand(op, 0)
+    if x.type.dtype is not DType.INT8:
+        raise EdgeqError(f"DEQUANTIZE of {x.type} is not supported")
+    b.emit(o.Dequantize(), [x], op.outputs[0], converts=True)
