@@ -91,6 +91,45 @@ def requantize(law: str, x: Array, multiplier: Array | int, shift: Array | int) 
     return (requantize_single if law == "single" else requantize_tflm)(x, multiplier, shift)
 
 
+_EXP_FACTORS = (1672461947, 1302514674, 790015084, 290630308, 39332535, 720401, 242)  # exp(-2^k), k = -2 ... 4, Q0.31
+
+
+def _exp_on_quarter(a: Array) -> Array:
+    """exp of a Q0.31 number in [-1/4, 0): a Taylor polynomial around -1/8."""
+    mul = saturating_rounding_doubling_high_mul
+    x = a + (1 << 28)
+    x2 = mul(x, x)
+    x3, x4 = mul(x2, x), mul(x2, x2)
+    tail = rounding_divide_by_pot(mul(rounding_divide_by_pot(x4, 2) + x3, 715827883) + x2, 1)
+    result: Array = 1895147668 + mul(x + tail, 1895147668)
+    return result
+
+
+def exp_on_negative_values(a: Array, integer_bits: int) -> Array:
+    """gemmlowp's exp of fixed-point numbers <= 0 with `integer_bits` integer bits; int64 result in Q0.31."""
+    a = np.asarray(a, np.int64)
+    fraction = 31 - integer_bits
+    quarter = 1 << (fraction - 2)
+    low = (a & (quarter - 1)) - quarter
+    result = _exp_on_quarter(low << integer_bits)
+    remainder = low - a
+    for i in range(integer_bits + 2):
+        taken = (remainder >> (fraction - 2 + i)) & 1
+        result = np.where(taken, saturating_rounding_doubling_high_mul(result, _EXP_FACTORS[i]), result)
+    return np.where(a == 0, INT32_MAX, result)
+
+
+def one_over_one_plus_x(a: Array) -> Array:
+    """gemmlowp's 1 / (1 + x) for Q0.31 x in [0, 1): three Newton steps; int64 result in Q0.31."""
+    mul = saturating_rounding_doubling_high_mul
+    half = (np.asarray(a, np.int64) + INT32_MAX + 1) >> 1  # RoundingHalfSum of numbers >= 0
+    x = 1515870810 + mul(half, -1010580540)
+    for _ in range(3):
+        x = x + np.clip(mul(x, (1 << 29) - mul(half, x)) << 2, -INT32_MAX - 1, INT32_MAX)
+    result: Array = np.minimum(x << 1, INT32_MAX)
+    return result
+
+
 def round_half_away(x: Array | float) -> Array:
     """C's round(): nearest, halves away from zero (float64)."""
     x = np.asarray(x, np.float64)

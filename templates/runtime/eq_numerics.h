@@ -57,4 +57,56 @@ static inline int32_t eq_requantize_tflm_right(int32_t x, int32_t m, int32_t n)
     return eq_divide_by_pot(eq_high_mul_tflm(x, m), n);
 }
 
+/* exp of a Q0.31 number in [-1/4, 0): a Taylor polynomial around -1/8. */
+static inline int32_t eq_exp_on_quarter(int32_t a)
+{
+    const int32_t x = a + (1 << 28);
+    const int32_t x2 = eq_high_mul_tflm(x, x);
+    const int32_t x3 = eq_high_mul_tflm(x2, x);
+    const int32_t x4 = eq_high_mul_tflm(x2, x2);
+    const int32_t tail = eq_divide_by_pot(eq_high_mul_tflm(eq_divide_by_pot(x4, 2) + x3, 715827883) + x2, 1);
+    return 1895147668 + eq_high_mul_tflm(x + tail, 1895147668);
+}
+
+/* gemmlowp's exp of a fixed-point number <= 0 with `integer_bits` (at most 5) integer bits; Q0.31. */
+static inline int32_t eq_exp_on_negative_values(int32_t a, int32_t integer_bits)
+{
+    static const int32_t factors[7] = {1672461947, 1302514674, 790015084, 290630308, 39332535, 720401, 242};
+    const int32_t lowest = 31 - integer_bits - 2; /* the bit worth 1/4 */
+    const int32_t low = (a & ((1 << lowest) - 1)) - (1 << lowest);
+    const int32_t remainder = low - a;
+    int32_t result = eq_exp_on_quarter(eq_shift_left(low, integer_bits));
+    for (int32_t i = 0; i < integer_bits + 2; i++) {
+        const int32_t product = eq_high_mul_tflm(result, factors[i]);
+        const int32_t mask = -((remainder >> (lowest + i)) & 1);
+        result ^= (result ^ product) & mask;
+    }
+    return a == 0 ? INT32_MAX : result;
+}
+
+/* gemmlowp's 1 / (1 + x) of a Q0.31 number in [0, 1): three Newton steps; Q0.31. */
+static inline int32_t eq_one_over_one_plus_x(int32_t a)
+{
+    const int32_t half = (int32_t)(((uint32_t)a + 0x80000000u) >> 1);
+    int32_t x = 1515870810 + eq_high_mul_tflm(half, -1010580540);
+    for (int32_t i = 0; i < 3; i++) {
+        const int32_t rest = eq_high_mul_tflm(x, (1 << 29) - eq_high_mul_tflm(half, x));
+        x += eq_shift_left(rest, 2);
+    }
+    return x >= (1 << 30) ? INT32_MAX : x * 2;
+}
+
+/* Leading zero bits of x != 0. */
+static inline int32_t eq_leading_zeros(uint32_t x)
+{
+    int32_t n = 0;
+    for (int32_t step = 16; step > 0; step >>= 1) {
+        if (x >> (32 - step) == 0) {
+            n += step;
+            x <<= step;
+        }
+    }
+    return n;
+}
+
 #endif

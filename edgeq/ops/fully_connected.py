@@ -1,0 +1,52 @@
+"""Fully connected layer: every row of the input times a constant matrix, plus bias, with a fused clamp."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+
+from edgeq.errors import EdgeqError
+from edgeq.ir import Array, Op, Params, Tensor, TensorType
+from edgeq.ops.linear import NO_CLAMP, Clamp, apply_output_stage, exact_matmul, output_stage
+
+
+@dataclass(frozen=True)
+class FullyConnected(Op):
+    """x ``[..., K]``, weights ``[N, K]`` (quantized along axis 0), bias ``[N]`` -> ``[..., N]``."""
+
+    clamp: Clamp = NO_CLAMP
+
+    parameters: ClassVar[tuple[int, ...]] = (1, 2)
+
+    def infer(self, *types: TensorType) -> TensorType:
+        x, w, b = types
+        if not x.shape or len(w.shape) != 2 or w.shape[1] != x.shape[-1]:
+            raise EdgeqError(f"weights {w} do not fit input {x}")
+        if b.shape != (w.shape[0],):
+            raise EdgeqError(f"bias {b} does not fit weights {w}")
+        return replace(x, shape=(*x.shape[:-1], w.shape[0]))
+
+    def macs(self, *types: TensorType) -> int:
+        return types[0].size * types[1].shape[0]
+
+    def real(self, *x: Array) -> Array:
+        data, w, b = x
+        return np.clip(data @ w.T + b, *self.clamp).astype(np.float32)
+
+    def bind(self, law: str, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
+        x, w, b = inputs
+        assert w.data is not None
+        wide = w.data.astype(np.int64)
+        sums = np.stack([wide.sum(1), np.abs(wide).sum(1)], axis=1)
+        stage = output_stage(law, where, x.type, w, b, output, self.clamp, sums)
+        n, k = w.data.shape
+        scalars = {"batches": x.type.size // k, "in_c": k, "out_c": n}
+        return Params(law, {**scalars, **stage.scalars}, {"weights": w.data, **stage.tables})
+
+    def reference(self, params: Params, *x: Array) -> Array:
+        w = params.weights
+        bound = float(np.abs(w.astype(np.int64)).sum(1).max()) * 128
+        sums = exact_matmul(x[0].reshape(-1, w.shape[1]), w.T, bound)
+        return apply_output_stage(params, sums + params.bias).reshape(*x[0].shape[:-1], w.shape[0])

@@ -1,0 +1,60 @@
+"""Softmax over the last axis: TensorFlow Lite Micro's fixed-point algorithm under both laws."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgeq import numerics
+from edgeq.errors import EdgeqError
+from edgeq.ir import Array, Op, Params, Tensor, TensorType
+
+DIFFERENCE_BITS = 5  # integer bits of x - max: Q5.26
+SUM_BITS = 12  # integer bits of the sum of exponentials: Q12.19
+
+
+@dataclass(frozen=True)
+class Softmax(Op):
+    """exp(beta * x) / sum(exp(beta * x)) along the last axis; int8 output has scale 1/256 and zero point -128."""
+
+    beta: float = 1.0
+
+    def infer(self, *types: TensorType) -> TensorType:
+        if not types[0].shape:
+            raise EdgeqError("softmax of a scalar")
+        return types[0]
+
+    def real(self, *x: Array) -> Array:
+        e = np.exp(np.float32(self.beta) * (x[0] - x[0].max(-1, keepdims=True)))
+        result: Array = (e / e.sum(-1, keepdims=True)).astype(np.float32)
+        return result
+
+    def bind(self, law: str, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
+        x = inputs[0].type
+        if output.scale != 1 / 256 or output.zero_point != -128:
+            found = f"{output.scale} and {output.zero_point}"
+            raise EdgeqError(f"softmax gives scale 1/256 and zero point -128, not {found}", where=where, fix="requantize after it")
+        depth = x.shape[-1]
+        numerics.check_accumulator(where, np.array([(depth + 1) << (31 - SUM_BITS)]))
+        scaled = float(np.float32(self.beta)) * float(np.float32(x.scale)) * 2 ** (31 - DIFFERENCE_BITS)
+        if not 1 < scaled < math.inf:
+            raise EdgeqError(f"softmax cannot scale its input by {self.beta} * {x.scale}", where=where, fix="check the input's scale")
+        multiplier, left = numerics.quantize_multiplier(min(scaled, 2.0**31 - 1.0) / 2)
+        left += 1
+        lowest = -math.floor(((1 << DIFFERENCE_BITS) - 1) * 2 ** (31 - DIFFERENCE_BITS) / 2**left)
+        return Params(law, {"rows": x.size // depth, "depth": depth, "multiplier": multiplier, "left": left, "lowest": lowest})
+
+    def reference(self, params: Params, *x: Array) -> Array:
+        data = x[0].astype(np.int64)
+        difference = data - data.max(-1, keepdims=True)
+        kept = difference >= params.lowest
+        scaled = numerics.saturating_rounding_doubling_high_mul(np.maximum(difference, params.lowest) << params.left, params.multiplier)
+        e = numerics.exp_on_negative_values(scaled, DIFFERENCE_BITS)
+        total = np.where(kept, numerics.rounding_divide_by_pot(e, SUM_BITS), 0).sum(-1, keepdims=True)
+        zeros = 32 - np.frexp(total.astype(np.float64))[1].astype(np.int64)  # leading zeros of the 32-bit sum
+        reciprocal = numerics.one_over_one_plus_x((total << zeros) - (1 << 32) + (1 << 31))
+        exponent = SUM_BITS + 31 - 8 - zeros
+        y = numerics.rounding_divide_by_pot(numerics.saturating_rounding_doubling_high_mul(reciprocal, e), np.minimum(exponent, 31))
+        return (np.clip(np.where(kept & (exponent <= 31), y, 0), 0, 255) - 128).astype(np.int8)

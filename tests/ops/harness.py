@@ -1,0 +1,233 @@
+"""One harness for every operator: each case against its float meaning, on the host, under the sanitizers and on emulated chips.
+
+A test file lists its cases and calls `suite` once::
+
+    CASES = [Case("plain", Softmax(), (activation((1, 10), 0.1, 3),), OUTPUT)]
+    test_softmax = suite(CASES)
+
+All cases of an operator become one graph per law, with an input and an output each, so that one build covers them all.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgeq import kernels, target
+from edgeq.build import COMMON_FLAGS, sources
+from edgeq.compare import compare
+from edgeq.emit import emit, write
+from edgeq.ir import Array, DType, Graph, Node, Op, QParams, Tensor, TensorType, check
+from edgeq.lower import Program, lower
+from edgeq.numerics import LAWS
+from edgeq.plan import plan
+from edgeq.run import host
+from edgeq.simulate import Run, dequantize_array, simulate
+
+VECTORS = 24  # on the host; the emulators take the first EMULATED
+EMULATED = 8
+EMULATORS = [t for t in ("riscv", "cortex-m4") if find_spec("edgeq.run.unicorn") and t in target.names()]
+CHECKS = ("real", "gcc", "clang", "sanitizers", *EMULATORS)
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """An operator with the types of its inputs.
+
+    Attributes:
+        name: unique within the test file; names the node.
+        inputs: a `TensorType` becomes a graph input, a `Tensor` with data a constant.
+        output: the output's type where it is not what `infer` gives; QParams alone replace the scale.
+        laws: requantization laws that apply.
+        tolerance: largest distance to the float meaning, in steps of the output's scale.
+    """
+
+    name: str
+    op: Op
+    inputs: tuple[TensorType | Tensor, ...]
+    output: QParams | TensorType | None = None
+    laws: tuple[str, ...] = LAWS
+    tolerance: float = 1.02
+
+    @property
+    def types(self) -> tuple[TensorType, ...]:
+        return tuple(i.type if isinstance(i, Tensor) else i for i in self.inputs)
+
+    @property
+    def output_type(self) -> TensorType:
+        if isinstance(self.output, TensorType):
+            return self.output
+        inferred = self.op.infer(*self.types)
+        return replace(inferred, q=self.output) if self.output else inferred
+
+
+def activation(shape: tuple[int, ...], scale: float, zero_point: int = 0, dtype: DType = DType.INT8) -> TensorType:
+    """A per-tensor quantized type."""
+    return TensorType(shape, dtype, QParams((scale,), zero_point))
+
+
+def constant(data: Array, scale: float | Sequence[float] | None, axis: int | None = None, zero_point: int = 0) -> Tensor:
+    """A constant with its scale (several run along `axis`)."""
+    dtype = next(d for d in DType if d.numpy == data.dtype)
+    scales = None if scale is None else tuple(np.ravel(scale).astype(float).tolist())
+    return Tensor("", TensorType(data.shape, dtype, None if scales is None else QParams(scales, zero_point, axis)), data)
+
+
+def weights_and_bias(
+    seed: int, x: TensorType, shape: tuple[int, ...], axis: int, *, per_channel: bool = True, saturated: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Random int8 weights (full range; only +-127 where `saturated`) and an int32 bias of a tenth of the sum's spread."""
+    rng = np.random.default_rng(seed)
+    w = rng.choice([-127, 127], shape).astype(np.int8) if saturated else rng.integers(-127, 128, shape).astype(np.int8)
+    channels = shape[axis]
+    scales = rng.uniform(0.001, 0.01, channels if per_channel else 1)
+    spread = 74 * 74 * np.sqrt(w.size / channels)
+    b = rng.normal(0, spread / 10, channels).astype(np.int32)
+    return constant(w, scales, axis), constant(b, x.scale * np.broadcast_to(scales, channels), 0)
+
+
+def fitting_output(x: TensorType, w: Tensor, axis: int, zero_point: int = 0, width: float = 60) -> QParams:
+    """An output scale for which random sums spread over +-`width` steps; below 1 LSB of a weight it hides nothing."""
+    assert w.type.q is not None
+    taps = w.type.size / w.type.shape[axis]
+    return QParams((float(x.scale * np.mean(w.type.q.scale) * 74 * 74 * np.sqrt(taps) / width),), zero_point)
+
+
+def vectors(name: str, t: TensorType, count: int) -> Array:
+    """Deterministic data: saturated, alternating, at the zero point, narrow, then uniform over the whole range."""
+    rng = np.random.default_rng(zlib.crc32(name.encode()))
+    if t.dtype is DType.FLOAT32:
+        data = rng.normal(0, 4, (count, *t.shape)).astype(np.float32)
+        data[0], data[1], data[2] = 0, 1000, -1000
+        return data
+    info = np.iinfo(t.dtype.numpy)
+    data = rng.integers(info.min, info.max, (count, *t.shape), endpoint=True)
+    data[0], data[1], data[2] = info.min, info.max, t.zero_point
+    data[3] = np.where(np.arange(t.size).reshape(t.shape) % 2, info.min, info.max)
+    data[4] = np.clip(rng.normal(t.zero_point, 3, t.shape), info.min, info.max)
+    return data.astype(t.dtype.numpy)
+
+
+class _Bench:
+    """The merged graph of all cases under one law, its program and what the simulator says of it."""
+
+    def __init__(self, cases: Sequence[Case], law: str) -> None:
+        self.cases = [c for c in cases if law in c.laws]
+        assert len({c.name for c in self.cases}) == len(self.cases), "case names must differ"
+        tensors: dict[str, Tensor] = {}
+        nodes, inputs = [], []
+        for case in self.cases:
+            names = [f"{case.name}_x{i}" for i in range(len(case.inputs))]
+            for name, x in zip(names, case.inputs, strict=True):
+                tensors[name] = replace(x, name=name) if isinstance(x, Tensor) else Tensor(name, x)
+                inputs += [] if isinstance(x, Tensor) else [name]
+            tensors[f"{case.name}_y"] = Tensor(f"{case.name}_y", case.output_type)
+            nodes.append(Node(case.name, case.op, tuple(names), (f"{case.name}_y",)))
+        outputs = tuple(n.outputs[0] for n in nodes)
+        self.graph = check(Graph("cases", tuple(nodes), tensors, tuple(inputs), outputs, law), "test")
+        self.data = {n: vectors(n, self.graph.type(n), VECTORS) for n in inputs}
+        self.expected: Run = simulate(self.graph, self.data, steps=True)
+
+    def program(self, name: str) -> Program:
+        return lower(self.graph, target.load(name))
+
+    def folder(self, name: str, path: Path, self_test: bool = False) -> Path:
+        program = self.program(name)
+        arrays = {**self.data, **self.expected.outputs} if self_test else None
+        write(emit(program, plan(program), "cases", arrays), path)
+        return path
+
+
+def suite(cases: Sequence[Case]) -> Callable[..., None]:
+    """The test function of an operator's cases: pytest collects it under the name that it is given."""
+    benches: dict[str, _Bench] = {}
+
+    @pytest.mark.parametrize("check", CHECKS)
+    @pytest.mark.parametrize("law", [law for law in LAWS if any(law in c.laws for c in cases)])
+    def test(law: str, check: str, tmp_path: Path) -> None:
+        if law not in benches:
+            benches[law] = _Bench(cases, law)
+        bench = benches[law]
+        if check == "real":
+            _check_real(bench)
+            _check_every_kernel_is_used(cases, benches)
+        elif check == "sanitizers":
+            _check_sanitizers(bench, bench.folder("host", tmp_path / "model", self_test=True))
+        elif check in ("gcc", "clang"):
+            _check_equal(bench.expected, host.run(bench.folder("host", tmp_path / "model"), bench.data, steps=True, chain=check))
+        else:
+            from edgeq.run import unicorn
+
+            few = {n: a[:EMULATED] for n, a in bench.data.items()}
+            expected = replace(
+                bench.expected,
+                outputs={n: a[:EMULATED] for n, a in bench.expected.outputs.items()},
+                steps={n: a[:EMULATED] for n, a in bench.expected.steps.items()},
+            )
+            _check_equal(expected, unicorn.run(bench.folder(check, tmp_path / "model"), target.load(check), few, steps=True))
+
+    return test
+
+
+def _check_equal(expected: Run, actual: Run) -> None:
+    result = compare(expected, actual)
+    assert result.bit_exact, f"{actual.runner}: {result.difference}"
+
+
+def _check_sanitizers(bench: _Bench, folder: Path) -> None:
+    """The emitted self-test under AddressSanitizer and UBSan."""
+    program = folder / "selftest"
+    flags = ["-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    files = [*sources(folder, {"model": "cases"}), str(folder / "cases_vectors.c"), str(folder / "main.c")]
+    subprocess.run(["gcc", *COMMON_FLAGS, *flags, *files, "-o", str(program)], check=True, timeout=300)
+    done = subprocess.run([program], capture_output=True, text=True, timeout=300, env={**os.environ, "ASAN_OPTIONS": "detect_leaks=0"})
+    assert done.returncode == 0, done.stderr or "the self-test found a difference"
+
+
+def _check_every_kernel_is_used(cases: Sequence[Case], benches: dict[str, _Bench]) -> None:
+    """Each portable kernel of the operators is chosen by some case, so that it is compared byte for byte."""
+    if set(benches) != set(LAWS) & {law for c in cases for law in c.laws}:
+        return
+    used = {call.kernel.path for bench in benches.values() for call in bench.program("host").calls}
+    operators = {k.op for k in kernels.scan() if k.path in used}
+    missing = {k.path for k in kernels.scan() if k.op in operators and k.isa == "c"} - used
+    assert not missing, f"no case uses {sorted(missing)}"
+
+
+def _dequantized(t: TensorType, data: Array) -> Array:
+    if t.q is None:
+        return data
+    scale = np.float32(t.q.scale).astype(np.float64)
+    if len(scale) > 1:
+        assert t.q.axis is not None
+        scale = scale.reshape([-1 if i == t.q.axis else 1 for i in range(len(t.shape))])
+        return (data * scale).astype(np.float32)
+    return dequantize_array(data, t.q.scale[0], t.q.zero_point)
+
+
+def _check_real(bench: _Bench) -> None:
+    """The integer result stays within `tolerance` steps of the float meaning of the dequantized inputs."""
+    for case in bench.cases:
+        x = []
+        for i, t in enumerate(case.types):
+            tensor = bench.graph.tensors[f"{case.name}_x{i}"]
+            x.append(_dequantized(t, tensor.data if tensor.data is not None else bench.data[tensor.name]))
+        want, got, t = case.op.real(*x), bench.expected.outputs[f"{case.name}_y"], case.output_type
+        assert want.dtype == np.float32 and want.shape == (VECTORS, *t.shape), f"{case.name}: real gives {want.dtype}{want.shape}"
+        assert got.dtype == t.dtype.numpy and got.shape == want.shape, f"{case.name}: reference gives {got.dtype}{got.shape}"
+        if t.q is None:
+            np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6, err_msg=case.name)
+            continue
+        info = np.iinfo(t.dtype.numpy)
+        steps = np.clip(want / np.float64(np.float32(t.scale)) + t.zero_point, info.min, info.max)
+        distance = np.abs(steps - got)
+        worst = np.unravel_index(distance.argmax(), distance.shape)
+        assert distance[worst] <= case.tolerance, f"{case.name}{list(worst)}: float meaning {steps[worst]:.3f}, integer {got[worst]}"
