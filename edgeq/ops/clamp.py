@@ -1,0 +1,31 @@
+"""Clamp: the ReLU family where it is not fused into the operator before it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgeq.errors import EdgeqError
+from edgeq.ir import Array, TensorType
+from edgeq.ops.linear import NO_CLAMP, clamp_limits
+from edgeq.ops.linear import Clamp as Limits
+from edgeq.ops.table import INPUTS, _Table, ratio, rescale_tflm
+
+
+@dataclass(frozen=True)
+class Clamp(_Table):
+    """min(max(x, low), high) for ``clamp = (low, high)``: ReLU is (0, inf), ReLU6 is (0, 6)."""
+
+    clamp: Limits = NO_CLAMP
+
+    def __post_init__(self) -> None:
+        if not self.clamp[0] <= self.clamp[1]:
+            raise EdgeqError(f"clamp limits {self.clamp} are not in order")
+
+    def function(self, x: Array) -> Array:
+        return np.clip(x, *self.clamp)
+
+    def tflm(self, where: str, x: TensorType, output: TensorType) -> Array:
+        y = rescale_tflm(INPUTS - x.zero_point, ratio(x.scale, output.scale)) + output.zero_point
+        return np.asarray(np.clip(y, *clamp_limits(self.clamp, output)))

@@ -1,0 +1,152 @@
+"""Mathematical functions of one variable as table operators."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from scipy import special
+
+from edgeq.ir import Array, TensorType
+from edgeq.ops.table import INPUTS, _Table, ratio, rescale_tflm
+
+
+@dataclass(frozen=True)
+class Abs(_Table):
+    """|x|."""
+
+    def function(self, x: Array) -> Array:
+        return np.asarray(np.abs(x))
+
+    def tflm(self, where: str, x: TensorType, output: TensorType) -> Array:
+        return rescale_tflm(np.abs(INPUTS - x.zero_point), ratio(x.scale, output.scale)) + output.zero_point
+
+
+@dataclass(frozen=True)
+class Neg(_Table):
+    """-x."""
+
+    def function(self, x: Array) -> Array:
+        return np.asarray(-x)
+
+
+@dataclass(frozen=True)
+class Exp(_Table):
+    """e to the x."""
+
+    def function(self, x: Array) -> Array:
+        return np.asarray(np.exp(x))
+
+
+@dataclass(frozen=True)
+class Log(_Table):
+    """Natural logarithm; of 0 and below, the lowest output."""
+
+    domain: ClassVar[tuple[float, float]] = (0.0, math.inf)
+
+    def function(self, x: Array) -> Array:
+        return np.asarray(np.log(x))
+
+
+@dataclass(frozen=True)
+class Sqrt(_Table):
+    """Square root; of a negative number, 0."""
+
+    domain: ClassVar[tuple[float, float]] = (0.0, math.inf)
+
+    def function(self, x: Array) -> Array:
+        return np.asarray(np.sqrt(x))
+
+
+@dataclass(frozen=True)
+class Rsqrt(_Table):
+    """1 / sqrt(x); of 0 and below, the highest output."""
+
+    domain: ClassVar[tuple[float, float]] = (0.0, math.inf)
+
+    def function(self, x: Array) -> Array:
+        return np.asarray(1 / np.sqrt(x))
+
+
+@dataclass(frozen=True)
+class Reciprocal(_Table):
+    """1 / x; of 0, the highest output."""
+
+    def function(self, x: Array) -> Array:
+        return np.asarray(1 / x)
+
+
+@dataclass(frozen=True)
+class Square(_Table):
+    """x times x."""
+
+    def function(self, x: Array) -> Array:
+        return np.asarray(x * x)
+
+
+@dataclass(frozen=True)
+class Erf(_Table):
+    """The error function."""
+
+    def function(self, x: Array) -> Array:
+        return np.asarray(special.erf(x))
+
+
+@dataclass(frozen=True)
+class Sin(_Table):
+    """Sine, x in radians."""
+
+    def function(self, x: Array) -> Array:
+        return np.asarray(np.sin(x))
+
+
+@dataclass(frozen=True)
+class Cos(_Table):
+    """Cosine, x in radians."""
+
+    def function(self, x: Array) -> Array:
+        return np.asarray(np.cos(x))
+
+
+@dataclass(frozen=True)
+class Floor(_Table):
+    """The largest integer that is not above x."""
+
+    def function(self, x: Array) -> Array:
+        return np.asarray(np.floor(x))
+
+
+@dataclass(frozen=True)
+class Ceil(_Table):
+    """The smallest integer that is not below x."""
+
+    def function(self, x: Array) -> Array:
+        return np.asarray(np.ceil(x))
+
+
+@dataclass(frozen=True)
+class Round(_Table):
+    """The nearest integer, halves to even."""
+
+    def function(self, x: Array) -> Array:
+        return np.asarray(np.rint(x))
+
+
+@dataclass(frozen=True)
+class Sign(_Table):
+    """-1, 0 or 1."""
+
+    def function(self, x: Array) -> Array:
+        return np.asarray(np.sign(x))
+
+
+@dataclass(frozen=True)
+class Pow(_Table):
+    """x to a constant power; a power that is not whole wants x >= 0 and gives the power of 0 below."""
+
+    exponent: float = 2.0
+
+    def function(self, x: Array) -> Array:
+        return np.asarray(np.power(x if float(self.exponent).is_integer() else np.maximum(x, 0), self.exponent))

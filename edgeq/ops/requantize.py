@@ -1,0 +1,19 @@
+"""Requantize: the same values in another scale and zero point."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edgeq.ir import Array, TensorType
+from edgeq.ops.table import INPUTS, _Table, ratio, rescale_tflm
+
+
+@dataclass(frozen=True)
+class Requantize(_Table):
+    """x int8 -> x int8 in the output's scale."""
+
+    def function(self, x: Array) -> Array:
+        return x
+
+    def tflm(self, where: str, x: TensorType, output: TensorType) -> Array:
+        return rescale_tflm(INPUTS - x.zero_point, ratio(x.scale, output.scale)) + output.zero_point
