@@ -101,8 +101,7 @@ def _exp_on_quarter(a: Array) -> Array:
     x2 = mul(x, x)
     x3, x4 = mul(x2, x), mul(x2, x2)
     tail = rounding_divide_by_pot(mul(rounding_divide_by_pot(x4, 2) + x3, 715827883) + x2, 1)
-    result: Array = 1895147668 + mul(x + tail, 1895147668)
-    return result
+    return np.asarray(1895147668 + mul(x + tail, 1895147668))
 
 
 def exp_on_negative_values(a: Array, integer_bits: int) -> Array:
@@ -119,15 +118,37 @@ def exp_on_negative_values(a: Array, integer_bits: int) -> Array:
     return np.where(a == 0, INT32_MAX, result)
 
 
-def one_over_one_plus_x(a: Array) -> Array:
-    """gemmlowp's 1 / (1 + x) for Q0.31 x in [0, 1): three Newton steps; int64 result in Q0.31."""
+def _two_over_one_plus_x(a: Array) -> Array:
+    """2 / (1 + x) for Q0.31 x in [0, 1): three Newton steps; int64 result in Q2.29."""
     mul = saturating_rounding_doubling_high_mul
     half = (np.asarray(a, np.int64) + INT32_MAX + 1) >> 1  # RoundingHalfSum of numbers >= 0
     x = 1515870810 + mul(half, -1010580540)
     for _ in range(3):
         x = x + np.clip(mul(x, (1 << 29) - mul(half, x)) << 2, -INT32_MAX - 1, INT32_MAX)
-    result: Array = np.minimum(x << 1, INT32_MAX)
-    return result
+    return x
+
+
+def one_over_one_plus_x(a: Array) -> Array:
+    """gemmlowp's 1 / (1 + x) for Q0.31 x in [0, 1); int64 result in Q0.31."""
+    return np.asarray(np.minimum(_two_over_one_plus_x(a) << 1, INT32_MAX))
+
+
+def one_minus_x_over_one_plus_x(a: Array) -> Array:
+    """gemmlowp's (1 - x) / (1 + x) for Q0.31 x in [0, 1); int64 result in Q0.31."""
+    return np.asarray(np.minimum((_two_over_one_plus_x(a) - (1 << 29)) << 2, INT32_MAX))
+
+
+def logistic(a: Array, integer_bits: int) -> Array:
+    """gemmlowp's 1 / (1 + exp(-x)) of fixed-point numbers with `integer_bits` integer bits; int64 result in Q0.31."""
+    a = np.asarray(a, np.int64)
+    positive = one_over_one_plus_x(exp_on_negative_values(-np.abs(a), integer_bits))
+    return np.where(a == 0, 1 << 30, np.where(a > 0, positive, INT32_MAX - positive))
+
+
+def tanh(a: Array, integer_bits: int) -> Array:
+    """gemmlowp's tanh of fixed-point numbers with `integer_bits` (at most 4) integer bits; int64 result in Q0.31."""
+    a = np.asarray(a, np.int64)
+    return np.sign(a) * one_minus_x_over_one_plus_x(exp_on_negative_values(-np.abs(a), integer_bits + 1))
 
 
 def round_half_away(x: Array | float) -> Array:

@@ -11,7 +11,6 @@ from scipy import special
 from edgeq import numerics
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, TensorType
-from edgeq.ops import gemmlowp
 from edgeq.ops.table import INPUTS, _Table, float_table, ratio, rescale_tflm
 
 _INTEGER_BITS = 4  # of the fixed-point argument of TFLM's logistic and tanh
@@ -38,7 +37,7 @@ class Sigmoid(_Table):
         if (output.scale, output.zero_point) != (1 / 256, -128):
             raise EdgeqError("sigmoid's output must have scale 1/256 and zero point -128", where=where, why="law tflm")
         argument, saturated = _fixed_point_argument(x)
-        y = numerics.rounding_divide_by_pot(gemmlowp.logistic(argument, _INTEGER_BITS), 23) - 128
+        y = numerics.rounding_divide_by_pot(numerics.logistic(argument, _INTEGER_BITS), 23) - 128
         return np.where(saturated, np.where(saturated > 0, 127, -128), y)
 
 
@@ -53,7 +52,7 @@ class Tanh(_Table):
         if (output.scale, output.zero_point) != (1 / 128, 0):
             raise EdgeqError("tanh's output must have scale 1/128 and zero point 0", where=where, why="law tflm")
         argument, saturated = _fixed_point_argument(x)
-        y = numerics.rounding_divide_by_pot(gemmlowp.tanh(argument, _INTEGER_BITS), 24)
+        y = numerics.rounding_divide_by_pot(numerics.tanh(argument, _INTEGER_BITS), 24)
         return np.where(saturated, np.where(saturated > 0, 127, -128), y)
 
 
