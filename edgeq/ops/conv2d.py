@@ -55,7 +55,7 @@ class Conv2d(Op):
     def real(self, *x: Array) -> Array:
         data, w, b = x
         y = np.clip(self._sums(data, w, 0.0, None) + b, *self.clamp)
-        return y.reshape(*data.shape[:-3], *y.shape[1:]).astype(np.float32)
+        return np.asarray(y.reshape(*data.shape[:-3], *y.shape[1:]), np.float32)
 
     def bind(self, law: str, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
         x, w, b = inputs

@@ -10,7 +10,7 @@ import numpy as np
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Op, Params, Tensor, TensorType
 from edgeq.ops.linear import NO_CLAMP, Clamp, apply_output_stage, output_stage
-from edgeq.ops.windows import Pads, Pair, output_size, pad
+from edgeq.ops.windows import Pads, Pair, output_size, taps
 
 
 @dataclass(frozen=True)
@@ -44,21 +44,18 @@ class DepthwiseConv2d(Op):
         _, kernel_h, kernel_w, channels = w.shape
         multiplier = channels // x.shape[-1]
         h, width = output_size((x.shape[-3], x.shape[-2]), (kernel_h, kernel_w), self.stride, self.dilation, self.pads)
-        x = pad(x.reshape(-1, *x.shape[-3:]).astype(dtype), self.pads, fill)
+        x = x.reshape(-1, *x.shape[-3:]).astype(dtype)
         if multiplier > 1:
             x = np.repeat(x, multiplier, axis=3)
         total = np.zeros((len(x), h, width, channels), dtype)
-        for ky in range(kernel_h):
-            rows = slice(ky * self.dilation[0], ky * self.dilation[0] + (h - 1) * self.stride[0] + 1, self.stride[0])
-            for kx in range(kernel_w):
-                columns = slice(kx * self.dilation[1], kx * self.dilation[1] + (width - 1) * self.stride[1] + 1, self.stride[1])
-                total += x[:, rows, columns] * w[0, ky, kx].astype(dtype)
+        for ky, kx, view in taps(x, (kernel_h, kernel_w), self.stride, self.dilation, self.pads, fill):
+            total += view * w[0, ky, kx].astype(dtype)
         return total
 
     def real(self, *x: Array) -> Array:
         data, w, b = x
         y = np.clip(self._sums(data, w, 0.0, np.float32) + b, *self.clamp)
-        return y.reshape(*data.shape[:-3], *y.shape[1:]).astype(np.float32)
+        return np.asarray(y.reshape(*data.shape[:-3], *y.shape[1:]), np.float32)
 
     def bind(self, law: str, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
         x, w, b = inputs

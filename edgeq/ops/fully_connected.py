@@ -33,7 +33,7 @@ class FullyConnected(Op):
 
     def real(self, *x: Array) -> Array:
         data, w, b = x
-        return np.clip(data @ w.T + b, *self.clamp).astype(np.float32)
+        return np.asarray(np.clip(data @ w.T + b, *self.clamp), np.float32)
 
     def bind(self, law: str, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
         x, w, b = inputs

@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from edgeq import numerics
+from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Params, Tensor, TensorType
 
 INT8_MIN, INT8_MAX = -128, 127
@@ -20,7 +21,8 @@ def exact_matmul(a: Array, b: Array, bound: float) -> Array:
     float32 holds integers up to 2^24, float64 up to 2^53. Returns int64.
     """
     dtype = np.float32 if bound < 2**24 else np.float64
-    return np.matmul(a.astype(dtype), b.astype(dtype)).astype(np.int64)
+    result: Array = np.matmul(a.astype(dtype), b.astype(dtype)).astype(np.int64)
+    return result
 
 
 def clamp_limits(clamp: Clamp, output: TensorType) -> tuple[int, int]:
@@ -55,36 +57,61 @@ def output_stage(
     raw = sums[:, 1] * -INT8_MIN + np.abs(folded)
     bound = np.maximum(raw, sums[:, 1] * max(INT8_MAX - zero_point, zero_point - INT8_MIN) + np.abs(bias.data.astype(np.int64)))
     numerics.check_accumulator(where, bound)
-    s_w = np.broadcast_to(np.float64(np.float32(weights.type.q.scale)), channels)
+    s_w = np.broadcast_to(np.asarray(weights.type.q.scale, np.float32).astype(np.float64), channels)
     ratios = np.float64(np.float32(x.scale)) * s_w / np.float64(np.float32(output.scale))
-    multiplier, shift = numerics.quantize_multipliers(ratios)
+    stage = rescaling(law, where, *numerics.quantize_multipliers(ratios), output, clamp, bound)
+    return Params(law, stage.scalars, {"bias": folded.astype(np.int32), **stage.tables})
+
+
+def rescaling(law: str, where: str, multiplier: Array, shift: Array, output: TensorType, clamp: Clamp, bound: Array | int) -> Params:
+    """What requantizes int32 accumulators to `output`.
+
+    Scalars ``out_offset``, ``act_min``, ``act_max`` and ``left``, tables ``multiplier`` and ``shift`` (int8). Law
+    ``single``: every accumulator is first shifted left by ``left``; ``shift`` counts the right shift beyond 32,
+    from 1 to 30. Law ``tflm``: ``shift`` is TFLM's, negated; ``left`` is its largest left shift.
+
+    Args:
+        multiplier: int32 per channel, as `numerics.quantize_multiplier` gives them.
+        shift: int32, likewise.
+        bound: largest magnitude of an accumulator, in all or per channel.
+
+    Raises:
+        EdgeqError: an accumulator shifted left could overflow.
+    """
     low, high = clamp_limits(clamp, output)
     scalars = {"out_offset": output.zero_point, "act_min": low, "act_max": high}
-    left, stage = requantize_tables(law, where, multiplier, shift, bound)
-    return Params(
-        law,
-        {**scalars, "left": left},
-        {"bias": folded.astype(np.int32), "multiplier": multiplier, "shift": stage},
-    )
-
-
-def requantize_tables(law: str, where: str, multiplier: Array, shift: Array, bound: Array | int) -> tuple[int, Array]:
-    """The common left shift and the int8 right shifts that the kernels use.
-
-    Law ``single``: right shifts count beyond 32 after ``x << left`` (1 and more). Law ``tflm``:
-    left is 0 and the table is TFLM's shift, negated: right shifts positive.
-    """
     if law == "tflm":
-        left = int(max(0, np.max(shift)))
-        return left, (-shift).astype(np.int8)
+        return Params(law, {**scalars, "left": int(max(0, np.max(shift)))}, {"multiplier": multiplier, "shift": (-shift).astype(np.int8)})
     left = int(max(0, 2 + np.max(shift)))
     numerics.check_accumulator(where, np.asarray(bound, np.int64) << left)
-    return left, np.minimum(left - 1 - shift, 30).astype(np.int8)
+    right = left - 1 - shift
+    multiplier = multiplier >> np.maximum(right - 30, 0)
+    return Params(law, {**scalars, "left": left}, {"multiplier": multiplier, "shift": np.minimum(right, 30).astype(np.int8)})
 
 
 def apply_output_stage(params: Params, accumulator: Array) -> Array:
     """Requantize int accumulators ``[..., channels]`` (bias included) to int8."""
-    shift = np.asarray(params.shift, np.int64)
-    shift = params.left - 1 - shift if params.law == "single" else -shift
-    y = numerics.requantize(params.law, accumulator, params.multiplier, shift)
-    return np.clip(y + params.out_offset, params.act_min, params.act_max).astype(np.int8)
+    return apply_rescaling(params, accumulator, params.multiplier, params.shift)
+
+
+def apply_rescaling(params: Params, accumulator: Array, multiplier: Array, shift: Array) -> Array:
+    """The same with some of the entries of the tables ``multiplier`` and ``shift``, which broadcast."""
+    wide = np.asarray(shift, np.int64)
+    wide = params.left - 1 - wide if params.law == "single" else -wide
+    y = numerics.requantize(params.law, accumulator, multiplier, wide)
+    result: Array = np.clip(y + params.out_offset, params.act_min, params.act_max).astype(np.int8)
+    return result
+
+
+def require_same_scale(law: str, where: str, x: TensorType, output: TensorType) -> None:
+    """Refuse an operator that only selects values but whose ends have different scales.
+
+    Raises:
+        EdgeqError: the zero points differ, or the scales by more than rounding (1e-6 in law ``tflm``, as in TFLM).
+    """
+    allowed = 1e-6 if law == "tflm" else 1e-6 * output.scale
+    if abs(x.scale - output.scale) > allowed or x.zero_point != output.zero_point:
+        raise EdgeqError(
+            f"input (scale {x.scale}, zero point {x.zero_point}) and output ({output.scale}, {output.zero_point}) must have one scale",
+            where=where, fix="requantize before or after it",
+        )  # fmt: skip

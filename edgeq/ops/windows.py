@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from edgeq.errors import EdgeqError
@@ -32,6 +34,23 @@ def output_size(size: Pair, kernel: Pair, stride: Pair, dilation: Pair, pads: Pa
     return h, w
 
 
+def taps_inside(size: Pair, kernel: Pair, stride: Pair, dilation: Pair, pads: Pads) -> Array:
+    """int64 ``[out_h, out_w]``: how many taps of each window lie inside the input.
+
+    Raises:
+        EdgeqError: some window lies in the padding alone.
+    """
+    out = output_size(size, kernel, stride, dilation, pads)
+    counts = []
+    for axis in (0, 1):
+        at = np.arange(out[axis])[:, None] * stride[axis] - pads[axis] + np.arange(kernel[axis])[None] * dilation[axis]
+        counts.append(((at >= 0) & (at < size[axis])).sum(1))
+    inside: Array = np.outer(*counts)
+    if inside.min() == 0:
+        raise EdgeqError(f"a window {kernel} of input {size} lies in the padding {pads} alone")
+    return inside
+
+
 def pad(x: Array, pads: Pads, fill: float) -> Array:
     """``[N, H, W, C]`` with `fill` around it; `x` itself where nothing is added."""
     if not any(pads):
@@ -41,6 +60,17 @@ def pad(x: Array, pads: Pads, fill: float) -> Array:
     padded = np.full((n, top + h + bottom, left + w + right, c), fill, x.dtype)
     padded[:, top : top + h, left : left + w] = x
     return padded
+
+
+def taps(x: Array, kernel: Pair, stride: Pair, dilation: Pair, pads: Pads, fill: float) -> Iterator[tuple[int, int, Array]]:
+    """For each tap (ky, kx) the view ``[N, out_h, out_w, C]`` of what it meets in ``[N, H, W, C]`` padded with `fill`."""
+    h, w = output_size((x.shape[1], x.shape[2]), kernel, stride, dilation, pads)
+    x = pad(x, pads, fill)
+    for ky in range(kernel[0]):
+        y0 = ky * dilation[0]
+        for kx in range(kernel[1]):
+            x0 = kx * dilation[1]
+            yield ky, kx, x[:, y0 : y0 + (h - 1) * stride[0] + 1 : stride[0], x0 : x0 + (w - 1) * stride[1] + 1 : stride[1]]
 
 
 def patches(x: Array, kernel: Pair, stride: Pair, dilation: Pair, pads: Pads, fill: float) -> Array:

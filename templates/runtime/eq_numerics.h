@@ -43,12 +43,14 @@ static inline int32_t eq_divide_by_pot(int32_t x, int32_t n)
     return (x >> n) + ((x & mask) > threshold);
 }
 
-/* Law "tflm": MultiplyByQuantizedMultiplier with shift = -n; n may be negative. */
+/* Law "tflm": MultiplyByQuantizedMultiplier with shift = -n; n may be negative. An x whose shift to the
+ * left would not fit saturates: its result lies far outside int8 either way. */
 static inline int32_t eq_requantize_tflm(int32_t x, int32_t m, int32_t n)
 {
     const int32_t left = n < 0 ? -n : 0;
     const int32_t right = n > 0 ? n : 0;
-    return eq_divide_by_pot(eq_high_mul_tflm(eq_shift_left(x, left), m), right);
+    const int32_t fits = eq_clamp(x, INT32_MIN >> left, INT32_MAX >> left);
+    return eq_divide_by_pot(eq_high_mul_tflm(eq_shift_left(fits, left), m), right);
 }
 
 /* The same where n >= 0 for all channels. */

@@ -1,0 +1,92 @@
+"""Average pooling over two-dimensional windows, with explicit padding and a fused clamp."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from edgeq import numerics
+from edgeq.errors import EdgeqError
+from edgeq.ir import Array, Op, Params, Tensor, TensorType
+from edgeq.ops.linear import NO_CLAMP, Clamp, apply_rescaling, clamp_limits, require_same_scale, rescaling
+from edgeq.ops.windows import Pads, Pair, output_size, taps, taps_inside
+
+ONES = (1, 1)
+
+
+@dataclass(frozen=True)
+class AveragePool2d(Op):
+    """x ``[N, H, W, C]`` -> ``[N, H', W', C]``, the mean of each window.
+
+    Padding is left out of the mean, or counts as zeros where `count_include_pad`. Law ``tflm`` divides raw values, half
+    away from zero, and needs equal scales at both ends; law ``single`` has an output scale of its own.
+    """
+
+    kernel: Pair
+    stride: Pair = (1, 1)
+    pads: Pads = (0, 0, 0, 0)
+    count_include_pad: bool = False
+    clamp: Clamp = NO_CLAMP
+
+    def infer(self, *types: TensorType) -> TensorType:
+        if len(types[0].shape) != 4:
+            raise EdgeqError(f"average pooling needs [N, H, W, C], got {types[0]}")
+        n, h, w, c = types[0].shape
+        taps_inside((h, w), self.kernel, self.stride, ONES, self.pads)
+        return replace(types[0], shape=(n, *output_size((h, w), self.kernel, self.stride, ONES, self.pads), c))
+
+    def _counts(self, h: int, w: int) -> tuple[Array, Array]:
+        """Per output pixel ``[H', W']`` the taps inside the input and the divisor."""
+        inside = taps_inside((h, w), self.kernel, self.stride, ONES, self.pads)
+        area = self.kernel[0] * self.kernel[1]
+        return inside, np.full_like(inside, area) if self.count_include_pad else inside
+
+    def _sums(self, x: Array) -> Array:
+        """Sums over the taps inside the input ``[V*N, H', W', C]``."""
+        x = x.reshape(-1, *x.shape[-3:])
+        h, w = output_size((x.shape[1], x.shape[2]), self.kernel, self.stride, ONES, self.pads)
+        total = np.zeros((len(x), h, w, x.shape[3]), x.dtype)
+        for _, _, view in taps(x, self.kernel, self.stride, ONES, self.pads, 0):
+            total += view
+        return total
+
+    def real(self, *x: Array) -> Array:
+        divisor = self._counts(*x[0].shape[-3:-1])[1][..., None].astype(np.float32)
+        y = np.clip(self._sums(x[0]) / divisor, *self.clamp)
+        return np.asarray(y.reshape(*x[0].shape[:-3], *y.shape[1:]), np.float32)
+
+    def bind(self, law: str, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
+        x = inputs[0].type
+        n, in_h, in_w, channels = x.shape
+        divisors = self._counts(in_h, in_w)[1]
+        least, most = int(divisors.min()), int(divisors.max())
+        scalars = {
+            "batches": n, "in_h": in_h, "in_w": in_w, "channels": channels, "out_h": output.shape[1], "out_w": output.shape[2],
+            "kernel_h": self.kernel[0], "kernel_w": self.kernel[1], "stride_h": self.stride[0], "stride_w": self.stride[1],
+            "pad_top": self.pads[0], "pad_left": self.pads[1], "in_zero": x.zero_point,
+            "include_pad": int(self.count_include_pad), "least": least, "area": self.kernel[0] * self.kernel[1],
+        }  # fmt: skip
+        reach = max(127 - x.zero_point, 128 + x.zero_point)
+        bound = self.kernel[0] * self.kernel[1] * max(reach, 128)
+        numerics.check_accumulator(where, np.array([bound]))
+        if law == "tflm":
+            require_same_scale(law, where, x, output)
+            low, high = clamp_limits(self.clamp, output)
+            stage = Params(law, {"act_min": low, "act_max": high, "left": 0})
+        else:
+            ratios = float(np.float32(x.scale)) / float(np.float32(output.scale)) / np.arange(least, most + 1)
+            stage = rescaling(law, where, *numerics.quantize_multipliers(ratios), output, self.clamp, bound)
+        return Params(law, {**scalars, **stage.scalars}, stage.tables)
+
+    def reference(self, params: Params, *x: Array) -> Array:
+        inside, divisors = (c[..., None] for c in self._counts(params.in_h, params.in_w))
+        sums = self._sums(x[0].astype(np.int64))
+        if params.law == "single":
+            at = divisors - params.least
+            y = apply_rescaling(params, sums - inside * params.in_zero, params.multiplier[at], params.shift[at])
+        else:
+            sums = sums + (divisors - inside) * params.in_zero
+            rounded = np.sign(sums) * ((np.abs(sums) + divisors // 2) // divisors)
+            y = np.clip(rounded, params.act_min, params.act_max).astype(np.int8)
+        return y.reshape(*x[0].shape[:-3], *y.shape[1:])
