@@ -39,7 +39,7 @@ class Layout:
         arrays, at = {}, 0
         for name, size, dtype, shape in entries:
             flat = np.ascontiguousarray(block[:, at : at + size]).view(dtype)
-            arrays[name] = flat.reshape(len(block), *shape) if shape else flat
+            arrays[name] = flat.reshape(len(block), *shape)
             at += _aligned(size)
         return arrays
 

@@ -1,0 +1,37 @@
+"""Largest and smallest value along axes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgeq.ir import Array, Params, Tensor, TensorType
+from edgeq.ops.linear import require_same_scale
+from edgeq.ops.reduce import _Reduction
+
+
+@dataclass(frozen=True)
+class ReduceMax(_Reduction):
+    """The largest value along `axes`; one scale at both ends."""
+
+    def real(self, *x: Array) -> Array:
+        result: Array = x[0].max(self.vector_axes(), keepdims=self.keepdims)
+        return result
+
+    def bind(self, law: str, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
+        require_same_scale(law, where, inputs[0].type, output)
+        nest = self.nest(inputs[0].type)
+        return Params(law, nest.scalars, nest.tables)
+
+    def reference(self, params: Params, *x: Array) -> Array:
+        return self.real(*x)
+
+
+@dataclass(frozen=True)
+class ReduceMin(ReduceMax):
+    """The smallest value along `axes`; one scale at both ends."""
+
+    def real(self, *x: Array) -> Array:
+        result: Array = np.min(x[0], self.vector_axes(), keepdims=self.keepdims)
+        return result
