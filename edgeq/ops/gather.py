@@ -1,0 +1,38 @@
+"""Gather: slices along one axis, by constant indices."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from edgeq.errors import EdgeqError
+from edgeq.ir import TensorType
+from edgeq.ops.loops import Shape
+from edgeq.ops.move import Axis, _Move, size_limit
+
+
+@dataclass(frozen=True)
+class Gather(_Move):
+    """x -> its slices `indices` along `axis`, which becomes the axes `index_shape`. Negative indices count from the end."""
+
+    indices: tuple[int, ...]
+    index_shape: tuple[int, ...]
+    axis: int
+
+    def infer(self, *types: TensorType) -> TensorType:
+        shape = types[0].shape
+        if not 0 <= self.axis < len(shape) or math.prod(self.index_shape) != len(self.indices):
+            raise EdgeqError(f"indices of shape {list(self.index_shape)} along axis {self.axis} do not fit {types[0]}")
+        n = shape[self.axis]
+        if any(not -n <= i < n for i in self.indices):
+            raise EdgeqError(f"an index lies outside axis {self.axis} of {types[0]}")
+        result = (*shape[: self.axis], *self.index_shape, *shape[self.axis + 1 :])
+        size_limit(result)
+        return replace(types[0], shape=result)
+
+    def axes(self, shape: Shape) -> list[Axis]:
+        order: list[Axis] = [(i, np.arange(n)) for i, n in enumerate(shape)]
+        order[self.axis] = (self.axis, np.array(self.indices, np.int64) % shape[self.axis])
+        return order

@@ -1,0 +1,33 @@
+"""Slice: a regular part of a tensor, forwards or backwards."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from edgeq.errors import EdgeqError
+from edgeq.ir import TensorType
+from edgeq.ops.loops import Shape
+from edgeq.ops.move import Axis, _Move
+
+
+@dataclass(frozen=True)
+class Slice(_Move):
+    """x -> per axis `size` elements from `begin` on, `stride` (not 0, may be negative) apart."""
+
+    begin: tuple[int, ...]
+    size: tuple[int, ...]
+    stride: tuple[int, ...]
+
+    def infer(self, *types: TensorType) -> TensorType:
+        shape = types[0].shape
+        if not len(self.begin) == len(self.size) == len(self.stride) == len(shape):
+            raise EdgeqError(f"begin {self.begin}, size {self.size} and stride {self.stride} do not fit {types[0]}")
+        for n, begin, size, stride in zip(shape, self.begin, self.size, self.stride, strict=True):
+            if size < 1 or stride == 0 or not 0 <= begin < n or not 0 <= begin + (size - 1) * stride < n:
+                raise EdgeqError(f"{size} elements from {begin} by {stride} do not lie in {types[0]}")
+        return replace(types[0], shape=self.size)
+
+    def axes(self, shape: Shape) -> list[Axis]:
+        return [(i, b + s * np.arange(n)) for i, (b, n, s) in enumerate(zip(self.begin, self.size, self.stride, strict=True))]
