@@ -7,8 +7,11 @@ import math
 import numpy as np
 
 from edgeq.ir import DType, Graph, Node, Op, QParams, Tensor, TensorType, check
+from edgeq.ops.activations import LeakyRelu
 from edgeq.ops.add import Add
+from edgeq.ops.average_pool2d import AveragePool2d
 from edgeq.ops.conv2d import Conv2d
+from edgeq.ops.depthwise_conv2d import DepthwiseConv2d
 from edgeq.ops.fully_connected import FullyConnected
 from edgeq.ops.reshape import Reshape
 from edgeq.ops.windows import Pads
@@ -17,15 +20,16 @@ from edgeq.ops.windows import Pads
 class Builder:
     """Grows a graph node by node; every choice comes from one seeded generator."""
 
-    def __init__(self, seed: int, law: str) -> None:
+    def __init__(self, seed: int, law: str, clamps: bool = True) -> None:
+        self.clamps = clamps
         self.rng = np.random.default_rng(seed)
         self.law = law
         self.tensors: dict[str, Tensor] = {}
         self.nodes: list[Node] = []
         self.inputs: list[str] = []
 
-    def q(self, narrow: bool = False) -> QParams:
-        return QParams((float(self.rng.uniform(0.02, 0.2)),), -128 if narrow else int(self.rng.integers(-128, 128)))
+    def q(self) -> QParams:
+        return QParams((float(self.rng.uniform(0.02, 0.2)),), int(self.rng.integers(-128, 128)))
 
     def input(self, *shape: int) -> str:
         name = f"x{len(self.inputs)}"
@@ -48,7 +52,8 @@ class Builder:
         return f"{name}_out"
 
     def clamp(self) -> tuple[float, float]:
-        return [(-math.inf, math.inf), (0.0, math.inf), (0.0, 6.0), (-1.0, 1.0)][self.rng.integers(4)]
+        """No activation, or one of the common ones."""
+        return [(-math.inf, math.inf), (0.0, math.inf), (0.0, 6.0), (-1.0, 1.0)][self.rng.integers(4) if self.clamps else 0]
 
     def linear(self, op: Op, x: str, shape: tuple[int, ...], axis: int, dead: float) -> str:
         """A layer with weights of `shape`; a share `dead` of its channels is driven into saturation or has no weights."""
@@ -79,6 +84,16 @@ class Builder:
         shape = (channels, kernel, kernel, self.tensors[x].type.shape[3])
         return self.linear(Conv2d(stride=(stride, stride), pads=pads, clamp=self.clamp()), x, shape, 0, dead)
 
+    def depthwise(self, x: str, multiple: int = 1, pads: Pads = (1, 1, 1, 1), dead: float = 0.0) -> str:
+        shape = (1, 3, 3, self.tensors[x].type.shape[3] * multiple)
+        return self.linear(DepthwiseConv2d(pads=pads, clamp=self.clamp()), x, shape, 3, dead)
+
+    def pool(self, x: str) -> str:
+        return self.node(AveragePool2d(kernel=(2, 2), pads=(0, 0, 1, 1), clamp=self.clamp()), x)
+
+    def leaky(self, x: str) -> str:
+        return self.node(LeakyRelu(alpha=0.1), x, q=self.q())
+
     def dense(self, x: str, units: int, dead: float = 0.0) -> str:
         return self.linear(FullyConnected(clamp=self.clamp()), x, (units, self.tensors[x].type.shape[-1]), 0, dead)
 
@@ -107,9 +122,13 @@ def random_graph(seed: int, law: str = "single", layers: int = 8, dead: float = 
         shape = b.tensors[x].type.shape
         same = [t for t in pool if b.tensors[t].type.shape == shape and t != x]
         kind = rng.random()
-        if kind < 0.35 and same:
+        if kind < 0.3 and same:
             pool.append(b.add(x, same[int(rng.integers(len(same)))]))
-        elif kind < 0.6:
+        elif kind < 0.45:
+            pool.append(b.depthwise(x, 2 if shape[3] < 5 and rng.random() < 0.2 else 1, dead=dead))
+        elif kind < 0.5:
+            pool.append(b.pool(x) if rng.random() < 0.5 else b.leaky(x))
+        elif kind < 0.65:
             pool.append(b.conv(x, shape[3], 3, pads=(1, 1, 1, 1), dead=dead))
         elif kind < 0.9 or min(shape[1:3]) < 3:
             pool.append(b.conv(x, int(rng.integers(1, 9)), 1, dead=dead))

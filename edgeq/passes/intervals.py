@@ -1,0 +1,175 @@
+"""Interval analysis of quantized graphs: for every element of every integer tensor the values that it can take.
+
+Bounds go through the operators' own integer arithmetic, rounding and saturation included, so that they
+are exact where an operator is monotone and one-sided nowhere: what lies outside cannot happen, for any
+input. The only assumption is that a graph input stays within its dtype.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgeq.ir import Array, DType, Graph, Node, Params, TensorType
+from edgeq.ops.conv2d import Conv2d
+from edgeq.ops.depthwise_conv2d import DepthwiseConv2d
+from edgeq.ops.fully_connected import FullyConnected
+from edgeq.ops.linear import apply_output_stage, exact_matmul
+from edgeq.ops.table import _Table
+from edgeq.ops.windows import patches
+
+# reference(low) and reference(high) are the bounds: no input, made larger, makes any output smaller
+REDUCTIONS = ("mean", "reduce_max", "reduce_min", "reduce_sum", "average_pool2d", "max_pool2d")
+MOVES = ("concat", "gather", "pad", "reshape", "resize_bilinear", "resize_nearest", "slice", "transpose")
+INCREASING = frozenset(("add", "maximum", "minimum", *REDUCTIONS, *MOVES))
+# increasing in the first input, decreasing in the second
+DIFFERENCE = frozenset({"sub"})
+# monotone in each input alone, up or down: the extremes lie at the corners
+CORNERS = frozenset({"mul"})
+LINEAR = frozenset({"conv2d", "depthwise_conv2d", "transpose_conv2d", "fully_connected"})
+
+
+@dataclass(frozen=True, eq=False)
+class Interval:
+    """Inclusive bounds, int64 arrays of the tensor's shape."""
+
+    low: Array
+    high: Array
+
+    @property
+    def is_constant(self) -> Array:
+        """Per element, whether only one value is possible."""
+        result: Array = self.low == self.high
+        return result
+
+
+def full(t: TensorType) -> Interval:
+    """Everything that the dtype can hold."""
+    info = np.iinfo(t.dtype.numpy)
+    return Interval(np.full(t.shape, info.min, np.int64), np.full(t.shape, info.max, np.int64))
+
+
+def intervals(graph: Graph) -> dict[str, Interval]:
+    """Bounds of every integer tensor of a quantized graph; float tensors are left out."""
+    known: dict[str, Interval] = {}
+    for name, tensor in graph.tensors.items():
+        if tensor.data is not None and tensor.type.dtype is not DType.FLOAT32:
+            data = tensor.data.astype(np.int64)
+            known[name] = Interval(data, data)
+    for name in graph.inputs:
+        if graph.type(name).dtype is not DType.FLOAT32:
+            known[name] = full(graph.type(name))
+    for node in graph.nodes:
+        output = graph.type(node.outputs[0])
+        if output.dtype is not DType.FLOAT32:
+            known[node.outputs[0]] = _step(graph, node, known) or full(output)
+    return known
+
+
+def _step(graph: Graph, node: Node, known: Mapping[str, Interval]) -> Interval | None:
+    """The output's bounds; None where nothing is known of the operator."""
+    kind = node.op.kind()
+    x = [n for i, n in enumerate(node.inputs) if i not in node.op.parameters]
+    if not all(n in known for n in x):
+        return None
+    params = node.op.bind(graph.law, node.name, graph.node_inputs(node), graph.type(node.outputs[0]))
+    if kind in LINEAR:
+        return _linear(graph, node, params, known[x[0]])
+
+    def run(*values: Array) -> Array:
+        arrays = [v.astype(graph.type(n).dtype.numpy) for n, v in zip(x, values, strict=True)]
+        given = [a if graph.tensors[n].is_constant else a[None] for n, a in zip(x, arrays, strict=True)]
+        y = node.op.reference(params, *given).astype(np.int64)
+        return y.reshape(graph.type(node.outputs[0]).shape)
+
+    low, high = [known[n].low for n in x], [known[n].high for n in x]
+    if kind in INCREASING:
+        return Interval(run(*low), run(*high))
+    if kind in DIFFERENCE:
+        return Interval(run(low[0], high[1]), run(high[0], low[1]))
+    if kind in CORNERS:
+        corners = np.stack([run(a, b) for a in (low[0], high[0]) for b in (low[1], high[1])])
+        return Interval(corners.min(0), corners.max(0))
+    if isinstance(node.op, _Table):
+        return _lookup(params.values.astype(np.int64), known[x[0]])
+    if kind == "prelu":
+        return _prelu(run, known[x[0]], graph.type(x[0]).zero_point)
+    return None
+
+
+def _lookup(values: Array, x: Interval) -> Interval:
+    """Extremes of a table of 256 values over ``[low, high]``."""
+    least, greatest = np.empty((256, 256), np.int64), np.empty((256, 256), np.int64)
+    for first in range(256):
+        least[first, first:] = np.minimum.accumulate(values[first:])
+        greatest[first, first:] = np.maximum.accumulate(values[first:])
+    return Interval(least[x.low + 128, x.high + 128], greatest[x.low + 128, x.high + 128])
+
+
+def _prelu(run: Callable[..., Array], x: Interval, zero_point: int) -> Interval:
+    """Monotone on either side of zero: the extremes lie at the ends or where the sides meet."""
+    points = (x.low, np.clip(zero_point - 1, x.low, x.high), np.clip(zero_point, x.low, x.high), x.high)
+    values = np.stack([run(p) for p in points])
+    return Interval(values.min(0), values.max(0))
+
+
+def _linear(graph: Graph, node: Node, params: Params, x: Interval) -> Interval:
+    """Exact extremes of every accumulator, then the output stage, which is increasing."""
+    output = graph.type(node.outputs[0])
+    if isinstance(node.op, Conv2d):
+        low, high = _conv(node.op, params, x)
+    elif isinstance(node.op, DepthwiseConv2d):
+        low, high = _depthwise(node.op, params, x)
+    elif isinstance(node.op, FullyConnected):
+        low, high = _products(x.low, x.high, params.weights.T)
+    else:
+        low, high = _any_taps(params.weights, x, graph.type(node.inputs[0]).zero_point, getattr(node.op, "groups", 1))
+    return Interval(*(apply_output_stage(params, np.broadcast_to(a + params.bias, output.shape)).astype(np.int64) for a in (low, high)))
+
+
+def _products(low: Array, high: Array, w: Array) -> tuple[Array, Array]:
+    """Extremes of ``x @ w`` for x in [low, high]; w ``[K, N]``."""
+    w = w.astype(np.int64)
+    bound = float(np.abs(w).sum(0).max()) * max(1, int(np.abs(low).max()), int(np.abs(high).max()))
+    up, down = np.maximum(w, 0), np.minimum(w, 0)
+
+    def dot(a: Array, b: Array) -> Array:
+        return exact_matmul(a, b, bound)
+
+    return dot(low, up) + dot(high, down), dot(high, up) + dot(low, down)
+
+
+def _conv(op: Conv2d, params: Params, x: Interval) -> tuple[Array, Array]:
+    w = params.weights
+    kernel = (w.shape[1], w.shape[2])
+    windows = [patches(a, kernel, op.stride, op.dilation, op.pads, params.in_zero) for a in (x.low, x.high)]
+    inner, outer = w.shape[3], w.shape[0] // op.groups
+    parts = []
+    for g in range(op.groups):
+        low, high = (a[..., g * inner : (g + 1) * inner].reshape(*a.shape[:3], -1) for a in windows)
+        parts.append(_products(low, high, w[g * outer : (g + 1) * outer].reshape(outer, -1).T))
+    return np.concatenate([p[0] for p in parts], axis=-1), np.concatenate([p[1] for p in parts], axis=-1)
+
+
+def _depthwise(op: DepthwiseConv2d, params: Params, x: Interval) -> tuple[Array, Array]:
+    w = params.weights[0].astype(np.int64)
+    windows = [patches(a, (w.shape[0], w.shape[1]), op.stride, op.dilation, op.pads, params.in_zero) for a in (x.low, x.high)]
+    low, high = (np.repeat(a, params.multiple, axis=-1) for a in windows)
+    up, down = np.maximum(w, 0), np.minimum(w, 0)
+    return (low * up + high * down).sum((3, 4)), (high * up + low * down).sum((3, 4))
+
+
+def _any_taps(w: Array, x: Interval, zero_point: int, groups: int) -> tuple[Array, Array]:
+    """Extremes over every subset of the taps, the rest at zero: holds for a transposed convolution. One value per channel."""
+    channels = tuple(range(x.low.ndim - 1))
+    low = np.minimum(x.low.min(channels), zero_point) - zero_point
+    high = np.maximum(x.high.max(channels), zero_point) - zero_point
+    outer, inner = w.shape[0] // groups, w.shape[3]
+    w = w.astype(np.int64).reshape(groups, outer, -1, inner)
+    low, high = (a.reshape(groups, 1, 1, inner) for a in (low, high))
+    up, down = np.maximum(w, 0), np.minimum(w, 0)
+    # the folded bias expects x, not x - zero point
+    back = zero_point * w.sum((2, 3)).ravel()
+    return (low * up + high * down).sum((2, 3)).ravel() + back, (high * up + low * down).sum((2, 3)).ravel() + back

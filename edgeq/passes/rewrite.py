@@ -1,0 +1,71 @@
+"""What the passes share: renaming, fresh names, uses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from edgeq.ir import Array, DType, Graph, Node, QParams, Tensor, TensorType
+
+
+def rename(nodes: Iterable[Node], names: Mapping[str, str]) -> list[Node]:
+    """Nodes that read other tensors; chains of renamings are followed."""
+
+    def final(name: str) -> str:
+        while name in names:
+            name = names[name]
+        return name
+
+    return [replace(n, inputs=tuple(final(i) for i in n.inputs)) for n in nodes]
+
+
+def use_counts(graph: Graph) -> dict[str, int]:
+    """Readings of every tensor, a graph output counted as one more."""
+    counts = dict.fromkeys(graph.tensors, 0)
+    for name in (*(i for n in graph.nodes for i in n.inputs), *graph.outputs):
+        counts[name] += 1
+    return counts
+
+
+def is_quantized(graph: Graph, node: Node) -> bool:
+    """Whether the node computes on integers."""
+    return graph.type(node.outputs[0]).q is not None
+
+
+def same_values(a: TensorType, b: TensorType) -> bool:
+    """Whether equal stored numbers mean equal values: the shapes may differ."""
+    return a.dtype is b.dtype and a.q == b.q
+
+
+class Names:
+    """Fresh tensor names for one graph."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._taken = set(graph.tensors)
+
+    def fresh(self, base: str) -> str:
+        """`base`, with a number behind it if it is taken."""
+        name, n = base, 1
+        while name in self._taken:
+            n += 1
+            name = f"{base}_{n}"
+        self._taken.add(name)
+        return name
+
+
+def constant(name: str, data: Array, q: QParams | None = None) -> Tensor:
+    """A constant tensor of the array's own dtype."""
+    data = np.ascontiguousarray(data)
+    dtype = next(d for d in DType if d.numpy == data.dtype)
+    return Tensor(name, TensorType(data.shape, dtype, q), data)
+
+
+def select(tensor: Tensor, name: str, index: Array, axis: int) -> Tensor:
+    """A constant with only the entries `index` along `axis`; scales along that axis follow."""
+    assert tensor.data is not None
+    q = tensor.type.q
+    if q is not None and q.axis == axis and len(q.scale) > 1:
+        q = replace(q, scale=tuple(q.scale[i] for i in index))
+    return constant(name, np.take(tensor.data, index, axis=axis), q)
