@@ -156,14 +156,12 @@ def extremum(b: Builder, op: FileOperator) -> None:
     b.emit(cls(), b.same_rank(op, b.operands(op, 0, 1)), op.outputs[0])
 
 
-@reads("SQUARE", "SQUARED_DIFFERENCE")
-def square(b: Builder, op: FileOperator) -> None:
-    x = b.operand(op, 0)
-    if x.type.dtype is not DType.FLOAT32:
-        raise EdgeqError(f"{op.kind} on int8 is not supported", fix="give edgeq the float model")
-    if op.kind == "SQUARED_DIFFERENCE":
-        x = b.insert(o.Sub(), b.same_rank(op, b.operands(op, 0, 1)), f"{b.tensor_name(op.outputs[0])}/difference")
-    b.emit(o.Mul(), [x, x], op.outputs[0])
+@reads("SQUARED_DIFFERENCE")
+def squared_difference(b: Builder, op: FileOperator) -> None:
+    operands = b.same_rank(op, b.operands(op, 0, 1))
+    if operands[0].type.dtype is not DType.FLOAT32:
+        raise EdgeqError("SQUARED_DIFFERENCE on int8 is not supported", fix="give edgeq the float model")
+    b.emit(o.Square(), [b.insert(o.Sub(), operands, f"{b.tensor_name(op.outputs[0])}/difference")], op.outputs[0])
 
 
 CLAMPS: dict[str, Clamp] = {
@@ -178,7 +176,8 @@ def clamp(b: Builder, op: FileOperator) -> None:
 
 UNARY = {
     "LOGISTIC": "Sigmoid", "TANH": "Tanh", "HARD_SWISH": "HardSwish", "EXP": "Exp", "SQRT": "Sqrt", "RSQRT": "Rsqrt",
-    "ABS": "Abs", "NEG": "Neg", "LOG": "Log",
+    "ABS": "Abs", "NEG": "Neg", "LOG": "Log", "SQUARE": "Square", "FLOOR": "Floor", "CEIL": "Ceil", "ROUND": "Round", "SIN": "Sin",
+    "COS": "Cos", "SIGN": "Sign",
 }  # fmt: skip
 
 

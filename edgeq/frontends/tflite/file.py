@@ -21,7 +21,7 @@ import tflite
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array
 
-MAX_ELEMENTS = 2**28  # of one tensor
+MAX_ELEMENTS = 2**26  # of one tensor
 MAX_RANK = 8
 MAX_NAME = 400
 DAMAGE = (struct.error, IndexError, ValueError, TypeError, OverflowError, AttributeError, MemoryError)

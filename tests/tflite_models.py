@@ -1,0 +1,117 @@
+"""Hand-made TFLite files, and the run times that say what they mean: LiteRT for float, TensorFlow Lite Micro for int8."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import flatbuffers
+import numpy as np
+import pytest
+
+from edgeq.ir import Array, Graph
+from edgeq.simulate import evaluate
+
+Options = tuple[str, Mapping[str, Any]]
+Quantization = tuple[Sequence[float] | float, Sequence[int] | int, int]  # scales, zero points, axis
+
+KINDS = {"float32": "FLOAT32", "float16": "FLOAT16", "int8": "INT8", "uint8": "UINT8", "int16": "INT16", "int32": "INT32", "int64": "INT64"}
+
+
+class TfliteModel:
+    """A .tflite file in the making; the methods return tensor numbers."""
+
+    def __init__(self) -> None:
+        self.schema = schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
+        self.model, self.graph = schema.ModelT(), schema.SubGraphT()
+        self.model.version, self.model.subgraphs = 3, [self.graph]
+        self.model.operatorCodes, self.model.buffers = [], [schema.BufferT()]
+        self.graph.tensors, self.graph.operators, self.graph.inputs, self.graph.outputs = [], [], [], []
+
+    def tensor(
+        self, name: str, shape: Sequence[int], kind: str = "FLOAT32", q: Quantization | None = None,
+        data: bytes | None = None, signature: Sequence[int] | None = None,
+    ) -> int:  # fmt: skip
+        tensor, buffer = self.schema.TensorT(), self.schema.BufferT()
+        tensor.name, tensor.shape, tensor.hasRank = name, [int(n) for n in shape], True
+        tensor.type = getattr(self.schema.TensorType, kind)
+        tensor.shapeSignature = None if signature is None else list(signature)
+        if data is not None:
+            buffer.data = np.frombuffer(data, np.uint8)
+        if q is not None:
+            tensor.quantization = self.schema.QuantizationParametersT()
+            tensor.quantization.scale = np.atleast_1d(np.array(q[0], np.float32))
+            tensor.quantization.zeroPoint = np.atleast_1d(np.array(q[1], np.int64))
+            tensor.quantization.quantizedDimension = q[2]
+        tensor.buffer = len(self.model.buffers)
+        self.model.buffers.append(buffer)
+        self.graph.tensors.append(tensor)
+        return len(self.graph.tensors) - 1
+
+    def input(self, name: str, shape: Sequence[int], kind: str = "FLOAT32", q: Quantization | None = None, **more: Any) -> int:
+        index = self.tensor(name, shape, kind, q, **more)
+        self.graph.inputs.append(index)
+        return index
+
+    def constant(self, name: str, array: Array, q: Quantization | None = None) -> int:
+        array = np.asarray(array)
+        return self.tensor(name, array.shape, KINDS[array.dtype.name], q, np.ascontiguousarray(array).tobytes())
+
+    def operator(self, kind: str, inputs: Sequence[int], outputs: Sequence[int], options: Options | None = None, custom: str = "") -> None:
+        schema, op, code = self.schema, self.schema.OperatorT(), self.schema.OperatorCodeT()
+        code.builtinCode = getattr(schema.BuiltinOperator, kind)
+        code.deprecatedBuiltinCode, code.version, code.customCode = min(code.builtinCode, 127), 1, custom or None
+        op.opcodeIndex, op.inputs, op.outputs = len(self.model.operatorCodes), list(inputs), list(outputs)
+        self.model.operatorCodes.append(code)
+        if options is not None:
+            op.builtinOptionsType = getattr(schema.BuiltinOptions, options[0])
+            op.builtinOptions = getattr(schema, options[0] + "T")()
+            for name, value in options[1].items():
+                assert hasattr(op.builtinOptions, name), name
+                setattr(op.builtinOptions, name, value)
+        self.graph.operators.append(op)
+
+    def finish(self, *outputs: int) -> bytes:
+        self.graph.outputs = list(outputs)
+        builder = flatbuffers.Builder(1024)
+        builder.Finish(self.model.Pack(builder), file_identifier=b"TFL3")
+        return bytes(builder.Output())
+
+
+def litert(model: bytes, arrays: Sequence[Array]) -> list[Array]:
+    """LiteRT's reference kernels on vectors: per input ``[V, *shape]``; per output ``[V, *shape]``."""
+    module = pytest.importorskip("ai_edge_litert.interpreter")
+    resolver = module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    interpreter = module.Interpreter(model_content=model, experimental_op_resolver_type=resolver)
+    details = interpreter.get_input_details()
+    for d, a in zip(details, arrays, strict=True):
+        interpreter.resize_tensor_input(d["index"], a.shape[1:])
+    interpreter.allocate_tensors()
+    results = []
+    for vector in zip(*arrays, strict=True):
+        for d, value in zip(details, vector, strict=True):
+            interpreter.set_tensor(d["index"], value)
+        interpreter.invoke()
+        results.append([interpreter.get_tensor(d["index"]) for d in interpreter.get_output_details()])
+    return [np.stack(r) for r in zip(*results, strict=True)]
+
+
+def tflm(model: bytes, arrays: Sequence[Array], *, outputs: int = 1, steps: Sequence[int] = (), arena: int = 2**21) -> list[Array]:
+    """TensorFlow Lite Micro on vectors: the outputs, then the tensors numbered in `steps`, each ``[V, *shape]``."""
+    runtime = pytest.importorskip("tflite_micro.python.tflite_micro.runtime")
+    keep = runtime.InterpreterConfig.kPreserveAllTensors if steps else runtime.InterpreterConfig.kAllocationRecording
+    interpreter = runtime.Interpreter.from_bytes(model, arena_size=arena, intrepreter_config=keep)
+    results = []
+    for vector in zip(*arrays, strict=True):
+        for i, value in enumerate(vector):
+            interpreter.set_input(np.ascontiguousarray(value), i)
+        interpreter.invoke()
+        found = [interpreter.get_output(i) for i in range(outputs)] + [interpreter.GetTensor(i, 0) for i in steps]
+        results.append([np.array(a) for a in found])
+    return [np.stack(r) for r in zip(*results, strict=True)]
+
+
+def real(graph: Graph, arrays: Mapping[str, Array]) -> list[Array]:
+    """The float meaning of a float graph: per output ``[V, *shape]``."""
+    values = evaluate(graph, arrays, lambda node, x: node.op.real(*x), False)
+    return [values[n] for n in graph.outputs]
