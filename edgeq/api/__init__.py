@@ -1,0 +1,35 @@
+"""The Python API: one verb per stage of the path, the same as on the command line.
+
+::
+
+    graph = edgeq.load("model.onnx")
+    quantized = edgeq.quantize(graph, calibration="calibration.npz")
+    built = edgeq.build(quantized, target="riscv", output="out")
+    edgeq.compare("out", vectors=16)                      # every step, byte for byte
+"""
+
+from edgeq.api.building import Built, build
+from edgeq.api.execution import Outcome, compare, contract, run, simulate
+from edgeq.api.models import is_quantized, load, random_inputs, read_inputs
+from edgeq.api.quantizing import Quantized, Recipe, quantize, write_quantized
+from edgeq.api.scoring import Accuracy, accuracy
+
+__all__ = [
+    "Accuracy",
+    "Built",
+    "Outcome",
+    "Quantized",
+    "Recipe",
+    "accuracy",
+    "build",
+    "compare",
+    "contract",
+    "is_quantized",
+    "load",
+    "quantize",
+    "random_inputs",
+    "read_inputs",
+    "run",
+    "simulate",
+    "write_quantized",
+]

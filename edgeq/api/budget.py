@@ -1,0 +1,105 @@
+"""Does it fit: flash and RAM against the target's limits or the user's, and what takes the space."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from edgeq import target as targets
+from edgeq.errors import EdgeqError
+from edgeq.target import Target
+
+SHOWN = 4
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Limits in bytes, None where there is none; `source` says whose they are."""
+
+    flash: int | None
+    ram: int | None
+    source: str
+
+
+def parse(text: str) -> dict[str, int]:
+    """``"flash=256K,ram=64K"`` as bytes.
+
+    Raises:
+        EdgeqError: another key, or not a size.
+    """
+    limits: dict[str, int] = {}
+    for part in filter(None, (p.strip() for p in text.split(","))):
+        key, _, value = part.partition("=")
+        if key not in ("flash", "ram") or not value:
+            raise EdgeqError(f"'{part}' is not a budget", fix="write --budget flash=256K,ram=64K")
+        limits[key] = targets.size(value)
+        if limits[key] <= 0:
+            raise EdgeqError(f"a budget of {value} is not positive", fix="write --budget flash=256K,ram=64K")
+    return limits
+
+
+def budget(target: Target, limits: Mapping[str, int] | None) -> Budget:
+    """The target's limits, each replaced by the user's where given."""
+    limits = limits or {}
+    source = "the budget" if limits else f"target {target.name}"
+    return Budget(limits.get("flash", target.flash), limits.get("ram", target.ram), source)
+
+
+def kib(n: int) -> str:
+    """Bytes for people."""
+    return f"{n} B" if n < 1024 else f"{n / 1024:.1f} KiB"
+
+
+def check_ram(manifest: Mapping[str, Any], limit: Budget, stack: int | None = None) -> None:
+    """Arena, state and (where known) stack against the limit.
+
+    Raises:
+        EdgeqError: it does not fit; names the peak step and its tensors.
+    """
+    arena, state = int(manifest["arena_bytes"]), int(manifest["state_bytes"])
+    need = arena + state + (stack or 0)
+    if limit.ram is None or need <= limit.ram:
+        return
+    raise EdgeqError(
+        f"the model needs {kib(need)} of RAM, {limit.source} has {kib(limit.ram)}: {kib(need - limit.ram)} too much",
+        why=f"arena {kib(arena)}{f', state {kib(state)}' if state else ''}{f', stack {kib(stack)}' if stack else ''}; {peak(manifest)}",
+        fix="a smaller input or fewer channels at that step, or a target with more RAM",
+    )
+
+
+def peak(manifest: Mapping[str, Any]) -> str:
+    """The step with the most live bytes and what lives there."""
+    best: tuple[int, int, list[tuple[int, str]]] = (-1, 0, [])
+    for i, step in enumerate(manifest["steps"]):
+        live = [(int(t["bytes"]), f"'{t['tensor']}'") for t in manifest["lifetimes"] if t["first"] <= i <= t["last"]]
+        live += [(int(step["scratch"]), "scratch")] if step["scratch"] else []
+        total = sum(n for n, _ in live)
+        if total > best[0]:
+            best = (total, i, live)
+    if not best[2]:
+        return "no step"
+    _, i, live = best
+    step = manifest["steps"][i]
+    parts = ", ".join(f"{name} {kib(n)}" for n, name in sorted(live, reverse=True)[:SHOWN])
+    return f"the peak is step {i} '{step['name']}' ({step['op']}): {parts}"
+
+
+def check_flash(manifest: Mapping[str, Any], code: int | None, limit: Budget) -> None:
+    """Code and weights against the limit.
+
+    Raises:
+        EdgeqError: they do not fit; names the largest tables.
+    """
+    weights = int(manifest["weight_bytes"])
+    need = weights + (code or 0)
+    if limit.flash is None or need <= limit.flash:
+        return
+    owner = {table: s["name"] for s in reversed(manifest["steps"]) for table in s["tables"]}
+    largest = sorted(manifest["table_bytes"].items(), key=lambda item: (-item[1], item[0]))[:SHOWN]
+    tables = ", ".join(f"'{owner.get(name, name)}' {kib(n)}" for name, n in largest)
+    raise EdgeqError(
+        f"the model needs {kib(need)} of flash, {limit.source} has {kib(limit.flash)}: {kib(need - limit.flash)} too much",
+        why=f"{f'code {kib(code)}, ' if code else ''}weights {kib(weights)}; largest tables: {tables}",
+        fix="fewer weights in those layers, or a target with more flash",
+    )

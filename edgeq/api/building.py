@@ -1,0 +1,158 @@
+"""Build: model -> folder of C for a target, measured and held against its limits, or nothing at all."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Unpack
+
+from edgeq import graphfile, measurements
+from edgeq import target as targets
+from edgeq.api import budget as budgets
+from edgeq.api.models import Arrays, Progress, Shapes, load, random_inputs
+from edgeq.api.quantizing import Recipe, calibration_samples, quantized
+from edgeq.build import Program, Toolchain, build_library, build_programs, section_sizes, temporary_folder
+from edgeq.build import toolchain as find_toolchain
+from edgeq.emit import Artifact, check_output, emit, write
+from edgeq.errors import EdgeqError
+from edgeq.files import json_text
+from edgeq.ir import Graph
+from edgeq.lower import lower
+from edgeq.plan import plan
+from edgeq.simulate import fit_inputs, simulate
+from edgeq.target import Target
+
+TEST_VECTORS = 4
+OPTIMIZE = "s"
+LEVELS = ("s", "2", "3")
+
+
+@dataclass(frozen=True, eq=False)
+class Built:
+    """What `build` made.
+
+    Attributes:
+        folder: the emitted folder.
+        graph: the quantized graph; `graph.law` is its requantization law.
+        target: what it was built for.
+        manifest: the folder's manifest.
+        measured: the folder's measurements.json.
+    """
+
+    folder: Path
+    graph: Graph
+    target: Target
+    manifest: Mapping[str, Any]
+    measured: Mapping[str, Any]
+
+    @property
+    def code_bytes(self) -> int | None:
+        """Flash of the code without weights; None where the target has no such measure (host)."""
+        value = self.measured["build"]["code_bytes"]
+        return None if value is None else int(value)
+
+
+def artifact(graph: Graph, target: Target, name: str, vectors: Arrays | None = None) -> Artifact:
+    """Lower, plan and emit a quantized graph; the graph itself and its hash travel in the folder."""
+    program = lower(graph, target)
+    emitted = emit(program, plan(program), name, vectors)
+    stored = graphfile.dumps(graph)
+    manifest = {**emitted.manifest, "graph_sha256": hashlib.sha256(stored).hexdigest()}
+    files = {**emitted.files, "manifest.json": json_text(manifest).encode(), graphfile.NAME: stored}
+    return Artifact(emitted.name, dict(sorted(files.items())), manifest)
+
+
+def test_vectors(graph: Graph, inputs: Arrays, limit: int) -> dict[str, Any] | None:
+    """The first `limit` vectors with the simulator's outputs, per input and output; None for 0."""
+    if limit == 0:
+        return None
+    fitted = {n: a[:limit] for n, a in fit_inputs(graph, inputs).items()}
+    return {**fitted, **simulate(graph, fitted).outputs}
+
+
+def measure(emitted: Artifact, target: Target, chain: Toolchain, optimize: str) -> dict[str, Any]:
+    """Compile in a temporary folder and measure: the ``build`` section of measurements.json.
+
+    Raises:
+        EdgeqError: it does not compile.
+    """
+    with temporary_folder() as work:
+        folder = Path(work) / emitted.name
+        write(emitted, folder)
+        code = code_size(folder, Path(work), target, chain, optimize)
+    return {"toolchain": chain.name, "optimize": optimize, "code_bytes": code, "weight_bytes": emitted.manifest["weight_bytes"]}
+
+
+def code_size(folder: Path, work: Path, target: Target, chain: Toolchain, optimize: str) -> int | None:
+    """Bytes of the model's code on the target, without its weights; None on the host, which only compiles it."""
+    if not target.bsp:
+        build_library(folder, work / "model.so", target, chain, f"-O{optimize}")
+        return None
+    program = Program("bench")
+    products = work / "products"
+    products.mkdir()
+    return section_sizes(build_programs(folder, target, chain, [program], products, f"-O{optimize}")[program])["code"]
+
+
+def build(
+    model: str | Path | Graph,
+    *,
+    output: str | Path,
+    target: str = "host",
+    name: str | None = None,
+    shapes: Shapes | None = None,
+    toolchain: str | None = None,
+    optimize: str = OPTIMIZE,
+    budget: Mapping[str, int] | None = None,
+    vectors: int = TEST_VECTORS,
+    progress: Progress | None = None,
+    **recipe: Unpack[Recipe],
+) -> Built:
+    """Turn a model into a folder of C for a target.
+
+    Args:
+        model: a model file, a graph file, an emitted folder, or a graph. A float one is quantized first.
+        output: the folder to write; an earlier one of edgeq's is replaced.
+        target: a name from ``edgeq targets``.
+        name: prefix of the C symbols (default: the file's name).
+        shapes: shapes of inputs whose dimensions the file leaves open.
+        toolchain: ``zig`` (default), ``gcc`` or ``clang``.
+        optimize: ``s``, ``2`` or ``3``.
+        budget: ``flash`` and ``ram`` in bytes; they replace the target's.
+        vectors: how many test vectors to put beside the code, 0 for none.
+        progress: called with (stage, done, total).
+        recipe: how a float model is quantized, see `Recipe`.
+
+    Raises:
+        EdgeqError: anything that keeps the model from the target; nothing is left behind then.
+    """
+    chip, place = targets.load(target), Path(output)
+    if optimize not in LEVELS:
+        raise EdgeqError(f"unknown optimization level '{optimize}'", fix=f"choose one of {', '.join(LEVELS)}")
+    if vectors < 0:
+        raise EdgeqError(f"{vectors} test vectors", fix="give 0 or more")
+    chain = find_toolchain(chip, toolchain)
+    check_output(place)
+    source = model if isinstance(model, Graph) else load(model, shapes=shapes)
+    samples = calibration_samples(source, recipe)
+    step = quantized(source, samples, recipe, progress)
+    graph = step.graph
+    inputs = random_inputs(graph, vectors) if samples is None else samples
+    title = name or (graph.name if isinstance(model, Graph) or Path(model).is_dir() else Path(model).stem)
+    emitted = artifact(graph, chip, title, test_vectors(graph, inputs, vectors))
+    limit = budgets.budget(chip, budget)
+    budgets.check_ram(emitted.manifest, limit)
+    budgets.check_flash(emitted.manifest, None, limit)
+    if progress:
+        progress("compile", 0, 1)
+    measured = measure(emitted, chip, chain, optimize)
+    budgets.check_flash(emitted.manifest, measured["code_bytes"], limit)
+    record = {
+        "format": measurements.FORMAT, "sources_sha256": emitted.manifest["sources_sha256"],
+        "build": measured, **({"quantization": step.record} if step.record else {}),
+    }  # fmt: skip
+    files = {**emitted.files, **step.files, measurements.NAME: json_text(record).encode()}
+    write(replace(emitted, files=files), place)
+    return Built(place, graph, chip, emitted.manifest, record)

@@ -1,0 +1,243 @@
+"""Simulate, run, compare: what a model answers, on the simulator and on runners."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgeq import graphfile, measurements
+from edgeq import target as targets
+from edgeq.api.building import OPTIMIZE, artifact, build
+from edgeq.api.models import Arrays, Progress, Shapes, is_quantized, load, random_inputs, read_inputs, stage
+from edgeq.build import manifest as read_manifest
+from edgeq.build import temporary_folder
+from edgeq.compare import Comparison
+from edgeq.compare import compare as compare_runs
+from edgeq.errors import EdgeqError
+from edgeq.ir import Array, Graph
+from edgeq.simulate import Run, dequantize_array, fit_inputs
+from edgeq.simulate import simulate as run_simulator
+from edgeq.target import Target
+
+VECTORS = 16
+Source = str | Path | Arrays
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What `simulate`, `run` and `compare` return.
+
+    Attributes:
+        graph: the quantized graph.
+        manifest: of the emitted model.
+        measured: its measurements.json ("build" is there where the model was compiled).
+        run: outputs, steps and counts of the runner.
+        comparison: with the simulator, None where it was not asked for.
+    """
+
+    graph: Graph
+    manifest: Mapping[str, Any]
+    measured: Mapping[str, Any]
+    run: Run
+    comparison: Comparison | None = None
+
+    @property
+    def vectors(self) -> int:
+        return len(next(iter(self.run.outputs.values())))
+
+    def outputs(self, *, real: bool = False) -> dict[str, Array]:
+        """Per graph output ``[V, *shape]`` in the stored dtype, or dequantized to float32."""
+        return {n: real_values(self.graph, n, a) if real else a for n, a in self.run.outputs.items()}
+
+
+def real_values(graph: Graph, name: str, values: Array) -> Array:
+    """A tensor's values dequantized to float32; float ones as they are."""
+    t = graph.type(name)
+    return values if t.q is None else dequantize_array(values, t.scale, t.zero_point)
+
+
+def contract(outcome: Outcome) -> dict[str, Any]:
+    """The JSON of ``edgeq simulate`` and ``edgeq run``: counts per inference, None where unknown."""
+    m, r = outcome.manifest, outcome.run
+    counts = r.step_instructions or (None,) * len(m["steps"])
+    return {
+        "target": m["target"], "law": m["law"], "vectors": outcome.vectors,
+        "bit_exact": None if outcome.comparison is None else outcome.comparison.bit_exact,
+        "instructions": r.instructions, "arena_bytes": m["arena_bytes"], "io_bytes": m["io_bytes"],
+        "state_bytes": m["state_bytes"], "stack_bytes": r.stack_bytes,
+        "flash": {"code": outcome.measured.get("build", {}).get("code_bytes"), "weights": m["weight_bytes"]},
+        "steps": [
+            {"name": s["name"], "op": s["op"], "kernel": s["kernel"], "macs": s["macs"], "instructions": n}
+            for s, n in zip(m["steps"], counts, strict=True)
+        ],
+    }  # fmt: skip
+
+
+def require_quantized(graph: Graph, where: str) -> None:
+    """Refuse a float graph where integers are executed.
+
+    Raises:
+        EdgeqError: the graph is float.
+    """
+    if not is_quantized(graph):
+        raise EdgeqError("the model is float", where=where, fix="quantize it first: `edgeq build` or `edgeq quantize` with --calib")
+
+
+def is_emitted(model: str | Path | Graph) -> bool:
+    """Whether `model` is a folder that `build` wrote."""
+    return not isinstance(model, Graph) and (Path(model) / "manifest.json").is_file()
+
+
+def vectors_of(graph: Graph, inputs: Source | None, vectors: int) -> dict[str, Array]:
+    """Fitted vectors: the given ones (all of them), or `vectors` random ones.
+
+    Raises:
+        EdgeqError: the arrays do not fit.
+    """
+    if inputs is None:
+        if vectors < 1:
+            raise EdgeqError(f"{vectors} vectors", fix="give 1 or more")
+        return fit_inputs(graph, random_inputs(graph, vectors))
+    return fit_inputs(graph, read_inputs(inputs, graph))
+
+
+def simulate(
+    model: str | Path | Graph,
+    inputs: Source | None = None,
+    *,
+    target: str | None = None,
+    vectors: int = VECTORS,
+    shapes: Shapes | None = None,
+    steps: bool = False,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Run the simulator: the meaning of a quantized model, bit for bit.
+
+    Args:
+        model: a quantized model file, graph file, folder or graph.
+        inputs: arrays by input name or their .npz; first axis = vectors; stored dtype, or float32
+            (quantized on entry). Default: `vectors` random ones.
+        target: whose kernels and memory plan the outcome describes (default: the folder's, else ``host``).
+        steps: keep every intermediate tensor in ``outcome.run.steps``.
+
+    Raises:
+        EdgeqError: the model is float, or the inputs do not fit.
+    """
+    graph = model if isinstance(model, Graph) else load(model, shapes=shapes)
+    require_quantized(graph, graph.name if isinstance(model, Graph) else str(model))
+    measured: Mapping[str, Any] = {}
+    if is_emitted(model) and target in (None, read_manifest(Path(str(model)))["target"]):
+        data = read_manifest(Path(str(model)))
+        measured = measurements.read(Path(str(model)), data.get("sources_sha256"))
+    else:
+        data = dict(artifact(graph, targets.load(target or "host"), graph.name).manifest)
+    fitted = vectors_of(graph, inputs, vectors)
+    return Outcome(graph, data, measured, run_simulator(graph, fitted, steps=steps, progress=stage(progress, "simulate")))
+
+
+@contextmanager
+def emitted(
+    model: str | Path | Graph,
+    target: str | None,
+    toolchain: str | None,
+    optimize: str | None,
+    shapes: Shapes | None,
+    progress: Progress | None,
+) -> Iterator[tuple[Path, Graph, Target]]:
+    """The model's folder for a target: the given one if it was built for it, else one in a temporary place."""
+    if is_emitted(model):
+        folder = Path(str(model))
+        own = read_manifest(folder)["target"]
+        if target in (None, own):
+            yield folder, graphfile.load(folder), targets.load(own)
+            return
+    graph = model if isinstance(model, Graph) else load(model, shapes=shapes)
+    require_quantized(graph, graph.name if isinstance(model, Graph) else str(model))
+    with temporary_folder() as work:
+        built = build(
+            graph, output=Path(work) / "model", target=target or "host", name=graph.name, toolchain=toolchain,
+            optimize=optimize or OPTIMIZE, vectors=0, progress=progress,
+        )  # fmt: skip
+        yield built.folder, built.graph, built.target
+
+
+def run(
+    model: str | Path | Graph,
+    inputs: Source | None = None,
+    *,
+    target: str | None = None,
+    runner: str | None = None,
+    vectors: int = VECTORS,
+    steps: bool = False,
+    check: bool = True,
+    toolchain: str | None = None,
+    optimize: str | None = None,
+    shapes: Shapes | None = None,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Run the emitted C, on this computer or on an emulated chip, and compare it with the simulator.
+
+    Args:
+        model: an emitted folder; or a quantized model, which is built in a temporary folder.
+        inputs, vectors: see `simulate`.
+        target: default: the folder's own, else ``host``. Another than the folder's builds it anew.
+        runner: ``host``, ``unicorn`` or ``qemu`` (default: the target's first).
+        steps: compare, and keep, every intermediate tensor too.
+        check: False leaves the comparison out.
+        toolchain, optimize: default: what the folder was built with.
+
+    Raises:
+        EdgeqError: the model is float, the inputs do not fit, a tool is missing, or the program failed.
+    """
+    from edgeq.run import run as run_folder  # the emulators are imported where they are used
+
+    with emitted(model, target, toolchain, optimize, shapes, progress) as (folder, graph, chip):
+        data = read_manifest(folder)
+        fitted = vectors_of(graph, inputs, vectors)
+        measured = measurements.read(folder, data.get("sources_sha256"))
+        built = measured.get("build", {})
+        level = optimize or built.get("optimize") or OPTIMIZE
+        ran = run_folder(
+            folder, chip, fitted, runner=runner, steps=steps, chain=toolchain or built.get("toolchain"),
+            optimize=f"-O{level}", progress=stage(progress, "run"),
+        )  # fmt: skip
+        comparison = None
+        if check:
+            comparison = compare_runs(run_simulator(graph, fitted, steps=steps, progress=stage(progress, "simulate")), ran)
+        if is_emitted(model) and folder == Path(str(model)):
+            record(folder, data, ran, chip, level, comparison)
+            measured = measurements.read(folder, data.get("sources_sha256"))
+        return Outcome(graph, data, measured, ran, comparison)
+
+
+def record(folder: Path, data: Mapping[str, Any], ran: Run, chip: Target, level: str, comparison: Comparison | None) -> None:
+    """Note a run, and what it was compared with, in the folder's measurements."""
+    sources = data.get("sources_sha256")
+    values = {
+        "target": chip.name, "optimize": level, "vectors": len(next(iter(ran.outputs.values()))),
+        "instructions": ran.instructions, "constant_time": ran.constant_time, "stack_bytes": ran.stack_bytes,
+        "step_instructions": None if ran.step_instructions is None else list(ran.step_instructions),
+    }  # fmt: skip
+    measurements.update(folder, sources, "runs", values, ran.runner)
+    if comparison is not None:
+        measurements.update(folder, sources, "comparisons", {"target": chip.name, **compared(comparison)}, ran.runner)
+
+
+def compared(comparison: Comparison) -> dict[str, Any]:
+    """A comparison as JSON values."""
+    d = comparison.difference
+    return {
+        "vectors": comparison.vectors, "tensors": comparison.tensors, "values": comparison.values, "bit_exact": comparison.bit_exact,
+        "difference": None if d is None else {
+            "tensor": d.tensor, "vector": d.vector, "index": list(d.index), "expected": d.expected, "actual": d.actual,
+            "count": d.count, "total": d.total,
+        },
+    }  # fmt: skip
+
+
+def compare(model: str | Path | Graph, inputs: Source | None = None, **options: Any) -> Outcome:
+    """Compare every step of the emitted C with the simulator, byte for byte: `run` with ``steps=True``."""
+    return run(model, inputs, **{**options, "steps": True, "check": True})

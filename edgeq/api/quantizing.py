@@ -1,0 +1,147 @@
+"""Quantize: a float graph becomes a quantized one, with a diagnosis and a precision file to review."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypedDict, Unpack
+
+import numpy as np
+
+from edgeq import graphfile
+from edgeq.api.models import Arrays, Progress, Shapes, is_quantized, load, random_inputs, select_inputs
+from edgeq.emit import Artifact, check_output, write
+from edgeq.errors import EdgeqError
+from edgeq.files import read_arrays, write_bytes
+from edgeq.ir import Array, Graph
+from edgeq.quantize.options import Options
+from edgeq.simulate import fit_inputs
+
+RANDOM = "random"
+RANDOM_CALIBRATION = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Quantized:
+    """A quantized graph and what is known about how it came to be.
+
+    Attributes:
+        record: the ``quantization`` section of measurements.json, empty where the model came quantized.
+        files: files to keep beside the graph: ``precision.toml``.
+    """
+
+    graph: Graph
+    record: Mapping[str, Any]
+    files: Mapping[str, bytes]
+
+
+class Recipe(TypedDict, total=False):
+    """How a float model is quantized; the keywords of `quantize`, `build` and `accuracy`.
+
+    calibration: samples: a path (.npz, .npy, a folder of samples or of images), arrays by input name, or ``"random"``.
+    calibration_limit: use at most so many of them.
+    stored: ``(scale, zero_point)``: integer samples mean ``scale * (q - zero_point)``.
+    pixels: the values of black and white that the model expects of images.
+    options: method, law, rounding and more; the defaults measured best.
+    precision: a precision.toml that somebody edited.
+    """
+
+    calibration: str | Path | Arrays | None
+    calibration_limit: int | None
+    stored: tuple[float, float] | None
+    pixels: tuple[float, float] | None
+    options: Options | None
+    precision: str | Path | None
+
+
+def dequantize_integers(arrays: Arrays, stored: tuple[float, float] | None) -> dict[str, Array]:
+    """Integer arrays as the real values that they mean, float32; others, and all without `stored`, as they are.
+
+    Raises:
+        EdgeqError: the scale is not positive.
+    """
+    if stored is None:
+        return dict(arrays)
+    scale, zero = stored
+    if not scale > 0:
+        raise EdgeqError(f"a scale of {scale} is not positive", fix="write --stored SCALE,ZERO")
+    return {n: ((a.astype(np.float64) - zero) * scale).astype(np.float32) if a.dtype.kind in "iu" else a for n, a in arrays.items()}
+
+
+def calibration_samples(graph: Graph, recipe: Recipe) -> dict[str, Array] | None:
+    """Calibration vectors for a graph's inputs, ``[V, *shape]`` each; None where the recipe names none.
+
+    Raises:
+        EdgeqError: they cannot be read, do not fit the inputs, or hold NaN.
+    """
+    source, limit, stored = recipe.get("calibration"), recipe.get("calibration_limit"), recipe.get("stored")
+    if source is None:
+        return None
+    if isinstance(source, str) and source == RANDOM:
+        return random_inputs(graph, limit or RANDOM_CALIBRATION)
+    if stored is not None and not isinstance(source, Mapping):
+        source = select_inputs(graph, read_arrays(Path(source)), str(source))
+    if isinstance(source, Mapping):
+        arrays = dequantize_integers(select_inputs(graph, source), stored)
+        return fit_inputs(graph, {n: a[:limit] for n, a in arrays.items()})
+    from edgeq.quantize import calibration
+
+    return calibration.load_samples(Path(source), graph, limit=limit, pixels=recipe.get("pixels"))
+
+
+def quantized(graph: Graph, samples: Arrays | None, recipe: Recipe, progress: Progress | None = None) -> Quantized:
+    """Quantize a float graph and diagnose the result; a quantized graph passes as it is.
+
+    Raises:
+        EdgeqError: the graph is float and there are no samples, or it is quantized and the recipe asks for more than that.
+    """
+    if is_quantized(graph):
+        if recipe.get("precision") is not None or recipe.get("options") is not None:
+            raise EdgeqError("the model is quantized already", where=graph.name, fix="leave --precision, --method, --law and the like out")
+        return Quantized(graph, {}, {})
+    if samples is None:
+        raise EdgeqError(
+            "the model is float and there are no calibration samples", where=graph.name,
+            fix="give --calib with some tens of real inputs, or `--calib random` to try the path without them",
+        )  # fmt: skip
+    raise NotImplementedError
+
+
+def quantize(graph: Graph, progress: Progress | None = None, **recipe: Unpack[Recipe]) -> Graph:
+    """Quantize a float graph to int8; see `Recipe` for the keywords.
+
+    Raises:
+        EdgeqError: there are no calibration samples or they do not fit, or the graph is quantized already.
+    """
+    if is_quantized(graph):
+        raise EdgeqError("the model is quantized already", where=graph.name)
+    return quantized(graph, calibration_samples(graph, recipe), recipe, progress).graph
+
+
+def write_quantized(
+    model: str | Path | Graph,
+    output: str | Path,
+    *,
+    shapes: Shapes | None = None,
+    progress: Progress | None = None,
+    **recipe: Unpack[Recipe],
+) -> Quantized:
+    """Quantize a float model into a folder (graph.eqg, precision.toml) or, if `output` ends with .eqg, into that file.
+
+    Raises:
+        EdgeqError: see `quantize`; or the place cannot be written. Nothing is left behind then.
+    """
+    place = Path(output)
+    single = place.suffix == graphfile.SUFFIX
+    if not single:
+        check_output(place)
+    graph = model if isinstance(model, Graph) else load(model, shapes=shapes)
+    if is_quantized(graph):
+        raise EdgeqError("the model is quantized already", where=str(model))
+    result = quantized(graph, calibration_samples(graph, recipe), recipe, progress)
+    if single:
+        write_bytes(place, graphfile.dumps(result.graph))
+    else:
+        write(Artifact(graph.name, {graphfile.NAME: graphfile.dumps(result.graph), **result.files}, {}), place)
+    return result

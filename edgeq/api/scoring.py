@@ -1,0 +1,174 @@
+"""Accuracy: how many labelled vectors a classifier gets right, as float model, on the simulator and on a runner."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Unpack
+
+import numpy as np
+
+from edgeq import measurements
+from edgeq.api.execution import is_emitted, real_values, run
+from edgeq.api.models import Arrays, Progress, Shapes, is_quantized, load, select_inputs, stage
+from edgeq.api.quantizing import Recipe, calibration_samples, dequantize_integers, quantized
+from edgeq.build import manifest as read_manifest
+from edgeq.errors import EdgeqError
+from edgeq.files import read_arrays
+from edgeq.ir import Array, Graph
+from edgeq.simulate import simulate as run_simulator
+
+LABELS = ("y", "labels", "label")
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Right answers out of `samples`.
+
+    Attributes:
+        simulator: of the quantized model.
+        real: of the float model, None where there is none.
+        runner: of `runner_name`, None where none was asked for.
+        bit_exact: the runner's outputs equal the simulator's, None without a runner.
+    """
+
+    samples: int
+    simulator: int | None
+    real: int | None
+    runner: int | None
+    runner_name: str | None
+    bit_exact: bool | None
+
+
+def labels(path: str, arrays: Arrays) -> Array:
+    """The labels ``y`` (or ``labels``), int64 ``[V]``; one-hot rows are reduced.
+
+    Raises:
+        EdgeqError: there are none, or they are no class numbers.
+    """
+    name = next((n for n in LABELS if n in arrays), None)
+    if name is None:
+        raise EdgeqError("no labels", where=path, why=f"arrays are {', '.join(map(repr, arrays))}", fix="give arrays x and y")
+    y = np.asarray(arrays[name])
+    if y.ndim == 2 and y.shape[1] > 1:
+        y = y.argmax(axis=1)
+    y = y.reshape(-1)
+    if y.dtype.kind not in "iub" and not (y.dtype.kind == "f" and np.isfinite(y).all() and (y == np.rint(y)).all()):
+        raise EdgeqError("the labels are no class numbers", where=path, why=f"array '{name}' of {y.dtype}")
+    if not y.size:
+        raise EdgeqError("there are no labels", where=path)
+    return y.astype(np.int64)
+
+
+def right(outputs: Array, y: Array) -> int:
+    """Top-1 hits: the largest of several outputs (the first of equals), a single one against one half."""
+    flat = outputs.reshape(len(outputs), -1)
+    answers = flat.argmax(axis=1) if flat.shape[1] > 1 else (flat[:, 0] > 0.5).astype(np.int64)
+    return int((answers == y).sum())
+
+
+def read_labelled(data: str | Path | Arrays, limit: int | None) -> tuple[dict[str, Array], Array, str]:
+    """The arrays that are no labels, the labels, and where they came from; the first `limit` vectors.
+
+    Raises:
+        EdgeqError: the file cannot be read, or holds no labels.
+    """
+    where = "" if isinstance(data, Mapping) else str(data)
+    arrays = dict(data) if isinstance(data, Mapping) else read_arrays(Path(data))
+    y = labels(where, arrays)
+    return {n: a[:limit] for n, a in arrays.items() if n not in (*LABELS, "names")}, y[:limit], where
+
+
+def accuracy(
+    model: str | Path | Graph,
+    data: str | Path | Arrays,
+    *,
+    float_model: str | Path | Graph | None = None,
+    runner: str | None = None,
+    target: str | None = None,
+    toolchain: str | None = None,
+    limit: int | None = None,
+    shapes: Shapes | None = None,
+    progress: Progress | None = None,
+    **recipe: Unpack[Recipe],
+) -> Accuracy:
+    """Top-1 accuracy of a classifier on labelled data.
+
+    Args:
+        model: quantized or float: any model file, folder or graph. A float one is scored as it is and, where the
+            recipe names calibration samples, quantized.
+        data: arrays ``x`` (or by input name; stored dtype or float32) and ``y`` (class numbers), or their .npz.
+        float_model: scored beside a quantized `model`.
+        runner, target, toolchain: score the emitted C as well, where a runner or a target is given (see `run`).
+        limit: use the first so many vectors.
+        recipe: see `Recipe`; ``stored`` says what integer `data` mean to a float model.
+
+    Raises:
+        EdgeqError: the data do not fit the model, or the model is no classifier with one output.
+    """
+    arrays, y, where = read_labelled(data, limit)
+    arrays = dequantize_integers(arrays, recipe.get("stored"))
+    graph = model if isinstance(model, Graph) else load(model, shapes=shapes)
+    reference = None if is_quantized(graph) else graph
+    if float_model is not None:
+        reference = float_model if isinstance(float_model, Graph) else load(float_model, shapes=shapes)
+    real = simulated = ran = exact = name = None
+    if reference is not None:
+        real = hits(reference, score_float(reference, arrays, where, progress), y, where)
+    samples = None if is_quantized(graph) else calibration_samples(graph, recipe)
+    if is_quantized(graph) or samples is not None:
+        graph = quantized(graph, samples, recipe, progress).graph
+        inputs = select_inputs(graph, arrays, where)
+        simulated = hits(graph, run_simulator(graph, inputs, progress=stage(progress, "simulate")).outputs, y, where)
+        if runner is not None or target is not None:
+            source = model if is_emitted(model) else graph
+            outcome = run(source, inputs, target=target, runner=runner, toolchain=toolchain, progress=progress)
+            name, ran = outcome.run.runner, hits(graph, outcome.run.outputs, y, where)
+            exact = outcome.comparison.bit_exact if outcome.comparison else None
+    elif runner is not None or target is not None:
+        raise EdgeqError(
+            "the model is float: there is no C to run", where=graph.name, fix="give --calib, or the folder that `edgeq build` wrote"
+        )
+    result = Accuracy(len(y), simulated, real, ran, name, exact)
+    if is_emitted(model):
+        record_scores(Path(str(model)), result)
+    return result
+
+
+def score_float(graph: Graph, arrays: Arrays, where: str, progress: Progress | None) -> Mapping[str, Array]:
+    """Outputs of a float model (or of a quantized one without its rounding) on labelled data."""
+    from edgeq.quantize import dequantized, evaluate_float
+
+    inputs = select_inputs(graph, arrays, where)
+    if any(a.dtype == np.int8 for a in inputs.values()):
+        raise EdgeqError(
+            "int8 vectors for a float model", where=where, why="their scale is not known",
+            fix="give --stored SCALE,ZERO, or store real values as float32",
+        )  # fmt: skip
+    return evaluate_float(dequantized(graph) if is_quantized(graph) else graph, inputs, progress=stage(progress, "float model"))
+
+
+def hits(graph: Graph, outputs: Mapping[str, Array], y: Array, where: str) -> int:
+    """Right answers of a graph's one output.
+
+    Raises:
+        EdgeqError: the model has several outputs, or labels and vectors do not fit.
+    """
+    if len(graph.outputs) != 1:
+        raise EdgeqError(f"the model has {len(graph.outputs)} outputs; accuracy is defined for classifiers with one", where=graph.name)
+    name = graph.outputs[0]
+    values, classes = outputs[name], max(2, graph.type(name).size)
+    if len(values) != len(y):
+        raise EdgeqError(f"{len(y)} labels for {len(values)} vectors", where=where)
+    if y.min() < 0 or y.max() >= classes:
+        raise EdgeqError(f"labels from {y.min()} to {y.max()} for a model with {classes} classes", where=where)
+    return right(real_values(graph, name, values), y)
+
+
+def record_scores(folder: Path, result: Accuracy) -> None:
+    """Note the scores in the folder's measurements."""
+    sources = read_manifest(folder).get("sources_sha256")
+    for name, score in (("float", result.real), ("simulator", result.simulator), (result.runner_name, result.runner)):
+        if name is not None and score is not None:
+            measurements.update(folder, sources, "accuracy", {"right": score, "samples": result.samples}, name)

@@ -1,0 +1,71 @@
+"""edgeq accuracy: how many labelled vectors come out right."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgeq.cli import common
+from edgeq.cli.common import (
+    CalibrationLimitOption,
+    CalibrationOption,
+    JsonOption,
+    ModelArgument,
+    PixelsOption,
+    RunnerOption,
+    ShapeOption,
+    StoredOption,
+    TargetOption,
+    ToolchainOption,
+)
+
+
+def accuracy(
+    model: ModelArgument,
+    data: Annotated[Path, typer.Option("--data", "-d", help="Labelled .npz: x (or by input name) and y.", show_default=False)],
+    float_model: Annotated[Path | None, typer.Option(help="Score this float model beside a quantized MODEL.", show_default=False)] = None,
+    calib: CalibrationOption = None,
+    calib_limit: CalibrationLimitOption = None,
+    stored: StoredOption = None,
+    pixels: PixelsOption = None,
+    runner: RunnerOption = None,
+    target: TargetOption = None,
+    toolchain: ToolchainOption = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Use the first so many vectors.", show_default=False)] = None,
+    shape: ShapeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Top-1 accuracy on labelled data: the simulator's, the float model's if there is one, a runner's if asked for.
+
+    A float MODEL is quantized with --calib; without it the float model alone is scored.
+    """
+    from edgeq import api
+
+    with common.bars() as progress:
+        result = api.accuracy(
+            model, data, float_model=float_model, runner=runner, target=target, toolchain=toolchain, limit=limit,
+            shapes=common.parse_shapes(shape), progress=progress, **common.recipe(calib, calib_limit, stored, pixels),
+        )  # fmt: skip
+    scores = {"float model": result.real, "simulator": result.simulator, result.runner_name or "runner": result.runner}
+    if as_json:
+        named = {"float": result.real, "simulator": result.simulator, "runner": result.runner}
+        common.print_json(
+            {
+                "samples": result.samples, "runner_name": result.runner_name, "bit_exact": result.bit_exact,
+                "top1": {k: None if v is None else v / result.samples for k, v in named.items()}, "right": named,
+            }
+        )  # fmt: skip
+    else:
+        rows = [(k, f"{100 * v / result.samples:.2f} %", f"{v} of {result.samples}") for k, v in scores.items() if v is not None]
+        common.table(["", ("top-1", "right"), ("right", "right")], rows)
+        if result.bit_exact is not None:
+            typer.echo(f"{result.runner_name} {'equals' if result.bit_exact else 'DIFFERS from'} the simulator")
+    if result.bit_exact is False:
+        raise typer.Exit(1)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command(epilog="Example:  edgeq accuracy out --data test.npz --runner unicorn")(accuracy)

@@ -1,0 +1,116 @@
+"""edgeq build: model -> C."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from edgeq.cli import common
+from edgeq.cli.common import (
+    CalibrationLimitOption,
+    CalibrationOption,
+    EqualizeOption,
+    JsonOption,
+    LawOption,
+    MethodOption,
+    ModelArgument,
+    PixelsOption,
+    PrecisionOption,
+    RoundingOption,
+    ShapeOption,
+    StoredOption,
+    ToolchainOption,
+)
+
+if TYPE_CHECKING:
+    from edgeq.api import Built
+
+
+class Level(StrEnum):
+    """Optimization levels."""
+
+    S = "s"
+    TWO = "2"
+    THREE = "3"
+
+
+def build(
+    model: ModelArgument,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to write.", show_default=False)],
+    target: Annotated[str, typer.Option("--target", "-t", help="Target, see `edgeq targets`.")] = "host",
+    toolchain: ToolchainOption = None,
+    calib: CalibrationOption = None,
+    calib_limit: CalibrationLimitOption = None,
+    stored: StoredOption = None,
+    pixels: PixelsOption = None,
+    method: MethodOption = None,
+    law: LawOption = None,
+    rounding: RoundingOption = None,
+    equalize: EqualizeOption = False,
+    precision: PrecisionOption = None,
+    shape: ShapeOption = None,
+    name: Annotated[str | None, typer.Option(help="Prefix of the C symbols (default: from the file's name).", show_default=False)] = None,
+    optimize: Annotated[Level, typer.Option("--optimize", "-O", help="Optimization level of the measured code.")] = Level.S,
+    budget: Annotated[
+        str | None, typer.Option(metavar="flash=256K,ram=64K", help="Limits; they replace the target's.", show_default=False)
+    ] = None,
+    test_vectors: Annotated[int, typer.Option(min=0, help="Self-test vectors to emit, outputs by the simulator.")] = 4,
+    as_json: JsonOption = False,
+) -> None:
+    """Turn a model into a self-contained folder of C for a target, and measure it.
+
+    A float model is quantized first. One that does not fit the target or the budget fails and leaves nothing behind.
+    """
+    from edgeq import api
+    from edgeq.api.budget import parse
+
+    recipe = common.recipe(
+        calib, calib_limit, stored, pixels, method=method, law=law, rounding=rounding, equalize=equalize, precision=precision
+    )  # fmt: skip
+    with common.bars() as progress:
+        built = api.build(
+            model, output=output, target=target, name=name, shapes=common.parse_shapes(shape), toolchain=toolchain,
+            optimize=optimize.value, budget=parse(budget) if budget else None, vectors=test_vectors, progress=progress, **recipe,
+        )  # fmt: skip
+    if as_json:
+        common.print_json(summary(built))
+    else:
+        show(built)
+
+
+def summary(built: Built) -> dict[str, Any]:
+    """The JSON of ``edgeq build``."""
+    m = built.manifest
+    return {
+        "model": m["model"], "folder": str(built.folder), "target": m["target"], "law": m["law"],
+        "flash": {"code": built.code_bytes, "weights": m["weight_bytes"]}, "arena_bytes": m["arena_bytes"],
+        "arena_lower_bound": m["arena_lower_bound"], "io_bytes": m["io_bytes"], "state_bytes": m["state_bytes"],
+        "macs": m["macs"], "steps": len(m["steps"]), "build": built.measured["build"],
+    }  # fmt: skip
+
+
+def show(built: Built) -> None:
+    """The table at the end."""
+    m, code = built.manifest, built.code_bytes
+    compiler = f"{built.measured['build']['toolchain']} -O{built.measured['build']['optimize']}"
+    weights = common.size(m["weight_bytes"])
+    flash = f"{common.size(m['weight_bytes'] + (code or 0))}  (weights {weights}, code {common.size(code)} by {compiler})"
+    bound = common.size(m["arena_lower_bound"])
+    state = f", state {common.size(m['state_bytes'])}" if m["state_bytes"] else ""
+    common.facts(
+        f"{m['model']} for {m['target']}, law {m['law']}",
+        {
+            "flash": flash,
+            "RAM": f"{common.size(m['arena_bytes'])} arena with input and output (lower bound {bound}){state}",
+            "work": f"{common.count(m['macs'])} MACs in {len(m['steps'])} steps",
+            "folder": str(built.folder),
+        },
+    )
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command(epilog="Example:  edgeq build digits.onnx --calib calib.npz --target riscv -o out")(build)

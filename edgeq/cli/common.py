@@ -1,0 +1,216 @@
+"""What the verbs share: options, progress bars, tables, JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from edgeq.api.models import Progress as Report
+    from edgeq.api.quantizing import Recipe
+
+MODEL = "Model file (.tflite, .onnx, .pt2), graph file (.eqg), or a folder that edgeq wrote."
+
+ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL", help=MODEL, show_default=False)]
+FolderArgument = Annotated[Path, typer.Argument(metavar="DIR", help="A folder that `edgeq build` wrote.", show_default=False)]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else there.")]
+ShapeOption = Annotated[
+    list[str] | None, typer.Option("--shape", metavar="NAME=1x2x3", help="Shape of an input that the file leaves open; repeatable.")
+]
+TargetOption = Annotated[str | None, typer.Option("--target", "-t", help="Target, see `edgeq targets`.", show_default=False)]
+ToolchainOption = Annotated[str | None, typer.Option("--toolchain", help="zig (default), gcc or clang.", show_default=False)]
+RunnerOption = Annotated[
+    str | None, typer.Option("--runner", "-r", help="host, unicorn or qemu (default: the target's first).", show_default=False)
+]
+OptimizeOption = Annotated[str | None, typer.Option("--optimize", "-O", help="Optimization level: s, 2 or 3.", show_default=False)]
+InputOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--input", "-i", help="Inputs, .npz by input name or .npy; first axis = vectors; stored dtype or float32.", show_default=False
+    ),
+]
+OutputArraysOption = Annotated[Path | None, typer.Option("--output", "-o", help="Write the outputs here, .npz.", show_default=False)]
+VectorsOption = Annotated[int, typer.Option("--vectors", "-n", min=1, help="How many random vectors where no --input is given.")]
+CalibrationOption = Annotated[
+    str | None,
+    typer.Option(
+        "--calib", help="Calibration samples for a float model: .npz, .npy, a folder of samples or images, or `random`.", show_default=False
+    ),
+]
+CalibrationLimitOption = Annotated[
+    int | None, typer.Option("--calib-limit", min=1, help="Use at most so many samples.", show_default=False)
+]
+StoredOption = Annotated[
+    str | None,
+    typer.Option("--stored", metavar="SCALE,ZERO", help="Integer samples mean SCALE * (q - ZERO); for a float model.", show_default=False),
+]
+PixelsOption = Annotated[
+    str | None,
+    typer.Option("--pixels", metavar="BLACK,WHITE", help="Values of black and white for image samples: 0,1 or -1,1.", show_default=False),
+]
+MethodOption = Annotated[
+    str | None, typer.Option("--method", help="How ranges are chosen: minmax, moving, percentile, mse or kl.", show_default=False)
+]
+LawOption = Annotated[
+    str | None, typer.Option("--law", help="Requantization law for a float model: single (default) or tflm.", show_default=False)
+]
+RoundingOption = Annotated[str | None, typer.Option("--rounding", help="Of weights: nearest or second-order.", show_default=False)]
+EqualizeOption = Annotated[bool, typer.Option("--equalize", help="Bring the channels of an activation to similar ranges first.")]
+PrecisionOption = Annotated[
+    Path | None, typer.Option("--precision", metavar="FILE", help="An edited precision.toml to go by.", show_default=False)
+]
+
+errors = Console(stderr=True, highlight=False)
+
+
+def console() -> Console:
+    """Stdout for people; made anew for each use, so that a redirected stdout is respected."""
+    return Console(highlight=False)
+
+
+def parse_shapes(texts: Iterable[str] | None) -> dict[str, tuple[int, ...]] | None:
+    """``NAME=1x2x3`` options by input name.
+
+    Raises:
+        typer.BadParameter: a text is no shape.
+    """
+    shapes: dict[str, tuple[int, ...]] = {}
+    for text in texts or ():
+        name, _, value = text.rpartition("=")
+        parts = value.split("x")
+        if (
+            not name
+            or not all(p.isdigit() and 0 < int(p) < 2**31 for p in parts if len(p) < 12)
+            or any(not p or len(p) > 11 for p in parts)
+        ):
+            raise typer.BadParameter(f"'{text}' is no shape; write NAME=1x2x3", param_hint="--shape")
+        shapes[name] = tuple(int(p) for p in parts)
+    return shapes or None
+
+
+def parse_pair(text: str | None, option: str) -> tuple[float, float] | None:
+    """``A,B`` as two numbers.
+
+    Raises:
+        typer.BadParameter: they are none.
+    """
+    if text is None:
+        return None
+    try:
+        a, b = (float(part) for part in text.split(","))
+    except ValueError:
+        raise typer.BadParameter(f"'{text}' is not two numbers with a comma between", param_hint=option) from None
+    if not (math.isfinite(a) and math.isfinite(b)):
+        raise typer.BadParameter(f"'{text}' is not finite", param_hint=option)
+    return a, b
+
+
+def recipe(
+    calib: str | None,
+    calib_limit: int | None,
+    stored: str | None,
+    pixels: str | None,
+    *,
+    method: str | None = None,
+    law: str | None = None,
+    rounding: str | None = None,
+    equalize: bool = False,
+    precision: Path | None = None,
+) -> Recipe:
+    """The options about quantization as the API takes them; warns of random calibration.
+
+    Raises:
+        EdgeqError: an unknown method, law or rounding.
+    """
+    from edgeq.quantize.options import Options
+
+    if calib == "random":
+        warn("calibrated on random data: the code is right, the accuracy is not")
+    given: dict[str, Any] = {k: v for k, v in (("method", method), ("law", law), ("rounding", rounding)) if v is not None}
+    if equalize:
+        given["equalize"] = True
+    return {
+        "calibration": calib, "calibration_limit": calib_limit, "stored": parse_pair(stored, "--stored"),
+        "pixels": parse_pair(pixels, "--pixels"), "options": Options(**given) if given else None, "precision": precision,
+    }  # fmt: skip
+
+
+class _Bars:
+    """One bar per stage, on stderr."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress, self.tasks = progress, dict[str, TaskID]()
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        if stage not in self.tasks:
+            self.tasks[stage] = self.progress.add_task(stage, total=total)
+        self.progress.update(self.tasks[stage], completed=done, total=total)
+
+
+@contextmanager
+def bars() -> Iterator[Report | None]:
+    """Progress bars for the API's callbacks; None where stderr is no terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    columns = (TextColumn("{task.description:>14}"), BarColumn(32), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=errors, transient=True) as progress:
+        yield _Bars(progress)
+
+
+def warn(message: str) -> None:
+    """A warning on stderr."""
+    print(f"edgeq: warning: {message}", file=sys.stderr)
+
+
+def note(message: str) -> None:
+    """A remark on stderr."""
+    print(f"edgeq: {message}", file=sys.stderr)
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on stdout."""
+    print(json.dumps(value, indent=1, allow_nan=False))
+
+
+def count(n: int | None) -> str:
+    """A number with thin groups of three; a dash where unknown."""
+    return "-" if n is None else f"{n:,}".replace(",", " ")
+
+
+def size(n: int | None) -> str:
+    """Bytes for people; a dash where unknown."""
+    return "-" if n is None else f"{n} B" if n < 1024 else f"{n / 1024:.1f} KiB"
+
+
+def table(columns: Iterable[str | tuple[str, str]], rows: Iterable[Iterable[Any]], title: str | None = None) -> None:
+    """Print a table. A column is a heading, or ``(heading, "right")``. Cells are text, never markup."""
+    grid = Table(box=SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
+    for column in columns:
+        heading, justify = column if isinstance(column, tuple) else (column, "left")
+        grid.add_column(heading, justify="right" if justify == "right" else "left", overflow="fold")
+    for row in rows:
+        grid.add_row(*(escape(str(cell)) for cell in row))
+    console().print(grid)
+
+
+def facts(title: str, values: Mapping[str, str]) -> None:
+    """Print a heading and aligned `name value` lines; empty values are left out."""
+    out = console()
+    out.print(f"[bold]{escape(title)}[/bold]")
+    shown = {k: v for k, v in values.items() if v}
+    width = max((len(k) for k in shown), default=0)
+    for name, value in shown.items():
+        out.print(f"  {name:<{width}}  {escape(value)}", soft_wrap=True)

@@ -1,0 +1,56 @@
+"""What simulate, run and compare share: files in and out, and the table at the end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgeq.cli import common
+
+if TYPE_CHECKING:
+    from edgeq.api import Outcome
+
+SHOWN_STEPS = 40
+
+
+def write_outputs(outcome: Outcome, path: Path | None, real: bool) -> None:
+    """Write the outputs by name, stored or dequantized."""
+    from edgeq.files import npz_bytes, write_bytes
+
+    if path is not None:
+        write_bytes(path, npz_bytes(outcome.outputs(real=real)))
+
+
+def stamp(outcome: Outcome) -> str:
+    """The verdict in one line."""
+    c = outcome.comparison
+    if c is None:
+        return ""
+    values = f"{c.vectors} vectors, {c.tensors} tensors, {common.count(c.values)} values"
+    if c.difference is None:
+        return f"bit-exact: {c.actual} = {c.expected} in {values}"
+    return f"DIFFERS: {c.actual} against {c.expected} over {values}; {c.difference}"
+
+
+def show(outcome: Outcome, *, steps: bool) -> None:
+    """The table at the end: totals, and what each step took."""
+    m, r = outcome.manifest, outcome.run
+    per_mac = f", {r.instructions / m['macs']:.2f} per MAC" if r.instructions and m["macs"] else ""
+    constant = {True: ", the same for every input", False: ", differs between inputs", None: ""}[r.constant_time]
+    code = outcome.measured.get("build", {}).get("code_bytes")
+    common.facts(
+        f"{m['model']} for {m['target']} on {r.runner}, law {m['law']}",
+        {
+            "vectors": str(outcome.vectors),
+            "instructions": f"{common.count(r.instructions)} per inference{per_mac}{constant}" if r.instructions else "",
+            "flash": f"weights {common.size(m['weight_bytes'])}{f', code {common.size(code)}' if code else ''}",
+            "RAM": f"arena {common.size(m['arena_bytes'])}{f', stack {common.size(r.stack_bytes)}' if r.stack_bytes is not None else ''}",
+            "result": stamp(outcome),
+        },
+    )
+    if steps and r.step_instructions:
+        rows = [
+            (i, s["name"], s["kernel"], common.count(s["macs"]), common.count(n), f"{n / s['macs']:.2f}" if s["macs"] else "-")
+            for i, (s, n) in enumerate(zip(m["steps"], r.step_instructions, strict=True))
+        ]
+        common.table([("step", "right"), "name", "kernel", ("MACs", "right"), ("instructions", "right"), ("per MAC", "right")], rows)

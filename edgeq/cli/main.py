@@ -1,0 +1,92 @@
+"""The command line: verbs from this package's modules, one way to fail."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from edgeq.cli import accuracy, build, compare, doctor, inspect, quantize, report, run, simulate, targets
+from edgeq.errors import EdgeqError
+
+VERBS = (build, quantize, simulate, run, compare, accuracy, report, inspect, targets, doctor)
+INTERRUPTED = 130
+
+
+class Verbs(TyperGroup):
+    """Lets no exception out but those that end a program in order: each becomes one line and an exit code."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(self.commands)
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except EdgeqError as e:
+            fail(str(e), e)
+        except KeyboardInterrupt:
+            print("edgeq: interrupted", file=sys.stderr)
+            raise typer.Exit(INTERRUPTED) from None
+        except (typer.Exit, typer.Abort, BrokenPipeError):
+            raise
+        except MemoryError as e:
+            fail("out of memory. Fix: fewer vectors or samples at a time (--limit, --calib-limit)", e)
+        except Exception as e:
+            if hasattr(e, "exit_code"):  # a usage error, which typer shows
+                raise
+            fail(f"{type(e).__name__}: {e} (this is a bug of edgeq: EDGEQ_DEBUG=1 shows where; please report it)", e)
+
+
+def fail(message: str, error: BaseException) -> None:
+    """End with one line on stderr; the traceback only where it was asked for.
+
+    Raises:
+        typer.Exit: always, with code 1.
+    """
+    if os.environ.get("EDGEQ_DEBUG"):
+        traceback.print_exception(error, file=sys.stderr)
+    text = message if "\n" in message and isinstance(error, EdgeqError) else " ".join(message.split())
+    print(f"edgeq: error: {text}", file=sys.stderr)
+    raise typer.Exit(1) from None
+
+
+app = typer.Typer(
+    cls=Verbs, no_args_is_help=True, add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Turns trained models into C99 for microcontrollers and proves that the chip computes what the desktop said.",
+    epilog="Exit codes: 0 done, 1 failure or a difference found, 2 wrong usage, 130 interrupted.",
+)  # fmt: skip
+
+
+def show_version(wanted: bool) -> None:
+    if wanted:
+        from edgeq import __version__
+
+        typer.echo(f"edgeq {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version and exit.")] = False,
+) -> None:
+    """Options before the verb."""
+
+
+for module in VERBS:
+    module.register(app)
+
+
+def main() -> None:
+    """The program `edgeq`."""
+    try:
+        app()
+    finally:
+        try:
+            sys.stdout.flush()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,37 @@
+"""edgeq simulate: the bit-exact meaning of a model."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from edgeq.cli import common, execute
+from edgeq.cli.common import InputOption, JsonOption, ModelArgument, OutputArraysOption, ShapeOption, TargetOption, VectorsOption
+
+
+def simulate(
+    model: ModelArgument,
+    inputs: InputOption = None,
+    output: OutputArraysOption = None,
+    target: TargetOption = None,
+    real: Annotated[bool, typer.Option("--float", help="Write dequantized float32 outputs.")] = False,
+    vectors: VectorsOption = 16,
+    shape: ShapeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run a quantized model on the simulator: what every chip must answer, bit for bit."""
+    from edgeq import api
+
+    with common.bars() as progress:
+        outcome = api.simulate(model, inputs, target=target, vectors=vectors, shapes=common.parse_shapes(shape), progress=progress)
+    execute.write_outputs(outcome, output, real)
+    if as_json:
+        common.print_json(api.contract(outcome))
+    else:
+        execute.show(outcome, steps=False)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command(epilog="Example:  edgeq simulate out --input x.npz --output y.npz --float")(simulate)

@@ -1,0 +1,53 @@
+"""Which operator is computed on which dtype by kernels of which ISA: from the registry, never from a list."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edgeq import kernels, ops
+from edgeq.ir import Op
+
+
+@dataclass(frozen=True)
+class Row:
+    """An operator; `kernels` maps ``(dtype, isa)`` to how many kernels there are.
+
+    `note` says why an operator without kernels needs none.
+    """
+
+    op: str
+    kernels: dict[tuple[str, str], int]
+    note: str
+
+
+def coverage() -> list[Row]:
+    """One row per operator, by name."""
+    return [_row(kind, cls) for kind, cls in sorted(ops.registry().items())]
+
+
+def _row(kind: str, cls: type[Op]) -> Row:
+    computed = _kernel_op(kind, cls)
+    found: dict[tuple[str, str], int] = {}
+    for k in kernels.scan():
+        if k.op == computed:
+            found[(k.dtype, k.isa)] = found.get((k.dtype, k.isa), 0) + 1
+    return Row(kind, found, f"by {computed}" if computed != kind else "")
+
+
+def _kernel_op(kind: str, cls: type[Op]) -> str:
+    """Whose kernels compute a class of operators; it doesn't depend on the attributes."""
+    return cls.kernel_op(object.__new__(cls)) if cls.kernel_op is not Op.kernel_op else kind
+
+
+def columns(rows: list[Row]) -> list[tuple[str, str]]:
+    """All (dtype, isa) that occur, portable ones first."""
+    return sorted({c for r in rows for c in r.kernels}, key=lambda c: (c[1] != "c", c[1], c[0]))
+
+
+def markdown() -> str:
+    """The coverage table of the README."""
+    rows = coverage()
+    heads = columns(rows)
+    lines = ["| operator | " + " | ".join(f"{d} · {isa}" for d, isa in heads) + " |", "|---" * (len(heads) + 1) + "|"]
+    lines += [f"| {r.op} | " + " | ".join("✓" if c in r.kernels else "" for c in heads) + " |" for r in rows]
+    return "\n".join(lines) + "\n"

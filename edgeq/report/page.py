@@ -1,0 +1,103 @@
+"""Sections -> one page. A section is a module of sections/: ``TITLE``, ``ORDER`` and ``context(data)``."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup, escape
+
+from edgeq.report import data as report_data
+from edgeq.report import sections
+from edgeq.report.data import Data
+from edgeq.resources import resource
+
+
+@dataclass(frozen=True)
+class Section:
+    """One section of the report.
+
+    Attributes:
+        stem: names its template, report/sections/<stem>.html.j2, and its anchor.
+        order: sections are sorted by it.
+        context: what the template sees; None leaves the section out.
+    """
+
+    stem: str
+    title: str
+    order: int
+    context: Callable[[Data], Mapping[str, Any] | None]
+
+
+def registry() -> list[Section]:
+    """Every section, found by scanning the folder, in order."""
+    found = []
+    for module in pkgutil.iter_modules(sections.__path__):
+        m = importlib.import_module(f"{sections.__name__}.{module.name}")
+        found.append(Section(module.name, m.TITLE, m.ORDER, m.context))
+    return sorted(found, key=lambda s: (s.order, s.stem))
+
+
+def count(n: float | None) -> str:
+    """A number in groups of three; a dash where unknown."""
+    return "\u2013" if n is None else f"{n:,.0f}".replace(",", "\u202f")
+
+
+def size(n: float | None) -> str:
+    """Bytes for people; a dash where unknown."""
+    if n is None:
+        return "\u2013"
+    if n < 1024:
+        return f"{n:.0f}\u202fB"
+    return f"{n / 1024:.1f}\u202fKiB" if n < 1024**2 else f"{n / 1024**2:.2f}\u202fMiB"
+
+
+def ratio(a: float | None, b: float | None, digits: int = 2) -> str:
+    """a / b; a dash where either is unknown or b is 0."""
+    return "\u2013" if a is None or not b else f"{a / b:.{digits}f}"
+
+
+def number(x: float | None, digits: int = 4) -> str:
+    """A real number with few digits; a dash where unknown."""
+    return "\u2013" if x is None else f"{x:.{digits}g}".replace("-", "\u2212")
+
+
+def breakable(name: str) -> Markup:
+    """A name that may be broken after its punctuation; escaped."""
+    return Markup("<wbr>").join(Markup(escape(part)) for part in re.split(r"(?<=[/;_.:,])(?=[^/;_.:,])", name))
+
+
+def environment() -> jinja2.Environment:
+    """Strict, and every value escaped."""
+    env = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(resource("templates") / "report"), undefined=jinja2.StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True, autoescape=True,
+    )  # fmt: skip
+    env.filters.update(count=count, size=size, number=number, breakable=breakable)
+    env.globals.update(ratio=ratio)
+    return env
+
+
+def render(folder: Path) -> str:
+    """The report of an emitted folder as one HTML page without references to anything outside it.
+
+    Raises:
+        EdgeqError: the folder is none of edgeq's, or damaged.
+    """
+    from edgeq import __version__
+
+    data = report_data.collect(folder)
+    env = environment()
+    parts = []
+    for section in registry():
+        context = section.context(data)
+        if context is not None:
+            html = env.get_template(f"sections/{section.stem}.html.j2").render(d=data, m=data.manifest, **context)
+            parts.append({"stem": section.stem, "title": section.title, "html": html})
+    return env.get_template("page.html.j2").render(d=data, m=data.manifest, sections=parts, version=__version__)

@@ -1,0 +1,124 @@
+"""The arena drawn over the steps: one rectangle per tensor, at its address, for as long as it lives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from edgeq.report.data import Data, family
+
+TITLE = "Memory map"
+ORDER = 20
+WIDTH, HEIGHT, LEFT, TOP, BOTTOM = 1120, 380, 74, 14, 34
+MIN_STEP = 14.0
+LETTER = 6.4  # width of a letter of a label
+
+
+@dataclass(frozen=True)
+class Rectangle:
+    """A tensor or a call's scratch in the drawing."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    family: str
+    label: str
+    detail: str
+    title: str
+
+
+def shorten(name: str, room: int) -> str:
+    """A name in `room` letters: of a path the last parts that fit, else its end behind an ellipsis; empty in less than four."""
+    if len(name) <= room:
+        return name
+    parts = name.split(";")[0].split("/")
+    for first in range(len(parts)):
+        tail = "/".join(parts[first:])
+        if len(tail) <= room:
+            return tail
+    return "\u2026" + name[len(name) - room + 1 :] if room >= 4 else ""
+
+
+class Drawing:
+    """Geometry of the map of one folder."""
+
+    def __init__(self, data: Data) -> None:
+        self.data, self.manifest = data, data.manifest
+        self.count = max(1, len(self.manifest["steps"]))
+        self.step = max(MIN_STEP, (WIDTH - LEFT - 10) / self.count)
+        self.width = LEFT + self.step * self.count + 10
+        self.top: int = max(1, self.manifest["arena_bytes"], self.manifest["arena_lower_bound"])
+        producers = {s["tensor"]: s["op"] for s in self.manifest["steps"]}
+        self.families = {t: family(op) for t, op in producers.items()}
+
+    def x(self, step: float) -> float:
+        return LEFT + step * self.step
+
+    def y(self, address: float) -> float:
+        return TOP + (HEIGHT - TOP - BOTTOM) * (1 - address / self.top)
+
+    def rectangle(self, name: str, offset: int, size: int, first: float, last: float, kind: str, title: str) -> Rectangle:
+        width, height = (last - first) * self.step - 1.5, self.y(0) - self.y(size)
+        room = int((width - 10) / LETTER)
+        label = shorten(name, room)
+        detail = f"{size:,} B".replace(",", "\u202f")
+        return Rectangle(
+            round(self.x(first) + 0.75, 2), round(self.y(offset + size), 2), round(width, 2), round(max(0.75, height - 0.75), 2), kind,
+            label if height >= 15 else "", detail if height >= 30 and len(detail) <= room else "", title,
+        )  # fmt: skip
+
+    def tensors(self) -> list[Rectangle]:
+        """Tensors in order of birth. One that is overwritten in place ends in the middle of that step."""
+        lives = self.manifest["lifetimes"]
+        found = []
+        for t in lives:
+            name, low, high, first, last = t["tensor"], t["offset"], t["offset"] + t["bytes"], t["first"], t["last"]
+            meets = [o for o in lives if o is not t and o["offset"] < high and low < o["offset"] + o["bytes"]]
+            ends_early = any(o["first"] == last and o["last"] > last for o in meets) or any(o["first"] == last > first for o in meets)
+            starts_late = any(o["last"] == first and o["first"] < first for o in meets)
+            title = f"{name}\n{t['bytes']:,} bytes at {low:,}\nsteps {first} to {last}" + ("\noverwritten in place" if ends_early else "")
+            found.append(
+                self.rectangle(
+                    name, low, t["bytes"], first + (0.5 if starts_late else 0), last + (0.5 if ends_early else 1),
+                    self.families.get(name, "input"), title,
+                )
+            )  # fmt: skip
+        return found
+
+    def scratch(self) -> list[Rectangle]:
+        """Scratch of single calls."""
+        return [
+            self.rectangle(
+                "scratch", s["scratch_offset"], s["scratch"], i, i + 1, "scratch",
+                f"scratch of step {i}, {s['name']}\n{s['scratch']:,} bytes at {s['scratch_offset']:,}",
+            )
+            for i, s in enumerate(self.manifest["steps"])
+            if s["scratch"]
+        ]  # fmt: skip
+
+    def addresses(self) -> list[tuple[float, str]]:
+        """Ticks of the address axis: round numbers, four to eight of them."""
+        step = next(s for k in range(0, 40) for s in (1 << k, 3 << k >> 1) if s >= 4 and self.top / s <= 8)
+        return [(round(self.y(a), 2), f"{a / 1024:g} KiB" if step >= 512 else f"{a} B") for a in range(0, self.top + 1, step)]
+
+    def numbers(self) -> list[tuple[float, str]]:
+        """Ticks of the step axis, as many as are legible."""
+        every = next(n for n in (1, 2, 5, 10, 20, 50, 100, 10**9) if self.step * n >= 22)
+        return [(round(self.x(i + 0.5), 2), str(i)) for i in range(0, self.count, every)]
+
+
+def context(data: Data) -> Mapping[str, Any] | None:
+    drawing, m = Drawing(data), data.manifest
+    if not m["lifetimes"]:
+        return None
+    live = [data.live(i) for i in range(len(m["steps"]))]
+    peak = max(range(len(live)), key=lambda i: live[i], default=None)
+    return {
+        "width": round(drawing.width, 1), "height": HEIGHT, "left": LEFT, "tensors": drawing.tensors(), "scratch": drawing.scratch(),
+        "addresses": drawing.addresses(), "numbers": drawing.numbers(), "floor": round(drawing.y(0), 2),
+        "arena_y": round(drawing.y(m["arena_bytes"]), 2), "bound_y": round(drawing.y(m["arena_lower_bound"]), 2),
+        "peak": None if peak is None else {"step": peak, "name": m["steps"][peak]["name"], "x": round(drawing.x(peak), 2)},
+        "column": round(drawing.step, 2), "top": TOP, "families": sorted({r.family for r in drawing.tensors()}),
+    }  # fmt: skip
