@@ -1,0 +1,73 @@
+"""Pad: more elements before and after each axis, constant or mirrored."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from edgeq import numerics
+from edgeq.errors import EdgeqError
+from edgeq.ir import Array, Params, Tensor, TensorType
+from edgeq.ops.loops import Shape, nest, outer_loops, strides
+from edgeq.ops.move import Axis, _Move, same_values, size_limit
+
+MODES = ("constant", "reflect", "edge")
+
+
+@dataclass(frozen=True)
+class Pad(_Move):
+    """x -> per axis ``(before, after)`` more elements.
+
+    Mode ``constant`` fills with `value` (None: zero), ``reflect`` mirrors without the border element, ``edge`` repeats it.
+    """
+
+    pads: tuple[tuple[int, int], ...]
+    value: float | None = None
+    mode: Literal["constant", "reflect", "edge"] = "constant"
+
+    def infer(self, *types: TensorType) -> TensorType:
+        shape = types[0].shape
+        if len(self.pads) != len(shape) or min((min(p) for p in self.pads), default=0) < 0 or self.mode not in MODES:
+            raise EdgeqError(f"{self.mode} padding {self.pads} does not fit {types[0]}")
+        if self.value is not None and math.isnan(self.value):
+            raise EdgeqError("the padding value is not a number")
+        if self.mode == "reflect" and any(max(p) >= n for p, n in zip(self.pads, shape, strict=True)):
+            raise EdgeqError(f"padding {self.pads} reflects more than there is in {types[0]}")
+        result = tuple(n + before + after for n, (before, after) in zip(shape, self.pads, strict=True))
+        size_limit(result)
+        return replace(types[0], shape=result)
+
+    def axes(self, shape: Shape) -> list[Axis]:
+        mode: Any = self.mode
+        return [(i, np.pad(np.arange(n), p, mode=mode)) for i, (n, p) in enumerate(zip(shape, self.pads, strict=True))]
+
+    def kernel_op(self) -> str:
+        return "pad" if self.mode == "constant" else "copy"
+
+    def real(self, *x: Array) -> Array:
+        return self._filled(x[0], self.value or 0.0) if self.mode == "constant" else super().real(*x)
+
+    def _filled(self, x: Array, value: float) -> Array:
+        return np.pad(x, ((0, 0), *self.pads), constant_values=value)
+
+    def bind(self, law: str, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
+        if self.mode != "constant":
+            return super().bind(law, where, inputs, output)
+        same_values(where, inputs, output)
+        steps = strides(output.shape)
+        inner, (step,), table = nest(inputs[0].type.shape, steps)
+        start = sum(before * s for s, (before, _) in zip(steps, self.pads, strict=True))
+        scalars = {"size": output.size, "fill": fill(self.value, output), "start": start, "inner": inner, "step": step}
+        return Params(law, {**scalars, "axes": outer_loops(table)}, {"loops": table})
+
+    def reference(self, params: Params, *x: Array) -> Array:
+        return self._filled(x[0], params.fill) if self.mode == "constant" else super().reference(params, *x)
+
+
+def fill(value: float | None, output: TensorType) -> int:
+    """A padding value, which may be infinite, as a stored integer."""
+    steps = 0.0 if value is None else min(max(float(np.float32(value)) / float(np.float32(output.scale)), -1e6), 1e6)
+    return min(max(int(numerics.round_half_away(steps)) + output.zero_point, -128), 127)

@@ -1,0 +1,74 @@
+"""Pad: every mode on inner and outer axes, against numpy and TensorFlow Lite Micro."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from harness import Case, activation, suite
+from oracle import tflite_model, tflm
+
+from edgeq.errors import EdgeqError
+from edgeq.ir import DType, Tensor, TensorType
+from edgeq.ops.pad import Pad
+
+IMAGE = activation((1, 5, 4, 3), 0.1, -7)
+ROUND = ((0, 0), (1, 2), (3, 0), (0, 0))
+CASES = [
+    Case("image", Pad(ROUND), (IMAGE,)),
+    Case("value", Pad(ROUND, 1.26), (IMAGE,)),
+    Case("infinite", Pad(ROUND, -math.inf), (IMAGE,)),
+    Case("nothing", Pad(((0, 0),) * 4), (IMAGE,)),
+    Case("channels", Pad(((0, 0), (0, 0), (0, 0), (2, 1))), (IMAGE,)),
+    Case("all_axes", Pad(((1, 0), (1, 2), (0, 3), (2, 1))), (IMAGE,)),
+    Case("one_channel", Pad(((0, 0), (1, 1), (1, 1), (0, 0))), (activation((1, 5, 4, 1), 0.1, 9),)),
+    Case("grown_axis", Pad(((0, 0), (2, 3))), (activation((6, 1), 0.1, 9),)),
+    Case("vector", Pad(((3, 4),)), (activation((6,), 0.1, 9),)),
+    Case("reflect", Pad(ROUND, mode="reflect"), (IMAGE,)),
+    Case("reflect_channels", Pad(((0, 0), (4, 4), (0, 0), (2, 2)), mode="reflect"), (IMAGE,)),
+    Case("edge", Pad(ROUND, mode="edge"), (IMAGE,)),
+    Case("edge_far", Pad(((2, 0), (9, 1), (0, 0), (5, 1)), mode="edge"), (IMAGE,)),
+]
+test_pad = suite(CASES)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
+def test_real_equals_numpy(case: Case) -> None:
+    assert isinstance(case.op, Pad)
+    data = np.random.default_rng(0).normal(size=(2, *case.types[0].shape)).astype(np.float32)
+    more = {"constant_values": case.op.value or 0} if case.op.mode == "constant" else {}
+    want = np.stack([np.pad(v, case.op.pads, mode=case.op.mode, **more) for v in data])
+    np.testing.assert_array_equal(case.op.real(data), want)
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if c.op.mode != "edge" and c.op.value != -math.inf], ids=lambda c: c.name)  # type: ignore[attr-defined]
+def test_law_tflm_equals_tensorflow_lite_micro(case: Case) -> None:
+    op, x = case.op, case.types[0]
+    assert isinstance(op, Pad)
+    pads = np.array(op.pads, np.int32)
+    more = [Tensor("pads", TensorType(pads.shape, DType.INT32), pads)]
+    if op.mode == "reflect":
+        builtin, options = "MIRROR_PAD", ("MirrorPadOptions", {"mode": 0})
+    elif op.value is None:
+        builtin, options = "PAD", ("PadOptions", {})
+    else:
+        builtin, options = "PADV2", ("PadV2Options", {})
+        stored = np.rint([op.value / x.scale + x.zero_point]).astype(np.int8)
+        more.append(Tensor("value", TensorType((1,), DType.INT8, x.q), stored))
+    data = np.random.default_rng(1).integers(-128, 128, (2, *x.shape)).astype(np.int8)
+    want = tflm(tflite_model(builtin, options, [Tensor("x", x), *more], case.output_type), [data])  # type: ignore[arg-type]
+    params = op.bind("tflm", "here", (Tensor("x", x),), case.output_type)
+    np.testing.assert_array_equal(op.reference(params, data), want)
+
+
+@pytest.mark.parametrize(
+    "op",
+    [
+        Pad(((0, 0),)), Pad(((0, 0), (0, -1), (0, 0), (0, 0))), Pad(ROUND, math.nan), Pad(ROUND, mode="wrap"),  # type: ignore[arg-type]
+        Pad(((0, 0), (5, 0), (0, 0), (0, 0)), mode="reflect"), Pad(((0, 0), (2**30, 0), (0, 0), (0, 0))),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_refused(op: Pad) -> None:
+    with pytest.raises(EdgeqError):
+        op.infer(IMAGE)
