@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from elftools.common.exceptions import ELFError
+from elftools.elf.elffile import ELFFile
+
+from edgeq import board
 from edgeq.errors import EdgeqError
 from edgeq.resources import resource
 from edgeq.target import Target
@@ -20,13 +26,40 @@ from edgeq.target import Target
 COMMON_FLAGS = ("-std=c99", "-ffp-contract=off", "-fno-strict-aliasing", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror")
 
 
+# One section per function and table, so that the linker drops what is not used; names for fault reports.
+FIRMWARE_FLAGS = (
+    "-g", "-ffunction-sections", "-fdata-sections", "-fno-common", "-fomit-frame-pointer", "-fno-stack-protector",
+    "-fno-unwind-tables", "-fno-asynchronous-unwind-tables",
+)  # fmt: skip
+OPTIMIZE = ("-O0", "-O1", "-O2", "-O3", "-Os", "-Oz", "-Og")
+
+
 @dataclass(frozen=True)
 class Toolchain:
-    """A C compiler for a target: its command line up to the flags."""
+    """A C compiler for a target: its command line up to the flags.
+
+    Attributes:
+        link: command line that links a program, up to the linker script.
+        libraries: its last arguments.
+    """
 
     name: str
     command: tuple[str, ...]
     flags: tuple[str, ...]
+    link: tuple[str, ...] = ()
+    libraries: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Program:
+    """A firmware to build: an application of firmware/apps, with the step hook or without."""
+
+    app: str = "bench"
+    hook: bool = False
+
+    @property
+    def file(self) -> str:
+        return f"{self.app}{'_hook' if self.hook else ''}.elf"
 
 
 def toolchain(target: Target, name: str | None = None) -> Toolchain:
@@ -42,12 +75,16 @@ def toolchain(target: Target, name: str | None = None) -> Toolchain:
     command = tuple(c.replace("{python}", sys.executable) for c in spec["command"])
     missing = shutil.which(command[0]) is None
     if name == "zig":
-        from importlib.util import find_spec
-
         missing = find_spec("ziglang") is None
     if missing:
-        raise EdgeqError(f"tool chain '{name}' for target {target.name} is not installed", why=f"no {command[0]}", fix=spec.get("install", "pip install ziglang"))
-    return Toolchain(name, command, tuple(spec["flags"]))
+        fix = spec.get("install", "pip install ziglang")
+        raise EdgeqError(f"tool chain '{name}' for target {target.name} is not installed", why=f"no {command[0]}", fix=fix)
+    base = spec.get("base_flags", ())
+    flags = (*base, *spec["flags"])
+    link = (*spec.get("link", command), *spec.get("base_link_flags", base), *spec.get("link_flags", spec["flags"]))
+    if shutil.which(link[0]) is None:
+        raise EdgeqError(f"tool chain '{name}' for target {target.name} lacks its linker", why=f"no {link[0]}", fix=spec["install"])
+    return Toolchain(name, command, flags, link, tuple(spec.get("libraries", ())))
 
 
 def run_tool(command: Sequence[str], where: str) -> str:
@@ -95,6 +132,101 @@ def build_library(folder: Path, output: Path, target: Target, chain: Toolchain, 
     ]  # fmt: skip
     run_tool(command, str(folder))
     return output
+
+
+def _settings(folder: Path, target: Target, chain: Toolchain, programs: Sequence[Program], optimize: str, work: Path) -> dict[str, Any]:
+    """What firmware/SConstruct reads."""
+    place, bsp = board.load(target), resource("firmware") / "bsp" / "common"
+    (work / "memory.ld").write_text(place.linker_memory(), encoding="ascii")
+    compiler = [*chain.command, *chain.flags, *COMMON_FLAGS, *FIRMWARE_FLAGS, optimize]
+    script = ["-Wl,--gc-sections", "-Wl,-e,eq_reset", f"-L{work}", f"-L{bsp}", "-T", str(bsp / "board.ld")]
+    return {
+        "model": str(folder), "name": manifest(folder)["model"], "firmware": str(resource("firmware")), "board": str(place.folder),
+        "compile": compiler, "link": [*chain.link, optimize, "-g", *script],
+        "libraries": list(chain.libraries), "sources": list(place.sources), "defines": {k: f"{v:#x}u" for k, v in place.defines.items()},
+        "programs": [{"output": p.file, "app": p.app, "hook": p.hook} for p in programs],
+    }  # fmt: skip
+
+
+def build_programs(
+    folder: Path, target: Target, chain: Toolchain, programs: Sequence[Program], work: Path, optimize: str = "-O3"
+) -> dict[Program, Path]:
+    """Compile an emitted folder and the target's board support into programs, by SCons.
+
+    Args:
+        programs: what to build; they share the objects that they have in common.
+        work: an empty folder for the products.
+        optimize: -O0, -O1, -O2, -O3, -Os, -Oz or -Og, for model and firmware.
+
+    Returns:
+        The ELF file of each program, in `work`.
+
+    Raises:
+        EdgeqError: SCons is not installed, the code does not compile, or the program does not fit the board's memory.
+    """
+    if optimize not in OPTIMIZE:
+        raise EdgeqError(f"unknown optimization level '{optimize}'", fix=f"choose one of {', '.join(OPTIMIZE)}")
+    if find_spec("SCons") is None:
+        raise EdgeqError("SCons is not installed", fix="pip install scons")
+    folder, work = folder.resolve(), work.resolve()
+    settings = work / "settings.json"
+    settings.write_text(json.dumps(_settings(folder, target, chain, programs, optimize, work), indent=1), encoding="utf-8")
+    script = resource("firmware") / "SConstruct"
+    scons = [sys.executable, "-m", "SCons", "-Q", "-s", "-j2", "-C", str(work), "-f", str(script), f"settings={settings}"]
+    try:
+        run_tool(scons, str(folder))
+    except EdgeqError as e:
+        overflow = re.search(r"'?(FLASH|RAM)'?.*overflowed by (\d+)|'(FLASH|RAM)': overflowed by (\d+)", e.what)
+        if overflow:
+            region, missing = (g for g in overflow.groups() if g)
+            raise EdgeqError(f"the program exceeds the {region.lower()} of board {target.bsp} by {missing} bytes", where=str(folder)) from e
+        raise
+    return {p: work / p.file for p in programs}
+
+
+def build_firmware(
+    folder: Path, target: Target, chain: Toolchain, output: Path, *, app: str = "bench", hook: bool = False, optimize: str = "-O3"
+) -> Path:
+    """Compile an emitted folder and one application of firmware/apps for a target's board.
+
+    Args:
+        output: the ELF file to write.
+        app: bench (measures on vectors that an emulator loads) or selftest (runs the emitted test vectors).
+        hook: also report every step.
+        optimize: -O0, -O1, -O2, -O3, -Os, -Oz or -Og.
+
+    Returns:
+        `output`.
+
+    Raises:
+        EdgeqError: see `build_programs`; or `output` cannot be written.
+    """
+    program = Program(app, hook)
+    with temporary_folder() as work:
+        elf = build_programs(folder, target, chain, [program], Path(work), optimize)[program]
+        try:
+            output.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(elf, output)
+        except OSError as e:
+            raise EdgeqError("cannot write the program", where=str(output), why=e.strerror or str(e)) from e
+    return output
+
+
+def section_sizes(elf: Path) -> dict[str, int]:
+    """Bytes of flash that the model takes in a linked program, the firmware around it not counted.
+
+    Returns:
+        ``code``: its functions with their literals and step records. ``weights``: its constant tables.
+
+    Raises:
+        EdgeqError: not a program that edgeq built.
+    """
+    try:
+        with elf.open("rb") as file:
+            sections = {s.name: int(s["sh_size"]) for s in ELFFile(file).iter_sections()}
+        return {"code": sections[".model_code"], "weights": sections[".model_weights"]}
+    except (OSError, ELFError, KeyError) as e:
+        raise EdgeqError("not a program that edgeq built", where=str(elf), why=str(e)) from e
 
 
 def temporary_folder() -> tempfile.TemporaryDirectory[str]:

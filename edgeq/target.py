@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from edgeq.errors import EdgeqError
@@ -43,16 +44,24 @@ def _merge(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
 
 
 def names() -> list[str]:
-    """All targets, sorted."""
-    return sorted(p.stem for p in resource("targets").glob("*.toml"))
+    """All targets, sorted. A file whose name begins with an underscore is only there to be inherited."""
+    return sorted(p.stem for p in resource("targets").glob("[!_]*.toml"))
 
 
-def _read(name: str, seen: tuple[str, ...] = ()) -> dict[str, Any]:
-    if name not in names() or name in seen:
-        raise EdgeqError(f"unknown target '{name}'", fix=f"choose one of {', '.join(names())}")
-    data = tomllib.loads((resource("targets") / f"{name}.toml").read_text(encoding="utf-8"))
+def read_inherited(path: Path, inherited: Callable[[str], Path], seen: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The TOML file at `path` merged over the file that it `inherits`, and so on; `inherited` finds the latter by name.
+
+    Raises:
+        EdgeqError: a file is missing, is not TOML, or inherits itself.
+    """
+    if path in seen:
+        raise EdgeqError("inherits itself", where=str(path))
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as e:
+        raise EdgeqError("cannot be read", where=str(path), why=str(e)) from e
     parent = data.pop("inherits", None)
-    return _merge(_read(parent, (*seen, name)), data) if parent else data
+    return _merge(read_inherited(inherited(parent), inherited, (*seen, path)), data) if parent else data
 
 
 def size(text: str | int) -> int:
@@ -74,7 +83,10 @@ def load(name: str) -> Target:
     Raises:
         EdgeqError: there is none; the message lists those that exist.
     """
-    data = _read(name)
+    if name not in names():
+        raise EdgeqError(f"unknown target '{name}'", fix=f"choose one of {', '.join(names())}")
+    folder = resource("targets")
+    data = read_inherited(folder / f"{name}.toml", lambda parent: folder / f"{parent}.toml")
     return Target(
         name=name,
         description=data["description"],

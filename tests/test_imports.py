@@ -9,10 +9,10 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "edgeq"
 LAYERS = (
-    ("errors", "resources", "files", "measurements"),
+    ("errors", "resources", "files", "measurements", "text"),
     ("numerics",),
     ("ir",),
-    ("ops", "target"),
+    ("ops", "target", "board"),
     ("frontends", "passes", "kernels", "packing", "graphfile"),
     ("lower",),
     ("place", "plan", "simulate"),

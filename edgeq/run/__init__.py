@@ -1,1 +1,50 @@
 """Runners: emitted folder x inputs -> Run, one file each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from pathlib import Path
+
+from edgeq.errors import EdgeqError
+from edgeq.ir import Array
+from edgeq.simulate import Run
+from edgeq.target import Target
+
+RUNNERS = ("host", "unicorn", "qemu")
+
+
+def run(
+    folder: Path,
+    target: Target,
+    inputs: Mapping[str, Array],
+    *,
+    runner: str | None = None,
+    steps: bool = False,
+    chain: str | None = None,
+    optimize: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Run:
+    """Compile an emitted folder for a target and run every vector.
+
+    Args:
+        inputs: per input ``[V, *shape]`` in the stored dtype.
+        runner: host, unicorn or qemu; None is the first that the target prefers.
+        steps: keep every step's output, and its instructions where the runner counts them.
+        chain: tool chain name (zig, gcc, clang).
+        optimize: -O0, -O1, -O2, -O3, -Os, -Oz or -Og; None is the runner's own default.
+        progress: called with (vectors done, vectors in all); the host runner is over too soon to call it.
+
+    Raises:
+        EdgeqError: the target has no such runner; or the runner's own failures.
+    """
+    name = runner or target.runners[0]
+    if name not in RUNNERS or name not in target.runners:
+        raise EdgeqError(f"target {target.name} has no runner '{name}'", fix=f"choose one of {', '.join(target.runners)}")
+    module = import_module(f"edgeq.run.{name}")  # so that unicorn is loaded where it is used
+    options = {"steps": steps, "chain": chain} | ({"optimize": optimize} if optimize else {})
+    if name == "host":
+        result: Run = module.run(folder, inputs, **options)
+    else:
+        result = module.run(folder, target, inputs, **options, progress=progress)
+    return result

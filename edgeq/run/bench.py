@@ -1,0 +1,215 @@
+"""What firmware/apps/bench.c exchanges with an emulator: the block of vectors, the stream of results, fault records."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import SymbolTableSection
+
+from edgeq import board
+from edgeq.build import Program, build_programs, manifest, temporary_folder, toolchain
+from edgeq.errors import EdgeqError
+from edgeq.ir import Array
+from edgeq.run.layout import Layout
+from edgeq.simulate import Run
+from edgeq.target import Target
+
+Progress = Callable[[int, int], None]
+Received = Callable[[int], None]
+
+HEADER = struct.Struct("<4sIIIII")  # tag, vectors, steps, output bytes, empty measurement, empty step
+STACK_RESERVE = 256  # of bench.c itself
+END = struct.Struct("<4sI")
+FAULT = struct.Struct("<4sII")
+
+
+@dataclass(frozen=True)
+class Execution:
+    """What a program sent over its UART, and its exit code."""
+
+    sent: bytes
+    exit_code: int
+
+
+# Program, bytes for the board's vector memory, a function told how many bytes have been sent -> execution.
+Emulator = Callable[[Path, bytes, Received], Execution]
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """One stream.
+
+    Attributes:
+        instructions: per vector, int64 ``[V]``.
+        step_instructions: int64 ``[V, S]``; S is 0 without the hook.
+        stack_bytes: per vector, int64 ``[V]``.
+        outputs, steps: uint8 blocks ``[V, bytes]``.
+    """
+
+    instructions: Array
+    step_instructions: Array
+    stack_bytes: Array
+    outputs: Array
+    steps: Array
+
+
+def block(vectors: int, packed: Array) -> bytes:
+    """The memory image that bench.c reads, from packed inputs ``[V, input_bytes]``."""
+    return struct.pack("<4sIII", b"EQV1", vectors, packed.shape[1], 0) + packed.tobytes()
+
+
+def record_type(layout: Layout, hook: bool) -> np.dtype[np.void]:
+    """What a stream holds per vector."""
+    fields: list[tuple[str, str, tuple[int, ...]]] = []
+    for i, step in enumerate(layout.steps if hook else []):
+        fields += [(f"ticks{i}", "<u4", ()), (f"step{i}", "u1", ((step["bytes"] + 3) // 4 * 4,))]
+    return np.dtype([*fields, ("ticks", "<u4", ()), ("stack", "<u4", ()), ("output", "u1", (layout.output_bytes,))])
+
+
+def vectors_received(size: int, layout: Layout, hook: bool) -> int:
+    """How many vectors a stream of `size` bytes holds completely."""
+    return max(0, size - HEADER.size) // record_type(layout, hook).itemsize
+
+
+def parse(stream: bytes, layout: Layout, hook: bool, instructions_per_tick: float, where: str) -> Measured:
+    """Check and take apart a stream.
+
+    Raises:
+        EdgeqError: it is truncated, damaged, or of another model.
+    """
+    record = record_type(layout, hook)
+    if len(stream) < HEADER.size + END.size:
+        raise EdgeqError("the firmware sent no results", where=where, why=f"{len(stream)} bytes arrived")
+    tag, vectors, steps, output_bytes, empty, empty_step = HEADER.unpack_from(stream)
+    if tag != b"EQR1" or steps != (len(layout.steps) if hook else 0) or output_bytes != layout.output_bytes:
+        raise EdgeqError("the firmware's results do not belong to this model", where=where)
+    expected = HEADER.size + vectors * record.itemsize + END.size
+    end, crc = END.unpack_from(stream, len(stream) - END.size)
+    if len(stream) != expected or end != b"EQE1" or crc != zlib.crc32(stream[: -END.size]):
+        why = f"{len(stream)} of {expected} bytes" if len(stream) != expected else "wrong checksum"
+        raise EdgeqError("the firmware's results arrived damaged", where=where, why=why)
+    rows = np.frombuffer(stream, record, vectors, HEADER.size)
+
+    def instructions(ticks: Array | int) -> Array:
+        return np.asarray(np.rint(np.asarray(ticks, np.float64) * instructions_per_tick), np.int64)
+
+    count = range(steps)
+    per_step = np.stack([instructions(rows[f"ticks{i}"]) for i in count], 1) if steps else np.zeros((vectors, 0), np.int64)
+    tensors = np.concatenate([rows[f"step{i}"] for i in count], 1) if steps else np.zeros((vectors, 0), np.uint8)
+    return Measured(
+        instructions=per_step.sum(1) + instructions(rows["ticks"]) - instructions(empty),
+        step_instructions=per_step - instructions(empty_step),
+        stack_bytes=rows["stack"].astype(np.int64),
+        outputs=np.ascontiguousarray(rows["output"]),
+        steps=tensors,
+    )
+
+
+def symbol(elf: Path, address: int) -> str:
+    """``function+offset`` for an address of a program, or the bare address."""
+    with elf.open("rb") as file:
+        table = ELFFile(file).get_section_by_name(".symtab")
+        for s in table.iter_symbols() if isinstance(table, SymbolTableSection) else ():
+            start, size = s["st_value"] & ~1, s["st_size"]
+            if s["st_info"]["type"] == "STT_FUNC" and start <= address < start + size:
+                return f"{s.name}+{address - start:#x} ({address:#010x})"
+    return f"{address:#010x}"
+
+
+def fault(stream: bytes, elf: Path) -> str:
+    """What the fault record at the end of a stream says; empty if there is none."""
+    if len(stream) < FAULT.size:
+        return ""
+    tag, pc, cause = FAULT.unpack_from(stream, len(stream) - FAULT.size)
+    return f"exception {cause} at {symbol(elf, pc)}" if tag == b"EQF1" else ""
+
+
+def batches(layout: Layout, vectors: int, region: int) -> Iterator[slice]:
+    """Cut the vectors so that each part fits the board's memory for them.
+
+    Raises:
+        EdgeqError: not even one fits.
+    """
+    fit = (region - 16) // max(1, layout.input_bytes)
+    if fit < 1:
+        raise EdgeqError(f"an input of {layout.input_bytes} bytes does not fit the board's memory for test vectors", why=f"{region} bytes")
+    return (slice(i, min(i + fit, vectors)) for i in range(0, vectors, fit))
+
+
+def _join(parts: list[Measured]) -> Measured:
+    return Measured(**{f: np.concatenate([getattr(p, f) for p in parts]) for f in Measured.__dataclass_fields__})
+
+
+def _measure(
+    folder: Path, layout: Layout, elf: Path, hook: bool, packed: Array, emulator: Emulator, ratio: float, done: Received
+) -> Measured:
+    """Run one program over some vectors; `done` is told how many are finished."""
+    last = -1
+
+    def received(size: int) -> None:
+        nonlocal last
+        finished = min(vectors_received(size, layout, hook), len(packed))
+        if finished != last:
+            last = finished
+            done(finished)
+
+    execution = emulator(elf, block(len(packed), packed), received)
+    if execution.exit_code != 0:
+        why = fault(execution.sent, elf)
+        raise EdgeqError(f"the program ended with exit code {execution.exit_code}", where=str(folder), why=why)
+    return parse(execution.sent, layout, hook, ratio, str(folder))
+
+
+def bench(
+    runner: str,
+    folder: Path,
+    target: Target,
+    inputs: Mapping[str, Array],
+    emulator: Emulator,
+    instructions_per_tick: float,
+    *,
+    steps: bool,
+    chain: str | None,
+    optimize: str,
+    progress: Progress | None,
+) -> Run:
+    """Build the bench application, run it in an emulator over all vectors, and assemble the Run.
+
+    With `steps` two programs are run: one with the step hook over all vectors, and over one vector that without it,
+    from which the instructions and the stack are taken, so that both are the same whether steps are asked for or not.
+    """
+    layout, place = Layout(manifest(folder)), board.load(target)
+    vectors, packed = layout.pack(inputs)
+    programs = [Program("bench", hook=True), Program("bench")] if steps else [Program("bench")]
+    with temporary_folder() as work:
+        elf = build_programs(folder, target, toolchain(target, chain), programs, Path(work), optimize)
+
+        def measure(program: Program, rows: slice) -> Measured:
+            def done(finished: int) -> None:
+                if progress and program is programs[0]:
+                    progress(rows.start + finished, vectors)
+
+            return _measure(folder, layout, elf[program], program.hook, packed[rows], emulator, instructions_per_tick, done)
+
+        measured = _join([measure(programs[0], rows) for rows in batches(layout, vectors, place.memory["vectors"].bytes)])
+        plain = measure(programs[1], slice(0, 1)) if steps else measured
+    stack = int(plain.stack_bytes.max())
+    if stack >= place.stack - STACK_RESERVE:
+        why = f"board {place.name} reserves {place.stack} bytes"
+        raise EdgeqError("the stack overflowed", where=str(folder), why=why, fix="raise `stack` in its bsp.toml")
+    each = measured.instructions - measured.instructions[0] + plain.instructions[0]
+    return Run(
+        runner,
+        layout.unpack_outputs(measured.outputs),
+        layout.unpack_steps(measured.steps) if steps else {},
+        instructions=int(each.max()),
+        step_instructions=tuple(int(n) for n in measured.step_instructions.max(axis=0)) if steps else None,
+        constant_time=bool((each == each[0]).all()),
+        stack_bytes=stack,
+    )

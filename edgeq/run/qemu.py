@@ -1,0 +1,115 @@
+"""The QEMU runner: the board's firmware on the emulated board, devices included."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from edgeq import board
+from edgeq.board import Emulation
+from edgeq.build import temporary_folder
+from edgeq.errors import EdgeqError
+from edgeq.ir import Array
+from edgeq.run import bench
+from edgeq.run.bench import Execution, Progress, Received
+from edgeq.simulate import Run
+from edgeq.target import Target
+
+
+def emulation(target: Target) -> Emulation:
+    """How QEMU runs the target's board.
+
+    Raises:
+        EdgeqError: it has no such board, or it is not installed.
+    """
+    found = board.load(target).qemu
+    if found is None:
+        raise EdgeqError(f"QEMU has no board for target {target.name}", fix=f"use one of its runners: {', '.join(target.runners)}")
+    if shutil.which(found.command) is None:
+        raise EdgeqError("QEMU is not installed", why=f"no {found.command}", fix=f"{found.install}, or use the runner unicorn")
+    return found
+
+
+def _wait(process: subprocess.Popen[bytes], output: Path, timeout: float, received: Received) -> None:
+    """Until QEMU ends or the time is up; tells how much has arrived meanwhile."""
+    deadline = time.monotonic() + timeout
+    size, pause = 0, 0.005
+    while process.poll() is None:
+        if time.monotonic() > deadline:
+            raise EdgeqError(f"the program did not end within {timeout:g} s under QEMU", fix="give fewer vectors or a longer time-out")
+        time.sleep(pause)
+        pause = min(2 * pause, 0.1)
+        now = output.stat().st_size if output.exists() else 0
+        if now != size:
+            size = now
+            received(size)
+
+
+def execute(elf: Path, target: Target, vectors: bytes = b"", *, timeout: float = 600.0, received: Received = lambda n: None) -> Execution:
+    """Run a program of a target's board to its end.
+
+    Args:
+        elf: as `build_firmware` made it.
+        vectors: bytes placed where the board keeps test vectors.
+        timeout: seconds.
+        received: called with the number of bytes sent so far.
+
+    Raises:
+        EdgeqError: QEMU is not installed, has no such board, or the program does not end in time.
+    """
+    qemu, place = emulation(target), board.load(target)
+    cpu = target.data.get("qemu", {}).get("cpu")
+    with temporary_folder() as work:
+        image, output, log = (Path(work) / name for name in ("vectors.bin", "uart.bin", "errors.txt"))
+        image.write_bytes(vectors)
+        command = [
+            qemu.command, *qemu.arguments, *(("-cpu", cpu) if cpu else ()), "-kernel", str(elf), "-display", "none", "-monitor", "none",
+            "-nodefaults", "-chardev", f"file,id=uart,path={output}", "-serial", "chardev:uart",
+            *(("-device", f"loader,file={image},addr={place.memory['vectors'].origin:#x},force-raw=on") if vectors else ()),
+        ]  # fmt: skip
+        with log.open("wb") as to, subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=to, stderr=to) as process:
+            try:
+                _wait(process, output, timeout, received)
+            finally:
+                process.kill()
+        errors = log.read_text(encoding="utf-8", errors="replace").strip()
+        sent = output.read_bytes() if output.exists() else b""
+    if process.returncode < 0 or (errors and not sent and process.returncode):
+        raise EdgeqError("QEMU failed", where=str(elf), why=errors.splitlines()[-1] if errors else f"signal {-process.returncode}")
+    return Execution(sent, process.returncode)
+
+
+def run(
+    folder: Path,
+    target: Target,
+    inputs: Mapping[str, Array],
+    *,
+    steps: bool = False,
+    chain: str | None = None,
+    optimize: str = "-O3",
+    progress: Progress | None = None,
+    timeout: float = 600.0,
+) -> Run:
+    """Build `folder` for the target's board and run every vector on the board that QEMU emulates.
+
+    Args:
+        inputs: per input ``[V, *shape]`` in the stored dtype.
+        steps: keep every step's output and instructions.
+        chain: tool chain name (zig, gcc, clang).
+        optimize: -O0, -O1, -O2, -O3, -Os, -Oz or -Og.
+        progress: called with (vectors done, vectors in all).
+        timeout: seconds for each run of QEMU.
+
+    Raises:
+        EdgeqError: QEMU is not installed, the build fails, the program faults or does not end in time, or its results
+            arrive damaged.
+    """
+    ratio = emulation(target).instructions_per_tick
+
+    def emulator(elf: Path, vectors: bytes, received: Received) -> Execution:
+        return execute(elf, target, vectors, timeout=timeout, received=received)
+
+    return bench.bench("qemu", folder, target, inputs, emulator, ratio, steps=steps, chain=chain, optimize=optimize, progress=progress)

@@ -1,0 +1,38 @@
+/* UART at EQ_UART and down-counting timer at EQ_TIMER of Arm's Cortex-M system design kit. */
+#include "eq_board.h"
+
+#define UART_DATA (*(volatile uint32_t *)(EQ_UART + 0x0u))
+#define UART_STATE (*(volatile uint32_t *)(EQ_UART + 0x4u))
+#define UART_CTRL (*(volatile uint32_t *)(EQ_UART + 0x8u))
+#define UART_BAUDDIV (*(volatile uint32_t *)(EQ_UART + 0x10u))
+#define UART_TX_FULL 1u
+
+#define TIMER_CTRL (*(volatile uint32_t *)(EQ_TIMER + 0x0u))
+#define TIMER_VALUE (*(volatile uint32_t *)(EQ_TIMER + 0x4u))
+#define TIMER_RELOAD (*(volatile uint32_t *)(EQ_TIMER + 0x8u))
+
+void eq_board_init(void)
+{
+    UART_BAUDDIV = 16u;
+    UART_CTRL = 1u;
+    TIMER_RELOAD = 0xFFFFFFFFu;
+    TIMER_VALUE = 0xFFFFFFFFu;
+    TIMER_CTRL = 1u;
+}
+
+void eq_board_write(const void *data, uint32_t bytes)
+{
+    const unsigned char *p = (const unsigned char *)data;
+    for (uint32_t i = 0; i < bytes; i++) {
+        while (UART_STATE & UART_TX_FULL) {
+        }
+        UART_DATA = p[i];
+    }
+    while (UART_STATE & UART_TX_FULL) {
+    }
+}
+
+uint32_t eq_board_clock(void)
+{
+    return 0xFFFFFFFFu - TIMER_VALUE;
+}
