@@ -9,6 +9,7 @@ from typing import Any
 from edgeq import target as targets
 from edgeq.errors import EdgeqError
 from edgeq.target import Target
+from edgeq.text import short, size
 
 SHOWN = 4
 
@@ -46,11 +47,6 @@ def budget(target: Target, limits: Mapping[str, int] | None) -> Budget:
     return Budget(limits.get("flash", target.flash), limits.get("ram", target.ram), source)
 
 
-def kib(n: int) -> str:
-    """Bytes for people."""
-    return f"{n} B" if n < 1024 else f"{n / 1024:.1f} KiB"
-
-
 def check_ram(manifest: Mapping[str, Any], limit: Budget, stack: int | None = None) -> None:
     """Arena, state and (where known) stack against the limit.
 
@@ -62,8 +58,8 @@ def check_ram(manifest: Mapping[str, Any], limit: Budget, stack: int | None = No
     if limit.ram is None or need <= limit.ram:
         return
     raise EdgeqError(
-        f"the model needs {kib(need)} of RAM, {limit.source} has {kib(limit.ram)}: {kib(need - limit.ram)} too much",
-        why=f"arena {kib(arena)}{f', state {kib(state)}' if state else ''}{f', stack {kib(stack)}' if stack else ''}; {peak(manifest)}",
+        f"the model needs {size(need)} of RAM, {limit.source} has {size(limit.ram)}: {size(need - limit.ram)} too much",
+        why=f"arena {size(arena)}{f', state {size(state)}' if state else ''}{f', stack {size(stack)}' if stack else ''}; {peak(manifest)}",
         fix="a smaller input or fewer channels at that step, or a target with more RAM",
     )
 
@@ -72,7 +68,7 @@ def peak(manifest: Mapping[str, Any]) -> str:
     """The step with the most live bytes and what lives there."""
     best: tuple[int, int, list[tuple[int, str]]] = (-1, 0, [])
     for i, step in enumerate(manifest["steps"]):
-        live = [(int(t["bytes"]), f"'{t['tensor']}'") for t in manifest["lifetimes"] if t["first"] <= i <= t["last"]]
+        live = [(int(t["bytes"]), f"'{short(t['tensor'])}'") for t in manifest["lifetimes"] if t["first"] <= i <= t["last"]]
         live += [(int(step["scratch"]), "scratch")] if step["scratch"] else []
         total = sum(n for n, _ in live)
         if total > best[0]:
@@ -81,8 +77,8 @@ def peak(manifest: Mapping[str, Any]) -> str:
         return "no step"
     _, i, live = best
     step = manifest["steps"][i]
-    parts = ", ".join(f"{name} {kib(n)}" for n, name in sorted(live, reverse=True)[:SHOWN])
-    return f"the peak is step {i} '{step['name']}' ({step['op']}): {parts}"
+    parts = ", ".join(f"{name} {size(n)}" for n, name in sorted(live, reverse=True)[:SHOWN])
+    return f"the peak is step {i} '{short(step['name'])}' ({step['op']}): {parts}"
 
 
 def check_flash(manifest: Mapping[str, Any], code: int | None, limit: Budget) -> None:
@@ -97,9 +93,9 @@ def check_flash(manifest: Mapping[str, Any], code: int | None, limit: Budget) ->
         return
     owner = {table: s["name"] for s in reversed(manifest["steps"]) for table in s["tables"]}
     largest = sorted(manifest["table_bytes"].items(), key=lambda item: (-item[1], item[0]))[:SHOWN]
-    tables = ", ".join(f"'{owner.get(name, name)}' {kib(n)}" for name, n in largest)
+    tables = ", ".join(f"'{short(owner.get(name, name))}' {size(n)}" for name, n in largest)
     raise EdgeqError(
-        f"the model needs {kib(need)} of flash, {limit.source} has {kib(limit.flash)}: {kib(need - limit.flash)} too much",
-        why=f"{f'code {kib(code)}, ' if code else ''}weights {kib(weights)}; largest tables: {tables}",
+        f"the model needs {size(need)} of flash, {limit.source} has {size(limit.flash)}: {size(need - limit.flash)} too much",
+        why=f"{f'code {size(code)}, ' if code else ''}weights {size(weights)}; largest tables: {tables}",
         fix="fewer weights in those layers, or a target with more flash",
     )

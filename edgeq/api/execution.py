@@ -199,31 +199,39 @@ def run(
         fitted = vectors_of(graph, inputs, vectors)
         measured = measurements.read(folder, data.get("sources_sha256"))
         built = measured.get("build", {})
-        level = optimize or built.get("optimize") or OPTIMIZE
+        level, chain = optimize or built.get("optimize") or OPTIMIZE, toolchain or built.get("toolchain")
+        machine = targets.load("host") if runner == "host" else chip  # portable C and emulated SIMD run here whatever the target
         ran = run_folder(
-            folder, chip, fitted, runner=runner, steps=steps, chain=toolchain or built.get("toolchain"),
-            optimize=f"-O{level}", progress=stage(progress, "run"),
+            folder, machine, fitted, runner=runner, steps=steps, chain=chain, optimize=f"-O{level}", progress=stage(progress, "run")
         )  # fmt: skip
         comparison = None
         if check:
             comparison = compare_runs(run_simulator(graph, fitted, steps=steps, progress=stage(progress, "simulate")), ran)
         if is_emitted(model) and folder == Path(str(model)):
-            record(folder, data, ran, chip, level, comparison)
+            record(folder, data, ran, {"target": chip.name, "toolchain": chain, "optimize": level}, comparison)
             measured = measurements.read(folder, data.get("sources_sha256"))
         return Outcome(graph, data, measured, ran, comparison)
 
 
-def record(folder: Path, data: Mapping[str, Any], ran: Run, chip: Target, level: str, comparison: Comparison | None) -> None:
-    """Note a run, and what it was compared with, in the folder's measurements."""
+def record(folder: Path, data: Mapping[str, Any], ran: Run, how: Mapping[str, Any], comparison: Comparison | None) -> None:
+    """Note a run, and what it was compared with, in the folder's measurements.
+
+    A run without step counts does not replace one with them, nor an equal comparison one of more values.
+    """
     sources = data.get("sources_sha256")
+    before = measurements.read(folder, sources)
     values = {
-        "target": chip.name, "optimize": level, "vectors": len(next(iter(ran.outputs.values()))),
-        "instructions": ran.instructions, "constant_time": ran.constant_time, "stack_bytes": ran.stack_bytes,
-        "step_instructions": None if ran.step_instructions is None else list(ran.step_instructions),
+        **how, "vectors": len(next(iter(ran.outputs.values()))), "instructions": ran.instructions, "constant_time": ran.constant_time,
+        "stack_bytes": ran.stack_bytes, "step_instructions": None if ran.step_instructions is None else list(ran.step_instructions),
     }  # fmt: skip
-    measurements.update(folder, sources, "runs", values, ran.runner)
+    old = before.get("runs", {}).get(ran.runner, {})
+    if values["step_instructions"] or not old.get("step_instructions") or any(old.get(k) != v for k, v in how.items()):
+        measurements.update(folder, sources, "runs", values, ran.runner)
     if comparison is not None:
-        measurements.update(folder, sources, "comparisons", {"target": chip.name, **compared(comparison)}, ran.runner)
+        old = before.get("comparisons", {}).get(ran.runner, {})
+        stronger = old.get("bit_exact") and comparison.bit_exact and old["values"] > comparison.values and old["target"] == how["target"]
+        if not stronger:
+            measurements.update(folder, sources, "comparisons", {**how, **compared(comparison)}, ran.runner)
 
 
 def compared(comparison: Comparison) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from edgeq.cli.common import (
     StoredOption,
     ToolchainOption,
 )
+from edgeq.text import count, size
 
 if TYPE_CHECKING:
     from edgeq.api import Built
@@ -96,16 +97,16 @@ def show(built: Built) -> None:
     """The table at the end."""
     m, code = built.manifest, built.code_bytes
     compiler = f"{built.measured['build']['toolchain']} -O{built.measured['build']['optimize']}"
-    weights = common.size(m["weight_bytes"])
-    flash = f"{common.size(m['weight_bytes'] + (code or 0))}  (weights {weights}, code {common.size(code)} by {compiler})"
-    bound = common.size(m["arena_lower_bound"])
-    state = f", state {common.size(m['state_bytes'])}" if m["state_bytes"] else ""
+    weights = size(m["weight_bytes"])
+    flash = f"{size(m['weight_bytes'] + (code or 0))}  (weights {weights}, code {size(code)} by {compiler})"
+    bound = size(m["arena_lower_bound"])
+    state = f", state {size(m['state_bytes'])}" if m["state_bytes"] else ""
     common.facts(
         f"{m['model']} for {m['target']}, law {m['law']}",
         {
             "flash": flash,
-            "RAM": f"{common.size(m['arena_bytes'])} arena with input and output (lower bound {bound}){state}",
-            "work": f"{common.count(m['macs'])} MACs in {len(m['steps'])} steps",
+            "RAM": f"{size(m['arena_bytes'])} arena with input and output (lower bound {bound}){state}",
+            "work": f"{count(m['macs'])} MACs in {len(m['steps'])} steps",
             "folder": str(built.folder),
         },
     )

@@ -76,8 +76,8 @@ errors = Console(stderr=True, highlight=False)
 
 
 def console() -> Console:
-    """Stdout for people; made anew for each use, so that a redirected stdout is respected."""
-    return Console(highlight=False)
+    """Stdout for people; made anew for each use, so that a redirected stdout is respected: there lines may be long."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 200)
 
 
 def parse_shapes(texts: Iterable[str] | None) -> dict[str, tuple[int, ...]] | None:
@@ -185,22 +185,12 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=1, allow_nan=False))
 
 
-def count(n: int | None) -> str:
-    """A number with thin groups of three; a dash where unknown."""
-    return "-" if n is None else f"{n:,}".replace(",", " ")
-
-
-def size(n: int | None) -> str:
-    """Bytes for people; a dash where unknown."""
-    return "-" if n is None else f"{n} B" if n < 1024 else f"{n / 1024:.1f} KiB"
-
-
 def table(columns: Iterable[str | tuple[str, str]], rows: Iterable[Iterable[Any]], title: str | None = None) -> None:
-    """Print a table. A column is a heading, or ``(heading, "right")``. Cells are text, never markup."""
+    """Print a table. A column is a heading, or ``(heading, kind)``: kind ``right``, or ``text``, which may wrap. Cells are no markup."""
     grid = Table(box=SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
     for column in columns:
-        heading, justify = column if isinstance(column, tuple) else (column, "left")
-        grid.add_column(heading, justify="right" if justify == "right" else "left", overflow="fold")
+        heading, kind = column if isinstance(column, tuple) else (column, "left")
+        grid.add_column(heading, justify="right" if kind == "right" else "left", no_wrap=kind != "text", overflow="fold")
     for row in rows:
         grid.add_row(*(escape(str(cell)) for cell in row))
     console().print(grid)

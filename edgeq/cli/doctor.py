@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -54,7 +55,7 @@ def package_version(name: str) -> str | None:
 
 
 def program_version(name: str) -> str | None:
-    """The first line that a program on the PATH prints for --version; empty if it prints none."""
+    """The version that a program on the PATH prints; None where there is no such program."""
     path = shutil.which(name)
     if path is None:
         return None
@@ -62,7 +63,8 @@ def program_version(name: str) -> str | None:
         done = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=20, check=False, stdin=subprocess.DEVNULL)
     except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError):
         return "found, but it does not run"
-    return next(iter(done.stdout.splitlines()), "").strip()
+    number = re.search(r"\d+\.\d+\.\d+", done.stdout)
+    return number.group() if number else "found"
 
 
 def examine(
@@ -101,7 +103,7 @@ def doctor(as_json: JsonOption = False) -> None:
             )
             for p, v in found
         ]
-        common.table(["", "piece", "gives", "version"], rows, title=f"edgeq {__version__}, Python {python}")
+        common.table(["", "piece", ("gives", "text"), ("version", "text")], rows, title=f"edgeq {__version__}, Python {python}")
         typer.echo(
             "Everything essential is here." if not missing else f"Essential pieces are missing: {', '.join(p.name for p in missing)}."
         )

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeq.cli import common
+from edgeq.text import count, short, size
 
 if TYPE_CHECKING:
     from edgeq.api import Outcome
@@ -26,7 +27,7 @@ def stamp(outcome: Outcome) -> str:
     c = outcome.comparison
     if c is None:
         return ""
-    values = f"{c.vectors} vectors, {c.tensors} tensors, {common.count(c.values)} values"
+    values = f"{c.vectors} vectors, {c.tensors} tensors, {count(c.values)} values"
     if c.difference is None:
         return f"bit-exact: {c.actual} = {c.expected} in {values}"
     return f"DIFFERS: {c.actual} against {c.expected} over {values}; {c.difference}"
@@ -42,15 +43,15 @@ def show(outcome: Outcome, *, steps: bool) -> None:
         f"{m['model']} for {m['target']} on {r.runner}, law {m['law']}",
         {
             "vectors": str(outcome.vectors),
-            "instructions": f"{common.count(r.instructions)} per inference{per_mac}{constant}" if r.instructions else "",
-            "flash": f"weights {common.size(m['weight_bytes'])}{f', code {common.size(code)}' if code else ''}",
-            "RAM": f"arena {common.size(m['arena_bytes'])}{f', stack {common.size(r.stack_bytes)}' if r.stack_bytes is not None else ''}",
+            "instructions": f"{count(r.instructions)} per inference{per_mac}{constant}" if r.instructions else "",
+            "flash": f"weights {size(m['weight_bytes'])}{f', code {size(code)}' if code else ''}",
+            "RAM": f"arena {size(m['arena_bytes'])}{f', stack {size(r.stack_bytes)}' if r.stack_bytes is not None else ''}",
             "result": stamp(outcome),
         },
     )
     if steps and r.step_instructions:
         rows = [
-            (i, s["name"], s["kernel"], common.count(s["macs"]), common.count(n), f"{n / s['macs']:.2f}" if s["macs"] else "-")
+            (i, short(s["name"]), s["kernel"], count(s["macs"]), count(n), f"{n / s['macs']:.2f}" if s["macs"] else "-")
             for i, (s, n) in enumerate(zip(m["steps"], r.step_instructions, strict=True))
         ]
         common.table([("step", "right"), "name", "kernel", ("MACs", "right"), ("instructions", "right"), ("per MAC", "right")], rows)

@@ -9,6 +9,7 @@ import typer
 
 from edgeq.cli import common
 from edgeq.cli.common import JsonOption, ModelArgument, ShapeOption
+from edgeq.text import count, short, size
 
 if TYPE_CHECKING:
     from edgeq.ir import Graph, TensorType
@@ -88,15 +89,15 @@ def show(data: dict[str, Any]) -> None:
         {
             **{f"input {x['name']}": f"{text(x)}  {quantization(x)}" for x in data["inputs"]},
             **{f"output {x['name']}": f"{text(x)}  {quantization(x)}" for x in data["outputs"]},
-            "work": f"{common.count(data['macs'])} MACs in {len(data['steps'])} nodes",
-            "constants": f"{common.count(data['parameters'])}, {common.size(data['parameter_bytes'])}",
+            "work": f"{count(data['macs'])} MACs in {len(data['steps'])} nodes",
+            "constants": f"{count(data['parameters'])}, {size(data['parameter_bytes'])}",
         },
     )
     found = data.get("kernels", {})
     rows = [
         (
-            i, s["name"], s["op"], text(s["output"]), quantization(s["output"]), common.count(s["macs"]) if s["macs"] else "",
-            common.size(s["parameter_bytes"]) if s["parameters"] else "", *([found.get(s["name"], "view")] if found else []),
+            i, short(s["name"]), s["op"], text(s["output"]), quantization(s["output"]), count(s["macs"]) if s["macs"] else "",
+            size(s["parameter_bytes"]) if s["parameters"] else "", *([found.get(s["name"], "view")] if found else []),
         )
         for i, s in enumerate(data["steps"])
     ]  # fmt: skip

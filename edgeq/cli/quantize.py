@@ -22,6 +22,7 @@ from edgeq.cli.common import (
     ShapeOption,
     StoredOption,
 )
+from edgeq.text import short
 
 if TYPE_CHECKING:
     from edgeq.api.quantizing import Quantized
@@ -66,9 +67,14 @@ def show(result: Quantized, output: Path) -> None:
     record = result.record
     rows = sorted((t for t in record["tensors"] if t["sqnr_db"] is not None), key=lambda t: float(t["sqnr_db"]))[:SHOWN]
     common.table(
-        ["tensor", ("SQNR dB", "right"), ("saturated", "right"), "suspected cause and fix"],
+        ["tensor", ("SQNR dB", "right"), ("saturated", "right"), ("suspected cause and fix", "text")],
         [
-            (t["name"], f"{t['sqnr_db']:.1f}", f"{100 * (t['saturated'] or 0):.2f} %", ". ".join(x for x in (t["cause"], t["fix"]) if x))
+            (
+                short(t["name"]),
+                f"{t['sqnr_db']:.1f}",
+                f"{100 * (t['saturated'] or 0):.2f} %",
+                ". ".join(x for x in (t["cause"], t["fix"]) if x),
+            )
             for t in rows
         ],
         title=f"{result.graph.name}, law {result.graph.law}, {record['samples']} samples: the tensors that lost most",

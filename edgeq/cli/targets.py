@@ -8,6 +8,7 @@ import typer
 
 from edgeq.cli import common
 from edgeq.cli.common import JsonOption
+from edgeq.text import size
 
 
 def targets(
@@ -33,10 +34,8 @@ def targets(
             ]
         )  # fmt: skip
         return
-    rows = [
-        (t.name, t.description, common.size(t.flash), common.size(t.ram), ", ".join(t.runners), ", ".join(t.toolchains)) for t in loaded
-    ]
-    common.table(["target", "what it is", ("flash", "right"), ("RAM", "right"), "runners", "tool chains"], rows)
+    rows = [(t.name, t.description, size(t.flash), size(t.ram), ", ".join(t.runners), ", ".join(t.toolchains)) for t in loaded]
+    common.table(["target", ("what it is", "text"), ("flash", "right"), ("RAM", "right"), "runners", "tool chains"], rows)
 
 
 def show_operators(markdown: bool, as_json: bool) -> None:

@@ -13,10 +13,13 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
+from edgeq import text
 from edgeq.report import data as report_data
 from edgeq.report import sections
 from edgeq.report.data import Data
 from edgeq.resources import resource
+
+DASH = "\u2013"
 
 
 @dataclass(frozen=True)
@@ -44,33 +47,26 @@ def registry() -> list[Section]:
     return sorted(found, key=lambda s: (s.order, s.stem))
 
 
-def count(n: float | None) -> str:
-    """A number in groups of three; a dash where unknown."""
-    return "\u2013" if n is None else f"{n:,.0f}".replace(",", "\u202f")
-
-
-def size(n: float | None) -> str:
-    """Bytes for people; a dash where unknown."""
-    if n is None:
-        return "\u2013"
-    if n < 1024:
-        return f"{n:.0f}\u202fB"
-    return f"{n / 1024:.1f}\u202fKiB" if n < 1024**2 else f"{n / 1024**2:.2f}\u202fMiB"
-
-
 def ratio(a: float | None, b: float | None, digits: int = 2) -> str:
     """a / b; a dash where either is unknown or b is 0."""
-    return "\u2013" if a is None or not b else f"{a / b:.{digits}f}"
+    return DASH if a is None or not b else f"{a / b:.{digits}f}"
 
 
 def number(x: float | None, digits: int = 4) -> str:
     """A real number with few digits; a dash where unknown."""
-    return "\u2013" if x is None else f"{x:.{digits}g}".replace("-", "\u2212")
+    return DASH if x is None else f"{x:.{digits}g}".replace("-", "\u2212")
 
 
 def breakable(name: str) -> Markup:
     """A name that may be broken after its punctuation; escaped."""
     return Markup("<wbr>").join(Markup(escape(part)) for part in re.split(r"(?<=[/;_.:,])(?=[^/;_.:,])", name))
+
+
+def named(name: str) -> Markup:
+    """A node's or tensor's name for a table cell: the first of fused names, all of them on hovering; escaped."""
+    first, more = text.first_name(name)
+    rest = Markup(' <span class="faint">+{} fused</span>').format(more) if more else ""
+    return Markup('<span title="{}">{}{}</span>').format(name, breakable(first), rest)
 
 
 def environment() -> jinja2.Environment:
@@ -79,7 +75,10 @@ def environment() -> jinja2.Environment:
         loader=jinja2.FileSystemLoader(resource("templates") / "report"), undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True, autoescape=True,
     )  # fmt: skip
-    env.filters.update(count=count, size=size, number=number, breakable=breakable)
+    env.filters.update(
+        count=lambda n: text.count(n, "\u202f", DASH), size=lambda n: text.size(n, "\u202f", DASH), number=number, named=named,
+        first_name=lambda name: text.first_name(name)[0],
+    )  # fmt: skip
     env.globals.update(ratio=ratio)
     return env
 

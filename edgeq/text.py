@@ -1,0 +1,30 @@
+"""Numbers and names for people, the same wherever they are shown."""
+
+from __future__ import annotations
+
+
+def size(n: float | None, space: str = " ", unknown: str = "-") -> str:
+    """Bytes as B, KiB or MiB."""
+    if n is None:
+        return unknown
+    unit, power = ("B", 1) if n < 1024 else ("KiB", 1024) if n < 2**20 else ("MiB", 2**20)
+    return f"{n / power:.1f}".removesuffix(".0") + f"{space}{unit}"
+
+
+def count(n: float | None, space: str = " ", unknown: str = "-") -> str:
+    """A whole number in groups of three."""
+    return unknown if n is None else f"{n:,.0f}".replace(",", space)
+
+
+def first_name(name: str) -> tuple[str, int]:
+    """The first of the names that a converter joined with semicolons when it fused nodes, and how many more there are."""
+    first, *rest = name.split(";")
+    return (first, len(rest)) if first else (name, 0)
+
+
+def short(name: str, room: int = 44) -> str:
+    """A node's or tensor's name for a table or an error: the first of fused names, its middle left out where it is long."""
+    first, more = first_name(name)
+    if len(first) > room:
+        return f"{first[: room // 3]}...{first[3 - room + room // 3 :]}"
+    return f"{first};..." if more and len(first) <= room - 4 else first
