@@ -1,0 +1,61 @@
+"""Concatenation along one axis."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+
+from edgeq.errors import EdgeqError
+from edgeq.ir import Array, DType, Op, Params, Tensor, TensorType
+from edgeq.ops.move import size_limit
+from edgeq.ops.requantize import Requantize
+
+
+@dataclass(frozen=True)
+class Concat(Op):
+    """x0, x1, ... -> the inputs one after the other along `axis`; an input in another scale than the output's is rescaled."""
+
+    axis: int
+
+    variadic: ClassVar[bool] = True
+
+    def infer(self, *types: TensorType) -> TensorType:
+        if not types or not 0 <= self.axis < len(types[0].shape):
+            raise EdgeqError(f"{len(types)} tensors cannot be concatenated along axis {self.axis}")
+        first = types[0].shape
+        for t in types:
+            if len(t.shape) != len(first) or any(m != n for i, (m, n) in enumerate(zip(t.shape, first, strict=True)) if i != self.axis):
+                raise EdgeqError(f"{types[0]} and {t} cannot be concatenated along axis {self.axis}")
+        shape = tuple(sum(t.shape[i] for t in types) if i == self.axis else n for i, n in enumerate(first))
+        size_limit(shape)
+        return replace(types[0], shape=shape)
+
+    def _join(self, parts: list[Array]) -> Array:
+        """Constants, which have no vectors axis, are repeated for every vector."""
+        rank = max(a.ndim for a in parts)
+        vectors = next(len(a) for a in parts if a.ndim == rank)
+        full = [a if a.ndim == rank else np.broadcast_to(a, (vectors, *a.shape)) for a in parts]
+        return np.concatenate(full, axis=self.axis + 1)
+
+    def real(self, *x: Array) -> Array:
+        return self._join(list(x))
+
+    def bind(self, law: str, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
+        if any(t.type.dtype is not output.dtype for t in inputs):
+            raise EdgeqError("inputs of different types cannot be concatenated", where=where)
+        runs = np.array([math.prod(t.type.shape[self.axis :]) for t in inputs], np.int32)
+        scalars = {"count": len(inputs), "outer": math.prod(output.shape[: self.axis]), "rescaled": 0}
+        if all(t.type.q == output.q for t in inputs):
+            return Params(law, scalars, {"runs": runs})
+        if output.dtype is not DType.INT8:
+            raise EdgeqError(f"inputs of {output.dtype.value} in different scales cannot be concatenated", where=where)
+        tables = [Requantize().bind(law, where, (t,), output).values for t in inputs]
+        return Params(law, {**scalars, "rescaled": 1}, {"runs": runs, "values": np.stack(tables)})
+
+    def reference(self, params: Params, *x: Array) -> Array:
+        if not params.rescaled:
+            return self._join(list(x))
+        return self._join([params.values[i][a.astype(np.int16) + 128] for i, a in enumerate(x)])
