@@ -89,8 +89,14 @@ def evaluate(graph: Graph, inputs: Mapping[str, Array], step: Callable[[Node, li
     values: dict[str, Array] = {n: t.data for n, t in graph.tensors.items() if t.data is not None}
     values.update(inputs)
     last = {name: i for i, node in enumerate(graph.nodes) for name in node.inputs}
+    vectors = len(next(iter(inputs.values())))
     for i, node in enumerate(graph.nodes):
-        values[node.outputs[0]] = step(node, [values[n] for n in node.inputs])
+        x = [values[n] for n in node.inputs]
+        if all(graph.tensors[n].is_constant for n in node.inputs):  # a constant output: alike for all vectors
+            y = step(node, [a if i in node.op.parameters else a[None] for i, a in enumerate(x)])
+            values[node.outputs[0]] = np.repeat(y, vectors, axis=0)
+            continue
+        values[node.outputs[0]] = step(node, x)
         if not keep:
             for name in set(node.inputs):
                 if last[name] == i and name not in graph.outputs and not graph.tensors[name].is_constant:

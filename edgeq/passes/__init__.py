@@ -8,10 +8,31 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from edgeq.ir import Graph, check
+from edgeq.passes.combine_moves import combine_moves
+from edgeq.passes.fold_affine import fold_affine
+from edgeq.passes.fold_constants import fold_constants
+from edgeq.passes.fold_pads import fold_pads
+from edgeq.passes.fuse_activations import fuse_activations
+from edgeq.passes.merge_duplicates import merge_duplicates
+from edgeq.passes.own_outputs import own_outputs
+from edgeq.passes.remove_channels import remove_channels
+from edgeq.passes.remove_dead import remove_dead
+from edgeq.passes.remove_identities import remove_identities
 
 Pass = Callable[[Graph], Graph]
 
-PASSES: tuple[Pass, ...] = ()
+PASSES: tuple[Pass, ...] = (
+    own_outputs,
+    fold_constants,
+    remove_identities,
+    combine_moves,
+    merge_duplicates,
+    fold_affine,
+    fuse_activations,
+    fold_pads,
+    remove_channels,
+    remove_dead,
+)
 ROUNDS = 16
 
 
