@@ -1,0 +1,55 @@
+"""Matrix product of two activations, batched, with broadcasting over the batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from edgeq import numerics
+from edgeq.errors import EdgeqError
+from edgeq.ir import Array, Op, Params, Tensor, TensorType
+from edgeq.ops.linear import NO_CLAMP, apply_output_stage, exact_matmul, rescaling
+
+
+def _reach(t: TensorType) -> int:
+    """Largest magnitude of an int8 value less its zero point."""
+    return max(127 - t.zero_point, 128 + t.zero_point)
+
+
+@dataclass(frozen=True)
+class MatMul(Op):
+    """a ``[..., M, K]`` times b ``[..., K, N]`` -> ``[..., M, N]``; equal ranks, batch lengths equal or 1."""
+
+    def infer(self, *types: TensorType) -> TensorType:
+        a, b = types
+        fits = len(a.shape) == len(b.shape) >= 2 and a.shape[-1] == b.shape[-2]
+        if not fits or any(m != n and 1 not in (m, n) for m, n in zip(a.shape[:-2], b.shape[:-2], strict=True)):
+            raise EdgeqError(f"cannot multiply {a} by {b}")
+        batch = (max(m, n) for m, n in zip(a.shape[:-2], b.shape[:-2], strict=True))
+        return replace(a, shape=(*batch, a.shape[-2], b.shape[-1]))
+
+    def macs(self, *types: TensorType) -> int:
+        return self.infer(*types).size * types[0].shape[-1]
+
+    def real(self, *x: Array) -> Array:
+        return np.asarray(np.matmul(x[0], x[1]), np.float32)
+
+    def bind(self, law: str, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
+        a, b = (t.type for t in inputs)
+        k = a.shape[-1]
+        bound = k * _reach(a) * (128 + abs(b.zero_point))
+        numerics.check_accumulator(where, np.array([bound]))
+        ratio = float(np.float32(a.scale)) * float(np.float32(b.scale)) / float(np.float32(output.scale))
+        stage = rescaling(law, where, *numerics.quantize_multipliers(np.array([ratio])), output, NO_CLAMP, bound)
+        batch = output.shape[:-2]
+        matrices = [np.broadcast_to(np.arange(np.prod(t.shape[:-2], dtype=np.int64)).reshape(t.shape[:-2]), batch).ravel() for t in (a, b)]
+        scalars = {
+            "batches": len(matrices[0]), "rows": a.shape[-2], "depth": k, "columns": b.shape[-1],
+            "a_zero": a.zero_point, "b_zero": b.zero_point,
+        }  # fmt: skip
+        return Params(law, {**scalars, **stage.scalars}, {"matrices": np.stack(matrices, 1).astype(np.int32), **stage.tables})
+
+    def reference(self, params: Params, *x: Array) -> Array:
+        a, b = x[0].astype(np.int64) - params.a_zero, x[1].astype(np.int64) - params.b_zero
+        return apply_output_stage(params, exact_matmul(a, b, params.depth * 255.0 * 255.0))
