@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -90,13 +91,18 @@ def toolchain(target: Target, name: str | None = None) -> Toolchain:
 def run_tool(command: Sequence[str], where: str) -> str:
     """Run a compiler or SCons and return what it printed.
 
+    Zig gets a fresh cache for objects: in a shared one it takes files of one relative name in two folders for the same
+    file. What it compiles once per target, its run-time library, stays in its global cache.
+
     Raises:
         EdgeqError: it failed; the message ends with its last lines.
     """
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    except OSError as e:
-        raise EdgeqError(f"cannot run {command[0]}", where=where, why=e.strerror or str(e)) from e
+    with temporary_folder() as cache:
+        try:
+            environment = {**os.environ, "ZIG_LOCAL_CACHE_DIR": cache}
+            done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False, env=environment)
+        except OSError as e:
+            raise EdgeqError(f"cannot run {command[0]}", where=where, why=e.strerror or str(e)) from e
     if done.returncode != 0:
         tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-15:])
         raise EdgeqError(f"{Path(command[0]).name} failed with exit code {done.returncode}\n{tail}", where=where)
@@ -135,13 +141,16 @@ def build_library(folder: Path, output: Path, target: Target, chain: Toolchain, 
 
 
 def _settings(folder: Path, target: Target, chain: Toolchain, programs: Sequence[Program], optimize: str, work: Path) -> dict[str, Any]:
-    """What firmware/SConstruct reads."""
+    """What firmware/SConstruct reads, beside the model's sources and memory.ld, which go into `work` too."""
     place, bsp = board.load(target), resource("firmware") / "bsp" / "common"
     (work / "memory.ld").write_text(place.linker_memory(), encoding="ascii")
+    (work / "model").mkdir()
+    for file in (f for f in folder.iterdir() if f.suffix in (".c", ".h") or f.name == "SConscript"):
+        shutil.copyfile(file, work / "model" / file.name)
     compiler = [*chain.command, *chain.flags, *COMMON_FLAGS, *FIRMWARE_FLAGS, optimize]
-    script = ["-Wl,--gc-sections", "-Wl,-e,eq_reset", f"-L{work}", f"-L{bsp}", "-T", str(bsp / "board.ld")]
+    script = ["-Wl,--gc-sections", "-Wl,-e,eq_reset", "-L.", f"-L{bsp}", "-T", str(bsp / "board.ld")]
     return {
-        "model": str(folder), "name": manifest(folder)["model"], "firmware": str(resource("firmware")), "board": str(place.folder),
+        "name": manifest(folder)["model"], "firmware": str(resource("firmware")), "board": str(place.folder),
         "compile": compiler, "link": [*chain.link, optimize, "-g", *script],
         "libraries": list(chain.libraries), "sources": list(place.sources), "defines": {k: f"{v:#x}u" for k, v in place.defines.items()},
         "programs": [{"output": p.file, "app": p.app, "hook": p.hook} for p in programs],
@@ -168,7 +177,7 @@ def build_programs(
         raise EdgeqError(f"unknown optimization level '{optimize}'", fix=f"choose one of {', '.join(OPTIMIZE)}")
     if find_spec("SCons") is None:
         raise EdgeqError("SCons is not installed", fix="pip install scons")
-    folder, work = folder.resolve(), work.resolve()
+    work = work.resolve()
     settings = work / "settings.json"
     settings.write_text(json.dumps(_settings(folder, target, chain, programs, optimize, work), indent=1), encoding="utf-8")
     script = resource("firmware") / "SConstruct"
@@ -176,9 +185,9 @@ def build_programs(
     try:
         run_tool(scons, str(folder))
     except EdgeqError as e:
-        overflow = re.search(r"'?(FLASH|RAM)'?.*overflowed by (\d+)|'(FLASH|RAM)': overflowed by (\d+)", e.what)
+        overflow = re.search(r"region [`'](FLASH|RAM)'.* overflowed by (\d+) bytes", e.what)
         if overflow:
-            region, missing = (g for g in overflow.groups() if g)
+            region, missing = overflow.groups()
             raise EdgeqError(f"the program exceeds the {region.lower()} of board {target.bsp} by {missing} bytes", where=str(folder)) from e
         raise
     return {p: work / p.file for p in programs}

@@ -210,6 +210,6 @@ def bench(
         layout.unpack_steps(measured.steps) if steps else {},
         instructions=int(each.max()),
         step_instructions=tuple(int(n) for n in measured.step_instructions.max(axis=0)) if steps else None,
-        constant_time=bool((each == each[0]).all()),
+        constant_time=bool((each == each[0]).all()) if vectors > 1 else None,
         stack_bytes=stack,
     )

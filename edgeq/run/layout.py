@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from edgeq.errors import EdgeqError
 from edgeq.ir import Array, DType
 
 
@@ -25,13 +26,24 @@ class Layout:
         self.step_bytes = sum(_aligned(s["bytes"]) for s in self.steps)
 
     def pack(self, arrays: Mapping[str, Array]) -> tuple[int, Array]:
-        """Number of vectors and the uint8 block ``[V, input_bytes]``."""
-        vectors = len(next(iter(arrays.values())))
+        """Number of vectors and the uint8 block ``[V, input_bytes]``.
+
+        Args:
+            arrays: per input ``[V, *shape]`` in the stored dtype, V the same for all and not 0.
+
+        Raises:
+            EdgeqError: an input is missing, or its dtype or shape does not fit.
+        """
+        vectors = max((len(a) for a in arrays.values() if a.ndim), default=0)
         block = np.zeros((vectors, self.input_bytes), np.uint8)
         at = 0
         for x in self.inputs:
-            flat = np.ascontiguousarray(arrays[x["name"]]).reshape(vectors, -1).view(np.uint8)
-            block[:, at : at + x["bytes"]] = flat
+            array, dtype = arrays.get(x["name"]), DType(x["dtype"]).numpy
+            if array is None or array.dtype != dtype or array.shape != (vectors, *x["shape"]) or vectors == 0:
+                got = "none" if array is None else f"{array.dtype}{list(array.shape)}"
+                fix = f"give {dtype}{['V', *x['shape']]}".replace("'", "")
+                raise EdgeqError("the vectors do not fit this input", where=x["name"], why=f"got {got}", fix=fix)
+            block[:, at : at + x["bytes"]] = np.ascontiguousarray(array).reshape(vectors, -1).view(np.uint8)
             at += _aligned(x["bytes"])
         return vectors, block
 
