@@ -80,7 +80,8 @@ def _step(graph: Graph, node: Node, known: Mapping[str, Interval]) -> Interval |
 
     def run(*values: Array) -> Array:
         arrays = [v.astype(graph.type(n).dtype.numpy) for n, v in zip(x, values, strict=True)]
-        given = [a if graph.tensors[n].is_constant else a[None] for n, a in zip(x, arrays, strict=True)]
+        bare = [graph.tensors[n].is_constant for n in x]  # a constant bears no vectors axis beside activations
+        given = [a if fixed and not all(bare) else a[None] for a, fixed in zip(arrays, bare, strict=True)]
         y = node.op.reference(params, *given).astype(np.int64)
         return y.reshape(graph.type(node.outputs[0]).shape)
 
@@ -162,7 +163,7 @@ def _depthwise(op: DepthwiseConv2d, params: Params, x: Interval) -> tuple[Array,
 
 
 def _any_taps(w: Array, x: Interval, zero_point: int, groups: int) -> tuple[Array, Array]:
-    """Extremes over every subset of the taps, the rest at zero: holds for a transposed convolution. One value per channel."""
+    """Extremes over every subset of the taps, as a transposed convolution uses them, of x - zero point. One value per channel."""
     channels = tuple(range(x.low.ndim - 1))
     low = np.minimum(x.low.min(channels), zero_point) - zero_point
     high = np.maximum(x.high.max(channels), zero_point) - zero_point
@@ -170,6 +171,4 @@ def _any_taps(w: Array, x: Interval, zero_point: int, groups: int) -> tuple[Arra
     w = w.astype(np.int64).reshape(groups, outer, -1, inner)
     low, high = (a.reshape(groups, 1, 1, inner) for a in (low, high))
     up, down = np.maximum(w, 0), np.minimum(w, 0)
-    # the folded bias expects x, not x - zero point
-    back = zero_point * w.sum((2, 3)).ravel()
-    return (low * up + high * down).sum((2, 3)).ravel() + back, (high * up + low * down).sum((2, 3)).ravel() + back
+    return (low * up + high * down).sum((2, 3)).ravel(), (high * up + low * down).sum((2, 3)).ravel()
