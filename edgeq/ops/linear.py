@@ -68,7 +68,8 @@ def rescaling(law: str, where: str, multiplier: Array, shift: Array, output: Ten
 
     Scalars ``out_offset``, ``act_min``, ``act_max`` and ``left``, tables ``multiplier`` and ``shift`` (int8). Law
     ``single``: every accumulator is first shifted left by ``left``; ``shift`` counts the right shift beyond 32,
-    from 1 to 30. Law ``tflm``: ``shift`` is TFLM's, negated; ``left`` is its largest left shift.
+    from 1 to 30. Law ``tflm``: ``shift`` is TFLM's, negated; ``left`` is 0 where all of them are right shifts and all
+    accumulators below 2^30, else 1.
 
     Args:
         multiplier: int32 per channel, as `numerics.quantize_multiplier` gives them.
@@ -81,7 +82,10 @@ def rescaling(law: str, where: str, multiplier: Array, shift: Array, output: Ten
     low, high = clamp_limits(clamp, output)
     scalars = {"out_offset": output.zero_point, "act_min": low, "act_max": high}
     if law == "tflm":
-        return Params(law, {**scalars, "left": int(max(0, np.max(shift)))}, {"multiplier": multiplier, "shift": (-shift).astype(np.int8)})
+        reach = (np.asarray(bound, np.int64) * (multiplier >> np.maximum(-shift, 0)) >> 31) + 512
+        numerics.check_accumulator(where, np.where(shift > 0, 0, reach))  # eq_clamp takes differences with its limits
+        simple = np.max(shift) < 0 and np.max(bound) < 2**30
+        return Params(law, {**scalars, "left": int(not simple)}, {"multiplier": multiplier, "shift": (-shift).astype(np.int8)})
     left = int(max(0, 2 + np.max(shift)))
     numerics.check_accumulator(where, np.asarray(bound, np.int64) << left)
     right = left - 1 - shift

@@ -9,11 +9,18 @@
 
 typedef char eq_arithmetic_shift_required[((-3) >> 1) == -2 ? 1 : -1];
 
-/* x limited to [low, high]. */
+/* max(x, 0) without a branch. */
+static inline int32_t eq_positive(int32_t x)
+{
+    return x & ~(x >> 31);
+}
+
+/* x limited to [low, high], the same instructions for every x: differences are taken modulo 2^32 so that
+ * compilers keep them. x - low and high - x must fit int32; it saturates what the output stages make. */
 static inline int32_t eq_clamp(int32_t x, int32_t low, int32_t high)
 {
-    x = x < low ? low : x;
-    return x > high ? high : x;
+    x = low + eq_positive((int32_t)((uint32_t)x - (uint32_t)low));
+    return high - eq_positive((int32_t)((uint32_t)high - (uint32_t)x));
 }
 
 /* x * 2^n without shifting a negative number; the result must fit. */
@@ -26,7 +33,7 @@ static inline int32_t eq_shift_left(int32_t x, int32_t n)
 static inline int32_t eq_requantize_single(int32_t x, int32_t m, int32_t n)
 {
     const int32_t high = (int32_t)(((int64_t)x * m) >> 32);
-    return (high + (int32_t)(1u << (n - 1))) >> n;
+    return ((high >> (n - 1)) + 1) >> 1;
 }
 
 /* gemmlowp's SaturatingRoundingDoublingHighMul for m > INT32_MIN: (x * m + 2^30) >> 31. */
@@ -44,12 +51,13 @@ static inline int32_t eq_divide_by_pot(int32_t x, int32_t n)
 }
 
 /* Law "tflm": MultiplyByQuantizedMultiplier with shift = -n; n may be negative. An x whose shift to the
- * left would not fit saturates: its result lies far outside int8 either way. */
+ * left would not fit is limited to half of int32: its result lies far outside int8 either way. */
 static inline int32_t eq_requantize_tflm(int32_t x, int32_t m, int32_t n)
 {
     const int32_t left = n < 0 ? -n : 0;
     const int32_t right = n > 0 ? n : 0;
-    const int32_t fits = eq_clamp(x, INT32_MIN >> left, INT32_MAX >> left);
+    const int32_t low = INT32_MIN >> (left + 1), high = INT32_MAX >> (left + 1);
+    const int32_t fits = left == 0 || (x >= low && x <= high) ? x : (x < 0 ? low : high);
     return eq_divide_by_pot(eq_high_mul_tflm(eq_shift_left(fits, left), m), right);
 }
 
@@ -57,6 +65,14 @@ static inline int32_t eq_requantize_tflm(int32_t x, int32_t m, int32_t n)
 static inline int32_t eq_requantize_tflm_right(int32_t x, int32_t m, int32_t n)
 {
     return eq_divide_by_pot(eq_high_mul_tflm(x, m), n);
+}
+
+/* The same where |x| < 2^30 and 1 <= n <= 31. */
+static inline int32_t eq_requantize_tflm_small(int32_t x, int32_t m, int32_t n)
+{
+    const int64_t product = (int64_t)(x * 2) * m;
+    const int32_t high = (int32_t)(product >> 32) + (int32_t)((uint32_t)product >> 31);
+    return (((high + (high >> 31)) >> (n - 1)) + 1) >> 1;
 }
 
 /* exp of a Q0.31 number in [-1/4, 0): a Taylor polynomial around -1/8. */
