@@ -7,6 +7,7 @@ scored, and a new build starts it afresh. It holds no date, host or path::
      "build":        {"toolchain", "optimize", "code_bytes", "weight_bytes", ...},
      "quantization": {"method", "law", "samples", "tensors": [...], ...},
      "runs":         {"<runner>": {"target", "vectors", "instructions", "step_instructions", ...}},
+     "activations":  {"vectors", "tensors": [{"name", "low", "high", "saturated"}]},
      "comparisons":  {"<runner>": {"vectors", "tensors", "values", "bit_exact", "difference"}},
      "accuracy":     {"<runner>": {"samples", "top1", ...}}}
 """
@@ -52,7 +53,7 @@ def update(folder: Path, sources: str | None, section: str, values: Mapping[str,
     """Replace a section, or one entry of it.
 
     Args:
-        section: ``build``, ``quantization``, ``runs``, ``comparisons`` or ``accuracy``.
+        section: ``build``, ``quantization``, ``activations``, ``runs``, ``comparisons`` or ``accuracy``.
         values: what was measured; JSON values alone.
         key: the section's entry (a runner's name), None for the whole section.
 

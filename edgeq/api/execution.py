@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from edgeq import graphfile, measurements
 from edgeq import target as targets
 from edgeq.api.building import OPTIMIZE, artifact, build
@@ -204,13 +206,36 @@ def run(
         ran = run_folder(
             folder, machine, fitted, runner=runner, steps=steps, chain=chain, optimize=f"-O{level}", progress=stage(progress, "run")
         )  # fmt: skip
-        comparison = None
+        comparison, ranges = None, None
         if check:
-            comparison = compare_runs(run_simulator(graph, fitted, steps=steps, progress=stage(progress, "simulate")), ran)
+            truth = run_simulator(graph, fitted, steps=steps, progress=stage(progress, "simulate"))
+            comparison = compare_runs(truth, ran)
+            ranges = activations(graph, truth) if steps and inputs is not None else None
         if is_emitted(model) and folder == Path(str(model)):
             record(folder, data, ran, {"target": chip.name, "toolchain": chain, "optimize": level}, comparison)
+            if ranges is not None:
+                measurements.update(folder, data.get("sources_sha256"), "activations", ranges)
             measured = measurements.read(folder, data.get("sources_sha256"))
         return Outcome(graph, data, measured, ran, comparison)
+
+
+def activations(graph: Graph, truth: Run) -> dict[str, Any]:
+    """What the simulator's tensors took up of their ranges on real inputs: the ``activations`` of measurements.json.
+
+    ``saturated`` is the share of values at an end of the stored range; an end that stands for zero does not count, for there
+    a ReLU puts its zeros.
+    """
+    tensors = []
+    for name, values in truth.steps.items():
+        t = graph.type(name)
+        if t.q is None:
+            continue
+        info = np.iinfo(t.dtype.numpy)
+        ends = [e for e in (info.min, info.max) if e != t.zero_point]
+        low, high = (float(x) for x in real_values(graph, name, np.array([values.min(), values.max()], values.dtype)))
+        share = sum(int(np.count_nonzero(values == e)) for e in ends) / values.size
+        tensors.append({"name": name, "low": low, "high": high, "saturated": round(share, 6)})
+    return {"vectors": len(next(iter(truth.outputs.values()))), "tensors": tensors}
 
 
 def record(folder: Path, data: Mapping[str, Any], ran: Run, how: Mapping[str, Any], comparison: Comparison | None) -> None:

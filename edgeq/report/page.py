@@ -65,7 +65,7 @@ def breakable(name: str) -> Markup:
 def named(name: str) -> Markup:
     """A node's or tensor's name for a table cell: the first of fused names, all of them on hovering; escaped."""
     first, more = text.first_name(name)
-    rest = Markup(' <span class="faint">+{} fused</span>').format(more) if more else ""
+    rest = Markup(' <span class="faint nowrap">+{} fused</span>').format(more) if more else ""
     return Markup('<span title="{}">{}{}</span>').format(name, breakable(first), rest)
 
 

@@ -80,7 +80,9 @@ def test_code_size_on_a_chip(edgeq, model: Path, tmp_path: Path) -> None:
     assert 200 < data["flash"]["code"] < 16000
     again = edgeq("build", model, "-o", tmp_path / "out", "--target", "riscv", "--toolchain", "gcc", "--json", "-O3").json
     assert again["flash"]["code"] > data["flash"]["code"]
-    over = edgeq("build", model, "-o", tmp_path / "no", "-t", "riscv", "--toolchain", "gcc", "--budget", f"flash={data['flash']['weights'] + 100}")
+    over = edgeq(
+        "build", model, "-o", tmp_path / "no", "-t", "riscv", "--toolchain", "gcc", "--budget", f"flash={data['flash']['weights'] + 100}"
+    )
     assert "of flash" in over.error and "code" in over.error and not (tmp_path / "no").exists()
 
 
@@ -118,7 +120,9 @@ def test_a_missing_tool_chain(edgeq, model: Path, tmp_path: Path, monkeypatch: p
 
 
 @pytest.mark.parametrize("name", ["model.tflite", "model.onnx", "model.eqg", "model.txt", "model"])
-@pytest.mark.parametrize("content", [b"", b"garbage", b"\x1c\0\0\0TFL3" + bytes(40), b"edgeq-graph 1\n99\n{}"], ids=["empty", "text", "tfl3", "eqg"])
+@pytest.mark.parametrize(
+    "content", [b"", b"garbage", b"\x1c\0\0\0TFL3" + bytes(40), b"edgeq-graph 1\n99\n{}"], ids=["empty", "text", "tfl3", "eqg"]
+)
 def test_garbage(edgeq, tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
     assert name in edgeq("build", tmp_path / name, "-o", tmp_path / "out").error

@@ -67,7 +67,9 @@ def test_a_plain_int8_tflite_works_directly(edgeq, data: Path, tmp_path: Path, c
     np.savez(tmp_path / "in.npz", input_1=x)
     model = data / "mlperf_tiny" / "ad01_int8.tflite"
     a = edgeq("simulate", model, "--input", tmp_path / "in.npz", "--output", tmp_path / "a.npz", "--json")
-    b = edgeq("run", model, "--target", "host", "--toolchain", chain, "--input", tmp_path / "in.npz", "--output", tmp_path / "b.npz", "--json")
+    b = edgeq(
+        "run", model, "--target", "host", "--toolchain", chain, "--input", tmp_path / "in.npz", "--output", tmp_path / "b.npz", "--json"
+    )
     assert a.code == b.code == 0, a.err + b.err
     assert a.json["law"] == "tflm" and b.json["bit_exact"] is True and sum(s["macs"] for s in b.json["steps"]) == 264192
     with np.load(tmp_path / "a.npz") as left, np.load(tmp_path / "b.npz") as right:
@@ -153,7 +155,10 @@ def bad_arrays() -> dict[str, tuple[dict[str, np.ndarray], str]]:
 def test_bad_inputs(edgeq, model: Path, tmp_path: Path, verb: str, arrays: dict[str, np.ndarray], message: str) -> None:
     np.savez(tmp_path / "bad.npz", **arrays)
     extra = [] if verb == "compare" else ["--output", tmp_path / "out.npz"]
-    assert message in edgeq(verb, model, "--input", tmp_path / "bad.npz", *extra, *(["--toolchain", "gcc"] if verb != "simulate" else [])).error
+    assert (
+        message
+        in edgeq(verb, model, "--input", tmp_path / "bad.npz", *extra, *(["--toolchain", "gcc"] if verb != "simulate" else [])).error
+    )
     assert sorted(p.name for p in tmp_path.iterdir()) == ["bad.npz", "tiny.eqg"]
 
 

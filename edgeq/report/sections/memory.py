@@ -70,21 +70,17 @@ class Drawing:
         )  # fmt: skip
 
     def tensors(self) -> list[Rectangle]:
-        """Tensors in order of birth. One that is overwritten in place ends in the middle of that step."""
+        """Tensors in order of birth. In a step that overwrites in place the old one has the left half, the new one the right."""
         lives = self.manifest["lifetimes"]
+        overwritten = {t.get("overwrites") for t in lives}
         found = []
         for t in lives:
-            name, low, high, first, last = t["tensor"], t["offset"], t["offset"] + t["bytes"], t["first"], t["last"]
-            meets = [o for o in lives if o is not t and o["offset"] < high and low < o["offset"] + o["bytes"]]
-            ends_early = any(o["first"] == last and o["last"] > last for o in meets) or any(o["first"] == last > first for o in meets)
-            starts_late = any(o["last"] == first and o["first"] < first for o in meets)
-            title = f"{name}\n{t['bytes']:,} bytes at {low:,}\nsteps {first} to {last}" + ("\noverwritten in place" if ends_early else "")
-            found.append(
-                self.rectangle(
-                    name, low, t["bytes"], first + (0.5 if starts_late else 0), last + (0.5 if ends_early else 1),
-                    self.families.get(name, "input"), title,
-                )
-            )  # fmt: skip
+            name, first, last = t["tensor"], t["first"], t["last"]
+            title = f"{name}\n{t['bytes']:,} bytes at {t['offset']:,}\nsteps {first} to {last}"
+            title += f"\noverwrites {t['overwrites']} in place" if t.get("overwrites") else ""
+            start = first + (0.5 if t.get("overwrites") else 0)
+            end = last + (0.5 if name in overwritten else 1)
+            found.append(self.rectangle(name, t["offset"], t["bytes"], start, end, self.families.get(name, "input"), title))
         return found
 
     def scratch(self) -> list[Rectangle]:

@@ -1,0 +1,30 @@
+"""How the model came to be: law, quantization, compiler, memory plan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from edgeq.report.data import Data
+
+TITLE = "Options"
+ORDER = 80
+LAWS = {
+    "single": "one rounding, to nearest, ties toward +\u221e",
+    "tflm": "TensorFlow Lite Micro's double rounding: equal to it byte for byte",
+}
+
+
+def context(data: Data) -> Mapping[str, Any]:
+    q, built = data.measured.get("quantization", {}), data.measured.get("build", {})
+    rows = [
+        ("requantization law", f"{data.manifest['law']}: {LAWS.get(data.manifest['law'], '')}"),
+        ("quantized by", "edgeq" if q else "the model file itself: its own scales"),
+        *((k.replace("_", " "), str(v)) for k, v in q.get("options", {}).items()),
+        ("calibration samples", str(q["samples"]) if q else ""),
+        ("target", f"{data.target.name}: {data.target.description}"),
+        ("kernels of", ", ".join(data.target.isa)),
+        ("compiled by", f"{built['toolchain']} at -O{built['optimize']}" if built else ""),
+        ("memory plan", str(data.manifest.get("arena_method", ""))),
+    ]
+    return {"rows": [(name, value) for name, value in rows if value]}

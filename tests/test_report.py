@@ -1,0 +1,195 @@
+"""The report: one file without references outside, escaped names, figures that agree with the manifest."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgeq import api
+from edgeq.errors import EdgeqError
+from edgeq.ir import DType, Graph, Node, QParams, Tensor, TensorType
+from edgeq.ops.add import Add
+from edgeq.ops.conv2d import Conv2d
+from edgeq.ops.reshape import Reshape
+from edgeq.report import data as report_data
+from edgeq.report import page, render
+from edgeq.report.sections import memory, tensors
+
+CHAIN = "gcc" if shutil.which("gcc") else "zig"
+EVIL = "</script><img src=x onerror=alert(1)>\"'&;fused"
+
+
+def residual(name: str = "net") -> Graph:
+    """conv -> conv -> add of both -> flat view; one name is an attack."""
+    rng = np.random.default_rng(0)
+
+    def q8(n: str, shape: tuple[int, ...]) -> Tensor:
+        return Tensor(n, TensorType(shape, DType.INT8, QParams((0.05,), -3)))
+
+    w = TensorType((4, 3, 3, 4), DType.INT8, QParams((0.004,) * 4, 0, 0))
+    constants = [
+        Tensor(n, t, rng.integers(-100, 100, t.shape).astype(t.dtype.numpy))
+        for n, t in (("w1", w), ("b1", TensorType((4,), DType.INT32)), ("w2", w), ("b2", TensorType((4,), DType.INT32)))
+    ]
+    maps = [q8(n, (1, 8, 8, 4)) for n in ("x", EVIL, "b", "sum")]
+    conv = Conv2d(pads=(1, 1, 1, 1))
+    nodes = (
+        Node("first", conv, ("x", "w1", "b1"), (EVIL,)),
+        Node(f"second{EVIL}", conv, (EVIL, "w2", "b2"), ("b",)),
+        Node("add", Add(), (EVIL, "b"), ("sum",)),
+        Node("flatten", Reshape((1, 256)), ("sum",), ("flat",)),
+    )
+    every = [*constants, *maps, q8("flat", (1, 256))]
+    return Graph(name, nodes, {t.name: t for t in every}, ("x",), ("flat",), "single")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("report") / "out"
+    api.build(residual(f"net {EVIL}"), output=place, toolchain=CHAIN)
+    return place
+
+
+class Page(HTMLParser):
+    """Tags, their attributes and balance."""
+
+    VOID = frozenset({"meta", "br", "wbr", "link", "img", "input", "hr"})
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open and self.open.pop() == tag, f"</{tag}> closes something else"
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def classes(self, name: str) -> list[dict[str, str | None]]:
+        return [a for _, a in self.tags if name in (a.get("class") or "").split()]
+
+
+def test_it_is_well_formed_and_refers_to_nothing_outside(folder: Path) -> None:
+    text = render(folder)
+    parsed = Page(text)
+    assert not {t for t, _ in parsed.tags} & {"script", "link", "img", "iframe", "object", "form"}
+    for _, attributes in parsed.tags:
+        assert not set(attributes) & {"src", "srcset", "onload", "onerror", "onclick", "action"}
+        assert (attributes.get("href") or "#").startswith("#")
+    style = re.search(r"<style>(.*?)</style>", text, re.S).group(1)  # type: ignore[union-attr]
+    assert "@import" not in style and "http" not in text
+    assert not re.search(r"url\((?!#)", text)
+
+
+def test_names_are_escaped_everywhere(folder: Path) -> None:
+    text = render(folder)
+    assert "<img" not in text and "</script>" not in text
+    assert "onerror=alert(1)>" in Page(text).text
+
+
+def test_every_section_is_there_and_in_order(folder: Path) -> None:
+    api.compare(folder, vectors=2)
+    text = render(folder)
+    stems = [s.stem for s in page.registry()]
+    assert stems[:3] == ["summary", "graph", "memory"] and stems[-1] == "tables"
+    shown = re.findall(r'<section id="(\w+)">', text)
+    assert shown == [s for s in stems if s != "instructions"]  # the host counts none
+    for section in page.registry():
+        assert (f"#{section.stem}" in text) == (section.stem in shown)
+
+
+def test_the_figures_are_those_of_the_manifest(folder: Path) -> None:
+    manifest = json.loads((folder / "manifest.json").read_text())
+    data = report_data.collect(folder)
+    steps = [s for s in data.steps if s.index is not None]
+    assert [s.kernel for s in data.steps] == ["conv2d_s8", "conv2d_s8", "add_s8", "view"]
+    assert sum(s.weight_bytes for s in steps) == manifest["weight_bytes"]
+    assert max(s.live_bytes for s in steps) == manifest["arena_lower_bound"]
+    assert sum(s.macs for s in steps) == manifest["macs"] == 2 * 256 * 36
+
+
+def test_the_memory_map_draws_every_tensor_within_the_arena(folder: Path) -> None:
+    data = report_data.collect(folder)
+    drawing = memory.Drawing(data)
+    rectangles = drawing.tensors()
+    assert len(rectangles) == len(data.manifest["lifetimes"])
+    for r in [*rectangles, *drawing.scratch()]:
+        assert drawing.x(0) <= r.x and r.x + r.width <= drawing.x(drawing.count) + 0.01
+        assert drawing.y(drawing.top) - 0.01 <= r.y and r.y + r.height <= drawing.y(0) + 0.01
+    for i, a in enumerate(rectangles):
+        for b in rectangles[i + 1 :]:
+            apart = a.x + a.width <= b.x or b.x + b.width <= a.x or a.y + a.height <= b.y + 0.01 or b.y + b.height <= a.y + 0.01
+            assert apart, f"{a.title} and {b.title} overlap"
+
+
+def test_labels_fit_their_rectangles() -> None:
+    assert memory.shorten("a/long/path/Relu;other", 9) == "path/Relu"
+    assert memory.shorten("short", 5) == "short"
+    assert memory.shorten("unbreakable_name", 6) == "\u2026_name" and memory.shorten("unbreakable_name", 3) == ""
+
+
+def test_the_stamp(tmp_path: Path) -> None:
+    place = tmp_path / "out"
+    api.build(residual(), output=place, toolchain=CHAIN)
+    assert "Not compared yet" in render(place)
+    api.compare(place, vectors=3)
+    text = render(place)
+    assert "Bit-exact with the simulator" in text and "3 of 3 vectors" in Page(text).text and "every byte equal" in text
+
+
+def test_ranges_of_real_inputs(tmp_path: Path) -> None:
+    place = tmp_path / "out"
+    api.build(residual(), output=place, toolchain=CHAIN)
+    x = np.full((2, 1, 8, 8, 4), 127, np.int8)
+    x[0] = 10
+    api.compare(place, {"x": x})
+    context = tensors.context(report_data.collect(place))
+    assert context is not None and context["vectors"] == 2
+    first = next(r for r in context["rows"] if r.name == "x")
+    assert first.seen == pytest.approx((0.65, 6.5)) and first.saturated == 0.5
+    assert (first.low, first.high) == pytest.approx((-6.25, 6.5)) and first.width == pytest.approx(100 * 5.85 / 12.75)
+
+
+def test_measurements_of_other_sources_are_not_shown(tmp_path: Path) -> None:
+    place = tmp_path / "out"
+    api.build(residual(), output=place, toolchain=CHAIN)
+    api.compare(place, vectors=2)
+    path = place / "measurements.json"
+    path.write_text(path.read_text().replace('"sources_sha256": "', '"sources_sha256": "0'))
+    assert "Not compared yet" in render(place)
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [("manifest.json", "{"), ("manifest.json", '{"format": 1}'), ("manifest.json", "[]"), ("measurements.json", "{"), ("graph.eqg", "")],
+)
+def test_damaged_folders(tmp_path: Path, file: str, content: str) -> None:
+    place = tmp_path / "out"
+    api.build(residual(), output=place, toolchain=CHAIN)
+    (place / file).write_text(content)
+    with pytest.raises(EdgeqError):
+        render(place)
+
+
+def test_a_folder_of_something_else(tmp_path: Path) -> None:
+    with pytest.raises(EdgeqError, match="no emitted model here"):
+        render(tmp_path)
