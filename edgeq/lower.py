@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edgeq import kernels
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Graph, Node, Params, TensorType
 from edgeq.kernels import Kernel
 from edgeq.ops.reshape import Reshape
+from edgeq.order import Step, best_order
 from edgeq.packing import LAYOUTS
 from edgeq.target import Target
 
@@ -68,6 +69,7 @@ def lower(graph: Graph, target: Target) -> Program:
     """Choose a kernel for every node of a quantized graph.
 
     A reshape costs nothing: its output is a view, unless both ends are the caller's own buffers.
+    The calls may run in another order than the nodes, if that needs less memory.
 
     Raises:
         EdgeqError: the graph is not quantized, or no kernel applies to a node.
@@ -105,6 +107,21 @@ def lower(graph: Graph, target: Target) -> Program:
                 node.op.macs(*(t.type for t in graph.node_inputs(node))),
             )
         )  # fmt: skip
-    return Program(graph, target, tuple(calls), views)
+    return _ordered(Program(graph, target, tuple(calls), views))
+
+
+def _ordered(program: Program) -> Program:
+    """The calls in the order with the smallest peak of live bytes; as they are where none is better."""
+    graph, storage = program.graph, program.storage
+    sizes = {n: graph.type(n).bytes for n in graph.inputs}
+    steps = []
+    for call in program.calls:
+        sizes[call.output] = graph.type(call.output).bytes
+        roots = [storage(n) for n in call.operands]
+        read = tuple(dict.fromkeys(r for r in roots if not graph.tensors[r].is_constant))
+        fixed = {r for i, r in enumerate(roots) if i not in call.kernel.inplace}
+        steps.append(Step(read, call.output, call.scratch, tuple(r for r in read if r not in fixed)))
+    order = best_order(steps, sizes, frozenset(storage(n) for n in graph.outputs))
+    return replace(program, calls=tuple(program.calls[i] for i in order))
 
 

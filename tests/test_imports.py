@@ -14,6 +14,7 @@ LAYERS = (
     ("ir",),
     ("ops", "target", "board"),
     ("frontends", "passes", "kernels", "packing", "graphfile"),
+    ("order",),
     ("lower",),
     ("place", "plan", "simulate"),
     ("quantize",),
