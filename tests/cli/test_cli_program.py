@@ -39,7 +39,8 @@ USAGE = [
     text.split()
     for text in (
         "nonsense", "build", "build m.onnx", "build m.onnx -o d -O 9", "build m.onnx -o d --test-vectors -1",
-        "inspect m.onnx --shape x=1x0", "inspect m.onnx --shape =1", "run m --vectors 0", "targets --colour", "quantize m.onnx -o d --stored 1", "accuracy m.onnx",
+        "inspect m.onnx --shape x=1x0", "inspect m.onnx --shape =1", "run m --vectors 0", "targets --colour",
+        "quantize m.onnx -o d --stored 1", "accuracy m.onnx",
     )
 ]  # fmt: skip
 
