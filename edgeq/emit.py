@@ -51,6 +51,11 @@ def comment(text: str) -> str:
     return re.sub(r"[^ -~]|\\|\*/|/\*|\?\?", "_", text)[:120]
 
 
+def brief(name: str) -> str:
+    """A node's or tensor's name for a comment: TensorFlow joins the names of what it fused by semicolons, the first tells enough."""
+    return comment(name.split(";")[0] or name)[:72]
+
+
 def unique(names: list[str]) -> list[str]:
     """Identifiers made distinct by a numeric suffix."""
     seen: set[str] = set()
@@ -239,7 +244,7 @@ class _Emitter:
             arguments += [f"x{i}"] if variadic else inputs
             arguments.append(self.location(call.output))
             if call.kernel.scratch != "0":
-                arguments.append(f"bytes + {self.plan.scratch.get(i, 0)}")
+                arguments.append(f"bytes + {self.plan.scratch[i]}" if i in self.plan.scratch else "(void *)0")
             output = self.graph.type(call.output)
             records.append(
                 {
@@ -317,7 +322,7 @@ def emit(program: Program, plan: MemoryPlan, name: str, vectors: Mapping[str, Ar
         "m": emitter.name, "M": emitter.name.upper(), "functions": functions, "structs": structs, "steps": steps,
         "tables": emitter.tables, "inputs": emitter.interface(program.graph.inputs),
         "outputs": emitter.interface(program.graph.outputs), "manifest": manifest, "lifetimes": emitter.lifetimes(),
-        "comment": comment, "runtime": RUNTIME, "isas": sorted({c.kernel.isa for c in program.calls} - {"c"}),
+        "comment": comment, "brief": brief, "runtime": RUNTIME, "isas": sorted({c.kernel.isa for c in program.calls} - {"c"}),
         "vectors": None if vectors is None else {n: _table(f"{emitter.name}_vectors_{a}", vectors[n]) for n, a in emitter.arguments.items()},
         "vector_count": 0 if vectors is None else len(next(iter(vectors.values()))),
     }  # fmt: skip
