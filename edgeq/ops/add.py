@@ -11,7 +11,7 @@ import numpy as np
 from edgeq import numerics
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Params, TensorType
-from edgeq.ops.elementwise import _Binary
+from edgeq.ops.elementwise import _Binary, reach
 from edgeq.ops.linear import clamp_limits
 
 LEFT_SHIFT = 20  # law tflm: fraction bits of the offset inputs
@@ -58,7 +58,7 @@ def _single(where: str, a: TensorType, b: TensorType, output: TensorType, sign: 
     """One rounding: ``((qa - za) * Ma + (qb - zb) * Mb + 2^(s-1)) >> s``, s the largest for which it fits int32."""
     out = float(np.float32(output.scale))
     ratios = [float(np.float32(t.scale)) / out for t in (a, b)]
-    reaches = [max(127 - t.zero_point, 128 + t.zero_point) for t in (a, b)]
+    reaches = [reach(t) for t in (a, b)]
     for shift in range(30, 0, -1):
         m = [math.floor(math.ldexp(r, shift) + 0.5) for r in ratios]
         if m[0] * reaches[0] + m[1] * reaches[1] + (1 << shift - 1) <= numerics.INT32_MAX:

@@ -23,6 +23,11 @@ def broadcast(a: Shape, b: Shape) -> Shape:
     return tuple(max(m, n) for m, n in zip(a, b, strict=True))
 
 
+def reach(t: TensorType) -> int:
+    """The largest magnitude of a centred int8 value."""
+    return max(127 - t.zero_point, 128 + t.zero_point)
+
+
 @dataclass(frozen=True)
 class _Binary(Op):
     """a, b -> their elementwise combination, clamped. Equal ranks, lengths equal or 1; either may be constant."""

@@ -1,0 +1,47 @@
+"""The smaller or larger of two tensors, element by element."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from edgeq.ir import Array, Params, Tensor, TensorType
+from edgeq.ops.elementwise import _Binary
+from edgeq.ops.linear import clamp_limits
+from edgeq.ops.requantize import Requantize
+
+
+@dataclass(frozen=True)
+class Maximum(_Binary):
+    """max(a, b); an operand in another scale than the output's is rescaled first."""
+
+    largest: ClassVar[int] = 1
+
+    def kernel_op(self) -> str:
+        return "extremum"
+
+    def combine(self, a: Array, b: Array) -> Array:
+        return np.asarray(np.maximum(a, b) if self.largest else np.minimum(a, b))
+
+    def constants(self, law: str, where: str, a: TensorType, b: TensorType, output: TensorType) -> Params:
+        low, high = clamp_limits(self.clamp, output)
+        scalars = {"largest": self.largest, "act_min": low, "act_max": high, "rescaled": int(not a.q == b.q == output.q)}
+        if not scalars["rescaled"]:
+            return Params(law, scalars)
+        tables = [Requantize().bind(law, where, (Tensor("", t),), output).values for t in (a, b)]
+        return Params(law, scalars, {"a_values": tables[0], "b_values": tables[1]})
+
+    def reference(self, params: Params, *x: Array) -> Array:
+        a, b = x
+        if params.rescaled:
+            a, b = params.a_values[a.astype(np.int16) + 128], params.b_values[b.astype(np.int16) + 128]
+        return np.asarray(np.clip(self.combine(a, b), params.act_min, params.act_max), np.int8)
+
+
+@dataclass(frozen=True)
+class Minimum(Maximum):
+    """min(a, b); an operand in another scale than the output's is rescaled first."""
+
+    largest: ClassVar[int] = 0
