@@ -16,7 +16,7 @@ from edgeq.ir import Graph, check
 Shapes = Mapping[str, tuple[int, ...]]
 
 FORMATS = {".tflite": "tflite", ".onnx": "onnx", ".pt2": "torch"}
-EXTRAS = {"torch": "torch", "onnx": "onnx", "tflite": "tflite"}  # module -> the library it stands on
+INSTALL = {"torch": 'pip install "edgeq[torch]"', "onnx": "pip install onnx", "tflite": "pip install tflite"}  # by library
 MAX_BYTES = 2**30
 ACCEPTED = "give a .tflite, .onnx or .pt2 file"
 
@@ -65,8 +65,13 @@ def load(path: str | Path, *, shapes: Shapes | None = None) -> Graph:
     module = detect(path)
     try:
         frontend = importlib.import_module(f"{__name__}.{module}")
-    except ImportError as e:
-        library = EXTRAS[module]
-        raise EdgeqError(f"reading this model needs {library}", where=str(path), why=str(e), fix=f"pip install {library}") from e
+    except ModuleNotFoundError as e:
+        library = (e.name or "").split(".")[0]
+        if library not in INSTALL:
+            raise
+        raise EdgeqError(f"reading this model needs {library}", where=str(path), why=str(e), fix=INSTALL[library]) from e
     graph: Graph = frontend.load(path, shapes=shapes)
-    return check(graph, "load")
+    try:
+        return check(graph, "load")
+    except EdgeqError as e:
+        raise EdgeqError(e.what, where=f"{path}: {e.where}", why=e.why, fix=e.fix) from e
