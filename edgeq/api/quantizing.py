@@ -10,15 +10,19 @@ from typing import Any, TypedDict, Unpack
 import numpy as np
 
 from edgeq import graphfile
-from edgeq.api.models import Arrays, Progress, Shapes, is_quantized, load, random_inputs, select_inputs
+from edgeq.api.models import Arrays, Progress, Shapes, is_quantized, load, random_inputs, select_inputs, stage
 from edgeq.emit import Artifact, check_output, write
 from edgeq.errors import EdgeqError
-from edgeq.files import read_arrays, write_bytes
+from edgeq.files import read_arrays, reason, write_bytes
 from edgeq.ir import Array, Graph
+from edgeq.quantize.decide import Decision, decide, describe
 from edgeq.quantize.options import Options
+from edgeq.quantize.precision import Precision, read_precision
+from edgeq.quantize.quantizer import quantize_decided
 from edgeq.simulate import fit_inputs
 
 RANDOM = "random"
+PRECISION = "precision.toml"
 RANDOM_CALIBRATION = 64
 
 
@@ -105,7 +109,38 @@ def quantized(graph: Graph, samples: Arrays | None, recipe: Recipe, progress: Pr
             "the model is float and there are no calibration samples", where=graph.name,
             fix="give --calib with some tens of real inputs, or `--calib random` to try the path without them",
         )  # fmt: skip
-    raise NotImplementedError
+    written = read_precision_file(recipe.get("precision"), graph)
+    decision = decide(graph, samples, recipe.get("options"), written, stage(progress, "calibrate"))
+    result = quantize_decided(decision, stage(progress, "quantize"))
+    record = {
+        "options": {"law": decision.precision.law, "method": decision.precision.method, **layer_options(decision)},
+        "samples": decision.ranges.vectors,
+        "tensors": [],
+    }
+    return Quantized(result, record, {PRECISION: describe(decision).encode()})
+
+
+def layer_options(decision: Decision) -> dict[str, str]:
+    """How weights were stored, as far as all layers agree."""
+    layers = decision.precision.layers.values()
+    found = {key: {str(getattr(layer, key)).lower() for layer in layers} for key in ("weight_scale", "rounding", "bias_correction")}
+    found["equalized_tensors"] = {str(sum(bool(t.exponents) for t in decision.precision.tensors.values()))}
+    return {key: next(iter(values)) if len(values) == 1 else "differs by layer" for key, values in found.items() if values}
+
+
+def read_precision_file(path: str | Path | None, graph: Graph) -> Precision | None:
+    """An edited precision.toml, None for no path.
+
+    Raises:
+        EdgeqError: it cannot be read or does not fit the graph.
+    """
+    if path is None:
+        return None
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, ValueError) as e:
+        raise EdgeqError("cannot read the precision file", where=str(path), why=reason(e)) from e
+    return read_precision(text, graph, str(path))
 
 
 def quantize(graph: Graph, progress: Progress | None = None, **recipe: Unpack[Recipe]) -> Graph:

@@ -17,6 +17,7 @@ from edgeq.build import manifest as read_manifest
 from edgeq.errors import EdgeqError
 from edgeq.files import read_arrays
 from edgeq.ir import Array, Graph
+from edgeq.quantize.floating import dequantized, evaluate_float
 from edgeq.simulate import simulate as run_simulator
 
 LABELS = ("y", "labels", "label")
@@ -138,8 +139,6 @@ def accuracy(
 
 def score_float(graph: Graph, arrays: Arrays, where: str, progress: Progress | None) -> Mapping[str, Array]:
     """Outputs of a float model (or of a quantized one without its rounding) on labelled data."""
-    from edgeq.quantize import dequantized, evaluate_float
-
     inputs = select_inputs(graph, arrays, where)
     if any(a.dtype == np.int8 for a in inputs.values()):
         raise EdgeqError(
