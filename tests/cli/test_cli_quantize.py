@@ -1,0 +1,124 @@
+"""edgeq quantize, and building float models: what is written, reviewed, fed back and refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgeq import graphfile
+from edgeq.api import is_quantized
+
+
+@pytest.fixture
+def samples(tmp_path: Path) -> Path:
+    """Forty calibration vectors for the float model."""
+    path = tmp_path / "calib.npz"
+    np.savez(path, x=np.random.default_rng(3).standard_normal((40, 12)).astype(np.float32))
+    return path
+
+
+def test_a_folder_to_review_and_build_from(edgeq, float_model: Path, samples: Path, tmp_path: Path, chain: str) -> None:
+    result = edgeq("quantize", float_model, "--calib", samples, "-o", tmp_path / "q", "--json")
+    assert result.code == 0 and result.err == ""
+    assert sorted(p.name for p in (tmp_path / "q").iterdir()) == ["graph.eqg", "precision.toml"]
+    assert result.json["samples"] == 40 and result.json["law"] == "single"
+    graph = graphfile.load(tmp_path / "q")
+    assert is_quantized(graph)
+    assert edgeq("build", tmp_path / "q", "-o", tmp_path / "a", "--toolchain", chain).code == 0
+    assert edgeq("build", float_model, "--calib", samples, "-o", tmp_path / "b", "--toolchain", chain, "--name", "floaty").code == 0
+    assert (tmp_path / "a" / "floaty_weights.c").read_bytes() == (tmp_path / "b" / "floaty_weights.c").read_bytes()
+    assert (tmp_path / "b" / "precision.toml").read_bytes() == (tmp_path / "q" / "precision.toml").read_bytes()
+    assert edgeq("compare", tmp_path / "b", "--input", samples).code == 0
+
+
+def test_one_file(edgeq, float_model: Path, samples: Path, tmp_path: Path) -> None:
+    result = edgeq("quantize", float_model, "--calib", samples, "-o", tmp_path / "q.eqg", "--law", "tflm", "--method", "minmax")
+    assert result.code == 0, result.err
+    assert graphfile.load(tmp_path / "q.eqg").law == "tflm"
+    assert edgeq("simulate", tmp_path / "q.eqg", "--json").json["law"] == "tflm"
+
+
+def test_an_edited_precision_is_obeyed(edgeq, float_model: Path, samples: Path, tmp_path: Path) -> None:
+    assert edgeq("quantize", float_model, "--calib", samples, "-o", tmp_path / "q").code == 0
+    edited = tmp_path / "edited.toml"
+    edited.write_text('format = 1\n[tensors."y"]\nrange = [-32.0, 31.75]\n')
+    assert edgeq("quantize", float_model, "--calib", samples, "-o", tmp_path / "e", "--precision", edited).code == 0
+    assert graphfile.load(tmp_path / "e").type("y").scale == 0.25
+    edited.write_text('format = 1\n[tensors."nowhere"]\nrange = [-32.0, 31.75]\n')
+    message = edgeq("quantize", float_model, "--calib", samples, "-o", tmp_path / "f", "--precision", edited).error
+    assert "edited.toml:2: the model has no tensor 'nowhere'" in message and not (tmp_path / "f").exists()
+    assert (
+        "no such file"
+        in edgeq("quantize", float_model, "--calib", samples, "-o", tmp_path / "f", "--precision", tmp_path / "no").error.lower()
+    )
+
+
+def test_random_calibration_must_be_asked_for_and_warns(edgeq, float_model: Path, tmp_path: Path, chain: str) -> None:
+    message = edgeq("build", float_model, "-o", tmp_path / "out", "--toolchain", chain).error
+    assert "no calibration samples" in message and "--calib random" in message and not (tmp_path / "out").exists()
+    result = edgeq("build", float_model, "-o", tmp_path / "out", "--toolchain", chain, "--calib", "random")
+    assert result.code == 0 and "warning: calibrated on random data" in result.err
+
+
+def test_accuracy_of_float_and_quantized(edgeq, float_model: Path, samples: Path, tmp_path: Path) -> None:
+    from edgeq.quantize.floating import evaluate_float
+
+    x = np.random.default_rng(4).standard_normal((50, 12)).astype(np.float32)
+    y = evaluate_float(graphfile.load(float_model), {"x": x})["y"].reshape(50, -1).argmax(1)
+    np.savez(tmp_path / "test.npz", x=x, y=y)
+    alone = edgeq("accuracy", float_model, "--data", tmp_path / "test.npz", "--json").json
+    assert alone["right"] == {"float": 50, "simulator": None, "runner": None}
+    both = edgeq("accuracy", float_model, "--data", tmp_path / "test.npz", "--calib", samples, "--json").json
+    assert both["right"]["float"] == 50 and 46 <= both["right"]["simulator"] <= 50
+    edgeq("quantize", float_model, "--calib", samples, "-o", tmp_path / "q")
+    beside = edgeq("accuracy", tmp_path / "q", "--data", tmp_path / "test.npz", "--float-model", float_model, "--json").json
+    assert beside["right"] == both["right"]
+    assert "there is no C to run" in edgeq("accuracy", float_model, "--data", tmp_path / "test.npz", "--runner", "host").error
+
+
+def test_stored_integers_mean_real_values(edgeq, float_model: Path, samples: Path, tmp_path: Path) -> None:
+    x = np.load(samples)["x"]
+    stored = np.clip(np.rint(x / 0.03125) + 3, -128, 127).astype(np.int8)
+    np.savez(tmp_path / "stored.npz", x=stored, y=np.zeros(40, int))
+    np.savez(tmp_path / "real.npz", x=(stored.astype(np.float32) - 3) * np.float32(0.03125), y=np.zeros(40, int))
+    for name, extra in (("stored", ["--stored", "0.03125,3"]), ("real", [])):
+        assert edgeq("quantize", float_model, "--calib", tmp_path / f"{name}.npz", "-o", tmp_path / f"{name}.eqg", *extra).code == 0
+    assert (tmp_path / "stored.eqg").read_bytes() == (tmp_path / "real.eqg").read_bytes()
+    assert "their scale is not known" in edgeq("quantize", float_model, "--calib", tmp_path / "stored.npz", "-o", tmp_path / "n.eqg").error
+    assert "their scale is not known" in edgeq("accuracy", float_model, "--data", tmp_path / "stored.npz").error
+    a = edgeq("accuracy", float_model, "--data", tmp_path / "stored.npz", "--stored", "0.03125,3", "--json").json
+    assert a == edgeq("accuracy", float_model, "--data", tmp_path / "real.npz", "--json").json
+    assert "not positive" in edgeq("accuracy", float_model, "--data", tmp_path / "stored.npz", "--stored", "0,3").error
+
+
+def bad_samples() -> dict[str, tuple[dict[str, np.ndarray], str]]:
+    x = np.zeros((4, 12), np.float32)
+    return {
+        "another shape": ({"x": x[:, :11]}, "does not fit"),
+        "NaN": ({"x": np.where(np.arange(48).reshape(4, 12) == 7, np.nan, x)}, "NaN"),
+        "infinity": ({"x": x + np.inf}, "NaN or infinity"),
+        "no samples": ({"x": x[:0]}, "does not fit"),
+        "text": ({"x": np.full((4, 12), "a")}, "not numbers"),
+    }
+
+
+@pytest.mark.parametrize(("arrays", "message"), bad_samples().values(), ids=bad_samples().keys())
+@pytest.mark.parametrize("verb", ["quantize", "build"])
+def test_bad_calibration(edgeq, float_model: Path, tmp_path: Path, verb: str, arrays: dict[str, np.ndarray], message: str) -> None:
+    np.savez(tmp_path / "bad.npz", **arrays)
+    assert message in edgeq(verb, float_model, "--calib", tmp_path / "bad.npz", "-o", tmp_path / "out").error
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["bad.npz", "floaty.eqg"]
+
+
+def test_other_refusals(edgeq, float_model: Path, model: Path, samples: Path, tmp_path: Path) -> None:
+    assert "no calibration" in edgeq("quantize", float_model, "-o", tmp_path / "q").error
+    assert "no calibration data" in edgeq("quantize", float_model, "--calib", tmp_path / "none.npz", "-o", tmp_path / "q").error
+    assert "quantized already" in edgeq("quantize", model, "--calib", "random", "-o", tmp_path / "q").error.replace("edgeq: warning", "")
+    assert "unknown method 'best'" in edgeq("quantize", float_model, "--calib", samples, "--method", "best", "-o", tmp_path / "q").error
+    assert "unknown law" in edgeq("quantize", float_model, "--calib", samples, "--law", "mine", "-o", tmp_path / "q").error
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "file").write_text("precious")
+    assert "holds something else" in edgeq("quantize", float_model, "--calib", samples, "-o", tmp_path / "other").error
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["calib.npz", "floaty.eqg", "other", "tiny.eqg"]
