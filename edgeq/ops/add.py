@@ -30,7 +30,7 @@ class Add(_Binary):
         low, high = clamp_limits(self.clamp, output)
         stage = {"out_zero": output.zero_point, "act_min": low, "act_max": high, "sign": self.sign}
         find = _single if law == "single" else _tflm
-        return Params(law, {**find(where, a, b, output, self.sign), **stage})
+        return Params(law, {"a_half": 0, "b_half": 0, **find(where, a, b, output, self.sign), **stage})
 
     def reference(self, params: Params, *x: Array) -> Array:
         a, b = (np.asarray(v, np.int64) for v in x)
@@ -38,8 +38,8 @@ class Add(_Binary):
         if p.law == "single":
             y = (a * p.a_multiplier + b * p.b_multiplier + p.offset) >> p.shift
         else:
-            scaled_a = numerics.requantize_tflm((a - p.a_zero) << LEFT_SHIFT, p.a_multiplier, -p.a_shift)
-            scaled_b = numerics.requantize_tflm((b - p.b_zero) << LEFT_SHIFT, p.b_multiplier, -p.b_shift)
+            scaled_a = numerics.requantize_tflm((a - p.a_zero) << LEFT_SHIFT, (p.a_high << 11) + p.a_low, -p.a_shift)
+            scaled_b = numerics.requantize_tflm((b - p.b_zero) << LEFT_SHIFT, (p.b_high << 11) + p.b_low, -p.b_shift)
             y = numerics.requantize_tflm(scaled_a + p.sign * scaled_b, p.multiplier, -p.shift)
         return np.asarray(np.clip(y + p.out_zero, p.act_min, p.act_max), np.int8)
 
@@ -69,14 +69,18 @@ def _single(where: str, a: TensorType, b: TensorType, output: TensorType, sign: 
 
 
 def _tflm(where: str, a: TensorType, b: TensorType, output: TensorType, sign: int) -> dict[str, int]:
-    """Both inputs in units of twice the larger scale with 20 fraction bits, added, rescaled to the output."""
+    """Both inputs in units of twice the larger scale with 20 fraction bits, added, rescaled to the output.
+
+    The multiplier of an input is ``high * 2^11 + low``; ``half`` tells that it is exactly 1/2, that of the larger scale.
+    """
     twice = 2 * float(max(np.float32(a.scale), np.float32(b.scale)))
     ratios = [float(np.float32(t.scale)) / twice for t in (a, b)]
     ratios.append(twice / ((1 << LEFT_SHIFT) * float(np.float32(output.scale))))
     (ma, sa), (mb, sb), (m, s) = (numerics.quantize_multiplier(r) for r in ratios)
-    if s > 0:
+    if s >= 0:
         raise EdgeqError(f"the output scale {output.scale} is too fine for the inputs", where=where, fix="check the scales")
     return {
-        "a_zero": a.zero_point, "b_zero": b.zero_point, "a_multiplier": ma, "a_shift": -sa,
-        "b_multiplier": mb, "b_shift": -sb, "multiplier": m, "shift": -s,
+        "a_zero": a.zero_point, "a_high": ma >> 11, "a_low": ma & 2047, "a_shift": -sa, "a_half": int(sa == 0),
+        "b_zero": b.zero_point, "b_high": mb >> 11, "b_low": mb & 2047, "b_shift": -sb, "b_half": int(sb == 0),
+        "multiplier": m, "shift": -s,
     }  # fmt: skip

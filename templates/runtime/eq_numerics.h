@@ -75,6 +75,13 @@ static inline int32_t eq_requantize_tflm_small(int32_t x, int32_t m, int32_t n)
     return (((high + (high >> 31)) >> (n - 1)) + 1) >> 1;
 }
 
+/* Law "tflm" of x * 2^20 where |x| < 512, m = high * 2^11 + low and 1 <= n <= 31: no product exceeds 32 bits. */
+static inline int32_t eq_requantize_tflm_fine(int32_t x, int32_t high, int32_t low, int32_t n)
+{
+    const int32_t scaled = x * high + ((x * low + (1 << 10)) >> 11);
+    return (((scaled + (scaled >> 31)) >> (n - 1)) + 1) >> 1;
+}
+
 /* exp of a Q0.31 number in [-1/4, 0): a Taylor polynomial around -1/8. */
 static inline int32_t eq_exp_on_quarter(int32_t a)
 {
