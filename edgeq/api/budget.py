@@ -68,7 +68,8 @@ def peak(manifest: Mapping[str, Any]) -> str:
     """The step with the most live bytes and what lives there."""
     best: tuple[int, int, list[tuple[int, str]]] = (-1, 0, [])
     for i, step in enumerate(manifest["steps"]):
-        live = [(int(t["bytes"]), f"'{short(t['tensor'])}'") for t in manifest["lifetimes"] if t["first"] <= i <= t["last"]]
+        present = [t for t in manifest["lifetimes"] if t["first"] <= i <= t["last"] and not (t["overwrites"] and t["first"] == i)]
+        live = [(int(t["bytes"]), f"'{short(t['tensor'])}'") for t in present]
         live += [(int(step["scratch"]), "scratch")] if step["scratch"] else []
         total = sum(n for n, _ in live)
         if total > best[0]:
