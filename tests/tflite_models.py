@@ -78,6 +78,22 @@ class TfliteModel:
         return bytes(builder.Output())
 
 
+def dequantized(model: bytes) -> bytes:
+    """A hybrid file with its int8 weights replaced by the float32 values that they stand for."""
+    schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
+    content = schema.ModelT.InitFromPackedBuf(bytearray(model), 0)
+    for tensor in content.subgraphs[0].tensors:
+        buffer, q = content.buffers[tensor.buffer], tensor.quantization
+        if tensor.type == schema.TensorType.INT8 and buffer.data is not None:
+            along = [-1 if i == q.quantizedDimension and len(q.scale) > 1 else 1 for i in range(len(tensor.shape))]
+            values = np.asarray(buffer.data).view(np.int8).reshape(tensor.shape) - np.asarray(q.zeroPoint).reshape(along)
+            buffer.data = np.frombuffer((values.astype(np.float32) * np.asarray(q.scale, np.float32).reshape(along)).tobytes(), np.uint8)
+            tensor.type, tensor.quantization = schema.TensorType.FLOAT32, None
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(content.Pack(builder), file_identifier=b"TFL3")
+    return bytes(builder.Output())
+
+
 def litert(model: bytes, arrays: Sequence[Array]) -> list[Array]:
     """LiteRT's reference kernels on vectors: per input ``[V, *shape]``; per output ``[V, *shape]``."""
     module = pytest.importorskip("ai_edge_litert.interpreter")
@@ -106,7 +122,7 @@ def tflm(model: bytes, arrays: Sequence[Array], *, outputs: int = 1, steps: Sequ
         for i, value in enumerate(vector):
             interpreter.set_input(np.ascontiguousarray(value), i)
         interpreter.invoke()
-        found = [interpreter.get_output(i) for i in range(outputs)] + [interpreter.GetTensor(i, 0) for i in steps]
+        found = [interpreter.get_output(i) for i in range(outputs)] + [interpreter.GetTensor(i, 0)["tensor_data"] for i in steps]
         results.append([np.array(a) for a in found])
     return [np.stack(r) for r in zip(*results, strict=True)]
 

@@ -10,7 +10,25 @@ from edgeq.frontends.tflite.attributes import axis, number, of_rank, reads
 from edgeq.frontends.tflite.builder import Builder
 from edgeq.frontends.tflite.file import FileOperator
 from edgeq.ir import DType, Op, Tensor
-from edgeq.ops.linear import Clamp
+from edgeq.ops import activations as act
+from edgeq.ops import mathematics as maths
+from edgeq.ops.add import Add, Sub
+from edgeq.ops.average_pool2d import AveragePool2d
+from edgeq.ops.clamp import Clamp
+from edgeq.ops.conv2d import Conv2d
+from edgeq.ops.depthwise_conv2d import DepthwiseConv2d
+from edgeq.ops.extremum import Maximum, Minimum
+from edgeq.ops.fully_connected import FullyConnected
+from edgeq.ops.linear import Clamp as Limits
+from edgeq.ops.mat_mul import MatMul
+from edgeq.ops.max_pool2d import MaxPool2d
+from edgeq.ops.mean import Mean
+from edgeq.ops.mul import Mul
+from edgeq.ops.reduce_max import ReduceMax, ReduceMin
+from edgeq.ops.reduce_sum import ReduceSum
+from edgeq.ops.softmax import Softmax
+from edgeq.ops.transpose import Transpose
+from edgeq.ops.transpose_conv2d import TransposeConv2d
 from edgeq.ops.windows import Pads, Pair, same_pads
 
 MAX_WINDOW = 2**14  # of strides, dilations, window sizes and pads
@@ -50,12 +68,12 @@ def convolution(b: Builder, op: FileOperator) -> None:
     if depthwise:
         if out_c != 1:
             raise EdgeqError(f"weights {w.type} of {op.kind} must begin with 1")
-        node: Op = o.DepthwiseConv2d(stride=stride, dilation=dilation, pads=pads, clamp=b.activation(op))
+        node: Op = DepthwiseConv2d(stride=stride, dilation=dilation, pads=pads, clamp=b.activation(op))
         bias = b.bias(op, 2, per_group, x)
     else:
         if in_c % per_group:
             raise EdgeqError(f"weights {w.type} do not fit input {x.type}")
-        node = o.Conv2d(stride=stride, dilation=dilation, pads=pads, groups=in_c // per_group, clamp=b.activation(op))
+        node = Conv2d(stride=stride, dilation=dilation, pads=pads, groups=in_c // per_group, clamp=b.activation(op))
         bias = b.bias(op, 2, out_c, x)
     b.emit(node, [x, w, bias], op.outputs[0])
 
@@ -77,7 +95,7 @@ def transposed_convolution(b: Builder, op: FileOperator) -> None:
         raise EdgeqError(f"output shape {list(shape)} of {op.kind} does not fit its padding", why=f"without padding it is {full}")
     top, left = total[0] // 2, total[1] // 2
     pads = (top, left, total[0] - top, total[1] - left)
-    node = o.TransposeConv2d(stride=stride, pads=pads, output_pads=tuple(extra), clamp=b.activation(op))
+    node = TransposeConv2d(stride=stride, pads=pads, output_pads=(extra[0], extra[1]), clamp=b.activation(op))
     b.emit(node, [x, w, b.bias(op, 3, out_c, x)], op.outputs[0])
 
 
@@ -86,7 +104,7 @@ def pool(b: Builder, op: FileOperator) -> None:
     x = b.operand(op, 0)
     _, in_h, in_w, _ = of_rank(op, x, 4)
     kernel, stride = _pair(op, "FilterHeight", "FilterWidth"), _pair(op, "StrideH", "StrideW")
-    cls = o.AveragePool2d if op.kind == "AVERAGE_POOL_2D" else o.MaxPool2d
+    cls = AveragePool2d if op.kind == "AVERAGE_POOL_2D" else MaxPool2d
     pads = _pads(op, (in_h, in_w), kernel, stride)
     b.emit(cls(kernel=kernel, stride=stride, pads=pads, clamp=b.activation(op)), [x], op.outputs[0])
 
@@ -108,7 +126,7 @@ def fully_connected(b: Builder, op: FileOperator) -> None:
         x = b.reshaped(x, (x.type.size // depth, depth), f"{name}/rows")
     elif not op.option("KeepNumDims", False):
         x = b.reshaped(x, (x.type.size // depth, depth), f"{name}/rows")
-    b.emit(o.FullyConnected(clamp=b.activation(op)), [x, w, b.bias(op, 2, rows, x)], op.outputs[0])
+    b.emit(FullyConnected(clamp=b.activation(op)), [x, w, b.bias(op, 2, rows, x)], op.outputs[0])
 
 
 @reads("BATCH_MATMUL")
@@ -126,9 +144,9 @@ def batch_matmul(b: Builder, op: FileOperator) -> None:
         w = _transposed(b, matrix, f"{name}/weights")
         batch = (1,) * (len(c.type.shape) - len(a.type.shape)) + a.type.shape
         x = b.reshaped(a, batch, f"{name}/expand")
-        b.emit(o.FullyConnected(), [x, w, b.bias(op, 2, w.type.shape[0], x)], op.outputs[0])
+        b.emit(FullyConnected(), [x, w, b.bias(op, 2, w.type.shape[0], x)], op.outputs[0])
         return
-    b.emit(o.MatMul(), b.same_rank(op, [a, c]), op.outputs[0])
+    b.emit(MatMul(), b.same_rank(op, [a, c]), op.outputs[0])
 
 
 def _transposed(b: Builder, x: Tensor, name: str) -> Tensor:
@@ -136,7 +154,7 @@ def _transposed(b: Builder, x: Tensor, name: str) -> Tensor:
     rank = len(x.type.shape)
     perm = (*range(rank - 2), rank - 1, rank - 2)
     if x.data is None:
-        node: Op = o.Transpose(perm=perm)
+        node: Op = Transpose(perm=perm)
         return b.insert(node, [x], name)
     return b.new_constant(name, x.data.transpose(perm).copy(), x.type)
 
@@ -144,56 +162,73 @@ def _transposed(b: Builder, x: Tensor, name: str) -> Tensor:
 # Elementwise
 
 
-@reads("ADD", "SUB", "MUL", "DIV")
+ARITHMETIC: dict[str, type[Add] | type[Mul]] = {"ADD": Add, "SUB": Sub, "MUL": Mul}
+
+
+@reads(*ARITHMETIC)
 def arithmetic(b: Builder, op: FileOperator) -> None:
-    cls = {"ADD": "Add", "SUB": "Sub", "MUL": "Mul", "DIV": "Div"}[op.kind]
-    b.emit(getattr(o, cls)(clamp=b.activation(op)), b.same_rank(op, b.operands(op, 0, 1)), op.outputs[0])
+    b.emit(ARITHMETIC[op.kind](clamp=b.activation(op)), b.same_rank(op, b.operands(op, 0, 1)), op.outputs[0])
+
+
+@reads("DIV")
+def divide(b: Builder, op: FileOperator) -> None:
+    x, divisor = b.same_rank(op, _floats(b, op))
+    name = f"{b.tensor_name(op.outputs[0])}/inverse"
+    if divisor.data is None:
+        inverse = b.insert(maths.Reciprocal(), [divisor], name)
+    elif divisor.data.all():
+        inverse = b.new_constant(name, 1 / divisor.data)
+    else:
+        raise EdgeqError("DIV by a constant that holds 0")
+    b.emit(Mul(clamp=b.activation(op)), [x, inverse], op.outputs[0])
+
+
+def _floats(b: Builder, op: FileOperator) -> list[Tensor]:
+    """Both operands of an operator that is built from others, which only float arithmetic allows."""
+    operands = b.operands(op, 0, 1)
+    if operands[0].type.dtype is not DType.FLOAT32:
+        raise EdgeqError(f"{op.kind} on int8 is not supported", fix="give edgeq the float model")
+    return operands
 
 
 @reads("MINIMUM", "MAXIMUM")
 def extremum(b: Builder, op: FileOperator) -> None:
-    cls = o.Minimum if op.kind == "MINIMUM" else o.Maximum
+    cls = Minimum if op.kind == "MINIMUM" else Maximum
     b.emit(cls(), b.same_rank(op, b.operands(op, 0, 1)), op.outputs[0])
 
 
 @reads("SQUARED_DIFFERENCE")
 def squared_difference(b: Builder, op: FileOperator) -> None:
-    operands = b.same_rank(op, b.operands(op, 0, 1))
-    if operands[0].type.dtype is not DType.FLOAT32:
-        raise EdgeqError("SQUARED_DIFFERENCE on int8 is not supported", fix="give edgeq the float model")
-    b.emit(o.Square(), [b.insert(o.Sub(), operands, f"{b.tensor_name(op.outputs[0])}/difference")], op.outputs[0])
+    operands = b.same_rank(op, _floats(b, op))
+    b.emit(maths.Square(), [b.insert(Sub(), operands, f"{b.tensor_name(op.outputs[0])}/difference")], op.outputs[0])
 
 
-CLAMPS: dict[str, Clamp] = {
+CLAMPS: dict[str, Limits] = {
     "RELU": (0.0, math.inf), "RELU6": (0.0, 6.0), "RELU_N1_TO_1": (-1.0, 1.0), "RELU_0_TO_1": (0.0, 1.0),
 }  # fmt: skip
 
 
 @reads(*CLAMPS)
 def clamp(b: Builder, op: FileOperator) -> None:
-    b.emit(o.Clamp(clamp=CLAMPS[op.kind]), [b.operand(op, 0)], op.outputs[0])
+    b.emit(Clamp(CLAMPS[op.kind]), [b.operand(op, 0)], op.outputs[0])
 
 
-UNARY = {
-    "LOGISTIC": "Sigmoid", "TANH": "Tanh", "HARD_SWISH": "HardSwish", "EXP": "Exp", "SQRT": "Sqrt", "RSQRT": "Rsqrt",
-    "ABS": "Abs", "NEG": "Neg", "LOG": "Log", "SQUARE": "Square", "FLOOR": "Floor", "CEIL": "Ceil", "ROUND": "Round", "SIN": "Sin",
-    "COS": "Cos", "SIGN": "Sign",
+UNARY: dict[str, Op] = {
+    "LOGISTIC": act.Sigmoid(), "TANH": act.Tanh(), "HARD_SWISH": act.HardSwish(), "ELU": act.Elu(), "EXP": maths.Exp(),
+    "SQRT": maths.Sqrt(), "RSQRT": maths.Rsqrt(), "ABS": maths.Abs(), "NEG": maths.Neg(), "LOG": maths.Log(), "SQUARE": maths.Square(),
+    "FLOOR": maths.Floor(), "CEIL": maths.Ceil(), "ROUND": maths.Round(), "SIN": maths.Sin(), "COS": maths.Cos(), "SIGN": maths.Sign(),
 }  # fmt: skip
 
 
 @reads(*UNARY)
 def unary(b: Builder, op: FileOperator) -> None:
-    b.emit(getattr(o, UNARY[op.kind])(), [b.operand(op, 0)], op.outputs[0])
+    b.emit(UNARY[op.kind], [b.operand(op, 0)], op.outputs[0])
 
 
-@reads("LEAKY_RELU", "ELU", "GELU")
+@reads("LEAKY_RELU", "GELU")
 def shaped_unary(b: Builder, op: FileOperator) -> None:
-    if op.kind == "LEAKY_RELU":
-        node: Op = o.LeakyRelu(alpha=number(op, "Alpha"))
-    elif op.kind == "ELU":
-        node = o.Elu(alpha=1.0)
-    else:
-        node = o.Gelu(approximate=bool(op.option("Approximate", False)))
+    leaky = op.kind == "LEAKY_RELU"
+    node: Op = act.LeakyRelu(number(op, "Alpha")) if leaky else act.Gelu(bool(op.option("Approximate", False)))
     b.emit(node, [b.operand(op, 0)], op.outputs[0])
 
 
@@ -216,12 +251,12 @@ def softmax(b: Builder, op: FileOperator) -> None:
     x = b.operand(op, 0)
     if not x.type.shape:
         raise EdgeqError("SOFTMAX of a scalar is not supported")
-    b.emit(o.Softmax(beta=number(op, "Beta")), [x], op.outputs[0])
+    b.emit(Softmax(beta=number(op, "Beta")), [x], op.outputs[0])
 
 
 # Reductions and types
 
-REDUCTIONS = {"MEAN": "Mean", "SUM": "ReduceSum", "REDUCE_MAX": "ReduceMax", "REDUCE_MIN": "ReduceMin"}
+REDUCTIONS: dict[str, type[Mean] | type[ReduceMax]] = {"MEAN": Mean, "SUM": ReduceSum, "REDUCE_MAX": ReduceMax, "REDUCE_MIN": ReduceMin}
 
 
 @reads(*REDUCTIONS)
@@ -231,8 +266,7 @@ def reduction(b: Builder, op: FileOperator) -> None:
     axes = tuple(sorted({axis(op, a, rank) for a in b.integers(op, 1, "the axes")}))
     if not axes:
         raise EdgeqError(f"{op.kind} over no axes is not supported", fix="remove the operator")
-    cls = getattr(o, REDUCTIONS[op.kind])
-    b.emit(cls(axes=axes, keepdims=bool(op.option("KeepDims", False))), [x], op.outputs[0])
+    b.emit(REDUCTIONS[op.kind](axes=axes, keepdims=bool(op.option("KeepDims", False))), [x], op.outputs[0])
 
 
 @reads("QUANTIZE")

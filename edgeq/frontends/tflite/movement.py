@@ -5,12 +5,17 @@ from __future__ import annotations
 import math
 
 from edgeq.errors import EdgeqError
-from edgeq.frontends.tflite import operators as o
 from edgeq.frontends.tflite.attributes import axis, of_rank, reads
 from edgeq.frontends.tflite.builder import Builder
 from edgeq.frontends.tflite.file import MAX_ELEMENTS, FileOperator
 from edgeq.ir import DType, Tensor, TensorType
+from edgeq.ops.concat import Concat
+from edgeq.ops.gather import Gather
+from edgeq.ops.pad import Pad
 from edgeq.ops.reshape import Reshape
+from edgeq.ops.resize import ResizeBilinear, ResizeNearest
+from edgeq.ops.slice import Slice
+from edgeq.ops.transpose import Transpose
 
 # Shapes alone
 
@@ -69,7 +74,7 @@ def reshape(b: Builder, op: FileOperator) -> None:
 @reads("TRANSPOSE")
 def transpose(b: Builder, op: FileOperator) -> None:
     x = b.operand(op, 0)
-    b.emit(o.Transpose(perm=permutation(b, op, len(x.type.shape))), [x], op.outputs[0])
+    b.emit(Transpose(perm=permutation(b, op, len(x.type.shape))), [x], op.outputs[0])
 
 
 def permutation(b: Builder, op: FileOperator, rank: int) -> tuple[int, ...]:
@@ -92,7 +97,7 @@ def shuffle(b: Builder, op: FileOperator) -> None:
     else:
         split, perm, shape = (n, h // block, block, w // block, block, c), (0, 1, 3, 2, 4, 5), (n, h // block, w // block, c * block**2)
     x = b.insert(Reshape(split), [x], f"{name}/blocks")
-    x = b.insert(o.Transpose(perm=perm), [x], f"{name}/shuffled")
+    x = b.insert(Transpose(perm=perm), [x], f"{name}/shuffled")
     b.emit(Reshape(shape), [x], op.outputs[0])
 
 
@@ -118,7 +123,7 @@ def split(b: Builder, op: FileOperator) -> None:
         begin, extent = [0] * len(x.type.shape), list(x.type.shape)
         begin[along], extent[along] = start, size
         start += size
-        b.emit(o.Slice(begin=tuple(begin), size=tuple(extent), stride=(1,) * len(begin)), [x], index)
+        b.emit(Slice(begin=tuple(begin), size=tuple(extent), stride=(1,) * len(begin)), [x], index)
 
 
 @reads("UNPACK")
@@ -131,7 +136,7 @@ def unpack(b: Builder, op: FileOperator) -> None:
     for i, index in enumerate(op.outputs):
         begin, size = [0] * len(x.type.shape), list(x.type.shape)
         begin[along], size[along] = i, 1
-        node = o.Slice(begin=tuple(begin), size=tuple(size), stride=(1,) * len(begin))
+        node = Slice(begin=tuple(begin), size=tuple(size), stride=(1,) * len(begin))
         part = b.insert(node, [x], f"{b.tensor_name(index)}/slice")
         b.emit(Reshape(rest), [part], index)
 
@@ -151,7 +156,7 @@ def slice_bounds(b: Builder, op: FileOperator, shape: tuple[int, ...]) -> tuple[
 def slice_(b: Builder, op: FileOperator) -> None:
     x = b.operand(op, 0)
     begin, size = slice_bounds(b, op, x.type.shape)
-    b.emit(o.Slice(begin=begin, size=size, stride=(1,) * len(begin)), [x], op.outputs[0])
+    b.emit(Slice(begin=begin, size=size, stride=(1,) * len(begin)), [x], op.outputs[0])
 
 
 def strided_bounds(b: Builder, op: FileOperator, shape: tuple[int, ...]) -> list[tuple[int, int, int, str]]:
@@ -207,7 +212,7 @@ def strided_slice(b: Builder, op: FileOperator) -> None:
     x = b.operand(op, 0)
     entries = strided_bounds(b, op, x.type.shape)
     moving = [e for e in entries if e[3] != "new"]
-    node = o.Slice(begin=tuple(e[0] for e in moving), size=tuple(e[1] for e in moving), stride=tuple(e[2] for e in moving))
+    node = Slice(begin=tuple(e[0] for e in moving), size=tuple(e[1] for e in moving), stride=tuple(e[2] for e in moving))
     shape = tuple(e[1] for e in entries if e[3] != "drop")
     if shape == node.size:
         b.emit(node, [x], op.outputs[0])
@@ -226,7 +231,7 @@ def gather(b: Builder, op: FileOperator) -> None:
     indices, n = b.integers(op, 1, "the indices"), x.type.shape[along]
     if not indices or any(not 0 <= i < n for i in indices):
         raise EdgeqError(f"GATHER takes indices outside 0 to {n - 1}", why="the file is damaged")
-    b.emit(o.Gather(indices=indices, index_shape=array.shape, axis=along), [x], op.outputs[0])
+    b.emit(Gather(indices=indices, index_shape=array.shape, axis=along), [x], op.outputs[0])
 
 
 # Joining and growing
@@ -238,7 +243,7 @@ def concatenation(b: Builder, op: FileOperator) -> None:
         raise EdgeqError("a fused activation of CONCATENATION is not supported", fix="make the activation an operator of its own")
     parts = b.operands(op, *range(len(op.inputs)))
     along = axis(op, int(op.option("Axis")), len(parts[0].type.shape))
-    b.emit(o.Concat(axis=along), parts, op.outputs[0])
+    b.emit(Concat(axis=along), parts, op.outputs[0])
 
 
 @reads("PACK")
@@ -249,7 +254,7 @@ def pack(b: Builder, op: FileOperator) -> None:
     if any(t.type.shape != shape for t in parts):
         raise EdgeqError("PACK of different shapes", why="the file is damaged")
     parts = [b.reshaped(t, (*shape[:along], 1, *shape[along:]), f"{name}/expand") for t in parts]
-    b.emit(o.Concat(axis=along), parts, op.outputs[0])
+    b.emit(Concat(axis=along), parts, op.outputs[0])
 
 
 def _paddings(b: Builder, op: FileOperator, shape: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
@@ -265,7 +270,7 @@ def _paddings(b: Builder, op: FileOperator, shape: tuple[int, ...]) -> tuple[tup
 def pad(b: Builder, op: FileOperator) -> None:
     x = b.operand(op, 0)
     pads = _paddings(b, op, x.type.shape)
-    b.emit(o.Pad(pads=pads, value=_pad_value(b, op, x) if op.kind == "PADV2" else None), [x], op.outputs[0])
+    b.emit(Pad(pads=pads, value=_pad_value(b, op, x) if op.kind == "PADV2" else None), [x], op.outputs[0])
 
 
 def _pad_value(b: Builder, op: FileOperator, x: Tensor) -> float:
@@ -292,7 +297,7 @@ def mirror_pad(b: Builder, op: FileOperator) -> None:
         raise EdgeqError("MIRROR_PAD in SYMMETRIC mode is supported up to one element", fix="use REFLECT")
     if any(p > (n if symmetric else n - 1) for p, n in zip(widest, x.type.shape, strict=True)):
         raise EdgeqError(f"MIRROR_PAD of {x.type} by {list(pads)}", why="the padding is longer than what it mirrors")
-    b.emit(o.Pad(pads=pads, value=None, mode="edge" if symmetric else "reflect"), [x], op.outputs[0])
+    b.emit(Pad(pads=pads, value=None, mode="edge" if symmetric else "reflect"), [x], op.outputs[0])
 
 
 @reads("RESIZE_NEAREST_NEIGHBOR", "RESIZE_BILINEAR")
@@ -301,6 +306,6 @@ def resize(b: Builder, op: FileOperator) -> None:
     of_rank(op, x, 4)
     if len(size) != 2 or min(size) < 1 or math.prod(size) > MAX_ELEMENTS:
         raise EdgeqError(f"{op.kind} to {list(size)}", why="the size is out of range")
-    flags = {"align_corners": bool(op.option("AlignCorners", False)), "half_pixel_centers": bool(op.option("HalfPixelCenters", False))}
-    cls = o.ResizeBilinear if op.kind == "RESIZE_BILINEAR" else o.ResizeNearest
-    b.emit(cls(size=size, **flags), [x], op.outputs[0])
+    cls = ResizeBilinear if op.kind == "RESIZE_BILINEAR" else ResizeNearest
+    corners, centers = bool(op.option("AlignCorners", False)), bool(op.option("HalfPixelCenters", False))
+    b.emit(cls(size=(size[0], size[1]), align_corners=corners, half_pixel_centers=centers), [x], op.outputs[0])
