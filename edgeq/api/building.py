@@ -11,9 +11,12 @@ from typing import Any, Unpack
 from edgeq import graphfile, measurements
 from edgeq import target as targets
 from edgeq.api import budget as budgets
+from edgeq.api.budget import Budget
 from edgeq.api.models import Arrays, Progress, Shapes, load, random_inputs
-from edgeq.api.quantizing import Recipe, calibration_samples, quantized
+from edgeq.api.proving import How, prove, record
+from edgeq.api.quantizing import PRECISION, Quantized, Recipe, calibration_samples, quantized
 from edgeq.build import Program, Toolchain, build_library, build_programs, section_sizes, temporary_folder
+from edgeq.build import manifest as read_manifest
 from edgeq.build import toolchain as find_toolchain
 from edgeq.emit import Artifact, check_output, emit, write
 from edgeq.errors import EdgeqError
@@ -72,17 +75,55 @@ def test_vectors(graph: Graph, inputs: Arrays, limit: int) -> dict[str, Any] | N
     return {**fitted, **simulate(graph, fitted).outputs}
 
 
-def measure(emitted: Artifact, target: Target, chain: Toolchain, optimize: str) -> dict[str, Any]:
-    """Compile in a temporary folder and measure: the ``build`` section of measurements.json.
+def inherited(model: str | Path | Graph, step: Quantized) -> Quantized:
+    """What a folder of edgeq's knows about how its graph was quantized goes along with the graph."""
+    if step.record or isinstance(model, Graph) or not Path(model).is_dir():
+        return step
+    folder = Path(model)
+    sources = read_manifest(folder)["sources_sha256"] if (folder / "manifest.json").is_file() else None
+    record = measurements.read(folder, sources).get("quantization", {})
+    file = folder / PRECISION
+    return Quantized(step.graph, record, {PRECISION: file.read_bytes()} if record and file.is_file() else {})
+
+
+def measure(
+    emitted: Artifact, step: Quantized, how: How, limit: Budget, proof_inputs: Arrays | None, real: bool, progress: Progress | None
+) -> dict[str, Any]:
+    """Compile in a temporary folder, measure, hold against the limits and prove: the content of measurements.json.
+
+    Args:
+        proof_inputs: fitted vectors to run and compare, None to leave that out.
+        real: they are data, not noise.
 
     Raises:
-        EdgeqError: it does not compile.
+        EdgeqError: it does not compile, does not fit, or does not compute what the simulator says.
     """
+    manifest, sources = emitted.manifest, emitted.manifest["sources_sha256"]
+    chain = find_toolchain(how.target, how.toolchain)
     with temporary_folder() as work:
         folder = Path(work) / emitted.name
         write(emitted, folder)
-        code = code_size(folder, Path(work), target, chain, optimize)
-    return {"toolchain": chain.name, "optimize": optimize, "code_bytes": code, "weight_bytes": emitted.manifest["weight_bytes"]}
+        if progress:
+            progress("compile", 0, 1)
+        compiled_anyway = not how.target.bsp and proof_inputs is not None
+        code = None if compiled_anyway else code_size(folder, Path(work), how.target, chain, how.optimize)
+        if progress:
+            progress("compile", 1, 1)
+        budgets.check_flash(manifest, code, limit)
+        built = {"toolchain": chain.name, "optimize": how.optimize, "code_bytes": code, "weight_bytes": manifest["weight_bytes"]}
+        measurements.update(folder, sources, "build", built)
+        if step.record:
+            measurements.update(folder, sources, "quantization", step.record)
+        if proof_inputs is not None:
+            proof = prove(folder, step.graph, proof_inputs, how, steps=True, check=True, progress=progress)
+            if proof.comparison is not None and proof.comparison.difference is not None:
+                raise EdgeqError(
+                    f"the compiled code does not compute what the simulator says: {proof.comparison.difference}", where=emitted.name,
+                    why=f"{proof.run.runner}, {chain.name} -O{how.optimize}", fix="--no-check writes the folder all the same",
+                )  # fmt: skip
+            budgets.check_ram(manifest, limit, proof.run.stack_bytes)
+            record(folder, sources, step.graph, proof, how, real=real)
+        return measurements.read(folder, sources)
 
 
 def code_size(folder: Path, work: Path, target: Target, chain: Toolchain, optimize: str) -> int | None:
@@ -107,6 +148,7 @@ def build(
     optimize: str = OPTIMIZE,
     budget: Mapping[str, int] | None = None,
     vectors: int = TEST_VECTORS,
+    check: bool = True,
     progress: Progress | None = None,
     **recipe: Unpack[Recipe],
 ) -> Built:
@@ -122,6 +164,7 @@ def build(
         optimize: ``s``, ``2`` or ``3``.
         budget: ``flash`` and ``ram`` in bytes; they replace the target's.
         vectors: how many test vectors to put beside the code, 0 for none.
+        check: run the test vectors on the target's first runner and compare every step with the simulator.
         progress: called with (stage, done, total).
         recipe: how a float model is quantized, see `Recipe`.
 
@@ -137,7 +180,7 @@ def build(
     check_output(place)
     source = model if isinstance(model, Graph) else load(model, shapes=shapes)
     samples = calibration_samples(source, recipe)
-    step = quantized(source, samples, recipe, progress)
+    step = inherited(model, quantized(source, samples, recipe, progress))
     graph = step.graph
     inputs = random_inputs(graph, vectors) if samples is None else samples
     title = name or (graph.name if isinstance(model, Graph) or Path(model).is_dir() else Path(model).stem)
@@ -145,14 +188,9 @@ def build(
     limit = budgets.budget(chip, budget)
     budgets.check_ram(emitted.manifest, limit)
     budgets.check_flash(emitted.manifest, None, limit)
-    if progress:
-        progress("compile", 0, 1)
-    measured = measure(emitted, chip, chain, optimize)
-    budgets.check_flash(emitted.manifest, measured["code_bytes"], limit)
-    record = {
-        "format": measurements.FORMAT, "sources_sha256": emitted.manifest["sources_sha256"],
-        "build": measured, **({"quantization": step.record} if step.record else {}),
-    }  # fmt: skip
-    files = {**emitted.files, **step.files, measurements.NAME: json_text(record).encode()}
+    how = How(chip, None, chain.name, optimize)
+    proven = fit_inputs(graph, {n: a[:vectors] for n, a in inputs.items()}) if check and vectors and chip.runners else None
+    measured = measure(emitted, step, how, limit, proven, samples is not None, progress)
+    files = {**emitted.files, **step.files, measurements.NAME: json_text(measured).encode()}
     write(replace(emitted, files=files), place)
-    return Built(place, graph, chip, emitted.manifest, record)
+    return Built(place, graph, chip, emitted.manifest, measured)

@@ -8,19 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from edgeq import graphfile, measurements
 from edgeq import target as targets
 from edgeq.api.building import OPTIMIZE, artifact, build
 from edgeq.api.models import Arrays, Progress, Shapes, is_quantized, load, random_inputs, read_inputs, stage
+from edgeq.api.proving import How, prove, real_values, record
 from edgeq.build import manifest as read_manifest
 from edgeq.build import temporary_folder
 from edgeq.compare import Comparison
-from edgeq.compare import compare as compare_runs
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Graph
-from edgeq.simulate import Run, dequantize_array, fit_inputs
+from edgeq.simulate import Run, fit_inputs
 from edgeq.simulate import simulate as run_simulator
 from edgeq.target import Target
 
@@ -53,12 +51,6 @@ class Outcome:
     def outputs(self, *, real: bool = False) -> dict[str, Array]:
         """Per graph output ``[V, *shape]`` in the stored dtype, or dequantized to float32."""
         return {n: real_values(self.graph, n, a) if real else a for n, a in self.run.outputs.items()}
-
-
-def real_values(graph: Graph, name: str, values: Array) -> Array:
-    """A tensor's values dequantized to float32; float ones as they are."""
-    t = graph.type(name)
-    return values if t.q is None else dequantize_array(values, t.scale, t.zero_point)
 
 
 def contract(outcome: Outcome) -> dict[str, Any]:
@@ -161,7 +153,7 @@ def emitted(
     with temporary_folder() as work:
         built = build(
             graph, output=Path(work) / "model", target=target or "host", name=graph.name, toolchain=toolchain,
-            optimize=optimize or OPTIMIZE, vectors=0, progress=progress,
+            optimize=optimize or OPTIMIZE, vectors=0, check=False, progress=progress,
         )  # fmt: skip
         yield built.folder, built.graph, built.target
 
@@ -194,81 +186,17 @@ def run(
     Raises:
         EdgeqError: the model is float, the inputs do not fit, a tool is missing, or the program failed.
     """
-    from edgeq.run import run as run_folder  # the emulators are imported where they are used
-
     with emitted(model, target, toolchain, optimize, shapes, progress) as (folder, graph, chip):
         data = read_manifest(folder)
         fitted = vectors_of(graph, inputs, vectors)
         measured = measurements.read(folder, data.get("sources_sha256"))
         built = measured.get("build", {})
-        level, chain = optimize or built.get("optimize") or OPTIMIZE, toolchain or built.get("toolchain")
-        machine = targets.load("host") if runner == "host" else chip  # portable C and emulated SIMD run here whatever the target
-        ran = run_folder(
-            folder, machine, fitted, runner=runner, steps=steps, chain=chain, optimize=f"-O{level}", progress=stage(progress, "run")
-        )  # fmt: skip
-        comparison, ranges = None, None
-        if check:
-            truth = run_simulator(graph, fitted, steps=steps, progress=stage(progress, "simulate"))
-            comparison = compare_runs(truth, ran)
-            ranges = activations(graph, truth) if steps and inputs is not None else None
+        how = How(chip, runner, toolchain or built.get("toolchain"), optimize or built.get("optimize") or OPTIMIZE)
+        proof = prove(folder, graph, fitted, how, steps=steps, check=check, progress=progress)
         if is_emitted(model) and folder == Path(str(model)):
-            record(folder, data, ran, {"target": chip.name, "toolchain": chain, "optimize": level}, comparison)
-            if ranges is not None:
-                measurements.update(folder, data.get("sources_sha256"), "activations", ranges)
+            record(folder, data.get("sources_sha256"), graph, proof, how, real=inputs is not None)
             measured = measurements.read(folder, data.get("sources_sha256"))
-        return Outcome(graph, data, measured, ran, comparison)
-
-
-def activations(graph: Graph, truth: Run) -> dict[str, Any]:
-    """What the simulator's tensors took up of their ranges on real inputs: the ``activations`` of measurements.json.
-
-    ``saturated`` is the share of values at an end of the stored range; an end that stands for zero does not count, for there
-    a ReLU puts its zeros.
-    """
-    tensors = []
-    for name, values in truth.steps.items():
-        t = graph.type(name)
-        if t.q is None:
-            continue
-        info = np.iinfo(t.dtype.numpy)
-        ends = [e for e in (info.min, info.max) if e != t.zero_point]
-        low, high = (float(x) for x in real_values(graph, name, np.array([values.min(), values.max()], values.dtype)))
-        share = sum(int(np.count_nonzero(values == e)) for e in ends) / values.size
-        tensors.append({"name": name, "low": low, "high": high, "saturated": round(share, 6)})
-    return {"vectors": len(next(iter(truth.outputs.values()))), "tensors": tensors}
-
-
-def record(folder: Path, data: Mapping[str, Any], ran: Run, how: Mapping[str, Any], comparison: Comparison | None) -> None:
-    """Note a run, and what it was compared with, in the folder's measurements.
-
-    A run without step counts does not replace one with them, nor an equal comparison one of more values.
-    """
-    sources = data.get("sources_sha256")
-    before = measurements.read(folder, sources)
-    values = {
-        **how, "vectors": len(next(iter(ran.outputs.values()))), "instructions": ran.instructions, "constant_time": ran.constant_time,
-        "stack_bytes": ran.stack_bytes, "step_instructions": None if ran.step_instructions is None else list(ran.step_instructions),
-    }  # fmt: skip
-    old = before.get("runs", {}).get(ran.runner, {})
-    if values["step_instructions"] or not old.get("step_instructions") or any(old.get(k) != v for k, v in how.items()):
-        measurements.update(folder, sources, "runs", values, ran.runner)
-    if comparison is not None:
-        old = before.get("comparisons", {}).get(ran.runner, {})
-        stronger = old.get("bit_exact") and comparison.bit_exact and old["values"] > comparison.values and old["target"] == how["target"]
-        if not stronger:
-            measurements.update(folder, sources, "comparisons", {**how, **compared(comparison)}, ran.runner)
-
-
-def compared(comparison: Comparison) -> dict[str, Any]:
-    """A comparison as JSON values."""
-    d = comparison.difference
-    return {
-        "vectors": comparison.vectors, "tensors": comparison.tensors, "values": comparison.values, "bit_exact": comparison.bit_exact,
-        "difference": None if d is None else {
-            "tensor": d.tensor, "vector": d.vector, "index": list(d.index), "expected": d.expected, "actual": d.actual,
-            "count": d.count, "total": d.total,
-        },
-    }  # fmt: skip
+        return Outcome(graph, data, measured, proof.run, proof.comparison)
 
 
 def compare(model: str | Path | Graph, inputs: Source | None = None, **options: Any) -> Outcome:

@@ -9,11 +9,11 @@ from typing import Any, TypedDict, Unpack
 
 import numpy as np
 
-from edgeq import graphfile
+from edgeq import graphfile, measurements
 from edgeq.api.models import Arrays, Progress, Shapes, is_quantized, load, random_inputs, select_inputs, stage
 from edgeq.emit import Artifact, check_output, write
 from edgeq.errors import EdgeqError
-from edgeq.files import read_arrays, reason, write_bytes
+from edgeq.files import json_text, read_arrays, reason, write_bytes
 from edgeq.ir import Array, Graph
 from edgeq.quantize.decide import Decision, decide, describe
 from edgeq.quantize.options import Options
@@ -178,5 +178,7 @@ def write_quantized(
     if single:
         write_bytes(place, graphfile.dumps(result.graph))
     else:
-        write(Artifact(graph.name, {graphfile.NAME: graphfile.dumps(result.graph), **result.files}, {}), place)
+        record = {"format": measurements.FORMAT, "sources_sha256": None, "quantization": result.record}
+        files = {graphfile.NAME: graphfile.dumps(result.graph), measurements.NAME: json_text(record).encode(), **result.files}
+        write(Artifact(graph.name, files, {}), place)
     return result

@@ -10,8 +10,9 @@ from typing import Unpack
 import numpy as np
 
 from edgeq import measurements
-from edgeq.api.execution import is_emitted, real_values, run
+from edgeq.api.execution import is_emitted, run
 from edgeq.api.models import Arrays, Progress, Shapes, is_quantized, load, select_inputs, stage
+from edgeq.api.proving import real_values
 from edgeq.api.quantizing import Recipe, calibration_samples, dequantize_integers, quantized
 from edgeq.build import manifest as read_manifest
 from edgeq.errors import EdgeqError

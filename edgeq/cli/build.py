@@ -59,6 +59,7 @@ def build(
         str | None, typer.Option(metavar="flash=256K,ram=64K", help="Limits; they replace the target's.", show_default=False)
     ] = None,
     test_vectors: Annotated[int, typer.Option(min=0, help="Self-test vectors to emit, outputs by the simulator.")] = 4,
+    check: Annotated[bool, typer.Option("--check/--no-check", help="Run the test vectors on the target and compare every step.")] = True,
     as_json: JsonOption = False,
 ) -> None:
     """Turn a model into a self-contained folder of C for a target, and measure it.
@@ -74,7 +75,8 @@ def build(
     with common.bars() as progress:
         built = api.build(
             model, output=output, target=target, name=name, shapes=common.parse_shapes(shape), toolchain=toolchain,
-            optimize=optimize.value, budget=parse(budget) if budget else None, vectors=test_vectors, progress=progress, **recipe,
+            optimize=optimize.value, budget=parse(budget) if budget else None, vectors=test_vectors, check=check,
+            progress=progress, **recipe,
         )  # fmt: skip
     if as_json:
         common.print_json(summary(built))
@@ -90,23 +92,31 @@ def summary(built: Built) -> dict[str, Any]:
         "flash": {"code": built.code_bytes, "weights": m["weight_bytes"]}, "arena_bytes": m["arena_bytes"],
         "arena_lower_bound": m["arena_lower_bound"], "io_bytes": m["io_bytes"], "state_bytes": m["state_bytes"],
         "macs": m["macs"], "steps": len(m["steps"]), "build": built.measured["build"],
+        "runs": built.measured.get("runs", {}), "comparisons": built.measured.get("comparisons", {}),
     }  # fmt: skip
 
 
 def show(built: Built) -> None:
     """The table at the end."""
-    m, code = built.manifest, built.code_bytes
-    compiler = f"{built.measured['build']['toolchain']} -O{built.measured['build']['optimize']}"
-    weights = size(m["weight_bytes"])
-    flash = f"{size(m['weight_bytes'] + (code or 0))}  (weights {weights}, code {size(code)} by {compiler})"
-    bound = size(m["arena_lower_bound"])
+    m, code, how = built.manifest, built.code_bytes, built.measured["build"]
+    weights, bound = size(m["weight_bytes"]), size(m["arena_lower_bound"])
+    flash = f"{size(m['weight_bytes'] + (code or 0))}  (weights {weights}, code {size(code)} by {how['toolchain']} -O{how['optimize']})"
     state = f", state {size(m['state_bytes'])}" if m["state_bytes"] else ""
+    nothing: tuple[str, dict[str, Any]] = ("", {})
+    runner, run = next(iter(built.measured.get("runs", {}).items()), nothing)
+    stack = f", stack {size(run['stack_bytes'])}" if run.get("stack_bytes") is not None else ""
+    n = run.get("instructions")
+    proof = built.measured.get("comparisons", {}).get(runner, {})
     common.facts(
         f"{m['model']} for {m['target']}, law {m['law']}",
         {
             "flash": flash,
-            "RAM": f"{size(m['arena_bytes'])} arena with input and output (lower bound {bound}){state}",
+            "RAM": f"arena {size(m['arena_bytes'])} with input and output (lower bound {bound}){state}{stack}",
             "work": f"{count(m['macs'])} MACs in {len(m['steps'])} steps",
+            "instructions": f"{count(n)} per inference, {n / m['macs']:.2f} per MAC" if n and m["macs"] else "",
+            "bit-exact": f"{runner} = simulator in {proof['vectors']} vectors, {proof['tensors']} tensors, {count(proof['values'])} values"
+            if proof
+            else "not checked",
             "folder": str(built.folder),
         },
     )

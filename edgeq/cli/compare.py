@@ -58,7 +58,7 @@ def compare(
 
 def record(outcome: Any) -> dict[str, Any]:
     """One runner's comparison as JSON values."""
-    from edgeq.api.execution import compared
+    from edgeq.api.proving import compared
 
     return {"runner": outcome.run.runner, "target": outcome.manifest["target"], **compared(outcome.comparison)}
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgeq import graphfile
+from edgeq import emit, graphfile
 
 RISCV = "riscv64-unknown-elf-gcc"
 
@@ -40,6 +40,7 @@ def test_json(edgeq, model: Path, tmp_path: Path, chain: str) -> None:
     assert data["macs"] == 6 * 5 * 3 * 18 + 90 * 4
     assert data["flash"]["weights"] == sum(json.loads((tmp_path / "out" / "manifest.json").read_text())["table_bytes"].values())
     assert data["build"]["optimize"] == "s" and data["build"]["toolchain"] == chain
+    assert data["comparisons"]["host"]["bit_exact"] is True and data["comparisons"]["host"]["vectors"] == 4
     assert (tmp_path / "out" / "net_1.c").is_file()
 
 
@@ -78,8 +79,9 @@ def test_vectors_come_from_calibration_samples(edgeq, model: Path, inputs: Path,
 def test_code_size_on_a_chip(edgeq, model: Path, tmp_path: Path) -> None:
     data = edgeq("build", model, "-o", tmp_path / "out", "--target", "riscv", "--toolchain", "gcc", "--json").json
     assert 200 < data["flash"]["code"] < 16000
-    again = edgeq("build", model, "-o", tmp_path / "out", "--target", "riscv", "--toolchain", "gcc", "--json", "-O3").json
-    assert again["flash"]["code"] > data["flash"]["code"]
+    assert data["runs"]["unicorn"]["instructions"] > 2000 and data["comparisons"]["unicorn"]["tensors"] == 2
+    again = edgeq("build", model, "-o", tmp_path / "out", "-t", "riscv", "--toolchain", "gcc", "--json", "-O3", "--no-check").json
+    assert again["flash"]["code"] > data["flash"]["code"] and again["comparisons"] == {}
     over = edgeq(
         "build", model, "-o", tmp_path / "no", "-t", "riscv", "--toolchain", "gcc", "--budget", f"flash={data['flash']['weights'] + 100}"
     )
@@ -136,3 +138,27 @@ def test_places_that_cannot_be_written(edgeq, model: Path, tmp_path: Path, chain
         assert str(place) in message
     assert "no such" in edgeq("build", tmp_path / "nowhere.onnx", "-o", tmp_path / "out").error.lower()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "tiny.eqg"]
+
+
+def test_a_build_that_differs_is_not_written(edgeq, model: Path, tmp_path: Path, chain: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = emit._table
+
+    def miscompiled(symbol: str, array: np.ndarray) -> object:
+        return original(symbol, array + 50 if symbol.endswith("_bias") else array)
+
+    monkeypatch.setattr(emit, "_table", miscompiled)
+    message = edgeq("build", model, "-o", tmp_path / "out", "--toolchain", chain).error
+    assert "does not compute what the simulator says: first difference: tensor 'hidden', vector " in message
+    assert not (tmp_path / "out").exists()
+    assert edgeq("build", model, "-o", tmp_path / "out", "--toolchain", chain, "--no-check").code == 0
+    assert edgeq("compare", tmp_path / "out").code == 1
+
+
+def test_what_is_known_of_the_quantization_goes_along(edgeq, float_model: Path, tmp_path: Path, chain: str) -> None:
+    assert edgeq("quantize", float_model, "--calib", "random", "-o", tmp_path / "q").code == 0
+    assert edgeq("build", tmp_path / "q", "-o", tmp_path / "a", "--toolchain", chain).code == 0
+    assert edgeq("build", tmp_path / "a", "-o", tmp_path / "b", "--toolchain", chain).code == 0
+    first = json.loads((tmp_path / "q" / "measurements.json").read_text())["quantization"]
+    for folder in ("a", "b"):
+        assert json.loads((tmp_path / folder / "measurements.json").read_text())["quantization"] == first
+        assert (tmp_path / folder / "precision.toml").read_bytes() == (tmp_path / "q" / "precision.toml").read_bytes()

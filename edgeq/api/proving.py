@@ -1,0 +1,131 @@
+"""Prove: run an emitted folder, compare it with the simulator, and note in measurements.json what came out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgeq import measurements
+from edgeq import target as targets
+from edgeq.api.models import Progress, stage
+from edgeq.compare import Comparison, compare
+from edgeq.ir import Array, Graph
+from edgeq.simulate import Run, dequantize_array, simulate
+from edgeq.target import Target
+
+
+@dataclass(frozen=True)
+class How:
+    """What a folder is compiled with and run on.
+
+    Attributes:
+        runner: None is the target's first.
+        toolchain: None is the default one.
+        optimize: ``s``, ``2`` or ``3``.
+    """
+
+    target: Target
+    runner: str | None
+    toolchain: str | None
+    optimize: str
+
+    def json(self) -> dict[str, Any]:
+        """As measurements.json notes it."""
+        return {"target": self.target.name, "toolchain": self.toolchain, "optimize": self.optimize}
+
+
+@dataclass(frozen=True, eq=False)
+class Proof:
+    """A run and, where it was asked for, the simulator's run and their comparison."""
+
+    run: Run
+    truth: Run | None
+    comparison: Comparison | None
+
+
+def prove(
+    folder: Path, graph: Graph, inputs: Mapping[str, Array], how: How, *, steps: bool, check: bool, progress: Progress | None = None
+) -> Proof:
+    """Run fitted vectors and compare them with the simulator.
+
+    Raises:
+        EdgeqError: a tool is missing, or the program failed.
+    """
+    from edgeq.run import run  # the emulators are imported where they are used
+
+    machine = targets.load("host") if how.runner == "host" else how.target  # kernels of every ISA run here too
+    ran = run(
+        folder, machine, inputs, runner=how.runner, steps=steps, chain=how.toolchain, optimize=f"-O{how.optimize}",
+        progress=stage(progress, "run"),
+    )  # fmt: skip
+    if not check:
+        return Proof(ran, None, None)
+    truth = simulate(graph, inputs, steps=steps, progress=stage(progress, "simulate"))
+    return Proof(ran, truth, compare(truth, ran))
+
+
+def real_values(graph: Graph, name: str, values: Array) -> Array:
+    """A tensor's values dequantized to float32; float ones as they are."""
+    t = graph.type(name)
+    return values if t.q is None else dequantize_array(values, t.scale, t.zero_point)
+
+
+def activations(graph: Graph, truth: Run) -> dict[str, Any]:
+    """What the simulator's tensors took up of their ranges on real inputs: the ``activations`` of measurements.json.
+
+    ``saturated`` is the share of values at an end of the stored range; an end that stands for zero does not count, for there
+    a ReLU puts its zeros.
+    """
+    tensors = []
+    for name, values in truth.steps.items():
+        t = graph.type(name)
+        if t.q is None:
+            continue
+        info = np.iinfo(t.dtype.numpy)
+        ends = [e for e in (info.min, info.max) if e != t.zero_point]
+        low, high = (float(x) for x in real_values(graph, name, np.array([values.min(), values.max()], values.dtype)))
+        share = sum(int(np.count_nonzero(values == e)) for e in ends) / values.size
+        tensors.append({"name": name, "low": low, "high": high, "saturated": round(share, 6)})
+    return {"vectors": len(next(iter(truth.outputs.values()))), "tensors": tensors}
+
+
+def record(folder: Path, sources: str | None, graph: Graph, proof: Proof, how: How, *, real: bool) -> None:
+    """Note a run, and what it was compared with, in the folder's measurements.
+
+    A run without step counts does not replace one with them, nor an equal comparison one of more values.
+
+    Args:
+        sources: the manifest's ``sources_sha256``.
+        real: the inputs were data, not noise: the ranges of the tensors mean something.
+    """
+    before, ran, key = measurements.read(folder, sources), proof.run, how.json()
+    values = {
+        **key, "vectors": len(next(iter(ran.outputs.values()))), "instructions": ran.instructions, "constant_time": ran.constant_time,
+        "stack_bytes": ran.stack_bytes, "step_instructions": None if ran.step_instructions is None else list(ran.step_instructions),
+    }  # fmt: skip
+    old = before.get("runs", {}).get(ran.runner, {})
+    if values["step_instructions"] or not old.get("step_instructions") or any(old.get(k) != v for k, v in key.items()):
+        measurements.update(folder, sources, "runs", values, ran.runner)
+    if proof.comparison is not None:
+        old, new = before.get("comparisons", {}).get(ran.runner, {}), proof.comparison
+        stronger = old.get("bit_exact") and new.bit_exact and old["values"] > new.values and old["target"] == how.target.name
+        if not stronger:
+            measurements.update(folder, sources, "comparisons", {**key, **compared(new)}, ran.runner)
+    if real and proof.truth is not None and proof.truth.steps:
+        measurements.update(folder, sources, "activations", activations(graph, proof.truth))
+
+
+def compared(comparison: Comparison) -> dict[str, Any]:
+    """A comparison as JSON values."""
+    d = comparison.difference
+    return {
+        "vectors": comparison.vectors, "tensors": comparison.tensors, "values": comparison.values, "bit_exact": comparison.bit_exact,
+        "difference": None if d is None else {
+            "tensor": d.tensor, "vector": d.vector, "index": list(d.index), "expected": d.expected, "actual": d.actual,
+            "count": d.count, "total": d.total,
+        },
+    }  # fmt: skip
