@@ -3,7 +3,7 @@
 ::
 
     graph = edgeq.load("model.onnx")
-    quantized = edgeq.quantize(graph, calibration="calibration.npz")
+    quantized = edgeq.quantize(graph, "calibration.npz").graph
     built = edgeq.build(quantized, target="riscv", output="out")
     edgeq.compare("out", vectors=16)                      # every step, byte for byte
 """
@@ -11,12 +11,13 @@
 from edgeq.api.building import Built, build
 from edgeq.api.execution import Outcome, compare, contract, run, simulate
 from edgeq.api.models import is_quantized, load, random_inputs, read_inputs
-from edgeq.api.quantizing import Quantized, Recipe, quantize, write_quantized
+from edgeq.api.quantizing import Choices, Quantized, Recipe, quantize, write_quantized
 from edgeq.api.scoring import Accuracy, accuracy
 
 __all__ = [
     "Accuracy",
     "Built",
+    "Choices",
     "Outcome",
     "Quantized",
     "Recipe",

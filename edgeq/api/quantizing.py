@@ -40,10 +40,9 @@ class Quantized:
     files: Mapping[str, bytes]
 
 
-class Recipe(TypedDict, total=False):
-    """How a float model is quantized; the keywords of `quantize`, `build` and `accuracy`.
+class Choices(TypedDict, total=False):
+    """How a float model is quantized from calibration samples; keywords of `quantize`, and of `build` and `accuracy`.
 
-    calibration: samples: a path (.npz, .npy, a folder of samples or of images), arrays by input name, or ``"random"``.
     calibration_limit: use at most so many of them.
     stored: ``(scale, zero_point)``: integer samples mean ``scale * (q - zero_point)``.
     pixels: the values of black and white that the model expects of images.
@@ -51,12 +50,20 @@ class Recipe(TypedDict, total=False):
     precision: a precision.toml that somebody edited.
     """
 
-    calibration: str | Path | Arrays | None
     calibration_limit: int | None
     stored: tuple[float, float] | None
     pixels: tuple[float, float] | None
     options: Options | None
     precision: str | Path | None
+
+
+class Recipe(Choices, total=False):
+    """`Choices` and the samples themselves; keywords of `build` and `accuracy`.
+
+    calibration: a path (.npz, .npy, a folder of samples or of images), arrays by input name, or ``"random"``.
+    """
+
+    calibration: str | Path | Arrays | None
 
 
 def dequantize_integers(arrays: Arrays, stored: tuple[float, float] | None) -> dict[str, Array]:
@@ -143,15 +150,22 @@ def read_precision_file(path: str | Path | None, graph: Graph) -> Precision | No
     return read_precision(text, graph, str(path))
 
 
-def quantize(graph: Graph, progress: Progress | None = None, **recipe: Unpack[Recipe]) -> Graph:
-    """Quantize a float graph to int8; see `Recipe` for the keywords.
+def quantize(graph: Graph, calibration: str | Path | Arrays, *, progress: Progress | None = None, **choices: Unpack[Choices]) -> Quantized:
+    """Quantize a float graph to int8; see `Choices` for the keywords.
+
+    Args:
+        calibration: a path (.npz, .npy, a folder of samples or of images), arrays by input name, or ``"random"``.
+
+    Returns:
+        ``.graph``, the quantized graph, and what is known about how it came to be.
 
     Raises:
-        EdgeqError: there are no calibration samples or they do not fit, or the graph is quantized already.
+        EdgeqError: the samples do not fit, or the graph is quantized already.
     """
     if is_quantized(graph):
         raise EdgeqError("the model is quantized already", where=graph.name)
-    return quantized(graph, calibration_samples(graph, recipe), recipe, progress).graph
+    recipe: Recipe = {"calibration": calibration, **choices}
+    return quantized(graph, calibration_samples(graph, recipe), recipe, progress)
 
 
 def write_quantized(
