@@ -158,6 +158,36 @@ def round_half_away(x: Array | float) -> Array:
     return np.asarray(whole + np.where(np.abs(x - whole) >= 0.5, np.copysign(1.0, x), 0.0))
 
 
+def round_float(x: Array, to_even: bool) -> Array:
+    """float32 to the nearest integer, halves to even or away from zero; limited to +-2^22 (so is not-a-number); int64 result."""
+    x = np.asarray(x, np.float32)
+    magnitude = np.fmin(np.abs(x), np.float32(1 << 22)).astype(np.float64)
+    rounded = np.rint(magnitude) if to_even else round_half_away(magnitude)
+    return np.where(np.signbit(x), -rounded, rounded).astype(np.int64)
+
+
+def quantize_factor(law: str, scale: float) -> np.float32:
+    """The float32 constant of `quantize`: 1 / scale in law ``single``, the scale itself in law ``tflm``."""
+    with np.errstate(all="ignore"):
+        return np.float32(1) / np.float32(scale) if law == "single" else np.float32(scale)
+
+
+def quantize(law: str, x: Array, scale: float, zero_point: int, low: int, high: int) -> Array:
+    """Real values to stored integers in [low, high]; int64 result.
+
+    Law ``single``: float32 ``x * (1 / scale)``, halves to even. Law ``tflm``: float32 ``x / scale``, halves away from zero.
+    """
+    factor = quantize_factor(law, scale)
+    with np.errstate(all="ignore"):
+        steps = np.asarray(x, np.float32) * factor if law == "single" else np.asarray(x, np.float32) / factor
+    return np.asarray(np.clip(round_float(steps, law == "single") + zero_point, low, high))
+
+
+def dequantize(q: Array, scale: float, zero_point: int) -> Array:
+    """Stored integers to real values: float32 ``(q - zero_point) * scale``, rounded once."""
+    return np.asarray((np.asarray(q, np.float64) - zero_point) * np.float64(np.float32(scale)), np.float32)
+
+
 def check_accumulator(where: str, bound: Array) -> None:
     """Prove that int32 accumulators cannot overflow.
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edgeq import numerics
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Graph, Node
 from edgeq.lower import bind
@@ -61,7 +62,7 @@ def fit_inputs(graph: Graph, arrays: Mapping[str, Array]) -> dict[str, Array]:
             if not np.isfinite(a).all():
                 raise EdgeqError("array holds NaN or infinity", where=name)
             if t.q is not None:
-                a = quantize_array(a, t.scale, t.zero_point, t.dtype.numpy)
+                a = quantize_array(a, t.scale, t.zero_point, t.dtype.numpy, graph.law)
         if a.dtype != t.dtype.numpy:
             info = np.iinfo(t.dtype.numpy) if t.dtype.numpy.kind == "i" else None
             if a.dtype.kind not in "iuf" or (info and (a.min() < info.min or a.max() > info.max)):
@@ -73,15 +74,15 @@ def fit_inputs(graph: Graph, arrays: Mapping[str, Array]) -> dict[str, Array]:
     return fitted
 
 
-def quantize_array(x: Array, scale: float, zero_point: int, dtype: np.dtype[np.generic]) -> Array:
-    """Float to stored integers: divide in float64, round half to even, saturate."""
-    info = np.iinfo(dtype)
-    return np.clip(np.rint(x.astype(np.float64) / np.float32(scale)) + zero_point, info.min, info.max).astype(dtype)
+def quantize_array(x: Array, scale: float, zero_point: int, dtype: np.dtype[np.generic], law: str = "single") -> Array:
+    """Float to stored integers of `dtype`, saturated (`numerics.quantize`)."""
+    info = np.iinfo(dtype.type)  # type: ignore[type-var]
+    return numerics.quantize(law, x, scale, zero_point, int(info.min), int(info.max)).astype(dtype)
 
 
 def dequantize_array(q: Array, scale: float, zero_point: int) -> Array:
-    """Stored integers to float32."""
-    return ((q.astype(np.float64) - zero_point) * np.float32(scale)).astype(np.float32)
+    """Stored integers to float32 (`numerics.dequantize`)."""
+    return numerics.dequantize(q, scale, zero_point)
 
 
 def evaluate(graph: Graph, inputs: Mapping[str, Array], step: Callable[[Node, list[Array]], Array], keep: bool) -> dict[str, Array]:

@@ -9,6 +9,14 @@
 
 typedef char eq_arithmetic_shift_required[((-3) >> 1) == -2 ? 1 : -1];
 
+/* Holds the order of what is loaded before and after it, and has `x` computed here: compilers that load far
+ * ahead run out of registers. It emits nothing. */
+#if defined(__GNUC__)
+#define EQ_SETTLE(x) __asm__ volatile("" : "+r"(x) : : "memory")
+#else
+#define EQ_SETTLE(x) ((void)0)
+#endif
+
 /* max(x, 0) without a branch. */
 static inline int32_t eq_positive(int32_t x)
 {
@@ -119,6 +127,24 @@ static inline int32_t eq_one_over_one_plus_x(int32_t a)
         x += eq_shift_left(rest, 2);
     }
     return x >= (1 << 30) ? INT32_MAX : x * 2;
+}
+
+/* x to the nearest integer, halves to even or away from zero; limited to +-2^22 (so is not-a-number). Works
+ * on the bits alone: no rounding mode, no conversion that could overflow. */
+static inline int32_t eq_round_float(float x, int32_t to_even)
+{
+    union {
+        float f;
+        uint32_t u;
+    } bits;
+    bits.f = x;
+    const int32_t sign = -(int32_t)(bits.u >> 31);
+    const int32_t magnitude = eq_clamp((int32_t)(bits.u & 0x7fffffffu), 0, 0x4a800000);
+    const int32_t shift = eq_clamp(150 - (magnitude >> 23), 1, 25);
+    const int32_t mantissa = (magnitude & 0x7fffff) | 0x800000;
+    const int32_t down = to_even & ~(mantissa >> shift) & 1;
+    const int32_t rounded = (mantissa + (1 << (shift - 1)) - down) >> shift;
+    return (rounded ^ sign) - sign;
 }
 
 /* Leading zero bits of x != 0. */
