@@ -26,7 +26,7 @@ Received = Callable[[int], None]
 HEADER = struct.Struct("<4sIIIII")  # tag, vectors, steps, output bytes, empty measurement, empty step
 STACK_RESERVE = 256  # of bench.c itself
 END = struct.Struct("<4sI")
-FAULT = struct.Struct("<4sII")
+FAULT = struct.Struct("<4sIII")
 
 
 @dataclass(frozen=True)
@@ -111,23 +111,36 @@ def parse(stream: bytes, layout: Layout, hook: bool, instructions_per_tick: floa
     )
 
 
-def symbol(elf: Path, address: int) -> str:
-    """``function+offset`` for an address of a program, or the bare address."""
+def _symbols(elf: Path) -> list[tuple[str, str, int, int]]:
+    """Name, type, address and size of each symbol of a program."""
     with elf.open("rb") as file:
         table = ELFFile(file).get_section_by_name(".symtab")
-        for s in table.iter_symbols() if isinstance(table, SymbolTableSection) else ():
-            start, size = s["st_value"] & ~1, s["st_size"]
-            if s["st_info"]["type"] == "STT_FUNC" and start <= address < start + size:
-                return f"{s.name}+{address - start:#x} ({address:#010x})"
+        rows = table.iter_symbols() if isinstance(table, SymbolTableSection) else ()
+        return [(s.name, s["st_info"]["type"], s["st_value"], s["st_size"]) for s in rows]
+
+
+def place_of(elf: Path, address: int) -> str:
+    """``function+offset (address)`` for an address of a program, or the bare address."""
+    for name, kind, value, size in _symbols(elf):
+        start = value & ~1
+        if kind == "STT_FUNC" and start <= address < start + size:
+            return f"{name}+{address - start:#x} ({address:#010x})"
     return f"{address:#010x}"
+
+
+def stack_overflowed(elf: Path, pointer: int) -> bool:
+    """Whether a stack pointer lies below the program's stack."""
+    return any(name == "_stack_limit" and pointer < value for name, _, value, _ in _symbols(elf))
 
 
 def fault(stream: bytes, elf: Path) -> str:
     """What the fault record at the end of a stream says; empty if there is none."""
     if len(stream) < FAULT.size:
         return ""
-    tag, pc, cause = FAULT.unpack_from(stream, len(stream) - FAULT.size)
-    return f"exception {cause} at {symbol(elf, pc)}" if tag == b"EQF1" else ""
+    tag, pc, cause, pointer = FAULT.unpack_from(stream, len(stream) - FAULT.size)
+    if tag != b"EQF1":
+        return ""
+    return "the stack overflowed" if stack_overflowed(elf, pointer) else f"exception {cause} at {place_of(elf, pc)}"
 
 
 def batches(layout: Layout, vectors: int, region: int) -> Iterator[slice]:

@@ -67,7 +67,7 @@ def execute(elf: Path, target: Target, vectors: bytes = b"", *, timeout: float =
         image.write_bytes(vectors)
         command = [
             qemu.command, *qemu.arguments, *(("-cpu", cpu) if cpu else ()), "-kernel", str(elf), "-display", "none", "-monitor", "none",
-            "-nodefaults", "-chardev", f"file,id=uart,path={output}", "-serial", "chardev:uart",
+            "-chardev", f"file,id=uart,path={output}", "-serial", "chardev:uart",
             *(("-device", f"loader,file={image},addr={place.memory['vectors'].origin:#x},force-raw=on") if vectors else ()),
         ]  # fmt: skip
         with log.open("wb") as to, subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=to, stderr=to) as process:
@@ -75,10 +75,11 @@ def execute(elf: Path, target: Target, vectors: bytes = b"", *, timeout: float =
                 _wait(process, output, timeout, received)
             finally:
                 process.kill()
-        errors = log.read_text(encoding="utf-8", errors="replace").strip()
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+        errors = [line for line in lines if line.strip() and "warning:" not in line]
         sent = output.read_bytes() if output.exists() else b""
-    if process.returncode < 0 or (errors and not sent and process.returncode):
-        raise EdgeqError("QEMU failed", where=str(elf), why=errors.splitlines()[-1] if errors else f"signal {-process.returncode}")
+    if process.returncode < 0 or (errors and process.returncode):
+        raise EdgeqError("QEMU failed", where=str(elf), why=errors[0] if errors else f"signal {-process.returncode}")
     return Execution(sent, process.returncode)
 
 

@@ -18,6 +18,6 @@ uint32_t eq_board_clock(void);
 void eq_board_exit(int32_t code);
 
 /* Start-up code calls it for an exception that nothing expects: sends a fault record and exits. */
-void eq_board_fault(uint32_t pc, uint32_t cause);
+void eq_board_fault(uint32_t pc, uint32_t cause, uint32_t stack);
 
 #endif

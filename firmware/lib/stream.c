@@ -39,9 +39,9 @@ void eq_stream_end(void)
     eq_board_write(end, sizeof end);
 }
 
-void eq_board_fault(uint32_t pc, uint32_t cause)
+void eq_board_fault(uint32_t pc, uint32_t cause, uint32_t stack)
 {
-    const uint32_t record[3] = { EQ_TAG('E', 'Q', 'F', '1'), pc, cause };
+    const uint32_t record[4] = { EQ_TAG('E', 'Q', 'F', '1'), pc, cause, stack };
     eq_board_write(record, sizeof record);
     eq_board_exit(4);
 }

@@ -57,10 +57,18 @@ eq_reset:
     .type eq_fault, %function
     .thumb_func
 eq_fault:
-    ldr r0, [sp, #24]               /* the stacked program counter */
-    mrs r1, ipsr
+    mov r2, sp
+    movs r0, #0
+    ldr r3, =_stack_limit
+    cmp r2, r3
+    blo 1f                          /* an overflow: nothing was stacked */
+    ldr r0, [r2, #24]               /* the stacked program counter */
+1:  mrs r1, ipsr
+    ldr r3, =_stack_top
+    mov sp, r3
     bl eq_board_fault
-1:  b 1b
+2:  b 2b
+    .ltorg
     .size eq_fault, . - eq_fault
 
     .section .text.eq_stack, "ax"

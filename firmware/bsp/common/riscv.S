@@ -45,9 +45,10 @@ eq_reset:
     .balign 4
     .type eq_trap, %function
 eq_trap:
-    la sp, _stack_top
     csrr a0, mepc
     csrr a1, mcause
+    mv a2, sp
+    la sp, _stack_top
     call eq_board_fault
 1:  j 1b
     .size eq_trap, . - eq_trap
