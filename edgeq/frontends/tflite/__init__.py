@@ -27,6 +27,12 @@ HINTS = {
     "LOG_SOFTMAX": "end the model before it, or use SOFTMAX",
     "DENSIFY": "export the model without sparsity encoding",
 }
+# TensorFlow Lite Micro moves or compares the bytes of these without looking at their scales.
+ONE_SCALE = {
+    "MINIMUM", "MAXIMUM", "AVERAGE_POOL_2D", "MAX_POOL_2D", "REDUCE_MAX", "REDUCE_MIN", "SPLIT", "SPLIT_V", "SLICE", "STRIDED_SLICE", "PAD",
+    "PADV2", "MIRROR_PAD", "RESHAPE", "SQUEEZE", "EXPAND_DIMS", "TRANSPOSE", "GATHER", "PACK", "UNPACK", "DEPTH_TO_SPACE", "SPACE_TO_DEPTH",
+    "RESIZE_NEAREST_NEIGHBOR", "RESIZE_BILINEAR",
+}  # fmt: skip
 LISTED = 200  # nodes named in one message
 
 
@@ -85,10 +91,20 @@ def _translate_one(b: Builder, op: FileOperator) -> None:
         elif not fix:
             fix = "replace it in the model by supported operators, or end the model before it"
         raise EdgeqError(f"{op.kind} is not supported" + (" on computed values" if op.kind in FOLDED_ONLY else ""), fix=fix)
+    _check_scales(b, op)
     try:
         TRANSLATORS[op.kind](b, op)
     except CONTRADICTIONS as e:
         raise EdgeqError(f"{op.kind} contradicts itself", why=f"{type(e).__name__}: {e}"[:120]) from e
+
+
+def _check_scales(b: Builder, op: FileOperator) -> None:
+    """Refuse an operator that would give one value several meanings."""
+    ends = [b.file.tensors[i] for i in (*op.inputs, *op.outputs) if i >= 0]
+    scales = {(t.quantization.scales, t.quantization.zero_points) for t in ends if t.kind == "INT8" and t.quantization is not None}
+    if op.kind in ONE_SCALE and len(scales) > 1 and ends[-1].kind == "INT8":
+        why = ", ".join(f"{s[0]:.4g} with zero point {z[0]}" for s, z in sorted(scales))
+        raise EdgeqError(f"the int8 ends of {op.kind} have different scales", why=why, fix="quantize the model again by the converter")
 
 
 def _placeholder(b: Builder, index: int) -> bool:

@@ -24,8 +24,10 @@ from edgeq.ops.mat_mul import MatMul
 from edgeq.ops.max_pool2d import MaxPool2d
 from edgeq.ops.mean import Mean
 from edgeq.ops.mul import Mul
+from edgeq.ops.prelu import Prelu
 from edgeq.ops.reduce_max import ReduceMax, ReduceMin
 from edgeq.ops.reduce_sum import ReduceSum
+from edgeq.ops.requantize import Requantize
 from edgeq.ops.softmax import Softmax
 from edgeq.ops.transpose import Transpose
 from edgeq.ops.transpose_conv2d import TransposeConv2d
@@ -243,7 +245,7 @@ def prelu(b: Builder, op: FileOperator) -> None:
     if slope.type.shape != (channels,):
         data = slope.data.ravel().repeat(channels // slope.type.size)
         slope = b.new_constant(f"{slope.name}/channels", data, slope.type)
-    b.emit(o.Prelu(), [x, slope], op.outputs[0])
+    b.emit(Prelu(), [x, slope], op.outputs[0])
 
 
 @reads("SOFTMAX")
@@ -272,7 +274,7 @@ def reduction(b: Builder, op: FileOperator) -> None:
 @reads("QUANTIZE")
 def quantize(b: Builder, op: FileOperator) -> None:
     x = b.operand(op, 0)
-    b.emit(o.Quantize() if x.type.dtype is DType.FLOAT32 else o.Requantize(), [x], op.outputs[0], converts=True)
+    b.emit(o.Quantize() if x.type.dtype is DType.FLOAT32 else Requantize(), [x], op.outputs[0], converts=True)
 
 
 @reads("DEQUANTIZE")
