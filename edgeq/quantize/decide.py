@@ -1,0 +1,100 @@
+"""From ranges and options, and what somebody wrote down, to a precision for every tensor and layer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from edgeq.errors import EdgeqError
+from edgeq.ir import Array, Graph
+from edgeq.quantize import equalize
+from edgeq.quantize.floating import Progress
+from edgeq.quantize.linear import WEIGHT_AXIS
+from edgeq.quantize.options import Options
+from edgeq.quantize.precision import LayerPrecision, Precision, TensorPrecision, format_precision
+from edgeq.quantize.ranges import Ranges, calibrate
+from edgeq.quantize.sharing import NATURAL, assign
+
+
+@dataclass(frozen=True, eq=False)
+class Decision:
+    """A float graph (channels scaled), a complete precision for it, and its ranges.
+
+    Attributes:
+        graph: float; computes what the original does.
+        precision: every activation and every layer with weights.
+        ranges: of `graph`.
+    """
+
+    graph: Graph
+    precision: Precision
+    ranges: Ranges
+
+
+def decide(
+    graph: Graph, data: Mapping[str, Array] | Ranges, options: Options | None = None, precision: Precision | None = None,
+    progress: Progress | None = None,
+) -> Decision:  # fmt: skip
+    """Choose the precision of every tensor and layer.
+
+    Args:
+        graph: float.
+        data: calibration samples by input name, or what `calibrate` made of them.
+        options: for what `precision` leaves open.
+        precision: honoured as it is.
+        progress: called with (vectors done, vectors in all), per calibration.
+
+    Raises:
+        EdgeqError: samples or precision do not fit the graph.
+    """
+    given = precision or Precision()
+    options = options or Options()
+    law = given.law if precision else options.law
+    method = given.method if precision else options.method
+    ranges = data if isinstance(data, Ranges) else calibrate(graph, data, method, progress)
+    exponents = {n: np.asarray(t.exponents, np.int64) for n, t in given.tensors.items() if t.exponents}
+    if exponents:
+        equalize.check(graph, exponents)
+    elif options.equalize and not given.tensors:
+        exponents = equalize.exponents(graph, ranges.channels)
+    if exponents:
+        graph = equalize.apply(graph, exponents)
+        ranges = calibrate(graph, ranges.samples, ranges.method, progress)
+    for name, t in given.tensors.items():
+        if t.scale is None and t.method != ranges.tensors[name].method:
+            ranges = replace(ranges, tensors={**ranges.tensors, name: ranges.choose(name, t.method)})
+    pinned = {n: t.scale for n, t in given.tensors.items() if t.scale is not None}
+    scales = assign(graph, ranges, law, pinned)
+    natural = {n.outputs[0] for n in graph.nodes if n.op.kind() in NATURAL}
+    tensors = {}
+    for name, scale in scales.items():
+        own = given.tensors.get(name)
+        how = "fixed" if name in natural else "grid" if ranges.tensors[name].grid == scale else ranges.tensors[name].method
+        tensors[name] = TensorPrecision(scale, own.method if own else how, tuple(int(e) for e in exponents.get(name, ())))
+    layers = {n.name: _layer(n.name, given, options) for n in graph.nodes if n.op.kind() in WEIGHT_AXIS}
+    for name in given.layers:
+        if name not in layers:
+            raise EdgeqError("this layer has no weights", where=name, fix="delete it from the precision file")
+    return Decision(graph, Precision(graph.name, law, ranges.method, ranges.vectors, tensors, layers), ranges)
+
+
+def _layer(name: str, given: Precision, options: Options) -> LayerPrecision:
+    return given.layers.get(name, LayerPrecision(options.weight_scale, options.rounding, options.bias_correction))
+
+
+def write_precision(
+    graph: Graph, data: Mapping[str, Array] | Ranges, options: Options | None = None, precision: Precision | None = None
+) -> str:
+    """The text of precision.toml for what `quantize` with the same arguments does."""
+    return describe(decide(graph, data, options, precision))
+
+
+def describe(decision: Decision) -> str:
+    """The text of precision.toml for a decision."""
+    graph = decision.graph
+    notes = {n: str(graph.type(n)) for n in decision.precision.tensors}
+    notes |= {n.name: f"{n.op.kind()} {graph.type(n.inputs[1])}" for n in graph.nodes if n.name in decision.precision.layers}
+    seen = {n: r.seen for n, r in decision.ranges.tensors.items()}
+    return format_precision(decision.precision, seen, notes)

@@ -1,0 +1,213 @@
+"""Channels of an activation brought to similar ranges, so that one scale serves them all.
+
+A channel divided by a power of two where it is produced and multiplied by it where it is consumed
+leaves the network's meaning exactly as it was. Weights have a scale per output channel, so the
+producer pays nothing, and a depthwise consumer neither; a dense consumer's weights spread wider.
+The factors that give the least predicted noise at the consumers are taken.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeq.errors import EdgeqError
+from edgeq.ir import Array, Graph, Node, Tensor
+from edgeq.quantize.linear import WEIGHT_AXIS
+from edgeq.quantize.observers import Channels
+from edgeq.quantize.weights import LIMIT
+
+Float = NDArray[np.float64]
+STRENGTHS = (0.25, 0.4, 0.5, 0.6, 0.75, 0.9, 1.0)
+CLIPS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
+MAX_EXPONENT = 4
+CHANNELWISE = ("add", "sub", "max_pool2d", "average_pool2d")
+EQUALIZED = ("conv2d", "depthwise_conv2d", "fully_connected")
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Tensors whose channels bear the same factors, with the layers that produce and consume them."""
+
+    tensors: tuple[str, ...]
+    producers: tuple[Node, ...]
+    consumers: tuple[Node, ...]
+
+
+def _homogeneous(node: Node) -> bool:
+    """Whether scaling a channel's input scales its output: no clamp but at zero."""
+    low, high = getattr(node.op, "clamp", (-math.inf, math.inf))
+    return low in (0.0, -math.inf) and high == math.inf
+
+
+def _passes(graph: Graph, node: Node) -> bool:
+    """Whether the node keeps the channels of the last axis apart and commutes with scaling them."""
+    kind, out = node.op.kind(), graph.type(node.outputs[0]).shape
+    if any(graph.tensors[n].is_constant or graph.type(n).shape[-1:] != out[-1:] for n in node.inputs):
+        return False
+    if kind in CHANNELWISE:
+        return _homogeneous(node)
+    if kind == "mean":
+        return len(graph.type(node.inputs[0]).shape) - 1 not in node.op.axes  # type: ignore[attr-defined]
+    return kind == "reshape" or (kind == "clamp" and _homogeneous(node))
+
+
+def _groups(graph: Graph) -> list[_Group]:
+    """Groups of tensors that may be scaled together."""
+    parent = {n: n for n, t in graph.tensors.items() if not t.is_constant}
+
+    def find(n: str) -> str:
+        while parent[n] != n:
+            n = parent[n]
+        return n
+
+    for node in graph.nodes:
+        if _passes(graph, node):
+            for n in node.inputs:
+                parent[find(n)] = find(node.outputs[0])
+    uses: dict[str, int] = {}
+    for node in graph.nodes:
+        for n in node.inputs:
+            uses[n] = uses.get(n, 0) + 1
+    pinned = {find(n) for n in (*graph.inputs, *graph.outputs)}
+    producers: dict[str, list[Node]] = {}
+    consumers: dict[str, list[Node]] = {}
+    for node in graph.nodes:
+        if _passes(graph, node):
+            continue
+        layer = node.op.kind() in EQUALIZED and all(uses[n] == 1 and graph.tensors[n].is_constant for n in node.inputs[1:])
+        out = find(node.outputs[0])
+        producers.setdefault(out, []).append(node)
+        if not (layer and _homogeneous(node)):
+            pinned.add(out)
+        for n in node.inputs:
+            if n in parent:
+                consumers.setdefault(find(n), []).append(node)
+                if not layer or getattr(node.op, "groups", 1) > 1:
+                    pinned.add(find(n))
+    members: dict[str, list[str]] = {}
+    for n in parent:
+        members.setdefault(find(n), []).append(n)
+    return [
+        _Group(tuple(m), tuple(producers[g]), tuple(consumers[g]))
+        for g, m in members.items()
+        if g not in pinned and g in producers and g in consumers and len({graph.type(n).shape[-1] for n in m}) == 1
+    ]
+
+
+def _columns(node: Node, w: Array, channels: int) -> Float:
+    """Weights as ``[O, taps, C]`` over the consumed tensor's channels (depthwise: ``[m, taps, C]``)."""
+    if node.op.kind() == "depthwise_conv2d":
+        return w.reshape(w.shape[1] * w.shape[2], channels, -1).transpose(2, 0, 1).astype(np.float64)
+    return w.reshape(w.shape[0], -1, channels).astype(np.float64)
+
+
+def _rounding_noise(seen: Channels, factors: Float, weight: Float) -> float:
+    """The least weighted square error per position of storing a tensor in int8 with one scale, over a few ranges."""
+    x, n = seen.centers / factors[:, None], seen.counts / seen.values
+    low, high = min(float((seen.low / factors).min()), 0.0), max(float((seen.high / factors).max()), 0.0)
+    best = math.inf
+    for clip in CLIPS:
+        step = (high - low) * clip / 255
+        beyond = x - np.clip(x, low * clip, high * clip)
+        best = min(best, float((n * (beyond**2 + step**2 / 12)).sum(axis=1) @ weight))
+    return best
+
+
+def _noise(graph: Graph, group: _Group, seen: Mapping[str, Channels], exponents: NDArray[np.int64]) -> float:
+    """Predicted noise at the outputs of a group's consumers if its channels are divided by 2^exponents."""
+    factors: Float = np.exp2(exponents.astype(np.float64))
+    importance, total = np.zeros(len(factors)), 0.0
+    for node in group.consumers:
+        w = graph.tensors[node.inputs[1]].data
+        assert w is not None
+        columns = _columns(node, w, len(factors)) * factors
+        importance += (columns**2).sum(axis=(0, 1))
+        if node.op.kind() != "depthwise_conv2d":
+            scales = np.abs(columns).max(axis=(1, 2)) / LIMIT
+            x = seen[node.inputs[0]]
+            power = ((x.centers / factors[:, None]) ** 2 * x.counts).sum() / x.values
+            total += float((scales**2).sum() / 12 * columns.shape[1] * power)
+    return total + math.fsum(_rounding_noise(seen[n], factors, importance) for n in group.tensors)
+
+
+def _peak(seen: Channels) -> Float:
+    """Per channel, the largest magnitude."""
+    return np.maximum(seen.high, -seen.low)
+
+
+def _clip(seen: Channels) -> Float:
+    """Per channel, the largest magnitude of the range of least square error."""
+    x, n = seen.centers, seen.counts
+    best, chosen = np.full(len(x), np.inf), np.zeros(len(x))
+    low, high = np.minimum(seen.low, 0.0), np.maximum(seen.high, 0.0)
+    for clip in np.linspace(1.0, 0.2, 17):
+        step = (high - low) * clip / 255
+        beyond = x - np.clip(x, (low * clip)[:, None], (high * clip)[:, None])
+        error = (n * (beyond**2 + step[:, None] ** 2 / 12)).sum(axis=1)
+        better = error < best
+        best, chosen = np.where(better, error, best), np.where(better, np.maximum(high, -low) * clip, chosen)
+    return chosen
+
+
+def exponents(graph: Graph, seen: Mapping[str, Channels]) -> dict[str, NDArray[np.int64]]:
+    """Per tensor, the exponents e ``[C]`` of the factors 2^e that its channels are divided by; tensors without are left out."""
+    result: dict[str, NDArray[np.int64]] = {}
+    for group in _groups(graph):
+        tried = [np.zeros(len(seen[group.tensors[0]].low), np.int64)]
+        for measure in (_peak, _clip):
+            size = np.max([measure(seen[n]) for n in group.tensors], axis=0)
+            if size.max() > 0:
+                relative = np.where(size > 0, np.log2(np.maximum(size / size.max(), 2.0**-MAX_EXPONENT)), 0.0)
+                tried += [np.rint(s * relative).astype(np.int64) for s in STRENGTHS]
+        noise = [_noise(graph, group, seen, e) for e in tried]
+        chosen = tried[int(np.argmin(noise))]
+        if chosen.any():
+            result |= dict.fromkeys(group.tensors, chosen)
+    return result
+
+
+def check(graph: Graph, exponents: Mapping[str, NDArray[np.int64]]) -> None:
+    """Refuse exponents that would change the network's meaning.
+
+    Raises:
+        EdgeqError: a tensor cannot be scaled, or tensors that must be scaled alike are not.
+    """
+    free = set(exponents)
+    for group in _groups(graph):
+        found = {tuple(exponents[n].tolist()) if n in exponents else () for n in group.tensors}
+        if len(found) > 1:
+            raise EdgeqError("tensors must be equalized alike", where=group.tensors[0], why=", ".join(group.tensors))
+        free -= set(group.tensors)
+    if free:
+        raise EdgeqError("the channels of this tensor cannot be scaled", where=min(free), fix="delete its key equalize")
+
+
+def _scaled(node: Node, graph: Graph, divide: Array | None, multiply: Array | None) -> list[Tensor]:
+    """The node's weights and bias with output channels divided and input channels multiplied by powers of two."""
+    w, b = (graph.tensors[n].data for n in node.inputs[1:3])
+    assert w is not None and b is not None
+    kind, axis = node.op.kind(), WEIGHT_AXIS[node.op.kind()]
+    if multiply is not None:
+        w = np.ldexp(w, np.repeat(multiply, w.shape[3] // len(multiply)) if kind == "depthwise_conv2d" else multiply)
+    if divide is not None:
+        shape = [1] * w.ndim
+        shape[axis] = -1
+        w, b = np.ldexp(w, -divide.reshape(shape)), np.ldexp(b, -divide)
+    names = node.inputs[1:3]
+    return [replace(graph.tensors[n], data=a.astype(np.float32)) for n, a in zip(names, (w, b), strict=True)]
+
+
+def apply(graph: Graph, factors: Mapping[str, NDArray[np.int64]]) -> Graph:
+    """The float graph with scaled channels: the same outputs, bit for bit but for subnormals."""
+    changed: list[Tensor] = []
+    for node in graph.nodes:
+        if node.op.kind() in EQUALIZED:
+            divide, multiply = factors.get(node.outputs[0]), factors.get(node.inputs[0])
+            if divide is not None or multiply is not None:
+                changed += _scaled(node, graph, divide, multiply)
+    return graph.with_nodes(graph.nodes, changed) if changed else graph

@@ -1,0 +1,157 @@
+"""The float meaning of a graph, in bounded chunks; and a quantized graph seen as a float one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from edgeq.errors import EdgeqError
+from edgeq.ir import Array, DType, Graph, Node, Tensor, TensorType
+from edgeq.ops.reshape import Reshape
+from edgeq.simulate import CHUNK_BYTES, dequantize_array, evaluate, fit_inputs
+
+CASTS = ("quantize", "dequantize", "requantize")
+Progress = Callable[[int, int], None]
+
+
+def require_float(graph: Graph, fix: str) -> None:
+    """Refuse a graph that carries scales.
+
+    Raises:
+        EdgeqError: some tensor is stored in integers.
+    """
+    for name, tensor in graph.tensors.items():
+        if tensor.type.dtype is not DType.FLOAT32:
+            raise EdgeqError(f"tensor '{name}' is {tensor.type}, the float meaning was asked for", where=graph.name, fix=fix)
+
+
+def real_step(node: Node, x: list[Array]) -> Array:
+    """A node's float meaning, float32, with the node's name in front of what goes wrong."""
+    try:
+        y = node.op.real(*x)
+    except EdgeqError as e:
+        raise EdgeqError(e.what, where=node.name, why=e.why, fix=e.fix) from e
+    return np.asarray(y, np.float32)
+
+
+def chunk_size(graph: Graph, vectors: int) -> int:
+    """Vectors that are evaluated at once, so that a step's working set stays near `CHUNK_BYTES`."""
+    largest = max(t.type.size for t in graph.tensors.values())
+    return max(1, min(vectors, CHUNK_BYTES // (64 * largest)))
+
+
+def stream(
+    graph: Graph, inputs: Mapping[str, Array], visit: Callable[[str, Array], None], progress: Progress | None = None
+) -> dict[str, Array]:
+    """Evaluate a float graph chunk by chunk and show every activation to `visit` once per chunk.
+
+    Args:
+        inputs: fitted, ``[V, *shape]`` float32.
+        visit: called with a tensor's name and its ``[chunk, *shape]`` values.
+        progress: called with (vectors done, vectors in all).
+
+    Returns:
+        The graph's outputs.
+    """
+
+    def step(node: Node, x: list[Array]) -> Array:
+        y = real_step(node, x)
+        visit(node.outputs[0], y)
+        return y
+
+    total = len(next(iter(inputs.values())))
+    size = chunk_size(graph, total)
+    parts: dict[str, list[Array]] = {n: [] for n in graph.outputs}
+    for start in range(0, total, size):
+        chunk = {n: a[start : start + size] for n, a in inputs.items()}
+        for name, a in chunk.items():
+            visit(name, a)
+        values = evaluate(graph, chunk, step, False)
+        for name, part in parts.items():
+            part.append(values[name])
+        if progress:
+            progress(min(start + size, total), total)
+    return {n: np.concatenate(p) for n, p in parts.items()}
+
+
+def evaluate_float(
+    graph: Graph, arrays: Mapping[str, Array], steps: bool = False, progress: Progress | None = None
+) -> dict[str, Array]:
+    """Run the float meaning of a graph over a batch of vectors.
+
+    Args:
+        graph: float (a quantized one: give ``dequantized(graph)``).
+        arrays: per input ``[V, ...]``, first axis = vectors.
+        steps: return every activation, not the outputs alone.
+        progress: called with (vectors done, vectors in all).
+
+    Returns:
+        Per tensor name ``[V, *shape]`` float32.
+
+    Raises:
+        EdgeqError: the graph is quantized, or an array does not fit.
+    """
+    require_float(graph, "evaluate dequantized(graph)")
+    kept: dict[str, list[Array]] = {}
+
+    def keep(name: str, a: Array) -> None:
+        if steps:
+            kept.setdefault(name, []).append(a)
+
+    outputs = stream(graph, fit_inputs(graph, arrays), keep, progress)
+    return {**{n: np.concatenate(p) for n, p in kept.items()}, **outputs}
+
+
+def real_values(tensor: Tensor) -> Array:
+    """A constant's real values, float32, per-channel scales along the type's axis.
+
+    Raises:
+        EdgeqError: an integer constant bears no scale.
+    """
+    assert tensor.data is not None
+    if tensor.data.dtype.kind == "f":
+        return tensor.data.astype(np.float32)
+    q = tensor.type.q
+    if q is None:
+        raise EdgeqError("integer constant bears no scale", where=tensor.name)
+    if q.axis is None or len(q.scale) == 1:
+        return dequantize_array(tensor.data, q.scale[0], q.zero_point)
+    shape = [1] * tensor.data.ndim
+    shape[q.axis] = -1
+    scales = np.asarray(q.scale, np.float32).astype(np.float64).reshape(shape)
+    return ((tensor.data.astype(np.float64) - q.zero_point) * scales).astype(np.float32)
+
+
+def _bias_values(graph: Graph, node: Node, bias: Tensor) -> Array:
+    """An int32 bias as real values: its scale is that of the input times that of the weights."""
+    x, w = graph.type(node.inputs[0]), graph.type(node.inputs[1])
+    assert bias.data is not None and w.q is not None
+    scales = np.float64(np.float32(x.scale)) * np.asarray(w.q.scale, np.float32).astype(np.float64)
+    return (bias.data.astype(np.float64) * scales).astype(np.float32)
+
+
+def dequantized(graph: Graph) -> Graph:
+    """A quantized graph as a float graph with the same names: what its weights mean, without rounding of activations.
+
+    Constants become their real values; quantize, dequantize and requantize become identities.
+
+    Raises:
+        EdgeqError: an integer constant bears no scale.
+    """
+    tensors: dict[str, Tensor] = {}
+    for node in graph.nodes:
+        for position, name in enumerate(node.inputs):
+            constant = graph.tensors[name]
+            if constant.data is None or constant.data.dtype.kind == "f":
+                continue
+            bias = position == 2 and 2 in node.op.parameters and constant.type.dtype is DType.INT32
+            data = _bias_values(graph, node, constant) if bias else real_values(constant)
+            if name in tensors and not np.array_equal(data, tensors[name].data):  # type: ignore[arg-type]
+                raise EdgeqError("a constant has two meanings", where=name, why="nodes share a bias but not the scales")
+            tensors[name] = Tensor(name, TensorType(data.shape), data)
+    for name, tensor in graph.tensors.items():
+        tensors.setdefault(name, replace(tensor, type=TensorType(tensor.type.shape)))
+    nodes = [replace(n, op=Reshape(graph.type(n.outputs[0]).shape)) if n.op.kind() in CASTS else n for n in graph.nodes]
+    return replace(graph, tensors=tensors, nodes=()).with_nodes(nodes)

@@ -1,0 +1,43 @@
+"""What a user chooses about quantization."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edgeq.errors import EdgeqError
+from edgeq.numerics import LAWS
+from edgeq.quantize.observers import METHODS
+from edgeq.quantize.weights import SCALES
+
+ROUNDINGS = ("nearest", "second-order")
+
+
+@dataclass(frozen=True)
+class Options:
+    """Choices for `calibrate` and `quantize`; the defaults are those that measured best (docs/quantization.md).
+
+    Attributes:
+        method: how activation ranges are chosen: ``minmax``, ``moving``, ``percentile``, ``mse``, ``kl``.
+        weight_scale: ``max`` (the largest weight of the channel) or ``mse`` (least squared rounding error).
+        rounding: ``nearest``, or ``second-order``: weights that reproduce the float layer's output on the calibration data.
+        bias_correction: biases take up the mean error of each channel.
+        equalize: channels of an activation are brought to similar ranges where the layers around it allow it exactly.
+        law: the requantization law.
+    """
+
+    method: str = "mse"
+    weight_scale: str = "mse"
+    rounding: str = "second-order"
+    bias_correction: bool = True
+    equalize: bool = True
+    law: str = "single"
+
+    def __post_init__(self) -> None:
+        for key, value, allowed in (
+            ("method", self.method, tuple(METHODS)),
+            ("weight_scale", self.weight_scale, tuple(SCALES)),
+            ("rounding", self.rounding, ROUNDINGS),
+            ("law", self.law, LAWS),
+        ):
+            if value not in allowed:
+                raise EdgeqError(f"unknown {key} '{value}'", fix=f"choose one of {', '.join(allowed)}")

@@ -1,0 +1,269 @@
+"""precision.toml: what every tensor is stored as, to be reviewed, edited and fed back."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from edgeq.errors import EdgeqError
+from edgeq.ir import Graph
+from edgeq.numerics import LAWS
+from edgeq.quantize.observers import METHODS
+from edgeq.quantize.options import ROUNDINGS
+from edgeq.quantize.sharing import Scale, affine, span
+from edgeq.quantize.weights import SCALES
+
+FORMAT = 1
+MAX_EXPONENT = 32
+FIXED = ("fixed", "grid", "edited")  # how a scale came about, beside the methods: by the operator, the data's own steps, by hand
+HEADER = """\
+# What every tensor of the model is stored as. Edit and feed it back: edgeq ... --precision precision.toml
+#   real = scale * (q - zero_point), q in -128 ... 127; range is what follows from the two.
+#   To change a tensor give scale and zero_point, or a range alone, or a method alone (minmax, moving, percentile, mse, kl).
+#   equalize: channel c is stored divided by 2^equalize[c]; the layers around it make up for it exactly.
+#   A tensor or layer that is left out is decided anew.
+"""
+
+
+@dataclass(frozen=True)
+class TensorPrecision:
+    """One activation: its scale (None: to be found by `method`), how it was found, exponents of its channels (may be empty)."""
+
+    scale: Scale | None
+    method: str = "edited"
+    exponents: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class LayerPrecision:
+    """How one layer's weights become int8."""
+
+    weight_scale: str
+    rounding: str
+    bias_correction: bool
+
+
+@dataclass(frozen=True)
+class Precision:
+    """Decisions about a whole graph; `tensors` by activation name, `layers` by node name; either may be partial.
+
+    Attributes:
+        method: of calibration, for tensors that are left out.
+        samples: how many samples were used (for the reader).
+    """
+
+    model: str = ""
+    law: str = "single"
+    method: str = "mse"
+    samples: int = 0
+    tensors: Mapping[str, TensorPrecision] = field(default_factory=dict)
+    layers: Mapping[str, LayerPrecision] = field(default_factory=dict)
+
+
+def _quoted(text: str) -> str:
+    """A TOML basic string."""
+    return json.dumps(text, ensure_ascii=True).replace("\\/", "/")
+
+
+def _number(x: float) -> str:
+    text = repr(float(x))
+    return text if any(c in text for c in ".en") else text + ".0"
+
+
+def format_precision(
+    p: Precision, seen: Mapping[str, tuple[float, float]] | None = None, shapes: Mapping[str, str] | None = None
+) -> str:
+    """The text of precision.toml.
+
+    Args:
+        seen: extremes over the calibration data, for the comments.
+        shapes: types of the tensors and kinds of the layers, for the comments.
+    """
+    notes, extremes = shapes or {}, seen or {}
+    lines = [HEADER, f"format = {FORMAT}", f"model = {_quoted(p.model)}", f"law = {_quoted(p.law)}", ""]
+    lines += ["[calibration]", f"method = {_quoted(p.method)}", f"samples = {p.samples}", ""]
+    for name, t in p.tensors.items():
+        assert t.scale is not None
+        low, high = span(t.scale)
+        note = f"seen {extremes[name][0]:.6g} ... {extremes[name][1]:.6g}" if name in extremes else ""
+        lines += [f"[tensors.{_quoted(name)}]" + (f"  # {notes[name]}" if name in notes else ""), 'dtype = "int8"']
+        lines += [f"range = [{_number(low)}, {_number(high)}]" + (f"  # {note}" if note else "")]
+        lines += [f"scale = {_number(t.scale[0])}", f"zero_point = {t.scale[1]}", f"method = {_quoted(t.method)}"]
+        if t.exponents:
+            lines += [f"equalize = [{', '.join(map(str, t.exponents))}]"]
+        lines += [""]
+    for name, layer in p.layers.items():
+        lines += [f"[layers.{_quoted(name)}]" + (f"  # {notes[name]}" if name in notes else ""), 'weights = "int8"']
+        lines += [f"weight_scale = {_quoted(layer.weight_scale)}", f"rounding = {_quoted(layer.rounding)}"]
+        lines += [f"bias_correction = {'true' if layer.bias_correction else 'false'}", ""]
+    return "\n".join(lines)
+
+
+class _Reader:
+    """Checks the parsed file and turns it into a `Precision`; errors name the line and the key."""
+
+    def __init__(self, text: str, where: str) -> None:
+        self.text, self.where = text, where
+
+    def fail(self, what: str, path: tuple[str, ...], why: str = "", fix: str = "") -> EdgeqError:
+        line = self.line(path)
+        return EdgeqError(what, where=f"{self.where}:{line}" if line else self.where, why=why or f"key {'.'.join(path)}", fix=fix)
+
+    def line(self, path: tuple[str, ...]) -> int:
+        """The line of a key, or of the table that holds it; 0 where it is not found."""
+        found, table = 0, ""
+        for number, line in enumerate(self.text.splitlines(), 1):
+            header = re.match(r"\s*\[(.*?)\]\s*(#.*)?$", line)
+            if header:
+                table = header[1].strip()
+                names = _path(table)
+                if names == path:
+                    return number
+                if names and names == path[:-1]:
+                    found = number
+            elif re.match(rf'\s*"?{re.escape(path[-1])}"?\s*=', line) and _path(table) == path[:-1]:
+                return number
+        return found
+
+    def table(self, value: Any, path: tuple[str, ...], keys: tuple[str, ...]) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            raise self.fail("a table is expected", path)
+        for key in value:
+            if key not in keys:
+                raise self.fail(f"unknown key '{key}'", (*path, key), f"under {'.'.join(path)}" if path else "", f"keys are {', '.join(keys)}")
+        return value
+
+    def choice(self, table: Mapping[str, Any], path: tuple[str, ...], key: str, allowed: tuple[str, ...], default: str) -> str:
+        value = table.get(key, default)
+        if value not in allowed:
+            raise self.fail(f"{key} is {value!r}", (*path, key), f"key {'.'.join((*path, key))}", f"choose one of {', '.join(allowed)}")
+        return str(value)
+
+    def number(self, value: Any, path: tuple[str, ...]) -> float:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            raise self.fail(f"{path[-1]} is {value!r}, a finite number is expected", path)
+        return float(value)
+
+    def integer(self, value: Any, path: tuple[str, ...], low: int, high: int) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise self.fail(f"{path[-1]} is {value!r}, a whole number from {low} to {high} is expected", path)
+        return value
+
+    def read(self, data: dict[str, Any]) -> Precision:
+        self.table(data, (), ("format", "model", "law", "calibration", "tensors", "layers"))
+        if data.get("format") != FORMAT:
+            raise self.fail(f"format is {data.get('format')!r}", ("format",), fix=f"this edgeq reads format = {FORMAT}")
+        model = data.get("model", "")
+        if not isinstance(model, str):
+            raise self.fail("model is not a string", ("model",))
+        calibration = self.table(data.get("calibration", {}), ("calibration",), ("method", "samples"))
+        tensors, layers = data.get("tensors", {}), data.get("layers", {})
+        for value, name in ((tensors, "tensors"), (layers, "layers")):
+            if not isinstance(value, dict):
+                raise self.fail("a table is expected", (name,))
+        return Precision(
+            model,
+            self.choice(data, (), "law", LAWS, "single"),
+            self.choice(calibration, ("calibration",), "method", tuple(METHODS), "mse"),
+            self.integer(calibration.get("samples", 0), ("calibration", "samples"), 0, 2**62),
+            {n: self.tensor(v, ("tensors", n)) for n, v in tensors.items()},
+            {n: self.layer(v, ("layers", n)) for n, v in layers.items()},
+        )
+
+    def tensor(self, value: Any, path: tuple[str, ...]) -> TensorPrecision:
+        table = self.table(value, path, ("dtype", "range", "scale", "zero_point", "method", "equalize"))
+        self.choice(table, path, "dtype", ("int8",), "int8")
+        method = self.choice(table, path, "method", (*METHODS, *FIXED), "edited")
+        exponents = table.get("equalize", [])
+        if not isinstance(exponents, list):
+            raise self.fail("equalize is not a list", (*path, "equalize"))
+        whole = tuple(self.integer(e, (*path, "equalize"), -MAX_EXPONENT, MAX_EXPONENT) for e in exponents)
+        scale = self.scale(table, path)
+        if scale is None and method not in METHODS:
+            raise self.fail("neither scale and zero_point, nor range, nor a method", path)
+        return TensorPrecision(scale, method, whole)
+
+    def scale(self, table: Mapping[str, Any], path: tuple[str, ...]) -> Scale | None:
+        """From scale and zero_point, or from a range; both must agree."""
+        ends = None
+        if "range" in table:
+            ends = table["range"]
+            if not isinstance(ends, list) or len(ends) != 2:
+                raise self.fail("range is not [low, high]", (*path, "range"))
+            low, high = (self.number(v, (*path, "range")) for v in ends)
+            if not low < high:
+                raise self.fail(f"range [{low:g}, {high:g}] is empty", (*path, "range"))
+        if ("scale" in table) != ("zero_point" in table):
+            raise self.fail("scale and zero_point belong together", path, fix="give both, or a range alone")
+        if "scale" not in table:
+            return affine(low, high) if ends else None
+        scale = self.number(table["scale"], (*path, "scale"))
+        if not 1e-30 < scale < 1e30:
+            raise self.fail(f"scale is {scale:g}", (*path, "scale"), fix="give a positive number")
+        found = float(np.float32(scale)), self.integer(table["zero_point"], (*path, "zero_point"), -128, 127)
+        if ends and max(abs(a - b) for a, b in zip(span(found), (low, high), strict=True)) > found[0] / 100:
+            expected = "[{:g}, {:g}]".format(*span(found))
+            raise self.fail(
+                "range and scale contradict each other", (*path, "range"), f"scale and zero_point of {'.'.join(path)} give {expected}",
+                "delete the range, or scale and zero_point",
+            )  # fmt: skip
+        return found
+
+    def layer(self, value: Any, path: tuple[str, ...]) -> LayerPrecision:
+        table = self.table(value, path, ("weights", "weight_scale", "rounding", "bias_correction"))
+        self.choice(table, path, "weights", ("int8",), "int8")
+        correction = table.get("bias_correction", True)
+        if not isinstance(correction, bool):
+            raise self.fail("bias_correction is not true or false", (*path, "bias_correction"))
+        scale = self.choice(table, path, "weight_scale", tuple(SCALES), "max")
+        return LayerPrecision(scale, self.choice(table, path, "rounding", ROUNDINGS, "nearest"), correction)
+
+
+def _path(table: str) -> tuple[str, ...]:
+    """The names in a table header."""
+    try:
+        value: Any = tomllib.loads(f"[{table}]") if table else {}
+    except tomllib.TOMLDecodeError:  # not a header after all, a line of some longer value
+        return ()
+    names = []
+    while isinstance(value, dict) and len(value) == 1:
+        ((name, value),) = value.items()
+        names.append(name)
+    return tuple(names)
+
+
+def read_precision(text: str, graph: Graph, where: str = "precision.toml") -> Precision:
+    """Read and check a precision file for a float graph.
+
+    Args:
+        text: the file's content.
+        graph: the float graph that it is for.
+        where: the file's name, for errors.
+
+    Raises:
+        EdgeqError: not TOML, an unknown tensor, layer or key, or a value out of range; the message names line and key.
+    """
+    try:
+        data = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as e:
+        raise EdgeqError("not a TOML file", where=where, why=str(e)) from e
+    reader = _Reader(text, where)
+    result = reader.read(data)
+    activations = [n for n, t in graph.tensors.items() if not t.is_constant]
+    for name, t in result.tensors.items():
+        if name not in activations:
+            raise reader.fail(f"the model has no tensor '{name}'", ("tensors", name), fix="take the names from a file that edgeq wrote")
+        if t.exponents and len(t.exponents) != graph.type(name).shape[-1]:
+            channels = graph.type(name).shape[-1]
+            raise reader.fail(f"equalize has {len(t.exponents)} exponents for {channels} channels", ("tensors", name, "equalize"))
+    for name in result.layers:
+        if name not in {n.name for n in graph.nodes}:
+            raise reader.fail(f"the model has no layer '{name}'", ("layers", name), fix="take the names from a file that edgeq wrote")
+    return result

@@ -1,0 +1,203 @@
+"""Float graph -> int8 graph, node by node: every layer is fitted to what the quantized layers before it really give."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeq.ir import Array, DType, Graph, Node, QParams, Tensor, TensorType, check
+from edgeq.ops.linear import NO_CLAMP
+from edgeq.quantize.decide import Decision, decide
+from edgeq.quantize.floating import Progress, real_step
+from edgeq.quantize.linear import WEIGHT_AXIS, moments, view
+from edgeq.quantize.options import Options
+from edgeq.quantize.precision import Precision
+from edgeq.quantize.ranges import Ranges
+from edgeq.quantize.sharing import MERGES, Scale, affine
+from edgeq.quantize.weights import SCALES, nearest, second_order
+from edgeq.simulate import dequantize_array, quantize_array
+
+MEMORY = 2**30  # bytes of activations that the walk may hold
+STEP = 16  # samples that a layer is compared on at once
+RATIO_MIN = 2.0**-20  # of accumulator to output units: tiny weights get no finer scale, so that their biases fit
+INT8 = np.dtype(np.int8)
+Float = NDArray[np.float64]
+
+
+def quantize(
+    graph: Graph, data: Mapping[str, Array] | Ranges, options: Options | None = None, precision: Precision | None = None,
+    progress: Progress | None = None,
+) -> Graph:  # fmt: skip
+    """Quantize a float graph to int8.
+
+    Weights are symmetric per output channel, activations affine per tensor, biases int32. Tensors and nodes keep
+    their names. Where channels were equalized, a tensor holds channel c divided by 2^exponents[c] (see `equalize`).
+
+    Args:
+        graph: float.
+        data: calibration samples by input name, or what `calibrate` made of them.
+        options: for what `precision` leaves open.
+        precision: honoured as it is.
+        progress: called with (units done, units in all), for each calibration and for the layers.
+
+    Raises:
+        EdgeqError: samples or precision do not fit the graph, or an operator cannot be quantized.
+    """
+    return quantize_decided(decide(graph, data, options, precision, progress), progress)
+
+
+def quantize_decided(decision: Decision, progress: Progress | None = None) -> Graph:
+    """Quantize by a decision; see `quantize`.
+
+    Args:
+        progress: called with (layers done, layers in all).
+    """
+    graph = decision.graph
+    walk = _Walk(graph, decision.precision)
+    walk.start(_subset(graph, decision.ranges.samples))
+    last = {name: i for i, node in enumerate(graph.nodes) for name in node.inputs}
+    nodes = []
+    for i, node in enumerate(graph.nodes):
+        nodes.append(walk.quantize(node))
+        for name in set(node.inputs):
+            if last[name] == i:
+                walk.real.pop(name, None)
+                walk.stored.pop(name, None)
+        if progress:
+            progress(i + 1, len(graph.nodes))
+    result = replace(graph, tensors=walk.tensors, law=decision.precision.law, nodes=()).with_nodes(nodes)
+    return check(result, "quantize")
+
+
+def _subset(graph: Graph, samples: Mapping[str, Array]) -> dict[str, Array]:
+    """As many samples as the walk may hold, evenly spread."""
+    live, peak = set(graph.inputs), 1
+    last = {name: i for i, node in enumerate(graph.nodes) for name in node.inputs}
+    for i, node in enumerate(graph.nodes):
+        live.add(node.outputs[0])
+        peak = max(peak, sum(graph.type(n).size for n in live))
+        live = {n for n in live if last.get(n, -1) > i}
+    count = len(next(iter(samples.values())))
+    keep = max(1, min(count, MEMORY // (8 * peak)))
+    at = np.arange(keep) * count // keep
+    return {n: a[at] for n, a in samples.items()}
+
+
+@dataclass
+class _Walk:
+    """One walk through a float graph: tensors made so far, and the float and the stored values of live activations."""
+
+    graph: Graph
+    precision: Precision
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+    real: dict[str, Array] = field(default_factory=dict)
+    stored: dict[str, Array] = field(default_factory=dict)
+
+    def start(self, samples: Mapping[str, Array]) -> None:
+        for name in self.graph.inputs:
+            t = self.type(name)
+            self.tensors[name] = Tensor(name, t)
+            self.real[name] = samples[name]
+            self.stored[name] = quantize_array(samples[name], t.scale, t.zero_point, INT8)
+
+    def scale(self, name: str) -> Scale:
+        found = self.precision.tensors[name].scale
+        assert found is not None
+        return found
+
+    def type(self, name: str) -> TensorType:
+        """The int8 type of an activation."""
+        scale, zero_point = self.scale(name)
+        return TensorType(self.graph.type(name).shape, DType.INT8, QParams((scale,), zero_point))
+
+    def add(self, tensor: Tensor) -> str:
+        """File a constant under its name, or under a new one where another node made something else of it."""
+        name, number = tensor.name, 2
+        while name in self.tensors or (name != tensor.name and name in self.graph.tensors):
+            other = self.tensors.get(name)
+            if other and other.data is not None and other.type == tensor.type and np.array_equal(other.data, np.asarray(tensor.data)):
+                return name
+            name, number = f"{tensor.name}.{number}", number + 1
+        self.tensors[name] = replace(tensor, name=name)
+        return name
+
+    def quantize(self, node: Node) -> Node:
+        """Quantize a node's constants and run it in both meanings."""
+        output = node.outputs[0]
+        self.tensors[output] = Tensor(output, self.type(output))
+        constants = {n: data for n in node.inputs if (data := self.graph.tensors[n].data) is not None}
+        real = [constants[n] if n in constants else self.real[n] for n in node.inputs]
+        names = list(node.inputs)
+        if node.op.kind() in WEIGHT_AXIS:
+            names[1:3] = _layer(self, node, real)
+        else:
+            for i, n in enumerate(node.inputs):
+                if n in constants:
+                    scale = self.scale(output) if node.op.kind() in MERGES else None
+                    names[i] = self.add(_constant(self.graph.tensors[n], scale))
+        self.real[output] = real_step(node, real)
+        quantized = replace(node, inputs=tuple(names))
+        self.stored[output] = self.run(quantized)
+        return quantized
+
+    def run(self, node: Node) -> Array:
+        """The stored output of a quantized node."""
+        inputs = tuple(self.tensors[n] for n in node.inputs)
+        params = node.op.bind(self.precision.law, node.name, inputs, self.type(node.outputs[0]))
+        operands = (i for i in range(len(inputs)) if i not in node.op.parameters)
+        return node.op.reference(params, *(self.stored[node.inputs[i]] if (d := inputs[i].data) is None else d for i in operands))
+
+
+def _constant(tensor: Tensor, scale: Scale | None) -> Tensor:
+    """A constant operand in int8, in a scale of its own or in the given one."""
+    assert tensor.data is not None
+    step, zero_point = scale or affine(float(tensor.data.min()), float(tensor.data.max()))
+    data = quantize_array(tensor.data, step, zero_point, INT8)
+    return Tensor(tensor.name, TensorType(tensor.type.shape, DType.INT8, QParams((step,), zero_point)), data)
+
+
+def _layer(walk: _Walk, node: Node, real: list[Array]) -> tuple[str, str]:
+    """Quantize a layer's weights and bias; file both and return their names."""
+    layer, op = walk.precision.layers[node.name], node.op
+    x, w, b = real
+    t, y = walk.type(node.inputs[0]), walk.type(node.outputs[0])
+    v = view(op, t.shape, w.shape, y.shape)
+    stored = dequantize_array(walk.stored[node.inputs[0]], t.scale, t.zero_point)
+    matrix = v.matrix(w).astype(np.float64)
+    scales = _usable(SCALES[layer.weight_scale](matrix), t.scale / y.scale)
+    q = second_order(matrix, scales, moments(v, stored, x)) if layer.rounding == "second-order" else nearest(matrix, scales)
+    bias = b.astype(np.float64)
+    if layer.bias_correction:
+        bias = bias + _mean_error(op, x, stored, w, v.weights(q * scales[..., None]).astype(np.float32))
+    flat = v.channels(scales)
+    # beyond this the output saturates whatever the input is, so that nothing is lost
+    limit = 512 * y.scale / (flat * t.scale) + 255 * np.abs(v.weights(q)).sum(axis=v.others)
+    integers = np.clip(np.rint(bias / (flat * t.scale)), -limit, limit)
+    kind = QParams(tuple(flat.tolist()), 0, WEIGHT_AXIS[op.kind()])
+    return (
+        walk.add(Tensor(node.inputs[1], TensorType(w.shape, DType.INT8, kind), v.weights(q).astype(np.int8))),
+        walk.add(Tensor(node.inputs[2], TensorType(b.shape, DType.INT32), integers.astype(np.int32))),
+    )
+
+
+def _usable(scales: Float, ratio: float) -> Float:
+    """float32 values, none so small that a bias would not fit int32; channels of zeros get a middling one."""
+    return np.where(scales == 0, 2.0**-8 / ratio, np.maximum(scales, RATIO_MIN / ratio)).astype(np.float32).astype(np.float64)
+
+
+def _mean_error(op: Any, x: Array, stored: Array, w: Array, approximate: Array) -> Float:
+    """Per output channel, the mean over the samples of float output minus quantized output, before the clamp."""
+    plain = replace(op, clamp=NO_CLAMP)
+    zero = np.zeros(w.shape[WEIGHT_AXIS[op.kind()]], np.float32)
+    total: Float = np.zeros(len(zero))
+    count = 0
+    for start in range(0, len(x), STEP):
+        part = slice(start, start + STEP)
+        error = plain.real(x[part], w, zero).astype(np.float64) - plain.real(stored[part], approximate, zero)
+        total += error.reshape(-1, len(zero)).sum(axis=0)
+        count += error.size // len(zero)
+    return total / count

@@ -1,0 +1,185 @@
+"""Calibration: samples through the float graph -> a range for every activation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from edgeq.errors import EdgeqError
+from edgeq.ir import Array, Graph
+from edgeq.quantize import observers
+from edgeq.quantize.floating import Progress, require_float, stream
+from edgeq.quantize.observers import Channels, Observer
+from edgeq.simulate import fit_inputs
+
+MAX_LEVELS = 256
+MIN_LEVELS = 16
+PILE = 4  # an end value seen so many times as often as the other is taken for the end of the 8-bit range
+
+
+@dataclass(frozen=True)
+class TensorRange:
+    """What was chosen for one tensor.
+
+    Attributes:
+        low, high: the real values that the stored integers must span (zero is added where they do not enclose it).
+        method: how they were chosen.
+        seen: the extremes over the calibration data.
+        grid: ``(scale, zero_point)`` if every value seen lies on one int8 grid (an input that comes from 8-bit data).
+    """
+
+    low: float
+    high: float
+    method: str
+    seen: tuple[float, float]
+    grid: tuple[float, int] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Ranges:
+    """The result of `calibrate`.
+
+    Attributes:
+        method: a name from `observers.METHODS`.
+        tensors: per activation.
+        observers: what was seen of each.
+        channels: per activation, histograms of its channels (last axis).
+        samples: the fitted calibration inputs, ``[V, *shape]`` float32 each.
+    """
+
+    method: str
+    tensors: Mapping[str, TensorRange]
+    observers: Mapping[str, Observer]
+    channels: Mapping[str, Channels]
+    samples: Mapping[str, Array]
+
+    @property
+    def vectors(self) -> int:
+        return len(next(iter(self.samples.values())))
+
+    def choose(self, name: str, method: str) -> TensorRange:
+        """The range of one activation by another method."""
+        low, high = observers.METHODS[method](self.observers[name])
+        return replace(self.tensors[name], low=low, high=high, method=method)
+
+
+def check_samples(graph: Graph, samples: Mapping[str, Array]) -> dict[str, Array]:
+    """Fit calibration samples to a float graph: float32 ``[V, *shape]`` per input.
+
+    Raises:
+        EdgeqError: a shape does not fit, a value is NaN, or int8 is given (its scale is unknown, so it is not guessed).
+    """
+    require_float(graph, "calibrate the float model")
+    for name, a in samples.items():
+        kind = np.asarray(a).dtype
+        if kind.kind not in "fiu":
+            raise EdgeqError(f"samples of {kind} are not numbers", where=name, fix="give float32")
+        if kind == np.int8:
+            raise EdgeqError(
+                "int8 samples for a float input", where=name, why="their scale is not known",
+                fix="give float values, (q - zero_point) * scale",
+            )  # fmt: skip
+    return fit_inputs(graph, samples)
+
+
+def grid(values: Array, counts: Array) -> tuple[float, int] | None:
+    """The int8 scale and zero point that store all `values` exactly, if they lie on such a grid.
+
+    Data that was 8-bit once (pixels, quantized features) keeps its own steps this way. At least
+    `MIN_LEVELS` different values are asked for. Steps that were not seen are kept where a full
+    8-bit range suggests itself: 0..255, -128..127, else beyond the end where fewer values pile up.
+    """
+    if not MIN_LEVELS <= len(values) <= MAX_LEVELS:
+        return None
+    v = np.sort(values.astype(np.float64))
+    step = float(np.diff(v).min())
+    k = np.rint(v / step)
+    if step <= 0 or k[-1] - k[0] > 2**12:
+        return None
+    step = float(v @ k / (k @ k))
+    k = np.rint(v / step)
+    low, high = int(min(k[0], 0)), int(max(k[-1], 0))
+    if high - low > 255 or np.abs(v - k * step).max() > 1e-3 * step:
+        return None
+    if low >= 0:
+        zero_point = -128
+    elif low >= -128 and high <= 127:
+        zero_point = 0
+    else:
+        slack = 255 - (high - low)
+        below = 0 if counts[0] > PILE * counts[-1] else slack if counts[-1] > PILE * counts[0] else slack // 2
+        zero_point = min(127, max(-128, -128 - low + below))
+    return float(np.float32(step)), zero_point
+
+
+def _merge(known: tuple[Array, Array], a: Array) -> tuple[Array, Array] | None:
+    """Different values and how often each was seen, with those of `a` added; None beyond `MAX_LEVELS`."""
+    values, counts = np.unique(a, return_counts=True)
+    if len(values) > MAX_LEVELS:
+        return None
+    merged, where = np.unique(np.concatenate([known[0], values]), return_inverse=True)
+    sums = np.bincount(where, np.concatenate([known[1], counts]), len(merged))
+    return (merged, sums) if len(merged) <= MAX_LEVELS else None
+
+
+class _Collector:
+    """Observers of every activation, over both passes."""
+
+    def __init__(self, graph: Graph) -> None:
+        activations = [n for n, t in graph.tensors.items() if not t.is_constant]
+        self.observers = {n: Observer() for n in activations}
+        self.channels = {n: Channels() for n in activations}
+        self.levels: dict[str, tuple[Array, Array] | None] = {n: (np.zeros(0, np.float32), np.zeros(0, np.int64)) for n in graph.inputs}
+
+    def extremes(self, name: str, a: Array) -> None:
+        self.observers[name].see_extremes(a)
+        observer = self.observers[name]
+        if not (np.isfinite(observer.lows[-len(a) :]).all() and np.isfinite(observer.highs[-len(a) :]).all()):
+            raise EdgeqError("the float model computes NaN or infinity on the calibration data", where=name, fix="check both")
+        self.channels[name].see_extremes(a)
+        known = self.levels.get(name)
+        if known is not None:
+            self.levels[name] = _merge(known, a)
+
+    def values(self, name: str, a: Array) -> None:
+        self.observers[name].see_values(a)
+        self.channels[name].see_values(a)
+
+
+def calibrate(graph: Graph, samples: Mapping[str, Array], method: str = "mse", progress: Progress | None = None) -> Ranges:
+    """Choose a range for every activation of a float graph.
+
+    Graph inputs and outputs keep their extremes whatever the method: clipping there is seen from outside.
+
+    Args:
+        graph: float.
+        samples: per input ``[V, ...]``, first axis = samples; float32, or integers that stand for themselves (pixels).
+        method: ``minmax``, ``moving``, ``percentile``, ``mse`` or ``kl``.
+        progress: called with (vectors done, vectors in all), both passes counted.
+
+    Raises:
+        EdgeqError: an unknown method, samples that do not fit, or a model that computes NaN on them.
+    """
+    if method not in observers.METHODS:
+        raise EdgeqError(f"unknown range method '{method}'", fix=f"choose one of {', '.join(observers.METHODS)}")
+    inputs = check_samples(graph, samples)
+    total = len(next(iter(inputs.values())))
+    collector = _Collector(graph)
+    passes = (collector.extremes, collector.values)
+    for number, visit in enumerate(passes):
+
+        def report(done: int, _: int, base: int = number * total) -> None:
+            if progress:
+                progress(base + done, len(passes) * total)
+
+        stream(graph, inputs, visit, report)
+    chosen = {}
+    for name, observer in collector.observers.items():
+        levels = collector.levels.get(name)
+        ends = name in graph.inputs or name in graph.outputs
+        used = "minmax" if ends else method
+        low, high = observers.METHODS[used](observer)
+        chosen[name] = TensorRange(low, high, used, (observer.low, observer.high), grid(*levels) if levels else None)
+    return Ranges(method, chosen, collector.observers, collector.channels, inputs)

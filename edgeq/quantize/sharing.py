@@ -1,0 +1,173 @@
+"""Scales of activations: which must be equal, which are fixed by an operator, and what the others become."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from edgeq.errors import EdgeqError
+from edgeq.ir import Graph, Node
+from edgeq.quantize.ranges import Ranges
+
+Scale = tuple[float, int]  # scale and zero point
+
+# Operators that move or select values: output and first input must have one scale.
+MOVES = ("reshape", "transpose", "slice", "pad", "gather", "max_pool2d", "resize_nearest", "resize_bilinear", "reduce_max", "reduce_min")
+MOVES_TFLM = (*MOVES, "average_pool2d")  # TensorFlow Lite's pooling rescales nothing
+# Operators that saturate: with one scale, what they cut off needs no room before them.
+SATURATES = ("clamp",)
+# Operators that rescale inputs whose scale differs: sharing saves that rounding, at the price of resolution where ranges differ.
+MERGES = ("concat", "minimum", "maximum")
+# Outputs with a natural range.
+NATURAL: dict[str, Scale] = {
+    "softmax": (1 / 256, -128),
+    "sigmoid": (1 / 256, -128),
+    "hard_sigmoid": (1 / 256, -128),
+    "tanh": (1 / 128, 0),
+}
+WORTH_SHARING = 0.8  # an input that others read too shares if its range is at least this part of the output's
+TINY = 1e-30
+
+
+def moves(law: str) -> tuple[str, ...]:
+    """Operators whose output must have the scale of their first input."""
+    return MOVES_TFLM if law == "tflm" else MOVES
+
+
+class Groups:
+    """Activations joined into groups of one scale; a group bears the name of one of its members."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.parent = {n: n for n, t in graph.tensors.items() if not t.is_constant}
+
+    def find(self, name: str) -> str:
+        while self.parent[name] != name:
+            self.parent[name] = self.parent[self.parent[name]]
+            name = self.parent[name]
+        return name
+
+    def join(self, a: str, b: str) -> None:
+        self.parent[self.find(a)] = self.find(b)
+
+    def members(self) -> dict[str, list[str]]:
+        """Group -> its tensors, in graph order."""
+        result: dict[str, list[str]] = {}
+        for name in self.parent:
+            result.setdefault(self.find(name), []).append(name)
+        return result
+
+
+def _natural(graph: Graph) -> dict[str, Scale]:
+    return {n.outputs[0]: NATURAL[n.op.kind()] for n in graph.nodes if n.op.kind() in NATURAL}
+
+
+def _demanded(graph: Graph, kinds: tuple[str, ...]) -> Groups:
+    result = Groups(graph)
+    for node in graph.nodes:
+        if node.op.kind() in kinds and node.inputs[0] in result.parent:
+            result.join(node.inputs[0], node.outputs[0])
+    return result
+
+
+def _merge(graph: Graph, ranges: Ranges, result: Groups, node: Node) -> None:
+    """Join inputs of a concatenation, minimum or maximum with its output where that costs little.
+
+    Not joined: a graph input, a natural range, and a tensor that is also read elsewhere and much narrower than the output.
+    """
+    natural, consumers = _natural(graph), graph.consumers()
+
+    def width(name: str) -> float:
+        r = ranges.tensors[name]
+        return max(r.high, 0.0) - min(r.low, 0.0)
+
+    for name in dict.fromkeys(node.inputs):
+        if name not in result.parent:
+            continue
+        group = [n for n in result.parent if result.find(n) == result.find(name)]
+        bound = any(n in natural or n in graph.inputs for n in group)
+        alone = not any(n in graph.outputs or any(c is not node and c.outputs[0] not in group for c in consumers[n]) for n in group)
+        if not bound and (alone or width(name) >= WORTH_SHARING * width(node.outputs[0])):
+            result.join(name, node.outputs[0])
+
+
+def groups(graph: Graph, ranges: Ranges, law: str) -> Groups:
+    """What operators demand, and what saturating and merging operators gain from."""
+    result = _demanded(graph, moves(law) + SATURATES)
+    for node in graph.nodes:
+        if node.op.kind() in MERGES:
+            _merge(graph, ranges, result, node)
+    return result
+
+
+def affine(low: float, high: float) -> Scale:
+    """int8 scale and zero point for a range; zero is enclosed and exactly representable."""
+    low, high = min(low, 0.0), max(high, 0.0)
+    if high - low < TINY:
+        return 1.0, 0
+    scale = float(np.float32((high - low) / 255))
+    return scale, int(np.clip(np.rint(-128 - low / scale), -128, 127))
+
+
+def span(scale: Scale) -> tuple[float, float]:
+    """The smallest and the largest real value of an int8 tensor."""
+    return (-128 - scale[1]) * scale[0], (127 - scale[1]) * scale[0]
+
+
+def assign(graph: Graph, ranges: Ranges, law: str, pinned: Mapping[str, Scale]) -> dict[str, Scale]:
+    """Scale and zero point of every activation.
+
+    A group takes the union of the ranges of those members that operators outside the group read:
+    what a clamp or a slice throws away needs no room.
+
+    Args:
+        pinned: scales that somebody wrote down; the tensors that must equal them follow.
+
+    Raises:
+        EdgeqError: pinned or natural scales contradict each other.
+    """
+    chosen = dict(pinned)
+    if any(n not in pinned for n, t in graph.tensors.items() if not t.is_constant):
+        chosen = {**_free(graph, ranges, law), **_follow(graph, law, pinned)}
+    for node in graph.nodes:
+        a, b = node.inputs[0], node.outputs[0]
+        if node.op.kind() in moves(law) and a in chosen and chosen[a] != chosen[b]:
+            raise EdgeqError(
+                f"tensors '{a}' and '{b}' must have one scale", where=node.name, why=f"{node.op.kind()} moves values",
+                fix="give both the same scale and zero_point",
+            )  # fmt: skip
+    return {n: chosen[n] for n, t in graph.tensors.items() if not t.is_constant}
+
+
+def _follow(graph: Graph, law: str, pinned: Mapping[str, Scale]) -> dict[str, Scale]:
+    """Pinned scales, and those that follow from them by moves."""
+    result: dict[str, Scale] = {}
+    for members in _demanded(graph, moves(law)).members().values():
+        found = [pinned[n] for n in members if n in pinned]
+        if found:
+            result |= {n: pinned.get(n, found[0]) for n in members}
+    return result
+
+
+def _free(graph: Graph, ranges: Ranges, law: str) -> dict[str, Scale]:
+    natural, consumers = _natural(graph), graph.consumers()
+    chosen: dict[str, Scale] = {}
+    for members in groups(graph, ranges, law).members().values():
+        inside = set(members)
+        found = {natural[n] for n in members if n in natural}
+        if len(found) > 1:
+            raise EdgeqError("operators with different natural ranges share a scale", where=members[0], why=", ".join(members))
+        read = [n for n in members if n in graph.outputs or any(c.outputs[0] not in inside for c in consumers[n])] or members
+        low, high = min(ranges.tensors[n].low for n in read), max(ranges.tensors[n].high for n in read)
+        q = next(iter(found), None) or _grid(graph, ranges, members, low, high) or affine(low, high)
+        chosen |= dict.fromkeys(members, q)
+    return chosen
+
+
+def _grid(graph: Graph, ranges: Ranges, members: list[str], low: float, high: float) -> Scale | None:
+    """The exact grid of a graph input among the members, if it spans the group's range."""
+    for name in members:
+        found = ranges.tensors[name].grid if name in graph.inputs else None
+        if found and span(found)[0] <= low + found[0] / 2 and high - found[0] / 2 <= span(found)[1]:
+            return found
+    return None

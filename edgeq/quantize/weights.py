@@ -1,0 +1,97 @@
+"""Weight scales per output channel and the rounding of weights to int8."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeq.quantize.linear import Moments
+
+LIMIT = 127
+SHRINKS = np.linspace(1.0, 0.6, 41)
+SWEEPS = 8
+DAMPING = 0.01
+FLOOR = 1e-5  # of the ridge, relative to the inputs' mean square: more than the moments' rounding errors
+Float = NDArray[np.float64]
+
+
+def max_scales(matrix: Float) -> Float:
+    """Per row of ``[..., K]``, the largest magnitude over `LIMIT`; 0 for a row of zeros."""
+    result: Float = np.abs(matrix).max(axis=-1) / LIMIT
+    return result
+
+
+def mse_scales(matrix: Float) -> Float:
+    """Per row of ``[..., K]``, the scale of least squared rounding and saturation error (at most `max_scales`)."""
+    full = max_scales(matrix)
+    best, scales = np.full(full.shape, np.inf), full.copy()
+    for shrink in SHRINKS:
+        s = np.maximum(full * shrink, 1e-300)[..., None]
+        error = ((np.clip(np.rint(matrix / s), -LIMIT, LIMIT) * s - matrix) ** 2).sum(axis=-1)
+        better = error < best
+        best, scales = np.where(better, error, best), np.where(better, full * shrink, scales)
+    return scales
+
+
+SCALES = {"max": max_scales, "mse": mse_scales}
+
+
+def nearest(matrix: Float, scales: Float) -> Float:
+    """Integers of least distance, as floats: ``[..., K]`` over scales ``[...]``."""
+    result: Float = np.clip(np.rint(matrix / scales[..., None]), -LIMIT, LIMIT)
+    return result
+
+
+def second_order(matrix: Float, scales: Float, m: Moments) -> Float:
+    """Integers that reproduce the float outputs on the calibration data in the least-squares sense.
+
+    Minimises ``E |W f - s Q q|^2`` over integers Q, with f the float inputs and q the stored ones, both
+    about their means (the bias takes the means): one pass of optimal brain quantization, then
+    coordinate descent until nothing moves. The weights are held near W by a ridge that grows as
+    samples get few: of `DAMPING` plus columns per row, times the mean square of the inputs.
+
+    Args:
+        matrix: ``[G, O, K]`` float weights.
+        scales: ``[G, O]``.
+
+    Returns:
+        Integers as floats, ``[G, O, K]``.
+    """
+    k = matrix.shape[2]
+    spread = np.trace(m.square, axis1=1, axis2=2) / k
+    ridge = (DAMPING + k / m.count) * spread + FLOOR * (spread + (m.mean_q**2).mean(axis=1)) + 1e-30
+    h = m.square + ridge[:, None, None] * np.eye(k)
+    target = matrix @ m.cross + ridge[:, None, None] * matrix
+    goal = np.linalg.solve(h, target.transpose(0, 2, 1)).transpose(0, 2, 1)  # the best real weights
+    q = _brain_quantize(goal, scales, h)
+    return _descend(q, scales, h, target)
+
+
+def _brain_quantize(goal: Float, scales: Float, h: Float) -> Float:
+    """Round column by column; the columns still to come make up for each rounding error."""
+    u = np.linalg.cholesky(np.linalg.inv(h)).transpose(0, 2, 1)  # upper: inv(h) = u^T u
+    w, q = goal.copy(), np.empty_like(goal)
+    for i in range(w.shape[2]):
+        q[..., i] = np.clip(np.rint(w[..., i] / scales), -LIMIT, LIMIT)
+        error = (w[..., i] - q[..., i] * scales) / u[:, None, i, i]
+        w[..., i:] -= error[..., None] * u[:, None, i, i:]
+    return q
+
+
+def _descend(q: Float, scales: Float, h: Float, target: Float) -> Float:
+    """Coordinate descent on ``W h W^T - 2 W target^T`` over the integers."""
+    product = (q * scales[..., None]) @ h
+    diagonal = np.einsum("gkk->gk", h)
+    for _ in range(SWEEPS):
+        moved = False
+        for i in range(q.shape[2]):
+            value = q[..., i] + (target[..., i] - product[..., i]) / (diagonal[:, None, i] * scales)
+            new = np.clip(np.rint(value), -LIMIT, LIMIT)
+            delta = (new - q[..., i]) * scales
+            if delta.any():
+                moved = True
+                q[..., i] = new
+                product += delta[..., None] * h[:, None, i, :]
+        if not moved:
+            break
+    return q
