@@ -9,10 +9,13 @@ from collections.abc import Callable
 
 from edgeq.ir import Graph, check
 from edgeq.passes.combine_moves import combine_moves
+from edgeq.passes.compose import compose
 from edgeq.passes.fold_affine import fold_affine
 from edgeq.passes.fold_constants import fold_constants
 from edgeq.passes.fold_pads import fold_pads
 from edgeq.passes.fuse_activations import fuse_activations
+from edgeq.passes.join_affine import join_affine
+from edgeq.passes.layout import layout
 from edgeq.passes.merge_duplicates import merge_duplicates
 from edgeq.passes.own_outputs import own_outputs
 from edgeq.passes.remove_channels import remove_channels
@@ -25,9 +28,12 @@ PASSES: tuple[Pass, ...] = (
     own_outputs,
     fold_constants,
     remove_identities,
+    compose,
+    layout,
     combine_moves,
     merge_duplicates,
     fold_affine,
+    join_affine,
     fuse_activations,
     fold_pads,
     remove_channels,

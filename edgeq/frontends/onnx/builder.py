@@ -1,0 +1,165 @@
+"""The graph under construction: tensors, nodes, their names and the ledger of sizes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from edgeq.errors import EdgeqError
+from edgeq.frontends.onnx.file import MAX_ELEMENTS, printable
+from edgeq.frontends.onnx.values import Constant, Stored
+from edgeq.ir import Array, DType, Graph, Node, Op, QParams, Tensor, TensorType
+from edgeq.ops.reshape import Reshape
+
+MAX_BYTES = 2**32  # of all constants that are computed while reading
+# What contradictory attributes of a damaged file make an operator raise.
+CONTRADICTIONS = (ValueError, LookupError, TypeError, ArithmeticError, AttributeError, AssertionError)
+
+
+class Builder:
+    """Collects the nodes and tensors of a graph.
+
+    Attributes:
+        name: of the graph.
+        reserved: every name of the file; tensors that the file does not have keep away from them.
+        stored: constant tensor -> the integers it was dequantized from.
+        unsigned: int8 tensors that are uint8 in the file.
+    """
+
+    def __init__(self, name: str, reserved: Iterable[str]) -> None:
+        self.name = name
+        self.reserved = set(reserved)
+        self.node_names: set[str] = set()
+        self.tensors: dict[str, Tensor] = {}
+        self.nodes: list[Node] = []
+        self.stored: dict[str, Stored] = {}
+        self.unsigned: set[str] = set()
+        self.inputs: list[str] = []
+        self.final: dict[str, str] = {}  # tensor -> its name in the file
+        self.left = MAX_BYTES
+
+    def spend(self, size: int, what: str) -> None:
+        """Count bytes of a computed constant before it is made.
+
+        Raises:
+            EdgeqError: the constants grow out of proportion.
+        """
+        self.left -= size
+        if self.left < 0:
+            raise EdgeqError(f"computing {what} takes too much memory", why=f"all constants together exceed {MAX_BYTES} bytes")
+
+    def fresh(self, name: str) -> str:
+        """A tensor name that nothing bears yet."""
+        candidate, count = name, 1
+        while candidate in self.tensors or candidate in self.reserved:
+            count += 1
+            candidate = f"{name}.{count}"
+        return candidate
+
+    def node_name(self, name: str) -> str:
+        candidate, count = name, 1
+        while candidate in self.node_names:
+            count += 1
+            candidate = f"{name}.{count}"
+        self.node_names.add(candidate)
+        return candidate
+
+    def add_input(self, name: str, type: TensorType, unsigned: bool) -> Tensor:
+        tensor = Tensor(name, type)
+        self.tensors[name] = tensor
+        self.inputs.append(name)
+        if unsigned:
+            self.unsigned.add(name)
+        return tensor
+
+    def constant(self, name: str, data: Array, stored: Stored | None = None) -> Tensor:
+        """A float32 constant; the same values under the same name are kept once.
+
+        Raises:
+            EdgeqError: NaN, infinity or no elements.
+        """
+        with np.errstate(over="ignore"):
+            data = np.ascontiguousarray(data, np.float32)
+        if data.size == 0:
+            raise EdgeqError(f"constant '{printable(name)}' has no elements", why=f"shape {list(data.shape)}")
+        if not np.isfinite(data).all():
+            raise EdgeqError(f"constant '{printable(name)}' holds NaN or infinity", fix="train or export the model again")
+        present = self.tensors.get(name)
+        alike = present is not None and present.type.dtype is DType.FLOAT32 and (name in self.stored) == bool(stored)
+        if present is not None and present.data is not None and alike and np.array_equal(present.data, data):
+            return present
+        self.spend(data.nbytes, "constants")
+        tensor = Tensor(name if name not in self.tensors else self.fresh(name), TensorType(data.shape), data)
+        self.tensors[tensor.name] = tensor
+        if stored:
+            self.stored[tensor.name] = stored
+        return tensor
+
+    def emit(self, op: Op, inputs: Sequence[Tensor], node: str, output: str, like: TensorType | None = None) -> Tensor:
+        """Add a node; its output has the inferred shape and the first computed input's dtype and scale, or those of `like`.
+
+        Raises:
+            EdgeqError: the operator refuses the shapes, or the result would be too large.
+        """
+        try:
+            inferred = op.infer(*(t.type for t in inputs))
+        except EdgeqError:
+            raise
+        except CONTRADICTIONS as e:
+            raise EdgeqError("attributes and shapes contradict each other", why=f"{type(e).__name__}: {e}"[:120]) from e
+        if any(n < 1 for n in inferred.shape) or math.prod(inferred.shape) > MAX_ELEMENTS:
+            raise EdgeqError(f"its output would have shape {list(inferred.shape)}", why="a dimension is zero, or the tensor too large")
+        computed = like or next((t.type for t in inputs if not t.is_constant), inferred)
+        tensor = Tensor(self.fresh(output), replace(computed, shape=inferred.shape))
+        self.tensors[tensor.name] = tensor
+        self.nodes.append(Node(self.node_name(node), op, tuple(t.name for t in inputs), (tensor.name,)))
+        if any(t.name in self.unsigned for t in inputs):
+            self.unsigned.add(tensor.name)
+        return tensor
+
+    def producer(self, tensor: Tensor) -> Node | None:
+        return next((n for n in reversed(self.nodes) if tensor.name in n.outputs), None)
+
+    def retype(self, tensor: Tensor, q: QParams) -> Tensor:
+        """Give an int8 graph input its scale."""
+        changed = replace(tensor, type=replace(tensor.type, q=q))
+        self.tensors[tensor.name] = changed
+        return changed
+
+    def finish(self, outputs: Sequence[tuple[str, Tensor | Constant]]) -> Graph:
+        """The graph, tensors under their names in the file.
+
+        Args:
+            outputs: names in the file, and what they hold.
+
+        Raises:
+            EdgeqError: an output is constant.
+        """
+        names = []
+        for name, value in outputs:
+            if isinstance(value, Constant) or value.is_constant:
+                raise EdgeqError("an output does not depend on any input", where=printable(name), fix="remove it from the model")
+            bound = self.final.get(value.name, value.name)
+            taken = value.name in self.inputs or any(n == bound for n, v in outputs if v is value and n != name) or bound in names
+            if bound != name and not taken and all(n != bound for n, _ in outputs):
+                self.final[value.name] = name
+            elif bound != name:
+                copy = self.emit(Reshape(value.type.shape), [value], f"{name}/copy", f"{name}/copy")
+                self.final[copy.name] = name
+            names.append(name)
+        return self._renamed(names)
+
+    def _renamed(self, outputs: list[str]) -> Graph:
+        final = self.final
+        self.stored = {final.get(n, n): s for n, s in self.stored.items()}
+
+        def named(names: tuple[str, ...]) -> tuple[str, ...]:
+            return tuple(final.get(n, n) for n in names)
+
+        nodes = [replace(n, inputs=named(n.inputs), outputs=named(n.outputs)) for n in self.nodes]
+        tensors = {final.get(n, n): replace(t, name=final.get(n, n)) for n, t in self.tensors.items()}
+        used = dict.fromkeys([*self.inputs, *(x for n in nodes for x in (*n.inputs, *n.outputs)), *outputs])
+        return Graph(self.name, tuple(nodes), {n: tensors[n] for n in used}, tuple(self.inputs), tuple(outputs))

@@ -1,0 +1,215 @@
+"""Operators that work element by element, and softmax."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from edgeq.errors import EdgeqError
+from edgeq.frontends.onnx.call import Call
+from edgeq.frontends.onnx.linear import scalar
+from edgeq.frontends.onnx.registry import MICROSOFT, reads
+from edgeq.frontends.onnx.values import Constant, Value
+from edgeq.ir import Array, Op, Tensor
+from edgeq.ops import activations as act
+from edgeq.ops import mathematics as maths
+from edgeq.ops.add import Add, Sub
+from edgeq.ops.clamp import Clamp
+from edgeq.ops.extremum import Maximum, Minimum
+from edgeq.ops.mul import Mul
+from edgeq.ops.prelu import Prelu
+from edgeq.ops.softmax import Softmax
+
+UNARY: dict[str, Op] = {
+    "Sigmoid": act.Sigmoid(), "Tanh": act.Tanh(), "HardSwish": act.HardSwish(), "Softplus": act.Softplus(), "Softsign": act.Softsign(),
+    "Mish": act.Mish(), "Exp": maths.Exp(), "Log": maths.Log(), "Sqrt": maths.Sqrt(), "Abs": maths.Abs(), "Neg": maths.Neg(),
+    "Erf": maths.Erf(), "Reciprocal": maths.Reciprocal(), "Sin": maths.Sin(), "Cos": maths.Cos(), "Floor": maths.Floor(),
+    "Ceil": maths.Ceil(), "Round": maths.Round(), "Sign": maths.Sign(), "Relu": Clamp((0.0, math.inf)),
+}  # fmt: skip
+
+POWERS: dict[float, Op] = {2.0: maths.Square(), 0.5: maths.Sqrt(), -0.5: maths.Rsqrt(), -1.0: maths.Reciprocal()}
+
+
+@reads(*UNARY)
+def unary(call: Call) -> Tensor:
+    return call.emit(UNARY[call.kind], call.x())
+
+
+@reads("LeakyRelu", "Elu", "Celu", "ThresholdedRelu", "HardSigmoid", "Selu", "Swish", "Gelu", "Shrink")
+def parametric(call: Call) -> Tensor:
+    match call.kind:
+        case "LeakyRelu":
+            op: Op = act.LeakyRelu(call.number("alpha", 0.01))
+        case "Elu":
+            op = act.Elu(call.number("alpha", 1.0))
+        case "Celu":
+            op = act.Celu(call.number("alpha", 1.0))
+        case "ThresholdedRelu":
+            op = act.ThresholdedRelu(call.number("alpha", 1.0))
+        case "HardSigmoid":
+            op = act.HardSigmoid(call.number("alpha", 0.2), call.number("beta", 0.5))
+        case "Selu":
+            op = act.Selu(call.number("alpha", 1.6732632), call.number("gamma", 1.0507010))
+        case "Gelu":
+            op = act.Gelu(call.choice("approximate", "none", ("none", "tanh")) == "tanh")
+        case "Swish":
+            return swish(call, call.x(), call.number("alpha", 1.0))
+        case _:
+            raise EdgeqError("Shrink is not supported", fix="replace it by a ReLU or a leaky ReLU")
+    return call.emit(op, call.x())
+
+
+def swish(call: Call, x: Tensor, alpha: float) -> Tensor:
+    """x sigmoid(alpha x)."""
+    if alpha == 1:
+        return call.emit(act.Silu(), x)
+    if alpha == 0:
+        raise EdgeqError("Swish with alpha 0 is not supported", fix="replace it by a multiplication by 0.5")
+    scaled = call.emit(Mul(), x, scalar(call, alpha, len(x.type.shape)), tag="scaled")
+    return call.emit(Mul(), call.emit(act.Silu(), scaled, tag="silu"), scalar(call, 1 / alpha, len(x.type.shape)))
+
+
+@reads("Gelu", "FastGelu", "QuickGelu", "BiasGelu", domain=MICROSOFT)
+def fused_gelu(call: Call) -> Tensor:
+    x = call.x()
+    if call.kind == "QuickGelu":
+        return swish(call, x, call.number("alpha", 1.702))
+    if call.value(1) is not None:
+        x = call.emit(Add(), *call.same_rank(x, call.x(1)), tag="bias")
+    return call.emit(act.Gelu(call.kind == "FastGelu"), x)
+
+
+def known(value: Value) -> Array | None:
+    """The floats of a constant operand."""
+    return value.array if isinstance(value, Constant) and value.array.dtype.kind == "f" else None
+
+
+def binary(call: Call, op: Op, left: Tensor, right: Tensor, tag: str = "") -> Tensor:
+    return call.emit(op, *call.same_rank(left, right), tag=tag)
+
+
+@reads("Add", "Sum", "Mul", "Mean")
+def chain(call: Call) -> Tensor:
+    """Sums and products of any number of operands, from left to right."""
+    op: Op = Mul() if call.kind == "Mul" else Add()
+    operands = [call.x(i) for i in range(len(call.values))]
+    if len(operands) == 2 and operands[0].name == operands[1].name and call.kind == "Mul":
+        return call.emit(maths.Square(), operands[0])
+    y = operands[0]
+    last = len(operands) - 1
+    for i, other in enumerate(operands[1:], start=1):
+        y = binary(call, op, y, other, "" if i == last and call.kind != "Mean" else f"partial{i}")
+    if call.kind == "Mean" and last:
+        return call.emit(Mul(), y, scalar(call, 1 / len(operands), len(y.type.shape)))
+    return y
+
+
+@reads("Sub")
+def sub(call: Call) -> Tensor:
+    left, right = call.required(0), call.required(1)
+    negative = known(right)
+    if negative is not None and isinstance(left, Tensor):
+        name = f"{right.name}.negative" if right.name else f"{call.output}.constant"
+        return binary(call, Add(), left, call.builder.constant(name, -negative))
+    return binary(call, Sub(), call.tensor(left), call.tensor(right))
+
+
+@reads("Div")
+def div(call: Call) -> Tensor:
+    left, right = call.required(0), call.required(1)
+    divisor = known(right)
+    if divisor is not None:
+        if not divisor.all():
+            raise EdgeqError("division by a constant that holds zeros")
+        name = f"{right.name}.inverse" if right.name else f"{call.output}.constant"
+        inverse = (1 / divisor.astype(np.float64)).astype(np.float32)
+        return binary(call, Mul(), call.tensor(left), call.builder.constant(name, inverse))
+    inverse_tensor = call.emit(maths.Reciprocal(), call.x(1), tag="inverse")
+    dividend = known(left)
+    if dividend is not None and dividend.size == 1 and dividend.ravel()[0] == 1:
+        return inverse_tensor
+    return binary(call, Mul(), call.tensor(left), inverse_tensor)
+
+
+@reads("Pow")
+def power(call: Call) -> Tensor:
+    exponent = call.data(1, "the exponent")
+    if exponent is None or exponent.size == 0 or (exponent != exponent.ravel()[0]).any():
+        raise EdgeqError("Pow with several exponents is not supported", fix="use one constant exponent")
+    x = call.x()
+    if np.broadcast_shapes(exponent.shape, x.type.shape) != x.type.shape:
+        raise EdgeqError("Pow whose exponent widens its input is not supported", fix="use one constant exponent")
+    power = float(exponent.ravel()[0])
+    if power == 1:
+        return x
+    return call.emit(POWERS.get(power) or maths.Pow(power), x)
+
+
+@reads("Min", "Max")
+def extreme(call: Call) -> Tensor:
+    """The smallest or largest of any number of operands; single constants become clamps."""
+    low = call.kind == "Max"
+    op: Op = Maximum() if low else Minimum()
+    bounds = [float(k.ravel()[0]) for v in call.values if v is not None and (k := known(v)) is not None and k.size == 1 and k.ndim <= 1]
+    others = [call.tensor(v) for v in call.values if v is not None and not ((k := known(v)) is not None and k.size == 1 and k.ndim <= 1)]
+    if not others:
+        raise EdgeqError(f"{call.kind} of constants alone is not supported")
+    y = others[0]
+    for i, other in enumerate(others[1:], start=1):
+        y = binary(call, op, y, other, "" if i == len(others) - 1 and not bounds else f"partial{i}")
+    if bounds:
+        y = call.emit(Clamp((max(bounds), math.inf) if low else (-math.inf, min(bounds))), y)
+    return y
+
+
+@reads("Clip")
+def clip(call: Call) -> Tensor:
+    x = call.x()
+    limits = []
+    for position, name, default in ((1, "min", -math.inf), (2, "max", math.inf)):
+        found = call.data(position, f"'{name}'")
+        if found is not None and found.size != 1:
+            raise EdgeqError(f"Clip with a '{name}' of shape {list(found.shape)} is not supported")
+        if found is not None:
+            limits.append(float(found.ravel()[0]))
+        else:
+            limits.append(call.number(name, default) if call.has(name) else default)
+    if any(math.isnan(v) for v in limits):
+        raise EdgeqError("Clip with a limit that is not a number")
+    low, high = limits
+    return call.emit(Clamp((min(low, high), high)), x)  # ONNX: the upper limit wins
+
+
+@reads("PRelu")
+def prelu(call: Call) -> Tensor:
+    x, slope = call.x(), call.constant(1, "the slope")
+    assert slope is not None
+    rank = len(x.type.shape)
+    shape = (1,) * (rank - slope.array.ndim) + slope.array.shape
+    if slope.array.size == 1:
+        return call.emit(act.LeakyRelu(float(slope.array.ravel()[0])), x)
+    axes = [i for i, n in enumerate(shape) if n > 1]
+    if len(shape) != rank or len(axes) != 1 or shape[axes[0]] != x.type.shape[axes[0]]:  # a slope per element
+        negative = call.emit(Clamp((-math.inf, 0.0)), x, tag="negative")
+        return binary(call, Add(), call.emit(Clamp((0.0, math.inf)), x, tag="positive"), binary(call, Mul(), negative, call.x(1), "sloped"))
+    flat = slope.reshaped((slope.array.size,))
+    values = call.builder.constant(flat.name, flat.array, flat.stored)
+    return call.with_axis_last(x, axes[0], lambda t: call.emit(Prelu(), t, values))
+
+
+@reads("Softmax", "LogSoftmax")
+def softmax(call: Call) -> Tensor:
+    x = call.x()
+    shape = x.type.shape
+    axis = call.axis(-1 if call.version >= 13 else 1, len(shape))
+
+    def compute(t: Tensor) -> Tensor:
+        y = call.emit(Softmax(), t)
+        return call.emit(maths.Log(), y, tag="log") if call.kind == "LogSoftmax" else y
+
+    if call.version >= 13:
+        return call.with_axis_last(x, axis, compute)
+    rows = math.prod(shape[:axis])  # older versions see a matrix
+    return call.reshape(compute(call.reshape(x, (rows, x.type.size // rows), "matrix")), shape, "shape")
+

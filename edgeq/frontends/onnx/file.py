@@ -1,0 +1,199 @@
+"""ONNX bytes -> a model whose every tensor has been checked, and tensors -> arrays. Nothing else is opened or executed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, inliner, numpy_helper
+
+from edgeq.errors import EdgeqError
+from edgeq.ir import Array
+
+MAX_ELEMENTS = 2**28  # of one tensor
+MAX_NODES = 100_000
+OLDEST_OPSET = 7
+DAMAGED = "the file is damaged"
+
+_BITS: dict[int, int] = {
+    TensorProto.FLOAT: 32, TensorProto.DOUBLE: 64, TensorProto.FLOAT16: 16, TensorProto.BFLOAT16: 16,
+    TensorProto.INT8: 8, TensorProto.UINT8: 8, TensorProto.INT16: 16, TensorProto.UINT16: 16, TensorProto.INT32: 32,
+    TensorProto.UINT32: 32, TensorProto.INT64: 64, TensorProto.UINT64: 64, TensorProto.BOOL: 8, TensorProto.INT4: 4, TensorProto.UINT4: 4,
+}  # fmt: skip
+_FIELDS: dict[int, str] = {
+    TensorProto.FLOAT: "float_data", TensorProto.DOUBLE: "double_data", TensorProto.INT64: "int64_data",
+    TensorProto.UINT32: "uint64_data", TensorProto.UINT64: "uint64_data",
+}  # fmt: skip  (all others: int32_data)
+
+
+def printable(name: str) -> str:
+    """A name from a file, fit for a message: one line, at most 80 characters."""
+    return "".join(c if c.isprintable() else "?" for c in name[:80])
+
+
+def read(path: Path) -> ModelProto:
+    """Parse an ONNX file.
+
+    Raises:
+        EdgeqError: it cannot be read, is no ONNX model, or refers to data outside itself.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as e:
+        raise EdgeqError("cannot read the model", where=str(path), why=e.strerror or type(e).__name__) from e
+    return parse(data, str(path))
+
+
+def parse(data: bytes, where: str) -> ModelProto:
+    """Parse ONNX bytes; local functions are expanded.
+
+    Raises:
+        EdgeqError: the bytes are no ONNX model, or one that edgeq cannot read at all.
+    """
+    try:
+        model: ModelProto = ModelProto.FromString(data)
+    except DecodeError as e:
+        raise EdgeqError("not a readable ONNX model", where=where, why="truncated or garbage bytes") from e
+    if not model.HasField("graph") or not model.graph.node:
+        raise EdgeqError("not a readable ONNX model", where=where, why="it holds no nodes")
+    _check_parts(model, where)
+    if model.functions:
+        model = _inlined(model, where)
+    version = opset(model)
+    newest = onnx.defs.onnx_opset_version()
+    if version is None:
+        raise EdgeqError("the model names no version of the ONNX operators", where=where, why=DAMAGED)
+    if not OLDEST_OPSET <= version <= newest:
+        fix = "export it again with a newer exporter" if version < OLDEST_OPSET else "upgrade the onnx package"
+        raise EdgeqError(f"operator set {version} is not supported", where=where, why=f"{OLDEST_OPSET} to {newest} are", fix=fix)
+    return model
+
+
+def opset(model: ModelProto) -> int | None:
+    """The version of the default operator set."""
+    found = [int(o.version) for o in model.opset_import if o.domain in ("", "ai.onnx")]
+    return found[0] if found else None
+
+
+def _check_parts(model: ModelProto, where: str) -> None:
+    """Refuse external data and too many nodes, in the graph, its functions and all subgraphs."""
+    if sum(1 for _ in _nodes(model)) > MAX_NODES:
+        raise EdgeqError(f"the model has more than {MAX_NODES} nodes", where=where)
+    for tensor in _tensors(model):
+        if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
+            raise EdgeqError(
+                f"tensor '{printable(tensor.name)}' lies in another file", where=where, why="external data is not read",
+                fix="save the model as one file (onnx.save with save_as_external_data=False)",
+            )  # fmt: skip
+    for graph in _graphs(model):
+        if graph.sparse_initializer:
+            raise EdgeqError("sparse initializers are not supported", where=where, fix="store the weights densely")
+
+
+def _graphs(model: ModelProto) -> Iterator[GraphProto]:
+    pending = [model.graph]
+    pending += [g for f in model.functions for n in f.node for g in _subgraphs(n)]
+    while pending:
+        graph = pending.pop()
+        yield graph
+        pending += [g for n in graph.node for g in _subgraphs(n)]
+
+
+def _subgraphs(node: NodeProto) -> list[GraphProto]:
+    return [g for a in node.attribute for g in ([a.g] if a.HasField("g") else []) + list(a.graphs)]
+
+
+def _nodes(model: ModelProto) -> Iterator[NodeProto]:
+    for function in model.functions:
+        yield from function.node
+    for graph in _graphs(model):
+        yield from graph.node
+
+
+def _tensors(model: ModelProto) -> Iterator[TensorProto]:
+    for graph in _graphs(model):
+        yield from graph.initializer
+    for node in _nodes(model):
+        for attribute in node.attribute:
+            yield from attribute_tensors(attribute)
+
+
+def attribute_tensors(attribute: AttributeProto) -> list[TensorProto]:
+    return ([attribute.t] if attribute.HasField("t") else []) + list(attribute.tensors)
+
+
+def _inlined(model: ModelProto, where: str) -> ModelProto:
+    """The model with its local functions expanded, after a proof that this ends and stays small."""
+    bodies = {(f.domain, f.name): f for f in model.functions}
+    sizes: dict[tuple[str, str], int] = {}
+
+    def size(key: tuple[str, str], path: tuple[tuple[str, str], ...]) -> int:
+        if key in path or len(path) > 50:
+            raise EdgeqError(f"function '{printable(key[1])}' calls itself or nests too deeply", where=where, why=DAMAGED)
+        if key not in sizes:
+            sizes[key] = count(bodies[key].node, (*path, key))
+        return sizes[key]
+
+    def count(nodes: Iterable[NodeProto], path: tuple[tuple[str, str], ...]) -> int:
+        return sum(size((n.domain, n.op_type), path) if (n.domain, n.op_type) in bodies else 1 for n in nodes)
+
+    total = count(model.graph.node, ())
+    if total > MAX_NODES:
+        raise EdgeqError(f"the model's functions expand to {total} nodes", where=where, why=f"at most {MAX_NODES} are read")
+    try:
+        expanded: ModelProto = inliner.inline_local_functions(model)
+        return expanded
+    except Exception as e:  # the inliner raises what its C++ code happens to raise
+        why = " ".join(str(e).split())[:120] or DAMAGED
+        raise EdgeqError("the model's functions cannot be expanded", where=where, why=why) from e
+
+
+def array(tensor: TensorProto) -> Array:
+    """A tensor's values in numpy's dtype (bfloat16 as float32, 4-bit integers as int8 and uint8).
+
+    Raises:
+        EdgeqError: its sizes contradict its data, or its type is not supported.
+    """
+    where = printable(tensor.name) or "a constant"
+    if tensor.data_type not in _BITS:
+        raise EdgeqError(f"tensors of type {type_name(tensor.data_type)} are not supported", where=where)
+    if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data or tensor.HasField("segment"):
+        raise EdgeqError("data outside the tensor is not read", where=where)
+    size = math.prod(tensor.dims)
+    if min(tensor.dims, default=0) < 0 or size > MAX_ELEMENTS:
+        raise EdgeqError(f"a tensor of shape {list(tensor.dims)[:8]} cannot be read", where=where)
+    _check_length(tensor, size, where)
+    try:
+        values = np.asarray(numpy_helper.to_array(tensor))
+    except (ValueError, TypeError, OverflowError, AttributeError) as e:
+        raise EdgeqError("a tensor cannot be read", where=where, why=f"{DAMAGED}: {e}"[:160]) from e
+    if tensor.data_type == TensorProto.BFLOAT16:
+        values = values.astype(np.float32)
+    if tensor.data_type in (TensorProto.INT4, TensorProto.UINT4):
+        values = values.astype(np.int8 if tensor.data_type == TensorProto.INT4 else np.uint8)
+    return values
+
+
+def _check_length(tensor: TensorProto, size: int, where: str) -> None:
+    """A tensor must hold as many values as its shape says, before anything is allocated for it."""
+    bits = _BITS[tensor.data_type]
+    if tensor.HasField("raw_data"):
+        held, wanted, unit = len(tensor.raw_data), (size * bits + 7) // 8, "bytes"
+    else:
+        field = _FIELDS.get(tensor.data_type, "int32_data")
+        held, unit = len(getattr(tensor, field)), "values"
+        wanted = (size + 1) // 2 if bits == 4 else size
+    if held != wanted:
+        raise EdgeqError(f"the tensor holds {held} {unit}, its shape {list(tensor.dims)[:8]} needs {wanted}", where=where, why=DAMAGED)
+
+
+def type_name(data_type: int) -> str:
+    """The name of an ONNX element type."""
+    try:
+        return str(TensorProto.DataType.Name(data_type)).lower()
+    except ValueError:
+        return f"number {data_type}"

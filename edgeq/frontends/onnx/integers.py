@@ -1,0 +1,179 @@
+"""A float graph between quantizing and dequantizing stand-ins -> the int8 graph that it describes.
+
+Every float tensor gets the scale of the QuantizeLinear behind it or the DequantizeLinear before it; operators that
+only move or select values hand a scale on. Where two scales meet, a requantize node stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from edgeq.errors import EdgeqError
+from edgeq.frontends.onnx.casts import FromInteger, ToInteger
+from edgeq.frontends.onnx.constants import Constants
+from edgeq.frontends.onnx.file import printable
+from edgeq.frontends.onnx.values import Stored
+from edgeq.ir import DType, Graph, Node, Op, QParams, Tensor, TensorType
+from edgeq.ops.requantize import Requantize
+from edgeq.ops.reshape import Reshape
+
+# Operators whose output has their input's scale.
+SAME_SCALE = (
+    "reshape", "transpose", "slice", "pad", "gather", "max_pool2d", "resize_nearest", "resize_bilinear", "reduce_max", "reduce_min",
+)  # fmt: skip
+SAME_RANGE = (*SAME_SCALE, "clamp")  # a clamp's scale serves what it clamps as well: saturating loses nothing
+FIXED = {"softmax": QParams((1 / 256,), -128)}
+NATURAL = {
+    **FIXED, "sigmoid": QParams((1 / 256,), -128), "hard_sigmoid": QParams((1 / 256,), -128), "tanh": QParams((1 / 128,), 0),
+    "softsign": QParams((1 / 128,), 0), "erf": QParams((1 / 128,), 0),
+}  # fmt: skip
+
+
+def absorb(graph: Graph, stored: Mapping[str, Stored], where: str) -> Graph:
+    """Remove the stand-ins; the graph itself where it has none.
+
+    Args:
+        stored: constant -> the integers that it was dequantized from.
+
+    Raises:
+        EdgeqError: some tensors bear no scale (all are listed), or weights are quantized in a way that no kernel reads.
+    """
+    if all(t.type.dtype is DType.FLOAT32 for t in graph.tensors.values()):
+        return graph
+    return _Absorber(graph, stored, where).run()
+
+
+def scales(graph: Graph) -> dict[str, QParams]:
+    """Scale and zero point of every activation that the stand-ins or natural ranges tell."""
+    found = {n: t.type.q for n, t in graph.tensors.items() if t.type.q is not None and not t.is_constant}
+    for node in graph.nodes:
+        if isinstance(node.op, FromInteger) and node.inputs[0] in found:
+            found[node.outputs[0]] = found[node.inputs[0]]
+    consumers = graph.consumers()
+    activations = [*graph.inputs, *(n.outputs[0] for n in graph.nodes)]
+    for name in reversed(activations):
+        if name not in found and (wish := _wish(consumers[name], found)):
+            found[name] = wish
+    for node in graph.nodes:
+        kind, output = node.op.kind(), node.outputs[0]
+        if output in found:
+            continue
+        if kind in SAME_RANGE and node.inputs[0] in found:
+            found[output] = found[node.inputs[0]]
+        elif kind in NATURAL:
+            found[output] = NATURAL[kind]
+    return found
+
+
+def _wish(readers: list[Node], found: Mapping[str, QParams]) -> QParams | None:
+    """What the readers of a float tensor want: the finest scale that it is quantized to, else one behind a mere move."""
+    wishes = [n.op.q for n in readers if isinstance(n.op, ToInteger)]
+    if not wishes:
+        wishes = [found[n.outputs[0]] for n in readers if n.op.kind() in SAME_RANGE and n.outputs[0] in found]
+    return min(wishes, key=lambda q: q.scale[0], default=None)
+
+
+class _Absorber:
+    def __init__(self, graph: Graph, stored: Mapping[str, Stored], where: str) -> None:
+        self.graph, self.where = graph, where
+        self.scales = scales(graph)
+        self.nodes: list[Node] = []
+        self.tensors: dict[str, Tensor] = {}
+        self.alias: dict[str, str] = {}
+        self.constants = Constants(graph, stored, self.tensors)
+
+    def run(self) -> Graph:
+        self._check()
+        for name in self.graph.inputs:
+            self._add(name, self.graph.type(name).shape, self.scales[name])
+        for node in self.graph.nodes:
+            if isinstance(node.op, FromInteger):
+                self.alias[node.outputs[0]] = self._at(node.inputs[0])
+            elif isinstance(node.op, ToInteger):
+                self._to_integer(node, node.op.q)
+            else:
+                self._compute(node)
+        renames = self._outputs()
+
+        def final(names: tuple[str, ...]) -> tuple[str, ...]:
+            return tuple(renames.get(n, n) for n in names)
+
+        nodes = [replace(n, inputs=final(n.inputs), outputs=final(n.outputs)) for n in self.nodes]
+        tensors = [replace(t, name=renames.get(t.name, t.name)) for t in self.tensors.values()]
+        return replace(self.graph, nodes=(), tensors={}, law="single").with_nodes(nodes, tensors)
+
+    def _check(self) -> None:
+        missing = [n for n in (*self.graph.inputs, *(n.outputs[0] for n in self.graph.nodes)) if n not in self.scales]
+        if missing:
+            names = ", ".join(f"'{printable(n)}'" for n in missing)
+            raise EdgeqError(
+                "parts of a quantized model are computed in float", where=self.where, why=f"no scale for {names}",
+                fix="quantize these tensors as well, or give the float model and let edgeq quantize it",
+            )  # fmt: skip
+
+    def _at(self, name: str) -> str:
+        """The tensor that now holds `name`."""
+        return self.alias.get(name, name)
+
+    def _fresh(self, name: str) -> str:
+        while name in self.tensors or name in self.graph.tensors:
+            name += ".s8"
+        return name
+
+    def _add(self, name: str, shape: tuple[int, ...], q: QParams) -> None:
+        self.tensors[name] = Tensor(name, TensorType(shape, DType.INT8, q))
+
+    def _node(self, op: Op, inputs: tuple[str, ...], output: str, name: str, q: QParams) -> None:
+        self.nodes.append(Node(name, op, inputs, (output,)))
+        self._add(output, op.infer(*(self.tensors[i].type for i in inputs)).shape, q)
+
+    def _to_integer(self, node: Node, q: QParams) -> None:
+        source = self._at(node.inputs[0])
+        if self.tensors[source].type.q == q:
+            self.alias[node.outputs[0]] = source
+        else:
+            self._node(Requantize(), (source,), node.outputs[0], node.name, q)
+
+    def _compute(self, node: Node) -> None:
+        """An operator in int8, with a requantize node behind it where it cannot give the scale that is wanted."""
+        output, wanted = node.outputs[0], self.scales[node.outputs[0]]
+        inputs = self._inputs(node)
+        first, kind = self.tensors[inputs[0]].type.q, node.op.kind()
+        own = first if kind in SAME_SCALE and first is not None else FIXED.get(kind, wanted)
+        if own == wanted:
+            self._node(node.op, inputs, output, node.name, wanted)
+            return
+        inner = self._fresh(f"{output}.unscaled")
+        self._node(node.op, inputs, inner, node.name, own)
+        self._node(Requantize(), (inner,), output, f"{node.name}/requantize", wanted)
+
+    def _inputs(self, node: Node) -> tuple[str, ...]:
+        """The node's inputs, constants in integers."""
+        names = list(map(self._at, node.inputs))
+        weights = [n for i, n in enumerate(node.inputs) if i in node.op.parameters]
+        if len(weights) == 2:
+            x = self.tensors[names[0]].type
+            names[1], names[2] = self.constants.weights(node, weights[0], weights[1], x)
+        elif weights:
+            names[1] = self.constants.slope(node, weights[0])
+        for i, name in enumerate(node.inputs):
+            if i not in node.op.parameters and self.graph.tensors[name].is_constant:
+                names[i] = self.constants.operand(name)
+        return tuple(names)
+
+    def _outputs(self) -> dict[str, str]:
+        """Graph outputs under their names; returns tensor -> final name."""
+        renames: dict[str, str] = {}
+        for name in self.graph.outputs:
+            held = self._at(name)
+            if held == name:
+                continue
+            if held in self.graph.inputs or held in self.graph.outputs or held in renames:
+                q = self.tensors[held].type.q
+                assert q is not None
+                self._node(Reshape(self.graph.type(name).shape), (held,), name, f"{name}/copy", q)
+            else:
+                renames[held] = name
+        return renames
+

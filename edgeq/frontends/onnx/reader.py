@@ -1,0 +1,283 @@
+"""An ONNX model -> Graph: inputs with static shapes, node after node, and one refusal that lists all unsupported parts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import onnx
+from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto
+
+from edgeq.errors import EdgeqError
+from edgeq.frontends.onnx import elementwise, linear, movement, pooling, quantized, resizing
+from edgeq.frontends.onnx.builder import CONTRADICTIONS, Builder
+from edgeq.frontends.onnx.call import Call
+from edgeq.frontends.onnx.file import DAMAGED, MAX_ELEMENTS, array, opset, printable, type_name
+from edgeq.frontends.onnx.folding import constant_node, fold, foldable
+from edgeq.frontends.onnx.registry import READERS
+from edgeq.frontends.onnx.values import Constant, Value, is_integer
+from edgeq.ir import DType, Graph, QParams, Tensor, TensorType
+
+Shapes = Mapping[str, tuple[int, ...]]
+MODULES = (elementwise, linear, movement, pooling, quantized, resizing)  # importing them registers their readers
+FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16)
+INTEGERS = (TensorProto.INT8, TensorProto.UINT8)
+
+ADVICE = {
+    **dict.fromkeys(("LSTM", "GRU", "RNN"), "unroll it, or export one step with its state as inputs and outputs"),
+    **dict.fromkeys(("If", "Loop", "Scan"), "export the model without control flow"),
+    **dict.fromkeys(("ArgMax", "ArgMin", "TopK", "NonMaxSuppression"), "cut the model before it and do it outside"),
+    **dict.fromkeys(("LayerNormalization", "InstanceNormalization", "GroupNormalization", "LRN"), "use BatchNormalization"),
+    **dict.fromkeys(("ConvInteger", "MatMulInteger", "DynamicQuantizeLinear"), "use static quantization, or the float model"),
+    "Einsum": "write it as MatMul",
+}
+
+
+# Attributes that change nothing where their operator can be read at all, or that other inputs imply.
+RESIZING = frozenset({"cubic_coeff_a", "exclude_outside", "extrapolation_value", "nearest_mode", "keep_aspect_ratio_policy"})
+MEANINGLESS: dict[str, frozenset[str]] = {
+    **dict.fromkeys(("Conv", "ConvTranspose", "QLinearConv"), frozenset({"kernel_shape"})),
+    **dict.fromkeys(("Resize", "Upsample"), RESIZING),
+    "BatchNormalization": frozenset({"momentum", "spatial"}),
+    "Cast": frozenset({"saturate", "round_mode"}),
+    "CastLike": frozenset({"saturate", "round_mode"}),
+    "Dropout": frozenset({"seed", "ratio"}),
+    "MaxPool": frozenset({"storage_order"}),
+    "QuantizeLinear": frozenset({"saturate", "precision", "axis", "output_dtype", "block_size"}),
+    "DequantizeLinear": frozenset({"axis", "output_dtype"}),
+    "Softmax": frozenset({"axis"}),
+}
+
+
+class Refused:
+    """What a node could not give; consumers of it are not refused again."""
+
+
+class Reader:
+    """Reads one model.
+
+    Attributes:
+        values: ONNX name -> what it holds.
+        refusals: one line per node that cannot be read.
+    """
+
+    def __init__(self, model: ModelProto, name: str, where: str) -> None:
+        self.model, self.where = model, where
+        self.version = opset(model) or 0
+        names = [n for node in model.graph.node for n in (*node.input, *node.output)]
+        self.builder = Builder(name, [*names, *(t.name for t in model.graph.initializer), *(i.name for i in model.graph.input)])
+        self.values: dict[str, Value | Refused] = {}
+        self.refusals: list[str] = []
+        self.used = {n for node in model.graph.node for n in node.input} | {o.name for o in model.graph.output}
+        self.inferred: dict[str, TensorType] | None = None
+
+    def read(self, shapes: Shapes) -> Graph:
+        """The graph, quantized nodes still as stand-ins.
+
+        Raises:
+            EdgeqError: an input has no static shape, or nodes cannot be read (all are listed).
+        """
+        for tensor in self.model.graph.initializer:
+            self._define(tensor.name, self._initializer(tensor))
+        self._inputs(shapes)
+        for node in self.model.graph.node:
+            self._node(node)
+        if self.refusals:
+            self._refuse()
+        outputs = []
+        for info in self.model.graph.output:
+            value = self.values.get(info.name)
+            if value is None or isinstance(value, Refused):
+                raise EdgeqError(f"output '{printable(info.name)}' is never computed", where=self.where, why=DAMAGED)
+            outputs.append((info.name, value))
+        if not outputs or len({n for n, _ in outputs}) != len(outputs):
+            raise EdgeqError("the model has no outputs, or one of them twice", where=self.where, why=DAMAGED)
+        return self.builder.finish(outputs)
+
+    def _define(self, name: str, value: Value | Refused) -> None:
+        if name in self.values:
+            raise EdgeqError(f"'{printable(name)}' is defined twice", where=self.where, why=DAMAGED)
+        self.values[name] = value
+
+    def _initializer(self, tensor: TensorProto) -> Constant:
+        values = array(tensor)
+        if values.dtype.kind == "f" and not np.isfinite(values).all() and values.ndim > 0:
+            raise EdgeqError("weights hold NaN or infinity", where=printable(tensor.name), fix="train or export the model again")
+        return Constant(tensor.name, values)
+
+    # inputs
+
+    def _inputs(self, shapes: Shapes) -> None:
+        given = dict(shapes)
+        for info in self.model.graph.input:
+            if info.name not in self.values:  # older files list initializers here, too
+                self._input(info, given.pop(info.name, None))
+        if given:
+            known = ", ".join(f"'{printable(n)}'" for n in self.builder.inputs) or "none"
+            raise EdgeqError(f"the model has no input '{next(iter(given))}'", where=self.where, why=f"its inputs: {known}")
+        if not self.builder.inputs:
+            raise EdgeqError("the model has no inputs", where=self.where)
+
+    def _input(self, info: ValueInfoProto, given: tuple[int, ...] | None) -> None:
+        if not info.type.HasField("tensor_type") or not info.name:
+            raise EdgeqError("an input that is no tensor is not supported", where=printable(info.name))
+        code = info.type.tensor_type.elem_type
+        shape = _static_shape(info, given)
+        readers = [n for n in self.model.graph.node if info.name in n.input]
+        cast = code != TensorProto.BOOL and readers and all(n.op_type == "Cast" for n in readers)  # images as integers
+        if code in FLOATS or cast:
+            self._define(info.name, self.builder.add_input(info.name, TensorType(shape), False))
+        elif code in INTEGERS:
+            q = self._input_scale(info.name)
+            self._define(info.name, self.builder.add_input(info.name, TensorType(shape, DType.INT8, q), code == TensorProto.UINT8))
+        else:
+            raise EdgeqError(f"an input of type {type_name(code)} is not supported", where=printable(info.name), fix="use floats")
+
+    def _input_scale(self, name: str) -> QParams:
+        """Scale and zero point of an integer input: those of the node that first gives it a meaning."""
+        constants = {n: v.array for n, v in self.values.items() if isinstance(v, Constant)}
+        seen, pending = {name}, [name]
+        while pending:
+            name = pending.pop(0)
+            for node in self.model.graph.node:
+                if name not in node.input:
+                    continue
+                at = list(node.input).index(name)
+                scaled = node.op_type == "DequantizeLinear" or node.op_type.startswith("QLinear") or node.op_type == "QGemm"
+                if scaled and len(node.input) > at + 2 and node.input[at + 1] in constants and node.input[at + 2] in constants:
+                    scale, zero = constants[node.input[at + 1]], constants[node.input[at + 2]]
+                    if scale.size == zero.size == 1 and scale.dtype.kind == "f":
+                        return QParams((float(scale.ravel()[0]),), int(zero.ravel()[0]) - (128 if zero.dtype == np.uint8 else 0))
+                if (reader := READERS.get(("", node.op_type))) and reader.integers and not scaled:
+                    fresh = [o for o in node.output if o and o not in seen]
+                    seen.update(fresh)
+                    pending += fresh
+        raise EdgeqError("the model does not give the scale of an integer input", where=printable(name), fix="use the QDQ format")
+
+    # nodes
+
+    def _node(self, node: NodeProto) -> None:
+        where = node.name or next((o for o in node.output if o), "") or node.op_type
+        try:
+            results = self._results(node)
+        except EdgeqError as e:
+            self._note(where, e)
+            results = [self._placeholder(o) for o in node.output]
+        except (*CONTRADICTIONS, RecursionError) as e:
+            self._note(where, EdgeqError(f"{node.op_type} is malformed", why=f"{type(e).__name__}: {e}"[:120]))
+            results = [self._placeholder(o) for o in node.output]
+        for i, (name, result) in enumerate(zip(node.output, [*results, *[None] * len(node.output)], strict=False)):
+            if name:
+                self._define(name, Refused() if result is None else result)
+            if result is None and name in self.used and not self.refusals:
+                self._note(where, EdgeqError(f"output {i} of {node.op_type} is not supported"))
+
+    def _results(self, node: NodeProto) -> list[Value | Refused | None]:
+        """What a node's outputs hold.
+
+        Raises:
+            EdgeqError: the node cannot be read.
+        """
+        domain = "" if node.domain == "ai.onnx" else node.domain
+        inputs = [self.values.get(n) if n else None for n in node.input]
+        missing = [n for n, v in zip(node.input, inputs, strict=True) if n and v is None]
+        if missing:
+            raise EdgeqError(f"input '{printable(missing[0])}' is used before it is computed", why=DAMAGED)
+        call = Call(self.builder, node, self.version, [v for v in inputs if not isinstance(v, Refused)])
+        constant = domain == "" and node.op_type == "Constant"
+        unknown = any(isinstance(v, Refused) for v in inputs)
+        if not unknown and (constant or foldable(call)):
+            return [constant_node(call)] if constant else list(fold(call))
+        reader = READERS.get((domain, node.op_type))
+        if reader is None:
+            name = f"{domain}::{node.op_type}" if domain else node.op_type
+            raise EdgeqError(f"{printable(name)} is not supported", fix=ADVICE.get(node.op_type, "replace it, or cut the model before it"))
+        if unknown:
+            return [self._placeholder(o) for o in node.output]
+        integers = any(isinstance(v, Tensor) and is_integer(v) for v in call.values)
+        if integers and not reader.integers:
+            raise EdgeqError(f"{node.op_type} of integers is not supported", fix="dequantize its inputs")
+        result = reader.read(call)
+        unread = {a.name for a in node.attribute} - call.read - MEANINGLESS.get(node.op_type, frozenset())
+        if unread:
+            raise EdgeqError(f"{node.op_type} with attribute '{printable(min(unread))}' is not supported")
+        results: list[Value | Refused | None] = [result] if isinstance(result, Tensor | Constant) else list(result)
+        self._bind(node, call, results)
+        return results
+
+    def _bind(self, node: NodeProto, call: Call, results: list[Value | Refused | None]) -> None:
+        """Tensors that this node has computed take the names of its outputs."""
+        created = {t.name for t in call.created}
+        for name, result in zip(node.output, results, strict=False):
+            if isinstance(result, Tensor) and result.name in created and result.name not in self.builder.final and name:
+                self.builder.final[result.name] = name
+
+    # refusals
+
+    def _note(self, where: str, e: EdgeqError) -> None:
+        text = f"'{printable(where)}': {e.where + ': ' if e.where else ''}{e.what}"
+        text += f" ({e.why})" if e.why else ""
+        text += f", fix: {e.fix}" if e.fix else ""
+        self.refusals.append("".join(c if c.isprintable() else "?" for c in " ".join(text.split())))
+
+    def _refuse(self) -> None:
+        count = len(self.refusals)
+        what = "a node cannot be read" if count == 1 else f"{count} nodes cannot be read"
+        raise EdgeqError(what, where=self.where, why="; ".join(self.refusals))
+
+    def _placeholder(self, name: str) -> Value | Refused:
+        """A tensor of the shape that onnx infers, so that the nodes after a refused one are examined as well."""
+        if self.inferred is None:
+            self.inferred = _inferred_types(self.model, {n: self.builder.tensors[n].type.shape for n in self.builder.inputs})
+        known = self.inferred.get(name)
+        if known is None or not name:
+            return Refused()
+        tensor = Tensor(self.builder.fresh(name), known)
+        self.builder.tensors[tensor.name] = tensor
+        return tensor
+
+
+def _static_shape(info: ValueInfoProto, given: tuple[int, ...] | None) -> tuple[int, ...]:
+    """An input's shape: open batch dimensions are 1, other open ones must be given.
+
+    Raises:
+        EdgeqError: a dimension stays open, is zero, or contradicts the one given.
+    """
+    where, dims = printable(info.name), info.type.tensor_type.shape.dim
+    known = info.type.tensor_type.HasField("shape")
+    sizes = [int(d.dim_value) if d.HasField("dim_value") and d.dim_value >= 0 else None for d in dims]
+    shown = "x".join(str(n) if n is not None else (printable(d.dim_param) or "?") for n, d in zip(sizes, dims, strict=True))
+    if 0 in sizes:
+        raise EdgeqError(f"the input's shape {shown} has a dimension of size zero", where=where)
+    if given is None:
+        if not known or any(n is None for n in sizes[1:]):
+            example = "x".join(str(n or 1) for n in sizes) or "1x3x32x32"
+            fix = f'give it, as --shape "{where}={example}"'
+            raise EdgeqError(f"the input's shape {shown or '(unknown)'} is dynamic", where=where, fix=fix)
+        given = tuple(n or 1 for n in sizes)
+    fits = all(isinstance(n, int) and n > 0 for n in given) and math.prod(given) <= MAX_ELEMENTS
+    if not fits or (known and (len(given) != len(sizes) or any(n not in (None, m) for n, m in zip(sizes, given, strict=True)))):
+        raise EdgeqError(f"shape {'x'.join(map(str, given))} does not fit", where=where, why=f"the model has {shown}" if known else "")
+    return tuple(given)
+
+
+def _inferred_types(model: ModelProto, inputs: Mapping[str, tuple[int, ...]]) -> dict[str, TensorType]:
+    """Static float types of a model's tensors as far as onnx can infer them."""
+    copy = ModelProto()
+    copy.CopyFrom(model)
+    for info in copy.graph.input:
+        if info.name in inputs:
+            del info.type.tensor_type.shape.dim[:]
+            for n in inputs[info.name]:
+                info.type.tensor_type.shape.dim.add().dim_value = n
+    try:
+        copy = onnx.shape_inference.infer_shapes(copy, data_prop=True)
+    except Exception:  # whatever its C++ code raises; the shapes stay unknown
+        return {}
+    found = {}
+    for info in (*copy.graph.value_info, *copy.graph.output):
+        dims = [int(d.dim_value) for d in info.type.tensor_type.shape.dim]
+        if info.type.tensor_type.elem_type in FLOATS and all(n > 0 for n in dims) and math.prod(dims) <= MAX_ELEMENTS:
+            found[info.name] = TensorType(tuple(dims))
+    return found

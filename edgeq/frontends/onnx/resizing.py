@@ -1,0 +1,90 @@
+"""Resize and its forerunner Upsample."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from edgeq.errors import EdgeqError
+from edgeq.frontends.onnx.call import Call
+from edgeq.frontends.onnx.registry import reads
+from edgeq.ir import Tensor
+from edgeq.ops.resize import ResizeBilinear, ResizeNearest, Rounding
+from edgeq.ops.windows import Pair
+
+COORDINATES = ("half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "align_corners", "asymmetric", "tf_half_pixel_for_nn")
+ROUNDINGS: dict[str, Rounding] = {
+    "round_prefer_floor": "round_prefer_floor", "round_prefer_ceil": "round_prefer_ceil", "floor": "floor", "ceil": "ceil",
+}  # fmt: skip
+
+
+@reads("Resize", "Upsample", integers=True)
+def resize(call: Call) -> Tensor:
+    x = call.x()
+    shape = x.type.shape
+    size, scales = _target(call, shape)
+    mode = call.choice("mode", "nearest", ("nearest", "linear"))
+    if call.integer("antialias", 0) and any(s < 1 for s in scales):
+        raise EdgeqError("Resize with antialiasing is not supported", fix="use average pooling")
+    changed = [a for a in range(len(shape)) if size[a] != shape[a]]
+    if not changed:
+        return x
+    channels_last = len(shape) == 4 and set(changed) <= {1, 2} and 1 in changed
+    spatial = (1, 2) if channels_last else tuple(range(2, len(shape)))
+    if not set(changed) <= set(spatial) or len(shape) not in (3, 4):
+        raise EdgeqError(f"Resize of axes {changed} of {list(shape)} is not supported", why="one or two spatial axes are")
+    old, new, by = [shape[a] for a in spatial], [size[a] for a in spatial], [scales[a] for a in spatial]
+    if len(spatial) == 1:
+        old, new, by = [1, *old], [1, *new], [1.0, *by]
+    op = _operator(call, mode, (old[0], old[1]), (new[0], new[1]), (by[0], by[1]))
+    return call.emit(op, x) if channels_last else call.nchw(call.emit(op, call.nhwc(x)), len(shape))
+
+
+def _operator(call: Call, mode: str, old: Pair, new: Pair, scales: tuple[float, float]) -> ResizeNearest | ResizeBilinear:
+    """The operator with its coordinate mode."""
+    older = call.kind == "Upsample" or call.version < 11
+    coordinates = "asymmetric" if older else call.choice("coordinate_transformation_mode", "half_pixel", COORDINATES)
+    exact = all(n * s == m for n, m, s in zip(old, new, scales, strict=True))
+    if coordinates == "half_pixel_symmetric" and not exact:
+        raise EdgeqError("Resize with half_pixel_symmetric by a factor that is not exact is not supported", fix="use half_pixel")
+    if coordinates == "align_corners" and not exact:
+        raise EdgeqError("Resize with align_corners by a factor that is not exact is not supported", fix="give sizes, not scales")
+    if coordinates == "tf_half_pixel_for_nn" and mode != "nearest":
+        raise EdgeqError("Resize with tf_half_pixel_for_nn needs nearest mode")
+    aligned = coordinates == "align_corners"
+    half = coordinates in ("half_pixel", "half_pixel_symmetric", "pytorch_half_pixel")
+    given = None if exact or aligned else scales
+    one = coordinates == "pytorch_half_pixel"
+    if mode == "linear":
+        return ResizeBilinear(new, aligned, half, given, one)
+    name = "floor" if older else call.choice("nearest_mode", "round_prefer_floor", tuple(ROUNDINGS))
+    if coordinates == "tf_half_pixel_for_nn":  # (i + 0.5) / scale, rounded down
+        if not exact:
+            raise EdgeqError("Resize with tf_half_pixel_for_nn by a factor that is not exact is not supported", fix="use half_pixel")
+        return ResizeNearest(new, False, True, given, False, "tflite")
+    return ResizeNearest(new, aligned, half, given, one, ROUNDINGS[name])
+
+
+def _target(call: Call, shape: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[float, ...]]:
+    """Per axis the output's length and the scale."""
+    if call.kind == "Upsample" or call.version < 11:
+        found, sizes = (call.data(1, "the scales") if call.value(1) is not None else np.array(call.numbers("scales"))), None
+    else:
+        found, sizes = call.data(2, "the scales"), call.vector(3, "the sizes")
+    axes = tuple(call.normal_axis(a, len(shape)) for a in call.integers("axes") or range(len(shape)))
+    if sizes:
+        call.choice("keep_aspect_ratio_policy", "stretch", ("stretch",))
+        if len(sizes) != len(axes) or min(sizes) < 1:
+            raise EdgeqError("the sizes of Resize do not fit its input")
+        size = list(shape)
+        for axis, n in zip(axes, sizes, strict=True):
+            size[axis] = n
+        return tuple(size), tuple(m / n for m, n in zip(size, shape, strict=True))
+    if found is None or found.size != len(axes) or not np.isfinite(found).all() or (found <= 0).any() or (found > 1e6).any():
+        raise EdgeqError("the scales of Resize do not fit its input")
+    scales = [1.0] * len(shape)
+    for axis, s in zip(axes, found.ravel(), strict=True):
+        scales[axis] = float(s)
+    return tuple(math.floor(n * s) for n, s in zip(shape, scales, strict=True)), tuple(scales)
+

@@ -1,0 +1,89 @@
+"""What flows along an ONNX graph's edges while it is read: tensors of the graph that is built, and constants."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from edgeq.errors import EdgeqError
+from edgeq.ir import Array, DType, QParams, Tensor
+
+INTEGERS = {np.dtype(np.int8): 0, np.dtype(np.uint8): 128}  # stored dtype -> what is subtracted to make it int8
+
+
+@dataclass(frozen=True, eq=False)
+class Stored:
+    """The integers that a constant was dequantized from.
+
+    Attributes:
+        data: int8 (uint8 is moved down by 128) or int32.
+        scale: float32, one or one per slice along `axis`.
+        zero_point: for int8 data, moved like it; one for all slices.
+    """
+
+    data: Array
+    scale: Array
+    zero_point: int
+    axis: int | None
+
+    @property
+    def qparams(self) -> QParams:
+        return QParams(tuple(float(s) for s in self.scale), self.zero_point, self.axis if len(self.scale) > 1 else None)
+
+    def transposed(self, perm: tuple[int, ...]) -> Stored:
+        axis = None if self.axis is None else perm.index(self.axis)
+        return replace(self, data=np.ascontiguousarray(self.data.transpose(perm)), axis=axis)
+
+    def reshaped(self, shape: tuple[int, ...]) -> Stored | None:
+        """None where the slices do not survive as an axis."""
+        axis = self.axis
+        if axis is not None and len(self.scale) > 1:
+            before = int(np.prod(self.data.shape[:axis]))
+            fits = [i for i, n in enumerate(shape) if n == len(self.scale) and int(np.prod(shape[:i])) == before]
+            if not fits:
+                return None
+            axis = fits[0]
+        return replace(self, data=self.data.reshape(shape), axis=axis)
+
+
+@dataclass(frozen=True, eq=False)
+class Constant:
+    """A value known while reading, in ONNX's own dtype."""
+
+    name: str
+    array: Array
+    stored: Stored | None = None
+
+    def transposed(self, perm: tuple[int, ...]) -> Constant:
+        stored = self.stored.transposed(perm) if self.stored else None
+        return Constant(self.name, np.ascontiguousarray(self.array.transpose(perm)), stored)
+
+    def reshaped(self, shape: tuple[int, ...]) -> Constant:
+        array = self.array.reshape(shape)
+        return Constant(self.name, array, self.stored.reshaped(array.shape) if self.stored else None)
+
+
+Value = Tensor | Constant
+
+
+def is_integer(tensor: Tensor) -> bool:
+    """Whether a tensor is stored in int8 already."""
+    return tensor.type.dtype is DType.INT8
+
+
+def as_int8(integers: Array, zero_point: Array | None, where: str) -> tuple[Array, int]:
+    """int8 or uint8 integers as int8, with their common zero point.
+
+    Raises:
+        EdgeqError: another dtype, or zero points that differ.
+    """
+    if integers.dtype not in INTEGERS:
+        raise EdgeqError(f"quantized values of type {integers.dtype} are not supported", where=where, fix="quantize to int8 or uint8")
+    shift = INTEGERS[integers.dtype]
+    zero = np.zeros(1, integers.dtype) if zero_point is None else np.ravel(zero_point)
+    if zero.dtype != integers.dtype:
+        raise EdgeqError(f"a zero point of type {zero.dtype} for values of type {integers.dtype}", where=where, why="the model is damaged")
+    if zero.size == 0 or np.any(zero != zero[0]):
+        raise EdgeqError("zero points that differ by channel are not supported", where=where, fix="quantize weights symmetrically")
+    return (integers.astype(np.int16) - shift).astype(np.int8), int(zero[0]) - shift

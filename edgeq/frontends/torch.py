@@ -1,0 +1,112 @@
+"""PyTorch modules and torch.export archives -> Graph, through PyTorch's own ONNX exporter and the ONNX frontend.
+
+See docs/decisions for why the exporter, and why archives are rewritten before PyTorch sees them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from edgeq.errors import EdgeqError
+from edgeq.frontends.torch_archive import screened
+from edgeq.ir import Graph
+
+INSTALL = "pip install edgeq[torch]"
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+def load(path: Path, *, shapes: Shapes | None = None) -> Graph:
+    """Read a torch.export archive (.pt2). Nothing in it is unpickled or executed.
+
+    Args:
+        path: of the archive. Files of torch.save (.pt, .pth) are refused: they are pickles.
+        shapes: per input name, shapes of inputs that were exported with dynamic dimensions.
+
+    Raises:
+        EdgeqError: no such archive, PyTorch is missing, or operators are not supported (all are listed).
+    """
+    path = Path(path)
+    archive = screened(path)
+    torch = _torch(str(path))
+    with _quiet():
+        try:
+            program = torch.export.load(io.BytesIO(archive))
+        except Exception as e:  # whatever the loader meets in a damaged graph
+            raise EdgeqError("PyTorch cannot read this archive", where=str(path), why=_reason(e)) from e
+    return _exported(program, (), path.stem, str(path), shapes)
+
+
+def from_module(module: Any, example_inputs: Any, name: str = "model", *, shapes: Shapes | None = None) -> Graph:
+    """Read a live ``nn.Module``.
+
+    Args:
+        module: traced in evaluation mode; its own modes are restored.
+        example_inputs: a tensor, or a sequence of them, as `forward` takes them; they fix the shapes.
+        name: of the graph.
+
+    Raises:
+        EdgeqError: PyTorch is missing, cannot trace the module, or operators are not supported (all are listed).
+    """
+    torch = _torch(name)
+    if not isinstance(module, torch.nn.Module):
+        raise EdgeqError(f"a {type(module).__name__} is no torch.nn.Module", where=name)
+    inputs = tuple(example_inputs) if isinstance(example_inputs, Sequence) else (example_inputs,)
+    modes = [(m, m.training) for m in module.modules()]
+    try:
+        module.eval()
+        return _exported(module, inputs, name, name, shapes)
+    finally:
+        for part, training in modes:
+            part.training = training
+
+
+def _torch(where: str) -> Any:
+    try:
+        import onnxscript  # noqa: F401
+        import torch
+    except ImportError as e:
+        raise EdgeqError("reading PyTorch models needs PyTorch", where=where, why=str(e), fix=INSTALL) from e
+    return torch
+
+
+def _exported(program: Any, inputs: tuple[Any, ...], name: str, where: str, shapes: Shapes | None) -> Graph:
+    """Export to ONNX in memory and read that."""
+    torch = _torch(where)
+    from edgeq.frontends import onnx
+
+    with _quiet():
+        try:
+            exported = torch.onnx.export(program, inputs, dynamo=True, verbose=False, external_data=False)
+            data = exported.model_proto.SerializeToString()
+        except Exception as e:  # the exporter raises whatever the module's own code raises
+            fix = "make the module traceable by torch.export, without control flow that depends on data"
+            raise EdgeqError("PyTorch cannot export this model", where=where, why=_reason(e), fix=fix) from e
+    return onnx.from_model(onnx.parse(data, where), name, shapes=shapes, where=where)
+
+
+def _reason(error: BaseException) -> str:
+    """The first informative line of the innermost cause."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    line = next((s.strip() for s in str(error).splitlines() if s.strip()), "")
+    return f"{type(error).__name__}: {line}"[:200]
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the exporter's progress, warnings and log."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        sink = io.StringIO()
+        with warnings.catch_warnings(), contextlib.redirect_stdout(sink), contextlib.redirect_stderr(sink):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)

@@ -1,0 +1,133 @@
+"""Activations that a model spells out in elementary operators become the one operator that they compute.
+
+What a group of operators computes is not read off its spelling but measured: a function of one variable that agrees
+with a known one on a dense grid and far beyond it is that function.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from edgeq.ir import Array, DType, Graph, Node, Op
+from edgeq.ops import activations as act
+from edgeq.ops import mathematics as maths
+from edgeq.ops.clamp import Clamp
+from edgeq.ops.table import _Table
+
+BINARY = ("add", "sub", "mul", "div", "minimum", "maximum")
+LARGEST = 14  # operators in a group
+TOLERANCE = 1e-5  # absolute and relative
+
+_far = np.geomspace(12, 1e4, 40)
+GRID: Array = np.concatenate([np.linspace(-12, 12, 1201), _far, -_far]).astype(np.float32)
+NEAR = np.abs(GRID) <= 12
+
+FIXED: tuple[Op, ...] = (
+    act.Silu(), act.Gelu(), act.Gelu(True), act.HardSwish(), act.Sigmoid(), act.Tanh(), act.Softplus(), act.Mish(), act.Softsign(),
+    maths.Abs(), maths.Square(),
+)  # fmt: skip
+
+
+def compose(graph: Graph) -> Graph:
+    """Replace groups of float operators that compute a known function of one tensor; what they leave unread is dead."""
+    producers = {o: n for n in graph.nodes if _eligible(graph, n) for o in n.outputs}
+    places = {n.outputs[0]: i for i, n in enumerate(graph.nodes)}
+    nodes = [_composed(graph, producers, places, n) if n.outputs[0] in producers else n for n in graph.nodes]
+    return graph if tuple(nodes) == graph.nodes else graph.with_nodes(nodes)
+
+
+def _eligible(graph: Graph, node: Node) -> bool:
+    """Whether a node works element by element on floats, with single numbers as its constants."""
+    output = graph.type(node.outputs[0])
+    if output.dtype is not DType.FLOAT32 or not (isinstance(node.op, _Table) or node.op.kind() in BINARY):
+        return False
+    tensors = graph.node_inputs(node)
+    computed = [t for t in tensors if not t.is_constant]
+    return bool(computed) and all(t.type.shape == output.shape if t in computed else t.type.size == 1 for t in tensors)
+
+
+def _composed(graph: Graph, producers: dict[str, Node], places: dict[str, int], node: Node) -> Node:
+    best = node
+    for group, source in _groups(graph, producers, places, node):
+        op = _known(_measure(graph, group, source))
+        if op is not None:
+            best = replace(node, op=op, inputs=(source,))
+    return best
+
+
+def _groups(graph: Graph, producers: dict[str, Node], places: dict[str, int], last: Node) -> Iterator[tuple[list[Node], str]]:
+    """Groups of at least two nodes that end in `last` and read one tensor, in order of growth."""
+    group, border = [last], _computed(graph, last)
+    while len(group) < LARGEST:
+        latest = max(border, key=lambda n: places.get(n, -1))
+        if latest not in producers:
+            return
+        group.append(producers[latest])
+        border = (border - {latest}) | _computed(graph, producers[latest])
+        if len(border) == 1:
+            yield sorted(group, key=lambda n: places[n.outputs[0]]), next(iter(border))
+
+
+def _computed(graph: Graph, node: Node) -> set[str]:
+    return {n for n in node.inputs if not graph.tensors[n].is_constant}
+
+
+def _measure(graph: Graph, group: list[Node], source: str) -> Array:
+    """The group's result over the grid."""
+    rank = len(graph.type(source).shape)
+    values: dict[str, Array] = {source: GRID.reshape(-1, *(1,) * rank)}
+    for node in group:
+        for tensor in graph.node_inputs(node):
+            if tensor.data is not None:
+                values[tensor.name] = tensor.data.reshape((1,) * rank)
+    with np.errstate(all="ignore"):
+        for node in group:
+            values[node.outputs[0]] = node.op.real(*(values[n] for n in node.inputs))
+    return values[group[-1].outputs[0]].ravel().astype(np.float64)
+
+
+def _known(y: Array) -> Op | None:
+    """The operator that computes these values on the grid."""
+    if not np.isfinite(y[NEAR]).all():
+        return None
+    return next((op for op in (*_fitted(y), *FIXED) if _agrees(op, y)), None)
+
+
+def _agrees(op: Op, y: Array) -> bool:
+    with np.errstate(all="ignore"):
+        wanted = op.real(GRID.reshape(-1, 1)).ravel().astype(np.float64)
+    finite = np.isfinite(y)
+    return bool((np.abs(wanted - y)[finite] <= TOLERANCE * (1 + np.abs(wanted[finite]))).all())
+
+
+def _at(y: Array, x: float) -> float:
+    return float(y[int(np.argmin(np.abs(GRID - x)))])
+
+
+def _fitted(y: Array) -> Iterator[Op]:
+    """The functions with parameters whose parameters these values give."""
+    low, high = _at(y, -1e4), _at(y, 1e4)
+    if math.isfinite(low) and math.isfinite(high):
+        if low <= high:
+            yield Clamp((low if low > -9e3 else -math.inf, high if high < 9e3 else math.inf))
+        slope, middle = (_at(y, 0.02) - _at(y, -0.02)) / 0.04, _at(y, 0.0)
+        if 0 < slope < 1e3 and (low, high) == (0, 1) and 0 < middle < 1:
+            yield act.HardSigmoid(_tidy(slope), _tidy(middle))
+        if low and abs(low) < 9e3:
+            yield act.Elu(_tidy(-low))
+    alpha = -_at(y, -1.0)
+    if alpha and abs(alpha) < 1e3:
+        yield act.LeakyRelu(_tidy(alpha))
+
+
+def _tidy(value: float) -> float:
+    """A parameter as it was probably meant: the shortest decimal fraction within the tolerance, or a sixth."""
+    for candidate in (*(round(value, digits) for digits in range(1, 7)), round(value * 6) / 6):
+        if candidate and abs(candidate - value) <= TOLERANCE / 4 * abs(value):
+            return float(candidate)
+    return value
+
