@@ -109,6 +109,23 @@ def test_float_constants_are_folded(tmp_path: Path) -> None:
     np.testing.assert_allclose(real(graph, {"x": v})[0], litert(model, [v])[0], rtol=1e-5, atol=1e-5)
 
 
+def test_a_hybrid_operand_with_a_scale_per_channel(tmp_path: Path) -> None:
+    m = TfliteModel()
+    x, y = m.input("x", (1, 2)), m.tensor("y", (1, 2))
+    m.operator("ADD", [x, m.constant("c", np.array([[3, -4]], np.int8), ([0.5, 2.0], [0, 1], 1))], [y], ("AddOptions", {}))
+    graph = read(m.finish(y), tmp_path)
+    np.testing.assert_array_equal(graph.tensors[graph.nodes[0].inputs[1]].data, [[1.5, -10.0]])
+
+
+def test_a_constant_quantized_at_run_time_is_folded(tmp_path: Path) -> None:
+    m = TfliteModel()
+    x, y, q = m.input("x", (1, 4), "INT8", Q), m.tensor("y", (1, 4), "INT8", Q), m.tensor("q", (1, 4), "INT8", Q)
+    m.operator("QUANTIZE", [m.constant("c", np.array([[0.07, -0.125, 99, -99]], np.float32))], [q], ("QuantizeOptions", {}))
+    m.operator("ADD", [x, q], [y], ("AddOptions", {}))
+    graph = read(m.finish(y), tmp_path)
+    np.testing.assert_array_equal(graph.tensors["q"].data, [[4, 0, 127, -128]])
+
+
 def test_int4_weights_are_widened(tmp_path: Path) -> None:
     m = TfliteModel()
     values = np.array([[-7, 7, 1], [2, -1, 0], [5, -8, 3]], np.int8)

@@ -37,6 +37,7 @@ class Builder:
         self._taken = {t.name for t in file.tensors}
         self._names: dict[int, str] = {}
         self._used: set[str] = set()
+        self._counts: dict[str, int] = {}
         self.resized = False
         self.inputs = self._graph_inputs(dict(shapes or {}))
 
@@ -52,10 +53,11 @@ class Builder:
 
     def fresh(self, base: str) -> str:
         """A name that no tensor has yet."""
-        name, n = base, 1
+        name, n = base, self._counts.get(base, 1)
         while name in self._taken or name in self._used:
             n += 1
             name = f"{base}_{n}"
+        self._counts[base] = n
         self._used.add(name)
         return name
 
@@ -176,19 +178,20 @@ class Builder:
 
     def operands(self, op: FileOperator, *positions: int) -> list[Tensor]:
         """Inputs of one type; int8 constants among float activations are dequantized."""
-        found = [self.operand(op, p) for p in positions]
-        computed = [t for t in found if not t.is_constant]
-        if computed and all(t.type.dtype is DType.FLOAT32 for t in computed):
-            found = [self.dequantized(t, self.file.tensors[self.index(op, p)]) for t, p in zip(found, positions, strict=True)]
+        computed = [self.values[i].type.dtype for i in (self.index(op, p) for p in positions) if i in self.values]
+        beside_floats = bool(computed) and set(computed) == {DType.FLOAT32}
+        found = [self._dequantized(op, p) if beside_floats and self.is_constant(op, p) else self.operand(op, p) for p in positions]
         if len({t.type.dtype for t in found}) > 1:
             raise EdgeqError(f"the inputs of {op.kind} have different types", why=", ".join(str(t.type) for t in found))
         return found
 
-    def dequantized(self, tensor: Tensor, stored: FileTensor) -> Tensor:
-        """A constant as float32; anything else as it is."""
-        if tensor.data is None or tensor.type.dtype is DType.FLOAT32:
-            return tensor
-        return self.new_constant(f"{tensor.name}/dequantized", self.dequantize(tensor.data, stored))
+    def _dequantized(self, op: FileOperator, position: int) -> Tensor:
+        """A constant input as float32."""
+        data, stored = self.constant(self.index(op, position)), self.stored(op, position)
+        name = self.tensor_name(self.index(op, position))
+        if data.dtype == np.float32:
+            return self.keep(Tensor(name, TensorType(data.shape), data))
+        return self.new_constant(f"{name}/dequantized", self.dequantize(data, stored))
 
     def dequantize(self, data: Array, stored: FileTensor) -> Array:
         """``scale * (q - zero_point)`` in float32, per channel where the file says so."""
@@ -217,11 +220,9 @@ class Builder:
         stored, index = self.stored(op, position), self.index(op, position)
         if not self.is_constant(op, position):
             raise EdgeqError(f"{op.kind} with computed weights is not supported", fix="make the weights constant")
-        data, name = self.constant(index), self.tensor_name(index)
         if like.type.dtype is DType.FLOAT32:
-            if data.dtype == np.float32:
-                return self.keep(Tensor(name, TensorType(data.shape), data))
-            return self.new_constant(f"{name}/dequantized", self.dequantize(data, stored))
+            return self._dequantized(op, position)
+        data, name = self.constant(index), self.tensor_name(index)
         q = stored.quantization
         if data.dtype != np.int8 or q is None:
             raise EdgeqError(f"weights '{name}' are {stored.kind} beside int8 activations", fix="quantize weights to int8")

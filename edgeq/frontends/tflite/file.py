@@ -23,6 +23,7 @@ from edgeq.ir import Array
 
 MAX_ELEMENTS = 2**26  # of one tensor
 MAX_RANK = 8
+MAX_ITEMS = 2**16  # tensors, operators
 MAX_NAME = 400
 DAMAGE = (struct.error, IndexError, ValueError, TypeError, OverflowError, AttributeError, MemoryError)
 Option = int | float | bool | tuple[int, ...]
@@ -169,6 +170,12 @@ class _Reader:
             raise ValueError("vectors or strings reach over the file's end")
         return n
 
+    def count(self, n: int) -> range:
+        """The numbers of `n` tables; one table may stand in many places of a vector, so their number has a limit of its own."""
+        if self.spend(n) > MAX_ITEMS:
+            raise ValueError(f"{n} tensors or operators, at most {MAX_ITEMS} are accepted")
+        return range(n)
+
     def name(self, table: Any) -> str:
         raw = table.Name()
         self.spend(len(raw or b""))
@@ -260,7 +267,7 @@ class _Reader:
                 fix="export a single signature, without control flow",
             )  # fmt: skip
         graph = self.model.Subgraphs(0)
-        tensors = tuple(self.tensor(graph.Tensors(i)) for i in range(self.spend(graph.TensorsLength())))
+        tensors = tuple(self.tensor(graph.Tensors(i)) for i in self.count(graph.TensorsLength()))
 
         def indices(table: Any, field: str, low: int) -> tuple[int, ...]:
             found = tuple(int(i) for i in self.numbers(table, field))
@@ -269,7 +276,7 @@ class _Reader:
             return found
 
         operators = []
-        for i in range(self.spend(graph.OperatorsLength())):
+        for i in self.count(graph.OperatorsLength()):
             operator = graph.Operators(i)
             ends = indices(operator, "Inputs", -1), indices(operator, "Outputs", 0)
             operators.append(FileOperator(self.code(operator.OpcodeIndex()), *ends, self.options(operator)))

@@ -13,6 +13,7 @@ from edgeq.frontends.tflite.builder import CONTRADICTIONS, Builder
 from edgeq.frontends.tflite.file import MAX_ELEMENTS, NUMPY, FileOperator
 from edgeq.frontends.tflite.movement import expanded_shape, permutation, reshape_target, slice_bounds, squeezed_shape, strided_bounds
 from edgeq.ir import Array, DType
+from edgeq.numerics import round_half_away
 
 MAX_MACS = 2**30
 Folder = Callable[[Builder, FileOperator, list[Array]], Array]
@@ -133,6 +134,10 @@ def _fold_constants(b: Builder, op: FileOperator, arrays: list[Array]) -> None:
     integers = all(a.dtype.kind in "ib" for a in arrays) and b.stored(op, 0).quantization is None
     if op.kind == "DEQUANTIZE":
         _store(b, op, b.dequantize(arrays[0], b.stored(op, 0)))
+    elif op.kind == "QUANTIZE" and arrays[0].dtype == np.float32:
+        type = b.activation_type(b.file.tensors[op.outputs[0]], arrays[0].shape)
+        steps = round_half_away(arrays[0] / np.float32(type.scale)) + type.zero_point
+        _store(b, op, np.clip(steps, -128, 127).astype(np.int8))
     elif op.kind in BINARY and integers:
         _limit(b, np.broadcast_shapes(*(a.shape for a in arrays)))
         if op.kind in ("DIV", "FLOOR_DIV", "FLOOR_MOD") and not arrays[1].all():
