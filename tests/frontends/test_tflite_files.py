@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tflite_models import TfliteModel, litert, real
+from tflite_models import TfliteModel, litert, real, tflm
 
 from edgeq.errors import EdgeqError
 from edgeq.frontends import load
 from edgeq.ir import DType, Graph
+from edgeq.simulate import simulate
 
 Q = (0.05, 3, 0)
 FC = ("FullyConnectedOptions", {})
@@ -135,6 +136,24 @@ def test_int4_weights_are_widened(tmp_path: Path) -> None:
     w = m.tensor("w", (3, 3), "INT4", (0.1, 0, 0), packed.tobytes())
     m.operator("FULLY_CONNECTED", [x, w, -1], [y], FC)
     np.testing.assert_array_equal(read(m.finish(y), tmp_path).tensors["w"].data, values)
+
+
+def test_a_quantized_model_between_float_ends(tmp_path: Path) -> None:
+    """Against LiteRT and TensorFlow Lite Micro, also exactly between two steps."""
+    m = TfliteModel()
+    x, q, r, y = m.input("x", (1, 4)), m.tensor("q", (1, 4), "INT8", Q), m.tensor("r", (1, 4), "INT8", Q), m.tensor("y", (1, 4))
+    m.operator("QUANTIZE", [x], [q], ("QuantizeOptions", {}))
+    m.operator("RELU", [q], [r])
+    m.operator("DEQUANTIZE", [r], [y], ("DequantizeOptions", {}))
+    model = m.finish(y)
+    graph = read(model, tmp_path)
+    assert graph.law == "tflm" and [n.op.kind() for n in graph.nodes] == ["quantize", "clamp", "dequantize"]
+    random = np.random.default_rng(0).uniform(-8, 8, (64, 1, 4))
+    ties = (np.arange(-300, 300).reshape(150, 1, 4) + 0.5) * np.float32(Q[0])
+    v = np.concatenate([random, ties]).astype(np.float32)
+    mine = simulate(graph, {"x": v}).outputs["y"]
+    np.testing.assert_array_equal(mine, tflm(model, [v])[0])
+    np.testing.assert_array_equal(mine[:64], litert(model, [v[:64]])[0])  # whose ties fall differently
 
 
 # What is refused

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 from edgeq.errors import EdgeqError
-from edgeq.frontends.tflite import operators as o
 from edgeq.frontends.tflite.attributes import axis, number, of_rank, reads
 from edgeq.frontends.tflite.builder import Builder
 from edgeq.frontends.tflite.file import FileOperator
@@ -25,6 +24,7 @@ from edgeq.ops.max_pool2d import MaxPool2d
 from edgeq.ops.mean import Mean
 from edgeq.ops.mul import Mul
 from edgeq.ops.prelu import Prelu
+from edgeq.ops.quantize import Dequantize, Quantize
 from edgeq.ops.reduce_max import ReduceMax, ReduceMin
 from edgeq.ops.reduce_sum import ReduceSum
 from edgeq.ops.requantize import Requantize
@@ -274,7 +274,7 @@ def reduction(b: Builder, op: FileOperator) -> None:
 @reads("QUANTIZE")
 def quantize(b: Builder, op: FileOperator) -> None:
     x = b.operand(op, 0)
-    b.emit(o.Quantize() if x.type.dtype is DType.FLOAT32 else Requantize(), [x], op.outputs[0], converts=True)
+    b.emit(Quantize() if x.type.dtype is DType.FLOAT32 else Requantize(), [x], op.outputs[0], converts=True)
 
 
 @reads("DEQUANTIZE")
@@ -282,4 +282,4 @@ def dequantize(b: Builder, op: FileOperator) -> None:
     x = b.operand(op, 0)
     if x.type.dtype is not DType.INT8:
         raise EdgeqError(f"DEQUANTIZE of {x.type} is not supported")
-    b.emit(o.Dequantize(), [x], op.outputs[0], converts=True)
+    b.emit(Dequantize(), [x], op.outputs[0], converts=True)
