@@ -24,6 +24,7 @@ from edgeq.files import json_text, reason, write_bytes
 
 NAME = "measurements.json"
 FORMAT = 1
+SECTIONS = ("build", "quantization", "activations", "runs", "comparisons", "accuracy")
 
 
 def read(folder: Path, sources: str | None = None) -> dict[str, Any]:
@@ -44,7 +45,7 @@ def read(folder: Path, sources: str | None = None) -> dict[str, Any]:
         return fresh
     except (OSError, ValueError, RecursionError) as e:
         raise EdgeqError("cannot read the measurements", where=str(path), why=reason(e), fix="delete the file, or build again") from e
-    if not isinstance(data, dict) or data.get("format") != FORMAT:
+    if not isinstance(data, dict) or data.get("format") != FORMAT or not all(isinstance(data.get(s, {}), dict) for s in SECTIONS):
         raise EdgeqError("measurements of another format", where=str(path), fix="delete the file, or build again")
     return data if data.get("sources_sha256") == sources else fresh
 
@@ -53,7 +54,7 @@ def update(folder: Path, sources: str | None, section: str, values: Mapping[str,
     """Replace a section, or one entry of it.
 
     Args:
-        section: ``build``, ``quantization``, ``activations``, ``runs``, ``comparisons`` or ``accuracy``.
+        section: one of `SECTIONS`.
         values: what was measured; JSON values alone.
         key: the section's entry (a runner's name), None for the whole section.
 

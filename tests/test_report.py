@@ -144,7 +144,7 @@ def test_the_memory_map_draws_every_tensor_within_the_arena(folder: Path) -> Non
 def test_labels_fit_their_rectangles() -> None:
     assert memory.shorten("a/long/path/Relu;other", 9) == "path/Relu"
     assert memory.shorten("short", 5) == "short"
-    assert memory.shorten("unbreakable_name", 6) == "\u2026_name" and memory.shorten("unbreakable_name", 3) == ""
+    assert memory.shorten("unbreakable_name", 8) == "\u2026le_name" and memory.shorten("unbreakable_name", 7) == ""
 
 
 def test_the_stamp(tmp_path: Path) -> None:
@@ -193,3 +193,20 @@ def test_damaged_folders(tmp_path: Path, file: str, content: str) -> None:
 def test_a_folder_of_something_else(tmp_path: Path) -> None:
     with pytest.raises(EdgeqError, match="no emitted model here"):
         render(tmp_path)
+
+
+def test_quantization_quality(tmp_path: Path) -> None:
+    from edgeq.quantize import dequantized
+
+    real = dequantized(residual())
+    x = np.random.default_rng(1).uniform(-3, 3, (20, 1, 8, 8, 4)).astype(np.float32)
+    place = tmp_path / "out"
+    api.build(real, output=place, toolchain=CHAIN, calibration={"x": x}, check=False)
+    context = tensors.context(report_data.collect(place))
+    assert context is not None and context["samples"] == 20 and context["has_sqnr"]
+    quality = {r.name: r for r in context["rows"]}
+    assert set(quality) == {"x", EVIL, "b", "sum", "flat"} and all(20 < (r.sqnr or 0) < 151 and r.grade == "ok" for r in quality.values())
+    assert quality["x"].seen == pytest.approx((x.min(), x.max()), abs=1e-6)
+    text = Page(render(place)).text
+    assert "20 samples" in text and "second-order" in text
+    assert tensors.grade(24.9) == "care" and tensors.grade(10) == "ko" and tensors.grade(None) == ""

@@ -75,15 +75,25 @@ def test_vectors(graph: Graph, inputs: Arrays, limit: int) -> dict[str, Any] | N
     return {**fitted, **simulate(graph, fitted).outputs}
 
 
+def default_name(model: str | Path | Graph, graph: Graph) -> str:
+    """The name of a model that was given none: that of the folder's model, of the graph, or of the file."""
+    if isinstance(model, Graph):
+        return graph.name
+    path = Path(model)
+    if (path / "manifest.json").is_file():
+        return str(read_manifest(path)["model"])
+    return graph.name if path.is_dir() else path.stem
+
+
 def inherited(model: str | Path | Graph, step: Quantized) -> Quantized:
     """What a folder of edgeq's knows about how its graph was quantized goes along with the graph."""
-    if step.record or isinstance(model, Graph) or not Path(model).is_dir():
+    if step.files or isinstance(model, Graph) or not Path(model).is_dir():
         return step
     folder = Path(model)
     sources = read_manifest(folder)["sources_sha256"] if (folder / "manifest.json").is_file() else None
     record = measurements.read(folder, sources).get("quantization", {})
     file = folder / PRECISION
-    return Quantized(step.graph, record, {PRECISION: file.read_bytes()} if record and file.is_file() else {})
+    return Quantized(step.graph, record or step.record, {PRECISION: file.read_bytes()} if record and file.is_file() else {})
 
 
 def measure(
@@ -183,7 +193,7 @@ def build(
     step = inherited(model, quantized(source, samples, recipe, progress))
     graph = step.graph
     inputs = random_inputs(graph, vectors) if samples is None else samples
-    title = name or (graph.name if isinstance(model, Graph) or Path(model).is_dir() else Path(model).stem)
+    title = name or default_name(model, graph)
     emitted = artifact(graph, chip, title, test_vectors(graph, inputs, vectors))
     limit = budgets.budget(chip, budget)
     budgets.check_ram(emitted.manifest, limit)

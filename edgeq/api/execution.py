@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -174,6 +175,8 @@ def run(
 ) -> Outcome:
     """Run the emitted C, on this computer or on an emulated chip, and compare it with the simulator.
 
+    What came out is noted in the measurements.json of the folder, if that is writable.
+
     Args:
         model: an emitted folder; or a quantized model, which is built in a temporary folder.
         inputs, vectors: see `simulate`.
@@ -193,7 +196,7 @@ def run(
         built = measured.get("build", {})
         how = How(chip, runner, toolchain or built.get("toolchain"), optimize or built.get("optimize") or OPTIMIZE)
         proof = prove(folder, graph, fitted, how, steps=steps, check=check, progress=progress)
-        if is_emitted(model) and folder == Path(str(model)):
+        if is_emitted(model) and folder == Path(str(model)) and os.access(folder, os.W_OK):
             record(folder, data.get("sources_sha256"), graph, proof, how, real=inputs is not None)
             measured = measurements.read(folder, data.get("sources_sha256"))
         return Outcome(graph, data, measured, proof.run, proof.comparison)

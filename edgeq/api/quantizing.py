@@ -16,6 +16,8 @@ from edgeq.errors import EdgeqError
 from edgeq.files import json_text, read_arrays, reason, write_bytes
 from edgeq.ir import Array, Graph
 from edgeq.quantize.decide import Decision, decide, describe
+from edgeq.quantize.diagnosis import diagnose
+from edgeq.quantize.floating import dequantized
 from edgeq.quantize.options import Options
 from edgeq.quantize.precision import Precision, read_precision
 from edgeq.quantize.quantizer import quantize_decided
@@ -24,6 +26,7 @@ from edgeq.simulate import fit_inputs
 RANDOM = "random"
 PRECISION = "precision.toml"
 RANDOM_CALIBRATION = 64
+DIAGNOSED = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +113,7 @@ def quantized(graph: Graph, samples: Arrays | None, recipe: Recipe, progress: Pr
     if is_quantized(graph):
         if recipe.get("precision") is not None or recipe.get("options") is not None:
             raise EdgeqError("the model is quantized already", where=graph.name, fix="leave --precision, --method, --law and the like out")
-        return Quantized(graph, {}, {})
+        return Quantized(graph, {} if samples is None else diagnosis(dequantized(graph), graph, samples, {}, progress), {})
     if samples is None:
         raise EdgeqError(
             "the model is float and there are no calibration samples", where=graph.name,
@@ -119,12 +122,25 @@ def quantized(graph: Graph, samples: Arrays | None, recipe: Recipe, progress: Pr
     written = read_precision_file(recipe.get("precision"), graph)
     decision = decide(graph, samples, recipe.get("options"), written, stage(progress, "calibrate"))
     result = quantize_decided(decision, stage(progress, "quantize"))
-    record = {
-        "options": {"law": decision.precision.law, "method": decision.precision.method, **layer_options(decision)},
-        "samples": decision.ranges.vectors,
-        "tensors": [],
-    }
+    options = {"law": decision.precision.law, "method": decision.precision.method, **layer_options(decision)}
+    record = diagnosis(graph, result, samples, options, progress)
     return Quantized(result, record, {PRECISION: describe(decision).encode()})
+
+
+def diagnosis(real: Graph, graph: Graph, samples: Arrays, options: Mapping[str, str], progress: Progress | None) -> dict[str, Any]:
+    """The ``quantization`` section of measurements.json: options, and how each tensor fares on some of the samples."""
+    count = len(next(iter(samples.values())))
+    keep = np.arange(min(count, DIAGNOSED)) * count // min(count, DIAGNOSED)
+    stats = diagnose(real, graph, {n: a[keep] for n, a in samples.items()}, stage(progress, "diagnose"))
+    tensors = [
+        {
+            "name": t.name, "low": t.seen_low, "high": t.seen_high, "sqnr_db": round(t.sqnr_db, 2), "own_sqnr_db": round(t.own_sqnr_db, 2),
+            "saturated": round(t.saturation, 6), "zeros": round(t.zeros, 6), "used": round(t.used, 6), "equalized": t.equalized,
+            "cause": t.cause, "fix": t.fix,
+        }
+        for t in stats
+    ]  # fmt: skip
+    return {"options": dict(options), "samples": count, "tensors": tensors}
 
 
 def layer_options(decision: Decision) -> dict[str, str]:

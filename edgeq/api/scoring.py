@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,7 +134,7 @@ def accuracy(
             "the model is float: there is no C to run", where=graph.name, fix="give --calib, or the folder that `edgeq build` wrote"
         )
     result = Accuracy(len(y), simulated, real, ran, name, exact)
-    if is_emitted(model):
+    if is_emitted(model) and os.access(str(model), os.W_OK):
         record_scores(Path(str(model)), result)
     return result
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import traceback
@@ -83,6 +84,9 @@ for module in VERBS:
 
 def main() -> None:
     """The program `edgeq`."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a check mark must not fail on a terminal that has none
     try:
         app()
     finally:

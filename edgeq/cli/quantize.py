@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from edgeq.api.quantizing import Quantized
 
 SHOWN = 12
+EXACT_DB = 150.0
 
 
 def quantize(
@@ -65,13 +66,13 @@ def quantize(
 def show(result: Quantized, output: Path) -> None:
     """The table at the end: the tensors that lost most."""
     record = result.record
-    rows = sorted((t for t in record["tensors"] if t["sqnr_db"] is not None), key=lambda t: float(t["sqnr_db"]))[:SHOWN]
+    rows = sorted(record["tensors"], key=lambda t: float(t["sqnr_db"]))[:SHOWN]
     common.table(
         ["tensor", ("SQNR dB", "right"), ("saturated", "right"), ("suspected cause and fix", "text")],
         [
             (
                 short(t["name"]),
-                f"{t['sqnr_db']:.1f}",
+                "exact" if t["sqnr_db"] >= EXACT_DB else f"{t['sqnr_db']:.1f}",
                 f"{100 * (t['saturated'] or 0):.2f} %",
                 ". ".join(x for x in (t["cause"], t["fix"]) if x),
             )

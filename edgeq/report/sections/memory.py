@@ -12,7 +12,7 @@ TITLE = "Memory map"
 ORDER = 20
 WIDTH, HEIGHT, LEFT, TOP, BOTTOM = 1120, 380, 74, 14, 34
 MIN_STEP = 14.0
-LETTER = 6.4  # width of a letter of a label
+LETTER = 6.9  # width of a letter of a label
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Rectangle:
 
 
 def shorten(name: str, room: int) -> str:
-    """A name in `room` letters: of a path the last parts that fit, else its end behind an ellipsis; empty in less than four."""
+    """A name in `room` letters: of a path the last parts that fit, else its end behind an ellipsis; empty in less than eight."""
     if len(name) <= room:
         return name
     parts = name.split(";")[0].split("/")
@@ -38,7 +38,7 @@ def shorten(name: str, room: int) -> str:
         tail = "/".join(parts[first:])
         if len(tail) <= room:
             return tail
-    return "\u2026" + name[len(name) - room + 1 :] if room >= 4 else ""
+    return "\u2026" + name[len(name) - room + 1 :] if room >= 8 else ""
 
 
 class Drawing:

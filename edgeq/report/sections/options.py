@@ -19,11 +19,11 @@ def context(data: Data) -> Mapping[str, Any]:
     q, built = data.measured.get("quantization", {}), data.measured.get("build", {})
     rows = [
         ("requantization law", f"{data.manifest['law']}: {LAWS.get(data.manifest['law'], '')}"),
-        ("quantized by", "edgeq" if q else "the model file itself: its own scales"),
-        *((k.replace("_", " "), str(v)) for k, v in q.get("options", {}).items()),
+        ("quantized by", "edgeq" if q.get("options") else "the model file itself: its own scales"),
+        *((k.replace("_", " "), str(v)) for k, v in q.get("options", {}).items() if k != "law"),
         ("calibration samples", str(q["samples"]) if q else ""),
         ("target", f"{data.target.name}: {data.target.description}"),
-        ("kernels of", ", ".join(data.target.isa)),
+        ("kernels for", ", ".join("portable C" if isa == "c" else isa for isa in data.target.isa)),
         ("compiled by", f"{built['toolchain']} at -O{built['optimize']}" if built else ""),
         ("memory plan", str(data.manifest.get("arena_method", ""))),
     ]

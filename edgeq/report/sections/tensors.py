@@ -13,7 +13,7 @@ from edgeq.report.data import Data
 
 TITLE = "Tensors"
 ORDER = 50
-GOOD_DB, POOR_DB, FULL_DB = 25.0, 15.0, 45.0
+GOOD_DB, POOR_DB, FULL_DB, EXACT_DB = 25.0, 15.0, 45.0, 150.0
 SATURATED = 0.01
 
 
@@ -41,6 +41,7 @@ class Row:
     sqnr: float | None
     meter: float
     grade: str
+    equalized: bool
     cause: str
     fix: str
 
@@ -65,7 +66,7 @@ def row(name: str, t: TensorType, seen: Mapping[str, Any], quality: Mapping[str,
     return Row(
         name, str(t), t.scale, t.zero_point, low, high, span, 100 * (a - low) / (high - low), 100 * (b - a) / (high - low),
         found.get("saturated"), sqnr, 0.0 if sqnr is None else max(0.0, min(100.0, 100 * sqnr / FULL_DB)), grade(sqnr),
-        quality.get("cause") or "", quality.get("fix") or "",
+        bool(quality.get("equalized")), quality.get("cause") or "", quality.get("fix") or "",
     )  # fmt: skip
 
 
@@ -88,4 +89,5 @@ def context(data: Data) -> Mapping[str, Any] | None:
         "has_seen": any(r.seen for r in rows),
         "has_cause": any(r.cause or r.fix for r in rows),
         "limit": SATURATED,
+        "exact": EXACT_DB,
     }
