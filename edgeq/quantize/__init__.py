@@ -6,6 +6,7 @@
 """
 
 from edgeq.quantize.decide import Decision, decide, describe, write_precision
+from edgeq.quantize.diagnosis import TensorStats, diagnose
 from edgeq.quantize.floating import dequantized, evaluate_float
 from edgeq.quantize.options import Options
 from edgeq.quantize.precision import Precision, read_precision
@@ -17,10 +18,12 @@ __all__ = [
     "Options",
     "Precision",
     "Ranges",
+    "TensorStats",
     "calibrate",
     "decide",
     "dequantized",
     "describe",
+    "diagnose",
     "evaluate_float",
     "quantize",
     "quantize_decided",

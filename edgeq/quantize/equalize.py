@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Graph, Node, Tensor
+from edgeq.quantize.floating import bias_values, real_values
 from edgeq.quantize.linear import WEIGHT_AXIS
 from edgeq.quantize.observers import Channels
 from edgeq.quantize.weights import LIMIT
@@ -211,3 +212,42 @@ def apply(graph: Graph, factors: Mapping[str, NDArray[np.int64]]) -> Graph:
             if divide is not None or multiply is not None:
                 changed += _scaled(node, graph, divide, multiply)
     return graph.with_nodes(graph.nodes, changed) if changed else graph
+
+
+def recover(graph: Graph, quantized: Graph) -> dict[str, NDArray[np.int64]]:
+    """The exponents that a quantized graph was equalized by, read off its weights.
+
+    Args:
+        graph: the float graph before equalization.
+        quantized: its quantized form, with the same tensor names.
+    """
+    result: dict[str, NDArray[np.int64]] = {}
+    producers = quantized.producers()
+    for node in graph.nodes:
+        twin = producers.get(node.outputs[0])
+        if twin is None or twin.op != node.op:
+            continue
+        if node.op.kind() in EQUALIZED:
+            found = _ratios(graph, node, quantized, twin, result.get(node.inputs[0]))
+            if found is not None and found.any():
+                result[node.outputs[0]] = found
+        elif _passes(graph, node) and node.inputs[0] in result:
+            result[node.outputs[0]] = result[node.inputs[0]]
+    return result
+
+
+def _ratios(graph: Graph, node: Node, quantized: Graph, twin: Node, multiply: Array | None) -> NDArray[np.int64] | None:
+    """Per output channel, how many times the quantized layer's weights are halved against the float ones."""
+    w, b = _scaled(node, graph, None, multiply)
+    stored = quantized.tensors[twin.inputs[1]]
+    if w.data is None or b.data is None or w.data.shape != stored.type.shape or stored.type.q is None:
+        return None
+    axis = WEIGHT_AXIS[node.op.kind()]
+    old = np.moveaxis(w.data, axis, 0).reshape(w.data.shape[axis], -1).astype(np.float64)
+    new = np.moveaxis(real_values(stored), axis, 0).reshape(old.shape).astype(np.float64)
+    bias = bias_values(quantized, twin, quantized.tensors[twin.inputs[2]])
+    silent = ~new.any(axis=1)  # channels without weights: their bias tells
+    power = np.where(silent, b.data.astype(np.float64) ** 2, (old * old).sum(axis=1))
+    product = np.where(silent, b.data.astype(np.float64) * bias, (old * new).sum(axis=1))
+    known = (power > 0) & (product > 0)
+    return np.rint(-np.log2(np.where(known, product, 1.0) / np.where(known, power, 1.0))).astype(np.int64)

@@ -124,7 +124,7 @@ def real_values(tensor: Tensor) -> Array:
     return ((tensor.data.astype(np.float64) - q.zero_point) * scales).astype(np.float32)
 
 
-def _bias_values(graph: Graph, node: Node, bias: Tensor) -> Array:
+def bias_values(graph: Graph, node: Node, bias: Tensor) -> Array:
     """An int32 bias as real values: its scale is that of the input times that of the weights."""
     x, w = graph.type(node.inputs[0]), graph.type(node.inputs[1])
     assert bias.data is not None and w.q is not None
@@ -147,7 +147,7 @@ def dequantized(graph: Graph) -> Graph:
             if constant.data is None or constant.data.dtype.kind == "f":
                 continue
             bias = position == 2 and 2 in node.op.parameters and constant.type.dtype is DType.INT32
-            data = _bias_values(graph, node, constant) if bias else real_values(constant)
+            data = bias_values(graph, node, constant) if bias else real_values(constant)
             if name in tensors and not np.array_equal(data, tensors[name].data):  # type: ignore[arg-type]
                 raise EdgeqError("a constant has two meanings", where=name, why="nodes share a bias but not the scales")
             tensors[name] = Tensor(name, TensorType(data.shape), data)

@@ -137,7 +137,7 @@ class _Reader:
             raise self.fail("a table is expected", path)
         for key in value:
             if key not in keys:
-                raise self.fail(f"unknown key '{key}'", (*path, key), f"under {'.'.join(path)}" if path else "", f"keys are {', '.join(keys)}")
+                raise self.fail(f"unknown key '{key}'", (*path, key), ".".join((*path, key)), f"keys are {', '.join(keys)}")
         return value
 
     def choice(self, table: Mapping[str, Any], path: tuple[str, ...], key: str, allowed: tuple[str, ...], default: str) -> str:

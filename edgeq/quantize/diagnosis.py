@@ -1,0 +1,186 @@
+"""How well a quantized graph keeps to its float meaning, tensor by tensor, and what to do where it does not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeq.ir import Array, Graph, Node, TensorType
+from edgeq.quantize import equalize
+from edgeq.quantize.floating import Progress, chunk_size, evaluate_float
+from edgeq.quantize.sharing import NATURAL, span
+from edgeq.simulate import dequantize_array, fit_inputs, simulate
+
+LOW = 20.0  # dB: below this a cause is looked for
+INHERITED = 3.0  # dB: a tensor that is at most so much worse than its worst input inherits its error
+CLIPPED = 0.5  # of the error's energy
+UNEVEN = 8.0  # between the largest channel and the median one
+PERFECT = 150.0  # dB, for a tensor without any error
+
+
+@dataclass(frozen=True)
+class TensorStats:
+    """One activation of a quantized graph against the float graph, over all samples.
+
+    Attributes:
+        name, op, shape, dtype: the tensor, and the operator that computes it (``input`` for a graph input).
+        scale, zero_point: of the stored integers.
+        low, high: the real values that the stored integers span.
+        seen_low, seen_high: extremes of the float values.
+        sqnr_db: signal over error, 10 log10; at most 150.
+        own_sqnr_db: the same if this tensor alone were stored in integers: its rounding and clipping.
+        saturation: part of the values (0...1) that lie more than half a step beyond the range.
+        zeros: part of the stored values that mean zero.
+        used: part of the 256 stored values that occur between the lowest and the highest one.
+        equalized: channels are stored divided by powers of two; all figures are of the divided values.
+        cause, fix: where the signal is poor, the suspected cause and what would mend it; empty otherwise.
+    """
+
+    name: str
+    op: str
+    shape: tuple[int, ...]
+    dtype: str
+    scale: float
+    zero_point: int
+    low: float
+    high: float
+    seen_low: float
+    seen_high: float
+    sqnr_db: float
+    own_sqnr_db: float
+    saturation: float
+    zeros: float
+    used: float
+    equalized: bool
+    cause: str
+    fix: str
+
+
+@dataclass(eq=False)
+class _Sums:
+    """What is added up for one tensor."""
+
+    type: TensorType
+    divide: NDArray[np.int64] | None
+    count: int = 0
+    signal: float = 0.0
+    error: float = 0.0
+    own: float = 0.0
+    clipped: float = 0.0
+    beyond: int = 0
+    zeros: int = 0
+    seen: list[float] = field(default_factory=list)
+    stored: list[int] = field(default_factory=list)
+    peaks: Array | None = None
+
+    def add(self, real: Array, stored: Array) -> None:
+        t = self.type
+        real = real.astype(np.float64)
+        if self.divide is not None:
+            real = np.ldexp(real, -self.divide)
+        low, high = span((t.scale, t.zero_point))
+        inside = np.clip(real, low, high)
+        rounded = np.rint(inside / t.scale) * t.scale
+        self.count += real.size
+        self.signal += float((real**2).sum())
+        self.error += float(((real - dequantize_array(stored, t.scale, t.zero_point)) ** 2).sum())
+        self.own += float(((real - rounded) ** 2).sum())
+        self.clipped += float(((real - inside) ** 2).sum())
+        self.beyond += int((np.abs(real - inside) > t.scale / 2).sum())
+        self.zeros += int((stored == t.zero_point).sum())
+        self.seen += [float(real.min()), float(real.max())]
+        self.stored += [int(stored.min()), int(stored.max())]
+        peaks = np.abs(real).reshape(-1, real.shape[-1] if real.ndim > 1 else 1).max(axis=0)
+        self.peaks = peaks if self.peaks is None else np.maximum(peaks, self.peaks)
+
+    def decibels(self, error: float) -> float:
+        if error <= 0 or self.signal <= 0:
+            return PERFECT if error <= 0 else 0.0
+        return min(PERFECT, 10 * float(np.log10(self.signal / error)))
+
+    @property
+    def unevenness(self) -> float:
+        """The largest channel's peak over the median one's, dead channels left out."""
+        assert self.peaks is not None
+        alive = self.peaks[self.peaks > 0]
+        return float(alive.max() / np.median(alive)) if alive.size else 1.0
+
+
+def diagnose(
+    float_graph: Graph, quantized_graph: Graph, samples: Mapping[str, Array], progress: Progress | None = None
+) -> list[TensorStats]:
+    """Compare every activation of a quantized graph with its float meaning.
+
+    Args:
+        float_graph: what was quantized; ``dequantized(graph)`` for a model that came quantized.
+        quantized_graph: with the same tensor names.
+        samples: per input ``[V, ...]``, float32, or int8 as the quantized graph stores it.
+        progress: called with (vectors done, vectors in all).
+
+    Returns:
+        One entry per int8 activation that both graphs hold, in the graph's order.
+
+    Raises:
+        EdgeqError: the samples do not fit.
+    """
+    stored = fit_inputs(quantized_graph, samples)
+    real = {n: _real_input(quantized_graph.type(n), np.asarray(samples.get(n, next(iter(samples.values()))))) for n in stored}
+    real = fit_inputs(float_graph, real)
+    factors = equalize.recover(float_graph, quantized_graph)
+    activations = [n for n, t in quantized_graph.tensors.items() if not t.is_constant and t.type.q and n in float_graph.tensors]
+    types = {n: quantized_graph.type(n) for n in activations}
+    sums = {n: _Sums(t, factors.get(n)) for n, t in types.items() if float_graph.type(n).shape == t.shape}
+    total = len(next(iter(stored.values())))
+    size = max(1, chunk_size(float_graph, total) // max(1, len(sums) // 8))
+    for start in range(0, total, size):
+        part = slice(start, start + size)
+        floats = evaluate_float(float_graph, {n: a[part] for n, a in real.items()}, steps=True)
+        integers = simulate(quantized_graph, {n: a[part] for n, a in stored.items()}, steps=True).steps
+        for name, s in sums.items():
+            s.add(floats[name], integers[name])
+        if progress:
+            progress(min(start + size, total), total)
+    producers = quantized_graph.producers()
+    return [_stats(n, s, producers.get(n), sums) for n, s in sums.items()]
+
+
+def _real_input(t: TensorType, a: Array) -> Array:
+    """Samples for the float graph: integers in the stored dtype mean what the scale says."""
+    return dequantize_array(a, t.scale, t.zero_point) if t.q and a.dtype == t.dtype.numpy else a
+
+
+def _stats(name: str, s: _Sums, node: Node | None, sums: Mapping[str, _Sums]) -> TensorStats:
+    t = s.type
+    low, high = span((t.scale, t.zero_point))
+    cause, fix = _cause(s, node, sums)
+    return TensorStats(
+        name, node.op.kind() if node else "input", t.shape, t.dtype.value, t.scale, t.zero_point, low, high, min(s.seen), max(s.seen),
+        s.decibels(s.error), s.decibels(s.own), s.beyond / s.count, s.zeros / s.count,
+        (max(s.stored) - min(s.stored) + 1) / 256, s.divide is not None, cause, fix,
+    )  # fmt: skip
+
+
+def _cause(s: _Sums, node: Node | None, sums: Mapping[str, _Sums]) -> tuple[str, str]:
+    """The suspected cause of a poor signal and the option that would mend it; empty strings where it is good enough."""
+    if s.signal == 0:
+        return "zero for every sample", "calibrate with samples that are more varied, or remove the layer"
+    sqnr = s.decibels(s.error)
+    if sqnr >= LOW:
+        return "", ""
+    if s.clipped > CLIPPED * s.error:
+        return f"{100 * s.beyond / s.count:.2g} % of the values lie beyond the range", "calibrate with more samples, or with method minmax"
+    if node and node.op.kind() in NATURAL and s.decibels(s.own) < LOW:
+        return f"small values in the fixed range of {node.op.kind()}", "none is needed if the largest values decide"
+    if s.own > CLIPPED * s.error:
+        if s.unevenness > UNEVEN and s.divide is None:
+            return f"channels whose ranges differ {s.unevenness:.0f} times share one scale", "equalize the channels"
+        return "outliers stretch the range", "choose the range by mse or percentile"
+    inputs = {n: sums[n].decibels(sums[n].error) for n in node.inputs if n in sums} if node else {}
+    if inputs and min(inputs.values()) < sqnr + INHERITED:
+        return f"inherits the error of '{min(inputs, key=lambda n: inputs[n])}'", "mend that tensor first"
+    if node and node.op.parameters:
+        return "rounding of the weights", "rounding second-order, weight_scale mse, and bias correction"
+    return f"{node.op.kind() if node else 'the input'} cancels most of its inputs' signal", "keep its inputs in finer ranges"
