@@ -97,13 +97,12 @@ def inherited(model: str | Path | Graph, step: Quantized) -> Quantized:
 
 
 def measure(
-    emitted: Artifact, step: Quantized, how: How, limit: Budget, proof_inputs: Arrays | None, real: bool, progress: Progress | None
+    emitted: Artifact, step: Quantized, how: How, limit: Budget, proof_inputs: Arrays | None, progress: Progress | None
 ) -> dict[str, Any]:
     """Compile in a temporary folder, measure, hold against the limits and prove: the content of measurements.json.
 
     Args:
         proof_inputs: fitted vectors to run and compare, None to leave that out.
-        real: they are data, not noise.
 
     Raises:
         EdgeqError: it does not compile, does not fit, or does not compute what the simulator says.
@@ -132,7 +131,7 @@ def measure(
                     why=f"{proof.run.runner}, {chain.name} -O{how.optimize}", fix="--no-check writes the folder all the same",
                 )  # fmt: skip
             budgets.check_ram(manifest, limit, proof.run.stack_bytes)
-            record(folder, sources, step.graph, proof, how, real=real)
+            record(folder, sources, step.graph, proof, how, real=False)  # the diagnosis knows more of the ranges
         return measurements.read(folder, sources)
 
 
@@ -200,7 +199,7 @@ def build(
     budgets.check_flash(emitted.manifest, None, limit)
     how = How(chip, None, chain.name, optimize)
     proven = fit_inputs(graph, {n: a[:vectors] for n, a in inputs.items()}) if check and vectors and chip.runners else None
-    measured = measure(emitted, step, how, limit, proven, samples is not None, progress)
+    measured = measure(emitted, step, how, limit, proven, progress)
     files = {**emitted.files, **step.files, measurements.NAME: json_text(measured).encode()}
     write(replace(emitted, files=files), place)
     return Built(place, graph, chip, emitted.manifest, measured)

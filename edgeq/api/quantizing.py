@@ -83,6 +83,11 @@ def dequantize_integers(arrays: Arrays, stored: tuple[float, float] | None) -> d
     return {n: ((a.astype(np.float64) - zero) * scale).astype(np.float32) if a.dtype.kind in "iu" else a for n, a in arrays.items()}
 
 
+def spread(a: Array, limit: int | None) -> Array:
+    """At most `limit` vectors, evenly spread, so that sorted samples stay represented."""
+    return a if limit is None or len(a) <= limit else a[np.arange(limit) * len(a) // limit]
+
+
 def calibration_samples(graph: Graph, recipe: Recipe) -> dict[str, Array] | None:
     """Calibration vectors for a graph's inputs, ``[V, *shape]`` each; None where the recipe names none.
 
@@ -92,13 +97,15 @@ def calibration_samples(graph: Graph, recipe: Recipe) -> dict[str, Array] | None
     source, limit, stored = recipe.get("calibration"), recipe.get("calibration_limit"), recipe.get("stored")
     if source is None:
         return None
+    if limit is not None and limit < 1:
+        raise EdgeqError(f"a limit of {limit} samples", fix="ask for one or more")
     if isinstance(source, str) and source == RANDOM:
         return random_inputs(graph, limit or RANDOM_CALIBRATION)
     if stored is not None and not isinstance(source, Mapping):
         source = select_inputs(graph, read_arrays(Path(source)), str(source))
     if isinstance(source, Mapping):
         arrays = dequantize_integers(select_inputs(graph, source), stored)
-        return fit_inputs(graph, {n: a[:limit] for n, a in arrays.items()})
+        return {n: spread(a, limit) for n, a in fit_inputs(graph, arrays).items()}
     from edgeq.quantize import calibration
 
     return calibration.load_samples(Path(source), graph, limit=limit, pixels=recipe.get("pixels"))
@@ -130,11 +137,10 @@ def quantized(graph: Graph, samples: Arrays | None, recipe: Recipe, progress: Pr
 def diagnosis(real: Graph, graph: Graph, samples: Arrays, options: Mapping[str, str], progress: Progress | None) -> dict[str, Any]:
     """The ``quantization`` section of measurements.json: options, and how each tensor fares on some of the samples."""
     count = len(next(iter(samples.values())))
-    keep = np.arange(min(count, DIAGNOSED)) * count // min(count, DIAGNOSED)
-    stats = diagnose(real, graph, {n: a[keep] for n, a in samples.items()}, stage(progress, "diagnose"))
+    stats = diagnose(real, graph, {n: spread(a, DIAGNOSED) for n, a in samples.items()}, stage(progress, "diagnose"))
     tensors = [
         {
-            "name": t.name, "low": t.seen_low, "high": t.seen_high, "sqnr_db": round(t.sqnr_db, 2), "own_sqnr_db": round(t.own_sqnr_db, 2),
+            "name": t.name, "low": float(f"{t.seen_low:.6g}"), "high": float(f"{t.seen_high:.6g}"), "sqnr_db": round(t.sqnr_db, 2), "own_sqnr_db": round(t.own_sqnr_db, 2),
             "saturated": round(t.saturation, 6), "zeros": round(t.zeros, 6), "used": round(t.used, 6), "equalized": t.equalized,
             "cause": t.cause, "fix": t.fix,
         }

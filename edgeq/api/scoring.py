@@ -78,6 +78,8 @@ def read_labelled(data: str | Path | Arrays, limit: int | None) -> tuple[dict[st
         EdgeqError: the file cannot be read, or holds no labels.
     """
     where = "" if isinstance(data, Mapping) else str(data)
+    if limit is not None and limit < 1:
+        raise EdgeqError(f"a limit of {limit} vectors", fix="ask for one or more")
     arrays = dict(data) if isinstance(data, Mapping) else read_arrays(Path(data))
     y = labels(where, arrays)
     return {n: a[:limit] for n, a in arrays.items() if n not in (*LABELS, "names")}, y[:limit], where
