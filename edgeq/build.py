@@ -119,7 +119,7 @@ def manifest(folder: Path) -> dict[str, Any]:
         data = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as e:
         raise EdgeqError("no emitted model here", where=str(folder), why=str(e), fix="run `edgeq build MODEL -o DIR` first") from e
-    if not isinstance(data, dict) or data.get("format") != 1:
+    if not isinstance(data, dict) or data.get("format") != 1 or not re.fullmatch(r"[a-z_][a-z0-9_]{0,63}", str(data.get("model"))):
         raise EdgeqError("manifest.json is of another format", where=str(folder), fix="build the model again")
     return data
 
