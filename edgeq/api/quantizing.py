@@ -140,7 +140,8 @@ def diagnosis(real: Graph, graph: Graph, samples: Arrays, options: Mapping[str, 
     stats = diagnose(real, graph, {n: spread(a, DIAGNOSED) for n, a in samples.items()}, stage(progress, "diagnose"))
     tensors = [
         {
-            "name": t.name, "low": float(f"{t.seen_low:.6g}"), "high": float(f"{t.seen_high:.6g}"), "sqnr_db": round(t.sqnr_db, 2), "own_sqnr_db": round(t.own_sqnr_db, 2),
+            "name": t.name, "low": float(f"{t.seen_low:.6g}"), "high": float(f"{t.seen_high:.6g}"),
+            "sqnr_db": round(t.sqnr_db, 2), "own_sqnr_db": round(t.own_sqnr_db, 2),
             "saturated": round(t.saturation, 6), "zeros": round(t.zeros, 6), "used": round(t.used, 6), "equalized": t.equalized,
             "cause": t.cause, "fix": t.fix,
         }
