@@ -166,7 +166,7 @@ def run(
     target: str | None = None,
     runner: str | None = None,
     vectors: int = VECTORS,
-    steps: bool = False,
+    steps: bool | None = None,
     check: bool = True,
     toolchain: str | None = None,
     optimize: str | None = None,
@@ -182,7 +182,7 @@ def run(
         inputs, vectors: see `simulate`.
         target: default: the folder's own, else ``host``. Another than the folder's builds it anew.
         runner: ``host``, ``unicorn`` or ``qemu`` (default: the target's first).
-        steps: compare, and keep, every intermediate tensor too.
+        steps: compare, keep and count every step too; None does where the runner counts instructions.
         check: False leaves the comparison out.
         toolchain, optimize: default: what the folder was built with.
 
@@ -195,7 +195,8 @@ def run(
         measured = measurements.read(folder, data.get("sources_sha256"))
         built = measured.get("build", {})
         how = How(chip, runner, toolchain or built.get("toolchain"), optimize or built.get("optimize") or OPTIMIZE)
-        proof = prove(folder, graph, fitted, how, steps=steps, check=check, progress=progress)
+        counted = (runner or chip.runners[0]) != "host"
+        proof = prove(folder, graph, fitted, how, steps=counted if steps is None else steps, check=check, progress=progress)
         if is_emitted(model) and folder == Path(str(model)) and os.access(folder, os.W_OK):
             record(folder, data.get("sources_sha256"), graph, proof, how, real=inputs is not None)
             measured = measurements.read(folder, data.get("sources_sha256"))

@@ -128,7 +128,7 @@ def accuracy(
         simulated = hits(graph, run_simulator(graph, inputs, progress=stage(progress, "simulate")).outputs, y, where)
         if runner is not None or target is not None:
             source = model if is_emitted(model) else graph
-            outcome = run(source, inputs, target=target, runner=runner, toolchain=toolchain, progress=progress)
+            outcome = run(source, inputs, target=target, runner=runner, toolchain=toolchain, steps=False, progress=progress)
             name, ran = outcome.run.runner, hits(graph, outcome.run.outputs, y, where)
             exact = outcome.comparison.bit_exact if outcome.comparison else None
     elif runner is not None or target is not None:

@@ -59,6 +59,8 @@ def test_run_on_a_model_file(edgeq, model: Path, inputs: Path, tmp_path: Path, t
     np.testing.assert_array_equal(np.load(tmp_path / "out.npz")["y"], expected(model, inputs))
     if runner == "unicorn":
         assert data["instructions"] > 2000 and data["stack_bytes"] > 0 and data["flash"]["code"] > 200
+        counts = [s["instructions"] for s in data["steps"]]
+        assert all(counts) and 0 <= data["instructions"] - sum(counts) < 100
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in.npz", "out.npz", "tiny.eqg"]
 
 
