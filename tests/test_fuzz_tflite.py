@@ -16,6 +16,7 @@ from tflite_models import TfliteModel
 from edgeq.errors import EdgeqError
 from edgeq.frontends import load
 from edgeq.lower import lower
+from edgeq.passes import normalise
 from edgeq.simulate import simulate
 from edgeq.target import load as load_target
 
@@ -68,7 +69,8 @@ def survives(content: bytes, folder: Path) -> str:
     try:
         graph = load(path)
         if sum(t.type.size for t in graph.tensors.values()) < 10**5 and graph.macs() < 10**6 and graph.law == "tflm":
-            simulate(lower(graph, load_target("host")).graph, {n: np.zeros((1, *graph.type(n).shape), np.int8) for n in graph.inputs})
+            program = lower(normalise(graph), load_target("host"))
+            simulate(program.graph, {n: np.zeros((1, *graph.type(n).shape), np.int8) for n in graph.inputs})
     except EdgeqError as e:
         assert "\n" not in str(e) and len(str(e)) < 5000
         return str(e)
