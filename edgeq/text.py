@@ -23,8 +23,11 @@ def first_name(name: str) -> tuple[str, int]:
 
 
 def short(name: str, room: int = 44) -> str:
-    """A node's or tensor's name for a table or an error: the first of fused names, its middle left out where it is long."""
+    """A node's or tensor's name for a table or an error: the first of fused names, of a long path the last parts."""
     first, more = first_name(name)
     if len(first) > room:
-        return f"{first[: room // 3]}...{first[3 - room + room // 3 :]}"
+        parts = first.split("/")
+        tails = [f".../{'/'.join(parts[i:])}" for i in range(1, len(parts))]
+        middle = f"{first[: room // 3]}...{first[3 - room + room // 3 :]}"
+        return next((t for t in tails if len(t) <= room), middle)
     return f"{first};..." if more and len(first) <= room - 4 else first

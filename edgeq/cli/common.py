@@ -14,6 +14,7 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -193,7 +194,14 @@ def table(columns: Iterable[str | tuple[str, str]], rows: Iterable[Iterable[Any]
         grid.add_column(heading, justify="right" if kind == "right" else "left", no_wrap=kind != "text", overflow="fold")
     for row in rows:
         grid.add_row(*(escape(str(cell)) for cell in row))
-    console().print(grid)
+    out = console()
+    out.width = max(out.width, Measurement.get(out, out.options.update(max_width=1000), grid).minimum)  # wrapped by the terminal, never cut
+    out.print(grid)
+
+
+def name_room() -> int:
+    """Letters for a name in a table."""
+    return 44 if console().width >= 130 else 22
 
 
 def facts(title: str, values: Mapping[str, str]) -> None:

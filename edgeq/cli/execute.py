@@ -51,7 +51,9 @@ def show(outcome: Outcome, *, steps: bool) -> None:
     )
     if steps and r.step_instructions:
         rows = [
-            (i, short(s["name"]), s["kernel"], count(s["macs"]), count(n), f"{n / s['macs']:.2f}" if s["macs"] else "-")
+            (i, short(s["name"], common.name_room()), s["kernel"], count(s["macs"]), count(n), f"{n / s['macs']:.2f}" if s["macs"] else "-")
             for i, (s, n) in enumerate(zip(m["steps"], r.step_instructions, strict=True))
         ]
-        common.table([("step", "right"), "name", "kernel", ("MACs", "right"), ("instructions", "right"), ("per MAC", "right")], rows)
+        common.table(
+            [("step", "right"), ("name", "text"), "kernel", ("MACs", "right"), ("instructions", "right"), ("per MAC", "right")], rows
+        )

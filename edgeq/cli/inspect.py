@@ -94,16 +94,17 @@ def show(data: dict[str, Any]) -> None:
         },
     )
     found = data.get("kernels", {})
+    room = common.name_room()
     rows = [
         (
-            i, short(s["name"]), s["op"], text(s["output"]), quantization(s["output"]), count(s["macs"]) if s["macs"] else "",
+            i, short(s["name"], room), s["op"], text(s["output"]), quantization(s["output"]), count(s["macs"]) if s["macs"] else "",
             size(s["parameter_bytes"]) if s["parameters"] else "", *([found.get(s["name"], "view")] if found else []),
         )
         for i, s in enumerate(data["steps"])
     ]  # fmt: skip
     heads: list[str | tuple[str, str]] = [
         ("", "right"),
-        "name",
+        ("name", "text"),
         "operator",
         "output",
         "scale / zero",

@@ -68,10 +68,10 @@ def show(result: Quantized, output: Path) -> None:
     record = result.record
     rows = sorted(record["tensors"], key=lambda t: float(t["sqnr_db"]))[:SHOWN]
     common.table(
-        ["tensor", ("SQNR dB", "right"), ("saturated", "right"), ("suspected cause and fix", "text")],
+        [("tensor", "text"), ("SQNR dB", "right"), ("saturated", "right"), ("suspected cause and fix", "text")],
         [
             (
-                short(t["name"]),
+                short(t["name"], common.name_room()),
                 "exact" if t["sqnr_db"] >= EXACT_DB else f"{t['sqnr_db']:.1f}",
                 f"{100 * (t['saturated'] or 0):.2f} %",
                 ". ".join(x for x in (t["cause"], t["fix"]) if x),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 from edgeq import kernels, ops
@@ -40,8 +41,9 @@ def _kernel_op(kind: str, cls: type[Op]) -> str:
 
 
 def columns(rows: list[Row]) -> list[tuple[str, str]]:
-    """All (dtype, isa) that occur, portable ones first."""
-    return sorted({c for r in rows for c in r.kernels}, key=lambda c: (c[1] != "c", c[1], c[0]))
+    """All (dtype, isa) that occur: portable ones first, within an ISA the dtype with the most kernels."""
+    found = Counter(c for r in rows for c in r.kernels)
+    return sorted(found, key=lambda c: (c[1] != "c", c[1], -found[c], c[0]))
 
 
 def markdown() -> str:
