@@ -177,6 +177,14 @@ def test_selftest_passes_and_notices_a_wrong_byte(model: Model, emulator: str, t
         assert (done.sent, done.exit_code) == answer
 
 
+def test_unicorn_refuses_instructions_that_the_core_lacks(model: Model, tmp_path: Path) -> None:
+    need("cortex-m3", "gcc")
+    elf = build_firmware(model.folder, load("cortex-m3"), toolchain(load("cortex-m3"), "gcc"), tmp_path / "m3.elf", app="selftest")
+    assert unicorn.execute(elf, load("cortex-m3")).exit_code == 0
+    with pytest.raises(EdgeqError, match="faulted on the emulated core"):
+        unicorn.execute(elf, load("cortex-m0"))
+
+
 @pytest.mark.parametrize("chain", ["gcc", "zig"])
 def test_a_model_too_large_for_the_board(chain: str, tmp_path: Path) -> None:
     need("sifive-e", chain)
