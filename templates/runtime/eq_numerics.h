@@ -31,6 +31,13 @@ static inline int32_t eq_clamp(int32_t x, int32_t low, int32_t high)
     return high - eq_positive((int32_t)((uint32_t)high - (uint32_t)x));
 }
 
+/* x limited to [0, 255], likewise without a branch. */
+static inline int32_t eq_clamp_byte(int32_t x)
+{
+    x = (int32_t)(255u - (uint32_t)eq_positive(x));
+    return 255 - eq_positive(x);
+}
+
 /* x * 2^n without shifting a negative number; the result must fit. */
 static inline int32_t eq_shift_left(int32_t x, int32_t n)
 {
@@ -114,7 +121,7 @@ static inline int32_t eq_exp_on_negative_values(int32_t a, int32_t integer_bits)
         const int32_t mask = -((remainder >> (lowest + i)) & 1);
         result ^= (result ^ product) & mask;
     }
-    return a == 0 ? INT32_MAX : result;
+    return (result & (a >> 31)) | (INT32_MAX & ~(a >> 31)); /* INT32_MAX for 0 */
 }
 
 /* gemmlowp's 1 / (1 + x) of a Q0.31 number in [0, 1): three Newton steps; Q0.31. */
@@ -126,7 +133,8 @@ static inline int32_t eq_one_over_one_plus_x(int32_t a)
         const int32_t rest = eq_high_mul_tflm(x, (1 << 29) - eq_high_mul_tflm(half, x));
         x += eq_shift_left(rest, 2);
     }
-    return x >= (1 << 30) ? INT32_MAX : x * 2;
+    const int32_t fits = (x - (1 << 30)) >> 31;
+    return (eq_shift_left(x, 1) & fits) | (INT32_MAX & ~fits);
 }
 
 /* x to the nearest integer, halves to even or away from zero; limited to +-2^22 (so is not-a-number). Works
@@ -152,10 +160,9 @@ static inline int32_t eq_leading_zeros(uint32_t x)
 {
     int32_t n = 0;
     for (int32_t step = 16; step > 0; step >>= 1) {
-        if (x >> (32 - step) == 0) {
-            n += step;
-            x <<= step;
-        }
+        const int32_t empty = -(int32_t)(x >> (32 - step) == 0) & step;
+        n += empty;
+        x <<= empty;
     }
     return n;
 }

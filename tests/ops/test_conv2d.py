@@ -1,0 +1,83 @@
+"""Conv2d: windows, strides, dilations, groups, asymmetric borders, channel and pixel counts around the tiles."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from harness import Case, activation, fitting_output, suite, vectors, weights_and_bias
+from oracle import tflite_model, tflm
+
+from edgeq.errors import EdgeqError
+from edgeq.ir import QParams, Tensor, TensorType
+from edgeq.ops.conv2d import Conv2d
+from edgeq.ops.windows import same_pads
+
+
+def case(
+    name: str, shape: tuple[int, int, int, int], outputs: int, window: tuple[int, int], *, zero: int = 0, out: QParams | None = None,
+    clamp: tuple[float, float] = (-math.inf, math.inf), saturated: bool = False, **op: Any,
+) -> Case:  # fmt: skip
+    x = activation(shape, 0.05, zero)
+    w, b = weights_and_bias(sum(map(ord, name)), x, (outputs, *window, shape[3] // op.get("groups", 1)), 0, saturated=saturated)
+    return Case(name, Conv2d(clamp=clamp, **op), (x, w, b), out or fitting_output(x, w, 0, zero_point=-zero))
+
+
+SAME = (1, 1, 1, 1)
+CASES = [
+    *(case(f"pointwise_o{o}_c{c}", (1, 3, 3, c), o, (1, 1), zero=o - 9) for o in (1, 4, 5, 8, 11) for c in (1, 4, 7, 8)),
+    *(case(f"same3_c{c}", (1, 5, 4, c), 6, (3, 3), pads=SAME, zero=11) for c in (1, 2, 3, 4, 8)),
+    *(case(f"same3_h{h}_w{w}", (1, h, w, 3), 4, (3, 3), pads=SAME, zero=-7) for h, w in ((1, 1), (1, 5), (2, 2), (6, 1))),
+    case("pointwise_stride", (1, 5, 6, 4), 5, (1, 1), stride=(2, 2), zero=4),
+    case("pointwise_padded", (1, 2, 3, 4), 4, (1, 1), pads=(1, 0, 1, 2), zero=40),
+    case("pointwise_dilated", (1, 3, 3, 4), 4, (1, 1), dilation=(2, 2), zero=-40),
+    case("stride2", (1, 7, 8, 3), 8, (3, 3), stride=(2, 2), pads=(0, 0, 1, 1), zero=-128),
+    case("speech", (1, 13, 6, 1), 8, (10, 4), stride=(2, 2), pads=(4, 1, 5, 1), zero=83),
+    case("valid", (1, 6, 6, 4), 7, (3, 2), zero=3),
+    case("batch", (3, 3, 3, 2), 4, (2, 2), pads=(1, 1, 0, 0), zero=9),
+    case("one_dimensional", (1, 1, 20, 5), 6, (1, 5), stride=(1, 2), pads=(0, 2, 0, 2), zero=1),
+    case("dilated", (1, 9, 8, 3), 4, (3, 3), dilation=(2, 3), pads=(2, 3, 2, 3), zero=21),
+    case("groups2", (1, 5, 5, 6), 8, (3, 3), groups=2, pads=SAME, zero=-4),
+    case("groups3", (1, 4, 5, 9), 6, (3, 2), groups=3, stride=(2, 1), dilation=(1, 2), pads=(1, 0, 1, 1), zero=5),
+    case("saturated", (1, 4, 4, 8), 4, (3, 3), pads=SAME, saturated=True, zero=-128),
+    case("relu6", (1, 4, 4, 4), 6, (3, 3), pads=SAME, clamp=(0.0, 6.0), out=QParams((6 / 255,), -128)),
+    case("left_shift", (1, 3, 3, 2), 5, (1, 1), out=QParams((0.0004,), 5)),
+    case("tiny_ratio", (1, 3, 3, 4), 5, (1, 1), out=QParams((1e6,), 5)),
+    case("pads_beyond", (1, 2, 2, 4), 4, (3, 3), pads=(2, 2, 2, 2), zero=50),
+]
+test_conv2d = suite(CASES)
+
+
+@pytest.mark.parametrize(("window", "stride", "same"), [((3, 3), (1, 1), True), ((3, 2), (2, 1), False), ((1, 1), (2, 2), True)])
+def test_equals_tflm(window: tuple[int, int], stride: tuple[int, int], same: bool) -> None:
+    x = activation((1, 6, 5, 4), 0.05, 9)
+    w, b = weights_and_bias(3, x, (6, *window, 4), 0)
+    op = Conv2d(stride, pads=same_pads((6, 5), window, stride) if same else (0, 0, 0, 0), clamp=(0.0, math.inf))
+    inferred = op.infer(x, w.type, b.type)
+    output = TensorType(inferred.shape, inferred.dtype, fitting_output(x, w, 0, -20))
+    options = {"padding": int(not same), "strideH": stride[0], "strideW": stride[1], "fusedActivationFunction": 1}
+    options |= {"dilationHFactor": 1, "dilationWFactor": 1}
+    named = [Tensor("x", x), Tensor("w", w.type, w.data), Tensor("b", b.type, b.data)]
+    model = tflite_model("CONV_2D", ("Conv2DOptions", options), named, output)
+    data = vectors("x", x, 64)
+    np.testing.assert_array_equal(op.reference(op.bind("tflm", "t", (Tensor("x", x), w, b), output), data), tflm(model, [data]))
+
+
+def test_real_agrees_with_the_definition() -> None:
+    rng = np.random.default_rng(3)
+    x, w, b = (rng.normal(size=s).astype(np.float32) for s in ((1, 1, 5, 6, 4), (6, 3, 2, 2), (6,)))
+    got = Conv2d((2, 1), (1, 2), (1, 0, 2, 1), groups=2).real(x, w, b)
+    padded = np.pad(x[0, 0], ((1, 2), (0, 1), (0, 0)))
+    for y, z, o in np.ndindex(*got.shape[2:]):
+        g = o // 3 * 2
+        want = b[o] + sum(float(padded[2 * y + i, z + 2 * j, g + c] * w[o, i, j, c]) for i, j, c in np.ndindex(3, 2, 2))
+        assert got[0, 0, y, z, o] == pytest.approx(want, abs=1e-5)
+
+
+def test_accumulators_that_could_overflow_are_refused() -> None:
+    x = activation((1, 1, 1, 70000), 0.1, -128)
+    w, b = weights_and_bias(1, x, (1, 1, 1, 70000), 0, saturated=True)
+    with pytest.raises(EdgeqError, match="channel 0 may overflow"):
+        Conv2d().bind("single", "c", (Tensor("x", x), w, b), activation((1, 1, 1, 1), 10.0))
