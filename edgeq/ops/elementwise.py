@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from edgeq.errors import EdgeqError
-from edgeq.ir import Array, Op, Params, Tensor, TensorType
+from edgeq.ir import Array, DType, Op, Params, Tensor, TensorType
 from edgeq.ops.linear import NO_CLAMP, Clamp
 from edgeq.ops.loops import Shape, nest, outer_loops, strides
 
@@ -21,6 +21,18 @@ def broadcast(a: Shape, b: Shape) -> Shape:
     if len(a) != len(b) or any(m != n and 1 not in (m, n) for m, n in zip(a, b, strict=True)):
         raise EdgeqError(f"shapes {list(a)} and {list(b)} do not broadcast", why="ranks must be equal, lengths equal or 1")
     return tuple(max(m, n) for m, n in zip(a, b, strict=True))
+
+
+def require_int8(where: str, op: Op, *types: TensorType) -> None:
+    """Refuse tensors that are not int8 with one scale.
+
+    Raises:
+        EdgeqError: names the first that is not.
+    """
+    for t in types:
+        if t.dtype is not DType.INT8 or t.q is None or len(t.q.scale) != 1:
+            fix = "quantize the model" if t.dtype is DType.FLOAT32 else ""
+            raise EdgeqError(f"{op.kind()} is computed on int8 with one scale, not on {t}", where=where, fix=fix)
 
 
 def reach(t: TensorType) -> int:
@@ -51,6 +63,7 @@ class _Binary(Op):
 
     def bind(self, law: str, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
         a, b = (t.type for t in inputs)
+        require_int8(where, self, a, b, output)
         inner, (a_step, b_step), table = nest(output.shape, strides(a.shape), strides(b.shape))
         own = self.constants(law, where, a, b, output)
         walk = {"inner": inner, "a_step": a_step, "b_step": b_step, "axes": outer_loops(table)}

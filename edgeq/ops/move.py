@@ -13,21 +13,24 @@ import numpy as np
 
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Op, Params, Tensor, TensorType
+from edgeq.ops.linear import require_same_scale
 from edgeq.ops.loops import Shape, strides
 
 Axis = tuple[int, Array]  # an axis of the input and the indices that are read along it
 Loop = tuple[int, int | Array]  # its length and its step, or all its offsets
 
 
-def same_values(where: str, inputs: tuple[Tensor, ...], output: TensorType) -> None:
+def same_values(law: str, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> None:
     """Data that is moved keeps its type and scale.
 
     Raises:
         EdgeqError: an input's differs from the output's.
     """
     for t in inputs:
-        if (t.type.dtype, t.type.q) != (output.dtype, output.q):
-            raise EdgeqError(f"{t.type} and {output} have different scales", where=where, fix="requantize after moving data")
+        if t.type.dtype is not output.dtype or (t.type.q is None) != (output.q is None):
+            raise EdgeqError(f"{t.type} becomes {output} where data is only moved", where=where)
+        if t.type.q is not None:
+            require_same_scale(law, where, t.type, output)
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ class _Move(Op):
         return np.ascontiguousarray(moved).reshape(len(data), *shape)
 
     def bind(self, law: str, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
-        same_values(where, inputs, output)
+        same_values(law, where, inputs, output)
         shape = inputs[0].type.shape
         return copy_params(law, [indices * strides(shape)[axis] for axis, indices in self.axes(shape)])
 

@@ -11,6 +11,7 @@ import numpy as np
 from edgeq import numerics
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Params, Tensor, TensorType
+from edgeq.ops.elementwise import require_int8
 from edgeq.ops.loops import Shape, nest, outer_loops, strides
 from edgeq.ops.move import Axis, _Move, same_values, size_limit
 
@@ -56,7 +57,8 @@ class Pad(_Move):
     def bind(self, law: str, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
         if self.mode != "constant":
             return super().bind(law, where, inputs, output)
-        same_values(where, inputs, output)
+        require_int8(where, self, output)
+        same_values(law, where, inputs, output)
         steps = strides(output.shape)
         inner, (step,), table = nest(inputs[0].type.shape, steps)
         start = sum(before * s for s, (before, _) in zip(steps, self.pads, strict=True))

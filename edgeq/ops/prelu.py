@@ -11,7 +11,7 @@ import numpy as np
 from edgeq import numerics
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Op, Params, Tensor, TensorType
-from edgeq.ops.elementwise import reach
+from edgeq.ops.elementwise import reach, require_int8
 from edgeq.ops.table import ratio
 
 
@@ -32,7 +32,7 @@ class Prelu(Op):
 
     def bind(self, law: str, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
         x, slope = inputs
-        assert slope.data is not None
+        require_int8(where, self, x.type, output)
         shared = {
             "channels": x.type.shape[-1], "pixels": x.type.size // x.type.shape[-1],
             "in_zero": x.type.zero_point, "out_zero": output.zero_point,

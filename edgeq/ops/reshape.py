@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Op, Params, Tensor, TensorType
+from edgeq.ops.move import same_values
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Reshape(Op):
         return x[0].reshape(x[0].shape[0], *self.shape)
 
     def bind(self, law: str, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
+        same_values(law, where, inputs, output)
         return Params(law, {"size": output.size})
 
     def reference(self, params: Params, *x: Array) -> Array:

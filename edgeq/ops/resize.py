@@ -13,6 +13,7 @@ import numpy as np
 
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Op, Params, Tensor, TensorType
+from edgeq.ops.elementwise import require_int8
 from edgeq.ops.loops import Shape
 from edgeq.ops.move import Axis, _Move, same_values, size_limit
 from edgeq.ops.windows import Pair
@@ -139,7 +140,8 @@ class ResizeBilinear(_Coordinates, Op):
         return index * ratio + (ratio // 2 - 512 if self.half_pixel_centers else 0)
 
     def bind(self, law: str, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
-        same_values(where, inputs, output)
+        require_int8(where, self, output)
+        same_values(law, where, inputs, output)
         n, h, w, channels = inputs[0].type.shape
         scalars = {
             "batches": n, "in_h": h, "in_w": w, "channels": channels, "out_h": self.size[0], "out_w": self.size[1], "bits": BITS[law],

@@ -13,8 +13,8 @@ from typing import ClassVar
 import numpy as np
 
 from edgeq import numerics
-from edgeq.errors import EdgeqError
-from edgeq.ir import Array, DType, Op, Params, Tensor, TensorType
+from edgeq.ir import Array, Op, Params, Tensor, TensorType
+from edgeq.ops.elementwise import require_int8
 
 INPUTS = np.arange(-128, 128, dtype=np.int64)
 
@@ -45,8 +45,7 @@ class _Table(Op):
 
     def bind(self, law: str, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
         x = inputs[0].type
-        if (x.dtype, output.dtype) != (DType.INT8, DType.INT8):
-            raise EdgeqError(f"{self.kind()} is computed from int8 to int8, not {x.dtype.value} to {output.dtype.value}", where=where)
+        require_int8(where, self, x, output)
         values = self.tflm(where, x, output) if law == "tflm" else float_table(self, x, output)
         return Params(law, {"size": output.size}, {"values": np.clip(values, -128, 127).astype(np.int8)})
 

@@ -152,3 +152,5 @@ def test_what_does_not_fit_is_refused() -> None:
         tensors = tuple(Tensor("", activation((2,), 1.0)) for _ in "ab")
         with pytest.raises(EdgeqError, match="too fine"):
             Add().bind(law, "here", tensors, activation((2,), 1e-9))
+    with pytest.raises(EdgeqError, match="quantize the model"):
+        Add().bind("single", "here", (Tensor("a", TensorType((2,))), Tensor("b", TensorType((2,)))), TensorType((2,)))

@@ -12,6 +12,7 @@ from oracle import tflite_model, tflm
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, DType, Tensor, TensorType
 from edgeq.ops.gather import Gather
+from edgeq.ops.reshape import Reshape
 from edgeq.ops.slice import Slice
 from edgeq.ops.transpose import Transpose
 
@@ -40,6 +41,11 @@ CASES = [
     Case("repeated", Gather((0, 0, 1, 1, 2, 2), (6,), 1), (x(2, 3, 4),)),
     Case("every_second_twice", Gather((0, 0, 2, 2), (4,), 1), (x(2, 3, 4),)),
     Case("same", Gather((1, 1, 1), (3,), 1), (x(2, 3, 4),)),
+    Case("real_transposed", Transpose((1, 2, 0)), (TensorType((2, 3, 4)),)),
+    Case("real_backwards", Slice((1, 2), (2, 3), (-1, -1)), (TensorType((2, 3)),)),
+    Case("real_gathered", Gather((2, 0, 3, 3, 1), (5,), 1), (TensorType((2, 4, 3)),)),
+    Case("reshaped", Reshape((4, 1, 6)), (x(2, 3, 4),)),
+    Case("real_reshaped", Reshape((4, 1, 6)), (TensorType((2, 3, 4)),)),
 ]
 test_move = suite(CASES)
 
@@ -54,6 +60,8 @@ def test_real_equals_numpy(case: Case) -> None:
         ends = [b + n * s for b, n, s in zip(op.begin, op.size, op.stride, strict=True)]
         parts = tuple(slice(b, None if e < 0 else e, s) for b, e, s in zip(op.begin, ends, op.stride, strict=True))
         want = data[(slice(None), *parts)]
+    elif isinstance(op, Reshape):
+        want = np.stack([np.reshape(v, op.shape) for v in data])
     else:
         assert isinstance(op, Gather)
         want = np.stack([np.take(v, np.reshape(op.indices, op.index_shape).astype(int), axis=op.axis) for v in data])
@@ -73,8 +81,9 @@ def compare(builtin: str, options: tuple[str, dict[str, object]] | None, case: C
 
 
 def tflite_can(case: Case) -> bool:
-    op = case.op
-    return len(case.types[0].shape) <= 4 and not (isinstance(op, Gather) and (not op.index_shape or min(op.indices) < 0))
+    op, x = case.op, case.types[0]
+    negative = isinstance(op, Gather) and (not op.index_shape or min(op.indices) < 0)
+    return x.q is not None and len(x.shape) <= 4 and not negative
 
 
 @pytest.mark.parametrize("case", [c for c in CASES if tflite_can(c)], ids=lambda c: c.name)
@@ -87,6 +96,8 @@ def test_law_tflm_equals_tensorflow_lite_micro(case: Case) -> None:
         mask = sum(1 << i for i, e in enumerate(ends) if e < 0)
         options = ("StridedSliceOptions", {"endMask": mask})
         compare("STRIDED_SLICE", options, case, ints("begin", op.begin), ints("end", ends), ints("strides", op.stride))
+    elif isinstance(op, Reshape):
+        compare("RESHAPE", ("ReshapeOptions", {"newShape": op.shape}), case, ints("shape", op.shape))
     else:
         assert isinstance(op, Gather)
         compare("GATHER", ("GatherOptions", {"axis": op.axis}), case, ints("i", np.reshape(op.indices, op.index_shape)))
@@ -108,5 +119,11 @@ def test_what_does_not_fit_is_refused(op: Slice) -> None:
 
 
 def test_data_keeps_its_scale() -> None:
-    with pytest.raises(EdgeqError, match="different scales"):
-        Transpose((1, 0)).bind("single", "here", (Tensor("x", x(2, 3)),), activation((3, 2), 0.2, -7))
+    for op, output, fault in (
+        (Transpose((1, 0)), activation((3, 2), 0.2, -7), "one scale"),
+        (Reshape((6,)), activation((6,), 0.1, -6), "one scale"),
+        (Transpose((1, 0)), TensorType((3, 2)), "only moved"),
+        (Transpose((1, 0)), TensorType((3, 2), DType.INT8), "only moved"),
+    ):
+        with pytest.raises(EdgeqError, match=fault):
+            op.bind("single", "here", (Tensor("x", x(2, 3)),), output)

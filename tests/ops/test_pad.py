@@ -27,6 +27,7 @@ CASES = [
     Case("vector", Pad(((3, 4),)), (activation((6,), 0.1, 9),)),
     Case("reflect", Pad(ROUND, mode="reflect"), (IMAGE,)),
     Case("reflect_channels", Pad(((0, 0), (4, 4), (0, 0), (2, 2)), mode="reflect"), (IMAGE,)),
+    Case("reflect_real", Pad(((0, 0), (2, 1)), mode="reflect"), (TensorType((2, 4)),)),
     Case("edge", Pad(ROUND, mode="edge"), (IMAGE,)),
     Case("edge_far", Pad(((2, 0), (9, 1), (0, 0), (5, 1)), mode="edge"), (IMAGE,)),
 ]
@@ -42,7 +43,12 @@ def test_real_equals_numpy(case: Case) -> None:
     np.testing.assert_array_equal(case.op.real(data), want)
 
 
-@pytest.mark.parametrize("case", [c for c in CASES if c.op.mode != "edge" and c.op.value != -math.inf], ids=lambda c: c.name)  # type: ignore[attr-defined]
+def tflite_can(case: Case) -> bool:
+    assert isinstance(case.op, Pad)
+    return case.types[0].q is not None and case.op.mode != "edge" and case.op.value != -math.inf
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if tflite_can(c)], ids=lambda c: c.name)
 def test_law_tflm_equals_tensorflow_lite_micro(case: Case) -> None:
     op, x = case.op, case.types[0]
     assert isinstance(op, Pad)
@@ -72,3 +78,9 @@ def test_law_tflm_equals_tensorflow_lite_micro(case: Case) -> None:
 def test_what_does_not_fit_is_refused(op: Pad) -> None:
     with pytest.raises(EdgeqError):
         op.infer(IMAGE)
+
+
+def test_constant_padding_of_real_numbers_has_no_kernel() -> None:
+    x, y = TensorType((2,)), TensorType((4,))
+    with pytest.raises(EdgeqError, match="int8"):
+        Pad(((1, 1),)).bind("single", "here", (Tensor("x", x),), y)

@@ -32,7 +32,13 @@ def cases(cls: Any, **more: Any) -> list[Case]:
 
 NEAREST = cases(ResizeNearest)
 BILINEAR = cases(ResizeBilinear)
-test_resize_nearest = suite([*NEAREST, Case("batch", ResizeNearest((4, 4)), (activation((2, 2, 3, 4), 0.1),))])
+test_resize_nearest = suite(
+    [
+        *NEAREST,
+        Case("batch", ResizeNearest((4, 4)), (activation((2, 2, 3, 4), 0.1),)),
+        Case("real", ResizeNearest((4, 6)), (TensorType((1, 2, 3, 2)),)),
+    ]
+)
 test_resize_bilinear = suite(
     [
         *BILINEAR,
