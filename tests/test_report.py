@@ -206,7 +206,7 @@ def test_quantization_quality(tmp_path: Path) -> None:
     assert context is not None and context["samples"] == 20 and context["has_sqnr"]
     quality = {r.name: r for r in context["rows"]}
     assert set(quality) == {"x", EVIL, "b", "sum", "flat"} and all(20 < (r.sqnr or 0) < 151 and r.grade == "ok" for r in quality.values())
-    assert quality["x"].seen == pytest.approx((x.min(), x.max()), abs=1e-6)
+    assert quality["x"].seen == pytest.approx((x.min(), x.max()), abs=1e-4)
     text = Page(render(place)).text
     assert "20 samples" in text and "second-order" in text
     assert tensors.grade(24.9) == "care" and tensors.grade(10) == "ko" and tensors.grade(None) == ""
