@@ -28,7 +28,25 @@ def interleaved(*blocks: int) -> Callable[[Array], Array]:
     return pack
 
 
+def lanes(rows: int) -> Callable[[Array], Array]:
+    """The layout of kernels that multiply two outputs at once, in the 16-bit lanes of a 32-bit word.
+
+    int8 ``[N, K]``, N a multiple of `rows` and K even -> uint32 ``[N / rows, K / 2, rows / 2]``. Each word holds, from
+    the low byte on, the weights of elements k and k + 1 in row r, then in row r + 1, each plus 128.
+    """
+
+    def pack(weights: Array) -> Array:
+        n, k = weights.shape
+        shifted = (weights.astype(np.int16) + 128).astype(np.uint32).reshape(n // rows, rows // 2, 2, k // 2, 2)
+        words: Array = shifted[:, :, 0, :, 0] | shifted[:, :, 0, :, 1] << 8 | shifted[:, :, 1, :, 0] << 16 | shifted[:, :, 1, :, 1] << 24
+        return np.ascontiguousarray(words.transpose(0, 2, 1))
+
+    return pack
+
+
 LAYOUTS: dict[str, Callable[[Array], Array]] = {
     "rows4": interleaved(4),
     "rows8": interleaved(8),
+    "lanes16": lanes(16),
+    "rows8_4": interleaved(8, 4),
 }
