@@ -28,7 +28,7 @@ def quantize_multiplier(ratio: float) -> tuple[int, int]:
     M is in [2^30, 2^31); a ratio below 2^-32 gives (0, -31): everything becomes 0, as in TFLM.
 
     Raises:
-        EdgeqError: the ratio is not finite, negative, or 2^30 and more.
+        EdgeqError: the ratio is not finite, negative, or 2^29 and more.
     """
     if not (math.isfinite(ratio) and ratio >= 0):
         raise EdgeqError(f"a rescaling ratio of {ratio} cannot be represented", fix="check the scales of this layer")
@@ -38,7 +38,7 @@ def quantize_multiplier(ratio: float) -> tuple[int, int]:
         multiplier, exponent = 2**30, exponent + 1
     if exponent < -31:
         return 0, -31
-    if exponent > 30:
+    if exponent > 29:
         raise EdgeqError(f"a rescaling ratio of {ratio} is too large", fix="check the scales of this layer")
     return multiplier, exponent
 

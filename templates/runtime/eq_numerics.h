@@ -31,13 +31,6 @@ static inline int32_t eq_clamp(int32_t x, int32_t low, int32_t high)
     return high - eq_positive((int32_t)((uint32_t)high - (uint32_t)x));
 }
 
-/* x limited to [0, 255], likewise without a branch. */
-static inline int32_t eq_clamp_byte(int32_t x)
-{
-    x = (int32_t)(255u - (uint32_t)eq_positive(x));
-    return 255 - eq_positive(x);
-}
-
 /* x * 2^n without shifting a negative number; the result must fit. */
 static inline int32_t eq_shift_left(int32_t x, int32_t n)
 {
@@ -65,7 +58,7 @@ static inline int32_t eq_divide_by_pot(int32_t x, int32_t n)
     return (x >> n) + ((x & mask) > threshold);
 }
 
-/* Law "tflm": MultiplyByQuantizedMultiplier with shift = -n; n may be negative. An x whose shift to the
+/* Law "tflm": MultiplyByQuantizedMultiplier with shift = -n; -29 <= n <= 31. An x whose shift to the
  * left would not fit is limited to half of int32: its result lies far outside int8 either way. */
 static inline int32_t eq_requantize_tflm(int32_t x, int32_t m, int32_t n)
 {
@@ -95,33 +88,6 @@ static inline int32_t eq_requantize_tflm_fine(int32_t x, int32_t high, int32_t l
 {
     const int32_t scaled = x * high + ((x * low + (1 << 10)) >> 11);
     return (((scaled + (scaled >> 31)) >> (n - 1)) + 1) >> 1;
-}
-
-/* exp of a Q0.31 number in [-1/4, 0): a Taylor polynomial around -1/8. */
-static inline int32_t eq_exp_on_quarter(int32_t a)
-{
-    const int32_t x = a + (1 << 28);
-    const int32_t x2 = eq_high_mul_tflm(x, x);
-    const int32_t x3 = eq_high_mul_tflm(x2, x);
-    const int32_t x4 = eq_high_mul_tflm(x2, x2);
-    const int32_t tail = eq_divide_by_pot(eq_high_mul_tflm(eq_divide_by_pot(x4, 2) + x3, 715827883) + x2, 1);
-    return 1895147668 + eq_high_mul_tflm(x + tail, 1895147668);
-}
-
-/* gemmlowp's exp of a fixed-point number <= 0 with `integer_bits` (at most 5) integer bits; Q0.31. */
-static inline int32_t eq_exp_on_negative_values(int32_t a, int32_t integer_bits)
-{
-    static const int32_t factors[7] = {1672461947, 1302514674, 790015084, 290630308, 39332535, 720401, 242};
-    const int32_t lowest = 31 - integer_bits - 2; /* the bit worth 1/4 */
-    const int32_t low = (a & ((1 << lowest) - 1)) - (1 << lowest);
-    const int32_t remainder = low - a;
-    int32_t result = eq_exp_on_quarter(eq_shift_left(low, integer_bits));
-    for (int32_t i = 0; i < integer_bits + 2; i++) {
-        const int32_t product = eq_high_mul_tflm(result, factors[i]);
-        const int32_t mask = -((remainder >> (lowest + i)) & 1);
-        result ^= (result ^ product) & mask;
-    }
-    return (result & (a >> 31)) | (INT32_MAX & ~(a >> 31)); /* INT32_MAX for 0 */
 }
 
 /* gemmlowp's 1 / (1 + x) of a Q0.31 number in [0, 1): three Newton steps; Q0.31. */
