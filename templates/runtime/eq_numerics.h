@@ -69,12 +69,6 @@ static inline int32_t eq_requantize_tflm(int32_t x, int32_t m, int32_t n)
     return eq_divide_by_pot(eq_high_mul_tflm(eq_shift_left(fits, left), m), right);
 }
 
-/* The same where n >= 0 for all channels. */
-static inline int32_t eq_requantize_tflm_right(int32_t x, int32_t m, int32_t n)
-{
-    return eq_divide_by_pot(eq_high_mul_tflm(x, m), n);
-}
-
 /* The same where |x| < 2^30 and 1 <= n <= 31. */
 static inline int32_t eq_requantize_tflm_small(int32_t x, int32_t m, int32_t n)
 {
