@@ -13,9 +13,10 @@ TFLM = {  # TensorFlow Lite Micro with its reference kernels, instructions of on
 }  # fmt: skip
 HEAD = """# What the emitted code costs
 
-Executed instructions of one inference (exact, under the emulators), bytes of flash and RAM. Arena includes inputs and outputs. "TFLM ÷" is how many times more
-instructions TensorFlow Lite Micro's reference kernels execute for the same model on the same core. Per-layer figures are in `results.json`.
-Regenerate with `python -m benchmarks`; the tests hold the rows of the shipped example within 2 %.
+Executed instructions of one inference (exact, under the emulators), bytes of flash and RAM. The arena includes inputs and
+outputs. "TFLM ÷": how many times more instructions TensorFlow Lite Micro's reference kernels execute for the same model on the
+same core. Figures per layer are in `results.json`. Regenerate with `python -m benchmarks`; the tests hold the rows of the
+shipped example within 2 %.
 
 | model | target | tool chain | instructions -O3 | per MAC | TFLM ÷ | code -O3 | instructions -Os | code -Os | weights | arena | stack |
 |---|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|
@@ -32,8 +33,10 @@ def markdown(results: Mapping[str, Mapping[str, Any]]) -> str:
             continue
         theirs = TFLM.get((target, model))
         ratio = f"{theirs / fast['instructions']:.1f}" if theirs else ""
+        count, cost = fast["instructions"], f"{fast['instructions'] / fast['macs']:.2f}"
         lines.append(
-            f"| {model} ({law}) | {target} | {toolchain} | {fast['instructions']:,} | {fast['instructions'] / fast['macs']:.2f} | {ratio} | "
-            f"{fast['code']:,} | {small['instructions']:,} | {small['code']:,} | {fast['weights']:,} | {fast['arena']:,} | {fast['stack']:,} |"
+            f"| {model} ({law}) | {target} | {toolchain} | {count:,} | {cost} | {ratio} | "
+            f"{fast['code']:,} | {small['instructions']:,} | {small['code']:,} | {fast['weights']:,} | "
+            f"{fast['arena']:,} | {fast['stack']:,} |"
         )
     return HEAD + "\n".join(lines) + "\n"
