@@ -48,8 +48,10 @@ def measure(name: str, graph: Graph, target: str, toolchain: str, optimize: str,
         EdgeqError: it does not build or run.
     """
     with TemporaryDirectory(prefix="edgeq-bench-") as work:
-        built = api.build(graph, output=Path(work) / "model", target=target, name=name, toolchain=toolchain, optimize=optimize, vectors=0, check=False,
-                          budget={"flash": 1 << 30, "ram": 1 << 30})  # fmt: skip
+        built = api.build(
+            graph, output=Path(work) / "model", target=target, name=name, toolchain=toolchain, optimize=optimize,
+            vectors=0, check=False, budget={"flash": 1 << 30, "ram": 1 << 30},
+        )  # fmt: skip
         outcome = api.run(built.folder, vectors=vectors, steps=True)
     ran, manifest = outcome.run, outcome.manifest
     assert outcome.comparison is not None and outcome.comparison.bit_exact, f"{name} on {target}: {outcome.comparison}"
