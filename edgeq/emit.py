@@ -114,14 +114,14 @@ def environment() -> jinja2.Environment:
 
 
 def _ctype(array: Array) -> str:
-    return {"int8": "int8_t", "int16": "int16_t", "int32": "int32_t", "uint8": "uint8_t", "uint16": "uint16_t", "float32": "float"}[
-        array.dtype.name
-    ]
+    return "float" if array.dtype.name == "float32" else f"{array.dtype.name}_t"
 
 
 def _literal(value: Any, ctype: str) -> str:
     if ctype == "float":
         return f"{float(value).hex()}f"
+    if ctype == "uint32_t":
+        return f"{int(value)}u"
     return "(-2147483647 - 1)" if int(value) == -(2**31) else str(int(value))
 
 
@@ -304,7 +304,7 @@ class _Emitter:
         }  # fmt: skip
 
 
-_NUMPY = {"int8_t": "i1", "uint8_t": "u1", "int16_t": "i2", "uint16_t": "u2", "int32_t": "i4", "float": "f4"}
+_NUMPY = {"int8_t": "i1", "uint8_t": "u1", "int16_t": "i2", "uint16_t": "u2", "int32_t": "i4", "uint32_t": "u4", "float": "f4"}
 
 
 def emit(program: Program, plan: MemoryPlan, name: str, vectors: Mapping[str, Array] | None = None) -> Artifact:
@@ -318,13 +318,16 @@ def emit(program: Program, plan: MemoryPlan, name: str, vectors: Mapping[str, Ar
     functions, structs = emitter.functions()
     steps = emitter.steps()
     manifest = emitter.manifest(steps)
+    runtime = resource("templates") / "runtime"
+    isas = sorted({c.kernel.isa for c in program.calls} - {"c"})
+    simd = [h for h in (f"eq_simd_{isa}.h" for isa in isas) if (runtime / h).is_file()]  # an ISA of plain C has none
+    tables = None if vectors is None else {n: _table(f"{emitter.name}_vectors_{a}", vectors[n]) for n, a in emitter.arguments.items()}
     context = {
         "m": emitter.name, "M": emitter.name.upper(), "functions": functions, "structs": structs, "steps": steps,
         "tables": emitter.tables, "inputs": emitter.interface(program.graph.inputs),
         "outputs": emitter.interface(program.graph.outputs), "manifest": manifest, "lifetimes": emitter.lifetimes(),
-        "comment": comment, "brief": brief, "runtime": RUNTIME, "isas": sorted({c.kernel.isa for c in program.calls} - {"c"}),
-        "vectors": None if vectors is None else {n: _table(f"{emitter.name}_vectors_{a}", vectors[n]) for n, a in emitter.arguments.items()},
-        "vector_count": 0 if vectors is None else len(next(iter(vectors.values()))),
+        "comment": comment, "brief": brief, "runtime": RUNTIME, "simd": simd,
+        "vectors": tables, "vector_count": 0 if vectors is None else len(next(iter(vectors.values()))),
     }  # fmt: skip
     m = emitter.name
     names = {
@@ -335,7 +338,7 @@ def emit(program: Program, plan: MemoryPlan, name: str, vectors: Mapping[str, Ar
     if vectors is not None:
         names |= {"vectors.h": f"{m}_vectors.h", "vectors.c": f"{m}_vectors.c"}
     files = {out: emitter.env.get_template(f"model/{t}.j2").render(context).encode() for t, out in names.items()}
-    files |= {r: (resource("templates") / "runtime" / r).read_bytes() for r in RUNTIME}
+    files |= {r: (runtime / r).read_bytes() for r in (*RUNTIME, *simd)}
     digest = hashlib.sha256(b"".join(n.encode() + files[n] for n in sorted(files))).hexdigest()
     manifest["sources_sha256"] = digest
     files["manifest.json"] = (json.dumps(manifest, indent=1) + "\n").encode()

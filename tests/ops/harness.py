@@ -35,7 +35,7 @@ from edgeq.simulate import Run, dequantize_array, simulate
 VECTORS = 24  # on the host; the emulators take the first EMULATED
 EMULATED = 8
 EMULATORS = [t for t in ("riscv", "cortex-m4") if find_spec("edgeq.run.unicorn") and t in target.names()]
-CHECKS = ("real", "gcc", "clang", "sanitizers", *EMULATORS)
+ISAS = sorted({k.isa for k in kernels.scan()} - {"c"})  # their kernels run on this computer too, under the sanitizers
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,11 +136,12 @@ class _Bench:
         self.data = {n: vectors(n, self.graph.type(n), VECTORS) for n in inputs}
         self.expected: Run = simulate(self.graph, self.data, steps=True)
 
-    def program(self, name: str) -> Program:
-        return lower(self.graph, target.load(name))
+    def program(self, name: str, isa: str = "c") -> Program:
+        """For a target; for the host with the kernels of some ISA."""
+        machine = target.load(name)
+        return lower(self.graph, replace(machine, isa=(isa, "c")) if isa != "c" else machine)
 
-    def folder(self, name: str, path: Path, self_test: bool = False) -> Path:
-        program = self.program(name)
+    def folder(self, program: Program, path: Path, self_test: bool = False) -> Path:
         arrays = {**self.data, **self.expected.outputs} if self_test else None
         write(emit(program, plan(program), "cases", arrays), path)
         return path
@@ -149,20 +150,23 @@ class _Bench:
 def suite(cases: Sequence[Case]) -> Callable[..., None]:
     """The test function of an operator's cases: pytest collects it under the name that it is given."""
     benches: dict[str, _Bench] = {}
+    operators = {c.op.kernel_op() for c in cases}
+    isas = [isa for isa in ISAS if any(k.isa == isa and k.op in operators for k in kernels.scan())]
 
-    @pytest.mark.parametrize("check", CHECKS)
+    @pytest.mark.parametrize("check", ["real", "gcc", "clang", "sanitizers", *(f"sanitizers-{isa}" for isa in isas), *EMULATORS])
     @pytest.mark.parametrize("law", [law for law in LAWS if any(law in c.laws for c in cases)])
     def test(law: str, check: str, tmp_path: Path) -> None:
         if law not in benches:
             benches[law] = _Bench(cases, law)
-        bench = benches[law]
+        bench, path = benches[law], tmp_path / "model"
         if check == "real":
             _check_real(bench)
-            _check_every_kernel_is_used(cases, benches)
-        elif check == "sanitizers":
-            _check_sanitizers(bench, bench.folder("host", tmp_path / "model", self_test=True))
+            _check_every_kernel_is_used(cases, benches, isas)
+        elif check.startswith("sanitizers"):
+            isa = check.removeprefix("sanitizers").removeprefix("-") or "c"
+            _check_sanitizers(bench, bench.folder(bench.program("host", isa), path, self_test=True))
         elif check in ("gcc", "clang"):
-            _check_equal(bench.expected, host.run(bench.folder("host", tmp_path / "model"), bench.data, steps=True, chain=check))
+            _check_equal(bench.expected, host.run(bench.folder(bench.program("host"), path), bench.data, steps=True, chain=check))
         else:
             from edgeq.run import unicorn
 
@@ -172,7 +176,7 @@ def suite(cases: Sequence[Case]) -> Callable[..., None]:
                 outputs={n: a[:EMULATED] for n, a in bench.expected.outputs.items()},
                 steps={n: a[:EMULATED] for n, a in bench.expected.steps.items()},
             )
-            _check_equal(expected, unicorn.run(bench.folder(check, tmp_path / "model"), target.load(check), few, steps=True))
+            _check_equal(expected, unicorn.run(bench.folder(bench.program(check), path), target.load(check), few, steps=True))
 
     return test
 
@@ -192,13 +196,13 @@ def _check_sanitizers(bench: _Bench, folder: Path) -> None:
     assert done.returncode == 0, done.stderr or "the self-test found a difference"
 
 
-def _check_every_kernel_is_used(cases: Sequence[Case], benches: dict[str, _Bench]) -> None:
-    """Each portable kernel of the operators is chosen by some case, so that it is compared byte for byte."""
+def _check_every_kernel_is_used(cases: Sequence[Case], benches: dict[str, _Bench], isas: Sequence[str]) -> None:
+    """Each kernel of the operators is chosen by some case, so that it is compared byte for byte."""
     if set(benches) != set(LAWS) & {law for c in cases for law in c.laws}:
         return
-    used = {call.kernel.path for bench in benches.values() for call in bench.program("host").calls}
-    operators = {k.op for k in kernels.scan() if k.path in used}
-    missing = {k.path for k in kernels.scan() if k.op in operators and k.isa == "c"} - used
+    used = {call.kernel.path for bench in benches.values() for isa in ("c", *isas) for call in bench.program("host", isa).calls}
+    operators = {c.op.kernel_op() for c in cases}
+    missing = {k.path for k in kernels.scan() if k.op in operators} - used
     assert not missing, f"no case uses {sorted(missing)}"
 
 

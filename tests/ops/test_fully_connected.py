@@ -3,22 +3,43 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from typing import Any
 
-from harness import Case, activation, fitting_output, suite, weights_and_bias
+import numpy as np
+import pytest
+from harness import Case, activation, fitting_output, suite, vectors, weights_and_bias
+from oracle import tflite_model, tflm
 
-from edgeq.ir import QParams
+from edgeq.ir import QParams, Tensor, TensorType
 from edgeq.ops.fully_connected import FullyConnected
 
 
-def case(name: str, rows: tuple[int, ...], k: int, n: int, *, zero: int = 0, out: QParams | None = None, **options: object) -> Case:
-    clamp = options.pop("clamp", (-math.inf, math.inf))
+def case(
+    name: str, rows: tuple[int, ...], k: int, n: int, *, zero: int = 0, out: QParams | None = None,
+    clamp: tuple[float, float] = (-math.inf, math.inf), small: bool = False, least: bool = False, **options: Any,
+) -> Case:  # fmt: skip
+    """`small` weights are such that four products fit int16; `least` gives the one weight, -128, with which two do not."""
     x = activation((*rows, k), 0.05, zero)
-    w, b = weights_and_bias(n * 1000 + k, x, (n, k), 0, **options)  # type: ignore[arg-type]
-    return Case(name, FullyConnected(clamp=clamp), (x, w, b), out or fitting_output(x, w, 0, zero_point=-zero))  # type: ignore[arg-type]
+    w, b = weights_and_bias(n * 1000 + k, x, (n, k), 0, **options)
+    assert w.data is not None
+    if small:
+        w = replace(w, data=w.data // 2)
+    if least:
+        w.data[n // 2, k // 2 * 2 - 2 : k // 2 * 2] = -128
+    return Case(name, FullyConnected(clamp=clamp), (x, w, b), out or fitting_output(x, w, 0, zero_point=-zero))
 
 
 CASES = [
-    *(case(f"n{n}_k{k}", (1,), k, n, zero=n - 9) for n in (1, 3, 4, 5, 7, 8, 9, 15, 16, 17, 33) for k in (1, 4, 7, 8, 13)),
+    *(case(f"n{n}_k{k}", (1,), k, n, zero=n - 9) for n in (1, 3, 7, 8, 9, 15, 16, 17) for k in (1, 4, 7, 8)),
+    *(case(f"lanes_n{n}_k{k}", (1,), k, n, zero=k - 9) for n in (16, 32, 48) for k in (2, 4, 6, 20)),
+    *(case(f"lanes_small_k{k}", (1,), k, 32, zero=k - 9, small=True) for k in (2, 4, 6, 20)),
+    case("lanes_saturated", (1,), 20, 16, saturated=True, zero=-128),
+    case("lanes_small_saturated", (1,), 20, 16, saturated=True, small=True, zero=127),
+    case("lanes_least", (1,), 20, 16, least=True),
+    case("lanes_relu", (1,), 12, 16, clamp=(0.0, math.inf), zero=3),
+    case("lanes_left_shift", (1,), 2, 16, out=QParams((0.0003,), 7)),
+    *(case(f"rows{r}_n{n}_k{k}", (r,), k, n, zero=5) for r, n, k in ((2, 4, 4), (3, 5, 9), (5, 16, 6), (4, 3, 1))),
     case("rows", (2, 3), 12, 10, zero=5),
     case("deep", (1,), 640, 24, zero=-128),
     case("per_tensor", (1,), 32, 12, per_channel=False),
@@ -30,3 +51,14 @@ CASES = [
     case("tiny_ratio", (1,), 16, 8, out=QParams((1e6,), 1)),
 ]
 test_fully_connected = suite(CASES)
+
+
+@pytest.mark.parametrize("per_channel", [False, True])
+def test_equals_tflm(per_channel: bool) -> None:
+    x = activation((2, 20), 0.05, 9)
+    w, b = weights_and_bias(3, x, (17, 20), 0, per_channel=per_channel)
+    op, output = FullyConnected(clamp=(0.0, 6.0)), TensorType((2, 17), x.dtype, QParams((0.021,), -100))
+    named = [Tensor("x", x), Tensor("w", w.type, w.data), Tensor("b", b.type, b.data)]
+    model = tflite_model("FULLY_CONNECTED", ("FullyConnectedOptions", {"fusedActivationFunction": 3}), named, output)
+    data = vectors("x", x, 100)
+    np.testing.assert_array_equal(op.reference(op.bind("tflm", "f", (Tensor("x", x), w, b), output), data), tflm(model, [data]))
