@@ -63,7 +63,8 @@ def _single(where: str, x: TensorType, slope: Tensor, output: TensorType) -> Par
     for shift in range(30, 0, -1):
         if (math.ldexp(largest, shift) + 1) * reach(x) + (1 << shift - 1) <= numerics.INT32_MAX:
             multipliers = np.floor(np.ldexp(slopes * factor, shift) + 0.5).astype(np.int32)
-            return Params("single", {"multiplier": math.floor(math.ldexp(factor, shift) + 0.5), "shift": shift}, {"slopes": multipliers})
+            scalars = {"multiplier": math.floor(math.ldexp(factor, shift) + 0.5), "shift": shift, "left": 0}
+            return Params("single", scalars, {"slopes": multipliers})
     raise EdgeqError(f"the output scale {output.scale} is too fine for the input", where=where, fix="check the scales")
 
 
@@ -79,4 +80,5 @@ def _tflm(where: str, x: TensorType, slope: Tensor, output: TensorType) -> Param
     )
     for bound, shift in ((reach(x), s), (reach(x) * int(np.abs(slopes).max()), ss)):
         numerics.check_accumulator(where, np.array([(bound << max(shift, 0)) + 512]))
-    return Params("tflm", {"multiplier": m, "shift": -s, "slope_multiplier": ms, "slope_shift": -ss}, {"slopes": slopes.astype(np.int32)})
+    scalars = {"multiplier": m, "shift": -s, "slope_multiplier": ms, "slope_shift": -ss, "left": int(max(s, ss) >= 0)}
+    return Params("tflm", scalars, {"slopes": slopes.astype(np.int32)})
