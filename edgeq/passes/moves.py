@@ -107,7 +107,7 @@ class Move:
 
     def apply(self, x: Array) -> Array:
         """Move a constant's elements; a new contiguous array."""
-        return np.ascontiguousarray(x.reshape(self.split).transpose(self.perm).reshape(self.target))
+        return np.array(x.reshape(self.split).transpose(self.perm).reshape(self.target), order="C")
 
     def atoms(self) -> Atoms | None:
         """The axes of both ends as lists of common atoms; None where an end cuts through in ways that do not nest."""

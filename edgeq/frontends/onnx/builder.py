@@ -14,7 +14,7 @@ from edgeq.frontends.onnx.values import Constant, Stored
 from edgeq.ir import Array, DType, Graph, Node, Op, QParams, Tensor, TensorType
 from edgeq.ops.reshape import Reshape
 
-MAX_BYTES = 2**32  # of all constants that are computed while reading
+MAX_BYTES = 2**31  # of all constants that are computed while reading
 # What contradictory attributes of a damaged file make an operator raise.
 CONTRADICTIONS = (ValueError, LookupError, TypeError, ArithmeticError, AttributeError, AssertionError)
 
@@ -82,7 +82,7 @@ class Builder:
             EdgeqError: NaN, infinity or no elements.
         """
         with np.errstate(over="ignore"):
-            data = np.ascontiguousarray(data, np.float32)
+            data = np.asarray(data, np.float32, order="C")
         if data.size == 0:
             raise EdgeqError(f"constant '{printable(name)}' has no elements", why=f"shape {list(data.shape)}")
         if not np.isfinite(data).all():

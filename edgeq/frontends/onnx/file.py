@@ -83,6 +83,8 @@ def _check_parts(model: ModelProto, where: str) -> None:
     """Refuse external data and too many nodes, in the graph, its functions and all subgraphs."""
     if sum(1 for _ in _nodes(model)) > MAX_NODES:
         raise EdgeqError(f"the model has more than {MAX_NODES} nodes", where=where)
+    if not all(isinstance(n, str) for n in _names(model)):  # protobuf gives bytes where they are no UTF-8
+        raise EdgeqError("a name in the model is not text", where=where, why=DAMAGED)
     for tensor in _tensors(model):
         if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
             raise EdgeqError(
@@ -112,6 +114,20 @@ def _nodes(model: ModelProto) -> Iterator[NodeProto]:
         yield from function.node
     for graph in _graphs(model):
         yield from graph.node
+
+
+def _names(model: ModelProto) -> Iterator[str]:
+    """Everything in a model that is used as a name."""
+    yield from (o.domain for o in model.opset_import)
+    for function in model.functions:
+        yield from (function.name, function.domain, *function.input, *function.output, *function.attribute)
+    for graph in _graphs(model):
+        yield from (i.name for i in (*graph.input, *graph.output, *graph.value_info))
+        yield from (d.dim_param for i in (*graph.input, *graph.output) for d in i.type.tensor_type.shape.dim)
+    for node in _nodes(model):
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+        yield from (a.name for a in node.attribute)
+    yield from (t.name for t in _tensors(model))
 
 
 def _tensors(model: ModelProto) -> Iterator[TensorProto]:

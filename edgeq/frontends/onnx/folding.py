@@ -15,11 +15,11 @@ from onnx.reference import ReferenceEvaluator
 
 from edgeq.errors import EdgeqError
 from edgeq.frontends.onnx.call import Call
-from edgeq.frontends.onnx.file import MAX_ELEMENTS
 from edgeq.frontends.onnx.values import Constant
 from edgeq.ir import Array
 
 Arrays = Sequence[Array | None]
+MAX_FOLDED = 2**26  # elements of one result
 
 ELEMENTWISE = """
     Abs Add And BitShift Cast CastLike Ceil Clip Cos Div Elu Equal Erf Exp Floor Gelu Greater GreaterOrEqual HardSigmoid HardSwish
@@ -59,8 +59,8 @@ def _matmul(x: Arrays) -> int:
     a, b = x
     assert a is not None and b is not None
     rows, columns = (a.shape[-2] if a.ndim > 1 else 1), (b.shape[-1] if b.ndim > 1 else 1)
-    batch = math.prod(np.broadcast_shapes(a.shape[:-2], b.shape[:-2]))
-    return int(batch * rows * columns * a.shape[-1] // 64) if a.ndim and b.ndim else 1  # the work counts, too
+    elements = math.prod(np.broadcast_shapes(a.shape[:-2], b.shape[:-2])) * rows * columns
+    return int(elements * max(1, a.shape[-1] // 64)) if a.ndim and b.ndim else 1  # the work counts, too
 
 
 def _pad(x: Arrays) -> int:
@@ -109,7 +109,7 @@ def fold(call: Call) -> list[Constant | None]:
         size = BOUNDS[call.kind](inputs)
     except (ValueError, ArithmeticError, LookupError, AssertionError) as e:
         raise EdgeqError(f"the constants of {call.kind} contradict each other", why=str(e)[:120]) from e
-    if size > MAX_ELEMENTS:
+    if size > MAX_FOLDED:
         raise EdgeqError(f"the constant result of {call.kind} is too large", why=f"{size} elements")
     call.builder.spend(8 * size, f"the constant result of {call.kind}")
     results = _evaluate(call, inputs)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from edgeq.errors import EdgeqError
+from edgeq.frontends.onnx.affine import fold_into_layers, join_pairs
 from edgeq.frontends.onnx.casts import FromInteger, ToInteger
 from edgeq.frontends.onnx.constants import Constants
 from edgeq.frontends.onnx.file import printable
@@ -17,6 +18,8 @@ from edgeq.frontends.onnx.values import Stored
 from edgeq.ir import DType, Graph, Node, Op, QParams, Tensor, TensorType
 from edgeq.ops.requantize import Requantize
 from edgeq.ops.reshape import Reshape
+from edgeq.passes.compose import compose
+from edgeq.passes.remove_dead import remove_dead
 
 # Operators whose output has their input's scale.
 SAME_SCALE = (
@@ -41,7 +44,9 @@ def absorb(graph: Graph, stored: Mapping[str, Stored], where: str) -> Graph:
     """
     if all(t.type.dtype is DType.FLOAT32 for t in graph.tensors.values()):
         return graph
-    return _Absorber(graph, stored, where).run()
+    held = dict(stored)
+    graph = join_pairs(fold_into_layers(remove_dead(compose(graph)), held))
+    return _Absorber(graph, held, where).run()
 
 
 def scales(graph: Graph) -> dict[str, QParams]:
