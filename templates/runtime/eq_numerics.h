@@ -120,7 +120,7 @@ static inline int32_t eq_leading_zeros(uint32_t x)
 {
     int32_t n = 0;
     for (int32_t step = 16; step > 0; step >>= 1) {
-        const int32_t empty = -(int32_t)(x >> (32 - step) == 0) & step;
+        const int32_t empty = ((int32_t)((x >> (32 - step)) - 1u) >> 31) & step; /* step where the top bits are zero */
         n += empty;
         x <<= empty;
     }
