@@ -15,7 +15,7 @@ from edgeq.ir import Graph, check
 
 Shapes = Mapping[str, tuple[int, ...]]
 
-FORMATS = {".tflite": "tflite", ".onnx": "onnx", ".pt2": "torch"}
+FORMATS = {".tflite": "tflite", ".onnx": "onnx", ".pt2": "torch", ".pt": "torch", ".pth": "torch"}
 INSTALL = {"torch": 'pip install "edgeq[torch]"', "onnx": "pip install onnx", "tflite": "pip install tflite"}  # by library
 MAX_BYTES = 2**30
 ACCEPTED = "give a .tflite, .onnx or .pt2 file"

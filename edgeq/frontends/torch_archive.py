@@ -11,6 +11,7 @@ import json
 import math
 import re
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def screened(path: Path) -> bytes:
     try:
         with zipfile.ZipFile(path) as archive:
             members = _members(archive, str(path))
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError, EOFError) as e:
+    except (zipfile.BadZipFile, zlib.error, OSError, ValueError, NotImplementedError, RuntimeError, EOFError) as e:
         raise EdgeqError("not a readable torch.export archive", where=str(path), why=str(e)[:120], fix=FIX) from e
     where = str(path)
     model = _json(members, "models/model.json", where)
@@ -133,8 +134,9 @@ def _check_payloads(config: dict[str, Any], members: dict[str, bytes], folder: s
                 raise EdgeqError(f"weight '{name}' is pickled", where=where, why="unpickling may execute anything", fix=FIX)
             meta, data = entry["tensor_meta"], members[f"data/{folder}/{entry['path_name']}"]
             sizes, strides = ([int(n["as_int"]) for n in meta[k]] for k in ("sizes", "strides"))
-            reach = int(meta["storage_offset"]["as_int"]) + sum((n - 1) * s for n, s in zip(sizes, strides, strict=True)) + 1
-            if min((*sizes, 1)) < 0 or min((*strides, 0)) < 0 or math.prod(sizes) > MAX_BYTES or meta["device"]["type"] != "cpu":
+            start = int(meta["storage_offset"]["as_int"])
+            reach = start + sum((n - 1) * s for n, s in zip(sizes, strides, strict=True)) + 1
+            if min((*sizes, *strides, start)) < 0 or math.prod(sizes) > MAX_BYTES or meta["device"]["type"] != "cpu":
                 raise EdgeqError(f"weight '{name}' has an impossible shape", where=where, why=DAMAGED)
             if math.prod(sizes) and reach * ITEM_BYTES[meta["dtype"]] > len(data):
                 raise EdgeqError(f"weight '{name}' is larger than its data", where=where, why=DAMAGED)
