@@ -10,8 +10,10 @@ from harness import Case, activation, suite
 from oracle import tflite_model, tflm
 
 from edgeq.errors import EdgeqError
-from edgeq.ir import Array, DType, Tensor, TensorType
+from edgeq.ir import Array, DType, Params, Tensor, TensorType
 from edgeq.ops.gather import Gather
+from edgeq.ops.loops import strides
+from edgeq.ops.move import copy_params
 from edgeq.ops.reshape import Reshape
 from edgeq.ops.slice import Slice
 from edgeq.ops.transpose import Transpose
@@ -66,6 +68,31 @@ def test_real_equals_numpy(case: Case) -> None:
         assert isinstance(op, Gather)
         want = np.stack([np.take(v, np.reshape(op.indices, op.index_shape).astype(int), axis=op.axis) for v in data])
     np.testing.assert_array_equal(op.real(data), want)
+
+
+def positions(params: Params) -> list[int]:
+    """Where the copy kernel reads, in the order in which it writes."""
+    at = np.array([params.start])
+    for k, (length, second) in enumerate(params.loops.tolist()):
+        mapped = params.mapped >> k & 1
+        at = (at[:, None] + (params.map[second : second + length] if mapped else np.arange(length) * second)).ravel()
+    return at.tolist()
+
+
+def test_loops_read_where_the_indices_say() -> None:
+    rng = np.random.default_rng(8)
+    for _ in range(400):
+        shape = tuple(rng.integers(1, 5, rng.integers(1, 7)).tolist())
+        offsets = []
+        for axis in rng.permutation(len(shape)).tolist():
+            n, step = shape[axis], int(rng.choice([-1, 1]))
+            kinds = [np.arange(n)[::step], np.repeat(np.arange(n), 2), rng.integers(0, n, rng.integers(1, 6)), np.arange(n)[::2]]
+            offsets.append(kinds[rng.integers(len(kinds))] * strides(shape)[axis])
+        want = [sum(rows) for rows in itertools.product(*(o.tolist() for o in offsets))]
+        params = copy_params("single", offsets)
+        assert positions(params) == want
+        assert len(params.loops) == params.axes
+        assert params.unit == int(len(want) == 1 or (not params.mapped >> (params.axes - 1) & 1 and params.loops[-1][1] == 1))
 
 
 def ints(name: str, values: Array) -> Tensor:
