@@ -113,6 +113,16 @@ def test_law_single_adds_with_one_rounding(sign: int) -> None:
         np.testing.assert_array_equal(op.reference(params, a, b)[0, ::97], np.clip(want, -128, 127))
 
 
+def test_law_single_rounds_halves_up() -> None:
+    halves = activation((1, 256), 0.5)
+    q = np.arange(-128, 128, dtype=np.int8)[None]
+    for op, sign in ((Add(), 1), (Sub(), -1)):
+        params = op.bind("single", "here", (Tensor("a", halves), Tensor("b", halves)), activation((1, 256), 1.0))
+        for b in (-3, 0, 4):
+            want = [math.floor(Fraction(int(v) + sign * b + 1, 2)) for v in q[0]]
+            np.testing.assert_array_equal(op.reference(params, q, np.full_like(q, b))[0], want)
+
+
 TFLM = [(Add, "ADD", "AddOptions"), (Sub, "SUB", "SubOptions"), (Mul, "MUL", "MulOptions")]
 
 
