@@ -96,7 +96,8 @@ def main() -> None:
 
 def save(proto: onnx.ModelProto, path: Path) -> None:
     """Write the model without the exporter's notes (stack traces and paths of this computer)."""
-    for part in (proto, proto.graph, *proto.graph.node, *proto.graph.value_info, *proto.graph.input, *proto.graph.output, *proto.graph.initializer):
+    graph = proto.graph
+    for part in (proto, graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
         del part.metadata_props[:]
         part.doc_string = ""
     onnx.save(proto, path)
