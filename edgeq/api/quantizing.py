@@ -14,7 +14,7 @@ from edgeq.api.models import Arrays, Progress, Shapes, is_quantized, load, rando
 from edgeq.emit import Artifact, check_output, write
 from edgeq.errors import EdgeqError
 from edgeq.files import json_text, read_arrays, reason, write_bytes
-from edgeq.ir import Array, Graph
+from edgeq.ir import Array, DType, Graph
 from edgeq.quantize.decide import Decision, decide, describe
 from edgeq.quantize.diagnosis import diagnose
 from edgeq.quantize.floating import dequantized
@@ -108,7 +108,10 @@ def calibration_samples(graph: Graph, recipe: Recipe) -> dict[str, Array] | None
         return {n: spread(a, limit) for n, a in fit_inputs(graph, arrays).items()}
     from edgeq.quantize import calibration
 
-    return calibration.load_samples(Path(source), graph, limit=limit, pixels=recipe.get("pixels"))
+    samples = calibration.load_samples(Path(source), graph, limit=limit, pixels=recipe.get("pixels"))
+    real = {n for n in samples if graph.type(n).dtype is DType.FLOAT32}  # integers are values there, not what an int8 input stores
+    with np.errstate(over="ignore"):  # what is infinite then is met again, and refused, in the float model
+        return {n: a.astype(np.float32, copy=False) if n in real else a for n, a in samples.items()}
 
 
 def quantized(graph: Graph, samples: Arrays | None, recipe: Recipe, progress: Progress | None = None) -> Quantized:

@@ -101,6 +101,8 @@ def fit(a: Array, t: TensorType) -> Array | None:
 def _misfit(name: str, a: Array, graph: Graph, where: str) -> EdgeqError:
     t = graph.type(name) if name in graph.inputs else graph.type(graph.inputs[0])
     why = f"{a.dtype}{list(a.shape)} does not fit {t}"
+    if a.size == 0:
+        return EdgeqError("the calibration data is empty", where=where, why=why, fix=f"give {_expected(graph)}, first axis = samples")
     if a.dtype.kind not in "fiu":
         return EdgeqError("calibration data is not numbers", where=where, why=why)
     if a.ndim == len(t.shape) >= 4 and sorted(a.shape[1:]) == sorted(t.shape[1:]):
