@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,6 +58,9 @@ def fit_inputs(graph: Graph, arrays: Mapping[str, Array]) -> dict[str, Array]:
         a, t = np.asarray(arrays[name]), graph.type(name)
         if a.ndim == 0 or len(a) == 0 or a.size != len(a) * t.size:
             raise EdgeqError(f"array {list(a.shape)} does not fit", where=name, fix=f"give {expected}, first axis = vectors")
+        given, wanted = _long(a.shape[1:]), _long(t.shape)
+        if given != wanted and sorted(given) == sorted(wanted):
+            raise EdgeqError(f"the axes of {list(a.shape)} are in another order", where=name, fix=f"give {expected}, first axis = vectors")
         if a.dtype.kind == "f":
             if not np.isfinite(a).all():
                 raise EdgeqError("array holds NaN or infinity", where=name)
@@ -72,6 +75,11 @@ def fit_inputs(graph: Graph, arrays: Mapping[str, Array]) -> dict[str, Array]:
     if len({len(a) for a in fitted.values()}) > 1:
         raise EdgeqError("inputs have different numbers of vectors", fix=f"give {expected}, first axis = vectors")
     return fitted
+
+
+def _long(shape: Sequence[int]) -> list[int]:
+    """The axes that are longer than 1: the others may be there or not."""
+    return [n for n in shape if n != 1]
 
 
 def quantize_array(x: Array, scale: float, zero_point: int, dtype: np.dtype[np.generic], law: str = "single") -> Array:
