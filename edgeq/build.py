@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -9,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,6 +21,7 @@ from elftools.elf.elffile import ELFFile
 
 from edgeq import board
 from edgeq.errors import EdgeqError
+from edgeq.files import json_text
 from edgeq.resources import resource
 from edgeq.target import Target
 
@@ -109,11 +111,20 @@ def run_tool(command: Sequence[str], where: str) -> str:
     return done.stdout
 
 
+MANIFEST_SEAL = "manifest_sha256"
+
+
+def seal(data: Mapping[str, Any]) -> dict[str, Any]:
+    """A manifest with a checksum of all its other entries: the arena's size and the like are believed when code is run."""
+    rest = {k: v for k, v in data.items() if k != MANIFEST_SEAL}
+    return {**rest, MANIFEST_SEAL: hashlib.sha256(json_text(rest).encode()).hexdigest()}
+
+
 def manifest(folder: Path) -> dict[str, Any]:
     """The manifest of an emitted folder.
 
     Raises:
-        EdgeqError: the folder holds none, or one that cannot be read.
+        EdgeqError: the folder holds none, one that cannot be read, one that was changed, or another graph than it was emitted from.
     """
     try:
         data = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
@@ -121,7 +132,22 @@ def manifest(folder: Path) -> dict[str, Any]:
         raise EdgeqError("no emitted model here", where=str(folder), why=str(e), fix="run `edgeq build MODEL -o DIR` first") from e
     if not isinstance(data, dict) or data.get("format") != 1 or not re.fullmatch(r"[a-z_][a-z0-9_]{0,63}", str(data.get("model"))):
         raise EdgeqError("manifest.json is of another format", where=str(folder), fix="build the model again")
+    if MANIFEST_SEAL in data:
+        _check_seal(folder, data)
     return data
+
+
+def _check_seal(folder: Path, data: Mapping[str, Any]) -> None:
+    """Hold a manifest against its own checksum, and graph.eqg against the manifest; whether that file is there is its reader's matter."""
+    try:
+        intact = seal(data)[MANIFEST_SEAL] == data[MANIFEST_SEAL]
+    except ValueError:  # NaN, which edgeq does not write
+        intact = False
+    if not intact:
+        raise EdgeqError("manifest.json was changed after it was written", where=str(folder), fix="build the model again")
+    graph = folder / "graph.eqg"
+    if graph.is_file() and hashlib.sha256(graph.read_bytes()).hexdigest() != data.get("graph_sha256"):
+        raise EdgeqError("damaged, or not the graph that the code was emitted from", where=str(graph), fix="build the model again")
 
 
 def sources(folder: Path, data: dict[str, Any]) -> list[str]:

@@ -15,7 +15,7 @@ from edgeq.api.budget import Budget
 from edgeq.api.models import Arrays, Progress, Shapes, load, random_inputs
 from edgeq.api.proving import How, prove, record
 from edgeq.api.quantizing import PRECISION, Quantized, Recipe, calibration_samples, quantized
-from edgeq.build import Program, Toolchain, build_library, build_programs, section_sizes, temporary_folder
+from edgeq.build import Program, Toolchain, build_library, build_programs, seal, section_sizes, temporary_folder
 from edgeq.build import manifest as read_manifest
 from edgeq.build import toolchain as find_toolchain
 from edgeq.emit import Artifact, check_output, emit, write
@@ -62,7 +62,7 @@ def artifact(graph: Graph, target: Target, name: str, vectors: Arrays | None = N
     program = lower(graph, target)
     emitted = emit(program, plan(program), name, vectors)
     stored = graphfile.dumps(graph)
-    manifest = {**emitted.manifest, "graph_sha256": hashlib.sha256(stored).hexdigest()}
+    manifest = seal({**emitted.manifest, "graph_sha256": hashlib.sha256(stored).hexdigest()})
     files = {**emitted.files, "manifest.json": json_text(manifest).encode(), graphfile.NAME: stored}
     return Artifact(emitted.name, dict(sorted(files.items())), manifest)
 
