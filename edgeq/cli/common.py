@@ -93,7 +93,7 @@ def parse_shapes(texts: Iterable[str] | None) -> dict[str, tuple[int, ...]] | No
         parts = value.split("x")
         if (
             not name
-            or not all(p.isdigit() and 0 < int(p) < 2**31 for p in parts if len(p) < 12)
+            or not all(p.isascii() and p.isdigit() and 0 < int(p) < 2**31 for p in parts if len(p) < 12)
             or any(not p or len(p) > 11 for p in parts)
         ):
             raise typer.BadParameter(f"'{text}' is no shape; write NAME=1x2x3", param_hint="--shape")

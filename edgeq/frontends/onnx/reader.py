@@ -256,7 +256,9 @@ def _static_shape(info: ValueInfoProto, given: tuple[int, ...] | None) -> tuple[
             fix = f'give it, as --shape "{where}={example}"'
             raise EdgeqError(f"the input's shape {shown or '(unknown)'} is dynamic", where=where, fix=fix)
         given = tuple(n or 1 for n in sizes)
-    fits = all(isinstance(n, int) and n > 0 for n in given) and math.prod(given) <= MAX_ELEMENTS
+    fits = all(isinstance(n, int) and n > 0 for n in given)
+    if fits and math.prod(given) > MAX_ELEMENTS:
+        raise EdgeqError(f"shape {'x'.join(map(str, given))} is too large", where=where, why=f"at most {MAX_ELEMENTS} elements are read")
     if not fits or (known and (len(given) != len(sizes) or any(n not in (None, m) for n, m in zip(sizes, given, strict=True)))):
         raise EdgeqError(f"shape {'x'.join(map(str, given))} does not fit", where=where, why=f"the model has {shown}" if known else "")
     return tuple(given)
