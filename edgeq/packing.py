@@ -44,9 +44,27 @@ def lanes(rows: int) -> Callable[[Array], Array]:
     return pack
 
 
+def quads(rows: int) -> Callable[[Array], Array]:
+    """The layout of kernels that load four weights of a row at a time.
+
+    int8 ``[N, ...]`` -> flat uint32: as `interleaved`, but of words that hold four elements of a row, the first in the
+    low byte; each row is filled with zeros up to a multiple of four.
+    """
+    order = interleaved(rows)
+
+    def pack(weights: Array) -> Array:
+        matrix = weights.reshape(len(weights), -1)
+        filled = np.pad(matrix, ((0, 0), (0, -matrix.shape[1] % 4)))
+        return order(np.ascontiguousarray(filled, np.int8).view("<u4").astype(np.uint32))
+
+    return pack
+
+
 LAYOUTS: dict[str, Callable[[Array], Array]] = {
     "rows4": interleaved(4),
     "rows8": interleaved(8),
     "lanes16": lanes(16),
+    "quads2": quads(2),
+    "quads4": quads(4),
     "rows8_4": interleaved(8, 4),
 }
