@@ -120,9 +120,6 @@ class Builder:
             self.unsigned.add(tensor.name)
         return tensor
 
-    def producer(self, tensor: Tensor) -> Node | None:
-        return next((n for n in reversed(self.nodes) if tensor.name in n.outputs), None)
-
     def retype(self, tensor: Tensor, q: QParams) -> Tensor:
         """Give an int8 graph input its scale."""
         changed = replace(tensor, type=replace(tensor.type, q=q))
