@@ -42,6 +42,7 @@ CASES = [
     *(case(f"rows{r}_n{n}_k{k}", (r,), k, n, zero=5) for r, n, k in ((2, 4, 4), (3, 5, 9), (5, 16, 6), (4, 3, 1))),
     case("rows", (2, 3), 12, 10, zero=5),
     case("deep", (1,), 640, 24, zero=-128),
+    *(case(f"deep_n{n}_k{k}", (2,), k, n, zero=7) for n, k in ((7, 260), (5, 261), (13, 272))),
     case("per_tensor", (1,), 32, 12, per_channel=False),
     case("saturated_weights", (1,), 64, 8, saturated=True, zero=-128),
     case("relu", (1,), 24, 9, clamp=(0.0, math.inf)),
