@@ -31,6 +31,13 @@ static inline int32_t eq_clamp(int32_t x, int32_t low, int32_t high)
     return high - eq_positive((int32_t)((uint32_t)high - (uint32_t)x));
 }
 
+/* The int8 nearest to x - 128 for |x| < 2^30: two instructions less than eq_clamp, none of which depends on x. */
+static inline int8_t eq_saturate_offset(int32_t x)
+{
+    const int32_t above = (int32_t)(255u - (uint32_t)x) >> 31;
+    return (int8_t)(((eq_positive(x) | above) & 255) - 128);
+}
+
 /* x * 2^n without shifting a negative number; the result must fit. */
 static inline int32_t eq_shift_left(int32_t x, int32_t n)
 {
