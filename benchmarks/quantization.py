@@ -1,0 +1,82 @@
+"""What int8 costs in accuracy: the float reference models of MLPerf Tiny, quantized by edgeq with its defaults.
+
+    python -m benchmarks.quantization        writes quantization.md (needs the data folder and Pillow)
+
+Keyword spotting is scored on its labelled inputs and image classification on labelled images; for visual wake words,
+which has no labels here, the agreement of the predicted class with the float model on natural images is what counts.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from benchmarks.models import DATA
+from edgeq import api
+from edgeq.ir import Array
+from edgeq.quantize import evaluate_float
+from edgeq.simulate import dequantize_array
+
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+
+def images(split: str, count: int, size: int) -> tuple[Array, Array]:
+    """`count` images spread over the classes as float32 0...255 ``[count, size, size, 3]``, and their labels."""
+    archive = zipfile.ZipFile(DATA / "cifar10" / "cifar10_jpeg.zip")
+    names = sorted(n for n in archive.namelist() if f"{split}/" in n and n.endswith(".jpg"))
+    picked = [names[i] for i in np.linspace(0, len(names) - 1, count).astype(int)]
+    pixels = [np.asarray(Image.open(io.BytesIO(archive.read(n))).convert("RGB").resize((size, size))) for n in picked]
+    return np.stack(pixels).astype(np.float32), np.array([CLASSES.index(n.split("/")[-2]) for n in picked])
+
+
+def cases() -> dict[str, tuple[str, Array, Array, Array | None]]:
+    """Model -> file, calibration inputs, test inputs, labels."""
+    stored = np.load(DATA / "mlperf_tiny" / "kws01_dev.npz")
+    spoken = ((stored["x"].astype(np.float32) - 83) * np.float32(0.5847029)).reshape(-1, 1, 49, 10, 1)
+    small, labels = images("test", 1000, 32)
+    large, _ = images("test", 300, 96)
+    return {
+        "keyword spotting": ("kws_ref_model_float32.tflite", spoken[::5], spoken, stored["y"]),
+        "image classification": ("pretrainedResnet.tflite", images("train", 128, 32)[0], small, labels),
+        "visual wake words": ("vww_96_float.tflite", images("train", 128, 96)[0] / 255, large / 255, None),
+    }
+
+
+def row(name: str, file: str, calibration: Array, x: Array, labels: Array | None) -> str:
+    """One line of the table."""
+    graph = api.load(DATA / "mlperf_tiny" / file)
+    quantized = api.quantize(graph, {graph.inputs[0]: calibration}).graph
+    output = graph.outputs[0]
+    real = evaluate_float(graph, {graph.inputs[0]: x.reshape(len(x), *graph.type(graph.inputs[0]).shape)})[output].reshape(len(x), -1)
+    q = api.simulate(quantized, {quantized.inputs[0]: x}).run.outputs[output].reshape(len(x), -1)
+    t = quantized.type(output)
+    noise = dequantize_array(q, t.scale, t.zero_point) - real
+    signal = 10 * np.log10(np.square(real).sum() / np.square(noise).sum())
+    before, after = real.argmax(1), q.argmax(1)
+    score = [f"{100 * np.mean(p == labels):.2f} %" for p in (before, after)] if labels is not None else ["", ""]
+    same = 100 * np.mean(before == after)
+    return f"| {name} | {len(calibration)} | {len(x)} | {score[0]} | {score[1]} | {same:.2f} % | {signal:.1f} dB |"
+
+
+def main() -> None:
+    if not DATA.is_dir():
+        sys.exit("no data folder (set EDGEQ_DATA)")
+    lines = [row(name, *case) for name, case in cases().items()]
+    head = (
+        "# Float against int8\n\nThe float MLPerf Tiny reference models, quantized by edgeq with its defaults (law `single`). The images\n"
+        "are JPEG copies, on which a network trained on raw images loses accuracy in float as well.\n"
+        "Regenerate with `python -m benchmarks.quantization`.\n\n"
+        "| model | calibrated on | tested on | float top-1 | int8 top-1 | same class | output SQNR |\n|---|--:|--:|--:|--:|--:|--:|\n"
+    )
+    text = head + "\n".join(lines) + "\n"
+    print(text, end="")
+    (Path(__file__).parent / "quantization.md").write_text(text)
+
+
+if __name__ == "__main__":
+    main()
