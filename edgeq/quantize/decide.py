@@ -58,7 +58,7 @@ def decide(
     if exponents:
         equalize.check(graph, exponents)
     elif options.equalize and not given.tensors:
-        exponents = equalize.exponents(graph, ranges.channels)
+        exponents = equalize.exponents(graph, ranges.channels, ranges.vectors)
     if exponents:
         graph = equalize.apply(graph, exponents)
         ranges = calibrate(graph, ranges.samples, ranges.method, progress)

@@ -80,7 +80,7 @@ class _Sums:
         t = self.type
         real = real.astype(np.float64)
         if self.divide is not None:
-            real = np.ldexp(real, -self.divide)
+            real = real / equalize.powers(self.divide)
         low, high = span((t.scale, t.zero_point))
         inside = np.clip(real, low, high)
         rounded = np.rint(inside / t.scale) * t.scale

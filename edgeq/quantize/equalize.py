@@ -25,9 +25,17 @@ from edgeq.quantize.weights import LIMIT
 Float = NDArray[np.float64]
 STRENGTHS = (0.25, 0.4, 0.5, 0.6, 0.75, 0.9, 1.0)
 CLIPS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
-MAX_EXPONENT = 4
+PER_OCTAVE = 4  # a channel is divided by 2^(e / PER_OCTAVE)
+TINY = 1e-30
+MIN_SAMPLES = 8  # fewer say too little about channels
+MAX_EXPONENT = 4 * PER_OCTAVE
 CHANNELWISE = ("add", "sub", "max_pool2d", "average_pool2d")
 EQUALIZED = ("conv2d", "depthwise_conv2d", "fully_connected")
+
+
+def powers(exponents: Array) -> Float:
+    """The factors that exponents stand for."""
+    return np.exp2(np.asarray(exponents, np.float64) / PER_OCTAVE)
 
 
 @dataclass(frozen=True)
@@ -119,21 +127,41 @@ def _rounding_noise(seen: Channels, factors: Float, weight: Float) -> float:
     return best
 
 
+def _power(seen: Channels) -> float:
+    """Mean square of a tensor, summed over its channels."""
+    return float((seen.centers**2 * seen.counts).sum() / seen.values)
+
+
+def _importance(graph: Graph, group: _Group, seen: Mapping[str, Channels], factors: Float) -> dict[str, Float]:
+    """Per tensor and channel, how much a unit of square error counts: at the layers that read it, relative to their outputs' power."""
+    result: dict[str, Float] = {n: np.zeros(len(factors)) for n in group.tensors}
+    for node in reversed(graph.nodes):
+        output = node.outputs[0]
+        for name in dict.fromkeys(n for n in node.inputs if n in result):
+            if node in group.consumers:
+                w = graph.tensors[node.inputs[1]].data
+                assert w is not None
+                result[name] += ((_columns(node, w, len(factors)) * factors) ** 2).sum(axis=(0, 1)) / max(_power(seen[output]), TINY)
+            else:
+                result[name] += result[output] * graph.type(output).size / graph.type(name).size
+    return result
+
+
 def _noise(graph: Graph, group: _Group, seen: Mapping[str, Channels], exponents: NDArray[np.int64]) -> float:
-    """Predicted noise at the outputs of a group's consumers if its channels are divided by 2^exponents."""
-    factors: Float = np.exp2(exponents.astype(np.float64))
-    importance, total = np.zeros(len(factors)), 0.0
+    """Predicted noise at the outputs of a group's consumers, relative to their power, if its channels are divided by the factors."""
+    factors = powers(exponents)
+    total = 0.0
     for node in group.consumers:
         w = graph.tensors[node.inputs[1]].data
         assert w is not None
-        columns = _columns(node, w, len(factors)) * factors
-        importance += (columns**2).sum(axis=(0, 1))
         if node.op.kind() != "depthwise_conv2d":
+            columns = _columns(node, w, len(factors)) * factors
             scales = np.abs(columns).max(axis=(1, 2)) / LIMIT
             x = seen[node.inputs[0]]
             power = ((x.centers / factors[:, None]) ** 2 * x.counts).sum() / x.values
-            total += float((scales**2).sum() / 12 * columns.shape[1] * power)
-    return total + math.fsum(_rounding_noise(seen[n], factors, importance) for n in group.tensors)
+            total += float((scales**2).sum() / 12 * columns.shape[1] * power) / max(_power(seen[node.outputs[0]]), TINY)
+    weights = _importance(graph, group, seen, factors)
+    return total + math.fsum(_rounding_noise(seen[n], factors, weights[n]) for n in group.tensors)
 
 
 def _peak(seen: Channels) -> Float:
@@ -155,15 +183,24 @@ def _clip(seen: Channels) -> Float:
     return chosen
 
 
-def exponents(graph: Graph, seen: Mapping[str, Channels]) -> dict[str, NDArray[np.int64]]:
-    """Per tensor, the exponents e ``[C]`` of the factors 2^e that its channels are divided by; tensors without are left out."""
+def exponents(graph: Graph, seen: Mapping[str, Channels], samples: int) -> dict[str, NDArray[np.int64]]:
+    """Per tensor, the exponents e ``[C]`` of the factors that its channels are divided by; tensors without are left out.
+
+    Args:
+        seen: histograms of every activation's channels.
+        samples: how many they were made of. Fewer give weaker factors, fewer than `MIN_SAMPLES` none.
+    """
     result: dict[str, NDArray[np.int64]] = {}
+    if samples < MIN_SAMPLES:
+        return result
     for group in _groups(graph):
         tried = [np.zeros(len(seen[group.tensors[0]].low), np.int64)]
         for measure in (_peak, _clip):
             size = np.max([measure(seen[n]) for n in group.tensors], axis=0)
+            size = size + (size.max() - size) / math.sqrt(1 + samples)  # what few samples did not show
             if size.max() > 0:
-                relative = np.where(size > 0, np.log2(np.maximum(size / size.max(), 2.0**-MAX_EXPONENT)), 0.0)
+                relative = np.where(size > 0, PER_OCTAVE * np.log2(np.maximum(size / size.max(), 1e-30)), 0.0)
+                relative = np.maximum(relative, -MAX_EXPONENT)
                 tried += [np.rint(s * relative).astype(np.int64) for s in STRENGTHS]
         noise = [_noise(graph, group, seen, e) for e in tried]
         chosen = tried[int(np.argmin(noise))]
@@ -194,11 +231,12 @@ def _scaled(node: Node, graph: Graph, divide: Array | None, multiply: Array | No
     assert w is not None and b is not None
     kind, axis = node.op.kind(), WEIGHT_AXIS[node.op.kind()]
     if multiply is not None:
-        w = np.ldexp(w, np.repeat(multiply, w.shape[3] // len(multiply)) if kind == "depthwise_conv2d" else multiply)
+        factors = powers(multiply)
+        w = w * (np.repeat(factors, w.shape[3] // len(factors)) if kind == "depthwise_conv2d" else factors)
     if divide is not None:
         shape = [1] * w.ndim
         shape[axis] = -1
-        w, b = np.ldexp(w, -divide.reshape(shape)), np.ldexp(b, -divide)
+        w, b = w / powers(divide).reshape(shape), b / powers(divide)
     names = node.inputs[1:3]
     return [replace(graph.tensors[n], data=a.astype(np.float32)) for n, a in zip(names, (w, b), strict=True)]
 
@@ -250,4 +288,4 @@ def _ratios(graph: Graph, node: Node, quantized: Graph, twin: Node, multiply: Ar
     power = np.where(silent, b.data.astype(np.float64) ** 2, (old * old).sum(axis=1))
     product = np.where(silent, b.data.astype(np.float64) * bias, (old * new).sum(axis=1))
     known = (power > 0) & (product > 0)
-    return np.rint(-np.log2(np.where(known, product, 1.0) / np.where(known, power, 1.0))).astype(np.int64)
+    return np.rint(-PER_OCTAVE * np.log2(np.where(known, product, 1.0) / np.where(known, power, 1.0))).astype(np.int64)

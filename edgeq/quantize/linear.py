@@ -109,12 +109,13 @@ class Moments:
     """First and second moments of an operator's input rows, as stored (q) and as float computes them (f).
 
     Attributes:
-        count: rows seen.
+        samples, count: samples and rows seen.
         mean_q, mean_f: ``[G, K]``.
         square: ``E[q q^T]`` about the means, ``[G, K, K]``.
         cross: ``E[f q^T]`` about the means, ``[G, K, K]``.
     """
 
+    samples: int
     count: int
     mean_q: Float
     mean_f: Float
@@ -147,4 +148,4 @@ def moments(v: View, stored: Array, real: Array) -> Moments:
     mean_q, mean_f = sums[0] / count, sums[1] / count
     square = sums[2] / count - mean_q[:, :, None] * mean_q[:, None, :]
     cross = sums[3] / count - mean_f[:, :, None] * mean_q[:, None, :]
-    return Moments(count, mean_q, mean_f, square, cross)
+    return Moments(vectors, count, mean_q, mean_f, square, cross)

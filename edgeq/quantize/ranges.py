@@ -143,6 +143,7 @@ class _Collector:
         if known is not None:
             self.levels[name] = _merge(known, a)
 
+
     def values(self, name: str, a: Array) -> None:
         self.observers[name].see_values(a)
         self.channels[name].see_values(a)

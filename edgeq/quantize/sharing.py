@@ -159,13 +159,14 @@ def _free(graph: Graph, ranges: Ranges, law: str) -> dict[str, Scale]:
             raise EdgeqError("operators with different natural ranges share a scale", where=members[0], why=", ".join(members))
         read = [n for n in members if n in graph.outputs or any(c.outputs[0] not in inside for c in consumers[n])] or members
         low, high = min(ranges.tensors[n].low for n in read), max(ranges.tensors[n].high for n in read)
-        q = next(iter(found), None) or _grid(graph, ranges, members, low, high) or affine(low, high)
+        q = next(iter(found), None) or _grid(graph, ranges, members, read) or affine(low, high)
         chosen |= dict.fromkeys(members, q)
     return chosen
 
 
-def _grid(graph: Graph, ranges: Ranges, members: list[str], low: float, high: float) -> Scale | None:
-    """The exact grid of a graph input among the members, if it spans the group's range."""
+def _grid(graph: Graph, ranges: Ranges, members: list[str], read: list[str]) -> Scale | None:
+    """The exact grid of a graph input among the members, if it spans what was seen of those that are read."""
+    low, high = min(ranges.tensors[n].seen[0] for n in read), max(ranges.tensors[n].seen[1] for n in read)
     for name in members:
         found = ranges.tensors[name].grid if name in graph.inputs else None
         if found and span(found)[0] <= low + found[0] / 2 and high - found[0] / 2 <= span(found)[1]:

@@ -48,7 +48,7 @@ def second_order(matrix: Float, scales: Float, m: Moments) -> Float:
     Minimises ``E |W f - s Q q|^2`` over integers Q, with f the float inputs and q the stored ones, both
     about their means (the bias takes the means): one pass of optimal brain quantization, then
     coordinate descent until nothing moves. The weights are held near W by a ridge that grows as
-    samples get few: of `DAMPING` plus columns per row, times the mean square of the inputs.
+    samples get few: `DAMPING` plus columns per row plus one over the samples, times the variance of the inputs.
 
     Args:
         matrix: ``[G, O, K]`` float weights.
@@ -59,7 +59,7 @@ def second_order(matrix: Float, scales: Float, m: Moments) -> Float:
     """
     k = matrix.shape[2]
     spread = np.trace(m.square, axis1=1, axis2=2) / k
-    ridge = (DAMPING + k / m.count) * spread + FLOOR * (spread + (m.mean_q**2).mean(axis=1)) + 1e-30
+    ridge = (DAMPING + k / m.count + 1 / m.samples) * spread + FLOOR * (spread + (m.mean_q**2).mean(axis=1)) + 1e-30
     h = m.square + ridge[:, None, None] * np.eye(k)
     target = matrix @ m.cross + ridge[:, None, None] * matrix
     goal = np.linalg.solve(h, target.transpose(0, 2, 1)).transpose(0, 2, 1)  # the best real weights
