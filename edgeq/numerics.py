@@ -57,24 +57,27 @@ def requantize_single(x: Array, multiplier: Array | int, shift: Array | int) -> 
     x must fit int32. One rounding, to nearest, ties toward +inf.
     """
     s = 31 - np.asarray(shift, np.int64)
-    product = np.asarray(x, np.int64) * np.asarray(multiplier, np.int64)
-    result: Array = (product + (np.int64(1) << (s - 1))) >> s
+    result: Array = np.asarray(x, np.int64) * np.asarray(multiplier, np.int64)
+    result = result + (np.int64(1) << (s - 1))
+    result >>= s
     return result
 
 
 def saturating_rounding_doubling_high_mul(a: Array, b: Array | int) -> Array:
     """gemmlowp's SRDHM: ``(a * b + 2^30) >> 31``, saturated for INT_MIN * INT_MIN; int64 result."""
-    product = np.asarray(a, np.int64) * np.asarray(b, np.int64)
-    return np.asarray(np.minimum((product + (1 << 30)) >> 31, INT32_MAX))
+    product: Array = np.asarray(a, np.int64) * np.asarray(b, np.int64)
+    product += 1 << 30
+    product >>= 31
+    return np.asarray(np.minimum(product, INT32_MAX))
 
 
 def rounding_divide_by_pot(x: Array, exponent: Array | int) -> Array:
     """gemmlowp's RoundingDivideByPOT: divide by 2^exponent, round half away from zero; int64."""
     x = np.asarray(x, np.int64)
     e = np.asarray(exponent, np.int64)
-    mask = (np.int64(1) << e) - 1
-    threshold = (mask >> 1) + (x < 0)
-    result: Array = (x >> e) + ((x & mask) > threshold)
+    result: Array = x + ((np.int64(1) << e) >> 1)
+    result -= (x < 0) & (e > 0)  # halves of negative numbers go down
+    result >>= e
     return result
 
 
@@ -82,7 +85,8 @@ def requantize_tflm(x: Array, multiplier: Array | int, shift: Array | int) -> Ar
     """Law ``tflm``: TFLM's MultiplyByQuantizedMultiplier (double rounding); int64 result."""
     shift = np.asarray(shift, np.int64)
     left, right = np.maximum(shift, 0), np.maximum(-shift, 0)
-    high = saturating_rounding_doubling_high_mul(np.asarray(x, np.int64) << left, multiplier)
+    x = np.asarray(x, np.int64)
+    high = saturating_rounding_doubling_high_mul(x << left if left.any() else x, multiplier)
     return rounding_divide_by_pot(high, right)
 
 

@@ -103,7 +103,8 @@ def apply_rescaling(params: Params, accumulator: Array, multiplier: Array, shift
     wide = np.asarray(shift, np.int64)
     wide = params.left - 1 - wide if params.law == "single" else -wide
     y = numerics.requantize(params.law, accumulator, multiplier, wide)
-    result: Array = np.clip(y + params.out_offset, params.act_min, params.act_max).astype(np.int8)
+    y += params.out_offset
+    result: Array = np.clip(y, params.act_min, params.act_max).astype(np.int8)
     return result
 
 
