@@ -184,7 +184,11 @@ def test_interrupted(delay: float, tmp_path: Path) -> None:
     before = sorted(tmp_path.iterdir())
     environment = {**os.environ, "TMPDIR": str(tmp_path / "tmp"), "PYTHONPATH": str(Path(__file__).parent.parent)}
     command = [sys.executable, "-m", "edgeq", "build", str(model), "-o", "out", "--calib", "random", "--toolchain", CHAIN]
-    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=environment)
+    inherited = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it, and so would its children
+    try:
+        process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=environment)
+    finally:
+        signal.signal(signal.SIGINT, inherited)
     assert process.stderr is not None
     assert "calibrated on random" in process.stderr.readline()  # it is at work
     time.sleep(delay)
