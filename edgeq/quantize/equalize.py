@@ -288,4 +288,7 @@ def _ratios(graph: Graph, node: Node, quantized: Graph, twin: Node, multiply: Ar
     power = np.where(silent, b.data.astype(np.float64) ** 2, (old * old).sum(axis=1))
     product = np.where(silent, b.data.astype(np.float64) * bias, (old * new).sum(axis=1))
     known = (power > 0) & (product > 0)
-    return np.rint(-PER_OCTAVE * np.log2(np.where(known, product, 1.0) / np.where(known, power, 1.0))).astype(np.int64)
+    exponents: NDArray[np.int64] = np.rint(
+        -PER_OCTAVE * np.log2(np.where(known, product, 1.0) / np.where(known, power, 1.0))
+    ).astype(np.int64)
+    return exponents
