@@ -67,5 +67,4 @@ LAYOUTS: dict[str, Callable[[Array], Array]] = {
     "quads2": quads(2),
     "quads4": quads(4),
     "quads6": quads(6),
-    "rows8_4": interleaved(8, 4),
 }
