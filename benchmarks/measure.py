@@ -32,13 +32,14 @@ class Row:
     stack: int
     constant_time: bool
     steps: dict[str, int]
+    step_macs: tuple[int, ...]
 
     @property
     def key(self) -> str:
         return f"{self.model}/{self.law}/{self.target}/{self.toolchain}/O{self.optimize}"
 
     def json(self) -> dict[str, Any]:
-        return {k: v for k, v in asdict(self).items() if k not in ("model", "law", "target", "toolchain", "optimize")}
+        return {k: v for k, v in asdict(self).items() if k not in ("model", "law", "target", "toolchain", "optimize", "step_macs")}
 
 
 def measure(name: str, graph: Graph, target: str, toolchain: str, optimize: str, vectors: int = 2) -> Row:
@@ -61,4 +62,5 @@ def measure(name: str, graph: Graph, target: str, toolchain: str, optimize: str,
         name, graph.law, target, toolchain, optimize, manifest["macs"], ran.instructions, built.code_bytes, manifest["weight_bytes"],
         manifest["arena_bytes"], ran.stack_bytes, ran.constant_time,
         {f"{i} {s['kernel']}": n for i, (s, n) in enumerate(zip(manifest["steps"], ran.step_instructions, strict=True))},
+        tuple(s["macs"] for s in manifest["steps"]),
     )  # fmt: skip

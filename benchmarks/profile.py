@@ -1,0 +1,33 @@
+"""Where the instructions of one inference go: a benchmarked model on one target, step by step.
+
+    python -m benchmarks.profile kws cortex-m4 gcc --optimize 3
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from benchmarks import models
+from benchmarks.measure import measure
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.profile", description=__doc__)
+    parser.add_argument("model", choices=["digits", *models.MLPERF])
+    parser.add_argument("target")
+    parser.add_argument("toolchain", nargs="?", default="zig")
+    parser.add_argument("--optimize", default="3")
+    arguments = parser.parse_args()
+    graph = models.digits() if arguments.model == "digits" else models.mlperf(arguments.model)
+    if graph is None:
+        sys.exit("no data folder (set EDGEQ_DATA)")
+    row = measure(arguments.model, graph, arguments.target, arguments.toolchain, arguments.optimize)
+    print(f"{row.key}: {row.instructions:,} instructions ({row.instructions / row.macs:.2f} per MAC), code {row.code:,}, "
+          f"weights {row.weights:,}, arena {row.arena:,}, stack {row.stack:,}, constant time {row.constant_time}")  # fmt: skip
+    for (name, count), macs in zip(row.steps.items(), row.step_macs, strict=True):
+        print(f"  {count:>12,} {100 * count / row.instructions:5.1f} %  {f'{count / macs:6.2f} per MAC' if macs else '':16}  {name}")
+
+
+if __name__ == "__main__":
+    main()
