@@ -146,7 +146,7 @@ def _signature(call: Call, graph: Graph, struct: str) -> str:
     if getattr(call.node.op, "variadic", False):
         parts.append(f"const {types[0]} *const *x")
     else:
-        names = {1: ["x"], 2: ["a", "b"]}.get(len(types), [f"x{i}" for i in range(len(types))])
+        names = list(call.kernel.operands) or {1: ["x"], 2: ["a", "b"]}.get(len(types), [f"x{i}" for i in range(len(types))])
         parts += [f"const {t} *{keep}{n}" for t, n in zip(types, names, strict=True)]
     parts.append(f"{graph.type(call.output).dtype.c} *{keep}y")
     if call.kernel.scratch != "0":
@@ -211,7 +211,7 @@ class _Emitter:
             signature = _signature(call, self.graph, struct)
             code = self.env.get_template(call.kernel.path).render(
                 symbol=names[key], summary=comment(call.kernel.summary), signature=signature, law=call.params.law,
-                p=_Access(call.specialized, frozenset(n for _, n in members)), v=call.specialized,
+                p=_Access(call.specialized, frozenset(n for _, n in members)), v=call.specialized, t=call.kernel.tile,
             )  # fmt: skip
             functions[key] = _Function(names[key], struct, signature, code)
         structs.pop("", None)
@@ -248,11 +248,12 @@ class _Emitter:
             output = self.graph.type(call.output)
             records.append(
                 {
-                    "index": i, "name": call.node.name, "op": call.node.op.kind(), "kernel": call.kernel.name,
+                    "index": i, "name": call.node.name, "op": call.kind, "kernel": call.kernel.name,
+                    "follower": call.follower.name if call.follower else None,
                     "symbol": names[self.variant(call)], "struct": f"{self.name}_{call.kernel.name}_params",
                     "members": members, "arguments": ", ".join(arguments), "gather": inputs if variadic else [],
                     "ctype": output.dtype.c, "output": self.location(call.output), "bytes": output.bytes,
-                    "text": f"{call.node.op.kind()}  {', '.join(str(self.graph.type(n)) for n in call.operands)} -> {output}",
+                    "text": f"{call.kind}  {', '.join(str(self.graph.type(n)) for n in call.operands)} -> {output}",
                     "tensor": call.output, "dtype": output.dtype.value, "shape": list(output.shape), "macs": call.macs,
                     "scratch": call.scratch, "scratch_offset": self.plan.scratch.get(i), "operands": list(call.operands),
                     "tables": [x for x in (*members.values(), *inputs) if x in self.symbols],
@@ -287,7 +288,10 @@ class _Emitter:
 
     def manifest(self, steps: list[dict[str, Any]]) -> dict[str, Any]:
         drop = ("ctype", "argument", "text", "used")
-        keep = ("name", "op", "kernel", "operands", "tensor", "dtype", "shape", "macs", "bytes", "scratch", "scratch_offset", "tables")
+        keep = (
+            "name", "op", "follower", "kernel", "operands", "tensor", "dtype", "shape", "macs", "bytes", "scratch", "scratch_offset",
+            "tables",
+        )  # fmt: skip
         return {
             "format": 1, "model": self.name, "target": self.program.target.name, "law": self.graph.law,
             "inputs": [{k: x[k] for k in x if k not in drop} for x in self.interface(self.graph.inputs)],

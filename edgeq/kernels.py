@@ -11,15 +11,22 @@ A kernel is `templates/kernels/<isa>/<stem>.c.j2`; its front matter is TOML betw
     priority = 0                   the highest that applies wins within an ISA
     scratch = "kernel_h * in_c"    bytes of scratch inside a call (default: none)
     inplace = [0]                  operands that may share their storage with the output
+    inplace_when = "kernel_h == 1" condition on the scalars for that (default: always)
     pack = { weights = "rows4" }   layouts of packing.py applied to tables
+    base = "conv2d_dense_s8"       kernel of the same ISA that it extends, whose front matter it inherits (`specialize` grows)
+    operands = ["x", "addend"]     names of the pointers (default: x; a and b; x0, x1, ...)
+    tiles = [{ pixels = 2 }]       literals `t.pixels`; each entry is a kernel of its own, the first is preferred. They may be used
+                                   in the expressions, and in layouts as "rows{pixels}"
 """
 
 from __future__ import annotations
 
 import functools
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
 
 import jinja2
 
@@ -45,21 +52,59 @@ class Kernel:
     priority: int = 0
     scratch: str = "0"
     inplace: tuple[int, ...] = ()
+    inplace_when: str = "true"
     pack: Mapping[str, str] = field(default_factory=dict)
+    base: str = ""
+    operands: tuple[str, ...] = ()
+    tile: Mapping[str, int] = field(default_factory=dict)
+    suffix: str = ""
 
     @property
     def name(self) -> str:
-        """C name without the model's prefix; the ISA is part of it unless portable."""
-        return self.stem if self.isa == "c" else f"{self.stem}_{self.isa}"
+        """C name without the model's prefix; the tile is part of it unless preferred, the ISA unless portable."""
+        return f"{self.stem}{self.suffix}" if self.isa == "c" else f"{self.stem}{self.suffix}_{self.isa}"
 
     def _evaluate(self, expression: str, params: Params) -> object:
-        return _EXPRESSIONS.compile_expression(expression, undefined_to_none=False)(**params.scalars, law=params.law)
+        return _compiled(expression)(**{**params.scalars, **self.tile}, law=params.law)
 
     def applies(self, params: Params) -> bool:
         return bool(self._evaluate(self.when, params))
 
     def scratch_bytes(self, params: Params) -> int:
         return int(str(self._evaluate(self.scratch, params)))
+
+    def overwrites(self, params: Params) -> tuple[int, ...]:
+        """Positions of the operands whose storage the output may take."""
+        return self.inplace if self.inplace and self._evaluate(self.inplace_when, params) else ()
+
+
+@functools.cache
+def _compiled(expression: str) -> Callable[..., object]:
+    return _EXPRESSIONS.compile_expression(expression, undefined_to_none=False)
+
+
+def _tiled(kernel: Kernel, tiles: Sequence[Mapping[str, int]]) -> Iterator[Kernel]:
+    """The kernel once per tile."""
+    for i, tile in enumerate(tiles):
+        suffix = "".join(f"_{key}{value}" for key, value in tile.items()) if i else ""
+        layouts = {table: layout.format(**tile) for table, layout in kernel.pack.items()}
+        yield replace(kernel, tile=tile, suffix=suffix, pack=layouts)
+
+
+def _front_matter(path: Path) -> dict[str, Any]:
+    """A template's front matter over that of its base.
+
+    Raises:
+        EdgeqError: there is none.
+    """
+    text = path.read_text(encoding="utf-8")
+    if not text.startswith("{#---"):
+        raise EdgeqError("kernel template has no front matter", where=str(path))
+    matter = tomllib.loads(text[len("{#---") : text.index("---#}")])
+    if "base" in matter:
+        below = _front_matter(path.with_name(f"{matter['base']}.c.j2"))
+        matter = {**below, **matter, "specialize": [*below.get("specialize", ()), *matter.get("specialize", ())]}
+    return matter
 
 
 @functools.cache
@@ -70,31 +115,53 @@ def scan() -> tuple[Kernel, ...]:
         EdgeqError: a file has no front matter or an unknown key.
     """
     root = resource("templates")
-    found = []
+    found: list[Kernel] = []
     for path in sorted((root / "kernels").glob("*/*.c.j2")):
-        text = path.read_text(encoding="utf-8")
-        if not text.startswith("{#---"):
-            raise EdgeqError("kernel template has no front matter", where=str(path))
-        matter = tomllib.loads(text[len("{#---") : text.index("---#}")])
-        for key in ("specialize", "inplace"):
+        matter = _front_matter(path)
+        tiles = matter.pop("tiles", [{}])
+        for key in ("specialize", "inplace", "operands"):
             matter[key] = tuple(matter.get(key, ()))
-        found.append(Kernel(path.name.removesuffix(".c.j2"), path.parent.name, path.relative_to(root).as_posix(), **matter))
+        kernel = Kernel(path.name.removesuffix(".c.j2"), path.parent.name, path.relative_to(root).as_posix(), **matter)
+        found.extend(_tiled(kernel, tiles))
     return tuple(found)
 
 
+def signature(op: str, dtype: str, params: Params) -> str:
+    """What the cost of a call depends on, as one line: equal ones take the same instructions in the same kernel."""
+    scalars = " ".join(f"{name}={value}" for name, value in params.scalars.items() if not name.endswith(("zero", "offset")))
+    return f"{op} {dtype} {params.law} {scalars}"
+
+
 def candidates(op: str, dtype: str, params: Params, isa: tuple[str, ...]) -> list[Kernel]:
-    """Kernels that apply, best first: ISA in the target's order, then priority."""
+    """Kernels that apply, preferred first: ISA in the target's order, then priority, then tile."""
     fitting = [k for k in scan() if k.op == op and k.dtype == dtype and k.isa in isa and k.applies(params)]
     return sorted(fitting, key=lambda k: (isa.index(k.isa), -k.priority, k.stem))
 
 
-def select(where: str, op: str, dtype: str, params: Params, isa: tuple[str, ...]) -> Kernel:
+def select(
+    where: str, op: str, dtype: str, params: Params, isa: tuple[str, ...], choices: Mapping[str, str] | None = None
+) -> Kernel:
     """The kernel for a node on a target.
 
+    Args:
+        choices: name of a node, or `signature` -> name of the kernel to take, where it is not the preferred one.
+
     Raises:
-        EdgeqError: none applies.
+        EdgeqError: none applies, or the chosen one does not.
     """
     found = candidates(op, dtype, params, isa)
     if not found:
         raise EdgeqError(f"no kernel computes {op} on {dtype}", where=where, fix="see `edgeq targets --operators`")
-    return found[0]
+    wanted = choices.get(where) or choices.get(signature(op, dtype, params)) if choices else None
+    if wanted is None:
+        return found[0]
+    for kernel in found:
+        if kernel.name == wanted:
+            return kernel
+    raise EdgeqError(f"the tuning chose kernel {wanted}, which does not apply", where=where, fix="run `edgeq tune` again")
+
+
+def fused(kernel: Kernel, follower: str) -> Kernel | None:
+    """The kernel that computes what `kernel` does and then the operator `follower`, in one pass."""
+    place = (kernel.isa, kernel.stem, kernel.suffix, f"{kernel.op}_{follower}")
+    return next((k for k in scan() if (k.isa, k.base, k.suffix, k.op) == place), None)

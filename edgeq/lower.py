@@ -9,6 +9,8 @@ from edgeq import kernels
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Graph, Node, Params, TensorType
 from edgeq.kernels import Kernel
+from edgeq.ops.add import Add
+from edgeq.ops.conv2d import Conv2d
 from edgeq.ops.reshape import Reshape
 from edgeq.order import Step, best_order
 from edgeq.packing import LAYOUTS
@@ -17,7 +19,13 @@ from edgeq.target import Target
 
 @dataclass(frozen=True, eq=False)
 class Call:
-    """A kernel bound to a node. `tables` are the params' tables in the kernel's own layout."""
+    """A kernel bound to a node.
+
+    Attributes:
+        tables: the params' tables in the kernel's own layout.
+        inplace: positions of the operands whose storage the output may take.
+        follower: the node that the kernel computes too, on the first one's result; `output` and the last operand are its.
+    """
 
     node: Node
     kernel: Kernel
@@ -27,10 +35,17 @@ class Call:
     scratch: int
     tables: Mapping[str, Array]
     macs: int
+    inplace: tuple[int, ...] = ()
+    follower: Node | None = None
 
     @property
     def specialized(self) -> dict[str, int]:
         return {name: self.params.scalars[name] for name in self.kernel.specialize}
+
+    @property
+    def kind(self) -> str:
+        """What is computed: ``conv2d``, or ``conv2d + add``."""
+        return " + ".join(n.op.kind() for n in (self.node, self.follower) if n is not None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,11 +80,21 @@ def operands(graph: Graph, node: Node) -> tuple[str, ...]:
     return tuple(n for i, n in enumerate(node.inputs) if i not in node.op.parameters)
 
 
-def lower(graph: Graph, target: Target) -> Program:
+def request(graph: Graph, node: Node) -> tuple[str, str, Params]:
+    """Operator, dtype and constants: what a kernel is selected by."""
+    types = [graph.type(n) for n in operands(graph, node)]
+    return node.op.kernel_op(), kernel_dtype(types, graph.type(node.outputs[0])), bind(graph, node)
+
+
+def lower(graph: Graph, target: Target, choices: Mapping[str, str] | None = None) -> Program:
     """Choose a kernel for every node of a quantized graph.
 
-    A reshape costs nothing: its output is a view, unless both ends are the caller's own buffers.
+    A reshape costs nothing: its output is a view, unless both ends are the caller's own buffers. An addition is folded into
+    the convolution that computes one of its operands, where the convolution's kernel has such a variant.
     The calls may run in another order than the nodes, if that needs less memory.
+
+    Args:
+        choices: kernels to take instead of the preferred ones, see `kernels.select`.
 
     Raises:
         EdgeqError: the graph is not quantized, or no kernel applies to a node.
@@ -77,6 +102,8 @@ def lower(graph: Graph, target: Target) -> Program:
     calls: list[Call] = []
     views: dict[str, str] = {}
     owners = {n: n for n in graph.inputs}  # storage -> the graph input or output that it belongs to
+    folded = _folded_additions(graph)
+    waiting: dict[str, Call] = {}
     for node in graph.nodes:
         output = node.outputs[0]
         if isinstance(node.op, Reshape):
@@ -92,22 +119,61 @@ def lower(graph: Graph, target: Target) -> Program:
                 continue
         if output in graph.outputs:
             owners[output] = output
-        params = bind(graph, node)
+        if node.name in waiting:
+            calls.append(waiting.pop(node.name))
+            continue
+        op, dtype, params = request(graph, node)
         names = operands(graph, node)
-        kernel = kernels.select(
-            node.name, node.op.kernel_op(), kernel_dtype([graph.type(n) for n in names], graph.type(output)), params, target.isa
-        )
-        unknown = set(kernel.pack.values()) - set(LAYOUTS)
-        if unknown:
-            raise EdgeqError(f"unknown weight layout {sorted(unknown)}", where=kernel.path)
-        tables = {n: LAYOUTS[kernel.pack[n]](t) if n in kernel.pack else t for n, t in params.tables.items()}
-        calls.append(
-            Call(
-                node, kernel, params, names, output, kernel.scratch_bytes(params), tables,
-                node.op.macs(*(t.type for t in graph.node_inputs(node))),
-            )
-        )  # fmt: skip
+        kernel = kernels.select(node.name, op, dtype, params, target.isa, choices)
+        macs = node.op.macs(*(t.type for t in graph.node_inputs(node)))
+        follower = folded.get(node.name)
+        variant = kernels.fused(kernel, follower.op.kernel_op()) if follower else None
+        if follower and variant:
+            waiting[follower.name] = _call(node, variant, *_with_addition(graph, node, follower, params, names), macs, follower)
+        else:
+            calls.append(_call(node, kernel, params, names, output, macs))
     return _ordered(Program(graph, target, tuple(calls), views))
+
+
+def _call(
+    node: Node, kernel: Kernel, params: Params, names: tuple[str, ...], output: str, macs: int, follower: Node | None = None
+) -> Call:
+    unknown = set(kernel.pack.values()) - set(LAYOUTS)
+    if unknown:
+        raise EdgeqError(f"unknown weight layout {sorted(unknown)}", where=kernel.path)
+    tables = {n: LAYOUTS[kernel.pack[n]](t) if n in kernel.pack else t for n, t in params.tables.items()}
+    return Call(node, kernel, params, names, output, kernel.scratch_bytes(params), tables, macs, kernel.overwrites(params), follower)
+
+
+def _folded_additions(graph: Graph) -> dict[str, Node]:
+    """Convolution -> the addition that may be folded into it: the only reader of its result, with another operand of that shape.
+
+    Where both operands come from convolutions it is the later one.
+    """
+    producers, consumers = graph.producers(), graph.consumers()
+    place = {node.name: i for i, node in enumerate(graph.nodes)}
+    found: dict[str, Node] = {}
+    for node in graph.nodes:
+        if not isinstance(node.op, Add) or node.inputs[0] == node.inputs[1]:
+            continue
+        shapes = {graph.type(n).shape for n in (*node.inputs, *node.outputs)}
+        sources = [producers[n] for n in node.inputs if n in producers and consumers[n] == [node] and n not in graph.outputs]
+        takers = [s for s in sources if isinstance(s.op, Conv2d) and (node.op.sign > 0 or s.outputs[0] == node.inputs[0])]
+        if takers and len(shapes) == 1:
+            found[max(takers, key=lambda n: place[n.name]).name] = node
+    return found
+
+
+def _with_addition(
+    graph: Graph, node: Node, follower: Node, params: Params, names: tuple[str, ...]
+) -> tuple[Params, tuple[str, ...], str]:
+    """Params, operands and output of a convolution with an addition; of the latter's constants `a` is the convolution's side."""
+    own, output = node.outputs[0], follower.outputs[0]
+    other = next(n for n in follower.inputs if n != own)
+    assert isinstance(follower.op, Add)
+    constants = follower.op.constants(graph.law, follower.name, graph.type(own), graph.type(other), graph.type(output))
+    scalars = {**params.scalars, **{f"add_{name}": value for name, value in constants.scalars.items()}}
+    return Params(params.law, scalars, params.tables), (*names, other), output
 
 
 def _ordered(program: Program) -> Program:
@@ -119,7 +185,7 @@ def _ordered(program: Program) -> Program:
         sizes[call.output] = graph.type(call.output).bytes
         roots = [storage(n) for n in call.operands]
         read = tuple(dict.fromkeys(r for r in roots if not graph.tensors[r].is_constant))
-        fixed = {r for i, r in enumerate(roots) if i not in call.kernel.inplace}
+        fixed = {r for i, r in enumerate(roots) if i not in call.inplace}
         steps.append(Step(read, call.output, call.scratch, tuple(r for r in read if r not in fixed)))
     order = best_order(steps, sizes, frozenset(storage(n) for n in graph.outputs))
     return replace(program, calls=tuple(program.calls[i] for i in order))

@@ -67,13 +67,13 @@ def overwritable(program: Program, index: int, spans: Mapping[str, tuple[int, in
     call, graph = program.calls[index], program.graph
     kept = {program.storage(n) for n in graph.outputs}
     found = []
-    for position in call.kernel.inplace:
+    for position in call.inplace:
         if position >= len(call.operands):
             continue
         storage = program.storage(call.operands[position])
         if storage in kept or graph.tensors[storage].is_constant or spans[storage][1] != index or storage in found:
             continue
-        elsewhere = any(program.storage(n) == storage for i, n in enumerate(call.operands) if i not in call.kernel.inplace)
+        elsewhere = any(program.storage(n) == storage for i, n in enumerate(call.operands) if i not in call.inplace)
         if not elsewhere and graph.type(storage).bytes >= graph.type(call.output).bytes:
             found.append(storage)
     return found

@@ -50,7 +50,7 @@ def assert_valid(program: Program, m: MemoryPlan) -> None:
         born = m.lifetimes[new][0]
         call = program.calls[born]
         assert m.offsets[new] == m.offsets[old] and m.lifetimes[old][1] == born and call.output == new
-        assert old in [program.storage(call.operands[i]) for i in call.kernel.inplace if i < len(call.operands)]
+        assert old in [program.storage(call.operands[i]) for i in call.inplace if i < len(call.operands)]
         assert old not in {program.storage(n) for n in program.graph.outputs}
         assert not program.graph.tensors[old].is_constant
 
@@ -149,11 +149,22 @@ def residual(law: str = "single") -> tuple[Builder, str]:
 
 
 def test_a_sum_overwrites_an_operand_that_dies(tmp_path: Path) -> None:
+    """Folded into the convolution before it, whose own input must stay; then a pointwise convolution shrinks in place."""
+    b = Builder(3, "single")
+    x = b.input(1, 8, 8, 8)
+    y = b.conv(x, 8, 3, pads=(1, 1, 1, 1))
+    z = b.add(b.conv(b.conv(y, 8, 3, pads=(1, 1, 1, 1)), 8, 3, pads=(1, 1, 1, 1)), y)
+    program, m = built(b.graph(b.conv(z, 4, 1)), tmp_path / "m")
+    assert [c.kind for c in program.calls] == ["conv2d", "conv2d", "conv2d + add", "conv2d"]
+    assert m.inplace == {z: y, "conv2d_4_out": z}
+    assert m.lower_bound == 2 * 512 + program.calls[2].scratch == m.arena_bytes and m.method == "greedy"
+
+
+def test_a_convolution_is_not_folded_over_its_own_input(tmp_path: Path) -> None:
     b, y = residual()
-    program, m = built(b.graph(b.conv(y, 4, 1)), tmp_path / "m")
-    assert m.inplace == {"add_2_out": m.inplace["add_2_out"]} and m.inplace["add_2_out"] in ("conv2d_0_out", "conv2d_1_out")
-    scratch = program.calls[1].scratch
-    assert m.lower_bound == 2 * 512 + scratch == m.arena_bytes and m.method == "greedy"
+    program, m = built(b.graph(y), tmp_path / "m")
+    assert [c.kind for c in program.calls] == ["conv2d", "conv2d + add"] and not m.inplace
+    assert_valid(program, m)
 
 
 def test_outputs_and_later_uses_are_never_overwritten() -> None:

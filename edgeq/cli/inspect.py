@@ -68,7 +68,8 @@ def kernels(folder: Path) -> dict[str, str]:
     """Node name -> kernel of an emitted folder."""
     from edgeq.build import manifest
 
-    return {s["name"]: s["kernel"] for s in manifest(folder)["steps"]}
+    steps = manifest(folder)["steps"]
+    return {**{s["follower"]: "folded" for s in steps if s["follower"]}, **{s["name"]: s["kernel"] for s in steps}}
 
 
 def text(t: dict[str, Any]) -> str:

@@ -72,8 +72,9 @@ class Conv2d(Op):
             "dilation_h": self.dilation[0], "dilation_w": self.dilation[1],
             "pad_top": self.pads[0], "pad_left": self.pads[1], "groups": self.groups,
             "in_zero": x.type.zero_point,
-            # whether no window can cross the border, and whether windows inside are worth reading where they are
+            # no window can cross the border; each is one pixel, in order; those inside are worth reading where they are
             "inside": int(not any(self.pads)),
+            "pointwise": int(w.data.shape[1:3] == (1, 1) and self.stride == (1, 1) and not any(self.pads)),
             "direct": int(self.dilation == (1, 1) and (w.data.shape[1] == 1 or w.data.shape[2] * in_c >= 8)),
         }  # fmt: skip
         return Params(law, {**scalars, **stage.scalars}, {"weights": w.data, **stage.tables})

@@ -14,6 +14,7 @@ from edgeq.build import manifest as read_manifest
 from edgeq.errors import EdgeqError
 from edgeq.ir import Graph, Node
 from edgeq.target import Target
+from edgeq.text import short
 
 # Operator kind -> colour class; the same in every drawing.
 FAMILIES = {
@@ -77,7 +78,7 @@ class Data:
 
     @functools.cached_property
     def steps(self) -> tuple[Step, ...]:
-        """The graph's nodes in order: steps, and views between them."""
+        """The graph's nodes in order: steps, and between them views and what is folded into a step."""
         records = {s["name"]: (i, s) for i, s in enumerate(self.manifest["steps"])}
         counts = (self.run[1].get("step_instructions") if self.run else None) or [None] * len(records)
         owned = self.owned_tables()
@@ -87,7 +88,9 @@ class Data:
         inputs = tuple(str(t.type) for t in self.graph.node_inputs(node) if not t.is_constant)
         output, op = self.graph.type(node.outputs[0]), node.op.kind()
         if found is None:
-            return Step(None, node.name, op, family(op), "view", inputs, str(output), node.outputs[0], 0, 0, output.bytes, 0, 0, None)
+            host = next((s["name"] for s in self.manifest["steps"] if s["follower"] == node.name), None)
+            kernel = f"folded into {short(host)}" if host else "view"
+            return Step(None, node.name, op, family(op), kernel, inputs, str(output), node.outputs[0], 0, 0, output.bytes, 0, 0, None)
         i, s = found
         return Step(
             i, node.name, op, family(op), s["kernel"], inputs, str(output), node.outputs[0], s["macs"], owned.get(i, 0), output.bytes,

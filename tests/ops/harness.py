@@ -26,8 +26,9 @@ from edgeq.build import COMMON_FLAGS, sources
 from edgeq.compare import compare
 from edgeq.emit import emit, write
 from edgeq.ir import Array, DType, Graph, Node, Op, QParams, Tensor, TensorType, check
-from edgeq.lower import Program, lower
+from edgeq.lower import Program, lower, request
 from edgeq.numerics import LAWS
+from edgeq.ops.add import Add
 from edgeq.plan import plan
 from edgeq.run import host
 from edgeq.simulate import Run, dequantize_array, simulate
@@ -48,6 +49,7 @@ class Case:
         output: the output's type where it is not what `infer` gives; QParams alone replace the scale.
         laws: requantization laws that apply.
         tolerance: largest distance to the float meaning, in steps of the output's scale.
+        addend: the operator's result is added to a second input of this type; `total` is the sum's scale, `sum` the addition.
     """
 
     name: str
@@ -56,6 +58,9 @@ class Case:
     output: QParams | TensorType | None = None
     laws: tuple[str, ...] = LAWS
     tolerance: float = 1.02
+    addend: TensorType | None = None
+    total: QParams | None = None
+    sum: Add = Add()  # noqa: RUF009
 
     @property
     def types(self) -> tuple[TensorType, ...]:
@@ -123,7 +128,9 @@ class _Bench:
         self.cases = [c for c in cases if law in c.laws]
         assert len({c.name for c in self.cases}) == len(self.cases), "case names must differ"
         tensors: dict[str, Tensor] = {}
-        nodes, inputs = [], []
+        nodes: list[Node] = []
+        inputs: list[str] = []
+        outputs: list[str] = []
         for case in self.cases:
             names = [f"{case.name}_x{i}" for i in range(len(case.inputs))]
             for name, x in zip(names, case.inputs, strict=True):
@@ -131,15 +138,29 @@ class _Bench:
                 inputs += [] if isinstance(x, Tensor) else [name]
             tensors[f"{case.name}_y"] = Tensor(f"{case.name}_y", case.output_type)
             nodes.append(Node(case.name, case.op, tuple(names), (f"{case.name}_y",)))
-        outputs = tuple(n.outputs[0] for n in nodes)
-        self.graph = check(Graph("cases", tuple(nodes), tensors, tuple(inputs), outputs, law), "test")
+            outputs.append(f"{case.name}_y")
+            if case.addend is not None:
+                outputs[-1] = f"{case.name}_z"
+                tensors[f"{case.name}_a"] = Tensor(f"{case.name}_a", case.addend)
+                tensors[outputs[-1]] = Tensor(outputs[-1], replace(case.output_type, q=case.total or case.output_type.q))
+                inputs.append(f"{case.name}_a")
+                nodes.append(Node(f"{case.name}_sum", case.sum, (f"{case.name}_y", f"{case.name}_a"), (outputs[-1],)))
+        self.graph = check(Graph("cases", tuple(nodes), tensors, tuple(inputs), tuple(outputs), law), "test")
         self.data = {n: vectors(n, self.graph.type(n), VECTORS) for n in inputs}
         self.expected: Run = simulate(self.graph, self.data, steps=True)
 
-    def program(self, name: str, isa: str = "c") -> Program:
-        """For a target; for the host with the kernels of some ISA."""
+    def programs(self, name: str, isa: str = "c") -> list[Program]:
+        """For a target; for the host with the kernels of some ISA. So many that each kernel of the best ISA is used where it applies."""
         machine = target.load(name)
-        return lower(self.graph, replace(machine, isa=(isa, "c")) if isa != "c" else machine)
+        machine = replace(machine, isa=(isa, "c")) if isa != "c" else machine
+        found = {n.name: kernels.candidates(*request(self.graph, n), machine.isa) for n in self.graph.nodes}
+        best = {n: [k.name for k in ks if k.isa == ks[0].isa] for n, ks in found.items()}
+        turns = max(map(len, best.values()))
+        return [lower(self.graph, machine, {n: ks[turn % len(ks)] for n, ks in best.items()}) for turn in range(turns)]
+
+    def program(self, name: str) -> Program:
+        """For a target, with the preferred kernels."""
+        return lower(self.graph, target.load(name))
 
     def folder(self, program: Program, path: Path, self_test: bool = False) -> Path:
         arrays = {**self.data, **self.expected.outputs} if self_test else None
@@ -150,7 +171,7 @@ class _Bench:
 def suite(cases: Sequence[Case]) -> Callable[..., None]:
     """The test function of an operator's cases: pytest collects it under the name that it is given."""
     benches: dict[str, _Bench] = {}
-    operators = {c.op.kernel_op() for c in cases}
+    operators = _operators(cases)
     isas = [isa for isa in ISAS if any(k.isa == isa and k.op in operators for k in kernels.scan())]
 
     @pytest.mark.parametrize("check", ["real", "gcc", "clang", "sanitizers", *(f"sanitizers-{isa}" for isa in isas), *EMULATORS])
@@ -164,7 +185,8 @@ def suite(cases: Sequence[Case]) -> Callable[..., None]:
             _check_every_kernel_is_used(cases, benches, isas)
         elif check.startswith("sanitizers"):
             isa = check.removeprefix("sanitizers").removeprefix("-") or "c"
-            _check_sanitizers(bench, bench.folder(bench.program("host", isa), path, self_test=True))
+            for program in bench.programs("host", isa):
+                _check_sanitizers(bench, bench.folder(program, path, self_test=True))
         elif check in ("gcc", "clang"):
             _check_equal(bench.expected, host.run(bench.folder(bench.program("host"), path), bench.data, steps=True, chain=check))
         else:
@@ -176,9 +198,15 @@ def suite(cases: Sequence[Case]) -> Callable[..., None]:
                 outputs={n: a[:EMULATED] for n, a in bench.expected.outputs.items()},
                 steps={n: a[:EMULATED] for n, a in bench.expected.steps.items()},
             )
-            _check_equal(expected, unicorn.run(bench.folder(bench.program(check), path), target.load(check), few, steps=True))
+            for program in bench.programs(check):
+                _check_equal(expected, unicorn.run(bench.folder(program, path), target.load(check), few, steps=True))
 
     return test
+
+
+def _operators(cases: Sequence[Case]) -> set[str]:
+    """What the kernels are for."""
+    return {c.op.kernel_op() for c in cases} | {f"{c.op.kernel_op()}_{c.sum.kernel_op()}" for c in cases if c.addend is not None}
 
 
 def _check_equal(expected: Run, actual: Run) -> None:
@@ -200,9 +228,10 @@ def _check_every_kernel_is_used(cases: Sequence[Case], benches: dict[str, _Bench
     """Each kernel of the operators is chosen by some case, so that it is compared byte for byte."""
     if set(benches) != set(LAWS) & {law for c in cases for law in c.laws}:
         return
-    used = {call.kernel.path for bench in benches.values() for isa in ("c", *isas) for call in bench.program("host", isa).calls}
-    operators = {c.op.kernel_op() for c in cases}
-    missing = {k.path for k in kernels.scan() if k.op in operators} - used
+    programs = [p for bench in benches.values() for isa in ("c", *isas) for p in bench.programs("host", isa)]
+    used = {call.kernel.name for program in programs for call in program.calls}
+    operators = _operators(cases)
+    missing = {k.name for k in kernels.scan() if k.op in operators} - used
     assert not missing, f"no case uses {sorted(missing)}"
 
 
@@ -224,7 +253,7 @@ def _check_real(bench: _Bench) -> None:
         for i, t in enumerate(case.types):
             tensor = bench.graph.tensors[f"{case.name}_x{i}"]
             x.append(_dequantized(t, tensor.data if tensor.data is not None else bench.data[tensor.name]))
-        want, got, t = case.op.real(*x), bench.expected.outputs[f"{case.name}_y"], case.output_type
+        want, got, t = case.op.real(*x), bench.expected.steps[f"{case.name}_y"], case.output_type
         assert want.dtype == np.float32 and want.shape == (VECTORS, *t.shape), f"{case.name}: real gives {want.dtype}{want.shape}"
         assert got.dtype == t.dtype.numpy and got.shape == want.shape, f"{case.name}: reference gives {got.dtype}{got.shape}"
         if t.q is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from oracle import tflite_model, tflm
 
 from edgeq.errors import EdgeqError
 from edgeq.ir import QParams, Tensor, TensorType
+from edgeq.ops.add import Add, Sub
 from edgeq.ops.conv2d import Conv2d
 from edgeq.ops.windows import same_pads
 
@@ -23,6 +25,13 @@ def case(
     x = activation(shape, 0.05, zero)
     w, b = weights_and_bias(sum(map(ord, name)), x, (outputs, *window, shape[3] // op.get("groups", 1)), 0, saturated=saturated)
     return Case(name, Conv2d(clamp=clamp, **op), (x, w, b), out or fitting_output(x, w, 0, zero_point=-zero))
+
+
+def with_sum(convolution: Case, factor: float, addition: Add = Add()) -> Case:  # noqa: B008
+    """A convolution whose result meets a tensor of `factor` times its scale."""
+    scale, shape = convolution.output_type.scale, convolution.output_type.shape
+    addend = activation(shape, scale * factor, 7)
+    return replace(convolution, name=f"{convolution.name}_sum", addend=addend, total=QParams((scale * 1.5,), -11), sum=addition)
 
 
 SAME = (1, 1, 1, 1)
@@ -46,6 +55,12 @@ CASES = [
     case("left_shift", (1, 3, 3, 2), 5, (1, 1), out=QParams((0.0004,), 5)),
     case("tiny_ratio", (1, 3, 3, 4), 5, (1, 1), out=QParams((1e6,), 5)),
     case("pads_beyond", (1, 2, 2, 4), 4, (3, 3), pads=(2, 2, 2, 2), zero=50),
+]
+CASES += [
+    with_sum(case("same3", (1, 5, 5, 4), 6, (3, 3), pads=SAME, zero=11), 0.7),
+    with_sum(case("pointwise", (1, 3, 5, 8), 8, (1, 1), zero=-3), 1.0),
+    with_sum(case("stride2", (1, 5, 7, 3), 5, (1, 1), stride=(2, 2), zero=40), 1.9, Add((0.0, math.inf))),
+    with_sum(case("difference", (1, 4, 3, 5), 9, (3, 3), pads=SAME, zero=-128), 0.3, Sub()),
 ]
 test_conv2d = suite(CASES)
 
