@@ -11,17 +11,17 @@ All cases of an operator become one graph per law, with an input and an output e
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from edgeq import kernels, target
+from edgeq import board, kernels, target
 from edgeq.build import COMMON_FLAGS, sources
 from edgeq.compare import compare
 from edgeq.emit import emit, write
@@ -30,12 +30,12 @@ from edgeq.lower import Program, lower, request
 from edgeq.numerics import LAWS
 from edgeq.ops.add import Add
 from edgeq.plan import plan
-from edgeq.run import host
+from edgeq.run import host, run
 from edgeq.simulate import Run, dequantize_array, simulate
 
 VECTORS = 24  # on the host; the emulators take the first EMULATED
 EMULATED = 8
-EMULATORS = [t for t in ("riscv", "cortex-m4") if find_spec("edgeq.run.unicorn") and t in target.names()]
+EMULATORS = [t for t in ("riscv", "cortex-m4", "cortex-m55") if t in target.names()]  # each by its first runner
 ISAS = sorted({k.isa for k in kernels.scan()} - {"c"})  # their kernels run on this computer too, under the sanitizers
 
 
@@ -190,8 +190,7 @@ def suite(cases: Sequence[Case]) -> Callable[..., None]:
         elif check in ("gcc", "clang"):
             _check_equal(bench.expected, host.run(bench.folder(bench.program("host"), path), bench.data, steps=True, chain=check))
         else:
-            from edgeq.run import unicorn
-
+            _need_emulator(check)
             few = {n: a[:EMULATED] for n, a in bench.data.items()}
             expected = replace(
                 bench.expected,
@@ -199,7 +198,7 @@ def suite(cases: Sequence[Case]) -> Callable[..., None]:
                 steps={n: a[:EMULATED] for n, a in bench.expected.steps.items()},
             )
             for program in bench.programs(check):
-                _check_equal(expected, unicorn.run(bench.folder(program, path), target.load(check), few, steps=True))
+                _check_equal(expected, run(bench.folder(program, path), target.load(check), few, steps=True))
 
     return test
 
@@ -207,6 +206,14 @@ def suite(cases: Sequence[Case]) -> Callable[..., None]:
 def _operators(cases: Sequence[Case]) -> set[str]:
     """What the kernels are for."""
     return {c.op.kernel_op() for c in cases} | {f"{c.op.kernel_op()}_{c.sum.kernel_op()}" for c in cases if c.addend is not None}
+
+
+def _need_emulator(name: str) -> None:
+    """Skip a target that only QEMU runs where QEMU is not installed; unicorn is a dependency."""
+    machine = target.load(name)
+    emulation = board.load(machine).qemu
+    if machine.runners[0] == "qemu" and emulation and shutil.which(emulation.command) is None:
+        pytest.skip(f"not installed: {emulation.command}")
 
 
 def _check_equal(expected: Run, actual: Run) -> None:
