@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import in_arena
 import numpy as np
 import pytest
 
@@ -185,8 +186,10 @@ def suite(cases: Sequence[Case]) -> Callable[..., None]:
             _check_every_kernel_is_used(cases, benches, isas)
         elif check.startswith("sanitizers"):
             isa = check.removeprefix("sanitizers").removeprefix("-") or "c"
-            for program in bench.programs("host", isa):
-                _check_sanitizers(bench, bench.folder(program, path, self_test=True))
+            for i, program in enumerate(bench.programs("host", isa)):
+                folder = bench.folder(program, tmp_path / f"turn{i}", self_test=True)
+                _check_sanitizers(bench, folder)
+                _check_equal(bench.expected, in_arena.run(folder, bench.data))  # where inputs are overwritten
         elif check in ("gcc", "clang"):
             _check_equal(bench.expected, host.run(bench.folder(bench.program("host"), path), bench.data, steps=True, chain=check))
         else:
