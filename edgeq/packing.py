@@ -61,6 +61,7 @@ def quads(rows: int) -> Callable[[Array], Array]:
 
 
 LAYOUTS: dict[str, Callable[[Array], Array]] = {
+    "rows2": interleaved(2),
     "rows4": interleaved(4),
     "rows8": interleaved(8),
     "lanes16": lanes(16),

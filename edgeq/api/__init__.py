@@ -13,6 +13,7 @@ from edgeq.api.execution import Outcome, compare, contract, run, simulate
 from edgeq.api.models import is_quantized, load, random_inputs, read_inputs
 from edgeq.api.quantizing import Choices, Quantized, Recipe, quantize, write_quantized
 from edgeq.api.scoring import Accuracy, accuracy
+from edgeq.api.tuning import Tuned, tune
 
 __all__ = [
     "Accuracy",
@@ -21,6 +22,7 @@ __all__ = [
     "Outcome",
     "Quantized",
     "Recipe",
+    "Tuned",
     "accuracy",
     "build",
     "compare",
@@ -32,5 +34,6 @@ __all__ = [
     "read_inputs",
     "run",
     "simulate",
+    "tune",
     "write_quantized",
 ]

@@ -26,6 +26,7 @@ from edgeq.lower import lower
 from edgeq.plan import plan
 from edgeq.simulate import fit_inputs, simulate
 from edgeq.target import Target
+from edgeq.tune import costs
 
 TEST_VECTORS = 4
 OPTIMIZE = "s"
@@ -57,9 +58,20 @@ class Built:
         return None if value is None else int(value)
 
 
-def artifact(graph: Graph, target: Target, name: str, vectors: Arrays | None = None) -> Artifact:
+def choices_for(tuning: str | Path | None, target: str, toolchain: str, optimize: str) -> dict[str, str] | None:
+    """The kernels that a tuning file chooses; None without a file.
+
+    Raises:
+        EdgeqError: it cannot be read, or was made with other options.
+    """
+    return None if tuning is None else costs.read(Path(tuning)).choices(costs.key_of(target, toolchain, optimize))
+
+
+def artifact(
+    graph: Graph, target: Target, name: str, vectors: Arrays | None = None, choices: Mapping[str, str] | None = None
+) -> Artifact:
     """Lower, plan and emit a quantized graph; the graph itself and its hash travel in the folder."""
-    program = lower(graph, target)
+    program = lower(graph, target, choices)
     emitted = emit(program, plan(program), name, vectors)
     stored = graphfile.dumps(graph)
     manifest = seal({**emitted.manifest, "graph_sha256": hashlib.sha256(stored).hexdigest()})
@@ -158,6 +170,7 @@ def build(
     budget: Mapping[str, int] | None = None,
     vectors: int = TEST_VECTORS,
     check: bool = True,
+    tuning: str | Path | None = None,
     progress: Progress | None = None,
     **recipe: Unpack[Recipe],
 ) -> Built:
@@ -174,6 +187,7 @@ def build(
         budget: ``flash`` and ``ram`` in bytes; they replace the target's.
         vectors: how many test vectors to put beside the code, 0 for none.
         check: run the test vectors on the target's first runner and compare every step with the simulator.
+        tuning: a file that `tune` made for this target, tool chain and level: the kernels that took the fewest instructions.
         progress: called with (stage, done, total).
         recipe: how a float model is quantized, see `Recipe`.
 
@@ -186,6 +200,7 @@ def build(
     if vectors < 0:
         raise EdgeqError(f"{vectors} test vectors", fix="give 0 or more")
     chain = find_toolchain(chip, toolchain)
+    choices = choices_for(tuning, target, chain.name, optimize)
     check_output(place)
     source = model if isinstance(model, Graph) else load(model, shapes=shapes)
     samples = calibration_samples(source, recipe)
@@ -193,7 +208,7 @@ def build(
     graph = step.graph
     inputs = random_inputs(graph, vectors) if samples is None else samples
     title = name or default_name(model, graph)
-    emitted = artifact(graph, chip, title, test_vectors(graph, inputs, vectors))
+    emitted = artifact(graph, chip, title, test_vectors(graph, inputs, vectors), choices)
     limit = budgets.budget(chip, budget)
     budgets.check_ram(emitted.manifest, limit)
     budgets.check_flash(emitted.manifest, None, limit)

@@ -60,6 +60,9 @@ def build(
     ] = None,
     test_vectors: Annotated[int, typer.Option(min=0, help="Self-test vectors to emit, outputs by the simulator.")] = 4,
     check: Annotated[bool, typer.Option("--check/--no-check", help="Run the test vectors on the target and compare every step.")] = True,
+    tuning: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Kernels that `edgeq tune` found the fastest.", show_default=False)
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Turn a model into a self-contained folder of C for a target, and measure it.
@@ -76,7 +79,7 @@ def build(
         built = api.build(
             model, output=output, target=target, name=name, shapes=common.parse_shapes(shape), toolchain=toolchain,
             optimize=optimize.value, budget=parse(budget) if budget else None, vectors=test_vectors, check=check,
-            progress=progress, **recipe,
+            tuning=tuning, progress=progress, **recipe,
         )  # fmt: skip
     if as_json:
         common.print_json(summary(built))

@@ -29,7 +29,7 @@ def test_every_verb_has_help_with_an_example(edgeq, verb: str) -> None:
 
 
 def test_the_verbs(edgeq) -> None:
-    assert NAMES == ["build", "quantize", "simulate", "run", "compare", "accuracy", "report", "inspect", "targets", "doctor"]
+    assert NAMES == ["build", "quantize", "simulate", "run", "compare", "accuracy", "tune", "report", "inspect", "targets", "doctor"]
     result = edgeq("--help")
     assert result.code == 0 and all(name in result.out for name in NAMES)
     assert edgeq("--version").out == f"edgeq {package.__version__}\n"

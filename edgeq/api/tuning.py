@@ -1,0 +1,100 @@
+"""Tune: measure the candidate kernels of a model's layers on the emulator, for builds to read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Unpack
+
+from edgeq import target as targets
+from edgeq.api.building import LEVELS, OPTIMIZE
+from edgeq.api.models import Progress, Shapes, load, random_inputs, stage
+from edgeq.api.quantizing import Recipe, calibration_samples, quantized
+from edgeq.build import toolchain as find_toolchain
+from edgeq.errors import EdgeqError
+from edgeq.ir import Graph
+from edgeq.kernels import select, signature
+from edgeq.lower import lower, request
+from edgeq.simulate import fit_inputs
+from edgeq.target import Target
+from edgeq.tune import costs as files
+from edgeq.tune.costs import Costs, Tuning, key_of
+from edgeq.tune.kernels import measure
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What `tune` found.
+
+    Attributes:
+        path: the tuning file.
+        key: target, tool chain and optimization level.
+        layers: node -> (kernel chosen without tuning, kernel chosen by it, instructions of both); those with a choice alone.
+        measured: how many signatures were measured now; the others were in the file.
+    """
+
+    path: Path
+    key: str
+    layers: Mapping[str, tuple[str, str, int, int]]
+    measured: int
+
+    @property
+    def saved(self) -> int:
+        """Instructions per inference."""
+        return sum(before - after for _, _, before, after in self.layers.values())
+
+
+def tune(
+    model: str | Path | Graph,
+    *,
+    output: str | Path,
+    target: str,
+    toolchain: str | None = None,
+    optimize: str = OPTIMIZE,
+    shapes: Shapes | None = None,
+    progress: Progress | None = None,
+    **recipe: Unpack[Recipe],
+) -> Tuned:
+    """Measure every candidate kernel of every layer on the target's emulator and note the costs in a tuning file.
+
+    Args:
+        model: a model file, a graph file, an emitted folder, or a graph. A float one is quantized first.
+        output: the tuning file; one that exists is extended, and what it knows is not measured again.
+        target: a chip or board.
+        toolchain: ``zig`` (default), ``gcc`` or ``clang``.
+        optimize: ``s``, ``2`` or ``3``: the level that builds will use.
+        recipe: how a float model is quantized, see `Recipe`.
+
+    Raises:
+        EdgeqError: the target counts no instructions, a tool is missing, or a kernel is wrong.
+    """
+    chip, path = targets.load(target), Path(output)
+    if optimize not in LEVELS:
+        raise EdgeqError(f"unknown optimization level '{optimize}'", fix=f"choose one of {', '.join(LEVELS)}")
+    if chip.runners[0] == "host":
+        raise EdgeqError(f"target {target} counts no instructions", fix="choose a chip, see `edgeq targets`")
+    chain = find_toolchain(chip, toolchain)
+    source = model if isinstance(model, Graph) else load(model, shapes=shapes)
+    graph = quantized(source, calibration_samples(source, recipe), recipe, progress).graph
+    tuning, key = files.read(path) if path.exists() else Tuning(), key_of(target, chain.name, optimize)
+    inputs = fit_inputs(graph, random_inputs(graph, 1))
+    found = measure(
+        graph, chip, inputs, toolchain=chain.name, optimize=optimize, known=tuning.known(key), progress=stage(progress, "measure")
+    )
+    tuning = tuning.updated(key, found)
+    files.write(tuning, path)
+    return Tuned(path, key, _layers(graph, chip, tuning.known(key), tuning.choices(key)), len(found))
+
+
+def _layers(graph: Graph, chip: Target, costs: Costs, choices: Mapping[str, str]) -> dict[str, tuple[str, str, int, int]]:
+    """Per node with a choice: kernels and instructions without and with the tuning."""
+    steps = {call.node.name for call in lower(graph, chip).calls}
+    rows = {}
+    for node in (n for n in graph.nodes if n.name in steps):
+        wanted = request(graph, node)
+        found = costs.get(signature(*wanted))
+        if found:
+            plain, chosen = select(node.name, *wanted, chip.isa).name, choices[signature(*wanted)]
+            rows[node.name] = (plain, chosen, found[plain], found[chosen])
+    return rows

@@ -1,0 +1,87 @@
+"""edgeq tune: measure candidate kernels and tiles on the emulator."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from edgeq.cli import common
+from edgeq.cli.build import Level
+from edgeq.cli.common import (
+    CalibrationLimitOption,
+    CalibrationOption,
+    JsonOption,
+    ModelArgument,
+    PixelsOption,
+    PrecisionOption,
+    ShapeOption,
+    StoredOption,
+    ToolchainOption,
+)
+from edgeq.text import count, short
+
+if TYPE_CHECKING:
+    from edgeq.api import Tuned
+
+TuningOutput = Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Tuning file; one that exists is extended.")]
+
+
+def tune(
+    model: ModelArgument,
+    target: Annotated[str, typer.Option("--target", "-t", help="Chip or board, see `edgeq targets`.", show_default=False)],
+    output: TuningOutput = Path("edgeq-tuning.json"),
+    toolchain: ToolchainOption = None,
+    optimize: Annotated[Level, typer.Option("--optimize", "-O", help="Optimization level that builds will use.")] = Level.S,
+    calib: CalibrationOption = None,
+    calib_limit: CalibrationLimitOption = None,
+    stored: StoredOption = None,
+    pixels: PixelsOption = None,
+    precision: PrecisionOption = None,
+    shape: ShapeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure every kernel and tile that can compute a layer, and keep their costs for `edgeq build --tuning`.
+
+    Costs are executed instructions under the target's emulator, the same each time. Layers of equal shapes share them, in any
+    model; what the file knows is not measured again.
+    """
+    from edgeq import api
+
+    recipe = common.recipe(calib, calib_limit, stored, pixels, precision=precision)
+    with common.bars() as progress:
+        tuned = api.tune(
+            model, output=output, target=target, toolchain=toolchain, optimize=optimize.value, shapes=common.parse_shapes(shape),
+            progress=progress, **recipe,
+        )  # fmt: skip
+    if as_json:
+        common.print_json(summary(tuned))
+    else:
+        show(tuned)
+
+
+def summary(tuned: Tuned) -> dict[str, Any]:
+    """The JSON of ``edgeq tune``."""
+    names = ("preferred", "chosen", "preferred_instructions", "chosen_instructions")
+    layers = [{"name": name, **dict(zip(names, row, strict=True))} for name, row in tuned.layers.items()]
+    return {"file": str(tuned.path), "key": tuned.key, "measured": tuned.measured, "saved": tuned.saved, "layers": layers}
+
+
+def show(tuned: Tuned) -> None:
+    """A line per layer that has a choice."""
+    room = common.name_room()
+    rows = [
+        (short(name, room), plain, count(before), "=" if chosen == plain else chosen, "" if chosen == plain else count(after))
+        for name, (plain, chosen, before, after) in tuned.layers.items()
+    ]
+    common.table([("layer", "text"), "preferred kernel", ("instructions", "right"), "fastest", ("instructions", "right")], rows)
+    saved = f"saves {count(tuned.saved)} instructions per inference" if tuned.saved else "the preferred kernels are the fastest"
+    common.facts(f"{tuned.key}: {saved}", {"measured": f"{tuned.measured} kinds of layers now", "file": str(tuned.path)})
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command(epilog="Example:  edgeq tune m.tflite -t cortex-m4 && edgeq build m.tflite -t cortex-m4 --tuning edgeq-tuning.json -o out")(
+        tune
+    )

@@ -1,0 +1,112 @@
+"""Measures every candidate kernel and tile of every layer on the emulator: executed instructions, which are the same each time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgeq import kernels
+from edgeq.build import temporary_folder
+from edgeq.compare import compare
+from edgeq.emit import emit, write
+from edgeq.errors import EdgeqError
+from edgeq.ir import Array, Graph
+from edgeq.lower import Program, lower, request
+from edgeq.ops.reshape import Reshape
+from edgeq.plan import plan
+from edgeq.run import run
+from edgeq.simulate import simulate
+from edgeq.target import Target
+from edgeq.tune.costs import Costs
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A node with a choice.
+
+    Attributes:
+        signature: what its cost depends on (`kernels.signature`).
+        candidates: names of the kernels that apply, preferred first.
+    """
+
+    node: str
+    signature: str
+    candidates: tuple[str, ...]
+
+
+def layers(graph: Graph, target: Target, known: Costs) -> list[Layer]:
+    """The nodes that several kernels can compute, less those whose candidates have all been measured."""
+    found = []
+    for node in graph.nodes:
+        if isinstance(node.op, Reshape):
+            continue
+        op, dtype, params = request(graph, node)
+        names = tuple(k.name for k in kernels.candidates(op, dtype, params, target.isa))
+        signature = kernels.signature(op, dtype, params)
+        if len(names) > 1 and set(names) - set(known.get(signature, ())):
+            found.append(Layer(node.name, signature, names))
+    return found
+
+
+def measure(
+    graph: Graph,
+    target: Target,
+    inputs: Mapping[str, Array],
+    *,
+    toolchain: str | None,
+    optimize: str,
+    known: Costs,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, dict[str, int]]:
+    """Instructions of every candidate of every layer, each checked against the simulator on the way.
+
+    One program per turn: in turn i every layer takes its i-th candidate. Layers of equal constants share their costs; the
+    cost of a layer into which an addition may be folded includes the addition.
+
+    Args:
+        inputs: one vector per input, ``[1, *shape]`` in the stored dtype.
+        optimize: ``s``, ``2`` or ``3``.
+        known: costs that need not be measured again.
+        progress: called with (turns done, turns in all).
+
+    Raises:
+        EdgeqError: the target's runner counts no instructions, or a kernel does not compute what the simulator says.
+    """
+    open_layers = layers(graph, target, known)
+    by_signature = {layer.signature: layer.candidates for layer in open_layers}
+    turns = max((len(c) for c in by_signature.values()), default=0)
+    truth = simulate(graph, inputs, steps=True) if turns else None
+    costs: dict[str, dict[str, int]] = {signature: {} for signature in by_signature}
+    for turn in range(turns):
+        choices = {signature: names[turn % len(names)] for signature, names in by_signature.items()}
+        program = lower(graph, target, choices)
+        with temporary_folder() as work:
+            folder = Path(work) / "model"
+            write(emit(program, plan(program), "model"), folder)
+            ran = run(folder, target, inputs, steps=True, chain=toolchain, optimize=f"-O{optimize}")
+        if ran.step_instructions is None:
+            fix = "tune for a chip, not for the host"
+            raise EdgeqError(f"runner {ran.runner} counts no instructions", where=target.name, fix=fix)
+        assert truth is not None
+        difference = compare(truth, ran).difference
+        if difference is not None:
+            raise EdgeqError(f"a kernel does not compute what the simulator says: {difference}", where=f"{target.name}, {choices}")
+        for signature, sample in _costs(graph, program, ran.step_instructions, open_layers).items():
+            if turn < len(by_signature[signature]):
+                costs[signature][choices[signature]] = sample
+        if progress:
+            progress(turn + 1, turns)
+    return {signature: dict(sorted(found.items(), key=lambda item: item[1])) for signature, found in costs.items()}
+
+
+def _costs(graph: Graph, program: Program, counts: tuple[int, ...], open_layers: list[Layer]) -> dict[str, int]:
+    """Signature -> mean instructions of its layers in one program."""
+    steps = {call.node.name: count for call, count in zip(program.calls, counts, strict=True)}
+    readers = graph.consumers()
+    nodes = {node.name: node for node in graph.nodes}
+    sums: dict[str, list[int]] = {}
+    for layer in open_layers:
+        after = [n.name for n in readers[nodes[layer.node].outputs[0]] if n.op.kernel_op() == "add" and n.name in steps]
+        sums.setdefault(layer.signature, []).append(steps[layer.node] + sum(steps[name] for name in after))
+    return {signature: round(sum(found) / len(found)) for signature, found in sums.items()}
