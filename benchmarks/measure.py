@@ -17,7 +17,7 @@ TOOLCHAINS = ("zig", "gcc")
 
 @dataclass(frozen=True)
 class Row:
-    """What one build costs: instructions of one inference, bytes of flash and RAM."""
+    """What one build costs: instructions of one inference (per step also its multiply-accumulates), bytes of flash and RAM."""
 
     model: str
     law: str
@@ -31,15 +31,14 @@ class Row:
     arena: int
     stack: int
     constant_time: bool
-    steps: dict[str, int]
-    step_macs: tuple[int, ...]
+    steps: dict[str, tuple[int, int]]
 
     @property
     def key(self) -> str:
         return f"{self.model}/{self.law}/{self.target}/{self.toolchain}/O{self.optimize}"
 
     def json(self) -> dict[str, Any]:
-        return {k: v for k, v in asdict(self).items() if k not in ("model", "law", "target", "toolchain", "optimize", "step_macs")}
+        return {k: v for k, v in asdict(self).items() if k not in ("model", "law", "target", "toolchain", "optimize")}
 
 
 def measure(name: str, graph: Graph, target: str, toolchain: str, optimize: str, vectors: int = 2) -> Row:
@@ -61,6 +60,5 @@ def measure(name: str, graph: Graph, target: str, toolchain: str, optimize: str,
     return Row(
         name, graph.law, target, toolchain, optimize, manifest["macs"], ran.instructions, built.code_bytes, manifest["weight_bytes"],
         manifest["arena_bytes"], ran.stack_bytes, ran.constant_time,
-        {f"{i} {s['kernel']}": n for i, (s, n) in enumerate(zip(manifest["steps"], ran.step_instructions, strict=True))},
-        tuple(s["macs"] for s in manifest["steps"]),
+        {f"{i} {s['kernel']}": (n, s["macs"]) for i, (s, n) in enumerate(zip(manifest["steps"], ran.step_instructions, strict=True))},
     )  # fmt: skip

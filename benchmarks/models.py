@@ -1,19 +1,26 @@
-"""The benchmarked models: the shipped examples always, the MLPerf Tiny reference models where the data folder holds them."""
+"""The benchmarked models: the shipped ones always, the MLPerf Tiny reference models where the data folder holds them."""
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from edgeq import api
-from edgeq.ir import Graph
+from edgeq.ir import DType, Graph, Node, QParams, Tensor, TensorType
+from edgeq.ops.fully_connected import FullyConnected
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("EDGEQ_DATA") or ROOT.parent / "shared" / "data")
 MLPERF = {
     "kws": "kws_ref_model.tflite", "resnet8": "pretrainedResnet_quant.tflite", "vww": "vww_96_int8.tflite",
     "ad": "ad01_int8.tflite", "wake_word": "str_ww_ref_model.tflite",
+}  # fmt: skip
+FLOAT = {
+    "kws": "kws_ref_model_float32.tflite", "resnet8": "pretrainedResnet.tflite", "vww": "vww_96_float.tflite", "ad": "ad01_fp32.tflite",
 }  # fmt: skip
 
 
@@ -26,7 +33,45 @@ def digits() -> Graph:
     return api.quantize(graph, {graph.inputs[0]: load()[0][:128]}).graph
 
 
+def dense256() -> Graph:
+    """One fully connected layer, 256 inputs and outputs, weights drawn from a normal distribution."""
+    rng = np.random.default_rng(256)
+    real = rng.normal(0, 0.06, (256, 256))
+    scales = np.abs(real).max(1) / 127
+    weights = np.rint(real / scales[:, None]).astype(np.int8)
+    bias = rng.integers(-2000, 2000, 256).astype(np.int32)
+    x_scale = 1 / 64
+    tensors = [
+        Tensor("x", TensorType((1, 256), DType.INT8, QParams((x_scale,), -3))),
+        Tensor("w", TensorType((256, 256), DType.INT8, QParams(tuple(map(float, scales)), 0, 0)), weights),
+        Tensor("b", TensorType((256,), DType.INT32, QParams(tuple(float(x_scale * s) for s in scales), 0, 0)), bias),
+        Tensor("y", TensorType((1, 256), DType.INT8, QParams((1 / 24,), 5))),
+    ]
+    node = Node("dense", FullyConnected(), ("x", "w", "b"), ("y",))
+    return Graph("dense256", (node,), {t.name: t for t in tensors}, ("x",), ("y",), "tflm")
+
+
+SHIPPED: dict[str, Callable[[], Graph]] = {"digits": digits, "dense256": dense256}
+
+
 def mlperf(name: str) -> Graph | None:
-    """An int8 reference model, or None where the data folder is absent."""
+    """An int8 reference model (law tflm), or None where the data folder is absent."""
     path = DATA / "mlperf_tiny" / MLPERF[name]
     return api.load(path) if path.is_file() else None
+
+
+def quantized(name: str) -> Graph | None:
+    """A float reference model quantized by edgeq with its defaults (law single), or None where there is no data or no such model."""
+    from benchmarks.quantization import calibration
+
+    path = DATA / "mlperf_tiny" / FLOAT.get(name, "")
+    if not path.is_file():
+        return None
+    graph = api.load(path)
+    return api.quantize(graph, {graph.inputs[0]: calibration(name)}).graph
+
+
+def graphs(name: str) -> list[Graph]:
+    """A model under each of its laws; empty where its data are absent."""
+    found = [SHIPPED[name]()] if name in SHIPPED else [mlperf(name), quantized(name)]
+    return [g for g in found if g is not None]

@@ -10,22 +10,24 @@ import sys
 
 from benchmarks import models
 from benchmarks.measure import measure
+from edgeq.numerics import LAWS
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.profile", description=__doc__)
-    parser.add_argument("model", choices=["digits", *models.MLPERF])
+    parser.add_argument("model", choices=[*models.SHIPPED, *models.MLPERF])
     parser.add_argument("target")
     parser.add_argument("toolchain", nargs="?", default="zig")
     parser.add_argument("--optimize", default="3")
+    parser.add_argument("--law", choices=LAWS, help="of a reference model: tflm as it comes, single as edgeq quantizes the float one")
     arguments = parser.parse_args()
-    graph = models.digits() if arguments.model == "digits" else models.mlperf(arguments.model)
+    graph = next((g for g in models.graphs(arguments.model) if arguments.law in (None, g.law)), None)
     if graph is None:
-        sys.exit("no data folder (set EDGEQ_DATA)")
+        sys.exit("no such model here (set EDGEQ_DATA to the data folder)")
     row = measure(arguments.model, graph, arguments.target, arguments.toolchain, arguments.optimize)
     print(f"{row.key}: {row.instructions:,} instructions ({row.instructions / row.macs:.2f} per MAC), code {row.code:,}, "
           f"weights {row.weights:,}, arena {row.arena:,}, stack {row.stack:,}, constant time {row.constant_time}")  # fmt: skip
-    for (name, count), macs in zip(row.steps.items(), row.step_macs, strict=True):
+    for name, (count, macs) in row.steps.items():
         print(f"  {count:>12,} {100 * count / row.instructions:5.1f} %  {f'{count / macs:6.2f} per MAC' if macs else '':16}  {name}")
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from benchmarks.models import DATA
+from benchmarks.models import DATA, FLOAT
 from edgeq import api
 from edgeq.ir import Array
 from edgeq.quantize import evaluate_float
@@ -34,23 +34,35 @@ def images(split: str, count: int, size: int) -> tuple[Array, Array]:
     return np.stack(pixels).astype(np.float32), np.array([CLASSES.index(n.split("/")[-2]) for n in picked])
 
 
-def cases() -> dict[str, tuple[str, Array, Array, Array | None]]:
-    """Model -> file, calibration inputs, test inputs, labels."""
+def spoken() -> tuple[Array, Array]:
+    """Keyword inputs as float32 ``[500, 1, 49, 10, 1]``, and their labels."""
     stored = np.load(DATA / "mlperf_tiny" / "kws01_dev.npz")
-    spoken = ((stored["x"].astype(np.float32) - 83) * np.float32(0.5847029)).reshape(-1, 1, 49, 10, 1)
+    return ((stored["x"].astype(np.float32) - 83) * np.float32(0.5847029)).reshape(-1, 1, 49, 10, 1), stored["y"]
+
+
+def calibration(name: str) -> Array:
+    """Calibration inputs of a float model: real ones, but for anomaly detection, which has none here: random walks of its range."""
+    if name == "kws":
+        return spoken()[0][::5]
+    if name == "ad":
+        steps = np.random.default_rng(1).normal(0, 0.6, (128, 640)).cumsum(-1)
+        return (steps - steps.mean(-1, keepdims=True) - 20).astype(np.float32)
+    return images("train", 128, 32)[0] if name == "resnet8" else images("train", 128, 96)[0] / 255
+
+
+def cases() -> dict[str, tuple[str, Array, Array, Array | None]]:
+    """Model -> name, calibration inputs, test inputs, labels."""
     small, labels = images("test", 1000, 32)
     large, _ = images("test", 300, 96)
-    return {
-        "keyword spotting": ("kws_ref_model_float32.tflite", spoken[::5], spoken, stored["y"]),
-        "image classification": ("pretrainedResnet.tflite", images("train", 128, 32)[0], small, labels),
-        "visual wake words": ("vww_96_float.tflite", images("train", 128, 96)[0] / 255, large / 255, None),
-    }
+    tests = {"keyword spotting": ("kws", *spoken()), "image classification": ("resnet8", small, labels),
+             "visual wake words": ("vww", large / 255, None)}  # fmt: skip
+    return {title: (name, calibration(name), x, y) for title, (name, x, y) in tests.items()}
 
 
-def row(name: str, file: str, calibration: Array, x: Array, labels: Array | None) -> str:
+def row(title: str, name: str, samples: Array, x: Array, labels: Array | None) -> str:
     """One line of the table."""
-    graph = api.load(DATA / "mlperf_tiny" / file)
-    quantized = api.quantize(graph, {graph.inputs[0]: calibration}).graph
+    graph = api.load(DATA / "mlperf_tiny" / FLOAT[name])
+    quantized = api.quantize(graph, {graph.inputs[0]: samples}).graph
     output = graph.outputs[0]
     real = evaluate_float(graph, {graph.inputs[0]: x.reshape(len(x), *graph.type(graph.inputs[0]).shape)})[output].reshape(len(x), -1)
     q = api.simulate(quantized, {quantized.inputs[0]: x}).run.outputs[output].reshape(len(x), -1)
@@ -60,13 +72,13 @@ def row(name: str, file: str, calibration: Array, x: Array, labels: Array | None
     before, after = real.argmax(1), q.argmax(1)
     score = [f"{100 * np.mean(p == labels):.2f} %" for p in (before, after)] if labels is not None else ["", ""]
     same = 100 * np.mean(before == after)
-    return f"| {name} | {len(calibration)} | {len(x)} | {score[0]} | {score[1]} | {same:.2f} % | {signal:.1f} dB |"
+    return f"| {title} | {len(samples)} | {len(x)} | {score[0]} | {score[1]} | {same:.2f} % | {signal:.1f} dB |"
 
 
 def main() -> None:
     if not DATA.is_dir():
         sys.exit("no data folder (set EDGEQ_DATA)")
-    lines = [row(name, *case) for name, case in cases().items()]
+    lines = [row(title, *case) for title, case in cases().items()]
     head = (
         "# Float against int8\n\nThe float MLPerf Tiny reference models, quantized by edgeq with its defaults (law `single`). The images\n"
         "are JPEG copies, on which a network trained on raw images loses accuracy in float as well.\n"

@@ -3,26 +3,37 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
+
+from edgeq import board
+from edgeq.target import load
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks import models  # noqa: E402
 from benchmarks.measure import measure  # noqa: E402
+from benchmarks.plot import plot  # noqa: E402
 from benchmarks.tables import markdown  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results.json"
-HELD = [("riscv", "zig", "3"), ("riscv", "zig", "s"), ("cortex-m4", "zig", "3"), ("cortex-m0", "zig", "s")]
+HELD = [
+    ("digits", "riscv", "zig", "3"), ("digits", "riscv", "zig", "s"), ("digits", "cortex-m4", "zig", "3"),
+    ("digits", "cortex-m0", "zig", "s"), *(("dense256", target, "zig", "3") for target in ("riscv", "cortex-m4")),
+]  # fmt: skip
 
 
-@pytest.mark.parametrize(("target", "toolchain", "optimize"), HELD)
-def test_the_example_costs_what_the_table_says(target: str, toolchain: str, optimize: str) -> None:
-    pytest.importorskip("sklearn")
-    row = measure("digits", models.digits(), target, toolchain, optimize)
+@pytest.mark.parametrize(("model", "target", "toolchain", "optimize"), HELD)
+def test_a_shipped_model_costs_what_the_table_says(model: str, target: str, toolchain: str, optimize: str) -> None:
+    machine = load(target)
+    emulation = board.load(machine).qemu
+    if machine.runners[0] == "qemu" and emulation and shutil.which(emulation.command) is None:
+        pytest.skip(f"not installed: {emulation.command}")
+    row = measure(model, models.SHIPPED[model](), target, toolchain, optimize)
     committed = json.loads(RESULTS.read_text())[row.key]
     for figure in ("instructions", "code", "weights", "arena", "stack"):
         now, then = getattr(row, figure), committed[figure]
@@ -31,4 +42,6 @@ def test_the_example_costs_what_the_table_says(target: str, toolchain: str, opti
 
 
 def test_the_table_is_made_from_the_figures() -> None:
-    assert (ROOT / "benchmarks" / "results.md").read_text() == markdown(json.loads(RESULTS.read_text()))
+    results = json.loads(RESULTS.read_text())
+    assert (ROOT / "benchmarks" / "results.md").read_text() == markdown(results)
+    assert (ROOT / "benchmarks" / "layers.svg").read_bytes() == plot(results)
