@@ -60,11 +60,47 @@ def quads(rows: int) -> Callable[[Array], Array]:
     return pack
 
 
+def runs(rows: int) -> Callable[[Array], Array]:
+    """The layout of kernels that multiply two inputs at once, in the 16-bit lanes of a 32-bit word.
+
+    int8 ``[N, ...]`` -> flat: blocks of `rows` rows, then single rows, each row filled with a zero to an even number of
+    elements. A block is cut into groups of four elements where the four of every row add up to an int16 whatever the int8
+    inputs, else of two. It is stored as the number of groups of four that follow and their weights, then the number of
+    groups of two and theirs, and so on; of a group, first the weights of the first row.
+    """
+
+    def pack(weights: Array) -> Array:
+        matrix = weights.reshape(len(weights), -1)
+        matrix = np.pad(matrix, ((0, 0), (0, matrix.shape[1] % 2)))
+        parts: list[Array] = []
+        start = 0
+        while start < len(matrix):
+            block = matrix[start : start + rows] if start + rows <= len(matrix) else matrix[start : start + 1]
+            start += len(block)
+            magnitude = np.abs(block.astype(np.int64))
+            at, size = 0, 2
+            while at < block.shape[1]:
+                size, run = 6 - size, 0
+                first = at
+                while run < 127 and at + size <= block.shape[1] and (magnitude[:, at : at + 4].sum(1).max() < 256) >= (size == 4):
+                    if size == 2 and at + 4 <= block.shape[1] and magnitude[:, at : at + 4].sum(1).max() < 256:
+                        break
+                    at, run = at + size, run + 1
+                groups = block[:, first:at].reshape(len(block), run, size).transpose(1, 0, 2)
+                parts += [np.array([run], np.int8), groups.ravel()]
+            if size == 4:
+                parts.append(np.zeros(1, np.int8))
+        return np.concatenate(parts)
+
+    return pack
+
+
 LAYOUTS: dict[str, Callable[[Array], Array]] = {
     "rows2": interleaved(2),
     "rows4": interleaved(4),
     "rows8": interleaved(8),
     "lanes16": lanes(16),
+    "runs3": runs(3),
     "quads2": quads(2),
     "quads4": quads(4),
     "quads6": quads(6),

@@ -9,7 +9,7 @@ import numpy as np
 
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Op, Params, Tensor, TensorType
-from edgeq.ops.linear import NO_CLAMP, Clamp, apply_output_stage, exact_matmul, output_stage
+from edgeq.ops.linear import NO_CLAMP, Clamp, apply_output_stage, exact_matmul, lane_group, output_stage
 from edgeq.ops.windows import Pads, Pair, output_size, patches
 
 
@@ -72,6 +72,7 @@ class Conv2d(Op):
             "dilation_h": self.dilation[0], "dilation_w": self.dilation[1],
             "pad_top": self.pads[0], "pad_left": self.pads[1], "groups": self.groups,
             "in_zero": x.type.zero_point,
+            "group": lane_group(np.pad(flat, ((0, 0), (0, flat.shape[1] % 2)))),
             # no window can cross the border; each is one pixel, in order; those inside are worth reading where they are
             "inside": int(not any(self.pads)),
             "pointwise": int(w.data.shape[1:3] == (1, 1) and self.stride == (1, 1) and not any(self.pads)),

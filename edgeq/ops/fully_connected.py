@@ -9,16 +9,7 @@ import numpy as np
 
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Op, Params, Tensor, TensorType
-from edgeq.ops.linear import NO_CLAMP, Clamp, apply_output_stage, exact_matmul, output_stage
-
-
-def _group(weights: Array) -> int:
-    """How many neighbouring products (4, 2 or 1) of every row sum up to an int16, whatever the int8 inputs."""
-    n, k = weights.shape
-    for group in (4, 2):
-        if k % group == 0 and np.abs(weights).reshape(n, -1, group).sum(2).max() * 128 < 2**15:
-            return group
-    return 1
+from edgeq.ops.linear import NO_CLAMP, Clamp, apply_output_stage, exact_matmul, lane_group, output_stage
 
 
 @dataclass(frozen=True)
@@ -51,7 +42,7 @@ class FullyConnected(Op):
         sums = np.stack([wide.sum(1), np.abs(wide).sum(1)], axis=1)
         stage = output_stage(law, where, x.type, w, b, output, self.clamp, sums)
         n, k = w.data.shape
-        scalars = {"batches": x.type.size // k, "in_c": k, "out_c": n, "group": _group(wide)}
+        scalars = {"batches": x.type.size // k, "in_c": k, "out_c": n, "group": lane_group(wide)}
         return Params(law, {**scalars, **stage.scalars}, {"weights": w.data, **stage.tables})
 
     def reference(self, params: Params, *x: Array) -> Array:

@@ -11,6 +11,7 @@ from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Params, Tensor, TensorType
 
 INT8_MIN, INT8_MAX = -128, 127
+TFLM_SHIFT = 21  # the widest right shift of eq_rescale_tflm
 Clamp = tuple[float, float]
 NO_CLAMP: Clamp = (-math.inf, math.inf)
 
@@ -23,6 +24,15 @@ def exact_matmul(a: Array, b: Array, bound: float) -> Array:
     dtype = np.float32 if bound < 2**24 else np.float64
     result: Array = np.matmul(a.astype(dtype), b.astype(dtype)).astype(np.int64)
     return result
+
+
+def lane_group(weights: Array) -> int:
+    """How many neighbouring products (4, 2 or 1) of every row sum up to an int16, whatever the int8 inputs."""
+    n, k = weights.shape
+    for group in (4, 2):
+        if k % group == 0 and np.abs(weights).reshape(n, -1, group).sum(2).max() * 128 < 2**15:
+            return group
+    return 1
 
 
 def clamp_limits(clamp: Clamp, output: TensorType) -> tuple[int, int]:
@@ -68,8 +78,8 @@ def rescaling(law: str, where: str, multiplier: Array, shift: Array, output: Ten
 
     Scalars ``out_offset``, ``act_min``, ``act_max`` and ``left``, tables ``multiplier`` and ``shift`` (int8). Law
     ``single``: every accumulator is first shifted left by ``left``; ``shift`` counts the right shift beyond 32,
-    from 1 to 30. Law ``tflm``: ``shift`` is TFLM's, negated; ``left`` is 0 where all of them are right shifts and all
-    accumulators below 2^30, else 1.
+    from 1 to 30. Law ``tflm``: ``shift`` is TFLM's, negated; ``left`` is 0 where all accumulators are below 2^29 and
+    all shifts go right by at most 21 (a channel whose results are all 0 gets the multiplier 0 for that), else 1.
 
     Args:
         multiplier: int32 per channel, as `numerics.quantize_multiplier` gives them.
@@ -84,7 +94,9 @@ def rescaling(law: str, where: str, multiplier: Array, shift: Array, output: Ten
     if law == "tflm":
         reach = (np.asarray(bound, np.int64) * (multiplier >> np.maximum(-shift, 0)) >> 31) + 512
         numerics.check_accumulator(where, np.where(shift > 0, 0, reach))  # eq_clamp takes differences with its limits
-        simple = np.max(shift) < 0 and np.max(bound) < 2**30
+        vanish = (shift < -TFLM_SHIFT) & (reach < np.int64(1) << np.maximum(-1 - shift, 0))
+        multiplier, shift = np.where(vanish, np.int32(0), multiplier), np.where(vanish, np.int32(-TFLM_SHIFT), shift)
+        simple = np.max(shift) < 0 and np.min(shift) >= -TFLM_SHIFT and np.max(bound) < 2**29
         return Params(law, {**scalars, "left": int(not simple)}, {"multiplier": multiplier, "shift": (-shift).astype(np.int8)})
     left = int(max(0, 2 + np.max(shift)))
     numerics.check_accumulator(where, np.asarray(bound, np.int64) << left)

@@ -84,6 +84,26 @@ static inline int32_t eq_requantize_tflm_small(int32_t x, int32_t m, int32_t n)
     return (((high + (high >> 31)) >> (n - 1)) + 1) >> 1;
 }
 
+/* Law "tflm" and an offset, |offset| < 256, where |x| < 2^29 and 1 <= n <= 21; `rounding` from eq_rounding_tflm. The first
+ * rounding is that of `twice` / 2 to nearest, ties up; with it negative numbers lose one, so that halves go away from zero. */
+static inline int32_t eq_rescale_tflm(int32_t x, int32_t m, int32_t n, int32_t rounding)
+{
+    const int32_t twice = (int32_t)(((int64_t)(x * 4) * m) >> 32);
+    return (twice + 2 * (twice >> 31) + rounding) >> (n + 1);
+}
+
+static inline int32_t eq_rounding_tflm(int32_t offset, int32_t n)
+{
+    return eq_shift_left(2 * offset + 1, n) + 1;
+}
+
+/* Law "single" and an offset; `rounding` is 2 * offset + 1. */
+static inline int32_t eq_rescale_single(int32_t x, int32_t m, int32_t n, int32_t rounding)
+{
+    const int32_t high = (int32_t)(((int64_t)x * m) >> 32);
+    return ((high >> (n - 1)) + rounding) >> 1;
+}
+
 /* Law "tflm" of x * 2^20 where |x| < 512, m = high * 2^11 + low and 1 <= n <= 31: no product exceeds 32 bits. */
 static inline int32_t eq_requantize_tflm_fine(int32_t x, int32_t high, int32_t low, int32_t n)
 {
