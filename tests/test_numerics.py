@@ -30,6 +30,8 @@ FUNCTIONS = {  # name -> arguments; c[k] is column k
     "divide_by_pot": "c[0], c[1]",
     "requantize_tflm": "c[0], c[1], c[2]",
     "requantize_tflm_small": "c[0], c[1], c[2]",
+    "rescale_single": "c[0], c[1], c[2], 2 * c[3] + 1",
+    "rescale_tflm": "c[0], c[1], c[2], eq_rounding_tflm(c[3], c[2])",
     "requantize_tflm_fine": "c[0], c[1] >> 11, c[1] & 2047, c[2]",
     "one_over_one_plus_x": "c[0]",
     "leading_zeros": "(uint32_t)c[0]",
@@ -124,6 +126,8 @@ def test_requantize_single(c: Twin) -> None:
     x, m, n = values(1), multipliers(2), shifts(3, 1, 30)
     got = c("requantize_single", x, m, n)
     np.testing.assert_array_equal(got, numerics.requantize_single(x, m, -1 - n))
+    offset = values(5, -255, 255)
+    np.testing.assert_array_equal(c("rescale_single", x, m, n, offset), numerics.requantize_single(x, m, -1 - n) + offset)
     ties = values(4, -(2**30), 2**30) | 1  # x * 2^30 / 2^33 and the like: exactly between two integers
     for n in (1, 2, 7):
         tied = ties << (n + 1) if n == 1 else ties
@@ -151,6 +155,10 @@ def test_requantize_tflm(c: Twin) -> None:
     np.testing.assert_array_equal(c("requantize_tflm", x, m, n), numerics.requantize_tflm(x, m, -n))
     x, n = values(5, 1 - 2**30, 2**30 - 1), np.maximum(n, 1)
     np.testing.assert_array_equal(c("requantize_tflm_small", x, m, n), numerics.requantize_tflm(x, m, -n))
+    x, n, offset = values(7, 1 - 2**29, 2**29 - 1), shifts(8, 1, 21), values(9, -255, 255)
+    for narrow in (0, 8, 16, 24):
+        got = c("rescale_tflm", x >> narrow, m, n, offset)
+        np.testing.assert_array_equal(got, numerics.requantize_tflm(x >> narrow, m, -n) + offset)
     x = values(6, -511, 511)
     np.testing.assert_array_equal(c("requantize_tflm_fine", x, m, n), numerics.requantize_tflm(x << 20, m, -n))
 

@@ -17,6 +17,29 @@ typedef char eq_arithmetic_shift_required[((-3) >> 1) == -2 ? 1 : -1];
 #define EQ_SETTLE(x) ((void)0)
 #endif
 
+#if defined(__riscv_zbb) /* min and max are instructions, which these become */
+
+/* max(x, 0). */
+static inline int32_t eq_positive(int32_t x)
+{
+    return x > 0 ? x : 0;
+}
+
+/* x limited to [low, high]. */
+static inline int32_t eq_clamp(int32_t x, int32_t low, int32_t high)
+{
+    x = x > low ? x : low;
+    return x < high ? x : high;
+}
+
+/* The int8 nearest to x - 128. */
+static inline int8_t eq_saturate_offset(int32_t x)
+{
+    return (int8_t)(eq_clamp(x, 0, 255) - 128);
+}
+
+#else
+
 /* max(x, 0) without a branch. */
 static inline int32_t eq_positive(int32_t x)
 {
@@ -37,6 +60,8 @@ static inline int8_t eq_saturate_offset(int32_t x)
     const int32_t above = (int32_t)(255u - (uint32_t)x) >> 31;
     return (int8_t)(((eq_positive(x) | above) & 255) - 128);
 }
+
+#endif
 
 /* x * 2^n without shifting a negative number; the result must fit. */
 static inline int32_t eq_shift_left(int32_t x, int32_t n)

@@ -20,10 +20,15 @@ from edgeq.ops.windows import same_pads
 
 def case(
     name: str, shape: tuple[int, int, int, int], outputs: int, window: tuple[int, int], *, zero: int = 0, out: QParams | None = None,
-    clamp: tuple[float, float] = (-math.inf, math.inf), saturated: bool = False, **op: Any,
+    clamp: tuple[float, float] = (-math.inf, math.inf), saturated: bool = False, small: int = 1, least: bool = False, **op: Any,
 ) -> Case:  # fmt: skip
+    """Weights are divided by `small`; `least` gives the last channel two of -128, whose products do not fit int16 together."""
     x = activation(shape, 0.05, zero)
     w, b = weights_and_bias(sum(map(ord, name)), x, (outputs, *window, shape[3] // op.get("groups", 1)), 0, saturated=saturated)
+    assert w.data is not None
+    w = replace(w, data=w.data // small)
+    if least:
+        w.data.reshape(outputs, -1)[-1, :2] = -128
     return Case(name, Conv2d(clamp=clamp, **op), (x, w, b), out or fitting_output(x, w, 0, zero_point=-zero))
 
 
@@ -54,10 +59,19 @@ CASES = [
     case("relu6", (1, 4, 4, 4), 6, (3, 3), pads=SAME, clamp=(0.0, 6.0), out=QParams((6 / 255,), -128)),
     case("left_shift", (1, 3, 3, 2), 5, (1, 1), out=QParams((0.0004,), 5)),
     case("tiny_ratio", (1, 3, 3, 4), 5, (1, 1), out=QParams((1e6,), 5)),
+    *(case(f"pixels{n}", (1, 1, n, 6), 4, (1, 1), zero=n - 5, small=n % 3 + 1) for n in (2, 3, 4, 5, 6, 7, 8, 9)),
+    *(case(f"small{f}_c{c}", (1, 3, 4, c), 7, (1, 1), zero=c - 9, small=f) for f in (2, 3) for c in (1, 2, 4, 6, 9, 24)),
+    *(case(f"small{f}_same3", (1, 4, 5, 3), 10, (3, 3), pads=SAME, zero=-128, small=f) for f in (2, 3)),
+    case("many_groups", (1, 2, 2, 1100), 4, (1, 1), zero=-128, small=3),
+    case("many_pairs", (1, 2, 2, 300), 4, (1, 1), zero=127, saturated=True),
+    case("small_saturated", (1, 2, 3, 64), 5, (1, 1), zero=-128, saturated=True, small=2),
+    case("least", (1, 3, 3, 4), 5, (1, 1), least=True),
+    case("pointwise_batch", (3, 3, 3, 8), 8, (1, 1), zero=9, small=2),
     case("pads_beyond", (1, 2, 2, 4), 4, (3, 3), pads=(2, 2, 2, 2), zero=50),
 ]
 CASES += [
     with_sum(case("same3", (1, 5, 5, 4), 6, (3, 3), pads=SAME, zero=11), 0.7),
+    with_sum(case("batch", (2, 3, 3, 5), 7, (3, 3), pads=SAME, small=2), 1.2),
     with_sum(case("pointwise", (1, 3, 5, 8), 8, (1, 1), zero=-3), 1.0),
     with_sum(case("stride2", (1, 5, 7, 3), 5, (1, 1), stride=(2, 2), zero=40), 1.9, Add((0.0, math.inf))),
     with_sum(case("difference", (1, 4, 3, 5), 9, (3, 3), pads=SAME, zero=-128), 0.3, Sub()),
