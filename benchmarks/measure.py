@@ -10,7 +10,7 @@ from typing import Any
 from edgeq import api
 from edgeq.ir import Graph
 
-TARGETS = ("riscv", "riscv-f", "cortex-m0", "cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33")
+TARGETS = ("riscv", "riscv-b", "riscv-f", "cortex-m0", "cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33")
 LARGE_TARGETS = ("riscv", "cortex-m4")
 TOOLCHAINS = ("zig", "gcc")
 

@@ -17,6 +17,13 @@ typedef char eq_arithmetic_shift_required[((-3) >> 1) == -2 ? 1 : -1];
 #define EQ_SETTLE(x) ((void)0)
 #endif
 
+/* Has `x` computed as it is written, where Clang would merge it with what follows into more instructions. */
+#if defined(__clang__)
+#define EQ_KEEP(x) __asm__("" : "+r"(x))
+#else
+#define EQ_KEEP(x) ((void)0)
+#endif
+
 #if defined(__riscv_zbb) /* min and max are instructions, which these become */
 
 /* max(x, 0). */
@@ -114,7 +121,9 @@ static inline int32_t eq_requantize_tflm_small(int32_t x, int32_t m, int32_t n)
 static inline int32_t eq_rescale_tflm(int32_t x, int32_t m, int32_t n, int32_t rounding)
 {
     const int32_t twice = (int32_t)(((int64_t)(x * 4) * m) >> 32);
-    return (twice + 2 * (twice >> 31) + rounding) >> (n + 1);
+    int32_t sign = twice >> 31;
+    EQ_KEEP(sign);
+    return (twice + 2 * sign + rounding) >> (n + 1);
 }
 
 static inline int32_t eq_rounding_tflm(int32_t offset, int32_t n)
