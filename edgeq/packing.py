@@ -69,28 +69,26 @@ def runs(rows: int) -> Callable[[Array], Array]:
     groups of two and theirs, and so on; of a group, first the weights of the first row.
     """
 
+    def four(block: Array, at: int) -> bool:
+        return at + 4 <= block.shape[1] and np.abs(block[:, at : at + 4]).sum(1).max() < 256
+
     def pack(weights: Array) -> Array:
-        matrix = weights.reshape(len(weights), -1)
+        matrix = weights.reshape(len(weights), -1).astype(np.int64)
         matrix = np.pad(matrix, ((0, 0), (0, matrix.shape[1] % 2)))
-        parts: list[Array] = []
-        start = 0
+        width = matrix.shape[1]
+        parts, start = [], 0
         while start < len(matrix):
-            block = matrix[start : start + rows] if start + rows <= len(matrix) else matrix[start : start + 1]
+            block = matrix[start : start + (rows if start + rows <= len(matrix) else 1)]
             start += len(block)
-            magnitude = np.abs(block.astype(np.int64))
-            at, size = 0, 2
-            while at < block.shape[1]:
-                size, run = 6 - size, 0
+            at, size = 0, 4
+            while at < width or size == 2:  # ends with groups of two
                 first = at
-                while run < 127 and at + size <= block.shape[1] and (magnitude[:, at : at + 4].sum(1).max() < 256) >= (size == 4):
-                    if size == 2 and at + 4 <= block.shape[1] and magnitude[:, at : at + 4].sum(1).max() < 256:
-                        break
-                    at, run = at + size, run + 1
-                groups = block[:, first:at].reshape(len(block), run, size).transpose(1, 0, 2)
-                parts += [np.array([run], np.int8), groups.ravel()]
-            if size == 4:
-                parts.append(np.zeros(1, np.int8))
-        return np.concatenate(parts)
+                while at < width and at < first + 127 * size and four(block, at) == (size == 4):
+                    at += size
+                groups = block[:, first:at].reshape(len(block), -1, size)
+                parts += [np.array([groups.shape[1]]), groups.transpose(1, 0, 2).ravel()]
+                size = 6 - size
+        return np.concatenate(parts).astype(np.int8)
 
     return pack
 
