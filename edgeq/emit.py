@@ -18,12 +18,13 @@ import jinja2
 import numpy as np
 
 from edgeq.errors import EdgeqError
-from edgeq.ir import Array, Graph, TensorType
+from edgeq.ir import Array, DType, Graph, TensorType
 from edgeq.lower import Call, Program
 from edgeq.plan import MemoryPlan
 from edgeq.resources import resource
 
 RUNTIME = ("eq_numerics.h", "eq_step.h")
+HALF = ("eq_float.h", "eq_f16.h")  # where some tensor is of half precision
 C_WORDS = frozenset(
     "auto break case char const continue default do double else enum extern float for goto if inline int long register "
     "restrict return short signed sizeof static struct switch typedef union unsigned void volatile while main arena "
@@ -114,12 +115,14 @@ def environment() -> jinja2.Environment:
 
 
 def _ctype(array: Array) -> str:
-    return "float" if array.dtype.name == "float32" else f"{array.dtype.name}_t"
+    return {"float32": "float", "float16": "uint16_t"}.get(array.dtype.name, f"{array.dtype.name}_t")
 
 
 def _literal(value: Any, ctype: str) -> str:
     if ctype == "float":
         return f"{float(value).hex()}f"
+    if ctype == "uint16_t":
+        return f"0x{int(value):04x}"
     if ctype == "uint32_t":
         return f"{int(value)}u"
     return "(-2147483647 - 1)" if int(value) == -(2**31) else str(int(value))
@@ -127,7 +130,7 @@ def _literal(value: Any, ctype: str) -> str:
 
 def _table(symbol: str, array: Array) -> _Table:
     ctype = _ctype(array)
-    words = [_literal(v, ctype) for v in array.ravel()]
+    words = [_literal(v, ctype) for v in (array.view(np.uint16) if array.dtype == np.float16 else array).ravel()]
     lines, line = [], ""
     for word in words:
         if len(line) + len(word) > 106:
@@ -324,13 +327,14 @@ def emit(program: Program, plan: MemoryPlan, name: str, vectors: Mapping[str, Ar
     manifest = emitter.manifest(steps)
     runtime = resource("templates") / "runtime"
     isas = sorted({c.kernel.isa for c in program.calls} - {"c"})
-    simd = [h for h in (f"eq_simd_{isa}.h" for isa in isas) if (runtime / h).is_file()]  # an ISA of plain C has none
+    includes = [*(HALF if DType.FLOAT16 in {t.type.dtype for t in program.graph.tensors.values()} else ())]
+    includes += [h for h in (f"eq_simd_{isa}.h" for isa in isas) if (runtime / h).is_file()]  # an ISA of plain C has none
     tables = None if vectors is None else {n: _table(f"{emitter.name}_vectors_{a}", vectors[n]) for n, a in emitter.arguments.items()}
     context = {
         "m": emitter.name, "M": emitter.name.upper(), "functions": functions, "structs": structs, "steps": steps,
         "tables": emitter.tables, "inputs": emitter.interface(program.graph.inputs),
         "outputs": emitter.interface(program.graph.outputs), "manifest": manifest, "lifetimes": emitter.lifetimes(),
-        "comment": comment, "brief": brief, "runtime": RUNTIME, "simd": simd,
+        "comment": comment, "brief": brief, "runtime": RUNTIME, "includes": includes,
         "vectors": tables, "vector_count": 0 if vectors is None else len(next(iter(vectors.values()))),
     }  # fmt: skip
     m = emitter.name
@@ -342,7 +346,7 @@ def emit(program: Program, plan: MemoryPlan, name: str, vectors: Mapping[str, Ar
     if vectors is not None:
         names |= {"vectors.h": f"{m}_vectors.h", "vectors.c": f"{m}_vectors.c"}
     files = {out: emitter.env.get_template(f"model/{t}.j2").render(context).encode() for t, out in names.items()}
-    files |= {r: (runtime / r).read_bytes() for r in (*RUNTIME, *simd)}
+    files |= {r: (runtime / r).read_bytes() for r in (*RUNTIME, *includes)}
     digest = hashlib.sha256(b"".join(n.encode() + files[n] for n in sorted(files))).hexdigest()
     manifest["sources_sha256"] = digest
     files["manifest.json"] = (json.dumps(manifest, indent=1) + "\n").encode()

@@ -21,11 +21,12 @@ Array = NDArray[Any]
 
 
 class DType(Enum):
-    """Storage types; the value is the suffix used in C symbols."""
+    """Storage types; the value is the suffix used in C symbols. C holds the bits of a float16."""
 
     INT8 = "s8"
     INT16 = "s16"
     INT32 = "s32"
+    FLOAT16 = "f16"
     FLOAT32 = "f32"
 
     @property
@@ -42,8 +43,8 @@ class DType(Enum):
         return int(self.numpy.itemsize)
 
 
-_NUMPY = {DType.INT8: np.int8, DType.INT16: np.int16, DType.INT32: np.int32, DType.FLOAT32: np.float32}
-_C = {DType.INT8: "int8_t", DType.INT16: "int16_t", DType.INT32: "int32_t", DType.FLOAT32: "float"}
+_NUMPY = {DType.INT8: np.int8, DType.INT16: np.int16, DType.INT32: np.int32, DType.FLOAT16: np.float16, DType.FLOAT32: np.float32}
+_C = {DType.INT8: "int8_t", DType.INT16: "int16_t", DType.INT32: "int32_t", DType.FLOAT16: "uint16_t", DType.FLOAT32: "float"}
 
 
 @dataclass(frozen=True)
