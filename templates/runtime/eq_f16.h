@@ -5,7 +5,7 @@
 
 #include "eq_float.h"
 
-#if defined(__arm__) && defined(__ARM_FP) && (__ARM_FP & 2)
+#if defined(__arm__) && defined(__ARM_FP) && defined(__ARM_FEATURE_FMA) /* both came with VFPv4 */
 #define EQ_HALF_CONVERSIONS 1
 #else
 #define EQ_HALF_CONVERSIONS 0
@@ -96,8 +96,13 @@ static inline float eq_half_input(uint16_t x)
 /* a * b + c where a * b is exact: fused and unfused give the same bits. */
 static inline float eq_add_product(float a, float b, float c)
 {
-#if defined(__riscv_flen) || (defined(__ARM_FEATURE_FMA) && defined(__ARM_FP))
-    return __builtin_fmaf(a, b, c);
+#if EQ_HALF_CONVERSIONS
+    __asm__("vfma.f32 %0, %1, %2" : "+t"(c) : "t"(a), "t"(b));
+    return c;
+#elif defined(__riscv_flen)
+    float y;
+    __asm__("fmadd.s %0, %1, %2, %3" : "=f"(y) : "f"(a), "f"(b), "f"(c));
+    return y;
 #else
     return c + a * b;
 #endif
