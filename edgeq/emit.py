@@ -74,13 +74,13 @@ def unique(names: list[str]) -> list[str]:
 class _Access:
     """`{{ p.name }}` in a kernel template: a literal where the kernel is specialised, else a struct member."""
 
-    def __init__(self, literals: Mapping[str, int], members: frozenset[str]) -> None:
+    def __init__(self, literals: Mapping[str, int | str], members: frozenset[str]) -> None:
         self._literals, self._members = literals, members
 
     def __getattr__(self, name: str) -> str:
         if name in self._literals:
             value = self._literals[name]
-            return f"({value})" if value < 0 else str(value)
+            return f"({value})" if isinstance(value, int) and value < 0 else str(value)
         if name in self._members:
             return f"p->{name}"
         raise jinja2.UndefinedError(f"the operator has no parameter '{name}'")
@@ -207,6 +207,9 @@ class _Emitter:
             if key in functions:
                 continue
             scalars = [n for n in call.params.scalars if n not in call.kernel.specialize]
+            words = [n for n in scalars if isinstance(call.params.scalars[n], str)]
+            if words:
+                raise EdgeqError(f"kernel {call.kernel.name} does not specialize {words}", where=call.kernel.path)
             members = [*((f"const {_ctype(a)} *", n) for n, a in call.tables.items()), *(("int32_t ", n) for n in scalars)]
             struct = f"{self.name}_{call.kernel.name}_params" if members else ""
             if structs.setdefault(struct, members) != members:
@@ -214,6 +217,7 @@ class _Emitter:
             signature = _signature(call, self.graph, struct)
             code = self.env.get_template(call.kernel.path).render(
                 symbol=names[key], summary=comment(call.kernel.summary), signature=signature, law=call.params.law,
+                xtype=self.graph.type(call.operands[0]).dtype.c, ytype=self.graph.type(call.output).dtype.c,
                 p=_Access(call.specialized, frozenset(n for _, n in members)), v=call.specialized, t=call.kernel.tile,
             )  # fmt: skip
             functions[key] = _Function(names[key], struct, signature, code)

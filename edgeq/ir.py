@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeq import half
 from edgeq.errors import EdgeqError
 
 Array = NDArray[Any]
@@ -105,12 +106,12 @@ class Tensor:
 class Params:
     """What a kernel needs beside its tensors, computed once and read by simulator and C alike.
 
-    `scalars` become struct members (int32_t, or literals where a kernel is specialised on them);
-    `tables` become constant arrays in flash. Members read as attributes: ``params.bias``.
+    `scalars` become struct members (int32_t, or literals where a kernel is specialised on them; a word is
+    always a literal); `tables` become constant arrays in flash. Members read as attributes: ``params.bias``.
     """
 
     law: str
-    scalars: Mapping[str, int] = field(default_factory=dict)
+    scalars: Mapping[str, int | str] = field(default_factory=dict)
     tables: Mapping[str, Array] = field(default_factory=dict)
 
     def __getattr__(self, name: str) -> Any:
@@ -170,6 +171,29 @@ class Op:
     def reference(self, params: Params, *x: Array) -> Array:
         """The meaning bit for bit, on the inputs that are not `parameters`; the output's dtype."""
         raise NotImplementedError
+
+    def bind_half(self, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
+        """The constants of the operator on halves, under `half.LAW`; arguments as for `bind`.
+
+        Raises:
+            EdgeqError: it has no such meaning, or the types do not fit.
+        """
+        raise EdgeqError(f"{self.kind()} is not computed in half precision", where=where, fix="keep it in int8 or float32")
+
+    def reference_half(self, params: Params, *x: Array) -> Array:
+        """The meaning on halves bit for bit: float16 in and out."""
+        raise NotImplementedError
+
+    def bound(self, law: str, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
+        """`bind_half` where all operands and the output are halves, else `bind`."""
+        operands = [t.type.dtype for i, t in enumerate(inputs) if i not in self.parameters]
+        if all(d is DType.FLOAT16 for d in (*operands, output.dtype)):
+            return self.bind_half(where, inputs, output)
+        return self.bind(law, where, inputs, output)
+
+    def compute(self, params: Params, *x: Array) -> Array:
+        """The meaning bit for bit under the law of the parameters."""
+        return self.reference_half(params, *x) if params.law == half.LAW else self.reference(params, *x)
 
     def macs(self, *types: TensorType) -> int:
         """Multiply-accumulates of one inference."""

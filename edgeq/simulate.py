@@ -132,7 +132,7 @@ def simulate(
     positions = {node.name: [i for i in range(len(node.inputs)) if i not in node.op.parameters] for node in graph.nodes}
 
     def step(node: Node, x: list[Array]) -> Array:
-        return node.op.reference(params[node.name], *(x[i] for i in positions[node.name]))
+        return node.op.compute(params[node.name], *(x[i] for i in positions[node.name]))
 
     largest = max(t.type.size for t in graph.tensors.values())
     total = len(next(iter(inputs.values())))
