@@ -260,6 +260,7 @@ class _Emitter:
                     "symbol": names[self.variant(call)], "struct": f"{self.name}_{call.kernel.name}_params",
                     "members": members, "arguments": ", ".join(arguments), "gather": inputs if variadic else [],
                     "ctype": output.dtype.c, "output": self.location(call.output), "bytes": output.bytes,
+                    "law": call.params.law,
                     "text": f"{call.kind}  {', '.join(str(self.graph.type(n)) for n in call.operands)} -> {output}",
                     "tensor": call.output, "dtype": output.dtype.value, "shape": list(output.shape), "macs": call.macs,
                     "scratch": call.scratch, "scratch_offset": self.plan.scratch.get(i), "operands": list(call.operands),
@@ -296,7 +297,7 @@ class _Emitter:
     def manifest(self, steps: list[dict[str, Any]]) -> dict[str, Any]:
         drop = ("ctype", "argument", "text", "used")
         keep = (
-            "name", "op", "follower", "kernel", "operands", "tensor", "dtype", "shape", "macs", "bytes", "scratch", "scratch_offset",
+            "name", "op", "follower", "kernel", "law", "operands", "tensor", "dtype", "shape", "macs", "bytes", "scratch", "scratch_offset",
             "tables",
         )  # fmt: skip
         return {
