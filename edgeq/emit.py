@@ -17,6 +17,7 @@ from typing import Any
 import jinja2
 import numpy as np
 
+from edgeq import half
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, DType, Graph, TensorType
 from edgeq.lower import Call, Program
@@ -331,9 +332,9 @@ def emit(program: Program, plan: MemoryPlan, name: str, vectors: Mapping[str, Ar
     steps = emitter.steps()
     manifest = emitter.manifest(steps)
     runtime = resource("templates") / "runtime"
-    isas = sorted({c.kernel.isa for c in program.calls} - {"c"})
+    used = sorted({("half" if c.params.law == half.LAW else "simd", c.kernel.isa) for c in program.calls})
     includes = [*(HALF if DType.FLOAT16 in {t.type.dtype for t in program.graph.tensors.values()} else ())]
-    includes += [h for h in (f"eq_simd_{isa}.h" for isa in isas) if (runtime / h).is_file()]  # an ISA of plain C has none
+    includes += [h for h in (f"eq_{kind}_{isa}.h" for kind, isa in used) if (runtime / h).is_file()]  # an ISA of plain C has none
     tables = None if vectors is None else {n: _table(f"{emitter.name}_vectors_{a}", vectors[n]) for n, a in emitter.arguments.items()}
     context = {
         "m": emitter.name, "M": emitter.name.upper(), "functions": functions, "structs": structs, "steps": steps,
