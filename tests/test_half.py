@@ -46,7 +46,7 @@ void clamped(const uint16_t *x, uint16_t *y, int32_t n) {{ for (int32_t i = 0; i
 void positive(const uint16_t *x, uint16_t *y, int32_t n) {{ for (int32_t i = 0; i < n; i++) y[i] = eq_half_positive(x[i]); }}
 void product(const uint16_t *x, float *y, int32_t n)
 {{
-    for (int32_t i = 0; i < n; i++) y[i] = eq_add_product(eq_half_input(x[i]), eq_half_weight(x[(i + 1) % n]), 0.0f);
+    for (int32_t i = 0; i < n; i++) y[i] = eq_add_product(eq_half_input(x[i]), eq_half_weight(x + (i + 1) % n), 0.0f);
 }}
 {functions}
 """

@@ -73,13 +73,14 @@ static inline uint16_t eq_half_positive(uint16_t h)
 /* Products. Without conversions in hardware the constant factor is a half's bits in the place that they have in a
  * float, 2^112 times too small, and the other factor is 2^112 times too large: the product is right, and exact. */
 
-/* A finite half as the constant factor. */
-static inline float eq_half_weight(uint16_t w)
+/* A finite half as the constant factor. Read from memory as a signed number it is two instructions. */
+static inline float eq_half_weight(const uint16_t *from)
 {
+    const int16_t w = *(const int16_t *)from;
 #if EQ_HALF_CONVERSIONS
-    return eq_float_from_half(w);
+    return eq_float_from_half((uint16_t)w);
 #else
-    return eq_from_bits(eq_shift_left((int16_t)w, 13) & (int32_t)0x8fffe000u);
+    return eq_from_bits(eq_shift_left(w, 13) & (int32_t)0x8fffe000u);
 #endif
 }
 
@@ -93,16 +94,18 @@ static inline float eq_half_input(uint16_t x)
 #endif
 }
 
-/* a * b + c where a * b is exact: fused and unfused give the same bits. */
+/* a * b + c where a * b is exact: fused and unfused give the same bits. (Clang calls fmaf where GCC emits one instruction;
+ * GCC keeps the operands of an assembly statement in other registers than those of its own instructions.) */
 static inline float eq_add_product(float a, float b, float c)
 {
-#if EQ_HALF_CONVERSIONS
+#if defined(__GNUC__) && !defined(__clang__) && (EQ_HALF_CONVERSIONS || defined(__riscv_flen))
+    return __builtin_fmaf(a, b, c);
+#elif EQ_HALF_CONVERSIONS
     __asm__("vfma.f32 %0, %1, %2" : "+t"(c) : "t"(a), "t"(b));
     return c;
 #elif defined(__riscv_flen)
-    float y;
-    __asm__("fmadd.s %0, %1, %2, %3" : "=f"(y) : "f"(a), "f"(b), "f"(c));
-    return y;
+    __asm__("fmadd.s %0, %1, %2, %0" : "+f"(c) : "f"(a), "f"(b));
+    return c;
 #else
     return c + a * b;
 #endif

@@ -65,7 +65,8 @@ static inline void eq_half_sixteen(const uint16_t *x, const uint32_t *w, int32_t
     for (int32_t k = 0; k < 2 * pairs; k++, w += 8) {
         const float v = eq_half_input(x[k]);
         for (int32_t c = 0; c < 16; c++) {
-            sums[c] = eq_add_product(v, eq_half_weight((uint16_t)(w[c / 2] >> 16 * (c % 2) & 0xffffu)), sums[c]);
+            const uint16_t weight = (uint16_t)(w[c / 2] >> 16 * (c % 2) & 0xffffu);
+            sums[c] = eq_add_product(v, eq_half_weight(&weight), sums[c]);
         }
     }
 #endif
@@ -99,7 +100,7 @@ static inline void eq_half_tile(const uint32_t *x, const uint32_t *w, int32_t co
         for (int32_t i = 0; i < 16; i++) {
             const uint16_t value = (uint16_t)(x[i % 4 / 2] >> 16 * (i % 2) & 0xffffu);
             const uint16_t weight = (uint16_t)(w[i / 8] >> 16 * (i / 4 % 2) & 0xffffu);
-            sums[i] = eq_add_product(eq_half_input(value), eq_half_weight(weight), sums[i]);
+            sums[i] = eq_add_product(eq_half_input(value), eq_half_weight(&weight), sums[i]);
         }
     }
 #endif
