@@ -17,13 +17,15 @@ from typing import Any
 import jinja2
 import numpy as np
 
+from edgeq import half
 from edgeq.errors import EdgeqError
-from edgeq.ir import Array, Graph, TensorType
+from edgeq.ir import Array, DType, Graph, TensorType
 from edgeq.lower import Call, Program
 from edgeq.plan import MemoryPlan
 from edgeq.resources import resource
 
 RUNTIME = ("eq_numerics.h", "eq_step.h")
+HALF = ("eq_float.h", "eq_f16.h")  # where some tensor is of half precision
 C_WORDS = frozenset(
     "auto break case char const continue default do double else enum extern float for goto if inline int long register "
     "restrict return short signed sizeof static struct switch typedef union unsigned void volatile while main arena "
@@ -73,13 +75,13 @@ def unique(names: list[str]) -> list[str]:
 class _Access:
     """`{{ p.name }}` in a kernel template: a literal where the kernel is specialised, else a struct member."""
 
-    def __init__(self, literals: Mapping[str, int], members: frozenset[str]) -> None:
+    def __init__(self, literals: Mapping[str, int | str], members: frozenset[str]) -> None:
         self._literals, self._members = literals, members
 
     def __getattr__(self, name: str) -> str:
         if name in self._literals:
             value = self._literals[name]
-            return f"({value})" if value < 0 else str(value)
+            return f"({value})" if isinstance(value, int) and value < 0 else str(value)
         if name in self._members:
             return f"p->{name}"
         raise jinja2.UndefinedError(f"the operator has no parameter '{name}'")
@@ -114,12 +116,14 @@ def environment() -> jinja2.Environment:
 
 
 def _ctype(array: Array) -> str:
-    return "float" if array.dtype.name == "float32" else f"{array.dtype.name}_t"
+    return {"float32": "float", "float16": "uint16_t"}.get(array.dtype.name, f"{array.dtype.name}_t")
 
 
 def _literal(value: Any, ctype: str) -> str:
     if ctype == "float":
         return f"{float(value).hex()}f"
+    if ctype == "uint16_t":
+        return f"0x{int(value):04x}"
     if ctype == "uint32_t":
         return f"{int(value)}u"
     return "(-2147483647 - 1)" if int(value) == -(2**31) else str(int(value))
@@ -127,7 +131,7 @@ def _literal(value: Any, ctype: str) -> str:
 
 def _table(symbol: str, array: Array) -> _Table:
     ctype = _ctype(array)
-    words = [_literal(v, ctype) for v in array.ravel()]
+    words = [_literal(v, ctype) for v in (array.view(np.uint16) if array.dtype == np.float16 else array).ravel()]
     lines, line = [], ""
     for word in words:
         if len(line) + len(word) > 106:
@@ -204,6 +208,9 @@ class _Emitter:
             if key in functions:
                 continue
             scalars = [n for n in call.params.scalars if n not in call.kernel.specialize]
+            words = [n for n in scalars if isinstance(call.params.scalars[n], str)]
+            if words:
+                raise EdgeqError(f"kernel {call.kernel.name} does not specialize {words}", where=call.kernel.path)
             members = [*((f"const {_ctype(a)} *", n) for n, a in call.tables.items()), *(("int32_t ", n) for n in scalars)]
             struct = f"{self.name}_{call.kernel.name}_params" if members else ""
             if structs.setdefault(struct, members) != members:
@@ -211,6 +218,7 @@ class _Emitter:
             signature = _signature(call, self.graph, struct)
             code = self.env.get_template(call.kernel.path).render(
                 symbol=names[key], summary=comment(call.kernel.summary), signature=signature, law=call.params.law,
+                xtype=self.graph.type(call.operands[0]).dtype.c, ytype=self.graph.type(call.output).dtype.c,
                 p=_Access(call.specialized, frozenset(n for _, n in members)), v=call.specialized, t=call.kernel.tile,
             )  # fmt: skip
             functions[key] = _Function(names[key], struct, signature, code)
@@ -253,6 +261,7 @@ class _Emitter:
                     "symbol": names[self.variant(call)], "struct": f"{self.name}_{call.kernel.name}_params",
                     "members": members, "arguments": ", ".join(arguments), "gather": inputs if variadic else [],
                     "ctype": output.dtype.c, "output": self.location(call.output), "bytes": output.bytes,
+                    "law": call.params.law,
                     "text": f"{call.kind}  {', '.join(str(self.graph.type(n)) for n in call.operands)} -> {output}",
                     "tensor": call.output, "dtype": output.dtype.value, "shape": list(output.shape), "macs": call.macs,
                     "scratch": call.scratch, "scratch_offset": self.plan.scratch.get(i), "operands": list(call.operands),
@@ -289,7 +298,7 @@ class _Emitter:
     def manifest(self, steps: list[dict[str, Any]]) -> dict[str, Any]:
         drop = ("ctype", "argument", "text", "used")
         keep = (
-            "name", "op", "follower", "kernel", "operands", "tensor", "dtype", "shape", "macs", "bytes", "scratch", "scratch_offset",
+            "name", "op", "follower", "kernel", "law", "operands", "tensor", "dtype", "shape", "macs", "bytes", "scratch", "scratch_offset",
             "tables",
         )  # fmt: skip
         return {
@@ -323,14 +332,15 @@ def emit(program: Program, plan: MemoryPlan, name: str, vectors: Mapping[str, Ar
     steps = emitter.steps()
     manifest = emitter.manifest(steps)
     runtime = resource("templates") / "runtime"
-    isas = sorted({c.kernel.isa for c in program.calls} - {"c"})
-    simd = [h for h in (f"eq_simd_{isa}.h" for isa in isas) if (runtime / h).is_file()]  # an ISA of plain C has none
+    used = sorted({("half" if c.params.law == half.LAW else "simd", c.kernel.isa) for c in program.calls})
+    includes = [*(HALF if DType.FLOAT16 in {t.type.dtype for t in program.graph.tensors.values()} else ())]
+    includes += [h for h in (f"eq_{kind}_{isa}.h" for kind, isa in used) if (runtime / h).is_file()]  # an ISA of plain C has none
     tables = None if vectors is None else {n: _table(f"{emitter.name}_vectors_{a}", vectors[n]) for n, a in emitter.arguments.items()}
     context = {
         "m": emitter.name, "M": emitter.name.upper(), "functions": functions, "structs": structs, "steps": steps,
         "tables": emitter.tables, "inputs": emitter.interface(program.graph.inputs),
         "outputs": emitter.interface(program.graph.outputs), "manifest": manifest, "lifetimes": emitter.lifetimes(),
-        "comment": comment, "brief": brief, "runtime": RUNTIME, "simd": simd,
+        "comment": comment, "brief": brief, "runtime": RUNTIME, "includes": includes,
         "vectors": tables, "vector_count": 0 if vectors is None else len(next(iter(vectors.values()))),
     }  # fmt: skip
     m = emitter.name
@@ -342,7 +352,7 @@ def emit(program: Program, plan: MemoryPlan, name: str, vectors: Mapping[str, Ar
     if vectors is not None:
         names |= {"vectors.h": f"{m}_vectors.h", "vectors.c": f"{m}_vectors.c"}
     files = {out: emitter.env.get_template(f"model/{t}.j2").render(context).encode() for t, out in names.items()}
-    files |= {r: (runtime / r).read_bytes() for r in (*RUNTIME, *simd)}
+    files |= {r: (runtime / r).read_bytes() for r in (*RUNTIME, *includes)}
     digest = hashlib.sha256(b"".join(n.encode() + files[n] for n in sorted(files))).hexdigest()
     manifest["sources_sha256"] = digest
     files["manifest.json"] = (json.dumps(manifest, indent=1) + "\n").encode()

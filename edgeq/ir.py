@@ -15,17 +15,19 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeq import half
 from edgeq.errors import EdgeqError
 
 Array = NDArray[Any]
 
 
 class DType(Enum):
-    """Storage types; the value is the suffix used in C symbols."""
+    """Storage types; the value is the suffix used in C symbols. C holds the bits of a float16."""
 
     INT8 = "s8"
     INT16 = "s16"
     INT32 = "s32"
+    FLOAT16 = "f16"
     FLOAT32 = "f32"
 
     @property
@@ -42,8 +44,8 @@ class DType(Enum):
         return int(self.numpy.itemsize)
 
 
-_NUMPY = {DType.INT8: np.int8, DType.INT16: np.int16, DType.INT32: np.int32, DType.FLOAT32: np.float32}
-_C = {DType.INT8: "int8_t", DType.INT16: "int16_t", DType.INT32: "int32_t", DType.FLOAT32: "float"}
+_NUMPY = {DType.INT8: np.int8, DType.INT16: np.int16, DType.INT32: np.int32, DType.FLOAT16: np.float16, DType.FLOAT32: np.float32}
+_C = {DType.INT8: "int8_t", DType.INT16: "int16_t", DType.INT32: "int32_t", DType.FLOAT16: "uint16_t", DType.FLOAT32: "float"}
 
 
 @dataclass(frozen=True)
@@ -104,12 +106,12 @@ class Tensor:
 class Params:
     """What a kernel needs beside its tensors, computed once and read by simulator and C alike.
 
-    `scalars` become struct members (int32_t, or literals where a kernel is specialised on them);
-    `tables` become constant arrays in flash. Members read as attributes: ``params.bias``.
+    `scalars` become struct members (int32_t, or literals where a kernel is specialised on them; a word is
+    always a literal); `tables` become constant arrays in flash. Members read as attributes: ``params.bias``.
     """
 
     law: str
-    scalars: Mapping[str, int] = field(default_factory=dict)
+    scalars: Mapping[str, int | str] = field(default_factory=dict)
     tables: Mapping[str, Array] = field(default_factory=dict)
 
     def __getattr__(self, name: str) -> Any:
@@ -169,6 +171,29 @@ class Op:
     def reference(self, params: Params, *x: Array) -> Array:
         """The meaning bit for bit, on the inputs that are not `parameters`; the output's dtype."""
         raise NotImplementedError
+
+    def bind_half(self, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
+        """The constants of the operator on halves, under `half.LAW`; arguments as for `bind`.
+
+        Raises:
+            EdgeqError: it has no such meaning, or the types do not fit.
+        """
+        raise EdgeqError(f"{self.kind()} is not computed in half precision", where=where, fix="keep it in int8 or float32")
+
+    def reference_half(self, params: Params, *x: Array) -> Array:
+        """The meaning on halves bit for bit: float16 in and out."""
+        raise NotImplementedError
+
+    def bound(self, law: str, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
+        """`bind_half` where all operands and the output are halves, else `bind`."""
+        operands = [t.type.dtype for i, t in enumerate(inputs) if i not in self.parameters]
+        if all(d is DType.FLOAT16 for d in (*operands, output.dtype)):
+            return self.bind_half(where, inputs, output)
+        return self.bind(law, where, inputs, output)
+
+    def compute(self, params: Params, *x: Array) -> Array:
+        """The meaning bit for bit under the law of the parameters."""
+        return self.reference_half(params, *x) if params.law == half.LAW else self.reference(params, *x)
 
     def macs(self, *types: TensorType) -> int:
         """Multiply-accumulates of one inference."""

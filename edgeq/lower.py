@@ -39,7 +39,7 @@ class Call:
     follower: Node | None = None
 
     @property
-    def specialized(self) -> dict[str, int]:
+    def specialized(self) -> dict[str, int | str]:
         return {name: self.params.scalars[name] for name in self.kernel.specialize}
 
     @property
@@ -72,7 +72,7 @@ def kernel_dtype(operands: list[TensorType], output: TensorType) -> str:
 
 def bind(graph: Graph, node: Node) -> Params:
     """The node's constants under the graph's law."""
-    return node.op.bind(graph.law, node.name, graph.node_inputs(node), graph.type(node.outputs[0]))
+    return node.op.bound(graph.law, node.name, graph.node_inputs(node), graph.type(node.outputs[0]))
 
 
 def operands(graph: Graph, node: Node) -> tuple[str, ...]:

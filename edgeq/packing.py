@@ -70,7 +70,7 @@ def runs(rows: int) -> Callable[[Array], Array]:
     """
 
     def four(block: Array, at: int) -> bool:
-        return at + 4 <= block.shape[1] and np.abs(block[:, at : at + 4]).sum(1).max() < 256
+        return at + 4 <= block.shape[1] and bool(np.abs(block[:, at : at + 4]).sum(1).max() < 256)
 
     def pack(weights: Array) -> Array:
         matrix = weights.reshape(len(weights), -1).astype(np.int64)
@@ -93,10 +93,28 @@ def runs(rows: int) -> Callable[[Array], Array]:
     return pack
 
 
+def halves(rows: int) -> Callable[[Array], Array]:
+    """The layout of kernels that load the weights of two outputs as a word.
+
+    float16 ``[N, ...]`` -> uint32 ``[ceil(N / rows), K, rows / 2]``: per block of rows first the first elements, the even row
+    in the low bits. The last block is filled with rows of zeros.
+    """
+
+    def pack(weights: Array) -> Array:
+        matrix = weights.reshape(len(weights), -1)
+        filled = np.pad(matrix, ((0, -len(matrix) % rows), (0, 0)))
+        blocks = filled.reshape(-1, rows, matrix.shape[1]).transpose(0, 2, 1)
+        return np.ascontiguousarray(blocks).view("<u4").astype(np.uint32)
+
+    return pack
+
+
 LAYOUTS: dict[str, Callable[[Array], Array]] = {
     "rows2": interleaved(2),
     "rows4": interleaved(4),
     "rows8": interleaved(8),
+    "halves4": halves(4),
+    "halves16": halves(16),
     "lanes16": lanes(16),
     "runs3": runs(3),
     "quads2": quads(2),

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgeq import numerics
+from edgeq import half, numerics
 from edgeq.errors import EdgeqError
-from edgeq.ir import Array, Graph, Node
+from edgeq.ir import Array, DType, Graph, Node
 from edgeq.lower import bind
 
 CHUNK_BYTES = 64 * 2**20
@@ -42,7 +42,7 @@ def fit_inputs(graph: Graph, arrays: Mapping[str, Array]) -> dict[str, Array]:
     """Check and reshape named arrays to ``[V, *shape]`` in the stored dtype.
 
     The first axis runs over vectors; the rest must hold as many elements as the input. Float
-    arrays given for an int8 input are quantized by its scale and zero point.
+    arrays given for an int8 input are quantized by its scale and zero point, for a half one rounded.
 
     Raises:
         EdgeqError: a name is missing or unknown, a shape or dtype does not fit, or a value is NaN.
@@ -70,7 +70,9 @@ def fit_inputs(graph: Graph, arrays: Mapping[str, Array]) -> dict[str, Array]:
             info = np.iinfo(t.dtype.numpy) if t.dtype.numpy.kind == "i" else None
             if a.dtype.kind not in "iuf" or (info and (a.min() < info.min or a.max() > info.max)):
                 raise EdgeqError(f"array of {a.dtype} does not fit {t.dtype.value}", where=name, fix="give the stored dtype or float32")
-            a = a.astype(t.dtype.numpy)
+            a = half.from_float(a.astype(np.float32)) if t.dtype is DType.FLOAT16 else a.astype(t.dtype.numpy)
+            if a.dtype.kind == "f" and not np.isfinite(a).all():
+                raise EdgeqError(f"array holds values that {t.dtype.value} cannot", where=name, why=f"it ends at {np.finfo(a.dtype).max:g}")
         fitted[name] = a.reshape(len(a), *t.shape)
     if len({len(a) for a in fitted.values()}) > 1:
         raise EdgeqError("inputs have different numbers of vectors", fix=f"give {expected}, first axis = vectors")
@@ -132,7 +134,7 @@ def simulate(
     positions = {node.name: [i for i in range(len(node.inputs)) if i not in node.op.parameters] for node in graph.nodes}
 
     def step(node: Node, x: list[Array]) -> Array:
-        return node.op.reference(params[node.name], *(x[i] for i in positions[node.name]))
+        return node.op.compute(params[node.name], *(x[i] for i in positions[node.name]))
 
     largest = max(t.type.size for t in graph.tensors.values())
     total = len(next(iter(inputs.values())))

@@ -32,8 +32,8 @@ def stage(progress: Progress | None, name: str) -> Callable[[int, int], None] | 
 
 
 def is_quantized(graph: Graph) -> bool:
-    """Whether any activation is stored in integers with a scale."""
-    return any(t.type.q is not None for t in graph.tensors.values() if not t.is_constant)
+    """Whether any activation is stored in integers with a scale, or in half precision."""
+    return any(t.type.q is not None or t.type.dtype is DType.FLOAT16 for t in graph.tensors.values() if not t.is_constant)
 
 
 def load(path: str | Path, *, shapes: Shapes | None = None, normalise: bool = True) -> Graph:
@@ -67,8 +67,8 @@ def random_inputs(graph: Graph, vectors: int, seed: int = SEED) -> dict[str, Arr
     arrays: dict[str, Array] = {}
     for name in graph.inputs:
         t = graph.type(name)
-        if t.dtype is DType.FLOAT32:
-            arrays[name] = rng.standard_normal((vectors, *t.shape)).astype(np.float32)
+        if t.dtype in (DType.FLOAT32, DType.FLOAT16):
+            arrays[name] = rng.standard_normal((vectors, *t.shape)).astype(t.dtype.numpy)
         else:
             info = np.iinfo(t.dtype.numpy)
             arrays[name] = rng.integers(info.min, info.max, (vectors, *t.shape), dtype=t.dtype.numpy, endpoint=True)

@@ -69,9 +69,9 @@ def prove(
 
 
 def real_values(graph: Graph, name: str, values: Array) -> Array:
-    """A tensor's values dequantized to float32; float ones as they are."""
+    """A tensor's values dequantized to float32; float32 ones as they are."""
     t = graph.type(name)
-    return values if t.q is None else dequantize_array(values, t.scale, t.zero_point)
+    return values.astype(np.float32, copy=False) if t.q is None else dequantize_array(values, t.scale, t.zero_point)
 
 
 def activations(graph: Graph, truth: Run) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from edgeq.ir import Array, DType, Graph
 from edgeq.quantize.decide import Decision, decide, describe
 from edgeq.quantize.diagnosis import diagnose
 from edgeq.quantize.floating import dequantized
+from edgeq.quantize.halving import check_range, describe_half, to_half
 from edgeq.quantize.options import Options
 from edgeq.quantize.precision import Precision, read_precision
 from edgeq.quantize.quantizer import quantize_decided
@@ -27,6 +28,7 @@ RANDOM = "random"
 PRECISION = "precision.toml"
 RANDOM_CALIBRATION = 64
 DIAGNOSED = 64
+RECIPES = ("int8", "fp16")
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,8 +46,9 @@ class Quantized:
 
 
 class Choices(TypedDict, total=False):
-    """How a float model is quantized from calibration samples; keywords of `quantize`, and of `build` and `accuracy`.
+    """How a float model is quantized; keywords of `quantize`, and of `build` and `accuracy`.
 
+    recipe: ``int8`` (the default; needs calibration samples) or ``fp16``: everything in half precision, no samples needed.
     calibration_limit: use at most so many of them.
     stored: ``(scale, zero_point)``: integer samples mean ``scale * (q - zero_point)``.
     pixels: the values of black and white that the model expects of images.
@@ -53,6 +56,7 @@ class Choices(TypedDict, total=False):
     precision: a precision.toml that somebody edited.
     """
 
+    recipe: str | None
     calibration_limit: int | None
     stored: tuple[float, float] | None
     pixels: tuple[float, float] | None
@@ -120,14 +124,19 @@ def quantized(graph: Graph, samples: Arrays | None, recipe: Recipe, progress: Pr
     Raises:
         EdgeqError: the graph is float and there are no samples, or it is quantized and the recipe asks for more than that.
     """
+    name = recipe.get("recipe") or "int8"
+    if name not in RECIPES:
+        raise EdgeqError(f"unknown recipe '{name}'", fix=f"choose one of {', '.join(RECIPES)}")
     if is_quantized(graph):
-        if recipe.get("precision") is not None or recipe.get("options") is not None:
+        if name != "int8" or recipe.get("precision") is not None or recipe.get("options") is not None:
             raise EdgeqError("the model is quantized already", where=graph.name, fix="leave --precision, --method, --law and the like out")
         return Quantized(graph, {} if samples is None else diagnosis(dequantized(graph), graph, samples, {}, progress), {})
+    if name == "fp16":
+        return halved(graph, samples, recipe, progress)
     if samples is None:
         raise EdgeqError(
             "the model is float and there are no calibration samples", where=graph.name,
-            fix="give --calib with some tens of real inputs, or `--calib random` to try the path without them",
+            fix="give --calib with some tens of real inputs, `--calib random` to try the path without them, or --recipe fp16",
         )  # fmt: skip
     written = read_precision_file(recipe.get("precision"), graph)
     decision = decide(graph, samples, recipe.get("options"), written, stage(progress, "calibrate"))
@@ -135,6 +144,22 @@ def quantized(graph: Graph, samples: Arrays | None, recipe: Recipe, progress: Pr
     options = {"law": decision.precision.law, "method": decision.precision.method, **layer_options(decision)}
     record = diagnosis(graph, result, samples, options, progress)
     return Quantized(result, record, {PRECISION: describe(decision).encode()})
+
+
+def halved(graph: Graph, samples: Arrays | None, recipe: Recipe, progress: Progress | None) -> Quantized:
+    """A float graph in half precision; samples, where there are any, are looked through for values that overflow.
+
+    Raises:
+        EdgeqError: an operator has no half meaning, a value overflows, or the recipe asks for more than half precision has.
+    """
+    if recipe.get("precision") is not None or recipe.get("options") is not None:
+        raise EdgeqError("recipe fp16 has no scales to choose", where=graph.name, fix="leave --precision, --method, --law and the like out")
+    result = to_half(graph)
+    record: Mapping[str, Any] = {"options": {"recipe": "fp16"}, "samples": 0, "tensors": []}
+    if samples is not None:
+        check_range(graph, samples, stage(progress, "range"))
+        record = diagnosis(graph, result, samples, {"recipe": "fp16"}, progress)
+    return Quantized(result, record, {PRECISION: describe_half(result).encode()})
 
 
 def diagnosis(real: Graph, graph: Graph, samples: Arrays, options: Mapping[str, str], progress: Progress | None) -> dict[str, Any]:
@@ -176,8 +201,10 @@ def read_precision_file(path: str | Path | None, graph: Graph) -> Precision | No
     return read_precision(text, graph, str(path))
 
 
-def quantize(graph: Graph, calibration: str | Path | Arrays, *, progress: Progress | None = None, **choices: Unpack[Choices]) -> Quantized:
-    """Quantize a float graph to int8; see `Choices` for the keywords.
+def quantize(
+    graph: Graph, calibration: str | Path | Arrays | None = None, *, progress: Progress | None = None, **choices: Unpack[Choices]
+) -> Quantized:
+    """Quantize a float graph to int8 or half precision; see `Choices` for the keywords.
 
     Args:
         calibration: a path (.npz, .npy, a folder of samples or of images), arrays by input name, or ``"random"``.

@@ -122,7 +122,7 @@ def accuracy(
     if reference is not None:
         real = hits(reference, score_float(reference, arrays, where, progress), y, where)
     samples = None if is_quantized(graph) else calibration_samples(graph, recipe)
-    if is_quantized(graph) or samples is not None:
+    if is_quantized(graph) or samples is not None or recipe.get("recipe") == "fp16":
         graph = quantized(graph, samples, recipe, progress).graph
         inputs = select_inputs(graph, arrays, where)
         simulated = hits(graph, run_simulator(graph, inputs, progress=stage(progress, "simulate")).outputs, y, where)

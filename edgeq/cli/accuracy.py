@@ -14,6 +14,7 @@ from edgeq.cli.common import (
     JsonOption,
     ModelArgument,
     PixelsOption,
+    RecipeOption,
     RunnerOption,
     ShapeOption,
     StoredOption,
@@ -26,6 +27,7 @@ def accuracy(
     model: ModelArgument,
     data: Annotated[Path, typer.Option("--data", "-d", help="Labelled .npz: x (or by input name) and y.", show_default=False)],
     float_model: Annotated[Path | None, typer.Option(help="Score this float model beside a quantized MODEL.", show_default=False)] = None,
+    recipe: RecipeOption = None,
     calib: CalibrationOption = None,
     calib_limit: CalibrationLimitOption = None,
     stored: StoredOption = None,
@@ -46,7 +48,7 @@ def accuracy(
     with common.bars() as progress:
         result = api.accuracy(
             model, data, float_model=float_model, runner=runner, target=target, toolchain=toolchain, limit=limit,
-            shapes=common.parse_shapes(shape), progress=progress, **common.recipe(calib, calib_limit, stored, pixels),
+            shapes=common.parse_shapes(shape), progress=progress, **common.recipe(calib, calib_limit, stored, pixels, recipe=recipe),
         )  # fmt: skip
     scores = {"float model": result.real, "simulator": result.simulator, result.runner_name or "runner": result.runner}
     if as_json:

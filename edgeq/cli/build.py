@@ -19,6 +19,7 @@ from edgeq.cli.common import (
     ModelArgument,
     PixelsOption,
     PrecisionOption,
+    RecipeOption,
     RoundingOption,
     ShapeOption,
     StoredOption,
@@ -43,6 +44,7 @@ def build(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to write.", show_default=False)],
     target: Annotated[str, typer.Option("--target", "-t", help="Target, see `edgeq targets`.")] = "host",
     toolchain: ToolchainOption = None,
+    recipe: RecipeOption = None,
     calib: CalibrationOption = None,
     calib_limit: CalibrationLimitOption = None,
     stored: StoredOption = None,
@@ -72,14 +74,15 @@ def build(
     from edgeq import api
     from edgeq.api.budget import parse
 
-    recipe = common.recipe(
-        calib, calib_limit, stored, pixels, method=method, law=law, rounding=rounding, equalize=equalize, precision=precision
+    chosen = common.recipe(
+        calib, calib_limit, stored, pixels, method=method, law=law, rounding=rounding, equalize=equalize, precision=precision,
+        recipe=recipe,
     )  # fmt: skip
     with common.bars() as progress:
         built = api.build(
             model, output=output, target=target, name=name, shapes=common.parse_shapes(shape), toolchain=toolchain,
             optimize=optimize.value, budget=parse(budget) if budget else None, vectors=test_vectors, check=check,
-            tuning=tuning, progress=progress, **recipe,
+            tuning=tuning, progress=progress, **chosen,
         )  # fmt: skip
     if as_json:
         common.print_json(summary(built))

@@ -44,6 +44,15 @@ InputOption = Annotated[
 ]
 OutputArraysOption = Annotated[Path | None, typer.Option("--output", "-o", help="Write the outputs here, .npz.", show_default=False)]
 VectorsOption = Annotated[int, typer.Option("--vectors", "-n", min=1, help="How many random vectors where no --input is given.")]
+RecipeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--recipe",
+        help="What a float model becomes: int8 (default; from calibration samples), or fp16: everything in half precision, inputs and "
+        "outputs too (float32 arrays are rounded on entry), without calibration.",
+        show_default=False,
+    ),
+]
 CalibrationOption = Annotated[
     str | None,
     typer.Option(
@@ -129,6 +138,7 @@ def recipe(
     rounding: str | None = None,
     equalize: bool = False,
     precision: Path | None = None,
+    recipe: str | None = None,
 ) -> Recipe:
     """The options about quantization as the API takes them; warns of random calibration.
 
@@ -137,13 +147,13 @@ def recipe(
     """
     from edgeq.quantize.options import Options
 
-    if calib == "random":
+    if calib == "random" and recipe != "fp16":
         warn("calibrated on random data: the code is right, the accuracy is not")
     given: dict[str, Any] = {k: v for k, v in (("method", method), ("law", law), ("rounding", rounding)) if v is not None}
     if equalize:
         given["equalize"] = True
     return {
-        "calibration": calib, "calibration_limit": calib_limit, "stored": parse_pair(stored, "--stored"),
+        "recipe": recipe, "calibration": calib, "calibration_limit": calib_limit, "stored": parse_pair(stored, "--stored"),
         "pixels": parse_pair(pixels, "--pixels"), "options": Options(**given) if given else None, "precision": precision,
     }  # fmt: skip
 

@@ -18,6 +18,7 @@ from edgeq.cli.common import (
     ModelArgument,
     PixelsOption,
     PrecisionOption,
+    RecipeOption,
     RoundingOption,
     ShapeOption,
     StoredOption,
@@ -34,6 +35,7 @@ EXACT_DB = 150.0
 def quantize(
     model: ModelArgument,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to write, or a file *.eqg.", show_default=False)],
+    recipe: RecipeOption = None,
     calib: CalibrationOption = None,
     calib_limit: CalibrationLimitOption = None,
     stored: StoredOption = None,
@@ -46,17 +48,18 @@ def quantize(
     shape: ShapeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Quantize a float model to int8 and say how well each tensor survived.
+    """Quantize a float model to int8 or half precision and say how well each tensor survived.
 
     DIR gets graph.eqg, which every verb reads, and precision.toml, to review, edit and feed back with --precision.
     """
     from edgeq import api
 
-    recipe = common.recipe(
-        calib, calib_limit, stored, pixels, method=method, law=law, rounding=rounding, equalize=equalize, precision=precision
+    chosen = common.recipe(
+        calib, calib_limit, stored, pixels, method=method, law=law, rounding=rounding, equalize=equalize, precision=precision,
+        recipe=recipe,
     )  # fmt: skip
     with common.bars() as progress:
-        result = api.write_quantized(model, output, shapes=common.parse_shapes(shape), progress=progress, **recipe)
+        result = api.write_quantized(model, output, shapes=common.parse_shapes(shape), progress=progress, **chosen)
     if as_json:
         common.print_json({"output": str(output), "law": result.graph.law, **result.record})
     else:

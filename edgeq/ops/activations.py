@@ -122,6 +122,9 @@ class Gelu(_Table):
 
     approximate: bool = False
 
+    def half_function(self) -> tuple[str, tuple[float, ...]]:
+        return "gelu_tanh" if self.approximate else "gelu", ()
+
     def function(self, x: Array) -> Array:
         if self.approximate:
             return np.asarray(0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))))

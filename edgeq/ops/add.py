@@ -26,6 +26,9 @@ class Add(_Binary):
     def combine(self, a: Array, b: Array) -> Array:
         return np.asarray(a + self.sign * b)
 
+    def attributes(self) -> dict[str, int]:
+        return {"sign": self.sign}
+
     def constants(self, law: str, where: str, a: TensorType, b: TensorType, output: TensorType) -> Params:
         low, high = clamp_limits(self.clamp, output)
         stage = {"out_zero": output.zero_point, "act_min": low, "act_max": high, "sign": self.sign}

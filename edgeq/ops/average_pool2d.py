@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from edgeq import numerics
+from edgeq import half, numerics
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Op, Params, Tensor, TensorType
+from edgeq.ops.halves import finish, half_params, reciprocals
 from edgeq.ops.linear import NO_CLAMP, Clamp, apply_rescaling, clamp_limits, require_same_scale, rescaling
 from edgeq.ops.windows import Pads, Pair, output_size, taps, taps_inside
 
@@ -56,17 +57,33 @@ class AveragePool2d(Op):
         y = np.clip(self._sums(x[0]) / divisor, *self.clamp)
         return np.asarray(y.reshape(*x[0].shape[:-3], *y.shape[1:]), np.float32)
 
-    def bind(self, law: str, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
-        x = inputs[0].type
+    def _divisors(self, x: TensorType) -> tuple[int, int]:
+        """The smallest and the largest divisor of a window."""
+        divisors = self._counts(*x.shape[1:3])[1]
+        return int(divisors.min()), int(divisors.max())
+
+    def _geometry(self, x: TensorType, output: TensorType) -> dict[str, int | str]:
         n, in_h, in_w, channels = x.shape
-        divisors = self._counts(in_h, in_w)[1]
-        least, most = int(divisors.min()), int(divisors.max())
-        scalars = {
+        return {
             "batches": n, "in_h": in_h, "in_w": in_w, "channels": channels, "out_h": output.shape[1], "out_w": output.shape[2],
             "kernel_h": self.kernel[0], "kernel_w": self.kernel[1], "stride_h": self.stride[0], "stride_w": self.stride[1],
-            "pad_top": self.pads[0], "pad_left": self.pads[1], "in_zero": x.zero_point,
-            "include_pad": int(self.count_include_pad), "least": least, "area": self.kernel[0] * self.kernel[1],
+            "pad_top": self.pads[0], "pad_left": self.pads[1], "include_pad": int(self.count_include_pad),
+            "least": self._divisors(x)[0], "area": self.kernel[0] * self.kernel[1],
         }  # fmt: skip
+
+    def bind_half(self, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
+        x = inputs[0].type
+        return half_params(self._geometry(x, output), {"factors": reciprocals(*self._divisors(x))}, self.clamp)
+
+    def reference_half(self, params: Params, *x: Array) -> Array:
+        divisors = self._counts(params.in_h, params.in_w)[1][..., None]
+        total = self._sums(half.to_float(x[0])) * params.factors[divisors - params.least]
+        return finish(params, total).reshape(*x[0].shape[:-3], *total.shape[1:])
+
+    def bind(self, law: str, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
+        x = inputs[0].type
+        least, most = self._divisors(x)
+        scalars = {**self._geometry(x, output), "in_zero": x.zero_point}
         reach = max(127 - x.zero_point, 128 + x.zero_point)
         bound = self.kernel[0] * self.kernel[1] * max(reach, 128)
         numerics.check_accumulator(where, np.array([bound]))

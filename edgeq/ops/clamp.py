@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edgeq import half
 from edgeq.errors import EdgeqError
-from edgeq.ir import Array, TensorType
+from edgeq.ir import Array, Params, Tensor, TensorType
+from edgeq.ops.halves import half_params
 from edgeq.ops.linear import NO_CLAMP, clamp_limits
 from edgeq.ops.linear import Clamp as Limits
 from edgeq.ops.table import INPUTS, _Table, ratio, rescale_tflm
@@ -25,6 +27,12 @@ class Clamp(_Table):
 
     def function(self, x: Array) -> Array:
         return np.clip(x, *self.clamp)
+
+    def bind_half(self, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
+        return half_params({"size": output.size, "function": "limit"}, clamp=self.clamp)
+
+    def reference_half(self, params: Params, *x: Array) -> Array:
+        return half.clamped(x[0], params.act_min, params.act_max)
 
     def tflm(self, where: str, x: TensorType, output: TensorType) -> Array:
         y = rescale_tflm(INPUTS - x.zero_point, ratio(x.scale, output.scale)) + output.zero_point

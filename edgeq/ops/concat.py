@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from edgeq import half
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, DType, Op, Params, Tensor, TensorType
 from edgeq.ops.move import size_limit
@@ -59,3 +60,9 @@ class Concat(Op):
         if not params.rescaled:
             return self._join(list(x))
         return self._join([params.values[i][a.astype(np.int16) + 128] for i, a in enumerate(x)])
+
+    def bind_half(self, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
+        return self.bind(half.LAW, where, inputs, output)
+
+    def reference_half(self, params: Params, *x: Array) -> Array:
+        return self.reference(params, *x)

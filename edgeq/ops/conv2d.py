@@ -7,8 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 
+from edgeq import half
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Op, Params, Tensor, TensorType
+from edgeq.ops.halves import finish, half_layer
 from edgeq.ops.linear import NO_CLAMP, Clamp, apply_output_stage, exact_matmul, lane_group, output_stage
 from edgeq.ops.windows import Pads, Pair, output_size, patches
 
@@ -63,22 +65,39 @@ class Conv2d(Op):
         flat = w.data.astype(np.int64).reshape(w.data.shape[0], -1)
         sums = np.stack([flat.sum(1), np.abs(flat).sum(1)], axis=1)
         stage = output_stage(law, where, x.type, w, b, output, self.clamp, sums)
-        _, in_h, in_w, in_c = x.type.shape
-        scalars = {
-            "batches": x.type.shape[0], "in_h": in_h, "in_w": in_w, "in_c": in_c,
+        group = lane_group(np.pad(flat, ((0, 0), (0, flat.shape[1] % 2))))
+        scalars = {**self._geometry(x.type, w.type, output), "in_zero": x.type.zero_point, "group": group}
+        return Params(law, {**scalars, **stage.scalars}, {"weights": w.data, **stage.tables})
+
+    def bind_half(self, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
+        x, w, b = inputs
+        return half_layer(where, w, b, self._geometry(x.type, w.type, output), self.clamp)
+
+    def _geometry(self, x: TensorType, w: TensorType, output: TensorType) -> dict[str, int | str]:
+        _, in_h, in_w, in_c = x.shape
+        return {
+            "batches": x.shape[0], "in_h": in_h, "in_w": in_w, "in_c": in_c,
             "out_h": output.shape[1], "out_w": output.shape[2], "out_c": output.shape[3],
-            "kernel_h": w.data.shape[1], "kernel_w": w.data.shape[2],
+            "kernel_h": w.shape[1], "kernel_w": w.shape[2],
             "stride_h": self.stride[0], "stride_w": self.stride[1],
             "dilation_h": self.dilation[0], "dilation_w": self.dilation[1],
             "pad_top": self.pads[0], "pad_left": self.pads[1], "groups": self.groups,
-            "in_zero": x.type.zero_point,
-            "group": lane_group(np.pad(flat, ((0, 0), (0, flat.shape[1] % 2)))),
             # no window can cross the border; each is one pixel, in order; those inside are worth reading where they are
             "inside": int(not any(self.pads)),
-            "pointwise": int(w.data.shape[1:3] == (1, 1) and self.stride == (1, 1) and not any(self.pads)),
-            "direct": int(self.dilation == (1, 1) and (w.data.shape[1] == 1 or w.data.shape[2] * in_c >= 8)),
+            "pointwise": int(w.shape[1:3] == (1, 1) and self.stride == (1, 1) and not any(self.pads)),
+            "direct": int(self.dilation == (1, 1) and (w.shape[1] == 1 or w.shape[2] * in_c >= 8)),
         }  # fmt: skip
-        return Params(law, {**scalars, **stage.scalars}, {"weights": w.data, **stage.tables})
+
+    def reference_half(self, params: Params, *x: Array) -> Array:
+        w, bias = params.weights, params.bias
+        windows = patches(x[0].reshape(-1, *x[0].shape[-3:]), (w.shape[1], w.shape[2]), self.stride, self.dilation, self.pads, 0)
+        depth, each = w.shape[3], len(w) // self.groups
+        parts = []
+        for g in range(self.groups):
+            own = slice(g * each, (g + 1) * each)
+            rows = windows[..., g * depth : (g + 1) * depth].reshape(*windows.shape[:3], -1)
+            parts.append(half.products(rows, w[own].reshape(each, -1).T, bias[own]))
+        return finish(params, np.concatenate(parts, axis=-1)).reshape(*x[0].shape[:-3], *windows.shape[1:3], len(w))
 
     def reference(self, params: Params, *x: Array) -> Array:
         w = params.weights

@@ -9,6 +9,7 @@ import numpy as np
 
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Op, Params, Tensor, TensorType
+from edgeq.ops.halves import finish, half_layer
 from edgeq.ops.linear import NO_CLAMP, Clamp, apply_output_stage, output_stage
 from edgeq.ops.windows import Pads, Pair, output_size, taps
 
@@ -39,15 +40,15 @@ class DepthwiseConv2d(Op):
     def macs(self, *types: TensorType) -> int:
         return self.infer(*types).size * types[1].shape[1] * types[1].shape[2]
 
-    def _sums(self, x: Array, w: Array, fill: float, dtype: type[np.floating[Any]]) -> Array:
-        """Products without bias ``[V*N, H', W', C*m]``, tap by tap: exact for integers that `dtype` holds."""
+    def _sums(self, x: Array, w: Array, fill: float, dtype: type[np.floating[Any]], start: Array | float = 0.0) -> Array:
+        """Products, from `start` on, ``[V*N, H', W', C*m]``, tap by tap: exact for integers that `dtype` holds."""
         _, kernel_h, kernel_w, channels = w.shape
         multiplier = channels // x.shape[-1]
         h, width = output_size((x.shape[-3], x.shape[-2]), (kernel_h, kernel_w), self.stride, self.dilation, self.pads)
         x = x.reshape(-1, *x.shape[-3:]).astype(dtype)
         if multiplier > 1:
             x = np.repeat(x, multiplier, axis=3)
-        total = np.zeros((len(x), h, width, channels), dtype)
+        total = np.full((len(x), h, width, channels), start, dtype)
         for ky, kx, view in taps(x, (kernel_h, kernel_w), self.stride, self.dilation, self.pads, fill):
             total += view * w[0, ky, kx].astype(dtype)
         return total
@@ -63,16 +64,27 @@ class DepthwiseConv2d(Op):
         flat = w.data.astype(np.int64).reshape(-1, w.data.shape[3])
         sums = np.stack([flat.sum(0), np.abs(flat).sum(0)], axis=1)
         stage = output_stage(law, where, x.type, w, b, output, self.clamp, sums)
-        _, in_h, in_w, in_c = x.type.shape
-        scalars = {
-            "batches": x.type.shape[0], "in_h": in_h, "in_w": in_w, "in_c": in_c,
-            "out_h": output.shape[1], "out_w": output.shape[2], "multiple": w.data.shape[3] // in_c,
-            "kernel_h": w.data.shape[1], "kernel_w": w.data.shape[2],
+        scalars = {**self._geometry(x.type, w.type, output), "in_zero": x.type.zero_point}
+        return Params(law, {**scalars, **stage.scalars}, {"weights": w.data, **stage.tables})
+
+    def bind_half(self, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
+        x, w, b = inputs
+        return half_layer(where, w, b, self._geometry(x.type, w.type, output), self.clamp)
+
+    def _geometry(self, x: TensorType, w: TensorType, output: TensorType) -> dict[str, int | str]:
+        _, in_h, in_w, in_c = x.shape
+        return {
+            "batches": x.shape[0], "in_h": in_h, "in_w": in_w, "in_c": in_c,
+            "out_h": output.shape[1], "out_w": output.shape[2], "multiple": w.shape[3] // in_c,
+            "kernel_h": w.shape[1], "kernel_w": w.shape[2],
             "stride_h": self.stride[0], "stride_w": self.stride[1],
             "dilation_h": self.dilation[0], "dilation_w": self.dilation[1],
-            "pad_top": self.pads[0], "pad_left": self.pads[1], "in_zero": x.type.zero_point,
+            "pad_top": self.pads[0], "pad_left": self.pads[1],
         }  # fmt: skip
-        return Params(law, {**scalars, **stage.scalars}, {"weights": w.data, **stage.tables})
+
+    def reference_half(self, params: Params, *x: Array) -> Array:
+        total = self._sums(x[0], params.weights, 0.0, np.float32, params.bias)
+        return finish(params, total).reshape(*x[0].shape[:-3], *total.shape[1:])
 
     def reference(self, params: Params, *x: Array) -> Array:
         taps = params.kernel_h * params.kernel_w

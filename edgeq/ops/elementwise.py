@@ -6,8 +6,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from edgeq import half
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, DType, Op, Params, Tensor, TensorType
+from edgeq.ops.halves import finish, half_params
 from edgeq.ops.linear import NO_CLAMP, Clamp
 from edgeq.ops.loops import Shape, nest, outer_loops, strides
 
@@ -64,7 +66,22 @@ class _Binary(Op):
     def bind(self, law: str, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
         a, b = (t.type for t in inputs)
         require_int8(where, self, a, b, output)
+        own, walk = self.constants(law, where, a, b, output), self._walk(a, b, output)
+        return Params(law, {**own.scalars, **walk.scalars}, {**own.tables, **walk.tables})
+
+    def _walk(self, a: TensorType, b: TensorType, output: TensorType) -> Params:
+        """The loops of `kernels/binary.c.j2`."""
         inner, (a_step, b_step), table = nest(output.shape, strides(a.shape), strides(b.shape))
-        own = self.constants(law, where, a, b, output)
-        walk = {"inner": inner, "a_step": a_step, "b_step": b_step, "axes": outer_loops(table)}
-        return Params(law, {**own.scalars, **walk}, {**own.tables, "loops": table})
+        return Params("", {"inner": inner, "a_step": a_step, "b_step": b_step, "axes": outer_loops(table)}, {"loops": table})
+
+    def bind_half(self, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
+        walk = self._walk(inputs[0].type, inputs[1].type, output)
+        return half_params({**walk.scalars, **self.attributes()}, dict(walk.tables), self.clamp)
+
+    def attributes(self) -> dict[str, int]:
+        """Scalars that tell operators apart which share a kernel."""
+        return {}
+
+    def reference_half(self, params: Params, *x: Array) -> Array:
+        with np.errstate(all="ignore"):
+            return finish(params, self.combine(half.to_float(x[0]), half.to_float(x[1])))

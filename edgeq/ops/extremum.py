@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from edgeq import half
 from edgeq.ir import Array, Params, Tensor, TensorType
 from edgeq.ops.elementwise import _Binary
 from edgeq.ops.linear import clamp_limits
@@ -24,6 +25,13 @@ class Maximum(_Binary):
 
     def combine(self, a: Array, b: Array) -> Array:
         return np.asarray(np.maximum(a, b) if self.largest else np.minimum(a, b))
+
+    def attributes(self) -> dict[str, int]:
+        return {"largest": self.largest, "rescaled": 0}
+
+    def reference_half(self, params: Params, *x: Array) -> Array:
+        n = self.combine(half.order(x[0]), half.order(x[1]))
+        return half.clamped(half.of_order(n), params.act_min, params.act_max)
 
     def constants(self, law: str, where: str, a: TensorType, b: TensorType, output: TensorType) -> Params:
         low, high = clamp_limits(self.clamp, output)

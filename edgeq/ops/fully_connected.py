@@ -7,8 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 
+from edgeq import half
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Op, Params, Tensor, TensorType
+from edgeq.ops.halves import finish, half_layer
 from edgeq.ops.linear import NO_CLAMP, Clamp, apply_output_stage, exact_matmul, lane_group, output_stage
 
 
@@ -44,6 +46,14 @@ class FullyConnected(Op):
         n, k = w.data.shape
         scalars = {"batches": x.type.size // k, "in_c": k, "out_c": n, "group": lane_group(wide)}
         return Params(law, {**scalars, **stage.scalars}, {"weights": w.data, **stage.tables})
+
+    def bind_half(self, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
+        x, w, b = inputs
+        n, k = w.type.shape
+        return half_layer(where, w, b, {"batches": x.type.size // k, "in_c": k, "out_c": n}, self.clamp)
+
+    def reference_half(self, params: Params, *x: Array) -> Array:
+        return finish(params, half.products(x[0], params.weights.T, params.bias))
 
     def reference(self, params: Params, *x: Array) -> Array:
         w = params.weights

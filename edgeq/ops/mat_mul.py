@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from edgeq import numerics
+from edgeq import half, numerics
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Op, Params, Tensor, TensorType
+from edgeq.ops.halves import half_params
 from edgeq.ops.linear import NO_CLAMP, apply_output_stage, exact_matmul, rescaling
 
 
@@ -35,6 +36,20 @@ class MatMul(Op):
     def real(self, *x: Array) -> Array:
         return np.asarray(np.matmul(x[0], x[1]), np.float32)
 
+    def _loops(self, a: TensorType, b: TensorType, output: TensorType) -> Params:
+        """Sizes, and per product of the batch which matrices of a and b it takes: ``matrices`` int32 ``[batches, 2]``."""
+        batch = output.shape[:-2]
+        matrices = [np.broadcast_to(np.arange(np.prod(t.shape[:-2], dtype=np.int64)).reshape(t.shape[:-2]), batch).ravel() for t in (a, b)]
+        scalars = {"batches": len(matrices[0]), "rows": a.shape[-2], "depth": a.shape[-1], "columns": b.shape[-1]}
+        return Params("", scalars, {"matrices": np.stack(matrices, 1).astype(np.int32)})
+
+    def bind_half(self, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
+        loops = self._loops(inputs[0].type, inputs[1].type, output)
+        return half_params(dict(loops.scalars), dict(loops.tables))
+
+    def reference_half(self, params: Params, *x: Array) -> Array:
+        return half.from_float(half.products(x[0], x[1]))
+
     def bind(self, law: str, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
         a, b = (t.type for t in inputs)
         k = a.shape[-1]
@@ -42,13 +57,8 @@ class MatMul(Op):
         numerics.check_accumulator(where, np.array([bound]))
         ratio = float(np.float32(a.scale)) * float(np.float32(b.scale)) / float(np.float32(output.scale))
         stage = rescaling(law, where, *numerics.quantize_multipliers(np.array([ratio])), output, NO_CLAMP, bound)
-        batch = output.shape[:-2]
-        matrices = [np.broadcast_to(np.arange(np.prod(t.shape[:-2], dtype=np.int64)).reshape(t.shape[:-2]), batch).ravel() for t in (a, b)]
-        scalars = {
-            "batches": len(matrices[0]), "rows": a.shape[-2], "depth": k, "columns": b.shape[-1],
-            "a_zero": a.zero_point, "b_zero": b.zero_point,
-        }  # fmt: skip
-        return Params(law, {**scalars, **stage.scalars}, {"matrices": np.stack(matrices, 1).astype(np.int32), **stage.tables})
+        loops, zeros = self._loops(a, b, output), {"a_zero": a.zero_point, "b_zero": b.zero_point}
+        return Params(law, {**loops.scalars, **zeros, **stage.scalars}, {**loops.tables, **stage.tables})
 
     def reference(self, params: Params, *x: Array) -> Array:
         a, b = x[0].astype(np.int64) - params.a_zero, x[1].astype(np.int64) - params.b_zero

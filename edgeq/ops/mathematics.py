@@ -17,6 +17,9 @@ from edgeq.ops.table import INPUTS, _Table, ratio, rescale_tflm
 class Abs(_Table):
     """|x|."""
 
+    def half_function(self) -> tuple[str, tuple[float, ...]]:
+        return "absolute", ()
+
     def function(self, x: Array) -> Array:
         return np.asarray(np.abs(x))
 
@@ -27,6 +30,9 @@ class Abs(_Table):
 @dataclass(frozen=True)
 class Neg(_Table):
     """-x."""
+
+    def half_function(self) -> tuple[str, tuple[float, ...]]:
+        return "negative", ()
 
     def function(self, x: Array) -> Array:
         return np.asarray(-x)
@@ -130,6 +136,9 @@ class Ceil(_Table):
 class Round(_Table):
     """The nearest integer, halves to even."""
 
+    def half_function(self) -> tuple[str, tuple[float, ...]]:
+        return "nearest", ()
+
     def function(self, x: Array) -> Array:
         return np.asarray(np.rint(x))
 
@@ -147,6 +156,12 @@ class Pow(_Table):
     """x to a constant power; a power that is not whole wants x >= 0 and gives the power of 0 below."""
 
     exponent: float = 2.0
+
+    def half_function(self) -> tuple[str, tuple[float, ...]]:
+        exact = {1.0: "leaky_relu", 2.0: "square", 0.5: "sqrt", -1.0: "reciprocal", -0.5: "rsqrt"}.get(self.exponent)
+        if exact is not None:
+            return exact, (1.0,) if self.exponent == 1 else ()
+        return "power", (self.exponent, self.exponent % 2 if self.exponent.is_integer() else -1)
 
     def function(self, x: Array) -> Array:
         return np.asarray(np.power(x if float(self.exponent).is_integer() else np.maximum(x, 0), self.exponent))

@@ -6,8 +6,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from edgeq import half
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Op, Params, Tensor, TensorType
+from edgeq.ops.halves import half_params
 from edgeq.ops.linear import INT8_MIN, NO_CLAMP, Clamp, clamp_limits, require_same_scale
 from edgeq.ops.windows import Pads, Pair, output_size, taps, taps_inside
 
@@ -43,14 +45,21 @@ class MaxPool2d(Op):
         x = inputs[0].type
         require_same_scale(law, where, x, output)
         low, high = clamp_limits(self.clamp, output)
+        return Params(law, {**self._geometry(x, output), "act_min": low, "act_max": high})
+
+    def _geometry(self, x: TensorType, output: TensorType) -> dict[str, int | str]:
         n, in_h, in_w, channels = x.shape
-        scalars = {
+        return {
             "batches": n, "in_h": in_h, "in_w": in_w, "channels": channels, "out_h": output.shape[1], "out_w": output.shape[2],
             "kernel_h": self.kernel[0], "kernel_w": self.kernel[1], "stride_h": self.stride[0], "stride_w": self.stride[1],
             "dilation_h": self.dilation[0], "dilation_w": self.dilation[1], "pad_top": self.pads[0], "pad_left": self.pads[1],
-            "act_min": low, "act_max": high,
         }  # fmt: skip
-        return Params(law, scalars)
+
+    def bind_half(self, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
+        return half_params(self._geometry(inputs[0].type, output), clamp=self.clamp)
+
+    def reference_half(self, params: Params, *x: Array) -> Array:
+        return half.clamped(half.of_order(self._largest(half.order(x[0]), half.ORDER_MIN)), params.act_min, params.act_max)
 
     def reference(self, params: Params, *x: Array) -> Array:
         return np.asarray(np.clip(self._largest(x[0], INT8_MIN), params.act_min, params.act_max), np.int8)

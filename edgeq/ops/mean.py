@@ -7,8 +7,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from edgeq import numerics
+from edgeq import half, numerics
 from edgeq.ir import Array, Params, Tensor, TensorType
+from edgeq.ops.halves import half_params, reciprocals
 from edgeq.ops.linear import NO_CLAMP, apply_output_stage, rescaling
 from edgeq.ops.reduce import _Reduction
 
@@ -40,6 +41,18 @@ class Mean(_Reduction):
         nest = self.nest(x)
         bias = np.array([-x.zero_point * count], np.int32)
         return Params(law, {**nest.scalars, **stage.scalars}, {**nest.tables, "bias": bias, **stage.tables})
+
+    def bind_half(self, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
+        x = inputs[0].type
+        nest, n = self.nest(x), self.count(x)
+        factor = reciprocals(n, n) if self.divides else np.ones(1, np.float32)
+        return half_params(dict(nest.scalars), {**nest.tables, "factor": factor})
+
+    def reference_half(self, params: Params, *x: Array) -> Array:
+        kept = [i for i in range(x[0].ndim) if i not in self.vector_axes()]
+        rows = half.to_float(x[0]).transpose(*kept, *self.vector_axes()).reshape(*(x[0].shape[i] for i in kept), -1)
+        total = half.from_float(half.running_sum(rows) * params.factor[0])
+        return np.expand_dims(total, self.vector_axes()) if self.keepdims else total
 
     def reference(self, params: Params, *x: Array) -> Array:
         total = x[0].sum(self.vector_axes(), keepdims=self.keepdims, dtype=np.int64)

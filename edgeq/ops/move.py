@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edgeq import half
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Op, Params, Tensor, TensorType
 from edgeq.ops.linear import require_same_scale
@@ -60,6 +61,12 @@ class _Move(Op):
 
     def reference(self, params: Params, *x: Array) -> Array:
         return self.real(*x)
+
+    def bind_half(self, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
+        return self.bind(half.LAW, where, inputs, output)
+
+    def reference_half(self, params: Params, *x: Array) -> Array:
+        return self.reference(params, *x)
 
 
 def copy_params(law: str, offsets: list[Array]) -> Params:

@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from edgeq import numerics
+from edgeq import half, numerics
 from edgeq.errors import EdgeqError
-from edgeq.ir import Array, Params, Tensor, TensorType
+from edgeq.ir import Array, DType, Params, Tensor, TensorType
 from edgeq.ops.elementwise import require_int8
 from edgeq.ops.loops import Shape, nest, outer_loops, strides
 from edgeq.ops.move import Axis, _Move, same_values, size_limit
@@ -54,10 +54,15 @@ class Pad(_Move):
     def _filled(self, x: Array, value: float) -> Array:
         return np.pad(x, ((0, 0), *self.pads), constant_values=value)
 
+    def _stored(self, params: Params) -> Any:
+        """The filling element."""
+        return np.array(params.fill, np.uint16).view(np.float16) if params.law == half.LAW else params.fill
+
     def bind(self, law: str, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
         if self.mode != "constant":
             return super().bind(law, where, inputs, output)
-        require_int8(where, self, output)
+        if law != half.LAW:
+            require_int8(where, self, output)
         same_values(law, where, inputs, output)
         steps = strides(output.shape)
         inner, (step,), table = nest(inputs[0].type.shape, steps)
@@ -66,10 +71,12 @@ class Pad(_Move):
         return Params(law, {**scalars, "axes": outer_loops(table)}, {"loops": table})
 
     def reference(self, params: Params, *x: Array) -> Array:
-        return self._filled(x[0], params.fill) if self.mode == "constant" else super().reference(params, *x)
+        return self._filled(x[0], self._stored(params)) if self.mode == "constant" else super().reference(params, *x)
 
 
 def fill(value: float | None, output: TensorType) -> int:
-    """A padding value, which may be infinite, as a stored integer."""
+    """A padding value, which may be infinite, as a stored integer; of halves the bits."""
+    if output.dtype is DType.FLOAT16:
+        return int(half.from_float(np.array([value or 0.0], np.float32)).view(np.uint16)[0])
     steps = 0.0 if value is None else min(max(float(np.float32(value)) / float(np.float32(output.scale)), -1e6), 1e6)
     return min(max(int(numerics.round_half_away(steps)) + output.zero_point, -128), 127)

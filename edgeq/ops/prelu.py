@@ -8,10 +8,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from edgeq import numerics
+from edgeq import half, numerics
 from edgeq.errors import EdgeqError
-from edgeq.ir import Array, Op, Params, Tensor, TensorType
+from edgeq.ir import Array, DType, Op, Params, Tensor, TensorType
 from edgeq.ops.elementwise import reach, require_int8
+from edgeq.ops.halves import half_params
 from edgeq.ops.table import ratio
 
 
@@ -40,6 +41,16 @@ class Prelu(Op):
         find = _single if law == "single" else _tflm
         own = find(where, x.type, slope, output)
         return Params(law, {**shared, **own.scalars}, own.tables)
+
+    def bind_half(self, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
+        x, slope = inputs
+        if slope.data is None or slope.type.dtype is not DType.FLOAT16:
+            raise EdgeqError(f"slopes {slope.type} on halves are not constant halves", where=where)
+        return half_params({"channels": x.type.shape[-1], "pixels": x.type.size // x.type.shape[-1]}, {"slopes": slope.data})
+
+    def reference_half(self, params: Params, *x: Array) -> Array:
+        value = half.to_float(x[0])
+        return half.from_float(np.where(value > 0, value, half.to_float(params.slopes) * value))
 
     def reference(self, params: Params, *x: Array) -> Array:
         p, centred = params, x[0].astype(np.int64) - params.in_zero

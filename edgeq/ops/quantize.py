@@ -1,4 +1,4 @@
-"""Quantize and Dequantize: real numbers to int8 and back."""
+"""Quantize and Dequantize: real numbers, float32 or halves, to int8 and back."""
 
 from __future__ import annotations
 
@@ -6,19 +6,23 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from edgeq import numerics
+from edgeq import half, numerics
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, DType, Op, Params, Tensor, TensorType
 
+REALS = (DType.FLOAT32, DType.FLOAT16)
 
-def _expect(where: str, found: TensorType, dtype: DType) -> None:
-    if found.dtype is not dtype or (dtype is DType.INT8 and (found.q is None or len(found.q.scale) != 1)):
-        raise EdgeqError(f"{found} is not {dtype.value}" + (" with one scale" if dtype is DType.INT8 else ""), where=where)
+
+def _expect(where: str, stored: TensorType, real: TensorType) -> None:
+    if stored.dtype is not DType.INT8 or stored.q is None or len(stored.q.scale) != 1:
+        raise EdgeqError(f"{stored} is not s8 with one scale", where=where)
+    if real.dtype not in REALS:
+        raise EdgeqError(f"{real} is neither f32 nor f16", where=where)
 
 
 @dataclass(frozen=True)
 class Quantize(Op):
-    """x float32 -> int8 in the output's scale."""
+    """x float32 or float16 -> int8 in the output's scale."""
 
     def infer(self, *types: TensorType) -> TensorType:
         return replace(types[0], dtype=DType.INT8, q=None)
@@ -27,8 +31,7 @@ class Quantize(Op):
         return np.asarray(x[0], np.float32)
 
     def bind(self, law: str, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
-        _expect(where, inputs[0].type, DType.FLOAT32)
-        _expect(where, output, DType.INT8)
+        _expect(where, output, inputs[0].type)
         factor = numerics.quantize_factor(law, output.scale)
         if not (np.isfinite(factor) and factor > 0):
             raise EdgeqError(f"scale {output.scale} is out of the range of float32", where=where)
@@ -36,14 +39,15 @@ class Quantize(Op):
 
     def reference(self, params: Params, *x: Array) -> Array:
         scale = params.factor[0]
+        data = np.asarray(x[0], np.float32)
         with np.errstate(all="ignore"):
-            steps = x[0] * scale if params.law == "single" else x[0] / scale
+            steps = data * scale if params.law == "single" else data / scale
         return np.asarray(np.clip(numerics.round_float(steps, params.law == "single") + params.zero, -128, 127), np.int8)
 
 
 @dataclass(frozen=True)
 class Dequantize(Op):
-    """x int8 -> float32."""
+    """x int8 -> float32, or float16 where that is the output's type."""
 
     def infer(self, *types: TensorType) -> TensorType:
         return replace(types[0], dtype=DType.FLOAT32, q=None)
@@ -53,9 +57,10 @@ class Dequantize(Op):
 
     def bind(self, law: str, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
         x = inputs[0].type
-        _expect(where, x, DType.INT8)
-        _expect(where, output, DType.FLOAT32)
-        return Params(law, {"size": output.size, "zero": x.zero_point}, {"scale": np.array([x.scale], np.float32)})
+        _expect(where, x, output)
+        scalars = {"size": output.size, "zero": x.zero_point, "half": int(output.dtype is DType.FLOAT16)}
+        return Params(law, scalars, {"scale": np.array([x.scale], np.float32)})
 
     def reference(self, params: Params, *x: Array) -> Array:
-        return numerics.dequantize(x[0], params.scale[0], params.zero)
+        real = numerics.dequantize(x[0], params.scale[0], params.zero)
+        return half.from_float(real) if params.half else real

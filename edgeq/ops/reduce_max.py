@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edgeq import half
 from edgeq.ir import Array, Params, Tensor, TensorType
 from edgeq.ops.linear import require_same_scale
 from edgeq.ops.reduce import _Reduction
@@ -23,6 +24,13 @@ class ReduceMax(_Reduction):
         require_same_scale(law, where, inputs[0].type, output)
         nest = self.nest(inputs[0].type)
         return Params(law, nest.scalars, nest.tables)
+
+    def bind_half(self, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
+        nest = self.nest(inputs[0].type)
+        return Params(half.LAW, nest.scalars, nest.tables)
+
+    def reference_half(self, params: Params, *x: Array) -> Array:
+        return half.of_order(self.real(half.order(x[0])))
 
     def reference(self, params: Params, *x: Array) -> Array:
         return self.real(*x)

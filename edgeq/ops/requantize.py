@@ -15,5 +15,8 @@ class Requantize(_Table):
     def function(self, x: Array) -> Array:
         return x
 
+    def half_function(self) -> tuple[str, tuple[float, ...]]:
+        return "leaky_relu", (1.0,)  # x itself
+
     def tflm(self, where: str, x: TensorType, output: TensorType) -> Array:
         return rescale_tflm(INPUTS - x.zero_point, ratio(x.scale, output.scale)) + output.zero_point

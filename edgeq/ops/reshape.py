@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+from edgeq import half
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Op, Params, Tensor, TensorType
 from edgeq.ops.move import same_values
@@ -30,3 +31,9 @@ class Reshape(Op):
 
     def reference(self, params: Params, *x: Array) -> Array:
         return self.real(*x)
+
+    def bind_half(self, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
+        return self.bind(half.LAW, where, inputs, output)
+
+    def reference_half(self, params: Params, *x: Array) -> Array:
+        return self.reference(params, *x)

@@ -11,9 +11,11 @@ from typing import Literal
 
 import numpy as np
 
+from edgeq import half
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Op, Params, Tensor, TensorType
 from edgeq.ops.elementwise import require_int8
+from edgeq.ops.halves import half_params
 from edgeq.ops.loops import Shape
 from edgeq.ops.move import Axis, _Move, same_values, size_limit
 from edgeq.ops.windows import Pair
@@ -147,6 +149,28 @@ class ResizeBilinear(_Coordinates, Op):
             "batches": n, "in_h": h, "in_w": w, "channels": channels, "out_h": self.size[0], "out_w": self.size[1], "bits": BITS[law],
         }  # fmt: skip
         return Params(law, scalars, {"rows": self.taps(law, 0, h), "columns": self.taps(law, 1, w)})
+
+    def bind_half(self, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
+        n, h, w, channels = inputs[0].type.shape
+        scalars: dict[str, int | str] = {
+            "batches": n, "in_h": h, "in_w": w, "channels": channels, "out_h": self.size[0], "out_w": self.size[1],
+        }  # fmt: skip
+        tables: dict[str, Array] = {}
+        for axis, (name, length) in enumerate((("row", h), ("column", w))):
+            at = np.clip(self.coordinates(axis, length), 0, length - 1)
+            low = np.floor(at).astype(np.int64)
+            weight = (at - low).astype(np.float32)
+            tables[f"{name}s"] = np.stack([low, np.minimum(low + 1, length - 1)], axis=1).astype(np.int16)
+            tables[f"{name}_weights"] = np.stack([np.float32(1) - weight, weight], axis=1)
+        return half_params(scalars, tables)
+
+    def reference_half(self, params: Params, *x: Array) -> Array:
+        y = half.to_float(x[0])
+        for axis, at, weights in ((3, params.columns, params.column_weights), (2, params.rows, params.row_weights)):
+            shape = [-1 if i == axis else 1 for i in range(5)]
+            first, second = (y.take(at[:, k], axis=axis) * weights[:, k].reshape(shape) for k in (0, 1))
+            y = first + second
+        return half.from_float(y)
 
     def reference(self, params: Params, *x: Array) -> Array:
         y = x[0].astype(np.int64)

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgeq import numerics
+from edgeq import floats, half, numerics
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Op, Params, Tensor, TensorType
+from edgeq.ops.halves import half_params
 
 DIFFERENCE_BITS = 5  # integer bits of x - max: Q5.26
 SUM_BITS = 12  # integer bits of the sum of exponentials: Q12.19
@@ -52,6 +53,16 @@ class Softmax(Op):
         scaled_difference = numerics.saturating_rounding_doubling_high_mul(np.maximum(difference, lowest) << left, multiplier)
         exponentials = np.where(difference >= lowest, numerics.exp_on_negative_values(scaled_difference, DIFFERENCE_BITS), 0)
         return Params(law, {"rows": x.size // depth, "depth": depth}, {"exponentials": exponentials.astype(np.int32)})
+
+    def bind_half(self, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
+        depth = output.shape[-1]
+        return half_params({"rows": output.size // depth, "depth": depth}, {"beta": np.array([self.beta], np.float32)})
+
+    def reference_half(self, params: Params, *x: Array) -> Array:
+        largest = half.of_order(half.order(x[0]).max(-1, keepdims=True))
+        with np.errstate(all="ignore"):
+            e = floats.exp((half.to_float(x[0]) - half.to_float(largest)) * params.beta[0])
+            return half.from_float(e * (np.float32(1) / half.running_sum(e)[..., None]))
 
     def reference(self, params: Params, *x: Array) -> Array:
         data = x[0].astype(np.int64)

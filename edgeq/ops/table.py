@@ -7,14 +7,15 @@ away from zero, saturated. In law ``tflm`` it holds what TensorFlow Lite Micro's
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import ClassVar
 
 import numpy as np
 
-from edgeq import numerics
+from edgeq import floats, half, numerics
 from edgeq.ir import Array, Op, Params, Tensor, TensorType
 from edgeq.ops.elementwise import require_int8
+from edgeq.ops.halves import half_params
 
 INPUTS = np.arange(-128, 128, dtype=np.int64)
 
@@ -48,6 +49,19 @@ class _Table(Op):
         require_int8(where, self, x, output)
         values = self.tflm(where, x, output) if law == "tflm" else float_table(self, x, output)
         return Params(law, {"size": output.size}, {"values": np.clip(values, -128, 127).astype(np.int8)})
+
+    def half_function(self) -> tuple[str, tuple[float, ...]]:
+        """The function of `floats` that computes it on halves, and what follows x: the attributes, unless overridden."""
+        return self.kind(), tuple(float(getattr(self, f.name)) for f in fields(self))
+
+    def bind_half(self, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
+        name, constants = self.half_function()
+        scalars: dict[str, int | str] = {"size": output.size, "function": name, "constants": len(constants)}
+        return half_params(scalars, {"values": np.array(constants or [0], np.float32)})
+
+    def reference_half(self, params: Params, *x: Array) -> Array:
+        with np.errstate(all="ignore"):
+            return half.from_float(getattr(floats, params.function)(half.to_float(x[0]), *params.values[: params.constants]))
 
     def reference(self, params: Params, *x: Array) -> Array:
         return np.asarray(params.values[x[0].astype(np.int16) + 128])

@@ -7,8 +7,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from edgeq import half
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Op, Params, Tensor, TensorType
+from edgeq.ops.halves import finish, half_layer
 from edgeq.ops.linear import NO_CLAMP, Clamp, apply_output_stage, output_stage
 from edgeq.ops.windows import Pads, Pair
 
@@ -52,20 +54,21 @@ class TransposeConv2d(Op):
     def macs(self, *types: TensorType) -> int:
         return types[0].size * types[1].size // types[0].shape[3] * self.groups
 
-    def _sums(self, x: Array, w: Array, dtype: type[np.floating[Any]]) -> Array:
-        """Products without bias ``[V*N, H', W', O]``: exact for integers that `dtype` holds."""
+    def _sums(self, x: Array, w: Array, dtype: type[np.floating[Any]], start: Array | None = None) -> Array:
+        """Products without bias ``[V*N, H', W', O]``: exact for integers that `dtype` holds; from `start` on and in order where given."""
         x = x.reshape(-1, *x.shape[-3:]).astype(dtype)
         vectors, in_h, in_w, _ = x.shape
         full_h, full_w = self._full((in_h, in_w), (w.shape[1], w.shape[2]))
-        total = np.zeros((vectors, full_h, full_w, w.shape[0]), dtype)
+        total = np.full((vectors, full_h, full_w, w.shape[0]), 0 if start is None else start, dtype)
         per_in, per_out = w.shape[3], w.shape[0] // self.groups
         for ky, kx in np.ndindex(w.shape[1], w.shape[2]):
             axes = zip((ky, kx), self.dilation, (in_h, in_w), self.stride, strict=True)
-            rows, columns = (slice(k * d, k * d + (n - 1) * s + 1, s) for k, d, n, s in axes)
-            at = total[:, rows, columns]
+            down, across = (slice(k * d, k * d + (n - 1) * s + 1, s) for k, d, n, s in axes)
+            at = total[:, down, across]
             for g in range(self.groups):
                 outputs = slice(g * per_out, (g + 1) * per_out)
-                at[..., outputs] += x[..., g * per_in : (g + 1) * per_in] @ w[outputs, ky, kx].T.astype(dtype)
+                rows, columns = x[..., g * per_in : (g + 1) * per_in], w[outputs, ky, kx].T.astype(dtype)
+                at[..., outputs] = at[..., outputs] + rows @ columns if start is None else half.products(rows, columns, at[..., outputs])
         top, left, bottom, right = self.pads
         return total[:, top : full_h - bottom, left : full_w - right]
 
@@ -80,17 +83,28 @@ class TransposeConv2d(Op):
         flat = w.data.astype(np.int64).reshape(w.data.shape[0], -1)
         sums = np.stack([flat.sum(1), np.abs(flat).sum(1)], axis=1)
         stage = output_stage(law, where, x.type, w, b, output, self.clamp, sums)
-        _, in_h, in_w, in_c = x.type.shape
-        scalars = {
-            "batches": x.type.shape[0], "in_h": in_h, "in_w": in_w, "in_c": in_c,
-            "out_h": output.shape[1], "out_w": output.shape[2], "out_c": output.shape[3],
-            "kernel_h": w.data.shape[1], "kernel_w": w.data.shape[2],
-            "stride_h": self.stride[0], "stride_w": self.stride[1],
-            "dilation_h": self.dilation[0], "dilation_w": self.dilation[1],
-            "pad_top": self.pads[0], "pad_left": self.pads[1], "groups": self.groups, "in_zero": x.type.zero_point,
-        }  # fmt: skip
+        scalars = {**self._geometry(x.type, w.type, output), "in_zero": x.type.zero_point}
         # The taps that meet a pixel differ from pixel to pixel: the zero point cannot be folded into the bias.
         return Params(law, {**scalars, **stage.scalars}, {"weights": w.data, **stage.tables, "bias": b.data.astype(np.int32)})
+
+    def bind_half(self, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
+        x, w, b = inputs
+        return half_layer(where, w, b, self._geometry(x.type, w.type, output), self.clamp)
+
+    def _geometry(self, x: TensorType, w: TensorType, output: TensorType) -> dict[str, int | str]:
+        _, in_h, in_w, in_c = x.shape
+        return {
+            "batches": x.shape[0], "in_h": in_h, "in_w": in_w, "in_c": in_c,
+            "out_h": output.shape[1], "out_w": output.shape[2], "out_c": output.shape[3],
+            "kernel_h": w.shape[1], "kernel_w": w.shape[2],
+            "stride_h": self.stride[0], "stride_w": self.stride[1],
+            "dilation_h": self.dilation[0], "dilation_w": self.dilation[1],
+            "pad_top": self.pads[0], "pad_left": self.pads[1], "groups": self.groups,
+        }  # fmt: skip
+
+    def reference_half(self, params: Params, *x: Array) -> Array:
+        total = self._sums(x[0], params.weights, np.float32, params.bias)
+        return finish(params, total).reshape(*x[0].shape[:-3], *total.shape[1:])
 
     def reference(self, params: Params, *x: Array) -> Array:
         w = params.weights

@@ -45,7 +45,7 @@ def _compute(graph: Graph, node: Node, inputs: tuple[Tensor, ...]) -> Array | No
         with np.errstate(all="ignore"):
             result = node.op.real(*(a if i in node.op.parameters else a[None] for i, a in enumerate(data)))
     else:
-        params = node.op.bind(graph.law, node.name, inputs, output)
-        result = node.op.reference(params, *(a[None] for i, a in enumerate(data) if i not in node.op.parameters))
+        params = node.op.bound(graph.law, node.name, inputs, output)
+        result = node.op.compute(params, *(a[None] for i, a in enumerate(data) if i not in node.op.parameters))
     result = np.ascontiguousarray(result, output.dtype.numpy).reshape(output.shape)
     return result if result.dtype.kind != "f" or np.isfinite(result).all() else None

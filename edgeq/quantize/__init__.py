@@ -1,4 +1,4 @@
-"""Quantization: a float graph and calibration samples -> an int8 graph.
+"""Quantization: a float graph and calibration samples -> an int8 graph, or without samples a graph in half precision (`to_half`).
 
     ranges = calibrate(graph, samples)
     decision = decide(graph, ranges)        # describe(decision) is precision.toml
@@ -8,6 +8,7 @@
 from edgeq.quantize.decide import Decision, decide, describe, write_precision
 from edgeq.quantize.diagnosis import TensorStats, diagnose
 from edgeq.quantize.floating import dequantized, evaluate_float
+from edgeq.quantize.halving import check_range, describe_half, to_half
 from edgeq.quantize.options import Options
 from edgeq.quantize.precision import Precision, read_precision
 from edgeq.quantize.quantizer import quantize, quantize_decided
@@ -20,13 +21,16 @@ __all__ = [
     "Ranges",
     "TensorStats",
     "calibrate",
+    "check_range",
     "decide",
     "dequantized",
     "describe",
+    "describe_half",
     "diagnose",
     "evaluate_float",
     "quantize",
     "quantize_decided",
     "read_precision",
+    "to_half",
     "write_precision",
 ]

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeq.ir import Array, Graph, Node, TensorType
+from edgeq import half
+from edgeq.ir import Array, DType, Graph, Node, TensorType
 from edgeq.quantize import equalize
 from edgeq.quantize.floating import Progress, chunk_size, evaluate_float
 from edgeq.quantize.sharing import NATURAL, span
@@ -27,14 +28,14 @@ class TensorStats:
 
     Attributes:
         name, op, shape, dtype: the tensor, and the operator that computes it (``input`` for a graph input).
-        scale, zero_point: of the stored integers.
-        low, high: the real values that the stored integers span.
+        scale, zero_point: of the stored integers; 0 for halves.
+        low, high: the real values that can be stored.
         seen_low, seen_high: extremes of the float values.
         sqnr_db: signal over error, 10 log10; at most 150.
         own_sqnr_db: the same if this tensor alone were stored in integers: its rounding and clipping.
         saturation: part of the values (0...1) that lie more than half a step beyond the range.
         zeros: part of the stored values that mean zero.
-        used: part of the 256 stored values that occur between the lowest and the highest one.
+        used: part of the 256 integers, or of all halves, that occur between the lowest and the highest one.
         equalized: channels are stored divided by powers of two; all figures are of the divided values.
         cause, fix: where the signal is poor, the suspected cause and what would mend it; empty otherwise.
     """
@@ -81,16 +82,21 @@ class _Sums:
         real = real.astype(np.float64)
         if self.divide is not None:
             real = real / equalize.powers(self.divide)
-        low, high = span((t.scale, t.zero_point))
+        low, high = _span(t)
         inside = np.clip(real, low, high)
-        rounded = np.rint(inside / t.scale) * t.scale
+        if t.q is None:
+            rounded, step, zero = inside.astype(np.float16).astype(np.float64), 0.0, 0
+            meant, stored = stored.astype(np.float64), half.order(stored)
+        else:
+            rounded, step, zero = np.rint(inside / t.scale) * t.scale, t.scale, t.zero_point
+            meant = dequantize_array(stored, t.scale, zero)
         self.count += real.size
         self.signal += float((real**2).sum())
-        self.error += float(((real - dequantize_array(stored, t.scale, t.zero_point)) ** 2).sum())
+        self.error += float(((real - meant) ** 2).sum())
         self.own += float(((real - rounded) ** 2).sum())
         self.clipped += float(((real - inside) ** 2).sum())
-        self.beyond += int((np.abs(real - inside) > t.scale / 2).sum())
-        self.zeros += int((stored == t.zero_point).sum())
+        self.beyond += int((np.abs(real - inside) > step / 2).sum())
+        self.zeros += int((stored == zero).sum())
         self.seen += [float(real.min()), float(real.max())]
         self.stored += [int(stored.min()), int(stored.max())]
         peaks = np.abs(real).reshape(-1, real.shape[-1] if real.ndim > 1 else 1).max(axis=0)
@@ -121,7 +127,7 @@ def diagnose(
         progress: called with (vectors done, vectors in all).
 
     Returns:
-        One entry per int8 activation that both graphs hold, in the graph's order.
+        One entry per activation in int8 or half precision that both graphs hold, in the graph's order.
 
     Raises:
         EdgeqError: the samples do not fit.
@@ -130,9 +136,9 @@ def diagnose(
     real = {n: _real_input(quantized_graph.type(n), np.asarray(samples.get(n, next(iter(samples.values()))))) for n in stored}
     real = fit_inputs(float_graph, real)
     factors = equalize.recover(float_graph, quantized_graph)
-    activations = [n for n, t in quantized_graph.tensors.items() if not t.is_constant and t.type.q and n in float_graph.tensors]
+    activations = [n for n, t in quantized_graph.tensors.items() if not t.is_constant and (t.type.q or t.type.dtype is DType.FLOAT16)]
     types = {n: quantized_graph.type(n) for n in activations}
-    sums = {n: _Sums(t, factors.get(n)) for n, t in types.items() if float_graph.type(n).shape == t.shape}
+    sums = {n: _Sums(t, factors.get(n)) for n, t in types.items() if n in float_graph.tensors and float_graph.type(n).shape == t.shape}
     total = len(next(iter(stored.values())))
     size = max(1, chunk_size(float_graph, total) // max(1, len(sums) // 8))
     for start in range(0, total, size):
@@ -147,6 +153,11 @@ def diagnose(
     return [_stats(n, s, producers.get(n), sums) for n, s in sums.items()]
 
 
+def _span(t: TensorType) -> tuple[float, float]:
+    """The real values that a type stores."""
+    return span((t.scale, t.zero_point)) if t.q else (-half.LARGEST, half.LARGEST)
+
+
 def _real_input(t: TensorType, a: Array) -> Array:
     """Samples for the float graph: integers in the stored dtype mean what the scale says."""
     return dequantize_array(a, t.scale, t.zero_point) if t.q and a.dtype == t.dtype.numpy else a
@@ -154,12 +165,13 @@ def _real_input(t: TensorType, a: Array) -> Array:
 
 def _stats(name: str, s: _Sums, node: Node | None, sums: Mapping[str, _Sums]) -> TensorStats:
     t = s.type
-    low, high = span((t.scale, t.zero_point))
+    low, high = _span(t)
     cause, fix = _cause(s, node, sums)
     return TensorStats(
-        name, node.op.kind() if node else "input", t.shape, t.dtype.value, t.scale, t.zero_point, low, high, min(s.seen), max(s.seen),
+        name, node.op.kind() if node else "input", t.shape, t.dtype.value, t.scale if t.q else 0.0, t.zero_point, low, high,
+        min(s.seen), max(s.seen),
         s.decibels(s.error), s.decibels(s.own), s.beyond / s.count, s.zeros / s.count,
-        (max(s.stored) - min(s.stored) + 1) / 256, s.divide is not None, cause, fix,
+        (max(s.stored) - min(s.stored) + 1) / (256 if t.q else 2 * half.INFINITE), s.divide is not None, cause, fix,
     )  # fmt: skip
 
 
@@ -170,6 +182,8 @@ def _cause(s: _Sums, node: Node | None, sums: Mapping[str, _Sums]) -> tuple[str,
     sqnr = s.decibels(s.error)
     if sqnr >= LOW:
         return "", ""
+    if s.type.q is None and s.beyond:
+        return f"{100 * s.beyond / s.count:.2g} % of the values exceed {half.LARGEST:g}", "scale the inputs, or keep this part in int8"
     if s.clipped > CLIPPED * s.error:
         return f"{100 * s.beyond / s.count:.2g} % of the values lie beyond the range", "calibrate with more samples, or with method minmax"
     if node and node.op.kind() in NATURAL and s.decibels(s.own) < LOW:

@@ -12,7 +12,7 @@ from edgeq.ir import Array, DType, Graph, Node, Tensor, TensorType
 from edgeq.ops.reshape import Reshape
 from edgeq.simulate import CHUNK_BYTES, dequantize_array, evaluate, fit_inputs
 
-CASTS = ("quantize", "dequantize", "requantize")
+CASTS = ("quantize", "dequantize", "requantize", "cast")
 Progress = Callable[[int, int], None]
 
 
@@ -144,7 +144,7 @@ def dequantized(graph: Graph) -> Graph:
     for node in graph.nodes:
         for position, name in enumerate(node.inputs):
             constant = graph.tensors[name]
-            if constant.data is None or constant.data.dtype.kind == "f":
+            if constant.data is None or constant.data.dtype == np.float32:
                 continue
             bias = position == 2 and 2 in node.op.parameters and constant.type.dtype is DType.INT32
             data = bias_values(graph, node, constant) if bias else real_values(constant)

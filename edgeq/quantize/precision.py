@@ -67,7 +67,7 @@ class Precision:
     layers: Mapping[str, LayerPrecision] = field(default_factory=dict)
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     """A TOML basic string."""
     return json.dumps(text, ensure_ascii=True).replace("\\/", "/")
 
@@ -87,21 +87,21 @@ def format_precision(
         shapes: types of the tensors and kinds of the layers, for the comments.
     """
     notes, extremes = shapes or {}, seen or {}
-    lines = [HEADER, f"format = {FORMAT}", f"model = {_quoted(p.model)}", f"law = {_quoted(p.law)}", ""]
-    lines += ["[calibration]", f"method = {_quoted(p.method)}", f"samples = {p.samples}", ""]
+    lines = [HEADER, f"format = {FORMAT}", f"model = {quoted(p.model)}", f"law = {quoted(p.law)}", ""]
+    lines += ["[calibration]", f"method = {quoted(p.method)}", f"samples = {p.samples}", ""]
     for name, t in p.tensors.items():
         assert t.scale is not None
         low, high = span(t.scale)
         note = f"seen {extremes[name][0]:.6g} ... {extremes[name][1]:.6g}" if name in extremes else ""
-        lines += [f"[tensors.{_quoted(name)}]" + (f"  # {notes[name]}" if name in notes else ""), 'dtype = "int8"']
+        lines += [f"[tensors.{quoted(name)}]" + (f"  # {notes[name]}" if name in notes else ""), 'dtype = "int8"']
         lines += [f"range = [{_number(low)}, {_number(high)}]" + (f"  # {note}" if note else "")]
-        lines += [f"scale = {_number(t.scale[0])}", f"zero_point = {t.scale[1]}", f"method = {_quoted(t.method)}"]
+        lines += [f"scale = {_number(t.scale[0])}", f"zero_point = {t.scale[1]}", f"method = {quoted(t.method)}"]
         if t.exponents:
             lines += [f"equalize = [{', '.join(map(str, t.exponents))}]"]
         lines += [""]
     for name, layer in p.layers.items():
-        lines += [f"[layers.{_quoted(name)}]" + (f"  # {notes[name]}" if name in notes else ""), 'weights = "int8"']
-        lines += [f"weight_scale = {_quoted(layer.weight_scale)}", f"rounding = {_quoted(layer.rounding)}"]
+        lines += [f"[layers.{quoted(name)}]" + (f"  # {notes[name]}" if name in notes else ""), 'weights = "int8"']
+        lines += [f"weight_scale = {quoted(layer.weight_scale)}", f"rounding = {quoted(layer.rounding)}"]
         lines += [f"bias_correction = {'true' if layer.bias_correction else 'false'}", ""]
     return "\n".join(lines)
 

@@ -147,9 +147,9 @@ class _Walk:
     def run(self, node: Node) -> Array:
         """The stored output of a quantized node."""
         inputs = tuple(self.tensors[n] for n in node.inputs)
-        params = node.op.bind(self.precision.law, node.name, inputs, self.type(node.outputs[0]))
+        params = node.op.bound(self.precision.law, node.name, inputs, self.type(node.outputs[0]))
         operands = (i for i in range(len(inputs)) if i not in node.op.parameters)
-        return node.op.reference(params, *(self.stored[node.inputs[i]] if (d := inputs[i].data) is None else d for i in operands))
+        return node.op.compute(params, *(self.stored[node.inputs[i]] if (d := inputs[i].data) is None else d for i in operands))
 
 
 def _constant(tensor: Tensor, scale: Scale | None) -> Tensor:

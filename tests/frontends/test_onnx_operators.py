@@ -122,6 +122,9 @@ for axis in (0, 1, -1):
     unary("Softmax", axis=axis, name=f"Softmax {axis}")
     unary("Softmax", axis=axis, opset=11, name=f"Softmax 11 {axis}")
 unary("LogSoftmax", axis=1)
+case("LayerNormalization", lambda b: b.op("LayerNormalization", b.input(2, 5, 8), b.random(8), b.random(8), epsilon=1e-3))
+case("LayerNormalization,no bias", lambda b: b.op("LayerNormalization", b.input(2, 8), b.random(8)))
+case("LayerNormalization,axes", lambda b: b.op("LayerNormalization", b.input(*IMAGE), b.random(7, 9), b.random(7, 9), axis=2))
 
 # Pooling and reductions
 unary("MaxPool", kernel_shape=[3, 2], strides=[2, 1], pads=[1, 0, 1, 1], dilations=[2, 1])

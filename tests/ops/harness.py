@@ -5,7 +5,8 @@ A test file lists its cases and calls `suite` once::
     CASES = [Case("plain", Softmax(), (activation((1, 10), 0.1, 3),), OUTPUT)]
     test_softmax = suite(CASES)
 
-All cases of an operator become one graph per law, with an input and an output each, so that one build covers them all.
+All cases of an operator become one graph per law, with an input and an output each, so that one build covers them all. Cases on int8
+are computed in half precision as well, as if that were a third law, where the operator has that meaning.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from edgeq import board, kernels, target
 from edgeq.build import COMMON_FLAGS, sources
 from edgeq.compare import compare
 from edgeq.emit import emit, write
+from edgeq.half import LAW
 from edgeq.ir import Array, DType, Graph, Node, Op, QParams, Tensor, TensorType, check
 from edgeq.lower import Program, lower, request
 from edgeq.numerics import LAWS
@@ -37,6 +39,7 @@ from edgeq.simulate import Run, dequantize_array, simulate
 VECTORS = 24  # on the host; the emulators take the first EMULATED
 EMULATED = 8
 EMULATORS = [t for t in ("riscv", "riscv-b", "cortex-m4", "cortex-m55") if t in target.names()]  # each by its first runner
+HALF_EMULATORS = [*EMULATORS, "riscv-f"]
 ISAS = sorted({k.isa for k in kernels.scan()} - {"c"})  # their kernels run on this computer too, under the sanitizers
 
 
@@ -87,6 +90,27 @@ def constant(data: Array, scale: float | Sequence[float] | None, axis: int | Non
     return Tensor("", TensorType(data.shape, dtype, None if scales is None else QParams(scales, zero_point, axis)), data)
 
 
+def halved(case: Case) -> Case:
+    """A case on int8 as one in half precision: the same shapes, constants in real numbers, biases in float32."""
+
+    def convert(x: TensorType | Tensor) -> TensorType | Tensor:
+        if isinstance(x, TensorType):
+            return TensorType(x.shape, DType.FLOAT16)
+        assert x.data is not None
+        bias = x.type.dtype is DType.INT32
+        real = (_dequantized(x.type, x.data) / (64 if bias else 1)).astype(np.float32 if bias else np.float16)
+        return Tensor("", TensorType(x.type.shape, DType.FLOAT32 if bias else DType.FLOAT16), real)
+
+    inputs = tuple(convert(x) for x in case.inputs)
+    return replace(case, inputs=inputs, output=TensorType(case.output_type.shape, DType.FLOAT16), laws=(LAW,), addend=None, total=None)
+
+
+def computes_halves(case: Case) -> bool:
+    """Whether `halved` applies: int8 in and out, and the operator is not int8's own."""
+    types = [case.output_type, *(t for i, t in enumerate(case.types) if i not in case.op.parameters)]
+    return all(t.dtype is DType.INT8 for t in types) and type(case.op).bind_half is not Op.bind_half
+
+
 def weights_and_bias(
     seed: int, x: TensorType, shape: tuple[int, ...], axis: int, *, per_channel: bool = True, saturated: bool = False
 ) -> tuple[Tensor, Tensor]:
@@ -110,6 +134,12 @@ def fitting_output(x: TensorType, w: Tensor, axis: int, zero_point: int = 0, wid
 def vectors(name: str, t: TensorType, count: int) -> Array:
     """Deterministic data: saturated, alternating, at the zero point, narrow, then uniform over the whole range."""
     rng = np.random.default_rng(zlib.crc32(name.encode()))
+    if t.dtype is DType.FLOAT16:
+        data = rng.normal(0, 3, (count, *t.shape)).astype(np.float16)
+        data[0], data[1], data[2] = 0, 200, -200
+        data[3] = rng.integers(-2000, 2000, t.shape) * 2.0**-24  # subnormals, and the numbers above
+        data[4] = np.where(np.arange(t.size).reshape(t.shape) % 2, 30, -31)
+        return data
     if t.dtype is DType.FLOAT32:
         data = rng.normal(0, 4, (count, *t.shape)).astype(np.float32)
         data[0], data[1], data[2] = 0, 1000, -1000
@@ -146,7 +176,7 @@ class _Bench:
                 tensors[outputs[-1]] = Tensor(outputs[-1], replace(case.output_type, q=case.total or case.output_type.q))
                 inputs.append(f"{case.name}_a")
                 nodes.append(Node(f"{case.name}_sum", case.sum, (f"{case.name}_y", f"{case.name}_a"), (outputs[-1],)))
-        self.graph = check(Graph("cases", tuple(nodes), tensors, tuple(inputs), tuple(outputs), law), "test")
+        self.graph = check(Graph("cases", tuple(nodes), tensors, tuple(inputs), tuple(outputs), "single" if law == LAW else law), "test")
         self.data = {n: vectors(n, self.graph.type(n), VECTORS) for n in inputs}
         self.expected: Run = simulate(self.graph, self.data, steps=True)
 
@@ -172,11 +202,15 @@ class _Bench:
 def suite(cases: Sequence[Case]) -> Callable[..., None]:
     """The test function of an operator's cases: pytest collects it under the name that it is given."""
     benches: dict[str, _Bench] = {}
+    cases = [*cases, *{c.name: halved(c) for c in cases if computes_halves(c)}.values()]
     operators = _operators(cases)
     isas = [isa for isa in ISAS if any(k.isa == isa and k.op in operators for k in kernels.scan())]
 
-    @pytest.mark.parametrize("check", ["real", "gcc", "clang", "sanitizers", *(f"sanitizers-{isa}" for isa in isas), *EMULATORS])
-    @pytest.mark.parametrize("law", [law for law in LAWS if any(law in c.laws for c in cases)])
+    laws = [law for law in (*LAWS, LAW) if any(law in c.laws for c in cases)]
+    checks = ["real", "gcc", "clang", "sanitizers", *(f"sanitizers-{isa}" for isa in isas)]
+    pairs = [(law, check) for law in laws for check in (*checks, *(HALF_EMULATORS if law == LAW else EMULATORS))]
+
+    @pytest.mark.parametrize(("law", "check"), pairs)
     def test(law: str, check: str, tmp_path: Path) -> None:
         if law not in benches:
             benches[law] = _Bench(cases, law)
@@ -236,7 +270,7 @@ def _check_sanitizers(bench: _Bench, folder: Path) -> None:
 
 def _check_every_kernel_is_used(cases: Sequence[Case], benches: dict[str, _Bench], isas: Sequence[str]) -> None:
     """Each kernel of the operators is chosen by some case, so that it is compared byte for byte."""
-    if set(benches) != set(LAWS) & {law for c in cases for law in c.laws}:
+    if set(benches) != {law for c in cases for law in c.laws}:
         return
     programs = [p for bench in benches.values() for isa in ("c", *isas) for p in bench.programs("host", isa)]
     used = {call.kernel.name for program in programs for call in program.calls}
@@ -247,7 +281,7 @@ def _check_every_kernel_is_used(cases: Sequence[Case], benches: dict[str, _Bench
 
 def _dequantized(t: TensorType, data: Array) -> Array:
     if t.q is None:
-        return data
+        return data.astype(np.float32) if data.dtype == np.float16 else data
     scale = np.float32(t.q.scale).astype(np.float64)
     if len(scale) > 1:
         assert t.q.axis is not None
@@ -266,6 +300,13 @@ def _check_real(bench: _Bench) -> None:
         want, got, t = case.op.real(*x), bench.expected.steps[f"{case.name}_y"], case.output_type
         assert want.dtype == np.float32 and want.shape == (VECTORS, *t.shape), f"{case.name}: real gives {want.dtype}{want.shape}"
         assert got.dtype == t.dtype.numpy and got.shape == want.shape, f"{case.name}: reference gives {got.dtype}{got.shape}"
+        if t.dtype is DType.FLOAT16:
+            largest = np.abs(np.where(np.abs(want) < 65504, want, 0)).max(axis=tuple(range(1, want.ndim)), keepdims=True)
+            want = np.where(np.abs(want) > 65519, np.copysign(np.inf, want), want)
+            with np.errstate(invalid="ignore"):
+                far = ~(np.abs(got - want) <= 2.0**-10 * np.abs(want) + 2.0**-11 * largest + 2.0**-24) & (got != want)
+            assert not (far & np.isfinite(want)).any(), f"{case.name}{np.argwhere(far)[0]}: {want[far][0]} against {got[far][0]}"
+            continue
         if t.q is None:
             np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6, err_msg=case.name)
             continue

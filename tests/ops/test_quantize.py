@@ -16,10 +16,13 @@ from edgeq.ops.quantize import Dequantize, Quantize
 from edgeq.simulate import fit_inputs
 
 REAL = TensorType((1, 7, 9))
+HALF = TensorType((1, 7, 9), DType.FLOAT16)
 SCALES = [(0.05, 3), (1 / 3, -128), (0.75, 127), (1e-6, 0), (700.0, 10), (2.0**-7, 0)]
 CASES = [
     *(Case(f"q_{i}", Quantize(), (REAL,), activation(REAL.shape, s, z), tolerance=0.51) for i, (s, z) in enumerate(SCALES)),
     *(Case(f"d_{i}", Dequantize(), (activation(REAL.shape, s, z),)) for i, (s, z) in enumerate(SCALES)),
+    *(Case(f"qh_{i}", Quantize(), (HALF,), activation(REAL.shape, s, z), tolerance=0.51) for i, (s, z) in enumerate(SCALES)),
+    *(Case(f"dh_{i}", Dequantize(), (activation(REAL.shape, s, z),), HALF) for i, (s, z) in enumerate(SCALES)),
 ]
 test_quantize = suite(CASES)
 

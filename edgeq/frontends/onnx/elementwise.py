@@ -8,6 +8,7 @@ import numpy as np
 
 from edgeq.errors import EdgeqError
 from edgeq.frontends.onnx.call import Call
+from edgeq.frontends.onnx.file import DAMAGED
 from edgeq.frontends.onnx.linear import scalar
 from edgeq.frontends.onnx.registry import MICROSOFT, reads
 from edgeq.frontends.onnx.values import Constant, Value
@@ -17,6 +18,7 @@ from edgeq.ops import mathematics as maths
 from edgeq.ops.add import Add, Sub
 from edgeq.ops.clamp import Clamp
 from edgeq.ops.extremum import Maximum, Minimum
+from edgeq.ops.layer_norm import LayerNorm
 from edgeq.ops.mul import Mul
 from edgeq.ops.prelu import Prelu
 from edgeq.ops.softmax import Softmax
@@ -213,3 +215,21 @@ def softmax(call: Call) -> Tensor:
     rows = math.prod(shape[:axis])  # older versions see a matrix
     return call.reshape(compute(call.reshape(x, (rows, x.type.size // rows), "matrix")), shape, "shape")
 
+
+@reads("LayerNormalization")
+def layer_normalization(call: Call) -> Tensor:
+    x = call.x()
+    shape = x.type.shape
+    axis = call.axis(-1, len(shape))
+    inner, outer = shape[axis:], shape[:axis]
+    size = math.prod(inner)
+    values = []
+    for position, (name, default) in enumerate((("scale", 1.0), ("bias", 0.0)), start=1):
+        found = call.data(position, f"the {name}")
+        try:
+            full = np.broadcast_to(np.float32(default) if found is None else found.astype(np.float32), inner)
+        except ValueError:
+            raise EdgeqError(f"the {name} of {call.kind} does not fit {list(inner)}", why=DAMAGED) from None
+        values.append(call.builder.constant(f"{call.output}.{name}", np.ascontiguousarray(full).reshape(size)))
+    y = call.emit(LayerNorm(call.number("epsilon", 1e-5)), call.reshape(x, (*outer, size), "rows"), *values)
+    return call.reshape(y, shape, "shape")

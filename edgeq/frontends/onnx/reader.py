@@ -28,7 +28,7 @@ ADVICE = {
     **dict.fromkeys(("LSTM", "GRU", "RNN"), "unroll it, or export one step with its state as inputs and outputs"),
     **dict.fromkeys(("If", "Loop", "Scan"), "export the model without control flow"),
     **dict.fromkeys(("ArgMax", "ArgMin", "TopK", "NonMaxSuppression"), "cut the model before it and do it outside"),
-    **dict.fromkeys(("LayerNormalization", "InstanceNormalization", "GroupNormalization", "LRN"), "use BatchNormalization"),
+    **dict.fromkeys(("InstanceNormalization", "GroupNormalization", "LRN"), "use BatchNormalization"),
     **dict.fromkeys(("ConvInteger", "MatMulInteger", "DynamicQuantizeLinear"), "use static quantization, or the float model"),
     "Einsum": "write it as MatMul",
 }
@@ -43,6 +43,7 @@ MEANINGLESS: dict[str, frozenset[str]] = {
     "Cast": frozenset({"saturate", "round_mode"}),
     "CastLike": frozenset({"saturate", "round_mode"}),
     "Dropout": frozenset({"seed", "ratio"}),
+    "LayerNormalization": frozenset({"stash_type"}),
     "MaxPool": frozenset({"storage_order"}),
     "QuantizeLinear": frozenset({"saturate", "precision", "axis", "output_dtype", "block_size"}),
     "DequantizeLinear": frozenset({"axis", "output_dtype"}),

@@ -1,0 +1,98 @@
+"""Half precision: IEEE binary16 values, their sums of products, and their order.
+
+Twin of `templates/runtime/eq_f16.h`. A sum of products is float32, from its start (the bias) through k = 0, 1, ..., one rounding per
+step and one to binary16 at the end. The product of two halves is exact in float32, so that fused and unfused operations give the same
+bits; only the order counts. Sums start at a number that is not -0, hence a product that is zero never changes one: taps in a
+layer's padding may be added or left out. Sums are multiples of 2^-48, so that none is subnormal.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+LAW = "half"  # the law of parameters that are bound to halves
+INFINITE = 0x7C00
+LARGEST = 65504.0
+ORDER_MIN, ORDER_MAX = -INFINITE - 1, INFINITE  # `order` of -inf and inf
+BLOCK = 2**15  # sums that are kept at once, for the cache
+
+
+def to_float(h: Array) -> Array:
+    """float16 to float32, exact."""
+    return np.asarray(h, np.float32)
+
+
+def from_float(x: Array) -> Array:
+    """float32 to float16: to nearest, halves to even, subnormals kept, beyond 65519.99 infinity, not-a-number 0x7e00."""
+    with np.errstate(all="ignore"):
+        h = np.asarray(x, np.float32).astype(np.float16)
+    h[np.isnan(h)] = np.float16(np.nan)
+    return h
+
+
+def order(h: Array) -> Array:
+    """int32 that sort as the halves do; -0 lies below 0."""
+    bits = np.ascontiguousarray(h).view(np.int16).astype(np.int32)
+    return bits ^ ((bits >> 15) & 0x7FFF)
+
+
+def of_order(n: Array) -> Array:
+    """float16 of `order`."""
+    n = np.asarray(n, np.int32)
+    return np.ascontiguousarray((n ^ ((n >> 31) & 0x7FFF)).astype(np.uint16)).view(np.float16)
+
+
+def limits(clamp: tuple[float, float]) -> tuple[int, int]:
+    """A fused activation as limits of `order`."""
+    low, high = (int(order(from_float(np.array([c], np.float32)) + np.float16(0))[0]) for c in clamp)
+    return low, high
+
+
+def clamped(h: Array, low: int, high: int) -> Array:
+    """Halves between limits of `order`; infinite limits are none, so that not-a-number passes them."""
+    n = order(h)
+    n = np.maximum(n, low) if low > ORDER_MIN else n
+    return of_order(np.minimum(n, high) if high < ORDER_MAX else n)
+
+
+def products(x: Array, w: Array, start: Array | float = 0.0) -> Array:
+    """Sums of products, in order.
+
+    Args:
+        x: halves ``[..., K]``.
+        w: halves ``[K, N]``, or ``[..., K, N]`` that broadcasts against x.
+        start: float32, broadcasts to the result.
+
+    Returns:
+        float32 ``[..., N]``.
+    """
+    if w.ndim > 2:
+        batch = np.broadcast_shapes(x.shape[:-2], w.shape[:-2])
+        x, w = np.broadcast_to(x, (*batch, *x.shape[-2:])), np.broadcast_to(w, (*batch, *w.shape[-2:]))
+        result = np.empty((*x.shape[:-1], w.shape[-1]), np.float32)
+        for at in np.ndindex(*batch):
+            result[at] = products(x[at], w[at], start)
+        return result
+    lead, (k, n) = x.shape[:-1], w.shape
+    columns, rows = np.ascontiguousarray(to_float(x).reshape(-1, k).T), to_float(w)
+    total = np.array(np.broadcast_to(np.float32(0) + np.asarray(start, np.float32), (*lead, n))).reshape(-1, n)
+    step = max(1, BLOCK // n)
+    product = np.empty((min(step, len(total)), n), np.float32)
+    with np.errstate(all="ignore"):
+        for first in range(0, len(total), step):
+            block = total[first : first + step]
+            for i in range(k):
+                np.multiply(columns[i, first : first + step, None], rows[i], out=product[: len(block)])
+                block += product[: len(block)]
+    return total.reshape(*lead, n)
+
+
+def running_sum(x: Array, axis: int = -1) -> Array:
+    """The float32 sum of float32 along an axis, in order, from 0."""
+    with np.errstate(all="ignore"):
+        total: Array = np.add.accumulate(np.asarray(x, np.float32), axis=axis, dtype=np.float32).take(-1, axis=axis)
+    return total + np.float32(0)

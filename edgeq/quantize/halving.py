@@ -1,0 +1,94 @@
+"""Float graph -> the same graph in half precision: no calibration, no scales; weights stored as halves, biases as float32."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from edgeq import half
+from edgeq.errors import EdgeqError
+from edgeq.ir import Array, DType, Graph, Node, Op, Tensor, TensorType, check
+from edgeq.quantize.floating import Progress, require_float, stream
+from edgeq.quantize.precision import quoted
+from edgeq.quantize.ranges import check_samples
+
+HEADER = """\
+# What every tensor of the model is stored as: IEEE binary16, no scales. Products are summed in float32 in order, from the
+# float32 bias, and rounded once. Nothing here is to be edited; `edgeq quantize --recipe int8` writes a file that is.
+"""
+
+
+def to_half(graph: Graph) -> Graph:
+    """A float graph in half precision. Tensors and nodes keep their names; inputs and outputs become halves, too.
+
+    Raises:
+        EdgeqError: the graph is not float, an operator has no half meaning, or a constant overflows.
+    """
+    require_float(graph, "recipe fp16 wants a float model")
+    missing = sorted({n.op.kind() for n in graph.nodes if type(n.op).bind_half is Op.bind_half})
+    if missing:
+        raise EdgeqError(f"not computed in half precision: {', '.join(missing)}", where=graph.name, fix="quantize with --recipe int8")
+    tensors = {n: Tensor(n, TensorType(t.type.shape, DType.FLOAT16)) for n, t in graph.tensors.items() if not t.is_constant}
+    nodes = []
+    for node in graph.nodes:
+        names = list(node.inputs)
+        for position, name in enumerate(node.inputs):
+            if graph.tensors[name].is_constant:
+                constant = _constant(node, position, graph.tensors[name])
+                other = tensors.setdefault(name, constant)
+                if other.type != constant.type:  # one constant, a weight here and a bias there
+                    constant = replace(constant, name=f"{name}.{constant.type.dtype.value}")
+                    tensors[constant.name] = constant
+                names[position] = constant.name
+        nodes.append(replace(node, inputs=tuple(names)))
+    return check(replace(graph, tensors=tensors, nodes=()).with_nodes(nodes), "quantize")
+
+
+def _constant(node: Node, position: int, tensor: Tensor) -> Tensor:
+    """A constant operand: float32 where it is a bias, else half."""
+    assert tensor.data is not None
+    if position == 2 and position in node.op.parameters:
+        return tensor
+    data = half.from_float(tensor.data)
+    if not np.isfinite(data).all():
+        worst = float(np.abs(tensor.data).max())
+        raise EdgeqError(
+            f"constant '{tensor.name}' reaches {worst:g}, half precision ends at {half.LARGEST:g}", where=node.name,
+            fix="quantize with --recipe int8, or scale this layer's weights",
+        )  # fmt: skip
+    return Tensor(tensor.name, TensorType(tensor.type.shape, DType.FLOAT16), data)
+
+
+def check_range(graph: Graph, samples: Mapping[str, Array], progress: Progress | None = None) -> None:
+    """Look for activations of a float graph that half precision cannot hold.
+
+    Args:
+        samples: by input name ``[V, ...]``.
+
+    Raises:
+        EdgeqError: one overflows; the first in the graph's order is named.
+    """
+
+    def visit(name: str, values: Array) -> None:
+        worst = float(np.abs(values).max())
+        if not worst <= half.LARGEST:
+            raise EdgeqError(
+                f"tensor '{name}' reaches {worst:g} on the samples, half precision ends at {half.LARGEST:g}", where=graph.name,
+                fix="quantize with --recipe int8, or scale the model's inputs",
+            )  # fmt: skip
+
+    stream(graph, check_samples(graph, samples), visit, progress)
+
+
+def describe_half(graph: Graph) -> str:
+    """The text of precision.toml of a graph in half precision."""
+    lines = [HEADER, "format = 1", f"model = {quoted(graph.name)}", 'recipe = "fp16"', 'accumulate = "f32"', ""]
+    for name, t in graph.tensors.items():
+        if not t.is_constant:
+            lines += [f"[tensors.{quoted(name)}]  # {t.type}", 'dtype = "float16"', ""]
+    for node in graph.nodes:
+        if node.op.parameters:
+            lines += [f"[layers.{quoted(node.name)}]  # {node.op.kind()} {graph.type(node.inputs[1])}", 'weights = "float16"', ""]
+    return "\n".join(lines)
