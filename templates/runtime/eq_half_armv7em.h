@@ -17,6 +17,29 @@ static inline uint32_t eq_load_halves(const uint16_t *from)
 #endif
 }
 
+/* The two halves of a word. */
+static inline float eq_low_half(uint32_t word)
+{
+#if EQ_HALF_CONVERSIONS
+    float y;
+    __asm__("vcvtb.f32.f16 %0, %1" : "=t"(y) : "t"(eq_from_bits((int32_t)word)));
+    return y;
+#else
+    return eq_float_from_half((uint16_t)(word & 0xffffu));
+#endif
+}
+
+static inline float eq_high_half(uint32_t word)
+{
+#if EQ_HALF_CONVERSIONS
+    float y;
+    __asm__("vcvtt.f32.f16 %0, %1" : "=t"(y) : "t"(eq_from_bits((int32_t)word)));
+    return y;
+#else
+    return eq_float_from_half((uint16_t)(word >> 16));
+#endif
+}
+
 #if EQ_HALF_CONVERSIONS
 #define EQ_FPU_REGISTERS \
     "s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9", "s10", "s11", "s12", "s13", "s14", "s15", "s16", "s17", "s18", "s19", \
