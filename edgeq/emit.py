@@ -152,7 +152,7 @@ def _signature(call: Call, graph: Graph, struct: str) -> str:
     else:
         names = list(call.kernel.operands) or {1: ["x"], 2: ["a", "b"]}.get(len(types), [f"x{i}" for i in range(len(types))])
         parts += [f"const {t} *{keep}{n}" for t, n in zip(types, names, strict=True)]
-    parts.append(f"{graph.type(call.output).dtype.c} *{keep}y")
+    parts += [f"{graph.type(n).dtype.c} *{keep}{y}" for n, y in zip(call.outputs, call.kernel.results, strict=True)]
     if call.kernel.scratch != "0":
         parts.append("void *scratch")
     return ", ".join(parts)
@@ -250,10 +250,11 @@ class _Emitter:
             variadic = bool(getattr(call.node.op, "variadic", False))
             arguments = [f"&{self.name}_s{i}"] if members else []
             arguments += [f"x{i}"] if variadic else inputs
-            arguments.append(self.location(call.output))
+            arguments += [self.location(n) for n in call.outputs]
             if call.kernel.scratch != "0":
                 arguments.append(f"bytes + {self.plan.scratch[i]}" if i in self.plan.scratch else "(void *)0")
             output = self.graph.type(call.output)
+            more = [(n, self.graph.type(n)) for n in call.outputs[1:]]
             records.append(
                 {
                     "index": i, "name": call.node.name, "op": call.kind, "kernel": call.kernel.name,
@@ -266,6 +267,8 @@ class _Emitter:
                     "tensor": call.output, "dtype": output.dtype.value, "shape": list(output.shape), "macs": call.macs,
                     "scratch": call.scratch, "scratch_offset": self.plan.scratch.get(i), "operands": list(call.operands),
                     "tables": [x for x in (*members.values(), *inputs) if x in self.symbols],
+                    "more": [{"tensor": n, "dtype": t.dtype.value, "shape": list(t.shape), "bytes": t.bytes} for n, t in more],
+                    "hooks": [(self.location(n), self.graph.type(n).bytes) for n in call.outputs],
                 }
             )  # fmt: skip
         return records
@@ -273,7 +276,7 @@ class _Emitter:
     def interface(self, names: tuple[str, ...]) -> list[dict[str, Any]]:
         """The public description of inputs or outputs."""
         result = []
-        used = {self.location(n) for c in self.program.calls for n in (*c.operands, c.output)}
+        used = {self.location(n) for c in self.program.calls for n in (*c.operands, *c.outputs)}
         for n in names:
             t: TensorType = self.graph.type(n)
             result.append(
@@ -310,7 +313,7 @@ class _Emitter:
             "io_bytes": sum(self.graph.type(n).bytes for n in (*self.graph.inputs, *self.graph.outputs)),
             "weight_bytes": sum(int(np.dtype(_NUMPY[t.ctype]).itemsize) * t.size for t in self.tables),
             "macs": sum(c.macs for c in self.program.calls),
-            "steps": [{k: s[k] for k in keep} for s in steps],
+            "steps": [{k: s[k] for k in keep} | ({"more": s["more"]} if s["more"] else {}) for s in steps],
             "lifetimes": self.lifetimes(),
             "tables": {t.symbol: t.crc for t in self.tables},
             "table_bytes": {t.symbol: int(np.dtype(_NUMPY[t.ctype]).itemsize) * t.size for t in self.tables},
@@ -335,6 +338,7 @@ def emit(program: Program, plan: MemoryPlan, name: str, vectors: Mapping[str, Ar
     used = sorted({("half" if c.params.law == half.LAW else "simd", c.kernel.isa) for c in program.calls})
     includes = [*(HALF if DType.FLOAT16 in {t.type.dtype for t in program.graph.tensors.values()} else ())]
     includes += [h for h in (f"eq_{kind}_{isa}.h" for kind, isa in used) if (runtime / h).is_file()]  # an ISA of plain C has none
+    includes += sorted({h for c in program.calls for h in c.kernel.headers})
     tables = None if vectors is None else {n: _table(f"{emitter.name}_vectors_{a}", vectors[n]) for n, a in emitter.arguments.items()}
     context = {
         "m": emitter.name, "M": emitter.name.upper(), "functions": functions, "structs": structs, "steps": steps,

@@ -175,7 +175,7 @@ def _parse(content: bytes) -> Graph:
     )
     inputs, outputs, law = _strings(header["inputs"]), _strings(header["outputs"]), header["law"]
     unknown = {*inputs, *outputs, *(x for n in nodes for x in (*n.inputs, *n.outputs))} - set(tensors)
-    if unknown or law not in numerics.LAWS or not inputs or not outputs or any(len(n.outputs) != 1 for n in nodes):
+    if unknown or law not in numerics.LAWS or not inputs or not outputs or not all(n.outputs for n in nodes):
         raise ValueError(f"undefined tensors {sorted(unknown)[:3]}" if unknown else "inputs, outputs or law")
     return check(Graph(str(header["name"]), nodes, tensors, inputs, outputs, law), "load")
 

@@ -31,12 +31,17 @@ class Call:
     kernel: Kernel
     params: Params
     operands: tuple[str, ...]
-    output: str
+    outputs: tuple[str, ...]
     scratch: int
     tables: Mapping[str, Array]
     macs: int
     inplace: tuple[int, ...] = ()
     follower: Node | None = None
+
+    @property
+    def output(self) -> str:
+        """The first output, the one that may be computed in place."""
+        return self.outputs[0]
 
     @property
     def specialized(self) -> dict[str, int | str]:
@@ -117,8 +122,7 @@ def lower(graph: Graph, target: Target, choices: Mapping[str, str] | None = None
                 if output in graph.outputs:
                     owners[root] = output
                 continue
-        if output in graph.outputs:
-            owners[output] = output
+        owners |= {n: n for n in node.outputs if n in graph.outputs}
         if node.name in waiting:
             calls.append(waiting.pop(node.name))
             continue
@@ -131,18 +135,18 @@ def lower(graph: Graph, target: Target, choices: Mapping[str, str] | None = None
         if follower and variant:
             waiting[follower.name] = _call(node, variant, *_with_addition(graph, node, follower, params, names), macs, follower)
         else:
-            calls.append(_call(node, kernel, params, names, output, macs))
+            calls.append(_call(node, kernel, params, names, node.outputs, macs))
     return _ordered(Program(graph, target, tuple(calls), views))
 
 
 def _call(
-    node: Node, kernel: Kernel, params: Params, names: tuple[str, ...], output: str, macs: int, follower: Node | None = None
+    node: Node, kernel: Kernel, params: Params, names: tuple[str, ...], outputs: tuple[str, ...], macs: int, follower: Node | None = None
 ) -> Call:
     unknown = set(kernel.pack.values()) - set(LAYOUTS)
     if unknown:
         raise EdgeqError(f"unknown weight layout {sorted(unknown)}", where=kernel.path)
     tables = {n: LAYOUTS[kernel.pack[n]](t) if n in kernel.pack else t for n, t in params.tables.items()}
-    return Call(node, kernel, params, names, output, kernel.scratch_bytes(params), tables, macs, kernel.overwrites(params), follower)
+    return Call(node, kernel, params, names, outputs, kernel.scratch_bytes(params), tables, macs, kernel.overwrites(params), follower)
 
 
 def _folded_additions(graph: Graph) -> dict[str, Node]:
@@ -166,14 +170,14 @@ def _folded_additions(graph: Graph) -> dict[str, Node]:
 
 def _with_addition(
     graph: Graph, node: Node, follower: Node, params: Params, names: tuple[str, ...]
-) -> tuple[Params, tuple[str, ...], str]:
-    """Params, operands and output of a convolution with an addition; of the latter's constants `a` is the convolution's side."""
+) -> tuple[Params, tuple[str, ...], tuple[str, ...]]:
+    """Params, operands and outputs of a convolution with an addition; of the latter's constants `a` is the convolution's side."""
     own, output = node.outputs[0], follower.outputs[0]
     other = next(n for n in follower.inputs if n != own)
     assert isinstance(follower.op, Add)
     constants = follower.op.constants(graph.law, follower.name, graph.type(own), graph.type(other), graph.type(output))
     scalars = {**params.scalars, **{f"add_{name}": value for name, value in constants.scalars.items()}}
-    return Params(params.law, scalars, params.tables), (*names, other), output
+    return Params(params.law, scalars, params.tables), (*names, other), follower.outputs
 
 
 def _ordered(program: Program) -> Program:
@@ -182,11 +186,11 @@ def _ordered(program: Program) -> Program:
     sizes = {n: graph.type(n).bytes for n in graph.inputs}
     steps = []
     for call in program.calls:
-        sizes[call.output] = graph.type(call.output).bytes
+        sizes |= {n: graph.type(n).bytes for n in call.outputs}
         roots = [storage(n) for n in call.operands]
         read = tuple(dict.fromkeys(r for r in roots if not graph.tensors[r].is_constant))
         fixed = {r for i, r in enumerate(roots) if i not in call.inplace}
-        steps.append(Step(read, call.output, call.scratch, tuple(r for r in read if r not in fixed)))
+        steps.append(Step(read, call.outputs, call.scratch, tuple(r for r in read if r not in fixed)))
     order = best_order(steps, sizes, frozenset(storage(n) for n in graph.outputs))
     return replace(program, calls=tuple(program.calls[i] for i in order))
 

@@ -48,7 +48,7 @@ def lifetimes(program: Program) -> dict[str, tuple[int, int]]:
     graph, last_step = program.graph, max(0, len(program.calls) - 1)
     spans: dict[str, list[int]] = {n: [0, 0] for n in graph.inputs}
     for i, call in enumerate(program.calls):
-        for name in (*call.operands, call.output):
+        for name in (*call.operands, *call.outputs):
             storage = program.storage(name)
             if not graph.tensors[storage].is_constant:
                 spans.setdefault(storage, [i, i])[1] = i

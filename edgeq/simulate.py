@@ -95,8 +95,10 @@ def dequantize_array(q: Array, scale: float, zero_point: int) -> Array:
     return numerics.dequantize(q, scale, zero_point)
 
 
-def evaluate(graph: Graph, inputs: Mapping[str, Array], step: Callable[[Node, list[Array]], Array], keep: bool) -> dict[str, Array]:
-    """Walk the graph once; `step` computes a node from its inputs. Values are freed after their last use unless `keep`."""
+def evaluate(
+    graph: Graph, inputs: Mapping[str, Array], step: Callable[[Node, list[Array]], tuple[Array, ...]], keep: bool
+) -> dict[str, Array]:
+    """Walk the graph once; `step` computes a node's outputs from its inputs. Values are freed after their last use unless `keep`."""
     values: dict[str, Array] = {n: t.data for n, t in graph.tensors.items() if t.data is not None}
     values.update(inputs)
     last = {name: i for i, node in enumerate(graph.nodes) for name in node.inputs}
@@ -104,10 +106,10 @@ def evaluate(graph: Graph, inputs: Mapping[str, Array], step: Callable[[Node, li
     for i, node in enumerate(graph.nodes):
         x = [values[n] for n in node.inputs]
         if all(graph.tensors[n].is_constant for n in node.inputs):  # a constant output: alike for all vectors
-            y = step(node, [a if i in node.op.parameters else a[None] for i, a in enumerate(x)])
-            values[node.outputs[0]] = np.repeat(y, vectors, axis=0)
+            results = step(node, [a if i in node.op.parameters else a[None] for i, a in enumerate(x)])
+            values |= {n: np.repeat(y, vectors, axis=0) for n, y in zip(node.outputs, results, strict=True)}
             continue
-        values[node.outputs[0]] = step(node, x)
+        values |= zip(node.outputs, step(node, x), strict=True)
         if not keep:
             for name in set(node.inputs):
                 if last[name] == i and name not in graph.outputs and not graph.tensors[name].is_constant:
@@ -133,7 +135,7 @@ def simulate(
     params = {node.name: bind(graph, node) for node in graph.nodes}
     positions = {node.name: [i for i in range(len(node.inputs)) if i not in node.op.parameters] for node in graph.nodes}
 
-    def step(node: Node, x: list[Array]) -> Array:
+    def step(node: Node, x: list[Array]) -> tuple[Array, ...]:
         return node.op.compute(params[node.name], *(x[i] for i in positions[node.name]))
 
     largest = max(t.type.size for t in graph.tensors.values())

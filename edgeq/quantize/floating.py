@@ -27,13 +27,13 @@ def require_float(graph: Graph, fix: str) -> None:
             raise EdgeqError(f"tensor '{name}' is {tensor.type}, the float meaning was asked for", where=graph.name, fix=fix)
 
 
-def real_step(node: Node, x: list[Array]) -> Array:
+def real_step(node: Node, x: list[Array]) -> tuple[Array, ...]:
     """A node's float meaning, float32, with the node's name in front of what goes wrong."""
     try:
-        y = node.op.real(*x)
+        results = node.op.real_all(*x)
     except EdgeqError as e:
         raise EdgeqError(e.what, where=node.name, why=e.why, fix=e.fix) from e
-    return np.asarray(y, np.float32)
+    return tuple(np.asarray(y, np.float32) for y in results)
 
 
 def chunk_size(graph: Graph, vectors: int) -> int:
@@ -56,10 +56,11 @@ def stream(
         The graph's outputs.
     """
 
-    def step(node: Node, x: list[Array]) -> Array:
-        y = real_step(node, x)
-        visit(node.outputs[0], y)
-        return y
+    def step(node: Node, x: list[Array]) -> tuple[Array, ...]:
+        results = real_step(node, x)
+        for name, y in zip(node.outputs, results, strict=True):
+            visit(name, y)
+        return results
 
     total = len(next(iter(inputs.values())))
     size = chunk_size(graph, total)

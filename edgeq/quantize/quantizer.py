@@ -78,7 +78,7 @@ def _subset(graph: Graph, samples: Mapping[str, Array]) -> dict[str, Array]:
     live, peak = set(graph.inputs), 1
     last = {name: i for i, node in enumerate(graph.nodes) for name in node.inputs}
     for i, node in enumerate(graph.nodes):
-        live.add(node.outputs[0])
+        live.update(node.outputs)
         peak = max(peak, sum(graph.type(n).size for n in live))
         live = {n for n in live if last.get(n, -1) > i}
     count = len(next(iter(samples.values())))
@@ -128,7 +128,7 @@ class _Walk:
     def quantize(self, node: Node) -> Node:
         """Quantize a node's constants and run it in both meanings."""
         output = node.outputs[0]
-        self.tensors[output] = Tensor(output, self.type(output))
+        self.tensors |= {n: Tensor(n, self.type(n)) for n in node.outputs}
         constants = {n: data for n in node.inputs if (data := self.graph.tensors[n].data) is not None}
         real = [constants[n] if n in constants else self.real[n] for n in node.inputs]
         names = list(node.inputs)
@@ -139,13 +139,13 @@ class _Walk:
                 if n in constants:
                     scale = self.scale(output) if node.op.kind() in MERGES else None
                     names[i] = self.add(_constant(self.graph.tensors[n], scale))
-        self.real[output] = real_step(node, real)
         quantized = replace(node, inputs=tuple(names))
-        self.stored[output] = self.run(quantized)
+        self.real |= zip(node.outputs, real_step(node, real), strict=True)
+        self.stored |= zip(node.outputs, self.run(quantized), strict=True)
         return quantized
 
-    def run(self, node: Node) -> Array:
-        """The stored output of a quantized node."""
+    def run(self, node: Node) -> tuple[Array, ...]:
+        """The stored outputs of a quantized node."""
         inputs = tuple(self.tensors[n] for n in node.inputs)
         params = node.op.bound(self.precision.law, node.name, inputs, self.type(node.outputs[0]))
         operands = (i for i in range(len(inputs)) if i not in node.op.parameters)

@@ -16,10 +16,18 @@ def _aligned(n: int) -> int:
 
 
 class Layout:
-    """Block layout of one emitted model, from its manifest: each tensor aligned to 4 bytes."""
+    """Block layout of one emitted model, from its manifest: each tensor aligned to 4 bytes.
+
+    Attributes:
+        steps: the tensors that the hook delivers, in order: every output of every step.
+        step_of: for each of them, the step that computes it.
+    """
 
     def __init__(self, manifest: Mapping[str, Any]) -> None:
-        self.inputs, self.outputs, self.steps = manifest["inputs"], manifest["outputs"], manifest["steps"]
+        self.inputs, self.outputs = manifest["inputs"], manifest["outputs"]
+        per_step = [[s, *s.get("more", [])] for s in manifest["steps"]]
+        self.steps = [tensor for tensors in per_step for tensor in tensors]
+        self.step_of = [i for i, tensors in enumerate(per_step) for _ in tensors]
         self.arena_bytes = int(manifest["arena_bytes"])
         self.input_bytes = sum(_aligned(x["bytes"]) for x in self.inputs)
         self.output_bytes = sum(_aligned(x["bytes"]) for x in self.outputs)
