@@ -111,6 +111,7 @@ def halves(rows: int) -> Callable[[Array], Array]:
 
 LAYOUTS: dict[str, Callable[[Array], Array]] = {
     "rows2": interleaved(2),
+    "rows3": interleaved(3),
     "rows4": interleaved(4),
     "rows8": interleaved(8),
     "halves4": halves(4),
