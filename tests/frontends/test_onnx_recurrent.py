@@ -14,7 +14,7 @@ from onnx_models import Net, close, feeds, kinds, load, onnxruntime_outputs, rea
 from edgeq.errors import EdgeqError
 from edgeq.passes import normalise
 
-T, I, H = 5, 6, 4
+T, IN, H = 5, 6, 4
 GATES = {"LSTM": 4, "GRU": 3}
 
 
@@ -24,8 +24,8 @@ def network(
     """`states`: "" for none, "input" or "constant"."""
     b = Net()
     count, gates = 2 if direction == "bidirectional" else 1, GATES[kind]
-    w, r = b.random(count, gates * H, I), b.random(count, gates * H, H)
-    inputs = [b.input(steps, 1, I), w, r, b.random(count, 2 * gates * H) if bias else ""]
+    w, r = b.random(count, gates * H, IN), b.random(count, gates * H, H)
+    inputs = [b.input(steps, 1, IN), w, r, b.random(count, 2 * gates * H) if bias else ""]
     names = ("h", "c")[: 2 if kind == "LSTM" else 1]
     if states:
         inputs += ["", *(b.input(count, 1, H, name=n) if states == "input" else b.random(count, 1, H) for n in names)]
@@ -93,9 +93,9 @@ def test_variants_are_refused(kind: str, attributes: dict[str, Any], message: st
 def test_pytorchs_layers(kind: str, bidirectional: bool) -> None:
     torch = pytest.importorskip("torch")
     torch.manual_seed(0)
-    layer = getattr(torch.nn, kind)(I, H, num_layers=2, bidirectional=bidirectional, batch_first=True).eval()
+    layer = getattr(torch.nn, kind)(IN, H, num_layers=2, bidirectional=bidirectional, batch_first=True).eval()
     file = io.BytesIO()
-    torch.onnx.export(layer, (torch.zeros(1, T, I),), file, dynamo=False, input_names=["x"])
+    torch.onnx.export(layer, (torch.zeros(1, T, IN),), file, dynamo=False, input_names=["x"])
     model = onnx.load_from_string(file.getvalue())
     graph = normalise(load(model))
     arrays = feeds(model, 3)

@@ -115,7 +115,8 @@ def _state(call: Call, position: int, at: int, count: int, units: int) -> Tensor
     if isinstance(value, Constant):
         if value.array.size != count * units:
             raise EdgeqError(f"an initial state of {call.kind} has {value.array.size} values for {count * units}")
-        return call.builder.constant(call.builder.fresh(f"{call.output}.state{position}.{at}"), value.array.reshape(count, units)[at : at + 1])
+        row = value.array.reshape(count, units)[at : at + 1]
+        return call.builder.constant(call.builder.fresh(f"{call.output}.state{position}.{at}"), row)
     if value.type.size != count * units:
         raise EdgeqError(f"an initial state of {call.kind} is {value.type}", why=f"expected {count * units} values")
     return _row(call, call.reshape(value, (count, units), f"state{position}"), at, f"state{position}_{at}")
