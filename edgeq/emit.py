@@ -29,7 +29,7 @@ HALF = ("eq_float.h", "eq_f16.h")  # where some tensor is of half precision
 C_WORDS = frozenset(
     "auto break case char const continue default do double else enum extern float for goto if inline int long register "
     "restrict return short signed sizeof static struct switch typedef union unsigned void volatile while main arena "
-    "scratch state asm bool true false".split()
+    "scratch state kept bytes asm bool true false".split()
 )
 
 
@@ -168,8 +168,13 @@ class _Emitter:
         self._by_content: dict[tuple[str, str, bytes], str] = {}
         self.symbols: set[str] = set()
         self.constants: dict[str, str] = {}
-        arguments = unique([identifier(n) for n in (*self.graph.inputs, *self.graph.outputs)])
-        self.arguments = dict(zip((*self.graph.inputs, *self.graph.outputs), arguments, strict=True))
+        arguments = unique([identifier(n) for n in (*self.graph.given, *self.graph.results)])
+        self.arguments = dict(zip((*self.graph.given, *self.graph.results), arguments, strict=True))
+        self.state_offsets: dict[str, int] = {}
+        self.state_bytes = 0
+        for name, _ in self.graph.states:
+            self.state_offsets[name] = self.state_bytes
+            self.state_bytes += -(-self.graph.type(name).bytes // plan.alignment) * plan.alignment
 
     def table(self, symbol: str, array: Array) -> str:
         """Register a constant array and return its symbol; equal arrays are stored once."""
@@ -230,7 +235,7 @@ class _Emitter:
         storage = self.program.storage(name)
         if storage in self.arguments:
             return self.arguments[storage]
-        for output in self.graph.outputs:
+        for output in self.graph.results:
             if self.program.storage(output) == storage:
                 return self.arguments[output]
         tensor = self.graph.tensors[storage]
@@ -238,6 +243,8 @@ class _Emitter:
             if storage not in self.constants:
                 self.constants[storage] = self.table(f"c{len(self.constants)}_values", tensor.data)
             return self.constants[storage]
+        if storage in self.state_offsets:
+            return f"(const {tensor.type.dtype.c} *)(const void *)(kept + {self.state_offsets[storage]})"
         return f"({tensor.type.dtype.c} *)(void *)(bytes + {self.plan.offsets[storage]})"
 
     def steps(self) -> list[dict[str, Any]]:
@@ -288,6 +295,17 @@ class _Emitter:
             )  # fmt: skip
         return result
 
+    def states(self) -> list[dict[str, Any]]:
+        """One record per state: where it lies, what it starts as and where its next value is found."""
+        return [
+            {
+                "name": a, "next": b, "shape": list(t.shape), "dtype": t.dtype.value, "bytes": t.bytes,
+                "scale": None if t.q is None else t.scale, "zero_point": t.zero_point,
+                "offset": self.state_offsets[a], "ctype": t.dtype.c, "size": t.size, "text": str(t), "source": self.location(b),
+            }
+            for a, b, t in ((a, b, self.graph.type(a)) for a, b in self.graph.states)
+        ]  # fmt: skip
+
     def lifetimes(self) -> list[dict[str, Any]]:
         rows = [
             {
@@ -299,20 +317,21 @@ class _Emitter:
         return sorted(rows, key=lambda r: (r["first"], r["offset"], r["tensor"]))
 
     def manifest(self, steps: list[dict[str, Any]]) -> dict[str, Any]:
-        drop = ("ctype", "argument", "text", "used")
+        drop, hidden = ("ctype", "argument", "text", "used"), ("ctype", "size", "text", "source")
         keep = (
             "name", "op", "follower", "kernel", "law", "operands", "tensor", "dtype", "shape", "macs", "bytes", "scratch", "scratch_offset",
             "tables",
         )  # fmt: skip
         return {
             "format": 1, "model": self.name, "target": self.program.target.name, "law": self.graph.law,
-            "inputs": [{k: x[k] for k in x if k not in drop} for x in self.interface(self.graph.inputs)],
-            "outputs": [{k: x[k] for k in x if k not in drop} for x in self.interface(self.graph.outputs)],
+            "inputs": [{k: x[k] for k in x if k not in drop} for x in self.interface(self.graph.given)],
+            "outputs": [{k: x[k] for k in x if k not in drop} for x in self.interface(self.graph.results)],
             "arena_bytes": self.plan.arena_bytes, "arena_alignment": self.plan.alignment,
-            "arena_lower_bound": self.plan.lower_bound, "arena_method": self.plan.method, "state_bytes": 0,
-            "io_bytes": sum(self.graph.type(n).bytes for n in (*self.graph.inputs, *self.graph.outputs)),
+            "arena_lower_bound": self.plan.lower_bound, "arena_method": self.plan.method, "state_bytes": self.state_bytes,
+            "io_bytes": sum(self.graph.type(n).bytes for n in (*self.graph.given, *self.graph.results)),
             "weight_bytes": sum(int(np.dtype(_NUMPY[t.ctype]).itemsize) * t.size for t in self.tables),
             "macs": sum(c.macs for c in self.program.calls),
+            **({"states": [{k: x[k] for k in x if k not in hidden} for x in self.states()]} if self.graph.states else {}),
             "steps": [{k: s[k] for k in keep} | ({"more": s["more"]} if s["more"] else {}) for s in steps],
             "lifetimes": self.lifetimes(),
             "tables": {t.symbol: t.crc for t in self.tables},
@@ -342,9 +361,9 @@ def emit(program: Program, plan: MemoryPlan, name: str, vectors: Mapping[str, Ar
     tables = None if vectors is None else {n: _table(f"{emitter.name}_vectors_{a}", vectors[n]) for n, a in emitter.arguments.items()}
     context = {
         "m": emitter.name, "M": emitter.name.upper(), "functions": functions, "structs": structs, "steps": steps,
-        "tables": emitter.tables, "inputs": emitter.interface(program.graph.inputs),
-        "outputs": emitter.interface(program.graph.outputs), "manifest": manifest, "lifetimes": emitter.lifetimes(),
-        "comment": comment, "brief": brief, "runtime": RUNTIME, "includes": includes,
+        "tables": emitter.tables, "inputs": emitter.interface(program.graph.given),
+        "outputs": emitter.interface(program.graph.results), "manifest": manifest, "lifetimes": emitter.lifetimes(),
+        "comment": comment, "brief": brief, "runtime": RUNTIME, "states": emitter.states(), "includes": includes,
         "vectors": tables, "vector_count": 0 if vectors is None else len(next(iter(vectors.values()))),
     }  # fmt: skip
     m = emitter.name

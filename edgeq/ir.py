@@ -194,7 +194,6 @@ class Op:
         """
         raise EdgeqError(f"{self.kind()} is not computed in half precision", where=where, fix="keep it in int8 or float32")
 
-
     def reference_half(self, params: Params, *x: Array) -> Array:
         """The meaning on halves bit for bit: float16 in and out."""
         raise NotImplementedError
@@ -231,7 +230,8 @@ class Node:
 class Graph:
     """Nodes in topological order over named tensors.
 
-    `law` is the requantization law of a quantized graph.
+    `law` is the requantization law of a quantized graph. `states` are pairs of a graph input and the graph output that is its
+    value at the next inference: they belong to the stream, not to the vectors that a caller gives and gets.
     """
 
     name: str
@@ -240,6 +240,19 @@ class Graph:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     law: str = "single"
+    states: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        """The inputs that are no state: what a caller gives."""
+        kept = {a for a, _ in self.states}
+        return tuple(n for n in self.inputs if n not in kept)
+
+    @property
+    def results(self) -> tuple[str, ...]:
+        """The outputs that are no state: what a caller gets."""
+        kept = {b for _, b in self.states}
+        return tuple(n for n in self.outputs if n not in kept)
 
     def type(self, name: str) -> TensorType:
         return self.tensors[name].type
@@ -309,4 +322,7 @@ def check(graph: Graph, stage: str) -> Graph:
             raise fail("graph output is never computed", name)
     if len(set(graph.outputs)) != len(graph.outputs):
         raise fail("graph output is listed twice", graph.name)
+    for a, b in graph.states:
+        if a not in graph.inputs or b not in graph.outputs or graph.type(a) != graph.type(b):
+            raise fail(f"state '{a}' and its next value '{b}' are no input and output of one type", graph.name)
     return graph

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -61,6 +62,11 @@ class Program:
     target: Target
     calls: tuple[Call, ...]
     views: Mapping[str, str]
+
+    @functools.cached_property
+    def outside(self) -> frozenset[str]:
+        """Tensors that no call writes and that have no place in the arena: constants, and states as the inference finds them."""
+        return frozenset(n for n, t in self.graph.tensors.items() if t.is_constant) | {a for a, _ in self.graph.states}
 
     def storage(self, name: str) -> str:
         """The tensor that owns the bytes of `name`."""
@@ -183,12 +189,12 @@ def _with_addition(
 def _ordered(program: Program) -> Program:
     """The calls in the order with the smallest peak of live bytes; as they are where none is better."""
     graph, storage = program.graph, program.storage
-    sizes = {n: graph.type(n).bytes for n in graph.inputs}
+    sizes = {n: graph.type(n).bytes for n in graph.given}
     steps = []
     for call in program.calls:
         sizes |= {n: graph.type(n).bytes for n in call.outputs}
         roots = [storage(n) for n in call.operands]
-        read = tuple(dict.fromkeys(r for r in roots if not graph.tensors[r].is_constant))
+        read = tuple(dict.fromkeys(r for r in roots if r not in program.outside))
         fixed = {r for i, r in enumerate(roots) if i not in call.inplace}
         steps.append(Step(read, call.outputs, call.scratch, tuple(r for r in read if r not in fixed)))
     order = best_order(steps, sizes, frozenset(storage(n) for n in graph.outputs))

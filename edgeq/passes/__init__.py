@@ -22,6 +22,9 @@ from edgeq.passes.recognise_lstm import recognise_lstm
 from edgeq.passes.remove_channels import remove_channels
 from edgeq.passes.remove_dead import remove_dead
 from edgeq.passes.remove_identities import remove_identities
+from edgeq.passes.states import declare_states
+
+__all__ = ["PASSES", "declare_states", "normalise"]
 
 Pass = Callable[[Graph], Graph]
 

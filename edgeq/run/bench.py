@@ -154,6 +154,8 @@ def batches(layout: Layout, vectors: int, region: int) -> Iterator[slice]:
     fit = (region - 16) // max(1, layout.input_bytes)
     if fit < 1:
         raise EdgeqError(f"an input of {layout.input_bytes} bytes does not fit the board's memory for test vectors", why=f"{region} bytes")
+    if layout.streams and vectors > fit:
+        raise EdgeqError(f"{vectors} consecutive vectors do not fit the board's memory for them", why=f"{fit} do", fix="give fewer")
     return (slice(i, min(i + fit, vectors)) for i in range(0, vectors, fit))
 
 

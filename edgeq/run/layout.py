@@ -19,6 +19,8 @@ class Layout:
     """Block layout of one emitted model, from its manifest: each tensor aligned to 4 bytes.
 
     Attributes:
+        streams: the vectors are consecutive: a state is carried from each to the next.
+        arena_bytes: of the arena and the state behind it.
         steps: the tensors that the hook delivers, in order: every output of every step.
         step_of: for each of them, the step that computes it.
     """
@@ -28,7 +30,8 @@ class Layout:
         per_step = [[s, *s.get("more", [])] for s in manifest["steps"]]
         self.steps = [tensor for tensors in per_step for tensor in tensors]
         self.step_of = [i for i, tensors in enumerate(per_step) for _ in tensors]
-        self.arena_bytes = int(manifest["arena_bytes"])
+        self.streams = bool(manifest["state_bytes"])
+        self.arena_bytes = int(manifest["arena_bytes"]) + int(manifest["state_bytes"])
         self.input_bytes = sum(_aligned(x["bytes"]) for x in self.inputs)
         self.output_bytes = sum(_aligned(x["bytes"]) for x in self.outputs)
         self.step_bytes = sum(_aligned(s["bytes"]) for s in self.steps)
