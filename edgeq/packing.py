@@ -119,6 +119,7 @@ LAYOUTS: dict[str, Callable[[Array], Array]] = {
     "lanes16": lanes(16),
     "runs3": runs(3),
     "quads2": quads(2),
+    "quads3": quads(3),
     "quads4": quads(4),
     "quads6": quads(6),
 }
