@@ -1,4 +1,4 @@
-"""Models that stream: states are carried from frame to frame alike by simulator, host, RISC-V and Cortex-M4; stateless models stay as they are."""
+"""Models that stream: states are carried from frame to frame alike by simulator, host, RISC-V and Cortex-M4."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_precision_of_a_cell_state_is_written_and_read(real: Graph, tmp_path: Pa
     again = api.quantize(real, {"frame": frames()}, precision=file)
     assert graphfile.dumps(again.graph) == graphfile.dumps(first.graph)
     file.write_bytes(text.replace(b'dtype = "int16"', b'dtype = "int8"'))
-    with pytest.raises(EdgeqError, match="cell state|contradict"):
+    with pytest.raises(EdgeqError, match=r"cell state|contradict"):
         api.quantize(real, {"frame": frames()}, precision=file)
 
 

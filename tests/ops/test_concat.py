@@ -44,7 +44,7 @@ def test_real_equals_numpy(case: Case) -> None:
         np.testing.assert_array_equal(got, np.concatenate(single, axis=case.op.axis))
 
 
-@pytest.mark.parametrize("case", [c for c in CASES if c.output is None], ids=lambda c: c.name)
+@pytest.mark.parametrize("case", [c for c in CASES if c.output is None and c.types[0].dtype is DType.INT8], ids=lambda c: c.name)
 def test_law_tflm_equals_tensorflow_lite_micro(case: Case) -> None:
     assert isinstance(case.op, Concat)
     rng = np.random.default_rng(1)
