@@ -155,7 +155,7 @@ def diagnose(
 
 def _span(t: TensorType) -> tuple[float, float]:
     """The real values that a type stores."""
-    return span((t.scale, t.zero_point)) if t.q else (-half.LARGEST, half.LARGEST)
+    return span((t.scale, t.zero_point), t.dtype) if t.q else (-half.LARGEST, half.LARGEST)
 
 
 def _real_input(t: TensorType, a: Array) -> Array:
