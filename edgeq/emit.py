@@ -29,7 +29,7 @@ HALF = ("eq_float.h", "eq_f16.h")  # where some tensor is of half precision
 C_WORDS = frozenset(
     "auto break case char const continue default do double else enum extern float for goto if inline int long register "
     "restrict return short signed sizeof static struct switch typedef union unsigned void volatile while main arena "
-    "scratch state asm bool true false".split()
+    "scratch state kept bytes asm bool true false".split()
 )
 
 
@@ -152,7 +152,7 @@ def _signature(call: Call, graph: Graph, struct: str) -> str:
     else:
         names = list(call.kernel.operands) or {1: ["x"], 2: ["a", "b"]}.get(len(types), [f"x{i}" for i in range(len(types))])
         parts += [f"const {t} *{keep}{n}" for t, n in zip(types, names, strict=True)]
-    parts.append(f"{graph.type(call.output).dtype.c} *{keep}y")
+    parts += [f"{graph.type(n).dtype.c} *{keep}{y}" for n, y in zip(call.outputs, call.kernel.results, strict=True)]
     if call.kernel.scratch != "0":
         parts.append("void *scratch")
     return ", ".join(parts)
@@ -168,8 +168,13 @@ class _Emitter:
         self._by_content: dict[tuple[str, str, bytes], str] = {}
         self.symbols: set[str] = set()
         self.constants: dict[str, str] = {}
-        arguments = unique([identifier(n) for n in (*self.graph.inputs, *self.graph.outputs)])
-        self.arguments = dict(zip((*self.graph.inputs, *self.graph.outputs), arguments, strict=True))
+        arguments = unique([identifier(n) for n in (*self.graph.given, *self.graph.results)])
+        self.arguments = dict(zip((*self.graph.given, *self.graph.results), arguments, strict=True))
+        self.state_offsets: dict[str, int] = {}
+        self.state_bytes = 0
+        for name, _ in self.graph.states:
+            self.state_offsets[name] = self.state_bytes
+            self.state_bytes += -(-self.graph.type(name).bytes // plan.alignment) * plan.alignment
 
     def table(self, symbol: str, array: Array) -> str:
         """Register a constant array and return its symbol; equal arrays are stored once."""
@@ -230,7 +235,7 @@ class _Emitter:
         storage = self.program.storage(name)
         if storage in self.arguments:
             return self.arguments[storage]
-        for output in self.graph.outputs:
+        for output in self.graph.results:
             if self.program.storage(output) == storage:
                 return self.arguments[output]
         tensor = self.graph.tensors[storage]
@@ -238,6 +243,8 @@ class _Emitter:
             if storage not in self.constants:
                 self.constants[storage] = self.table(f"c{len(self.constants)}_values", tensor.data)
             return self.constants[storage]
+        if storage in self.state_offsets:
+            return f"(const {tensor.type.dtype.c} *)(const void *)(kept + {self.state_offsets[storage]})"
         return f"({tensor.type.dtype.c} *)(void *)(bytes + {self.plan.offsets[storage]})"
 
     def steps(self) -> list[dict[str, Any]]:
@@ -250,10 +257,11 @@ class _Emitter:
             variadic = bool(getattr(call.node.op, "variadic", False))
             arguments = [f"&{self.name}_s{i}"] if members else []
             arguments += [f"x{i}"] if variadic else inputs
-            arguments.append(self.location(call.output))
+            arguments += [self.location(n) for n in call.outputs]
             if call.kernel.scratch != "0":
                 arguments.append(f"bytes + {self.plan.scratch[i]}" if i in self.plan.scratch else "(void *)0")
             output = self.graph.type(call.output)
+            more = [(n, self.graph.type(n)) for n in call.outputs[1:]]
             records.append(
                 {
                     "index": i, "name": call.node.name, "op": call.kind, "kernel": call.kernel.name,
@@ -266,6 +274,8 @@ class _Emitter:
                     "tensor": call.output, "dtype": output.dtype.value, "shape": list(output.shape), "macs": call.macs,
                     "scratch": call.scratch, "scratch_offset": self.plan.scratch.get(i), "operands": list(call.operands),
                     "tables": [x for x in (*members.values(), *inputs) if x in self.symbols],
+                    "more": [{"tensor": n, "dtype": t.dtype.value, "shape": list(t.shape), "bytes": t.bytes} for n, t in more],
+                    "hooks": [(self.location(n), self.graph.type(n).bytes) for n in call.outputs],
                 }
             )  # fmt: skip
         return records
@@ -273,7 +283,7 @@ class _Emitter:
     def interface(self, names: tuple[str, ...]) -> list[dict[str, Any]]:
         """The public description of inputs or outputs."""
         result = []
-        used = {self.location(n) for c in self.program.calls for n in (*c.operands, c.output)}
+        used = {self.location(n) for c in self.program.calls for n in (*c.operands, *c.outputs)}
         for n in names:
             t: TensorType = self.graph.type(n)
             result.append(
@@ -284,6 +294,17 @@ class _Emitter:
                 }
             )  # fmt: skip
         return result
+
+    def states(self) -> list[dict[str, Any]]:
+        """One record per state: where it lies, what it starts as and where its next value is found."""
+        return [
+            {
+                "name": a, "next": b, "shape": list(t.shape), "dtype": t.dtype.value, "bytes": t.bytes,
+                "scale": None if t.q is None else t.scale, "zero_point": t.zero_point,
+                "offset": self.state_offsets[a], "ctype": t.dtype.c, "size": t.size, "text": str(t), "source": self.location(b),
+            }
+            for a, b, t in ((a, b, self.graph.type(a)) for a, b in self.graph.states)
+        ]  # fmt: skip
 
     def lifetimes(self) -> list[dict[str, Any]]:
         rows = [
@@ -296,21 +317,22 @@ class _Emitter:
         return sorted(rows, key=lambda r: (r["first"], r["offset"], r["tensor"]))
 
     def manifest(self, steps: list[dict[str, Any]]) -> dict[str, Any]:
-        drop = ("ctype", "argument", "text", "used")
+        drop, hidden = ("ctype", "argument", "text", "used"), ("ctype", "size", "text", "source")
         keep = (
             "name", "op", "follower", "kernel", "law", "operands", "tensor", "dtype", "shape", "macs", "bytes", "scratch", "scratch_offset",
             "tables",
         )  # fmt: skip
         return {
             "format": 1, "model": self.name, "target": self.program.target.name, "law": self.graph.law,
-            "inputs": [{k: x[k] for k in x if k not in drop} for x in self.interface(self.graph.inputs)],
-            "outputs": [{k: x[k] for k in x if k not in drop} for x in self.interface(self.graph.outputs)],
+            "inputs": [{k: x[k] for k in x if k not in drop} for x in self.interface(self.graph.given)],
+            "outputs": [{k: x[k] for k in x if k not in drop} for x in self.interface(self.graph.results)],
             "arena_bytes": self.plan.arena_bytes, "arena_alignment": self.plan.alignment,
-            "arena_lower_bound": self.plan.lower_bound, "arena_method": self.plan.method, "state_bytes": 0,
-            "io_bytes": sum(self.graph.type(n).bytes for n in (*self.graph.inputs, *self.graph.outputs)),
+            "arena_lower_bound": self.plan.lower_bound, "arena_method": self.plan.method, "state_bytes": self.state_bytes,
+            "io_bytes": sum(self.graph.type(n).bytes for n in (*self.graph.given, *self.graph.results)),
             "weight_bytes": sum(int(np.dtype(_NUMPY[t.ctype]).itemsize) * t.size for t in self.tables),
             "macs": sum(c.macs for c in self.program.calls),
-            "steps": [{k: s[k] for k in keep} for s in steps],
+            **({"states": [{k: x[k] for k in x if k not in hidden} for x in self.states()]} if self.graph.states else {}),
+            "steps": [{k: s[k] for k in keep} | ({"more": s["more"]} if s["more"] else {}) for s in steps],
             "lifetimes": self.lifetimes(),
             "tables": {t.symbol: t.crc for t in self.tables},
             "table_bytes": {t.symbol: int(np.dtype(_NUMPY[t.ctype]).itemsize) * t.size for t in self.tables},
@@ -335,12 +357,13 @@ def emit(program: Program, plan: MemoryPlan, name: str, vectors: Mapping[str, Ar
     used = sorted({("half" if c.params.law == half.LAW else "simd", c.kernel.isa) for c in program.calls})
     includes = [*(HALF if DType.FLOAT16 in {t.type.dtype for t in program.graph.tensors.values()} else ())]
     includes += [h for h in (f"eq_{kind}_{isa}.h" for kind, isa in used) if (runtime / h).is_file()]  # an ISA of plain C has none
+    includes += sorted({h for c in program.calls for h in c.kernel.headers})
     tables = None if vectors is None else {n: _table(f"{emitter.name}_vectors_{a}", vectors[n]) for n, a in emitter.arguments.items()}
     context = {
         "m": emitter.name, "M": emitter.name.upper(), "functions": functions, "structs": structs, "steps": steps,
-        "tables": emitter.tables, "inputs": emitter.interface(program.graph.inputs),
-        "outputs": emitter.interface(program.graph.outputs), "manifest": manifest, "lifetimes": emitter.lifetimes(),
-        "comment": comment, "brief": brief, "runtime": RUNTIME, "includes": includes,
+        "tables": emitter.tables, "inputs": emitter.interface(program.graph.given),
+        "outputs": emitter.interface(program.graph.results), "manifest": manifest, "lifetimes": emitter.lifetimes(),
+        "comment": comment, "brief": brief, "runtime": RUNTIME, "states": emitter.states(), "includes": includes,
         "vectors": tables, "vector_count": 0 if vectors is None else len(next(iter(vectors.values()))),
     }  # fmt: skip
     m = emitter.name

@@ -120,7 +120,7 @@ def dumps(graph: Graph) -> bytes:
     ]  # fmt: skip
     header = {
         "name": graph.name, "law": graph.law, "inputs": list(graph.inputs), "outputs": list(graph.outputs),
-        "nodes": nodes, "tensors": tensors,
+        "nodes": nodes, "tensors": tensors, **({"states": [list(pair) for pair in graph.states]} if graph.states else {}),
     }  # fmt: skip
     text = json.dumps(header, allow_nan=False, separators=(",", ":")).encode()
     return b"".join([MAGIC, f"{len(text)}\n".encode(), text, *blobs])
@@ -174,10 +174,11 @@ def _parse(content: bytes) -> Graph:
         Node(str(n["name"]), _operator(n["op"], n["attributes"]), _strings(n["inputs"]), _strings(n["outputs"])) for n in header["nodes"]
     )
     inputs, outputs, law = _strings(header["inputs"]), _strings(header["outputs"]), header["law"]
+    states = tuple((a, b) for a, b in (_strings(pair) for pair in header.get("states", ())))
     unknown = {*inputs, *outputs, *(x for n in nodes for x in (*n.inputs, *n.outputs))} - set(tensors)
-    if unknown or law not in numerics.LAWS or not inputs or not outputs or any(len(n.outputs) != 1 for n in nodes):
+    if unknown or law not in numerics.LAWS or not inputs or not outputs or not all(n.outputs for n in nodes):
         raise ValueError(f"undefined tensors {sorted(unknown)[:3]}" if unknown else "inputs, outputs or law")
-    return check(Graph(str(header["name"]), nodes, tensors, inputs, outputs, law), "load")
+    return check(Graph(str(header["name"]), nodes, tensors, inputs, outputs, law, states), "load")
 
 
 def loads(content: bytes, where: str = "") -> Graph:

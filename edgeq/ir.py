@@ -129,6 +129,8 @@ class Op:
     constants come without it. Several inputs of an elementwise operator have equal rank.
     `parameters` are the input positions that `bind` absorbs (weights, biases): a kernel does not
     receive them as operands. Other constant inputs reach the kernel as pointers into flash.
+
+    An operator with several outputs overrides the plural methods; the singular ones speak of the first output.
     """
 
     parameters: ClassVar[tuple[int, ...]] = ()
@@ -150,9 +152,17 @@ class Op:
         """
         raise NotImplementedError
 
+    def infer_all(self, *types: TensorType) -> tuple[TensorType, ...]:
+        """The types of all outputs."""
+        return (self.infer(*types),)
+
     def real(self, *x: Array) -> Array:
         """The float meaning: float32 arrays in, float32 out."""
         raise NotImplementedError
+
+    def real_all(self, *x: Array) -> tuple[Array, ...]:
+        """The float meaning of all outputs."""
+        return (self.real(*x),)
 
     def bind(self, law: str, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
         """The constants of the quantized operator.
@@ -172,6 +182,10 @@ class Op:
         """The meaning bit for bit, on the inputs that are not `parameters`; the output's dtype."""
         raise NotImplementedError
 
+    def reference_all(self, params: Params, *x: Array) -> tuple[Array, ...]:
+        """The meaning of all outputs bit for bit."""
+        return (self.reference(params, *x),)
+
     def bind_half(self, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
         """The constants of the operator on halves, under `half.LAW`; arguments as for `bind`.
 
@@ -184,6 +198,10 @@ class Op:
         """The meaning on halves bit for bit: float16 in and out."""
         raise NotImplementedError
 
+    def reference_half_all(self, params: Params, *x: Array) -> tuple[Array, ...]:
+        """The meaning of all outputs on halves."""
+        return (self.reference_half(params, *x),)
+
     def bound(self, law: str, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
         """`bind_half` where all operands and the output are halves, else `bind`."""
         operands = [t.type.dtype for i, t in enumerate(inputs) if i not in self.parameters]
@@ -191,9 +209,9 @@ class Op:
             return self.bind_half(where, inputs, output)
         return self.bind(law, where, inputs, output)
 
-    def compute(self, params: Params, *x: Array) -> Array:
-        """The meaning bit for bit under the law of the parameters."""
-        return self.reference_half(params, *x) if params.law == half.LAW else self.reference(params, *x)
+    def compute(self, params: Params, *x: Array) -> tuple[Array, ...]:
+        """The meaning of all outputs bit for bit under the law of the parameters."""
+        return self.reference_half_all(params, *x) if params.law == half.LAW else self.reference_all(params, *x)
 
     def macs(self, *types: TensorType) -> int:
         """Multiply-accumulates of one inference."""
@@ -212,7 +230,8 @@ class Node:
 class Graph:
     """Nodes in topological order over named tensors.
 
-    `law` is the requantization law of a quantized graph.
+    `law` is the requantization law of a quantized graph. `states` are pairs of a graph input and the graph output that is its
+    value at the next inference: they belong to the stream, not to the vectors that a caller gives and gets.
     """
 
     name: str
@@ -221,6 +240,19 @@ class Graph:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     law: str = "single"
+    states: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        """The inputs that are no state: what a caller gives."""
+        kept = {a for a, _ in self.states}
+        return tuple(n for n in self.inputs if n not in kept)
+
+    @property
+    def results(self) -> tuple[str, ...]:
+        """The outputs that are no state: what a caller gets."""
+        kept = {b for _, b in self.states}
+        return tuple(n for n in self.outputs if n not in kept)
 
     def type(self, name: str) -> TensorType:
         return self.tensors[name].type
@@ -279,12 +311,18 @@ def check(graph: Graph, stage: str) -> Graph:
             if name in defined:
                 raise fail(f"output '{name}' is defined twice", node.name)
             defined.add(name)
-        inferred = node.op.infer(*(graph.type(n) for n in node.inputs))
-        if inferred.shape != graph.type(node.outputs[0]).shape:
-            raise fail(f"output is {graph.type(node.outputs[0])}, the operator gives {inferred}", node.name)
+        types = node.op.infer_all(*(graph.type(n) for n in node.inputs))
+        if len(types) != len(node.outputs):
+            raise fail(f"the node has {len(node.outputs)} outputs, the operator {len(types)}", node.name)
+        for name, inferred in zip(node.outputs, types, strict=True):
+            if inferred.shape != graph.type(name).shape:
+                raise fail(f"output is {graph.type(name)}, the operator gives {inferred}", node.name)
     for name in graph.outputs:
         if name not in defined:
             raise fail("graph output is never computed", name)
     if len(set(graph.outputs)) != len(graph.outputs):
         raise fail("graph output is listed twice", graph.name)
+    for a, b in graph.states:
+        if a not in graph.inputs or b not in graph.outputs or graph.type(a) != graph.type(b):
+            raise fail(f"state '{a}' and its next value '{b}' are no input and output of one type", graph.name)
     return graph

@@ -15,8 +15,10 @@ A kernel is `templates/kernels/<isa>/<stem>.c.j2`; its front matter is TOML betw
     pack = { weights = "rows4" }   layouts of packing.py applied to tables
     base = "conv2d_dense_s8"       kernel of the same ISA that it extends, whose front matter it inherits (`specialize` grows)
     operands = ["x", "addend"]     names of the pointers (default: x; a and b; x0, x1, ...)
+    results = ["y", "cell"]        names of the pointers that are written (default: y)
     tiles = [{ pixels = 2 }]       literals `t.pixels`; each entry is a kernel of its own, the first is preferred. They may be used
                                    in the expressions, and in layouts as "rows{pixels}"
+    headers = ["eq_gates.h"]       files of templates/runtime that it includes (default: none)
 """
 
 from __future__ import annotations
@@ -56,8 +58,10 @@ class Kernel:
     pack: Mapping[str, str] = field(default_factory=dict)
     base: str = ""
     operands: tuple[str, ...] = ()
+    results: tuple[str, ...] = ("y",)
     tile: Mapping[str, int] = field(default_factory=dict)
     suffix: str = ""
+    headers: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -119,8 +123,9 @@ def scan() -> tuple[Kernel, ...]:
     for path in sorted((root / "kernels").glob("*/*.c.j2")):
         matter = _front_matter(path)
         tiles = matter.pop("tiles", [{}])
-        for key in ("specialize", "inplace", "operands"):
-            matter[key] = tuple(matter.get(key, ()))
+        for key in ("specialize", "inplace", "operands", "results", "headers"):
+            if key in matter:
+                matter[key] = tuple(matter[key])
         kernel = Kernel(path.name.removesuffix(".c.j2"), path.parent.name, path.relative_to(root).as_posix(), **matter)
         found.extend(_tiled(kernel, tiles))
     return tuple(found)

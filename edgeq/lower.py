@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -31,12 +32,17 @@ class Call:
     kernel: Kernel
     params: Params
     operands: tuple[str, ...]
-    output: str
+    outputs: tuple[str, ...]
     scratch: int
     tables: Mapping[str, Array]
     macs: int
     inplace: tuple[int, ...] = ()
     follower: Node | None = None
+
+    @property
+    def output(self) -> str:
+        """The first output, the one that may be computed in place."""
+        return self.outputs[0]
 
     @property
     def specialized(self) -> dict[str, int | str]:
@@ -56,6 +62,11 @@ class Program:
     target: Target
     calls: tuple[Call, ...]
     views: Mapping[str, str]
+
+    @functools.cached_property
+    def outside(self) -> frozenset[str]:
+        """Tensors that no call writes and that have no place in the arena: constants, and states as the inference finds them."""
+        return frozenset(n for n, t in self.graph.tensors.items() if t.is_constant) | {a for a, _ in self.graph.states}
 
     def storage(self, name: str) -> str:
         """The tensor that owns the bytes of `name`."""
@@ -117,8 +128,7 @@ def lower(graph: Graph, target: Target, choices: Mapping[str, str] | None = None
                 if output in graph.outputs:
                     owners[root] = output
                 continue
-        if output in graph.outputs:
-            owners[output] = output
+        owners |= {n: n for n in node.outputs if n in graph.outputs}
         if node.name in waiting:
             calls.append(waiting.pop(node.name))
             continue
@@ -131,18 +141,18 @@ def lower(graph: Graph, target: Target, choices: Mapping[str, str] | None = None
         if follower and variant:
             waiting[follower.name] = _call(node, variant, *_with_addition(graph, node, follower, params, names), macs, follower)
         else:
-            calls.append(_call(node, kernel, params, names, output, macs))
+            calls.append(_call(node, kernel, params, names, node.outputs, macs))
     return _ordered(Program(graph, target, tuple(calls), views))
 
 
 def _call(
-    node: Node, kernel: Kernel, params: Params, names: tuple[str, ...], output: str, macs: int, follower: Node | None = None
+    node: Node, kernel: Kernel, params: Params, names: tuple[str, ...], outputs: tuple[str, ...], macs: int, follower: Node | None = None
 ) -> Call:
     unknown = set(kernel.pack.values()) - set(LAYOUTS)
     if unknown:
         raise EdgeqError(f"unknown weight layout {sorted(unknown)}", where=kernel.path)
     tables = {n: LAYOUTS[kernel.pack[n]](t) if n in kernel.pack else t for n, t in params.tables.items()}
-    return Call(node, kernel, params, names, output, kernel.scratch_bytes(params), tables, macs, kernel.overwrites(params), follower)
+    return Call(node, kernel, params, names, outputs, kernel.scratch_bytes(params), tables, macs, kernel.overwrites(params), follower)
 
 
 def _folded_additions(graph: Graph) -> dict[str, Node]:
@@ -166,27 +176,27 @@ def _folded_additions(graph: Graph) -> dict[str, Node]:
 
 def _with_addition(
     graph: Graph, node: Node, follower: Node, params: Params, names: tuple[str, ...]
-) -> tuple[Params, tuple[str, ...], str]:
-    """Params, operands and output of a convolution with an addition; of the latter's constants `a` is the convolution's side."""
+) -> tuple[Params, tuple[str, ...], tuple[str, ...]]:
+    """Params, operands and outputs of a convolution with an addition; of the latter's constants `a` is the convolution's side."""
     own, output = node.outputs[0], follower.outputs[0]
     other = next(n for n in follower.inputs if n != own)
     assert isinstance(follower.op, Add)
     constants = follower.op.constants(graph.law, follower.name, graph.type(own), graph.type(other), graph.type(output))
     scalars = {**params.scalars, **{f"add_{name}": value for name, value in constants.scalars.items()}}
-    return Params(params.law, scalars, params.tables), (*names, other), output
+    return Params(params.law, scalars, params.tables), (*names, other), follower.outputs
 
 
 def _ordered(program: Program) -> Program:
     """The calls in the order with the smallest peak of live bytes; as they are where none is better."""
     graph, storage = program.graph, program.storage
-    sizes = {n: graph.type(n).bytes for n in graph.inputs}
+    sizes = {n: graph.type(n).bytes for n in graph.given}
     steps = []
     for call in program.calls:
-        sizes[call.output] = graph.type(call.output).bytes
+        sizes |= {n: graph.type(n).bytes for n in call.outputs}
         roots = [storage(n) for n in call.operands]
-        read = tuple(dict.fromkeys(r for r in roots if not graph.tensors[r].is_constant))
+        read = tuple(dict.fromkeys(r for r in roots if r not in program.outside))
         fixed = {r for i, r in enumerate(roots) if i not in call.inplace}
-        steps.append(Step(read, call.output, call.scratch, tuple(r for r in read if r not in fixed)))
+        steps.append(Step(read, call.outputs, call.scratch, tuple(r for r in read if r not in fixed)))
     order = best_order(steps, sizes, frozenset(storage(n) for n in graph.outputs))
     return replace(program, calls=tuple(program.calls[i] for i in order))
 

@@ -155,6 +155,43 @@ def tanh(a: Array, integer_bits: int) -> Array:
     return np.sign(a) * one_minus_x_over_one_plus_x(exp_on_negative_values(-np.abs(a), integer_bits + 1))
 
 
+def sigmoid_table() -> NDArray[np.uint16]:
+    """TFLM's table of sigmoid(i / 24) in Q0.16, i = 0 ... 255: its linear interpolation errs alike at the entries and between them."""
+    i = np.arange(257) / 24
+    entries, middles = (65536 / (1 + np.exp(-t)) for t in (i, i[:-1] + 1 / 48))
+    sag = (entries[:-1] + entries[1:]) / 2 - middles  # of the chord below the curve
+    table = np.rint(entries[:-1] - sag / 2)
+    table[-1] = 65535
+    return table.astype(np.uint16)
+
+
+def _interpolate(table: Array, x: Array, bits: int) -> tuple[Array, Array]:
+    """Whether x < 0, and the table at abs(x) / 2^bits in Q0.(16 + bits), as far as its last interval reaches."""
+    x = np.asarray(x, np.int64)
+    a = np.minimum(np.abs(x), (255 << bits) - 1)
+    low, wide = a >> bits, table.astype(np.int64)
+    return x < 0, (wide[low] << bits) + (a & ((1 << bits) - 1)) * (wide[low + 1] - wide[low])
+
+
+def sigmoid_q15(table: Array, x: Array) -> Array:
+    """TFLM's int16 logistic: x in units of 2^-12 / 3 -> Q0.15, int64."""
+    negative, y = _interpolate(table, x, 9)
+    return np.where(negative, (1 << 25) - y + (1 << 9) - 1, y + (1 << 9)) >> 10
+
+
+def tanh_q15(table: Array, x: Array) -> Array:
+    """TFLM's int16 tanh, 2 sigmoid(2x) - 1: x in units of 2^-12 / 3 -> Q0.15, int64."""
+    negative, y = _interpolate(table, x, 8)
+    y = y - (1 << 23)
+    return np.where(negative, (1 << 7) - 1 - y, y + (1 << 7)) >> 8
+
+
+def scale_by_pot(law: str, x: Array, bits: int) -> Array:
+    """x / 2^bits by a law's rounding of that ratio; 2 <= bits <= 30; int64."""
+    x = np.asarray(x, np.int64)
+    return (x + (1 << (bits - 1))) >> bits if law == "single" else rounding_divide_by_pot((x + 1) >> 1, bits - 1)
+
+
 def round_half_away(x: Array | float) -> Array:
     """C's round(): nearest, halves away from zero (float64)."""
     x = np.asarray(x, np.float64)

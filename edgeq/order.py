@@ -15,13 +15,13 @@ class Step:
 
     Attributes:
         reads: storage names, constants left out.
-        write: the storage that it creates.
+        writes: the storages that it creates.
         scratch: bytes that it needs while it runs.
-        overwrites: those of `reads` that the output may take the place of, if this is their last use.
+        overwrites: those of `reads` that the first output may take the place of, if this is their last use.
     """
 
     reads: tuple[str, ...]
-    write: str
+    writes: tuple[str, ...]
     scratch: int
     overwrites: tuple[str, ...]
 
@@ -35,7 +35,7 @@ class _Problem:
         for i, step in enumerate(steps):
             for name in step.reads:
                 self.readers[name] |= 1 << i
-        writer = {s.write: i for i, s in enumerate(steps)}
+        writer = {n: i for i, s in enumerate(steps) for n in s.writes}
         self.needs = [sum({1 << writer[n] for n in s.reads if n in writer}) for s in steps]
         self.start = sum(size for n, size in sizes.items() if n not in writer and (self.readers[n] or n in kept))
 
@@ -46,10 +46,10 @@ class _Problem:
         """Bytes live during step i, and after it."""
         step, after = self.steps[i], done | 1 << i
         dying = {n for n in step.reads if n not in self.kept and self.readers[n] & ~after == 0}
-        size = self.sizes[step.write]
-        reused = any(n in dying and self.sizes[n] >= size for n in step.overwrites)
-        during = live + step.scratch + (0 if reused else size)
-        lasting = size if self.readers[step.write] or step.write in self.kept else 0
+        first = self.sizes[step.writes[0]]
+        reused = any(n in dying and self.sizes[n] >= first for n in step.overwrites)
+        during = live + step.scratch + sum(self.sizes[n] for n in step.writes) - (first if reused else 0)
+        lasting = sum(self.sizes[n] for n in step.writes if self.readers[n] or n in self.kept)
         return during, live + lasting - sum(self.sizes[n] for n in dying)
 
     def peak(self, order: Sequence[int]) -> int:

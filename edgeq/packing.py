@@ -111,6 +111,7 @@ def halves(rows: int) -> Callable[[Array], Array]:
 
 LAYOUTS: dict[str, Callable[[Array], Array]] = {
     "rows2": interleaved(2),
+    "rows3": interleaved(3),
     "rows4": interleaved(4),
     "rows8": interleaved(8),
     "halves4": halves(4),
@@ -118,6 +119,7 @@ LAYOUTS: dict[str, Callable[[Array], Array]] = {
     "lanes16": lanes(16),
     "runs3": runs(3),
     "quads2": quads(2),
+    "quads3": quads(3),
     "quads4": quads(4),
     "quads6": quads(6),
 }

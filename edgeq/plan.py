@@ -44,13 +44,13 @@ class MemoryPlan:
 
 
 def lifetimes(program: Program) -> dict[str, tuple[int, int]]:
-    """First and last step of every storage tensor that lives in the arena."""
+    """First and last step of every storage tensor that lives in the arena: constants and states before the inference lie elsewhere."""
     graph, last_step = program.graph, max(0, len(program.calls) - 1)
-    spans: dict[str, list[int]] = {n: [0, 0] for n in graph.inputs}
+    spans: dict[str, list[int]] = {n: [0, 0] for n in graph.given}
     for i, call in enumerate(program.calls):
-        for name in (*call.operands, call.output):
+        for name in (*call.operands, *call.outputs):
             storage = program.storage(name)
-            if not graph.tensors[storage].is_constant:
+            if storage not in program.outside:
                 spans.setdefault(storage, [i, i])[1] = i
     for name in graph.outputs:
         spans.setdefault(program.storage(name), [0, 0])[1] = last_step
@@ -71,7 +71,7 @@ def overwritable(program: Program, index: int, spans: Mapping[str, tuple[int, in
         if position >= len(call.operands):
             continue
         storage = program.storage(call.operands[position])
-        if storage in kept or graph.tensors[storage].is_constant or spans[storage][1] != index or storage in found:
+        if storage in kept or storage in program.outside or spans[storage][1] != index or storage in found:
             continue
         elsewhere = any(program.storage(n) == storage for i, n in enumerate(call.operands) if i not in call.inplace)
         if not elsewhere and graph.type(storage).bytes >= graph.type(call.output).bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -21,7 +21,7 @@ class Run:
 
     Attributes:
         runner: its name.
-        outputs: per graph output an array ``[V, *shape]`` in the stored dtype.
+        outputs: per graph output that is no state an array ``[V, *shape]`` in the stored dtype.
         steps: per tensor (by name) an array like `outputs`; empty where not asked for.
         instructions: executed per inference (the largest over the vectors), None where unknown.
         step_instructions: per call, None where unknown.
@@ -41,20 +41,20 @@ class Run:
 def fit_inputs(graph: Graph, arrays: Mapping[str, Array]) -> dict[str, Array]:
     """Check and reshape named arrays to ``[V, *shape]`` in the stored dtype.
 
-    The first axis runs over vectors; the rest must hold as many elements as the input. Float
+    The first axis runs over vectors, for a graph with states consecutive ones; the rest must hold as many elements as the input. Float
     arrays given for an int8 input are quantized by its scale and zero point, for a half one rounded.
 
     Raises:
         EdgeqError: a name is missing or unknown, a shape or dtype does not fit, or a value is NaN.
     """
-    expected = ", ".join(f"'{n}' {graph.type(n)}" for n in graph.inputs)
-    if set(arrays) != set(graph.inputs):
-        if len(arrays) == len(graph.inputs) == 1:
-            arrays = {graph.inputs[0]: next(iter(arrays.values()))}
+    expected = ", ".join(f"'{n}' {graph.type(n)}" for n in graph.given)
+    if set(arrays) != set(graph.given):
+        if len(arrays) == len(graph.given) == 1:
+            arrays = {graph.given[0]: next(iter(arrays.values()))}
         else:
             raise EdgeqError(f"input arrays {sorted(arrays)} do not match", fix=f"give {expected}, first axis = vectors")
     fitted = {}
-    for name in graph.inputs:
+    for name in graph.given:
         a, t = np.asarray(arrays[name]), graph.type(name)
         if a.ndim == 0 or len(a) == 0 or a.size != len(a) * t.size:
             raise EdgeqError(f"array {list(a.shape)} does not fit", where=name, fix=f"give {expected}, first axis = vectors")
@@ -95,8 +95,10 @@ def dequantize_array(q: Array, scale: float, zero_point: int) -> Array:
     return numerics.dequantize(q, scale, zero_point)
 
 
-def evaluate(graph: Graph, inputs: Mapping[str, Array], step: Callable[[Node, list[Array]], Array], keep: bool) -> dict[str, Array]:
-    """Walk the graph once; `step` computes a node from its inputs. Values are freed after their last use unless `keep`."""
+def evaluate(
+    graph: Graph, inputs: Mapping[str, Array], step: Callable[[Node, list[Array]], tuple[Array, ...]], keep: bool
+) -> dict[str, Array]:
+    """Walk the graph once; `step` computes a node's outputs from its inputs. Values are freed after their last use unless `keep`."""
     values: dict[str, Array] = {n: t.data for n, t in graph.tensors.items() if t.data is not None}
     values.update(inputs)
     last = {name: i for i, node in enumerate(graph.nodes) for name in node.inputs}
@@ -104,10 +106,10 @@ def evaluate(graph: Graph, inputs: Mapping[str, Array], step: Callable[[Node, li
     for i, node in enumerate(graph.nodes):
         x = [values[n] for n in node.inputs]
         if all(graph.tensors[n].is_constant for n in node.inputs):  # a constant output: alike for all vectors
-            y = step(node, [a if i in node.op.parameters else a[None] for i, a in enumerate(x)])
-            values[node.outputs[0]] = np.repeat(y, vectors, axis=0)
+            results = step(node, [a if i in node.op.parameters else a[None] for i, a in enumerate(x)])
+            values |= {n: np.repeat(y, vectors, axis=0) for n, y in zip(node.outputs, results, strict=True)}
             continue
-        values[node.outputs[0]] = step(node, x)
+        values |= zip(node.outputs, step(node, x), strict=True)
         if not keep:
             for name in set(node.inputs):
                 if last[name] == i and name not in graph.outputs and not graph.tensors[name].is_constant:
@@ -115,10 +117,35 @@ def evaluate(graph: Graph, inputs: Mapping[str, Array], step: Callable[[Node, li
     return values
 
 
+def follow_states(graph: Graph, inputs: Mapping[str, Array], step: Callable[[Node, list[Array]], tuple[Array, ...]]) -> dict[str, Array]:
+    """Inputs ``[V, *shape]`` of consecutive inferences, and the states that each of them finds: zero before the first."""
+    if not graph.states:
+        return dict(inputs)
+    targets = tuple(b for _, b in graph.states)
+    needed = _ancestors(graph, targets)
+    moving = replace(graph, nodes=tuple(n for n in graph.nodes if not needed.isdisjoint(n.outputs)), outputs=targets)
+    types = {a: graph.type(a) for a, _ in graph.states}
+    found: dict[str, list[Array]] = {a: [np.full((1, *t.shape), t.zero_point, t.dtype.numpy)] for a, t in types.items()}
+    for v in range(len(next(iter(inputs.values()))) - 1):
+        values = evaluate(moving, {n: a[v : v + 1] for n, a in inputs.items()} | {a: rows[-1] for a, rows in found.items()}, step, False)
+        for a, b in graph.states:
+            found[a].append(values[b])
+    return dict(inputs) | {a: np.concatenate(rows) for a, rows in found.items()}
+
+
+def _ancestors(graph: Graph, names: Sequence[str]) -> set[str]:
+    """The tensors that some are computed from, themselves included."""
+    needed = set(names)
+    for node in reversed(graph.nodes):
+        if not needed.isdisjoint(node.outputs):
+            needed.update(node.inputs)
+    return needed
+
+
 def simulate(
     graph: Graph, arrays: Mapping[str, Array], *, steps: bool = False, progress: Callable[[int, int], None] | None = None
 ) -> Run:
-    """Run a quantized graph bit-exactly over a batch of vectors.
+    """Run a quantized graph bit-exactly over a batch of vectors; those of a graph with states follow each other.
 
     Args:
         graph: quantized; float graphs run through `quantize.evaluate_float`.
@@ -133,9 +160,10 @@ def simulate(
     params = {node.name: bind(graph, node) for node in graph.nodes}
     positions = {node.name: [i for i in range(len(node.inputs)) if i not in node.op.parameters] for node in graph.nodes}
 
-    def step(node: Node, x: list[Array]) -> Array:
+    def step(node: Node, x: list[Array]) -> tuple[Array, ...]:
         return node.op.compute(params[node.name], *(x[i] for i in positions[node.name]))
 
+    inputs = follow_states(graph, inputs, step)
     largest = max(t.type.size for t in graph.tensors.values())
     total = len(next(iter(inputs.values())))
     chunk = max(1, min(total, CHUNK_BYTES // (64 * largest)))
@@ -148,4 +176,4 @@ def simulate(
         if progress:
             progress(min(start + chunk, total), total)
     tensors = {n: np.concatenate(p) for n, p in parts.items()}
-    return Run("simulator", {n: tensors[n] for n in graph.outputs}, tensors if steps else {})
+    return Run("simulator", {n: tensors[n] for n in graph.results}, tensors if steps else {})

@@ -97,4 +97,4 @@ def test_clamps_are_limits_of_halves() -> None:
     t = TensorType((6,), DType.FLOAT16)
     for low, high in ((0, 6), (0, np.inf), (-np.inf, 1)):
         op, want = Clamp((low, high)), np.clip(x[0], low, high)
-        assert np.array_equal(op.compute(op.bound("single", "here", (Tensor("x", t),), t), x), np.array([want], np.float16))
+        assert np.array_equal(op.compute(op.bound("single", "here", (Tensor("x", t),), t), x)[0], np.array([want], np.float16))

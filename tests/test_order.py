@@ -24,8 +24,9 @@ def random_steps(seed: int, count: int) -> tuple[list[Step], dict[str, int], fro
     for i in range(count):
         reads = tuple(dict.fromkeys(names[int(k)] for k in rng.integers(0, len(names), rng.integers(1, 3))))
         over = tuple(r for r in reads if rng.random() < 0.4)
-        steps.append(Step(reads, f"t{i}", int(rng.integers(0, 3)) * 5, over))
-        names.append(f"t{i}")
+        writes = (f"t{i}", f"u{i}") if rng.random() < 0.3 else (f"t{i}",)
+        steps.append(Step(reads, writes, int(rng.integers(0, 3)) * 5, over))
+        names += writes
     read = {r for s in steps for r in s.reads}
     kept = frozenset({n for n in names if n not in read} | {names[-1]})
     return steps, {n: int(rng.integers(1, 40)) for n in names}, kept
@@ -34,25 +35,26 @@ def random_steps(seed: int, count: int) -> tuple[list[Step], dict[str, int], fro
 def peak(steps: list[Step], sizes: dict[str, int], kept: frozenset[str], indices: list[int]) -> int:
     """Straight from the definition: at each step what has been written (or given) and is still to be read or kept."""
     worst = 0
-    written = {s.write for s in steps}
+    written = {n for s in steps for n in s.writes}
     for at, i in enumerate(indices):
         step = steps[i]
         later = {r for k in indices[at + 1 :] for r in steps[k].reads} | kept
-        before = {steps[k].write for k in indices[:at]} | (set(sizes) - written)
+        before = {n for k in indices[:at] for n in steps[k].writes} | (set(sizes) - written)
         live = {n for n in before if n in later or n in step.reads}
-        dying = [n for n in step.overwrites if n not in later and sizes[n] >= sizes[step.write]]
-        worst = max(worst, sum(sizes[n] for n in live) + step.scratch + (0 if dying else sizes[step.write]))
+        dying = [n for n in step.overwrites if n not in later and sizes[n] >= sizes[step.writes[0]]]
+        fresh = sum(sizes[n] for n in step.writes[1 if dying else 0 :])
+        worst = max(worst, sum(sizes[n] for n in live) + step.scratch + fresh)
     return worst
 
 
 def topological(steps: list[Step]) -> Iterator[list[int]]:
     """All orders that respect what is read."""
-    written = {s.write for s in steps}
+    written = {n for s in steps for n in s.writes}
 
     def grow(done: list[int]) -> Iterator[list[int]]:
         if len(done) == len(steps):
             yield done
-        have = {steps[i].write for i in done}
+        have = {n for i in done for n in steps[i].writes}
         for i, step in enumerate(steps):
             if i not in done and all(r in have or r not in written for r in step.reads):
                 yield from grow([*done, i])
@@ -82,10 +84,10 @@ def test_heuristic_is_valid_and_never_worse(seed: int, count: int) -> None:
         found = best_order(*problem)
     given_order = list(range(count))
     assert sorted(found) == given_order
-    have = set(problem[1]) - {s.write for s in problem[0]}
+    have = set(problem[1]) - {n for s in problem[0] for n in s.writes}
     for i in found:
         assert set(problem[0][i].reads) <= have
-        have.add(problem[0][i].write)
+        have.update(problem[0][i].writes)
     assert peak(*problem, found) <= peak(*problem, given_order)
 
 

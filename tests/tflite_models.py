@@ -129,5 +129,5 @@ def tflm(model: bytes, arrays: Sequence[Array], *, outputs: int = 1, steps: Sequ
 
 def real(graph: Graph, arrays: Mapping[str, Array]) -> list[Array]:
     """The float meaning of a float graph: per output ``[V, *shape]``."""
-    values = evaluate(graph, arrays, lambda node, x: node.op.real(*x), False)
+    values = evaluate(graph, arrays, lambda node, x: node.op.real_all(*x), False)
     return [values[n] for n in graph.outputs]

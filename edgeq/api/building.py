@@ -12,7 +12,7 @@ from edgeq import graphfile, measurements
 from edgeq import target as targets
 from edgeq.api import budget as budgets
 from edgeq.api.budget import Budget
-from edgeq.api.models import Arrays, Progress, Shapes, load, random_inputs
+from edgeq.api.models import Arrays, Progress, Shapes, States, load, random_inputs
 from edgeq.api.proving import How, prove, record
 from edgeq.api.quantizing import PRECISION, Quantized, Recipe, calibration_samples, quantized
 from edgeq.build import Program, Toolchain, build_library, build_programs, seal, section_sizes, temporary_folder
@@ -165,6 +165,7 @@ def build(
     target: str = "host",
     name: str | None = None,
     shapes: Shapes | None = None,
+    states: States | None = None,
     toolchain: str | None = None,
     optimize: str = OPTIMIZE,
     budget: Mapping[str, int] | None = None,
@@ -182,6 +183,7 @@ def build(
         target: a name from ``edgeq targets``.
         name: prefix of the C symbols (default: the file's name).
         shapes: shapes of inputs whose dimensions the file leaves open.
+        states: what is carried from one inference to the next, see `load`.
         toolchain: ``zig`` (default), ``gcc`` or ``clang``.
         optimize: ``s``, ``2`` or ``3``.
         budget: ``flash`` and ``ram`` in bytes; they replace the target's.
@@ -202,7 +204,7 @@ def build(
     chain = find_toolchain(chip, toolchain)
     choices = choices_for(tuning, target, chain.name, optimize)
     check_output(place)
-    source = model if isinstance(model, Graph) else load(model, shapes=shapes)
+    source = model if isinstance(model, Graph) else load(model, shapes=shapes, states=states)
     samples = calibration_samples(source, recipe)
     step = inherited(model, quantized(source, samples, recipe, progress))
     graph = step.graph

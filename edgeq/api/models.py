@@ -14,6 +14,7 @@ from edgeq.ir import Array, DType, Graph
 
 Progress = Callable[[str, int, int], None]  # stage, done, total
 Shapes = Mapping[str, tuple[int, ...]]
+States = Mapping[str, str]
 Arrays = Mapping[str, Array]
 
 SEED = 0
@@ -36,13 +37,15 @@ def is_quantized(graph: Graph) -> bool:
     return any(t.type.q is not None or t.type.dtype is DType.FLOAT16 for t in graph.tensors.values() if not t.is_constant)
 
 
-def load(path: str | Path, *, shapes: Shapes | None = None, normalise: bool = True) -> Graph:
+def load(path: str | Path, *, shapes: Shapes | None = None, states: States | None = None, normalise: bool = True) -> Graph:
     """Read a model.
 
     Args:
         path: a model file (.tflite, .onnx, .pt2), a graph file (.eqg), or a folder that `build` or
             `quantize` wrote.
         shapes: shapes of inputs whose dimensions the file leaves open, by input name.
+        states: input name -> the output that is its value at the next inference, for a model that streams; without it pairs
+            like ``rnn_state_in`` and ``rnn_state_out`` are taken for states, ``{}`` declares none.
         normalise: clean the graph up; False gives it as the frontend read it.
 
     Raises:
@@ -53,7 +56,7 @@ def load(path: str | Path, *, shapes: Shapes | None = None, normalise: bool = Tr
         return graphfile.load(path)
     from edgeq import frontends, passes
 
-    graph = frontends.load(path, shapes=shapes)
+    graph = passes.declare_states(frontends.load(path, shapes=shapes), states)
     return passes.normalise(graph) if normalise else graph
 
 
@@ -65,7 +68,7 @@ def random_inputs(graph: Graph, vectors: int, seed: int = SEED) -> dict[str, Arr
     """
     rng = np.random.default_rng(seed)
     arrays: dict[str, Array] = {}
-    for name in graph.inputs:
+    for name in graph.given:
         t = graph.type(name)
         if t.dtype in (DType.FLOAT32, DType.FLOAT16):
             arrays[name] = rng.standard_normal((vectors, *t.shape)).astype(t.dtype.numpy)
@@ -81,13 +84,13 @@ def select_inputs(graph: Graph, arrays: Arrays, where: str = "") -> dict[str, Ar
     Raises:
         EdgeqError: an input finds no array.
     """
-    if set(graph.inputs) <= set(arrays):
-        return {n: arrays[n] for n in graph.inputs}
-    if len(graph.inputs) == 1:
+    if set(graph.given) <= set(arrays):
+        return {n: arrays[n] for n in graph.given}
+    if len(graph.given) == 1:
         for name in ("x", "", *arrays) if len(arrays) == 1 else ("x", ""):
             if name in arrays:
-                return {graph.inputs[0]: arrays[name]}
-    missing = [n for n in graph.inputs if n not in arrays]
+                return {graph.given[0]: arrays[name]}
+    missing = [n for n in graph.given if n not in arrays]
     raise EdgeqError(
         f"no array for input {', '.join(repr(n) for n in missing[:4])}",
         where=where,

@@ -10,7 +10,7 @@ from typing import Any, TypedDict, Unpack
 import numpy as np
 
 from edgeq import graphfile, measurements
-from edgeq.api.models import Arrays, Progress, Shapes, is_quantized, load, random_inputs, select_inputs, stage
+from edgeq.api.models import Arrays, Progress, Shapes, States, is_quantized, load, random_inputs, select_inputs, stage
 from edgeq.emit import Artifact, check_output, write
 from edgeq.errors import EdgeqError
 from edgeq.files import json_text, read_arrays, reason, write_bytes
@@ -87,9 +87,13 @@ def dequantize_integers(arrays: Arrays, stored: tuple[float, float] | None) -> d
     return {n: ((a.astype(np.float64) - zero) * scale).astype(np.float32) if a.dtype.kind in "iu" else a for n, a in arrays.items()}
 
 
-def spread(a: Array, limit: int | None) -> Array:
-    """At most `limit` vectors, evenly spread, so that sorted samples stay represented."""
-    return a if limit is None or len(a) <= limit else a[np.arange(limit) * len(a) // limit]
+def spread(graph: Graph, arrays: Arrays, limit: int | None) -> dict[str, Array]:
+    """At most `limit` vectors, evenly spread, so that sorted samples stay represented; the first of a graph with states."""
+
+    def some(a: Array) -> Array:
+        return a if limit is None or len(a) <= limit else a[:limit] if graph.states else a[np.arange(limit) * len(a) // limit]
+
+    return {n: some(a) for n, a in arrays.items()}
 
 
 def calibration_samples(graph: Graph, recipe: Recipe) -> dict[str, Array] | None:
@@ -109,7 +113,7 @@ def calibration_samples(graph: Graph, recipe: Recipe) -> dict[str, Array] | None
         source = select_inputs(graph, read_arrays(Path(source)), str(source))
     if isinstance(source, Mapping):
         arrays = dequantize_integers(select_inputs(graph, source), stored)
-        return {n: spread(a, limit) for n, a in fit_inputs(graph, arrays).items()}
+        return spread(graph, fit_inputs(graph, arrays), limit)
     from edgeq.quantize import calibration
 
     samples = calibration.load_samples(Path(source), graph, limit=limit, pixels=recipe.get("pixels"))
@@ -165,7 +169,7 @@ def halved(graph: Graph, samples: Arrays | None, recipe: Recipe, progress: Progr
 def diagnosis(real: Graph, graph: Graph, samples: Arrays, options: Mapping[str, str], progress: Progress | None) -> dict[str, Any]:
     """The ``quantization`` section of measurements.json: options, and how each tensor fares on some of the samples."""
     count = len(next(iter(samples.values())))
-    stats = diagnose(real, graph, {n: spread(a, DIAGNOSED) for n, a in samples.items()}, stage(progress, "diagnose"))
+    stats = diagnose(real, graph, spread(graph, samples, DIAGNOSED), stage(progress, "diagnose"))
     tensors = [
         {
             "name": t.name, "low": float(f"{t.seen_low:.6g}"), "high": float(f"{t.seen_high:.6g}"),
@@ -226,6 +230,7 @@ def write_quantized(
     output: str | Path,
     *,
     shapes: Shapes | None = None,
+    states: States | None = None,
     progress: Progress | None = None,
     **recipe: Unpack[Recipe],
 ) -> Quantized:
@@ -238,7 +243,7 @@ def write_quantized(
     single = place.suffix == graphfile.SUFFIX
     if not single:
         check_output(place)
-    graph = model if isinstance(model, Graph) else load(model, shapes=shapes)
+    graph = model if isinstance(model, Graph) else load(model, shapes=shapes, states=states)
     if is_quantized(graph):
         raise EdgeqError("the model is quantized already", where=str(model))
     result = quantized(graph, calibration_samples(graph, recipe), recipe, progress)

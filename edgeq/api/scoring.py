@@ -158,9 +158,9 @@ def hits(graph: Graph, outputs: Mapping[str, Array], y: Array, where: str) -> in
     Raises:
         EdgeqError: the model has several outputs, or labels and vectors do not fit.
     """
-    if len(graph.outputs) != 1:
-        raise EdgeqError(f"the model has {len(graph.outputs)} outputs; accuracy is defined for classifiers with one", where=graph.name)
-    name = graph.outputs[0]
+    if len(graph.results) != 1:
+        raise EdgeqError(f"the model has {len(graph.results)} outputs; accuracy is defined for classifiers with one", where=graph.name)
+    name = graph.results[0]
     values, classes = outputs[name], max(2, graph.type(name).size)
     if len(values) != len(y):
         raise EdgeqError(f"{len(y)} labels for {len(values)} vectors", where=where)

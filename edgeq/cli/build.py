@@ -22,6 +22,7 @@ from edgeq.cli.common import (
     RecipeOption,
     RoundingOption,
     ShapeOption,
+    StateOption,
     StoredOption,
     ToolchainOption,
 )
@@ -55,6 +56,7 @@ def build(
     equalize: EqualizeOption = False,
     precision: PrecisionOption = None,
     shape: ShapeOption = None,
+    state: StateOption = None,
     name: Annotated[str | None, typer.Option(help="Prefix of the C symbols (default: from the file's name).", show_default=False)] = None,
     optimize: Annotated[Level, typer.Option("--optimize", "-O", help="Optimization level of the measured code.")] = Level.S,
     budget: Annotated[
@@ -80,8 +82,9 @@ def build(
     )  # fmt: skip
     with common.bars() as progress:
         built = api.build(
-            model, output=output, target=target, name=name, shapes=common.parse_shapes(shape), toolchain=toolchain,
-            optimize=optimize.value, budget=parse(budget) if budget else None, vectors=test_vectors, check=check,
+            model, output=output, target=target, name=name, shapes=common.parse_shapes(shape),
+            states=common.parse_states(state), toolchain=toolchain, optimize=optimize.value,
+            budget=parse(budget) if budget else None, vectors=test_vectors, check=check,
             tuning=tuning, progress=progress, **chosen,
         )  # fmt: skip
     if as_json:

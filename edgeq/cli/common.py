@@ -30,6 +30,12 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, 
 ShapeOption = Annotated[
     list[str] | None, typer.Option("--shape", metavar="NAME=1x2x3", help="Shape of an input that the file leaves open; repeatable.")
 ]
+StateOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--state", metavar="IN=OUT", help="Output OUT is input IN of the next inference; `none`: nothing is carried over; repeatable."
+    ),
+]
 TargetOption = Annotated[str | None, typer.Option("--target", "-t", help="Target, see `edgeq targets`.", show_default=False)]
 ToolchainOption = Annotated[str | None, typer.Option("--toolchain", help="zig (default), gcc or clang.", show_default=False)]
 RunnerOption = Annotated[
@@ -108,6 +114,21 @@ def parse_shapes(texts: Iterable[str] | None) -> dict[str, tuple[int, ...]] | No
             raise typer.BadParameter(f"'{text}' is no shape; write NAME=1x2x3", param_hint="--shape")
         shapes[name] = tuple(int(p) for p in parts)
     return shapes or None
+
+
+def parse_states(texts: Iterable[str] | None) -> dict[str, str] | None:
+    """``IN=OUT`` options by input name; None without one.
+
+    Raises:
+        typer.BadParameter: a text is no pair.
+    """
+    texts = list(texts or ())
+    if texts == ["none"]:
+        return {}
+    pairs = dict(text.partition("=")[::2] for text in texts)
+    if any(not a or not b for a, b in pairs.items()):
+        raise typer.BadParameter(f"'{texts[0]}' is no pair; write IN=OUT", param_hint="--state")
+    return pairs or None
 
 
 def parse_pair(text: str | None, option: str) -> tuple[float, float] | None:

@@ -59,6 +59,7 @@ def describe(graph: Graph) -> dict[str, Any]:
     return {
         "name": graph.name, "quantized": is_quantized(graph), "law": graph.law if is_quantized(graph) else None,
         "inputs": [interface(n, graph.type(n)) for n in graph.inputs], "outputs": [interface(n, graph.type(n)) for n in graph.outputs],
+        "states": [list(pair) for pair in graph.states],
         "macs": graph.macs(), "parameters": sum(t.type.size for t in constants),
         "parameter_bytes": sum(t.type.bytes for t in constants), "steps": steps,
     }  # fmt: skip

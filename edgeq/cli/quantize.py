@@ -21,6 +21,7 @@ from edgeq.cli.common import (
     RecipeOption,
     RoundingOption,
     ShapeOption,
+    StateOption,
     StoredOption,
 )
 from edgeq.text import short
@@ -46,6 +47,7 @@ def quantize(
     equalize: EqualizeOption = False,
     precision: PrecisionOption = None,
     shape: ShapeOption = None,
+    state: StateOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Quantize a float model to int8 or half precision and say how well each tensor survived.
@@ -59,7 +61,8 @@ def quantize(
         recipe=recipe,
     )  # fmt: skip
     with common.bars() as progress:
-        result = api.write_quantized(model, output, shapes=common.parse_shapes(shape), progress=progress, **chosen)
+        shapes, states = common.parse_shapes(shape), common.parse_states(state)
+        result = api.write_quantized(model, output, shapes=shapes, states=states, progress=progress, **chosen)
     if as_json:
         common.print_json({"output": str(output), "law": result.graph.law, **result.record})
     else:

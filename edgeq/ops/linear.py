@@ -36,7 +36,7 @@ def lane_group(weights: Array) -> int:
 
 
 def clamp_limits(clamp: Clamp, output: TensorType) -> tuple[int, int]:
-    """The integer limits of a fused activation (TFLM's CalculateActivationRangeQuantized)."""
+    """The integer limits of a fused activation (TFLM's CalculateActivationRangeQuantized); those of the dtype where it has none."""
     scale, zero_point = np.float32(output.scale), output.zero_point
 
     def quantize(x: float, otherwise: int) -> int:
@@ -44,7 +44,8 @@ def clamp_limits(clamp: Clamp, output: TensorType) -> tuple[int, int]:
             return otherwise
         return zero_point + int(numerics.round_half_away(float(np.float32(x) / scale)))
 
-    low, high = INT8_MIN, INT8_MAX
+    info = np.iinfo(output.dtype.numpy)
+    low, high = int(info.min), int(info.max)
     return (
         min(max(low, quantize(clamp[0], low)), high),
         max(min(high, quantize(clamp[1], high)), low),
@@ -92,7 +93,7 @@ def rescaling(law: str, where: str, multiplier: Array, shift: Array, output: Ten
     low, high = clamp_limits(clamp, output)
     scalars = {"out_offset": output.zero_point, "act_min": low, "act_max": high}
     if law == "tflm":
-        reach = (np.asarray(bound, np.int64) * (multiplier >> np.maximum(-shift, 0)) >> 31) + 512
+        reach = (np.asarray(bound, np.int64) * (multiplier >> np.maximum(-shift, 0)) >> 31) + max(512, 2 * (high - low))
         numerics.check_accumulator(where, np.where(shift > 0, 0, reach))  # eq_clamp takes differences with its limits
         vanish = (shift < -TFLM_SHIFT) & (reach < np.int64(1) << np.maximum(-1 - shift, 0))
         multiplier, shift = np.where(vanish, np.int32(0), multiplier), np.where(vanish, np.int32(-TFLM_SHIFT), shift)
@@ -112,12 +113,16 @@ def apply_output_stage(params: Params, accumulator: Array) -> Array:
 
 def apply_rescaling(params: Params, accumulator: Array, multiplier: Array, shift: Array) -> Array:
     """The same with some of the entries of the tables ``multiplier`` and ``shift``, which broadcast."""
+    return rescaled(params, accumulator, multiplier, shift).astype(np.int8)
+
+
+def rescaled(params: Params, accumulator: Array, multiplier: Array | int, shift: Array | int) -> Array:
+    """What `apply_rescaling` computes, as int64."""
     wide = np.asarray(shift, np.int64)
     wide = params.left - 1 - wide if params.law == "single" else -wide
     y = numerics.requantize(params.law, accumulator, multiplier, wide)
     y += params.out_offset
-    result: Array = np.clip(y, params.act_min, params.act_max).astype(np.int8)
-    return result
+    return np.asarray(np.clip(y, params.act_min, params.act_max))
 
 
 def require_same_scale(law: str, where: str, x: TensorType, output: TensorType) -> None:

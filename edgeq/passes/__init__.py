@@ -18,14 +18,19 @@ from edgeq.passes.join_affine import join_affine
 from edgeq.passes.layout import layout
 from edgeq.passes.merge_duplicates import merge_duplicates
 from edgeq.passes.own_outputs import own_outputs
+from edgeq.passes.recognise_lstm import recognise_lstm
 from edgeq.passes.remove_channels import remove_channels
 from edgeq.passes.remove_dead import remove_dead
 from edgeq.passes.remove_identities import remove_identities
+from edgeq.passes.states import declare_states
+
+__all__ = ["PASSES", "declare_states", "normalise"]
 
 Pass = Callable[[Graph], Graph]
 
 PASSES: tuple[Pass, ...] = (
     own_outputs,
+    recognise_lstm,
     fold_constants,
     remove_identities,
     compose,

@@ -23,7 +23,7 @@ def fold_constants(graph: Graph) -> Graph:
         inputs = tuple(tensors[n] for n in node.inputs)
         output = node.outputs[0]
         copied = isinstance(node.op, Reshape) and output in graph.outputs
-        result = None if copied or not all(t.is_constant for t in inputs) else _compute(graph, node, inputs)
+        result = None if copied or len(node.outputs) > 1 or not all(t.is_constant for t in inputs) else _compute(graph, node, inputs)
         if result is None:
             nodes.append(node)
         elif output in graph.outputs:
@@ -46,6 +46,6 @@ def _compute(graph: Graph, node: Node, inputs: tuple[Tensor, ...]) -> Array | No
             result = node.op.real(*(a if i in node.op.parameters else a[None] for i, a in enumerate(data)))
     else:
         params = node.op.bound(graph.law, node.name, inputs, output)
-        result = node.op.compute(params, *(a[None] for i, a in enumerate(data) if i not in node.op.parameters))
+        (result,) = node.op.compute(params, *(a[None] for i, a in enumerate(data) if i not in node.op.parameters))
     result = np.ascontiguousarray(result, output.dtype.numpy).reshape(output.shape)
     return result if result.dtype.kind != "f" or np.isfinite(result).all() else None

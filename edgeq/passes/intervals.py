@@ -62,6 +62,7 @@ def intervals(graph: Graph) -> dict[str, Interval]:
         if graph.type(name).dtype is not DType.FLOAT32:
             known[name] = full(graph.type(name))
     for node in graph.nodes:
+        known |= {n: full(graph.type(n)) for n in node.outputs[1:] if graph.type(n).dtype is not DType.FLOAT32}
         output = graph.type(node.outputs[0])
         if output.dtype is not DType.FLOAT32:
             known[node.outputs[0]] = _step(graph, node, known) or full(output)

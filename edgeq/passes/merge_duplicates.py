@@ -23,6 +23,9 @@ def merge_duplicates(graph: Graph) -> Graph:
     nodes: list[Node] = []
     for original in graph.nodes:
         (node,) = rename([original], merged)
+        if len(node.outputs) > 1:
+            nodes.append(node)
+            continue
         output = node.outputs[0]
         first = known.setdefault((node.op, node.inputs, graph.type(output)), output)
         if first == output:

@@ -16,7 +16,7 @@ def own_outputs(graph: Graph) -> Graph:
     if not foreign:
         return graph
     names = Names(graph)
-    nodes, outputs = list(graph.nodes), list(graph.outputs)
+    nodes, outputs, states = list(graph.nodes), list(graph.outputs), graph.states
     tensors = dict(graph.tensors)
     for name in foreign:
         tensor = graph.tensors[name]
@@ -28,4 +28,5 @@ def own_outputs(graph: Graph) -> Graph:
         tensors[copy] = Tensor(copy, tensor.type)
         nodes.append(Node(copy, Reshape(tensor.type.shape), (source,), (copy,)))
         outputs[outputs.index(name)] = copy
-    return replace(graph, outputs=tuple(outputs), tensors=tensors).with_nodes(nodes)
+        states = tuple((a, copy if b == name else b) for a, b in states)
+    return replace(graph, outputs=tuple(outputs), states=states, tensors=tensors).with_nodes(nodes)

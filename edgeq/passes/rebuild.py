@@ -141,11 +141,12 @@ class _Rebuild:
             self._plain_node(node, tuple(self._fetch(n) for n in node.inputs))
 
     def _plain_node(self, node: Node, inputs: tuple[str, ...]) -> None:
-        output = self.old.tensors[node.outputs[0]]
-        if output.name in self.tensors:  # a moved form took the name
-            raise AssertionError(f"{output.name} is emitted twice")
         self.nodes.append(node if inputs == node.inputs else replace(node, inputs=inputs))
-        self._set(output.name, output, view(output.type.shape, output.type.shape))
+        for name in node.outputs:
+            if name in self.tensors:  # a moved form took the name
+                raise AssertionError(f"{name} is emitted twice")
+            output = self.old.tensors[name]
+            self._set(name, output, view(output.type.shape, output.type.shape))
 
     def _in_layout(self, node: Node, layout: Layout) -> None:
         output = self.old.tensors[node.outputs[0]]

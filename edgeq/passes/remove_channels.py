@@ -84,7 +84,8 @@ class _Removal:
         relation = ties(self.graph, node)
         if relation is None:
             if node.op.kind() != "transpose_conv2d" or node.op.groups != 1:  # type: ignore[attr-defined]
-                self._keep(y, np.arange(len(self.kept[y])))
+                for name in node.outputs:
+                    self._keep(name, np.arange(len(self.kept[name])))
             relation = []
             for name in node.inputs:
                 if name in self.kept:

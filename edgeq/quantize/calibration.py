@@ -47,7 +47,7 @@ def load_samples(
         if path.is_dir():
             samples = _folder(path, graph, limit, pixels)
         elif path.suffix.lower() in ARRAYS and path.is_file():
-            samples = _spread(_array_file(path, graph), limit)
+            samples = _spread(_array_file(path, graph), limit, bool(graph.states))
         else:
             why = "it does not exist" if not path.exists() else f"'{path.suffix}' is not a format for samples"
             raise EdgeqError("no calibration data", where=str(path), why=why, fix=ACCEPTED)
@@ -59,7 +59,7 @@ def load_samples(
 
 
 def _expected(graph: Graph) -> str:
-    return ", ".join(f"'{n}' {graph.type(n)}" for n in graph.inputs)
+    return ", ".join(f"'{n}' {graph.type(n)}" for n in graph.given)
 
 
 def _check_values(name: str, a: Array, t: TensorType, where: str) -> None:
@@ -72,11 +72,12 @@ def _check_values(name: str, a: Array, t: TensorType, where: str) -> None:
         )  # fmt: skip
 
 
-def _spread(samples: Samples, limit: int | None) -> Samples:
+def _spread(samples: Samples, limit: int | None, stream: bool) -> Samples:
+    """At most `limit` samples: evenly spread ones, of a stream the first."""
     count = len(next(iter(samples.values())))
     if limit is None or count <= limit:
         return samples
-    at = np.arange(limit) * count // limit
+    at = np.arange(limit) if stream else np.arange(limit) * count // limit
     return {n: a[at] for n, a in samples.items()}
 
 
@@ -99,7 +100,7 @@ def fit(a: Array, t: TensorType) -> Array | None:
 
 
 def _misfit(name: str, a: Array, graph: Graph, where: str) -> EdgeqError:
-    t = graph.type(name) if name in graph.inputs else graph.type(graph.inputs[0])
+    t = graph.type(name) if name in graph.given else graph.type(graph.given[0])
     why = f"{a.dtype}{list(a.shape)} does not fit {t}"
     if a.size == 0:
         return EdgeqError("the calibration data is empty", where=where, why=why, fix=f"give {_expected(graph)}, first axis = samples")
@@ -113,10 +114,10 @@ def _misfit(name: str, a: Array, graph: Graph, where: str) -> EdgeqError:
 
 def _match(arrays: Mapping[str, Array], graph: Graph, where: str) -> Samples:
     """Arrays of a file -> inputs: by name, or the only array that fits the only input."""
-    if set(graph.inputs) <= set(arrays):
-        chosen = {n: arrays[n] for n in graph.inputs}
-    elif len(graph.inputs) == 1:
-        name = graph.inputs[0]
+    if set(graph.given) <= set(arrays):
+        chosen = {n: arrays[n] for n in graph.given}
+    elif len(graph.given) == 1:
+        name = graph.given[0]
         fitting = {n: a for n, a in arrays.items() if fit(a, graph.type(name)) is not None}
         if len(arrays) == 1:
             fitting = dict(arrays)
@@ -128,7 +129,7 @@ def _match(arrays: Mapping[str, Array], graph: Graph, where: str) -> Samples:
             raise EdgeqError("no array fits the model's input", where=where, why=f"holds {shapes or 'nothing'}", fix=fix)
         chosen = {name: next(iter(fitting.values()))}
     else:
-        missing = [n for n in graph.inputs if n not in arrays]
+        missing = [n for n in graph.given if n not in arrays]
         why = f"holds {', '.join(arrays) or 'nothing'}"
         raise EdgeqError(f"no array for input {', '.join(missing)}", where=where, why=why, fix=f"give {_expected(graph)}")
     fitted = {}
@@ -146,10 +147,10 @@ def _array_file(path: Path, graph: Graph) -> Samples:
     """One .npy or .npz."""
     try:
         if path.suffix.lower() == ".npy":
-            if len(graph.inputs) > 1:
-                raise EdgeqError(f"one array for {len(graph.inputs)} inputs", where=str(path), fix=f"give an .npz with {_expected(graph)}")
+            if len(graph.given) > 1:
+                raise EdgeqError(f"one array for {len(graph.given)} inputs", where=str(path), fix=f"give an .npz with {_expected(graph)}")
             view = np.load(path, mmap_mode="r", allow_pickle=False)
-            return _match({graph.inputs[0]: np.array(view)}, graph, str(path))
+            return _match({graph.given[0]: np.array(view)}, graph, str(path))
         with zipfile.ZipFile(path) as archive:
             size = sum(i.file_size for i in archive.infolist())
             if size > MAX_BYTES:
@@ -182,7 +183,7 @@ def _folder(path: Path, graph: Graph, limit: int | None, pixels: tuple[float, fl
     if kinds == {True}:
         return _images(files, graph, pixels, str(path))
     parts = [_array_file(p, graph) for p in files]
-    return _spread({n: np.concatenate([p[n] for p in parts]) for n in graph.inputs}, limit)
+    return _spread({n: np.concatenate([p[n] for p in parts]) for n in graph.given}, limit, bool(graph.states))
 
 
 def _images(files: Sequence[Path], graph: Graph, pixels: tuple[float, float] | None, where: str) -> Samples:
@@ -190,9 +191,9 @@ def _images(files: Sequence[Path], graph: Graph, pixels: tuple[float, float] | N
         from PIL import Image
     except ImportError as e:
         raise EdgeqError("reading images needs pillow", where=where, fix="pip install pillow") from e
-    if len(graph.inputs) != 1:
-        raise EdgeqError(f"images for a model with {len(graph.inputs)} inputs", where=where, fix="give an .npz")
-    name = graph.inputs[0]
+    if len(graph.given) != 1:
+        raise EdgeqError(f"images for a model with {len(graph.given)} inputs", where=where, fix="give an .npz")
+    name = graph.given[0]
     t = graph.type(name)
     if pixels is None:
         raise EdgeqError(

@@ -8,14 +8,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from edgeq.errors import EdgeqError
-from edgeq.ir import Array, Graph
+from edgeq.ir import Array, DType, Graph
 from edgeq.quantize import equalize
 from edgeq.quantize.floating import Progress
 from edgeq.quantize.linear import WEIGHT_AXIS
 from edgeq.quantize.options import Options
 from edgeq.quantize.precision import LayerPrecision, Precision, TensorPrecision, format_precision
 from edgeq.quantize.ranges import Ranges, calibrate
-from edgeq.quantize.sharing import NATURAL, assign
+from edgeq.quantize.recurrent import KINDS
+from edgeq.quantize.sharing import NATURAL, assign, cells
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,12 +69,13 @@ def decide(
     pinned = {n: t.scale for n, t in given.tensors.items() if t.scale is not None}
     scales = assign(graph, ranges, law, pinned)
     natural = {n.outputs[0] for n in graph.nodes if n.op.kind() in NATURAL}
-    tensors = {}
+    wide, tensors = cells(graph, law), {}
     for name, scale in scales.items():
         own = given.tensors.get(name)
         how = "fixed" if name in natural else "grid" if ranges.tensors[name].grid == scale else ranges.tensors[name].method
-        tensors[name] = TensorPrecision(scale, own.method if own else how, tuple(int(e) for e in exponents.get(name, ())))
-    layers = {n.name: _layer(n.name, given, options) for n in graph.nodes if n.op.kind() in WEIGHT_AXIS}
+        dtype = DType.INT16 if name in wide else DType.INT8
+        tensors[name] = TensorPrecision(scale, own.method if own else how, tuple(int(e) for e in exponents.get(name, ())), dtype)
+    layers = {n.name: _layer(n.name, given, options) for n in graph.nodes if n.op.kind() in (*WEIGHT_AXIS, *KINDS)}
     for name in given.layers:
         if name not in layers:
             raise EdgeqError("this layer has no weights", where=name, fix="delete it from the precision file")

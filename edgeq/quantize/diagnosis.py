@@ -140,7 +140,7 @@ def diagnose(
     types = {n: quantized_graph.type(n) for n in activations}
     sums = {n: _Sums(t, factors.get(n)) for n, t in types.items() if n in float_graph.tensors and float_graph.type(n).shape == t.shape}
     total = len(next(iter(stored.values())))
-    size = max(1, chunk_size(float_graph, total) // max(1, len(sums) // 8))
+    size = total if float_graph.states else max(1, chunk_size(float_graph, total) // max(1, len(sums) // 8))
     for start in range(0, total, size):
         part = slice(start, start + size)
         floats = evaluate_float(float_graph, {n: a[part] for n, a in real.items()}, steps=True)
@@ -155,7 +155,7 @@ def diagnose(
 
 def _span(t: TensorType) -> tuple[float, float]:
     """The real values that a type stores."""
-    return span((t.scale, t.zero_point)) if t.q else (-half.LARGEST, half.LARGEST)
+    return span((t.scale, t.zero_point), t.dtype) if t.q else (-half.LARGEST, half.LARGEST)
 
 
 def _real_input(t: TensorType, a: Array) -> Array:

@@ -283,7 +283,7 @@ def _ratios(graph: Graph, node: Node, quantized: Graph, twin: Node, multiply: Ar
     axis = WEIGHT_AXIS[node.op.kind()]
     old = np.moveaxis(w.data, axis, 0).reshape(w.data.shape[axis], -1).astype(np.float64)
     new = np.moveaxis(real_values(stored), axis, 0).reshape(old.shape).astype(np.float64)
-    bias = bias_values(quantized, twin, quantized.tensors[twin.inputs[2]])
+    bias = bias_values(quantized, twin, 2)
     silent = ~new.any(axis=1)  # channels without weights: their bias tells
     power = np.where(silent, b.data.astype(np.float64) ** 2, (old * old).sum(axis=1))
     product = np.where(silent, b.data.astype(np.float64) * bias, (old * new).sum(axis=1))

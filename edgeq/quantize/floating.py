@@ -10,7 +10,7 @@ import numpy as np
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, DType, Graph, Node, Tensor, TensorType
 from edgeq.ops.reshape import Reshape
-from edgeq.simulate import CHUNK_BYTES, dequantize_array, evaluate, fit_inputs
+from edgeq.simulate import CHUNK_BYTES, dequantize_array, evaluate, fit_inputs, follow_states
 
 CASTS = ("quantize", "dequantize", "requantize", "cast")
 Progress = Callable[[int, int], None]
@@ -27,13 +27,13 @@ def require_float(graph: Graph, fix: str) -> None:
             raise EdgeqError(f"tensor '{name}' is {tensor.type}, the float meaning was asked for", where=graph.name, fix=fix)
 
 
-def real_step(node: Node, x: list[Array]) -> Array:
+def real_step(node: Node, x: list[Array]) -> tuple[Array, ...]:
     """A node's float meaning, float32, with the node's name in front of what goes wrong."""
     try:
-        y = node.op.real(*x)
+        results = node.op.real_all(*x)
     except EdgeqError as e:
         raise EdgeqError(e.what, where=node.name, why=e.why, fix=e.fix) from e
-    return np.asarray(y, np.float32)
+    return tuple(np.asarray(y, np.float32) for y in results)
 
 
 def chunk_size(graph: Graph, vectors: int) -> int:
@@ -56,10 +56,11 @@ def stream(
         The graph's outputs.
     """
 
-    def step(node: Node, x: list[Array]) -> Array:
-        y = real_step(node, x)
-        visit(node.outputs[0], y)
-        return y
+    def step(node: Node, x: list[Array]) -> tuple[Array, ...]:
+        results = real_step(node, x)
+        for name, y in zip(node.outputs, results, strict=True):
+            visit(name, y)
+        return results
 
     total = len(next(iter(inputs.values())))
     size = chunk_size(graph, total)
@@ -79,7 +80,7 @@ def stream(
 def evaluate_float(
     graph: Graph, arrays: Mapping[str, Array], steps: bool = False, progress: Progress | None = None
 ) -> dict[str, Array]:
-    """Run the float meaning of a graph over a batch of vectors.
+    """Run the float meaning of a graph over a batch of vectors; those of a graph with states follow each other.
 
     Args:
         graph: float (a quantized one: give ``dequantized(graph)``).
@@ -100,7 +101,7 @@ def evaluate_float(
         if steps:
             kept.setdefault(name, []).append(a)
 
-    outputs = stream(graph, fit_inputs(graph, arrays), keep, progress)
+    outputs = stream(graph, follow_states(graph, fit_inputs(graph, arrays), real_step), keep, progress)
     return {**{n: np.concatenate(p) for n, p in kept.items()}, **outputs}
 
 
@@ -124,12 +125,18 @@ def real_values(tensor: Tensor) -> Array:
     return ((tensor.data.astype(np.float64) - q.zero_point) * scales).astype(np.float32)
 
 
-def bias_values(graph: Graph, node: Node, bias: Tensor) -> Array:
+def bias_values(graph: Graph, node: Node, position: int) -> Array:
     """An int32 bias as real values: its scale is that of the input times that of the weights."""
-    x, w = graph.type(node.inputs[0]), graph.type(node.inputs[1])
+    x, w = (graph.type(node.inputs[i]) for i in _factors(node, position))
+    bias = graph.tensors[node.inputs[position]]
     assert bias.data is not None and w.q is not None
     scales = np.float64(np.float32(x.scale)) * np.asarray(w.q.scale, np.float32).astype(np.float64)
     return (bias.data.astype(np.float64) * scales).astype(np.float32)
+
+
+def _factors(node: Node, position: int) -> tuple[int, int]:
+    """The positions of the input and the weights whose products a bias is added to."""
+    return (5, 2) if node.op.kind() == "gru" and position == 4 else (0, 1)
 
 
 def dequantized(graph: Graph) -> Graph:
@@ -146,8 +153,8 @@ def dequantized(graph: Graph) -> Graph:
             constant = graph.tensors[name]
             if constant.data is None or constant.data.dtype == np.float32:
                 continue
-            bias = position == 2 and 2 in node.op.parameters and constant.type.dtype is DType.INT32
-            data = bias_values(graph, node, constant) if bias else real_values(constant)
+            bias = position >= 2 and position in node.op.parameters and constant.type.dtype is DType.INT32
+            data = bias_values(graph, node, position) if bias else real_values(constant)
             if name in tensors and not np.array_equal(data, tensors[name].data):  # type: ignore[arg-type]
                 raise EdgeqError("a constant has two meanings", where=name, why="nodes share a bias but not the scales")
             tensors[name] = Tensor(name, TensorType(data.shape), data)

@@ -13,14 +13,16 @@ from typing import Any
 import numpy as np
 
 from edgeq.errors import EdgeqError
-from edgeq.ir import Graph
+from edgeq.ir import DType, Graph
 from edgeq.numerics import LAWS
 from edgeq.quantize.observers import METHODS
 from edgeq.quantize.options import ROUNDINGS
-from edgeq.quantize.sharing import Scale, affine, span
+from edgeq.quantize.recurrent import cell_scale
+from edgeq.quantize.sharing import Scale, affine, cells, span
 from edgeq.quantize.weights import SCALES
 
 FORMAT = 1
+DTYPES = {"int8": DType.INT8, "int16": DType.INT16}
 MAX_EXPONENT = 32
 FIXED = ("fixed", "grid", "edited")  # how a scale came about, beside the methods: by the operator, the data's own steps, by hand
 HEADER = """\
@@ -39,6 +41,7 @@ class TensorPrecision:
     scale: Scale | None
     method: str = "edited"
     exponents: tuple[int, ...] = ()
+    dtype: DType = DType.INT8
 
 
 @dataclass(frozen=True)
@@ -91,9 +94,9 @@ def format_precision(
     lines += ["[calibration]", f"method = {quoted(p.method)}", f"samples = {p.samples}", ""]
     for name, t in p.tensors.items():
         assert t.scale is not None
-        low, high = span(t.scale)
+        low, high = span(t.scale, t.dtype)
         note = f"seen {extremes[name][0]:.6g} ... {extremes[name][1]:.6g}" if name in extremes else ""
-        lines += [f"[tensors.{quoted(name)}]" + (f"  # {notes[name]}" if name in notes else ""), 'dtype = "int8"']
+        lines += [f"[tensors.{quoted(name)}]" + (f"  # {notes[name]}" if name in notes else ""), f'dtype = "{t.dtype.numpy}"']
         lines += [f"range = [{_number(low)}, {_number(high)}]" + (f"  # {note}" if note else "")]
         lines += [f"scale = {_number(t.scale[0])}", f"zero_point = {t.scale[1]}", f"method = {quoted(t.method)}"]
         if t.exponents:
@@ -179,18 +182,18 @@ class _Reader:
 
     def tensor(self, value: Any, path: tuple[str, ...]) -> TensorPrecision:
         table = self.table(value, path, ("dtype", "range", "scale", "zero_point", "method", "equalize"))
-        self.choice(table, path, "dtype", ("int8",), "int8")
+        dtype = DTYPES[self.choice(table, path, "dtype", tuple(DTYPES), "int8")]
         method = self.choice(table, path, "method", (*METHODS, *FIXED), "edited")
         exponents = table.get("equalize", [])
         if not isinstance(exponents, list):
             raise self.fail("equalize is not a list", (*path, "equalize"))
         whole = tuple(self.integer(e, (*path, "equalize"), -MAX_EXPONENT, MAX_EXPONENT) for e in exponents)
-        scale = self.scale(table, path)
+        scale = self.scale(table, path, dtype)
         if scale is None and method not in METHODS:
             raise self.fail("neither scale and zero_point, nor range, nor a method", path)
-        return TensorPrecision(scale, method, whole)
+        return TensorPrecision(scale, method, whole, dtype)
 
-    def scale(self, table: Mapping[str, Any], path: tuple[str, ...]) -> Scale | None:
+    def scale(self, table: Mapping[str, Any], path: tuple[str, ...], dtype: DType) -> Scale | None:
         """From scale and zero_point, or from a range; both must agree."""
         ends = None
         if "range" in table:
@@ -203,13 +206,13 @@ class _Reader:
         if ("scale" in table) != ("zero_point" in table):
             raise self.fail("scale and zero_point belong together", path, fix="give both, or a range alone")
         if "scale" not in table:
-            return affine(low, high) if ends else None
+            return None if not ends else (cell_scale(max(-low, high)), 0) if dtype is DType.INT16 else affine(low, high)
         scale = self.number(table["scale"], (*path, "scale"))
         if not 1e-30 < scale < 1e30:
             raise self.fail(f"scale is {scale:g}", (*path, "scale"), fix="give a positive number")
         found = float(np.float32(scale)), self.integer(table["zero_point"], (*path, "zero_point"), -128, 127)
-        if ends and max(abs(a - b) for a, b in zip(span(found), (low, high), strict=True)) > found[0] / 100:
-            expected = "[{:g}, {:g}]".format(*span(found))
+        if ends and max(abs(a - b) for a, b in zip(span(found, dtype), (low, high), strict=True)) > found[0] / 100:
+            expected = "[{:g}, {:g}]".format(*span(found, dtype))
             raise self.fail(
                 "range and scale contradict each other", (*path, "range"), f"scale and zero_point of {'.'.join(path)} give {expected}",
                 "delete the range, or scale and zero_point",
@@ -257,7 +260,11 @@ def read_precision(text: str, graph: Graph, where: str = "precision.toml") -> Pr
     reader = _Reader(text, where)
     result = reader.read(data)
     activations = [n for n, t in graph.tensors.items() if not t.is_constant]
+    wide = cells(graph, result.law)
     for name, t in result.tensors.items():
+        if name in activations and (t.dtype is DType.INT16) != (name in wide):
+            wanted = "int16, a cell state" if name in wide else "int8"
+            raise reader.fail(f"'{name}' is stored in {wanted}", ("tensors", name, "dtype"), fix="leave its dtype as edgeq wrote it")
         if name not in activations:
             raise reader.fail(f"the model has no tensor '{name}'", ("tensors", name), fix="take the names from a file that edgeq wrote")
         if t.exponents and len(t.exponents) != graph.type(name).shape[-1]:

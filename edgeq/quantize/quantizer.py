@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from edgeq.ir import Array, DType, Graph, Node, QParams, Tensor, TensorType, check
 from edgeq.ops.linear import NO_CLAMP
+from edgeq.quantize import recurrent
 from edgeq.quantize.decide import Decision, decide
 from edgeq.quantize.floating import Progress, real_step
 from edgeq.quantize.linear import WEIGHT_AXIS, moments, view
@@ -78,7 +79,7 @@ def _subset(graph: Graph, samples: Mapping[str, Array]) -> dict[str, Array]:
     live, peak = set(graph.inputs), 1
     last = {name: i for i, node in enumerate(graph.nodes) for name in node.inputs}
     for i, node in enumerate(graph.nodes):
-        live.add(node.outputs[0])
+        live.update(node.outputs)
         peak = max(peak, sum(graph.type(n).size for n in live))
         live = {n for n in live if last.get(n, -1) > i}
     count = len(next(iter(samples.values())))
@@ -102,7 +103,7 @@ class _Walk:
             t = self.type(name)
             self.tensors[name] = Tensor(name, t)
             self.real[name] = samples[name]
-            self.stored[name] = quantize_array(samples[name], t.scale, t.zero_point, INT8)
+            self.stored[name] = quantize_array(samples[name], t.scale, t.zero_point, t.dtype.numpy)
 
     def scale(self, name: str) -> Scale:
         found = self.precision.tensors[name].scale
@@ -110,9 +111,14 @@ class _Walk:
         return found
 
     def type(self, name: str) -> TensorType:
-        """The int8 type of an activation."""
+        """The stored type of an activation."""
         scale, zero_point = self.scale(name)
-        return TensorType(self.graph.type(name).shape, DType.INT8, QParams((scale,), zero_point))
+        return TensorType(self.graph.type(name).shape, self.precision.tensors[name].dtype, QParams((scale,), zero_point))
+
+    @staticmethod
+    def usable(scales: Float, ratio: float) -> Float:
+        """float32 values, none so small that a bias would not fit int32; channels of zeros get a middling one."""
+        return np.where(scales == 0, 2.0**-8 / ratio, np.maximum(scales, RATIO_MIN / ratio)).astype(np.float32).astype(np.float64)
 
     def add(self, tensor: Tensor) -> str:
         """File a constant under its name, or under a new one where another node made something else of it."""
@@ -128,24 +134,27 @@ class _Walk:
     def quantize(self, node: Node) -> Node:
         """Quantize a node's constants and run it in both meanings."""
         output = node.outputs[0]
-        self.tensors[output] = Tensor(output, self.type(output))
+        self.tensors |= {n: Tensor(n, self.type(n)) for n in node.outputs}
         constants = {n: data for n in node.inputs if (data := self.graph.tensors[n].data) is not None}
         real = [constants[n] if n in constants else self.real[n] for n in node.inputs]
         names = list(node.inputs)
-        if node.op.kind() in WEIGHT_AXIS:
+        outputs = real_step(node, real)
+        if recurrent.is_recurrent(node):
+            names = list(recurrent.quantize_layer(self, node, real, outputs))
+        elif node.op.kind() in WEIGHT_AXIS:
             names[1:3] = _layer(self, node, real)
         else:
             for i, n in enumerate(node.inputs):
                 if n in constants:
                     scale = self.scale(output) if node.op.kind() in MERGES else None
                     names[i] = self.add(_constant(self.graph.tensors[n], scale))
-        self.real[output] = real_step(node, real)
         quantized = replace(node, inputs=tuple(names))
-        self.stored[output] = self.run(quantized)
+        self.real |= zip(node.outputs, outputs, strict=True)
+        self.stored |= zip(node.outputs, self.run(quantized), strict=True)
         return quantized
 
-    def run(self, node: Node) -> Array:
-        """The stored output of a quantized node."""
+    def run(self, node: Node) -> tuple[Array, ...]:
+        """The stored outputs of a quantized node."""
         inputs = tuple(self.tensors[n] for n in node.inputs)
         params = node.op.bound(self.precision.law, node.name, inputs, self.type(node.outputs[0]))
         operands = (i for i in range(len(inputs)) if i not in node.op.parameters)
@@ -168,7 +177,7 @@ def _layer(walk: _Walk, node: Node, real: list[Array]) -> tuple[str, str]:
     v = view(op, t.shape, w.shape, y.shape)
     stored = dequantize_array(walk.stored[node.inputs[0]], t.scale, t.zero_point)
     matrix = v.matrix(w).astype(np.float64)
-    scales = _usable(SCALES[layer.weight_scale](matrix), t.scale / y.scale)
+    scales = walk.usable(SCALES[layer.weight_scale](matrix), t.scale / y.scale)
     q = second_order(matrix, scales, moments(v, stored, x)) if layer.rounding == "second-order" else nearest(matrix, scales)
     bias = b.astype(np.float64)
     if layer.bias_correction:
@@ -182,11 +191,6 @@ def _layer(walk: _Walk, node: Node, real: list[Array]) -> tuple[str, str]:
         walk.add(Tensor(node.inputs[1], TensorType(w.shape, DType.INT8, kind), v.weights(q).astype(np.int8))),
         walk.add(Tensor(node.inputs[2], TensorType(b.shape, DType.INT32), integers.astype(np.int32))),
     )
-
-
-def _usable(scales: Float, ratio: float) -> Float:
-    """float32 values, none so small that a bias would not fit int32; channels of zeros get a middling one."""
-    return np.where(scales == 0, 2.0**-8 / ratio, np.maximum(scales, RATIO_MIN / ratio)).astype(np.float32).astype(np.float64)
 
 
 def _mean_error(op: Any, x: Array, stored: Array, w: Array, approximate: Array) -> Float:

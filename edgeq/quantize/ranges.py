@@ -10,9 +10,9 @@ import numpy as np
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Graph
 from edgeq.quantize import observers
-from edgeq.quantize.floating import Progress, require_float, stream
+from edgeq.quantize.floating import Progress, real_step, require_float, stream
 from edgeq.quantize.observers import Channels, Observer
-from edgeq.simulate import fit_inputs
+from edgeq.simulate import fit_inputs, follow_states
 
 MAX_LEVELS = 256
 MIN_LEVELS = 16
@@ -66,12 +66,14 @@ class Ranges:
 
 
 def check_samples(graph: Graph, samples: Mapping[str, Array]) -> dict[str, Array]:
-    """Fit calibration samples to a float graph: float32 ``[V, *shape]`` per input.
+    """Fit calibration samples to a float graph: float32 ``[V, *shape]`` per input. States are those that the float model finds.
 
     Raises:
         EdgeqError: a shape does not fit, a value is NaN, or int8 is given (its scale is unknown, so it is not guessed).
     """
     require_float(graph, "calibrate the float model")
+    if graph.states and set(samples) == set(graph.inputs):  # the states are known
+        return dict(samples)
     for name, a in samples.items():
         kind = np.asarray(a).dtype
         if kind.kind not in "fiu":
@@ -81,7 +83,7 @@ def check_samples(graph: Graph, samples: Mapping[str, Array]) -> dict[str, Array
                 "int8 samples for a float input", where=name, why="their scale is not known",
                 fix="give float values, (q - zero_point) * scale",
             )  # fmt: skip
-    return fit_inputs(graph, samples)
+    return follow_states(graph, fit_inputs(graph, samples), real_step)
 
 
 def grid(values: Array, counts: Array) -> tuple[float, int] | None:

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from edgeq.errors import EdgeqError
-from edgeq.ir import Graph, Node
+from edgeq.ir import DType, Graph, Node
+from edgeq.quantize import recurrent
 from edgeq.quantize.ranges import Ranges
 
 Scale = tuple[float, int]  # scale and zero point
@@ -67,7 +68,16 @@ def _demanded(graph: Graph, kinds: tuple[str, ...]) -> Groups:
     for node in graph.nodes:
         if node.op.kind() in kinds and node.inputs[0] in result.parent:
             result.join(node.inputs[0], node.outputs[0])
+    for before, after in recurrent.ties(graph):
+        result.join(before, after)
     return result
+
+
+def cells(graph: Graph, law: str) -> frozenset[str]:
+    """The activations that are stored in int16: cell states, and what is only a moved form of one."""
+    tied = _demanded(graph, moves(law))
+    found = {tied.find(n) for n in recurrent.roots(graph, 1)}
+    return frozenset(n for n in tied.parent if tied.find(n) in found)
 
 
 def _merge(graph: Graph, ranges: Ranges, result: Groups, node: Node) -> None:
@@ -109,9 +119,10 @@ def affine(low: float, high: float) -> Scale:
     return scale, int(np.clip(np.rint(-128 - low / scale), -128, 127))
 
 
-def span(scale: Scale) -> tuple[float, float]:
-    """The smallest and the largest real value of an int8 tensor."""
-    return (-128 - scale[1]) * scale[0], (127 - scale[1]) * scale[0]
+def span(scale: Scale, dtype: DType = DType.INT8) -> tuple[float, float]:
+    """The smallest and the largest real value of a tensor."""
+    info = np.iinfo(dtype.numpy)
+    return (int(info.min) - scale[1]) * scale[0], (int(info.max) - scale[1]) * scale[0]
 
 
 def assign(graph: Graph, ranges: Ranges, law: str, pinned: Mapping[str, Scale]) -> dict[str, Scale]:
@@ -151,6 +162,7 @@ def _follow(graph: Graph, law: str, pinned: Mapping[str, Scale]) -> dict[str, Sc
 
 def _free(graph: Graph, ranges: Ranges, law: str) -> dict[str, Scale]:
     natural, consumers = _natural(graph), graph.consumers()
+    wide, fed_back = cells(graph, law), {*recurrent.roots(graph, 0), *recurrent.roots(graph, 1)}
     chosen: dict[str, Scale] = {}
     for members in groups(graph, ranges, law).members().values():
         inside = set(members)
@@ -159,6 +171,11 @@ def _free(graph: Graph, ranges: Ranges, law: str) -> dict[str, Scale]:
             raise EdgeqError("operators with different natural ranges share a scale", where=members[0], why=", ".join(members))
         read = [n for n in members if n in graph.outputs or any(c.outputs[0] not in inside for c in consumers[n])] or members
         low, high = min(ranges.tensors[n].low for n in read), max(ranges.tensors[n].high for n in read)
+        if not inside.isdisjoint(fed_back):  # what saturates here is never mended
+            low, high = min(ranges.tensors[n].seen[0] for n in members), max(ranges.tensors[n].seen[1] for n in members)
+        if not inside.isdisjoint(wide):
+            chosen |= dict.fromkeys(members, (recurrent.cell_scale(max(-low, high)), 0))
+            continue
         q = next(iter(found), None) or _grid(graph, ranges, members, read) or affine(low, high)
         chosen |= dict.fromkeys(members, q)
     return chosen

@@ -47,7 +47,7 @@ class Measured:
 
     Attributes:
         instructions: per vector, int64 ``[V]``.
-        step_instructions: int64 ``[V, S]``; S is 0 without the hook.
+        step_instructions: int64 ``[V, S]``, a column per step; S is 0 without the hook.
         stack_bytes: per vector, int64 ``[V]``.
         outputs, steps: uint8 blocks ``[V, bytes]``.
     """
@@ -102,9 +102,11 @@ def parse(stream: bytes, layout: Layout, hook: bool, instructions_per_tick: floa
     count = range(steps)
     per_step = np.stack([instructions(rows[f"ticks{i}"]) for i in count], 1) if steps else np.zeros((vectors, 0), np.int64)
     tensors = np.concatenate([rows[f"step{i}"] for i in count], 1) if steps else np.zeros((vectors, 0), np.uint8)
+    first = [i for i in count if i == 0 or layout.step_of[i] != layout.step_of[i - 1]]  # a step of several outputs has several records
+    own = per_step - instructions(empty_step)
     return Measured(
         instructions=per_step.sum(1) + instructions(rows["ticks"]) - instructions(empty),
-        step_instructions=per_step - instructions(empty_step),
+        step_instructions=np.add.reduceat(own, first, axis=1) if steps else own,
         stack_bytes=rows["stack"].astype(np.int64),
         outputs=np.ascontiguousarray(rows["output"]),
         steps=tensors,
@@ -152,6 +154,8 @@ def batches(layout: Layout, vectors: int, region: int) -> Iterator[slice]:
     fit = (region - 16) // max(1, layout.input_bytes)
     if fit < 1:
         raise EdgeqError(f"an input of {layout.input_bytes} bytes does not fit the board's memory for test vectors", why=f"{region} bytes")
+    if layout.streams and vectors > fit:
+        raise EdgeqError(f"{vectors} consecutive vectors do not fit the board's memory for them", why=f"{fit} do", fix="give fewer")
     return (slice(i, min(i + fit, vectors)) for i in range(0, vectors, fit))
 
 

@@ -16,11 +16,22 @@ def _aligned(n: int) -> int:
 
 
 class Layout:
-    """Block layout of one emitted model, from its manifest: each tensor aligned to 4 bytes."""
+    """Block layout of one emitted model, from its manifest: each tensor aligned to 4 bytes.
+
+    Attributes:
+        streams: the vectors are consecutive: a state is carried from each to the next.
+        arena_bytes: of the arena and the state behind it.
+        steps: the tensors that the hook delivers, in order: every output of every step.
+        step_of: for each of them, the step that computes it.
+    """
 
     def __init__(self, manifest: Mapping[str, Any]) -> None:
-        self.inputs, self.outputs, self.steps = manifest["inputs"], manifest["outputs"], manifest["steps"]
-        self.arena_bytes = int(manifest["arena_bytes"])
+        self.inputs, self.outputs = manifest["inputs"], manifest["outputs"]
+        per_step = [[s, *s.get("more", [])] for s in manifest["steps"]]
+        self.steps = [tensor for tensors in per_step for tensor in tensors]
+        self.step_of = [i for i, tensors in enumerate(per_step) for _ in tensors]
+        self.streams = bool(manifest["state_bytes"])
+        self.arena_bytes = int(manifest["arena_bytes"]) + int(manifest["state_bytes"])
         self.input_bytes = sum(_aligned(x["bytes"]) for x in self.inputs)
         self.output_bytes = sum(_aligned(x["bytes"]) for x in self.outputs)
         self.step_bytes = sum(_aligned(s["bytes"]) for s in self.steps)

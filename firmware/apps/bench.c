@@ -96,6 +96,9 @@ int main(void)
     const uint32_t header[] = { EQ_TAG('E', 'Q', 'R', '1'), vectors->count, STEPS, EQ_MODEL_OUTPUT_BYTES, ticks, empty_step };
     eq_stream_words(header, sizeof header / sizeof header[0]);
 
+#ifdef EQ_MODEL_STATE_BYTES
+    eq_model_reset(arena.bytes);
+#endif
     for (uint32_t i = 0; i < vectors->count; i++) {
         measure(eq_model_invoke, vectors->data + i * EQ_MODEL_INPUT_BYTES, &ticks, &stack);
         const uint32_t record[] = { ticks, stack };

@@ -20,6 +20,9 @@ void eq_step(int32_t index, const void *output, int32_t bytes)
 void eq_host_run(int32_t vectors, void *arena, const unsigned char *in, unsigned char *out, unsigned char *steps)
 {
     steps_out = steps;
+#ifdef EQ_MODEL_STATE_BYTES
+    eq_model_reset(arena);
+#endif
     for (int32_t i = 0; i < vectors; i++) {
         eq_model_invoke(arena, in, out);
         in += EQ_MODEL_INPUT_BYTES;

@@ -92,7 +92,7 @@ def onnxruntime_outputs(model: ModelProto, arrays: Mapping[str, Array], exact: b
 
 def real_outputs(graph: Graph, arrays: Mapping[str, Array]) -> dict[str, Array]:
     """The float meaning of a graph."""
-    values = evaluate(graph, arrays, lambda node, x: node.op.real(*x), False)
+    values = evaluate(graph, arrays, lambda node, x: node.op.real_all(*x), False)
     return {n: values[n] for n in graph.outputs}
 
 

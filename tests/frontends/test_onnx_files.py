@@ -271,7 +271,7 @@ def test_all_unsupported_parts_are_listed_once() -> None:
     x = b.op("LRN", b.conv(b.input(1, 3, 8, 8), 3, 4), size=3)
     x = b.op("MaxPool", x, kernel_shape=[2, 2], wonder=1)
     x = b.op("Mystery", b.op("Relu", x), domain="com.example")
-    x = b.op("GRU", x, b.random(1, 12, 4), b.random(1, 12, 4), hidden_size=4)
+    x = b.op("RNN", x, b.random(1, 12, 4), b.random(1, 12, 4), hidden_size=4)
     model = b.model(b.op("TopK", x, b.ints(1), outputs=2)[0])
     model.opset_import.append(helper.make_opsetid("com.example", 1))
     message = error(model)
@@ -280,7 +280,7 @@ def test_all_unsupported_parts_are_listed_once() -> None:
         "'LRN_1': LRN is not supported, fix: use BatchNormalization",
         "'MaxPool_2': MaxPool with attribute 'wonder' is not supported",
         "'Mystery_4': com.example::Mystery is not supported",
-        "'GRU_5': GRU is not supported, fix: unroll it",
+        "'RNN_5': RNN is not supported, fix: use LSTM or GRU",
         "'TopK_6': TopK is not supported, fix: cut the model before it",
     ):
         assert message.count(part) == 1, part

@@ -72,10 +72,17 @@ class Case:
 
     @property
     def output_type(self) -> TensorType:
+        """Of the first output."""
         if isinstance(self.output, TensorType):
             return self.output
         inferred = self.op.infer(*self.types)
         return replace(inferred, q=self.output) if self.output else inferred
+
+    @property
+    def results(self) -> dict[str, TensorType]:
+        """The outputs, the first called ``<case>_y``."""
+        further = self.op.infer_all(*self.types)[1:]
+        return {f"{self.name}_y": self.output_type, **{f"{self.name}_y{i}": t for i, t in enumerate(further, 1)}}
 
 
 def activation(shape: tuple[int, ...], scale: float, zero_point: int = 0, dtype: DType = DType.INT8) -> TensorType:
@@ -167,9 +174,9 @@ class _Bench:
             for name, x in zip(names, case.inputs, strict=True):
                 tensors[name] = replace(x, name=name) if isinstance(x, Tensor) else Tensor(name, x)
                 inputs += [] if isinstance(x, Tensor) else [name]
-            tensors[f"{case.name}_y"] = Tensor(f"{case.name}_y", case.output_type)
-            nodes.append(Node(case.name, case.op, tuple(names), (f"{case.name}_y",)))
-            outputs.append(f"{case.name}_y")
+            tensors |= {n: Tensor(n, t) for n, t in case.results.items()}
+            nodes.append(Node(case.name, case.op, tuple(names), tuple(case.results)))
+            outputs += case.results
             if case.addend is not None:
                 outputs[-1] = f"{case.name}_z"
                 tensors[f"{case.name}_a"] = Tensor(f"{case.name}_a", case.addend)

@@ -46,6 +46,8 @@ CASES = [
     Case("real_transposed", Transpose((1, 2, 0)), (TensorType((2, 3, 4)),)),
     Case("real_backwards", Slice((1, 2), (2, 3), (-1, -1)), (TensorType((2, 3)),)),
     Case("real_gathered", Gather((2, 0, 3, 3, 1), (5,), 1), (TensorType((2, 4, 3)),)),
+    Case("wide_transposed", Transpose((1, 2, 0)), (activation((2, 3, 4), 0.001, 0, DType.INT16),)),
+    Case("wide_reshaped", Reshape((4, 1, 6)), (activation((2, 3, 4), 0.001, 0, DType.INT16),)),
     Case("reshaped", Reshape((4, 1, 6)), (x(2, 3, 4),)),
     Case("real_reshaped", Reshape((4, 1, 6)), (TensorType((2, 3, 4)),)),
 ]
@@ -110,7 +112,7 @@ def compare(builtin: str, options: tuple[str, dict[str, object]] | None, case: C
 def tflite_can(case: Case) -> bool:
     op, x = case.op, case.types[0]
     negative = isinstance(op, Gather) and (not op.index_shape or min(op.indices) < 0)
-    return x.q is not None and len(x.shape) <= 4 and not negative
+    return x.dtype is DType.INT8 and len(x.shape) <= 4 and not negative
 
 
 @pytest.mark.parametrize("case", [c for c in CASES if tflite_can(c)], ids=lambda c: c.name)

@@ -61,7 +61,7 @@ def floats(graph: Graph, seed: int = 0) -> Mapping[str, Array]:
     """Every tensor of a float graph for 3 random vectors."""
     rng = np.random.default_rng(seed)
     x = {n: rng.normal(0, 1, (3, *graph.type(n).shape)).astype(np.float32) for n in graph.inputs}
-    return evaluate(graph, x, lambda node, arrays: node.op.real(*arrays), True)
+    return evaluate(graph, x, lambda node, arrays: node.op.real_all(*arrays), True)
 
 
 def cleaned(graph: Graph, kinds: str) -> Graph:

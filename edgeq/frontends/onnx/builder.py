@@ -99,26 +99,35 @@ class Builder:
         return tensor
 
     def emit(self, op: Op, inputs: Sequence[Tensor], node: str, output: str, like: TensorType | None = None) -> Tensor:
-        """Add a node; its output has the inferred shape and the first computed input's dtype and scale, or those of `like`.
+        """`emit_all` for an operator with one output."""
+        return self.emit_all(op, inputs, node, (output,), like)[0]
+
+    def emit_all(
+        self, op: Op, inputs: Sequence[Tensor], node: str, outputs: Sequence[str], like: TensorType | None = None
+    ) -> tuple[Tensor, ...]:
+        """Add a node; its outputs have the inferred shapes and the first computed input's dtype and scale, or those of `like`.
 
         Raises:
-            EdgeqError: the operator refuses the shapes, or the result would be too large.
+            EdgeqError: the operator refuses the shapes, or a result would be too large.
         """
         try:
-            inferred = op.infer(*(t.type for t in inputs))
+            inferred = op.infer_all(*(t.type for t in inputs))
         except EdgeqError:
             raise
         except CONTRADICTIONS as e:
             raise EdgeqError("attributes and shapes contradict each other", why=f"{type(e).__name__}: {e}"[:120]) from e
-        if any(n < 1 for n in inferred.shape) or math.prod(inferred.shape) > MAX_ELEMENTS:
-            raise EdgeqError(f"its output would have shape {list(inferred.shape)}", why="a dimension is zero, or the tensor too large")
-        computed = like or next((t.type for t in inputs if not t.is_constant), inferred)
-        tensor = Tensor(self.fresh(output), replace(computed, shape=inferred.shape))
-        self.tensors[tensor.name] = tensor
-        self.nodes.append(Node(self.node_name(node), op, tuple(t.name for t in inputs), (tensor.name,)))
-        if any(t.name in self.unsigned for t in inputs):
-            self.unsigned.add(tensor.name)
-        return tensor
+        results = []
+        for name, t in zip(outputs, inferred, strict=True):
+            if any(n < 1 for n in t.shape) or math.prod(t.shape) > MAX_ELEMENTS:
+                raise EdgeqError(f"its output would have shape {list(t.shape)}", why="a dimension is zero, or the tensor too large")
+            computed = like or next((i.type for i in inputs if not i.is_constant), t)
+            tensor = Tensor(self.fresh(name), replace(computed, shape=t.shape))
+            self.tensors[tensor.name] = tensor
+            results.append(tensor)
+            if any(i.name in self.unsigned for i in inputs):
+                self.unsigned.add(tensor.name)
+        self.nodes.append(Node(self.node_name(node), op, tuple(t.name for t in inputs), tuple(t.name for t in results)))
+        return tuple(results)
 
     def retype(self, tensor: Tensor, q: QParams) -> Tensor:
         """Give an int8 graph input its scale."""

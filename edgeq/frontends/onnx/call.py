@@ -81,6 +81,10 @@ class Call:
         value = self._attribute(name, AttributeProto.STRING, default)
         return value.decode("ascii", "replace") if isinstance(value, bytes) else str(value)
 
+    def texts(self, name: str) -> list[str]:
+        """A list of strings; empty where it is left out."""
+        return [v.decode("ascii", "replace") for v in self._attribute(name, AttributeProto.STRINGS, ())]
+
     def tensor_attribute(self, name: str) -> Array | None:
         value = self._attribute(name, AttributeProto.TENSOR, None)
         return None if value is None else array(value)
@@ -155,6 +159,12 @@ class Call:
         tensor = self.builder.emit(op, inputs, node, f"{self.output}.{tag}" if tag else f"{self.output}{MARK}", like)
         self.created.append(tensor)
         return tensor
+
+    def emit_all(self, op: Op, *inputs: Tensor, tag: str, outputs: Sequence[str]) -> tuple[Tensor, ...]:
+        """Add a node with several outputs, each named by a tag of its own."""
+        tensors = self.builder.emit_all(op, inputs, f"{self.label}/{tag}" if tag else self.label, [f"{self.output}.{o}" for o in outputs])
+        self.created += tensors
+        return tensors
 
     def reshape(self, x: Tensor, shape: tuple[int, ...], tag: str = "reshape") -> Tensor:
         if x.type.shape == shape:

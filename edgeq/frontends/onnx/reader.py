@@ -10,7 +10,7 @@ import onnx
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto
 
 from edgeq.errors import EdgeqError
-from edgeq.frontends.onnx import elementwise, linear, movement, pooling, quantized, resizing
+from edgeq.frontends.onnx import elementwise, linear, movement, pooling, quantized, recurrent, resizing
 from edgeq.frontends.onnx.builder import CONTRADICTIONS, Builder
 from edgeq.frontends.onnx.call import Call
 from edgeq.frontends.onnx.file import DAMAGED, MAX_ELEMENTS, array, opset, printable, type_name
@@ -20,12 +20,12 @@ from edgeq.frontends.onnx.values import Constant, Value, is_integer
 from edgeq.ir import DType, Graph, QParams, Tensor, TensorType
 
 Shapes = Mapping[str, tuple[int, ...]]
-MODULES = (elementwise, linear, movement, pooling, quantized, resizing)  # importing them registers their readers
+MODULES = (elementwise, linear, movement, pooling, quantized, recurrent, resizing)  # importing them registers their readers
 FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16)
 INTEGERS = (TensorProto.INT8, TensorProto.UINT8)
 
 ADVICE = {
-    **dict.fromkeys(("LSTM", "GRU", "RNN"), "unroll it, or export one step with its state as inputs and outputs"),
+    "RNN": "use LSTM or GRU",
     **dict.fromkeys(("If", "Loop", "Scan"), "export the model without control flow"),
     **dict.fromkeys(("ArgMax", "ArgMin", "TopK", "NonMaxSuppression"), "cut the model before it and do it outside"),
     **dict.fromkeys(("InstanceNormalization", "GroupNormalization", "LRN"), "use BatchNormalization"),

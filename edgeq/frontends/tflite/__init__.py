@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from edgeq.errors import EdgeqError
-from edgeq.frontends.tflite import compute, movement
+from edgeq.frontends.tflite import compute, movement, recurrent
 from edgeq.frontends.tflite.attributes import TRANSLATORS
 from edgeq.frontends.tflite.builder import CONTRADICTIONS, Builder
 from edgeq.frontends.tflite.file import FileOperator, FileTensor, read
 from edgeq.frontends.tflite.fold import BINARY, FOLDERS, fold
 from edgeq.ir import Graph
 
-__all__ = ["compute", "load", "movement"]
+__all__ = ["compute", "load", "movement", "recurrent"]
 
 FOLDED_ONLY = {"SHAPE", *FOLDERS, *BINARY} - set(TRANSLATORS)
 HINTS = {

@@ -309,6 +309,15 @@ class Builder:
         self.nodes.append(Node(output.name, op, tuple(t.name for t in inputs), (output.name,)))
         return output
 
+    def insert_all(self, op: Op, inputs: Sequence[Tensor], names: Sequence[str], like: Sequence[TensorType]) -> list[Tensor]:
+        """`insert` for an operator with several outputs, whose dtypes and scales are those of `like`."""
+        self.infer(op, inputs)
+        shapes = (t.shape for t in op.infer_all(*(t.type for t in inputs)))
+        outputs = [Tensor(self.fresh(n), replace(t, shape=s)) for n, t, s in zip(names, like, shapes, strict=True)]
+        self.tensors |= {t.name: t for t in outputs}
+        self.nodes.append(Node(outputs[0].name, op, tuple(t.name for t in inputs), tuple(t.name for t in outputs)))
+        return outputs
+
     def reshaped(self, x: Tensor, shape: tuple[int, ...], name: str) -> Tensor:
         """`x` with another shape; a constant is reshaped at once."""
         if x.type.shape == shape:

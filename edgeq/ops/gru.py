@@ -1,0 +1,85 @@
+"""Gated recurrent unit: one layer, one direction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from scipy import special
+
+from edgeq import numerics
+from edgeq.errors import EdgeqError
+from edgeq.ir import Array, Params, Tensor, TensorType
+from edgeq.ops.recurrent import _Recurrent, from_q30, pre_activations, products, require_types, saturate, to_state, unit_major
+
+STATE_BITS = 22  # of the multiplier that takes h to Q0.15
+
+
+@dataclass(frozen=True)
+class Gru(_Recurrent):
+    """x ``[T, I]``, W ``[3H, I]``, R ``[3H, H]``, biases ``[3H]`` of both products, h ``[1, H]`` -> y ``[T, H]``.
+
+    Gates in the order r, z, n: ``h = (1 - z) n + z h``. With `linear_before_reset` (PyTorch) r scales the state's product,
+    ``n = tanh(Wx + b + r (Rh + b'))``, else the state, ``n = tanh(Wx + b + R(r h) + b')``.
+    """
+
+    linear_before_reset: bool = True
+
+    gates: ClassVar[int] = 3
+    biases: ClassVar[int] = 2
+    parameters: ClassVar[tuple[int, ...]] = (1, 2, 3, 4)
+
+    def real(self, *x: Array) -> Array:
+        data, w, r, b, c, h0 = x
+        split = 2 * len(w) // 3
+
+        def step(sums: Array, h: Array) -> tuple[Array]:
+            both = h @ r[:split].T + c[:split]
+            reset, z = np.split(special.expit(sums[:, :split] + both), 2, axis=-1)
+            last, term = r[split:].T, c[split:]
+            product = reset * (h @ last + term) if self.linear_before_reset else (reset * h) @ last + term
+            n = np.tanh(sums[:, split:] + product)
+            return ((1 - z) * n + z * h,)
+
+        return np.asarray(self.walk(data, (h0,), step, data @ w.T + b)[0], np.float32)
+
+    def bind(self, law: str, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
+        x, w, r, b, c, h = inputs
+        require_types(where, self, x.type, h.type, output, w, r, b, c)
+        units = h.type.shape[-1]
+        rows = np.arange(3 * units)
+        order = unit_major(rows, 3)
+        apart = np.concatenate([unit_major(rows[: 2 * units], 2), rows[2 * units :]])
+        parts = (
+            products(law, where, "x", x.type, w, b, order),
+            products(law, where, "h", h.type, r, c, order if self.linear_before_reset else apart),
+        )
+        if output.scale > 2:
+            raise EdgeqError(f"the scale {output.scale:g} of the state is too coarse", where=where, why="at most 2")
+        to_q15 = int(numerics.round_half_away(np.float64(np.float32(output.scale)) * 2**STATE_BITS))
+        own = {"linear_before_reset": int(self.linear_before_reset), "state_multiplier": to_q15}
+        scalars = self.shape_scalars(x.type, units) | own | from_q30(law, where, output)
+        tables = {**parts[0].tables, **parts[1].tables, "sigmoid": numerics.sigmoid_table()}
+        return Params(law, {**scalars, **parts[0].scalars, **parts[1].scalars}, tables)
+
+    def reference(self, params: Params, *x: Array) -> Array:
+        data, h0 = x
+        units, table, zero = params.units, params.sigmoid, params.out_offset
+
+        def step(sums: Array, h: Array) -> tuple[Array]:
+            centred = h.astype(np.int64) - zero
+            sums = sums.reshape(len(h), units, 3)
+            rows = slice(None) if self.linear_before_reset else slice(2 * units)
+            both = pre_activations(params, "h", h, rows).reshape(len(h), units, -1)
+            r, z = (numerics.sigmoid_q15(table, 3 * saturate(sums[..., k] + both[..., k])) for k in (0, 1))
+            if self.linear_before_reset:
+                n = (r * both[..., 2] + (1 << 14)) >> 15
+            else:
+                reset = (((r * centred + (1 << 14)) >> 15) + zero).astype(np.int8)
+                n = pre_activations(params, "h", reset, slice(2 * units, None))
+            n = numerics.tanh_q15(table, 3 * saturate(sums[..., 2] + n))
+            state = saturate((centred * params.state_multiplier + (1 << (STATE_BITS - 16))) >> (STATE_BITS - 15))
+            return (to_state(params, z * state + (32768 - z) * n),)
+
+        return np.asarray(self.walk(data, (h0,), step, pre_activations(params, "x", data))[0], np.int8)

@@ -1,0 +1,78 @@
+"""Long short-term memory: one layer, one direction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from scipy import special
+
+from edgeq import numerics
+from edgeq.ir import Array, Params, Tensor, TensorType
+from edgeq.ops import recurrent
+from edgeq.ops.recurrent import _Recurrent, pre_activations, products, saturate, to_state
+
+
+@dataclass(frozen=True)
+class Lstm(_Recurrent):
+    """x ``[T, I]``, W ``[4H, I]``, R ``[4H, H]``, bias ``[4H]``, h ``[1, H]``, c ``[1, H]`` -> y ``[T, H]``, c ``[1, H]``.
+
+    Gates in the order i, f, g, o: ``c = f c + i g``, ``h = o tanh(c)``. The last h is the last row of y (the first where
+    time runs in reverse).
+    """
+
+    gates: ClassVar[int] = 4
+    biases: ClassVar[int] = 1
+    parameters: ClassVar[tuple[int, ...]] = (1, 2, 3)
+
+    def infer_all(self, *types: TensorType) -> tuple[TensorType, ...]:
+        return self.infer(*types), types[5]
+
+    def real(self, *x: Array) -> Array:
+        return self.real_all(*x)[0]
+
+    def real_all(self, *x: Array) -> tuple[Array, ...]:
+        data, w, r, b, h0, c0 = x
+
+        def step(sums: Array, h: Array, c: Array) -> tuple[Array, Array]:
+            i, f, g, o = np.split(sums + h @ r.T, 4, axis=-1)
+            c = special.expit(f) * c + special.expit(i) * np.tanh(g)
+            return special.expit(o) * np.tanh(c), c
+
+        y, c = self.walk(data, (h0, c0), step, data @ w.T + b)
+        return np.asarray(y, np.float32), np.asarray(c, np.float32)
+
+    def bind(self, law: str, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
+        x, w, r, b, h, c = inputs
+        recurrent.require_types(where, self, x.type, h.type, output, w, r, b)
+        units = h.type.shape[-1]
+        order = recurrent.unit_major(np.arange(4 * units), 4)
+        parts = products(law, where, "x", x.type, w, b, order), products(law, where, "h", h.type, r, None, order)
+        cell = {"cell_bits": recurrent.fraction_bits(where, c.type)}
+        scalars = self.shape_scalars(x.type, units) | cell | recurrent.from_q30(law, where, output)
+        tables = {**parts[0].tables, **parts[1].tables, "sigmoid": numerics.sigmoid_table()}
+        return Params(law, {**scalars, **parts[0].scalars, **parts[1].scalars}, tables)
+
+    def reference(self, params: Params, *x: Array) -> Array:
+        return self.reference_all(params, *x)[0]
+
+    def reference_all(self, params: Params, *x: Array) -> tuple[Array, ...]:
+        data, h0, c0 = x
+        bits, law, table = params.cell_bits, params.law, params.sigmoid
+
+        def step(sums: Array, h: Array, c: Array) -> tuple[Array, Array]:
+            gates = 3 * saturate(sums + pre_activations(params, "h", h)).reshape(len(h), -1, 4)
+            i, f, o = (numerics.sigmoid_q15(table, gates[..., k]) for k in (0, 1, 3))
+            g = numerics.tanh_q15(table, gates[..., 2])
+            kept, new = numerics.scale_by_pot(law, f * c, 15), numerics.scale_by_pot(law, i * g, 30 - bits)
+            c = saturate(saturate(kept) + saturate(new))
+            return to_state(params, o * numerics.tanh_q15(table, cell_argument(c, bits))), c
+
+        y, c = self.walk(data, (h0, c0), step, pre_activations(params, "x", data))
+        return np.asarray(y, np.int8), np.asarray(c, np.int16)
+
+
+def cell_argument(c: Array, bits: int) -> Array:
+    """A cell state of scale 2^-bits in units of 2^-12 / 3, for tanh."""
+    return (3 * c) << (12 - bits) if bits <= 12 else (3 * c + (1 << (bits - 13))) >> (bits - 12)

@@ -1,0 +1,148 @@
+"""What the recurrent layers share: shapes, the walk along time, integer pre-activations of gates.
+
+Weights have one row per gate and unit, gate after gate: W ``[G H, I]`` for the inputs, R ``[G H, H]`` for the state,
+each with one scale per row or one for all. Kernels take the rows unit after unit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+
+from edgeq import numerics
+from edgeq.errors import EdgeqError
+from edgeq.ir import Array, DType, Op, Params, QParams, Tensor, TensorType
+from edgeq.ops.elementwise import require_int8
+from edgeq.ops.linear import NO_CLAMP, exact_matmul, output_stage, rescaled, rescaling
+
+GATE = TensorType((1,), DType.INT16, QParams((2.0**-12,)))  # of a pre-activation: Q3.12
+INT16_MIN, INT16_MAX = -32768, 32767
+
+
+@dataclass(frozen=True)
+class _Recurrent(Op):
+    """x ``[T, I]``, weights, biases, state ``[1, H]`` -> y ``[T, H]``. `reverse`: time runs from the last row to the first."""
+
+    reverse: bool = False
+
+    gates: ClassVar[int]
+    biases: ClassVar[int]
+
+    def infer(self, *types: TensorType) -> TensorType:
+        x, w, r, *rest = types
+        biases, states = rest[: self.biases], rest[self.biases :]
+        units = states[0].shape[-1] if states[0].shape else 0
+        rows = self.gates * units
+        if len(x.shape) != 2 or w.shape != (rows, x.shape[-1]) or r.shape != (rows, units):
+            raise EdgeqError(f"weights {w} and {r} do not fit input {x} and state {states[0]}", why=f"{self.gates} gates")
+        if any(b.shape != (rows,) for b in biases) or any(s.shape != (1, units) for s in states):
+            raise EdgeqError(f"biases or states do not fit {units} units", why=", ".join(map(str, rest)))
+        return replace(x, shape=(x.shape[0], units))
+
+    def macs(self, *types: TensorType) -> int:
+        return types[0].shape[0] * (types[1].size + types[2].size)
+
+    def order(self, steps: int) -> range:
+        """Rows of x in the order of time."""
+        return range(steps - 1, -1, -1) if self.reverse else range(steps)
+
+    def walk(self, x: Array, state: tuple[Array, ...], step: Callable[..., tuple[Array, ...]], *sums: Array) -> tuple[Array, ...]:
+        """Run `step(*sums at t, *state) -> state` along time.
+
+        Args:
+            x: ``[V, T, I]``, for its shape.
+            state: h first, each ``[V, 1, H]`` or ``[1, H]``.
+            sums: ``[V, T, ...]``: what is known of the inputs beforehand.
+
+        Returns:
+            y ``[V, T, H]``, then the last state ``[V, 1, H]`` but for h.
+        """
+        vectors, steps = x.shape[:2]
+        now = tuple(np.broadcast_to(s.reshape(-1, s.shape[-1]), (vectors, s.shape[-1])) for s in state)
+        rows: dict[int, Array] = {}
+        for t in self.order(steps):
+            now = step(*(s[:, t] for s in sums), *now)
+            rows[t] = now[0]
+        return np.stack([rows[t] for t in range(steps)], axis=1), *(s[:, None] for s in now[1:])
+
+    def shape_scalars(self, x: TensorType, units: int) -> dict[str, int]:
+        return {"steps": x.shape[0], "in_c": x.shape[1], "units": units, "reverse": int(self.reverse)}
+
+
+def unit_major(rows: Array, gates: int) -> Array:
+    """Rows gate after gate -> unit after unit."""
+    return np.ascontiguousarray(rows.reshape(gates, -1, *rows.shape[1:]).swapaxes(0, 1).reshape(rows.shape))
+
+
+def require_types(where: str, op: Op, x: TensorType, h: TensorType, output: TensorType, *constants: Tensor) -> None:
+    """Refuse types that the integer meaning does not know.
+
+    Raises:
+        EdgeqError: x, h or y are not int8, h and y differ in scale, or weights and biases are not int8 and int32 constants.
+    """
+    require_int8(where, op, x, h, output)
+    if h.q != output.q:
+        raise EdgeqError("the state h must have one scale before and after the layer", where=where, why=f"{h.q} and {output.q}")
+    for t in constants:
+        if t.data is None or t.type.dtype not in (DType.INT8, DType.INT32):
+            raise EdgeqError(f"{op.kind()} wants constant int8 weights and int32 biases, not {t.type}", where=where)
+
+
+def products(law: str, where: str, part: str, x: TensorType, w: Tensor, bias: Tensor | None, order: Array) -> Params:
+    """The constants of one product's pre-activations: tables ``<part>_weights`` and so on, scalar ``<part>_left``.
+
+    Args:
+        w: int8 ``[rows, K]``.
+        bias: int32 ``[rows]`` in the scale of the product, or None.
+        order: the order in which kernels take the rows.
+    """
+    assert w.data is not None and w.type.q is not None
+    rows = len(w.data)
+    wide = w.data.astype(np.int64)
+    b = bias or Tensor("", TensorType((rows,), DType.INT32), np.zeros(rows, np.int32))
+    stage = output_stage(law, where, x, w, b, GATE, NO_CLAMP, np.stack([wide.sum(1), np.abs(wide).sum(1)], axis=1))
+    tables = {"weights": w.data, **stage.tables}
+    return Params(law, {f"{part}_left": stage.left}, {f"{part}_{n}": t[order] for n, t in tables.items()})
+
+
+def pre_activations(params: Params, part: str, x: Array, rows: slice = slice(None)) -> Array:
+    """Q3.12 sums ``[..., rows]`` of int8 ``x [..., K]``, saturated to int16; int64."""
+    w, bias, multiplier, shift = (getattr(params, f"{part}_{n}")[rows] for n in ("weights", "bias", "multiplier", "shift"))
+    sums = exact_matmul(x, w.T, float(w.shape[1]) * 127 * 128) + bias
+    limits = {"left": getattr(params, f"{part}_left"), "out_offset": 0, "act_min": INT16_MIN, "act_max": INT16_MAX}
+    return rescaled(Params(params.law, limits), sums, multiplier, shift)
+
+
+def saturate(x: Array) -> Array:
+    return np.asarray(np.clip(x, INT16_MIN, INT16_MAX))
+
+
+def from_q30(law: str, where: str, output: TensorType) -> dict[str, int]:
+    """Scalars that requantize a Q0.30 product below 1 to h: ``out_multiplier``, ``out_shift``, ``out_left``, offset and limits."""
+    multiplier, shift = numerics.quantize_multipliers(np.array([2.0**-30 / np.float64(np.float32(output.scale))]))
+    stage = rescaling(law, where, multiplier, shift, output, NO_CLAMP, 2**30 - 1)
+    named = {"out_left": stage.left, "out_multiplier": int(stage.multiplier[0]), "out_shift": int(stage.shift[0])}
+    return {**named, **{n: stage.scalars[n] for n in ("out_offset", "act_min", "act_max")}}
+
+
+def to_state(params: Params, product: Array) -> Array:
+    """Q0.30 -> h, int8."""
+    limits = {"left": params.out_left, **{n: params.scalars[n] for n in ("out_offset", "act_min", "act_max")}}
+    return rescaled(Params(params.law, limits), product, params.out_multiplier, params.out_shift).astype(np.int8)
+
+
+def fraction_bits(where: str, t: TensorType) -> int:
+    """n of a cell state in int16 with scale 2^-n.
+
+    Raises:
+        EdgeqError: it is stored otherwise.
+    """
+    if t.dtype is DType.INT16 and t.q is not None and len(t.q.scale) == 1 and t.q.zero_point == 0:
+        mantissa, exponent = math.frexp(t.scale)
+        if mantissa == 0.5 and 0 <= 1 - exponent <= 15:
+            return 1 - exponent
+    raise EdgeqError("the cell state must be int16 with a scale of 2^-15 to 1, zero point 0", where=where, why=f"{t} {t.q}")

@@ -1,0 +1,36 @@
+/* Gates of recurrent layers: TFLM's int16 sigmoid and tanh by one table; twins of edgeq/numerics.py. Freestanding ISO C99. */
+#ifndef EQ_GATES_H
+#define EQ_GATES_H
+
+#include "eq_numerics.h"
+
+/* The table at |x| / 2^bits in Q0.(16 + bits), as far as its last interval reaches; `sign` is -1 where x < 0, else 0. */
+static inline int32_t eq_gate_table(const uint16_t *table, int32_t x, int32_t sign, int32_t bits)
+{
+    const int32_t last = (255 << bits) - 1;
+    const int32_t at = last - eq_positive(last - ((x ^ sign) - sign));
+    const int32_t low = table[at >> bits], high = table[(at >> bits) + 1];
+    return (low << bits) + (at & ((1 << bits) - 1)) * (high - low);
+}
+
+/* Sigmoid of x in units of 2^-12 / 3, |x| < 2^30; Q0.15. */
+static inline int32_t eq_sigmoid_q15(const uint16_t *table, int32_t x)
+{
+    const int32_t sign = x >> 31;
+    return ((eq_gate_table(table, x, sign, 9) ^ sign) + (sign & (1 << 25)) + (1 << 9)) >> 10;
+}
+
+/* Tanh, likewise. */
+static inline int32_t eq_tanh_q15(const uint16_t *table, int32_t x)
+{
+    const int32_t sign = x >> 31;
+    return (((eq_gate_table(table, x, sign, 8) - (1 << 23)) ^ sign) + (1 << 7)) >> 8;
+}
+
+/* x limited to int16. */
+static inline int32_t eq_saturate16(int32_t x)
+{
+    return eq_clamp(x, -32768, 32767);
+}
+
+#endif

@@ -1,0 +1,88 @@
+"""The fused LSTM of TFLite: int8 byte for byte as TensorFlow Lite Micro, float as LiteRT."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tflite_models import TfliteModel, litert, real, tflm
+
+from edgeq.errors import EdgeqError
+from edgeq.frontends.tflite import load
+from edgeq.ir import Array
+from edgeq.passes import normalise
+from edgeq.simulate import simulate
+
+OPTIONS = {"fusedActivationFunction": 4, "cellClip": 0.0, "projClip": 0.0, "timeMajor": False, "asymmetricQuantizeInputs": False}
+
+
+def model(
+    seed: int, units: int, inputs: int, steps: int, *, quantized: bool = True, bits: int = 11, zero: int = 0, **options: object
+) -> bytes:  # fmt: skip
+    """A model of one LSTM with random weights."""
+    rng = np.random.default_rng(seed)
+    m = TfliteModel()
+    major = bool(options.get("timeMajor"))
+    shape, out = ((steps, 1, inputs), (steps, 1, units)) if major else ((1, steps, inputs), (1, steps, units))
+    kind = "INT8" if quantized else "FLOAT32"
+    q_x, q_h = ((0.02, zero, 0), (1 / 128, zero // 2, 0)) if quantized else (None, None)
+    x = m.input("x", shape, kind, q_x)
+    tensors = [x]
+    for columns in (inputs, units):
+        for gate in range(4):
+            w, scale, name = rng.integers(-127, 128, (units, columns)), rng.uniform(0.01, 0.03), f"w{columns}_{gate}"
+            stored, q = (w.astype(np.int8), (scale, 0, 0)) if quantized else ((w * scale / 4).astype(np.float32), None)
+            tensors.append(m.constant(name, stored, q))
+    tensors += [-1] * 3
+    for gate in range(4):
+        bias = rng.integers(-3000, 3000, units)
+        stored, q = (bias.astype(np.int32), (0.0004, 0, 0)) if quantized else ((bias / 3000).astype(np.float32), None)
+        tensors.append(m.constant(f"b{gate}", stored, q))
+    tensors += [-1, -1]
+    for name, kind_, q in (("h", kind, q_h), ("c", "INT16" if quantized else kind, (2.0**-bits, 0, 0) if quantized else None)):
+        tensors.append(m.tensor(name, (1, units), kind_, q))
+        m.graph.tensors[-1].isVariable = True
+    tensors += [-1] * 4
+    y = m.tensor("y", out, kind, q_h)
+    m.operator("UNIDIRECTIONAL_SEQUENCE_LSTM", tensors, [y], ("UnidirectionalSequenceLSTMOptions", {**OPTIONS, **options}))
+    return m.finish(y)
+
+
+def vectors(shape: tuple[int, ...]) -> Array:
+    return np.random.default_rng(0).integers(-128, 128, (24, *shape)).astype(np.int8)
+
+
+@pytest.mark.parametrize(
+    ("units", "inputs", "steps", "bits", "zero", "major"),
+    [(4, 3, 1, 11, 0, False), (7, 5, 6, 12, 20, False), (16, 8, 9, 10, -30, True), (5, 40, 4, 15, 0, False), (6, 6, 5, 13, 7, False)],
+)
+def test_int8_is_tflms(tmp_path: Path, units: int, inputs: int, steps: int, bits: int, zero: int, major: bool) -> None:
+    content = model(units, units, inputs, steps, bits=bits, zero=zero, timeMajor=major)
+    path = tmp_path / "m.tflite"
+    path.write_bytes(content)
+    graph = normalise(load(path))
+    x = vectors(graph.type("x").shape)
+    want = np.concatenate([tflm(content, [x[i : i + 1]])[0] for i in range(len(x))])  # each from a state of zero
+    got = simulate(graph, {"x": x}).outputs["y"]
+    np.testing.assert_array_equal(got, want)
+    assert len(np.unique(got)) > 20
+
+
+@pytest.mark.parametrize("major", [False, True])
+def test_float_is_litert(tmp_path: Path, major: bool) -> None:
+    content = model(3, 6, 5, 4, quantized=False, timeMajor=major)
+    path = tmp_path / "m.tflite"
+    path.write_bytes(content)
+    graph = normalise(load(path))
+    x = np.random.default_rng(1).normal(0, 1, (3, *graph.type("x").shape)).astype(np.float32)
+    want = np.concatenate([litert(content, [x[i : i + 1]])[0] for i in range(len(x))])
+    np.testing.assert_allclose(real(graph, {"x": x})[0], want, atol=1e-5)
+
+
+@pytest.mark.parametrize(("option", "value"), [("cellClip", 1.0), ("fusedActivationFunction", 1)])
+def test_what_is_not_read_is_refused(tmp_path: Path, option: str, value: object) -> None:
+    path = tmp_path / "m.tflite"
+    path.write_bytes(model(3, 6, 5, 4, **{option: value}))
+    with pytest.raises(EdgeqError, match="clipping"):
+        load(path)

@@ -1,0 +1,136 @@
+"""LSTM and GRU: every width around the tile, both directions, steps and sequences, constant and given states; floats against PyTorch."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from harness import Case, activation, constant, suite
+
+from edgeq import numerics
+from edgeq.ir import Array, DType, QParams, Tensor
+from edgeq.ops.gru import Gru
+from edgeq.ops.lstm import Lstm
+
+UNIT = QParams((1 / 128,), 0)
+
+
+def rows(seed: int, scale: float, shape: tuple[int, int], saturated: bool = False) -> Tensor:
+    """Weights with a scale per row; no sum leaves Q3.12, unless they are `saturated`."""
+    rng = np.random.default_rng(seed)
+    w = rng.choice([-127, 127], shape) if saturated else rng.integers(-127, 128, shape)
+    scales = rng.uniform(0.5, 1.0, shape[0]) * (70 if saturated else 7) / (scale * 128 * 127 * shape[1])
+    return constant(w.astype(np.int8), scales, 0)
+
+
+def bias(seed: int, scale: float, w: Tensor) -> Tensor:
+    assert w.type.q is not None
+    scales = scale * np.array(w.type.q.scale)
+    real = np.random.default_rng(seed).uniform(-0.5, 0.5, len(scales))
+    return constant(np.rint(real / scales).astype(np.int32), scales, 0)
+
+
+def case(
+    name: str, op: Lstm | Gru, units: int, inputs: int, steps: int = 1, *, zero: int = 0, state: QParams = UNIT, bits: int = 11,
+    fixed: bool = False, saturated: bool = False, **options: Any,
+) -> Case:  # fmt: skip
+    """`fixed`: the state at the start is constant."""
+    x, h = activation((steps, inputs), 0.02, zero), activation((1, units), state.scale[0], state.zero_point)
+    seed = 1000 * units + 10 * inputs + steps
+    w = rows(seed, x.scale, (op.gates * units, inputs), saturated)
+    r = rows(seed + 1, h.scale, (op.gates * units, units), saturated)
+    biases = (bias(seed + 2, x.scale, w), bias(seed + 3, h.scale, r))[: op.biases]
+    cells = (activation((1, units), 2.0**-bits, 0, DType.INT16),) if isinstance(op, Lstm) else ()
+    states: tuple[Any, ...] = (h, *cells)
+    if fixed:
+        states = tuple(constant(np.full(s.shape, s.zero_point, s.dtype.numpy), s.scale, None, s.zero_point) for s in states)
+    return Case(name, op, (x, w, r, *biases, *states), state, **{"tolerance": np.inf if saturated else 2.0, **options})
+
+
+LSTM = [
+    *(case(f"h{h}_i{i}", Lstm(), h, i, zero=h - 4) for h in (1, 3, 4, 5, 8) for i in (1, 4, 7, 16)),
+    *(case(f"bits{b}", Lstm(), 4, 6, bits=b, tolerance=t) for b, t in ((0, np.inf), (6, 3.0), (12, 2.0), (13, 2.0), (15, np.inf))),
+    case("sequence", Lstm(), 6, 5, 7, zero=3),
+    case("reverse", Lstm(reverse=True), 6, 5, 7, zero=-3),
+    case("fixed", Lstm(), 5, 9, 4, fixed=True),
+    case("narrow", Lstm(), 7, 8, 3, state=QParams((0.3 / 128,), 11), tolerance=np.inf),
+    case("shifted", Lstm(), 7, 8, 3, state=QParams((0.01,), -9)),
+    case("saturated", Lstm(), 8, 40, 2, saturated=True, zero=-128),
+    case("larger", Lstm(), 33, 50, 2),
+]
+
+
+def gru(first: bool) -> list[Case]:
+    """`first`: the state is reset before its product."""
+
+    def some(name: str, *sizes: int, reverse: bool = False, **options: Any) -> Case:
+        return case(f"{name}_first{int(first)}", Gru(reverse, not first), *sizes, **options)
+
+    return [
+        *(some(f"h{h}_i{i}", h, i, zero=h - 4) for h in (1, 2, 3, 5, 8) for i in (1, 4, 7)),
+        some("sequence", 6, 5, 7, zero=3),
+        some("reverse", 7, 5, 7, reverse=True),
+        some("fixed", 5, 9, 4, fixed=True),
+        some("narrow", 7, 8, 3, state=QParams((0.3 / 128,), 11), tolerance=np.inf),
+        some("shifted", 7, 8, 3, state=QParams((0.007,), -9)),
+        some("saturated", 8, 40, 2, saturated=True, zero=-128),
+    ]
+
+
+GRU = [*gru(False), *gru(True)]
+test_lstm = suite(LSTM)
+test_gru = suite(GRU)
+
+
+def gate_weights(seed: int, gates: int, units: int, inputs: int) -> tuple[Array, ...]:
+    rng = np.random.default_rng(seed)
+    shapes = ((gates * units, inputs), (gates * units, units), (gates * units,), (gates * units,))
+    return tuple(rng.normal(0, 0.5, s).astype(np.float32) for s in shapes)
+
+
+@pytest.mark.parametrize("op", [Lstm(), Gru(), Lstm(reverse=True), Gru(reverse=True)], ids=lambda op: f"{op.kind()}{int(op.reverse)}")
+def test_real_is_pytorchs(op: Lstm | Gru) -> None:
+    torch = pytest.importorskip("torch")
+    w, r, b, c = gate_weights(1, op.gates, 6, 5)
+    rng = np.random.default_rng(2)
+    x, h, cell = (rng.normal(0, 1, s).astype(np.float32) for s in ((3, 7, 5), (3, 1, 6), (3, 1, 6)))
+    lstm = isinstance(op, Lstm)
+    layer = (torch.nn.LSTM if lstm else torch.nn.GRU)(5, 6, batch_first=True)
+    with torch.no_grad():
+        for name, a in (("weight_ih_l0", w), ("weight_hh_l0", r), ("bias_ih_l0", b), ("bias_hh_l0", c)):
+            getattr(layer, name).copy_(torch.from_numpy(a))
+        states = [torch.from_numpy(s.transpose(1, 0, 2).copy()) for s in (h, cell)]
+        step = slice(None, None, -1 if op.reverse else 1)
+        y, last = layer(torch.from_numpy(x[:, step].copy()), tuple(states) if lstm else states[0])
+    results = op.real_all(x, w, r, *((b + c,) if lstm else (b, c)), h, *((cell,) if lstm else ()))
+    np.testing.assert_allclose(results[0], y.numpy()[:, step], atol=2e-6)
+    if lstm:
+        np.testing.assert_allclose(results[1], last[1].numpy().transpose(1, 0, 2), atol=2e-6)
+
+
+def test_a_sequence_is_its_steps() -> None:
+    """Integers: steps one by one with the states carried give the bytes of the sequence."""
+    for found in (c for c in (*LSTM, *GRU) if c.name.startswith("sequence")):
+        op, rng = found.op, np.random.default_rng(3)
+        single = replace(found.types[0], shape=(1, found.types[0].shape[1]))
+        tensors = [i if isinstance(i, Tensor) else Tensor("", i) for i in found.inputs]
+        params = op.bind("single", "", tuple(tensors), found.output_type)
+        one = op.bind("single", "", (Tensor("", single), *tensors[1:]), replace(found.output_type, shape=(1, found.output_type.shape[1])))
+        x = rng.integers(-128, 128, (2, *found.types[0].shape)).astype(np.int8)
+        states = [np.full((2, *t.shape), t.zero_point, t.dtype.numpy) for t in found.results.values()]
+        states[0] = states[0][:, :1]
+        whole = op.reference_all(params, x, *states)
+        for t in range(x.shape[1]):
+            states = list(op.reference_all(one, x[:, t : t + 1], *states))
+            np.testing.assert_array_equal(states[0][:, 0], whole[0][:, t])
+        if isinstance(op, Lstm):
+            np.testing.assert_array_equal(states[1], whole[1])
+
+
+def test_sigmoid_and_tanh_are_within_a_few_units() -> None:
+    table, x = numerics.sigmoid_table(), np.arange(-32768, 32768)
+    real = x / 4096
+    assert np.abs(numerics.sigmoid_q15(table, 3 * x) - 32768 / (1 + np.exp(-real))).max() < 1.5
+    assert np.abs(numerics.tanh_q15(table, 3 * x) - 32768 * np.tanh(real)).max() < 4
