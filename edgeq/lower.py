@@ -14,7 +14,7 @@ from edgeq.ops.add import Add
 from edgeq.ops.conv2d import Conv2d
 from edgeq.ops.reshape import Reshape
 from edgeq.order import Step, best_order
-from edgeq.packing import LAYOUTS
+from edgeq.packing import applied
 from edgeq.target import Target
 
 
@@ -148,10 +148,10 @@ def lower(graph: Graph, target: Target, choices: Mapping[str, str] | None = None
 def _call(
     node: Node, kernel: Kernel, params: Params, names: tuple[str, ...], outputs: tuple[str, ...], macs: int, follower: Node | None = None
 ) -> Call:
-    unknown = set(kernel.pack.values()) - set(LAYOUTS)
-    if unknown:
-        raise EdgeqError(f"unknown weight layout {sorted(unknown)}", where=kernel.path)
-    tables = {n: LAYOUTS[kernel.pack[n]](t) if n in kernel.pack else t for n, t in params.tables.items()}
+    try:
+        tables = {**params.tables, **{n: applied(layout, n, params.tables) for n, layout in kernel.pack.items()}}
+    except KeyError as error:
+        raise EdgeqError(f"`pack` names an unknown table or layout {error}", where=kernel.path) from None
     return Call(node, kernel, params, names, outputs, kernel.scratch_bytes(params), tables, macs, kernel.overwrites(params), follower)
 
 

@@ -1,8 +1,11 @@
-"""Named weight layouts for kernels: array -> array, applied when a call is lowered."""
+"""Named layouts of kernels' tables: array -> array, applied when a call is lowered.
+
+A kernel may ask for ``name(other)``: the function then gets the table `other`, as the operator bound it, as well.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -44,20 +47,28 @@ def lanes(rows: int) -> Callable[[Array], Array]:
     return pack
 
 
+def _words(rows: int, weights: Array, word: Callable[[Array], Array]) -> Array:
+    """Blocks of `rows` rows of words; `word` makes uint32 ``[N, K / 4]`` of int64 ``[N, K / 4, 4]``.
+
+    Each row is filled with zeros up to a multiple of four elements, the last block with the last row.
+    """
+    matrix = weights.reshape(len(weights), -1).astype(np.int64)
+    filled = np.pad(matrix, ((0, 0), (0, -matrix.shape[1] % 4)))
+    filled = np.pad(filled, ((0, -len(matrix) % rows), (0, 0)), mode="edge")
+    return interleaved(rows)(word(filled.reshape(len(filled), -1, 4)))
+
+
 def quads(rows: int) -> Callable[[Array], Array]:
     """The layout of kernels that load four weights of a row at a time.
 
-    int8 ``[N, ...]`` -> flat uint32: as `interleaved`, but of words that hold four elements of a row, the first in the
-    low byte; each row is filled with zeros up to a multiple of four.
+    int8 ``[N, ...]`` -> flat uint32: blocks as in `interleaved`, but of words that hold four elements of a row, the
+    first in the low byte; each row is filled with zeros up to a multiple of four, the last block with the last row.
     """
-    order = interleaved(rows)
 
-    def pack(weights: Array) -> Array:
-        matrix = weights.reshape(len(weights), -1)
-        filled = np.pad(matrix, ((0, 0), (0, -matrix.shape[1] % 4)))
-        return order(np.ascontiguousarray(filled, np.int8).view("<u4").astype(np.uint32))
+    def word(w: Array) -> Array:
+        return np.ascontiguousarray(w, np.int8).view("<u4")[..., 0].astype(np.uint32)
 
-    return pack
+    return lambda weights: _words(rows, weights, word)
 
 
 def runs(rows: int) -> Callable[[Array], Array]:
@@ -109,7 +120,37 @@ def halves(rows: int) -> Callable[[Array], Array]:
     return pack
 
 
-LAYOUTS: dict[str, Callable[[Array], Array]] = {
+def pairs(rows: int) -> Callable[[Array], Array]:
+    """As `quads`, of words that are two int16: 256 * w0 + w1 in the low half, 256 * w2 + w3 in the high one.
+
+    Their low bytes are w1 and w3. See `eq_mixed` in ``eq_simd_armv7em.h``, and `paired_bias`.
+    """
+
+    def word(w: Array) -> Array:
+        lanes = (256 * w[..., ::2] + w[..., 1::2]) & 0xFFFF
+        return np.asarray(lanes[..., 0] | lanes[..., 1] << 16, np.uint32)
+
+    return lambda weights: _words(rows, weights, word)
+
+
+def paired_bias(bias: Array, weights: Array) -> Array:
+    """Where sums start whose weights have layout `pairs`: int32 ``[N]``, 256 * bias - 127 * (w1 + w3 + ...), modulo 2^32."""
+    odd = weights.reshape(len(weights), -1)[:, 1::2].astype(np.int64).sum(1)
+    return (256 * bias.astype(np.int64) - 127 * odd).astype(np.uint32).view(np.int32)
+
+
+def applied(layout: str, name: str, tables: Mapping[str, Array]) -> Array:
+    """Table `name` of `tables` in a layout, ``layout`` or ``layout(other, ...)``.
+
+    Raises:
+        KeyError: there is no such layout, or no such other table.
+    """
+    function, _, others = layout.rstrip(")").partition("(")
+    result: Array = LAYOUTS[function](tables[name], *(tables[other.strip()] for other in others.split(",") if other))
+    return result
+
+
+LAYOUTS: dict[str, Callable[..., Array]] = {
     "rows2": interleaved(2),
     "rows3": interleaved(3),
     "rows4": interleaved(4),
@@ -121,5 +162,7 @@ LAYOUTS: dict[str, Callable[[Array], Array]] = {
     "quads2": quads(2),
     "quads3": quads(3),
     "quads4": quads(4),
-    "quads6": quads(6),
+    "pairs2": pairs(2),
+    "pairs4": pairs(4),
+    "paired_bias": paired_bias,
 }

@@ -80,6 +80,8 @@ class DepthwiseConv2d(Op):
             "stride_h": self.stride[0], "stride_w": self.stride[1],
             "dilation_h": self.dilation[0], "dilation_w": self.dilation[1],
             "pad_top": self.pads[0], "pad_left": self.pads[1],
+            # whether columns make longer lines than rows, where both have one stride
+            "tall": int((output.shape[1], w.shape[1]) > (output.shape[2], w.shape[2]) and self.stride[0] == self.stride[1]),
         }  # fmt: skip
 
     def reference_half(self, params: Params, *x: Array) -> Array:

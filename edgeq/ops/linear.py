@@ -74,6 +74,20 @@ def output_stage(
     return Params(law, stage.scalars, {"bias": folded.astype(np.int32), **stage.tables})
 
 
+def fits_pairs(weights: Array, folded: Array) -> int:
+    """Whether kernels may sum 256-fold in int32, by words of two weights each (`packing.pairs`): 1 or 0.
+
+    No weight is -128, and `folded` bias plus the products of a row with any int8 inputs stays within 24 bits.
+
+    Args:
+        weights: int8 ``[N, ...]``.
+        folded: int32 ``[N]``.
+    """
+    rows = weights.reshape(len(weights), -1).astype(np.int64)
+    reach = np.maximum(rows * INT8_MAX, rows * INT8_MIN).sum(1), np.minimum(rows * INT8_MAX, rows * INT8_MIN).sum(1)
+    return int(rows.min() > INT8_MIN and (folded + reach[0]).max() < 2**23 and (folded + reach[1]).min() >= -(2**23))
+
+
 def rescaling(law: str, where: str, multiplier: Array, shift: Array, output: TensorType, clamp: Clamp, bound: Array | int) -> Params:
     """What requantizes int32 accumulators to `output`.
 

@@ -43,6 +43,8 @@ CASES = [
     case("rows", (2, 3), 12, 10, zero=5),
     case("deep", (1,), 640, 24, zero=-128),
     *(case(f"deep_n{n}_k{k}", (2,), k, n, zero=7) for n, k in ((7, 260), (5, 261), (13, 272))),
+    case("deep_saturated", (1,), 640, 5, saturated=True, zero=127),  # sums of more than 24 bits
+    case("least_k27", (2,), 27, 6, least=True, zero=-5),
     case("per_tensor", (1,), 32, 12, per_channel=False),
     case("saturated_weights", (1,), 64, 8, saturated=True, zero=-128),
     case("relu", (1,), 24, 9, clamp=(0.0, math.inf)),
