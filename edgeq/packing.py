@@ -136,7 +136,8 @@ def pairs(rows: int) -> Callable[[Array], Array]:
 def paired_bias(bias: Array, weights: Array) -> Array:
     """Where sums start whose weights have layout `pairs`: int32 ``[N]``, 256 * bias - 127 * (w1 + w3 + ...), modulo 2^32."""
     odd = weights.reshape(len(weights), -1)[:, 1::2].astype(np.int64).sum(1)
-    return (256 * bias.astype(np.int64) - 127 * odd).astype(np.uint32).view(np.int32)
+    start: Array = (256 * bias.astype(np.int64) - 127 * odd).astype(np.uint32).view(np.int32)
+    return start
 
 
 def applied(layout: str, name: str, tables: Mapping[str, Array]) -> Array:

@@ -1,7 +1,7 @@
 /* The DSP extension of Armv7E-M and Armv8-M Mainline (Cortex-M4, M7, M33); plain C where it is absent.
  *
- * A word of four int8 becomes two pairs: the even lanes (elements 0 and 2) and the odd lanes (elements 1 and 3),
- * each a word of two int16. */
+ * A word of four int8 becomes two pairs: the even lanes (elements 0 and 2) and the odd lanes (elements 1 and 3), each a word
+ * of two int16. */
 #ifndef EQ_SIMD_ARMV7EM_H
 #define EQ_SIMD_ARMV7EM_H
 
@@ -30,18 +30,6 @@ static inline uint32_t eq_load4(const int8_t *from)
 #else
     const uint32_t low = (uint32_t)(uint8_t)from[0] | (uint32_t)(uint8_t)from[1] << 8;
     return low | (uint32_t)(uint8_t)from[2] << 16 | (uint32_t)(uint8_t)from[3] << 24;
-#endif
-}
-
-/* Four int8 to any address. */
-static inline void eq_store4(int8_t *to, uint32_t word)
-{
-#if EQ_DSP
-    __builtin_memcpy(to, &word, 4);
-#else
-    for (int32_t i = 0; i < 4; i++, word >>= 8) {
-        to[i] = (int8_t)(word & 0xffu);
-    }
 #endif
 }
 
@@ -84,6 +72,42 @@ static inline int32_t eq_mac2(int32_t sum, uint32_t a, uint32_t b)
 #else
     const int32_t low = (int16_t)(a & 0xffffu) * (int16_t)(b & 0xffffu), high = (int16_t)(a >> 16) * (int16_t)(b >> 16);
     return (int32_t)((uint32_t)sum + (uint32_t)low + (uint32_t)high);
+#endif
+}
+
+/* Two words from `*from`, which moves past them. */
+static inline void eq_take2(const uint32_t **from, uint32_t *a, uint32_t *b)
+{
+#if EQ_DSP
+    __asm__ volatile("ldrd %0, %1, [%2], #8" : "=&r"(*a), "=&r"(*b), "+r"(*from) : : "memory");
+#else
+    *a = (*from)[0];
+    *b = (*from)[1];
+    *from += 2;
+#endif
+}
+
+/* One word from `*from`, which moves past it. */
+static inline uint32_t eq_take(const uint32_t **from)
+{
+    uint32_t word;
+#if EQ_DSP
+    __asm__ volatile("ldr %0, [%1], #4" : "=&r"(word), "+r"(*from) : : "memory");
+#else
+    word = (*from)[0];
+    *from += 1;
+#endif
+    return word;
+}
+
+/* Two words to `to`. */
+static inline void eq_put2(uint32_t *to, uint32_t a, uint32_t b)
+{
+#if EQ_DSP
+    __asm__ volatile("strd %1, %2, [%0]" : : "r"(to), "r"(a), "r"(b) : "memory");
+#else
+    to[0] = a;
+    to[1] = b;
 #endif
 }
 
@@ -322,22 +346,20 @@ static inline const uint32_t *eq_row(int32_t *a, const int8_t *x, const uint32_t
     "sxtb16 r8, r8" rotation "\n\tsxtb16 r9, r9" rotation "\n\tsxtb16 r10, r10" rotation "\n\tsxtb16 r12, r12" rotation "\n\t"
 #define EQ_ROW(first, between) \
     __asm__ volatile( \
-        "push {%[second]}\n\t" \
-        EQ_ROUND("%[even]", "r8", \
+        EQ_ROUND("%[count]", "r8", \
             "ldr %[second], [%[x]], #4\n\t" \
             "ldm %[w]!, {r8, r9, r10, r12}\n\t" \
             "sxtb16 %[even], %[second]\n\t" \
             first EQ_MAC4("%[even]") \
             between EQ_MAC4("%[second]")) \
-        "ldr r8, [sp]\n\t" \
-        "cmp %[x], r8\n\t" \
-        "bne 1b\n\t" \
-        "pop {%[second]}" \
-        : [a0] "+r"(a0), [a1] "+r"(a1), [a2] "+r"(a2), [a3] "+r"(a3), [x] "+r"(x), [w] "+r"(w), [even] "+r"(count), [second] "+r"(end) \
+        "subs %[count], %[count], #4\n\t" \
+        "bgt 1b" \
+        : [a0] "+r"(a0), [a1] "+r"(a1), [a2] "+r"(a2), [a3] "+r"(a3), [x] "+r"(x), [w] "+r"(w), [count] "+r"(count), \
+          [even] "=&r"(even), [second] "=&r"(second) \
         : \
         : "r8", "r9", "r10", "r12", "cc", "memory")
     int32_t a0 = a[0], a1 = a[1], a2 = a[2], a3 = a[3];
-    const int8_t *end = x + 4 * count; /* kept on the stack, as above */
+    uint32_t even, second;
     if (mixed) {
         EQ_ROW("eor %[second], %[second], #0x007f007f\n\t", EQ_UNPACK(""));
     } else {
