@@ -10,11 +10,15 @@
 #if defined(__ARM_FEATURE_MVE)
 #include <arm_mve.h>
 #define EQ_MVE 1
+typedef int8x16_t eq_i8x16;
 typedef int32x4_t eq_i32x4;
 #elif defined(__ARM_ARCH_PROFILE) && __ARM_ARCH_PROFILE == 'M'
 #error "these kernels need MVE: -mcpu=cortex-m55 (GCC, Clang), -mcpu=cortex_m55+mve_fp (Zig), or build for another target"
 #else
 #define EQ_MVE 0
+typedef struct {
+    int8_t lane[16];
+} eq_i8x16;
 typedef struct {
     int32_t lane[4];
 } eq_i32x4;
@@ -219,8 +223,10 @@ static inline eq_i32x4 eq_saturate4(eq_i32x4 x, int32_t offset)
 {
 #if EQ_MVE
     x = vaddq_n_s32(x, offset);
-    const int16x8_t halves = vqmovnbq_s32(vreinterpretq_s16_s32(x), x);
-    return vreinterpretq_s32_s8(vqmovnbq_s16(vreinterpretq_s8_s16(halves), halves));
+    __asm__("vqmovnb.s32 %q0, %q0\n"
+            "vqmovnb.s16 %q0, %q0"
+            : "+w"(x));
+    return x;
 #else
     return eq_limit4(x, offset, -128, 127);
 #endif
@@ -230,7 +236,11 @@ static inline eq_i32x4 eq_saturate4(eq_i32x4 x, int32_t offset)
 static inline void eq_store4_i8(int8_t *to, eq_i32x4 v, int32_t n)
 {
 #if EQ_MVE
-    vstrbq_p_s32(to, v, vctp32q((uint32_t)n));
+    if (n >= 4) {
+        vstrbq_s32(to, v);
+    } else {
+        vstrbq_p_s32(to, v, vctp32q((uint32_t)n));
+    }
 #else
     for (int32_t i = 0; i < 4 && i < n; i++) {
         to[i] = (int8_t)v.lane[i];
@@ -243,7 +253,11 @@ static inline void eq_scatter4_i8(int8_t *to, int32_t step, eq_i32x4 v, int32_t 
 {
 #if EQ_MVE
     const uint32x4_t at = vmulq_n_u32(vidupq_n_u32(0, 1), (uint32_t)step);
-    vstrbq_scatter_offset_p_s32(to, at, v, vctp32q((uint32_t)n));
+    if (n >= 4) {
+        vstrbq_scatter_offset_s32(to, at, v);
+    } else {
+        vstrbq_scatter_offset_p_s32(to, at, v, vctp32q((uint32_t)n));
+    }
 #else
     for (int32_t i = 0; i < 4 && i < n; i++) {
         to[i * step] = (int8_t)v.lane[i];
@@ -251,16 +265,26 @@ static inline void eq_scatter4_i8(int8_t *to, int32_t step, eq_i32x4 v, int32_t 
 #endif
 }
 
-/* The first n (1 to 8) of eight int8 to addresses `step` bytes apart, at most 8191. */
-static inline void eq_scatter8(int8_t *to, int32_t step, const int8_t *from, int32_t n)
+/* `columns` groups of n (1 to 8) int8, `step` bytes apart: each is spread over planes of `plane` bytes, at most 9362, `pitch`
+ * bytes after the one before. */
+static inline void eq_spread(int8_t *to, int32_t plane, int32_t pitch, const int8_t *from, int32_t step, int32_t n, int32_t columns)
 {
 #if EQ_MVE
-    const uint16x8_t at = vmulq_n_u16(vidupq_n_u16(0, 1), (uint16_t)step);
-    const mve_pred16_t first = vctp16q((uint32_t)n);
-    vstrbq_scatter_offset_p_s16(to, at, vldrbq_z_s16(from, first), first);
+    const uint16x8_t at = vmulq_n_u16(vidupq_n_u16(0, 1), (uint16_t)plane);
+    for (; columns > 0; columns--, from += step, to += pitch) {
+        __asm__ volatile("dlstp.16 lr, %2\n1:\n"
+                         "vldrb.s16 q0, [%0]\n"
+                         "vstrb.16 q0, [%1, %q3]\n"
+                         "letp lr, 1b"
+                         :
+                         : "l"(from), "r"(to), "r"(n), "w"(at)
+                         : "q0", "lr", "memory");
+    }
 #else
-    for (int32_t i = 0; i < n; i++) {
-        to[i * step] = from[i];
+    for (; columns > 0; columns--, from += step, to += pitch) {
+        for (int32_t i = 0; i < n; i++) {
+            to[i * plane] = from[i];
+        }
     }
 #endif
 }
@@ -324,11 +348,11 @@ static inline int32_t eq_dot(const int8_t *x, const int8_t *w, int32_t c, int32_
 }
 #endif
 
-/* Inner products of n >= 1 elements with four output channels. */
-static inline eq_i32x4 eq_dots1(const int8_t *x, const int8_t *w, int32_t n)
+/* Inner products of n >= 1 elements with four output channels, added to their biases. */
+static inline eq_i32x4 eq_dots1(const int32_t *bias, const int8_t *x, const int8_t *w, int32_t n)
 {
 #if EQ_MVE
-    int32_t a0 = 0, a1 = 0, a2 = 0, a3 = 0;
+    int32_t a0 = bias[0], a1 = bias[1], a2 = bias[2], a3 = bias[3];
     __asm__ volatile("dlstp.8 lr, %6\n1:\n"
                      "vldrb.8 q0, [%4], #16\n"
                      "vldrb.8 q1, [%5], #64\n"
@@ -346,15 +370,15 @@ static inline eq_i32x4 eq_dots1(const int8_t *x, const int8_t *w, int32_t n)
     return eq_join4(a0, a1, a2, a3);
 #else
     const eq_i32x4 v = {{eq_dot(x, w, 0, n), eq_dot(x, w, 1, n), eq_dot(x, w, 2, n), eq_dot(x, w, 3, n)}};
-    return v;
+    return eq_add4(v, eq_load4_i32(bias));
 #endif
 }
 
 #if EQ_MVE
-/* Inner products of three rows with the channels whose chunks lie at `w` and 32 bytes further. */
-static inline void eq_dots3x2(int32_t a[6], const int8_t *x0, const int8_t *x1, const int8_t *x2, const int8_t *w, int32_t n)
+/* Inner products of three rows with the channels whose chunks lie at `w` and 32 bytes further; their biases at bias[0] and bias[2]. */
+static inline void eq_dots3x2(int32_t a[6], const int32_t *bias, const int8_t *x0, const int8_t *x1, const int8_t *x2, const int8_t *w, int32_t n)
 {
-    int32_t a0 = 0, a1 = 0, a2 = 0, b0 = 0, b1 = 0, b2 = 0;
+    int32_t a0 = bias[0], a1 = a0, a2 = a0, b0 = bias[2], b1 = b0, b2 = b0;
     __asm__ volatile("dlstp.8 lr, %10\n1:\n"
                      "vldrb.8 q3, [%9], #64\n"
                      "vldrb.8 q0, [%6], #16\n"
@@ -375,30 +399,64 @@ static inline void eq_dots3x2(int32_t a[6], const int8_t *x0, const int8_t *x1, 
 }
 #endif
 
-/* Inner products of n >= 1 elements of three rows with four output channels: the sums of row r in sums[r]. */
-static inline void eq_dots3(eq_i32x4 sums[3], const int8_t *x0, const int8_t *x1, const int8_t *x2, const int8_t *w, int32_t n)
+/* Inner products of n >= 1 elements of three rows with four output channels, added to their biases: the sums of row r in sums[r]. */
+static inline void eq_dots3(
+    eq_i32x4 sums[3], const int32_t *bias, const int8_t *x0, const int8_t *x1, const int8_t *x2, const int8_t *w, int32_t n)
 {
 #if EQ_MVE
     int32_t even[6], odd[6]; /* channels 0 and 2, 1 and 3 */
     eq_i32x4 v0, v1, v2;
-    eq_dots3x2(even, x0, x1, x2, w, n);
+    eq_dots3x2(even, bias, x0, x1, x2, w, n);
     __asm__("vmov %q0[2], %q0[0], %1, %2" : "=w"(v0) : "r"(even[0]), "r"(even[3]));
     __asm__("vmov %q0[2], %q0[0], %1, %2" : "=w"(v1) : "r"(even[1]), "r"(even[4]));
     __asm__("vmov %q0[2], %q0[0], %1, %2" : "=w"(v2) : "r"(even[2]), "r"(even[5]));
-    eq_dots3x2(odd, x0, x1, x2, w + 16, n);
+    eq_dots3x2(odd, bias + 1, x0, x1, x2, w + 16, n);
     __asm__("vmov %q0[3], %q0[1], %1, %2" : "+w"(v0) : "r"(odd[0]), "r"(odd[3]));
     __asm__("vmov %q0[3], %q0[1], %1, %2" : "+w"(v1) : "r"(odd[1]), "r"(odd[4]));
     __asm__("vmov %q0[3], %q0[1], %1, %2" : "+w"(v2) : "r"(odd[2]), "r"(odd[5]));
     sums[0] = v0, sums[1] = v1, sums[2] = v2;
 #else
-    sums[0] = eq_dots1(x0, w, n);
-    sums[1] = eq_dots1(x1, w, n);
-    sums[2] = eq_dots1(x2, w, n);
+    sums[0] = eq_dots1(bias, x0, w, n);
+    sums[1] = eq_dots1(bias, x1, w, n);
+    sums[2] = eq_dots1(bias, x2, w, n);
+#endif
+}
+
+/* The first n (1 to 16) of sixteen int8, the others 0. */
+static inline eq_i8x16 eq_first16(const int8_t *from, int32_t n)
+{
+#if EQ_MVE
+    return vldrbq_z_s8(from, vctp8q((uint32_t)n));
+#else
+    eq_i8x16 v;
+    for (int32_t i = 0; i < 16; i++) {
+        v.lane[i] = i < n ? from[i] : (int8_t)0;
+    }
+    return v;
+#endif
+}
+
+/* Inner products of sixteen weights with four windows of sixteen bytes, each of which begins `step` bytes after the one before. */
+static inline eq_i32x4 eq_windows4(const int8_t *x, int32_t step, eq_i8x16 w)
+{
+#if EQ_MVE
+    const int32_t a0 = vmladavq_s8(vldrbq_s8(x), w), a1 = vmladavq_s8(vldrbq_s8(x + step), w);
+    const int32_t a2 = vmladavq_s8(vldrbq_s8(x + 2 * step), w), a3 = vmladavq_s8(vldrbq_s8(x + 3 * step), w);
+    return eq_join4(a0, a1, a2, a3);
+#else
+    eq_i32x4 v;
+    for (int32_t i = 0; i < 4; i++) {
+        v.lane[i] = 0;
+        for (int32_t k = 0; k < 16; k++) {
+            v.lane[i] += x[i * step + k] * w.lane[k];
+        }
+    }
+    return v;
 #endif
 }
 
 /* Inner products of n >= 1 weights with four windows, each of which begins `step` bytes after the one before. */
-static inline eq_i32x4 eq_windows4(const int8_t *x, int32_t step, const int8_t *w, int32_t n)
+static inline eq_i32x4 eq_wide_windows4(const int8_t *x, int32_t step, const int8_t *w, int32_t n)
 {
     const int8_t *x1 = x + step, *x2 = x1 + step, *x3 = x2 + step;
     int32_t a0 = 0, a1 = 0, a2 = 0, a3 = 0;
