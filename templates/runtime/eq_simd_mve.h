@@ -150,6 +150,16 @@ static inline eq_i32x4 eq_mac4(eq_i32x4 sum, eq_i32x4 a, int32_t b)
 #endif
 }
 
+/* a * b + c, c the same in every lane */
+static inline eq_i32x4 eq_affine4(eq_i32x4 a, eq_i32x4 b, int32_t c)
+{
+#if EQ_MVE
+    return vmlasq_n_s32(a, b, c);
+#else
+    return eq_offset4(eq_mul4(a, b), c);
+#endif
+}
+
 /* x * 2^n, n from -31 to 31; the result must fit. */
 static inline eq_i32x4 eq_shift4(eq_i32x4 x, int32_t n)
 {
@@ -202,6 +212,17 @@ static inline eq_i32x4 eq_requantize4_tflm_small(eq_i32x4 x, eq_i32x4 m, eq_i32x
         x.lane[i] = eq_requantize_tflm_small(x.lane[i], m.lane[i], -minus_n.lane[i]);
     }
     return x;
+#endif
+}
+
+/* The same, multiplier and shift alike in every lane. */
+static inline eq_i32x4 eq_rescale4_tflm_small(eq_i32x4 x, int32_t m, int32_t minus_n)
+{
+#if EQ_MVE
+    const eq_i32x4 high = vqrdmulhq_n_s32(x, m);
+    return vrshlq_n_s32(vaddq_s32(high, vshrq_n_s32(high, 31)), minus_n);
+#else
+    return eq_requantize4_tflm_small(x, eq_dup4(m), eq_dup4(minus_n));
 #endif
 }
 
