@@ -160,6 +160,18 @@ static inline eq_i32x4 eq_affine4(eq_i32x4 a, eq_i32x4 b, int32_t c)
 #endif
 }
 
+/* x / divisor, halves away from zero. */
+static inline eq_i32x4 eq_divide4(eq_i32x4 x, int32_t divisor)
+{
+    int32_t lanes[4];
+    eq_store4_i32(lanes, x);
+    for (int32_t i = 0; i < 4; i++) {
+        const int32_t half = divisor / 2;
+        lanes[i] = (lanes[i] > 0 ? lanes[i] + half : lanes[i] - half) / divisor;
+    }
+    return eq_load4_i32(lanes);
+}
+
 /* x * 2^n, n from -31 to 31; the result must fit. */
 static inline eq_i32x4 eq_shift4(eq_i32x4 x, int32_t n)
 {
@@ -196,6 +208,19 @@ static inline eq_i32x4 eq_requantize4_tflm(eq_i32x4 x, eq_i32x4 m, eq_i32x4 minu
 #else
     for (int32_t i = 0; i < 4; i++) {
         x.lane[i] = eq_requantize_tflm(x.lane[i], m.lane[i], -minus_n.lane[i]);
+    }
+    return x;
+#endif
+}
+
+/* Law "tflm" where |x| < 2^30, every n is at least 1 and the results below 0, which round otherwise, are not told from 0. */
+static inline eq_i32x4 eq_requantize4_tflm_rectified(eq_i32x4 x, eq_i32x4 m, eq_i32x4 minus_n)
+{
+#if EQ_MVE
+    return vrshlq_s32(vqrdmulhq_s32(x, m), minus_n);
+#else
+    for (int32_t i = 0; i < 4; i++) {
+        x.lane[i] = eq_requantize_tflm_small(x.lane[i], m.lane[i], -minus_n.lane[i]);
     }
     return x;
 #endif
@@ -253,15 +278,23 @@ static inline eq_i32x4 eq_saturate4(eq_i32x4 x, int32_t offset)
 #endif
 }
 
-/* The low bytes of the first n (any number) of four lanes. */
-static inline void eq_store4_i8(int8_t *to, eq_i32x4 v, int32_t n)
+/* The low bytes of four lanes. */
+static inline void eq_store4_i8(int8_t *to, eq_i32x4 v)
 {
 #if EQ_MVE
-    if (n >= 4) {
-        vstrbq_s32(to, v);
-    } else {
-        vstrbq_p_s32(to, v, vctp32q((uint32_t)n));
+    vstrbq_s32(to, v);
+#else
+    for (int32_t i = 0; i < 4; i++) {
+        to[i] = (int8_t)v.lane[i];
     }
+#endif
+}
+
+/* The low bytes of the first n (any number) of four lanes. */
+static inline void eq_store_first_i8(int8_t *to, eq_i32x4 v, int32_t n)
+{
+#if EQ_MVE
+    vstrbq_p_s32(to, v, vctp32q((uint32_t)n));
 #else
     for (int32_t i = 0; i < 4 && i < n; i++) {
         to[i] = (int8_t)v.lane[i];
@@ -443,7 +476,7 @@ static inline void eq_dots3(
 #endif
 }
 
-/* The first n (1 to 16) of sixteen int8, the others 0. */
+/* The first n (any number; at most sixteen are read) of sixteen int8, the others 0. */
 static inline eq_i8x16 eq_first16(const int8_t *from, int32_t n)
 {
 #if EQ_MVE
@@ -454,6 +487,58 @@ static inline eq_i8x16 eq_first16(const int8_t *from, int32_t n)
         v.lane[i] = i < n ? from[i] : (int8_t)0;
     }
     return v;
+#endif
+}
+
+/* Sixteen times x. */
+static inline eq_i8x16 eq_dup16(int8_t x)
+{
+#if EQ_MVE
+    return vdupq_n_s8(x);
+#else
+    eq_i8x16 v;
+    for (int32_t i = 0; i < 16; i++) {
+        v.lane[i] = x;
+    }
+    return v;
+#endif
+}
+
+/* The larger ones. */
+static inline eq_i8x16 eq_max16(eq_i8x16 a, eq_i8x16 b)
+{
+#if EQ_MVE
+    return vmaxq_s8(a, b);
+#else
+    for (int32_t i = 0; i < 16; i++) {
+        a.lane[i] = a.lane[i] > b.lane[i] ? a.lane[i] : b.lane[i];
+    }
+    return a;
+#endif
+}
+
+/* The smaller ones. */
+static inline eq_i8x16 eq_min16(eq_i8x16 a, eq_i8x16 b)
+{
+#if EQ_MVE
+    return vminq_s8(a, b);
+#else
+    for (int32_t i = 0; i < 16; i++) {
+        a.lane[i] = a.lane[i] < b.lane[i] ? a.lane[i] : b.lane[i];
+    }
+    return a;
+#endif
+}
+
+/* The first n (any number) of sixteen int8. */
+static inline void eq_store_first16(int8_t *to, eq_i8x16 v, int32_t n)
+{
+#if EQ_MVE
+    vstrbq_p_s8(to, v, vctp8q((uint32_t)n));
+#else
+    for (int32_t i = 0; i < 16 && i < n; i++) {
+        to[i] = v.lane[i];
+    }
 #endif
 }
 
