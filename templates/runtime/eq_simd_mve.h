@@ -561,35 +561,41 @@ static inline eq_i32x4 eq_windows4(const int8_t *x, int32_t step, eq_i8x16 w)
 #endif
 }
 
+#if EQ_MVE
+/* Inner products of n >= 1 weights with two windows. */
+static inline void eq_wide_windows2(int32_t a[2], const int8_t *x0, const int8_t *x1, const int8_t *w, int32_t n)
+{
+    int32_t a0 = 0, a1 = 0;
+    __asm__ volatile("dlstp.8 lr, %5\n1:\n"
+                     "vldrb.8 q0, [%4], #16\n"
+                     "vldrb.8 q1, [%2], #16\n"
+                     "vmladava.s8 %0, q0, q1\n"
+                     "vldrb.8 q2, [%3], #16\n"
+                     "vmladava.s8 %1, q0, q2\n"
+                     "letp lr, 1b"
+                     : "+Te"(a0), "+Te"(a1), "+r"(x0), "+r"(x1), "+r"(w)
+                     : "r"(n)
+                     : "q0", "q1", "q2", "lr", "memory");
+    a[0] = a0, a[1] = a1;
+}
+#endif
+
 /* Inner products of n >= 1 weights with four windows, each of which begins `step` bytes after the one before. */
 static inline eq_i32x4 eq_wide_windows4(const int8_t *x, int32_t step, const int8_t *w, int32_t n)
 {
-    const int8_t *x1 = x + step, *x2 = x1 + step, *x3 = x2 + step;
-    int32_t a0 = 0, a1 = 0, a2 = 0, a3 = 0;
 #if EQ_MVE
-    __asm__ volatile("dlstp.8 lr, %9\n1:\n"
-                     "vldrb.8 q0, [%8], #16\n"
-                     "vldrb.8 q1, [%4], #16\n"
-                     "vmladava.s8 %0, q0, q1\n"
-                     "vldrb.8 q2, [%5], #16\n"
-                     "vmladava.s8 %1, q0, q2\n"
-                     "vldrb.8 q1, [%6], #16\n"
-                     "vmladava.s8 %2, q0, q1\n"
-                     "vldrb.8 q2, [%7], #16\n"
-                     "vmladava.s8 %3, q0, q2\n"
-                     "letp lr, 1b"
-                     : "+Te"(a0), "+Te"(a1), "+Te"(a2), "+Te"(a3), "+r"(x), "+r"(x1), "+r"(x2), "+r"(x3), "+r"(w)
-                     : "r"(n)
-                     : "q0", "q1", "q2", "lr", "memory");
-    return eq_join4(a0, a1, a2, a3);
+    int32_t low[2], high[2];
+    eq_wide_windows2(low, x, x + step, w, n);
+    eq_wide_windows2(high, x + 2 * step, x + 3 * step, w, n);
+    return eq_join4(low[0], low[1], high[0], high[1]);
 #else
-    for (int32_t k = 0; k < n; k++) {
-        a0 += x[k] * w[k];
-        a1 += x1[k] * w[k];
-        a2 += x2[k] * w[k];
-        a3 += x3[k] * w[k];
+    eq_i32x4 v;
+    for (int32_t i = 0; i < 4; i++) {
+        v.lane[i] = 0;
+        for (int32_t k = 0; k < n; k++) {
+            v.lane[i] += x[i * step + k] * w[k];
+        }
     }
-    const eq_i32x4 v = {{a0, a1, a2, a3}};
     return v;
 #endif
 }
