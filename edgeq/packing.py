@@ -104,6 +104,32 @@ def runs(rows: int) -> Callable[[Array], Array]:
     return pack
 
 
+def chunks(weights: Array) -> Array:
+    """The layout of kernels that multiply 16 elements at once for four outputs.
+
+    int8 ``[N, ...]`` -> ``[N / 4, K / 16, 4, 16]``, N and K (the elements of a row) filled up with zeros.
+    """
+    matrix = weights.reshape(len(weights), -1)
+    n, k = matrix.shape
+    filled = np.pad(matrix, ((0, -n % 4), (0, -k % 16)))
+    return np.ascontiguousarray(filled.reshape(-(-n // 4), 4, -(-k // 16), 16).transpose(0, 2, 1, 3))
+
+
+def fours(table: Array) -> Array:
+    """``[N]`` with its last element repeated up to a multiple of four."""
+    return np.pad(table, (0, -len(table) % 4), "edge")
+
+
+def columns(weights: Array) -> Array:
+    """Depthwise ``[1, kernel_h, kernel_w, C]`` -> ``[C, kernel_w, kernel_h]``."""
+    return np.ascontiguousarray(weights[0].transpose(2, 1, 0))
+
+
+def rows(weights: Array) -> Array:
+    """Depthwise ``[1, kernel_h, kernel_w, C]`` -> ``[C, kernel_h, kernel_w]``."""
+    return np.ascontiguousarray(weights[0].transpose(2, 0, 1))
+
+
 def halves(rows: int) -> Callable[[Array], Array]:
     """The layout of kernels that load the weights of two outputs as a word.
 
@@ -166,4 +192,10 @@ LAYOUTS: dict[str, Callable[..., Array]] = {
     "pairs2": pairs(2),
     "pairs4": pairs(4),
     "paired_bias": paired_bias,
+    "chunks": chunks,
+    "fours": fours,
+    "negated": np.negative,
+    "fours_negated": lambda table: -fours(table),
+    "columns": columns,
+    "rows": rows,
 }

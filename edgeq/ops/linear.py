@@ -91,10 +91,11 @@ def fits_pairs(weights: Array, folded: Array) -> int:
 def rescaling(law: str, where: str, multiplier: Array, shift: Array, output: TensorType, clamp: Clamp, bound: Array | int) -> Params:
     """What requantizes int32 accumulators to `output`.
 
-    Scalars ``out_offset``, ``act_min``, ``act_max`` and ``left``, tables ``multiplier`` and ``shift`` (int8). Law
-    ``single``: every accumulator is first shifted left by ``left``; ``shift`` counts the right shift beyond 32,
-    from 1 to 30. Law ``tflm``: ``shift`` is TFLM's, negated; ``left`` is 0 where all accumulators are below 2^29 and
-    all shifts go right by at most 21 (a channel whose results are all 0 gets the multiplier 0 for that), else 1.
+    Scalars ``out_offset``, ``act_min``, ``act_max``, ``rectified`` and ``left``, tables ``multiplier`` and ``shift`` (int8).
+    ``rectified`` tells that no result below the zero point passes the limits. Law ``single``: every accumulator is first
+    shifted left by ``left``; ``shift`` counts the right shift beyond 32, from 1 to 30. Law ``tflm``: ``shift`` is TFLM's,
+    negated; ``left`` is 0 where all accumulators are below 2^29 and all shifts go right by at most 21 (a channel whose
+    results are all 0 gets the multiplier 0 for that), else 1.
 
     Args:
         multiplier: int32 per channel, as `numerics.quantize_multiplier` gives them.
@@ -105,7 +106,7 @@ def rescaling(law: str, where: str, multiplier: Array, shift: Array, output: Ten
         EdgeqError: an accumulator shifted left could overflow.
     """
     low, high = clamp_limits(clamp, output)
-    scalars = {"out_offset": output.zero_point, "act_min": low, "act_max": high}
+    scalars = {"out_offset": output.zero_point, "act_min": low, "act_max": high, "rectified": int(low >= output.zero_point)}
     if law == "tflm":
         reach = (np.asarray(bound, np.int64) * (multiplier >> np.maximum(-shift, 0)) >> 31) + max(512, 2 * (high - low))
         numerics.check_accumulator(where, np.where(shift > 0, 0, reach))  # eq_clamp takes differences with its limits

@@ -44,6 +44,7 @@ CASES = [
     *(case(f"pointwise_o{o}_c{c}", (1, 3, 3, c), o, (1, 1), zero=o - 9) for o in (1, 4, 5, 8, 11) for c in (1, 4, 7, 8, 12, 16)),
     *(case(f"same3_c{c}", (1, 5, 4, c), 6, (3, 3), pads=SAME, zero=11) for c in (1, 2, 3, 4, 8)),
     *(case(f"same3_h{h}_w{w}", (1, h, w, 3), 4, (3, 3), pads=SAME, zero=-7) for h, w in ((1, 1), (1, 5), (2, 2), (6, 1))),
+    *(case(f"deep_o{o}_c{c}", (1, 2, w, c), o, (1, 1), zero=c - 40, saturated=c == 33) for o, c, w in ((4, 17, 2), (6, 32, 3), (3, 33, 1))),
     case("pointwise_stride", (1, 5, 6, 4), 5, (1, 1), stride=(2, 2), zero=4),
     case("pointwise_padded", (1, 2, 3, 4), 4, (1, 1), pads=(1, 0, 1, 2), zero=40),
     case("pointwise_dilated", (1, 3, 3, 4), 4, (1, 1), dilation=(2, 2), zero=-40),
