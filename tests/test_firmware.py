@@ -16,7 +16,7 @@ import pytest
 from random_graphs import Builder
 
 from edgeq import board
-from edgeq.build import Program, build_firmware, build_programs, manifest, section_sizes, toolchain
+from edgeq.build import Program, build_firmware, build_programs, manifest, run_tool, section_sizes, toolchain
 from edgeq.compare import compare
 from edgeq.emit import emit, write
 from edgeq.errors import EdgeqError
@@ -30,7 +30,7 @@ from edgeq.target import load, names
 
 VECTORS = 3
 CHIPS = [n for n in names() if load(n).bsp]
-EMULATED = [n for n in CHIPS if not n.startswith(("mps2", "virt"))]  # those are a chip's own default board
+EMULATED = [n for n in CHIPS if not n.startswith(("mps", "virt"))]  # those are a chip's own default board
 EMULATORS: dict[str, Any] = {"unicorn": unicorn, "qemu": qemu}
 
 
@@ -75,14 +75,15 @@ def counts(result: Run) -> tuple[Any, ...]:
 
 
 @pytest.mark.parametrize("target", EMULATED)
-def test_both_emulators_agree_with_the_simulator_and_with_each_other(model: Model, target: str) -> None:
+def test_all_emulators_agree_with_the_simulator_and_with_each_other(model: Model, target: str) -> None:
     need(target, "gcc", "qemu")
-    results = [e.run(model.folder, load(target), model.inputs, steps=True, chain="gcc", optimize="-Os") for e in EMULATORS.values()]
+    modules = [EMULATORS[r] for r in load(target).runners]
+    results = [m.run(model.folder, load(target), model.inputs, steps=True, chain="gcc", optimize="-Os") for m in modules]
     for result in results:
         comparison = compare(model.expected, result)
         assert comparison.bit_exact, f"{target} {result.runner}: {comparison.difference}"
         assert set(result.steps) == {s["tensor"] for s in manifest(model.folder)["steps"]}
-    assert counts(results[0]) == counts(results[1])
+    assert len({counts(r) for r in results}) == 1
     assert sum(results[0].step_instructions or ()) == pytest.approx(results[0].instructions, rel=0.02)
 
 
@@ -92,10 +93,26 @@ def test_zig_and_unicorn_alone(model: Model, target: str) -> None:
     assert result.runner == "unicorn" and compare(model.expected, result).bit_exact and result.instructions
 
 
-@pytest.mark.parametrize("target", ["riscv", "riscv-f", "cortex-m0", "cortex-m33"])
+@pytest.mark.parametrize("target", [n for n in EMULATED if load(n).runners == ("qemu",)])
+def test_zig_where_qemu_is_the_only_emulator(model: Model, target: str) -> None:
+    need(target, "zig", "qemu")
+    result = run(model.folder, load(target), model.inputs)
+    assert result.runner == "qemu" and compare(model.expected, result).bit_exact and result.instructions
+
+
+@pytest.mark.parametrize("target", ["riscv", "riscv-f", "cortex-m0", "cortex-m33", "cortex-m55"])
 def test_clang(model: Model, target: str) -> None:
-    need(target, "clang")
-    assert compare(model.expected, unicorn.run(model.folder, load(target), model.inputs, chain="clang", optimize="-O2")).bit_exact
+    need(target, "clang", *load(target).runners[:1])
+    assert compare(model.expected, run(model.folder, load(target), model.inputs, chain="clang", optimize="-O2")).bit_exact
+
+
+@pytest.mark.parametrize("chain", ["zig", "gcc", "clang"])
+@pytest.mark.parametrize("target", ["cortex-m55", "cortex-m85"])
+def test_compilers_make_vector_code(target: str, chain: str, tmp_path: Path) -> None:
+    need(target, chain)
+    source, tool = tmp_path / "probe.c", toolchain(load(target), chain)
+    source.write_text("#if __ARM_FEATURE_MVE != 3\n#error no MVE\n#endif\nextern int x;\n")
+    run_tool([*tool.command, *tool.flags, "-c", str(source), "-o", str(tmp_path / "probe.o")], "probe")
 
 
 @pytest.mark.parametrize("emulator", EMULATORS)
@@ -244,6 +261,8 @@ def test_missing_programs_are_named(model: Model, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("PATH", "")
     with pytest.raises(EdgeqError, match="apt-get install --no-install-recommends qemu-system-arm"):
         run(model.folder, load("cortex-m4"), model.inputs, runner="qemu")
+    with pytest.raises(EdgeqError, match="qemu-system-arm: no other emulator runs target cortex-m55"):
+        run(model.folder, load("cortex-m55"), model.inputs)
     for chain in ("gcc", "clang"):
         with pytest.raises(EdgeqError, match=r"is not installed.*apt-get install"):
             run(model.folder, load("riscv"), model.inputs, chain=chain)
@@ -257,11 +276,12 @@ def test_targets_and_boards_are_complete() -> None:
     for name in CHIPS:
         target = load(name)
         place = board.load(target)
-        assert set(target.toolchains) == {"zig", "gcc", "clang"} and target.runners == ("unicorn", "qemu")
+        assert set(target.toolchains) == {"zig", "gcc", "clang"} and target.runners in (("unicorn", "qemu"), ("qemu",))
         assert target.flash and target.ram and target.isa[-1] == "c" and target.description
         assert {"flash", "ram", "vectors"} <= set(place.memory) and place.stack % 16 == 0
         assert target.flash <= place.memory["flash"].bytes and target.ram <= max(r.bytes for r in place.memory.values())
     chips = {"virt": "riscv", "mps2-an385": "cortex-m3", "mps2-an386": "cortex-m4", "mps2-an500": "cortex-m7", "mps2-an505": "cortex-m33"}
+    chips["mps3-an547"] = "cortex-m55"
     for alias, chip in chips.items():
         assert (load(alias).bsp, load(alias).toolchains) == (load(chip).bsp, load(chip).toolchains)
     assert not [n for n in names() if n.startswith("_")]

@@ -1,4 +1,5 @@
-/* UART at EQ_UART and down-counting timer at EQ_TIMER of Arm's Cortex-M system design kit. */
+/* UART of Arm's Cortex-M system design kit at EQ_UART. The clock is the kit's down-counting timer at EQ_TIMER or, where
+ * the board has none, a counter at EQ_COUNTER that always runs. */
 #include "eq_board.h"
 
 #define UART_DATA (*(volatile uint32_t *)(EQ_UART + 0x0u))
@@ -7,17 +8,21 @@
 #define UART_BAUDDIV (*(volatile uint32_t *)(EQ_UART + 0x10u))
 #define UART_TX_FULL 1u
 
+#ifdef EQ_TIMER
 #define TIMER_CTRL (*(volatile uint32_t *)(EQ_TIMER + 0x0u))
 #define TIMER_VALUE (*(volatile uint32_t *)(EQ_TIMER + 0x4u))
 #define TIMER_RELOAD (*(volatile uint32_t *)(EQ_TIMER + 0x8u))
+#endif
 
 void eq_board_init(void)
 {
     UART_BAUDDIV = 16u;
     UART_CTRL = 1u;
+#ifdef EQ_TIMER
     TIMER_RELOAD = 0xFFFFFFFFu;
     TIMER_VALUE = 0xFFFFFFFFu;
     TIMER_CTRL = 1u;
+#endif
 }
 
 void eq_board_write(const void *data, uint32_t bytes)
@@ -34,5 +39,9 @@ void eq_board_write(const void *data, uint32_t bytes)
 
 uint32_t eq_board_clock(void)
 {
+#ifdef EQ_TIMER
     return 0xFFFFFFFFu - TIMER_VALUE;
+#else
+    return *(volatile uint32_t *)EQ_COUNTER;
+#endif
 }
