@@ -109,6 +109,23 @@ def halves(rows: int) -> Callable[[Array], Array]:
     return pack
 
 
+def transposed(weights: Array) -> Array:
+    """The layout of kernels whose vectors run over output channels: ``[N, ...]`` -> ``[K, N]``."""
+    return np.ascontiguousarray(weights.reshape(len(weights), -1).T)
+
+
+def repeated(length: int) -> Callable[[Array], Array]:
+    """The layout of kernels whose vectors run over channels and on over pixels.
+
+    ``[..., C]`` -> ``[..., m * C]``, the last axis m times: as often as it fits `length`, at least once.
+    """
+
+    def pack(table: Array) -> Array:
+        return np.tile(table, max(1, length // table.shape[-1]))
+
+    return pack
+
+
 LAYOUTS: dict[str, Callable[[Array], Array]] = {
     "rows2": interleaved(2),
     "rows4": interleaved(4),
@@ -120,4 +137,6 @@ LAYOUTS: dict[str, Callable[[Array], Array]] = {
     "quads2": quads(2),
     "quads4": quads(4),
     "quads6": quads(6),
+    "repeated64": repeated(64),
+    "transposed": transposed,
 }

@@ -11,7 +11,7 @@ from edgeq import half
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Op, Params, Tensor, TensorType
 from edgeq.ops.halves import finish, half_layer
-from edgeq.ops.linear import NO_CLAMP, Clamp, apply_output_stage, exact_matmul, lane_group, output_stage
+from edgeq.ops.linear import NO_CLAMP, Clamp, apply_output_stage, exact_matmul, lane_group, output_stage, pairs_fit
 from edgeq.ops.windows import Pads, Pair, output_size, patches
 
 
@@ -66,7 +66,7 @@ class Conv2d(Op):
         sums = np.stack([flat.sum(1), np.abs(flat).sum(1)], axis=1)
         stage = output_stage(law, where, x.type, w, b, output, self.clamp, sums)
         group = lane_group(np.pad(flat, ((0, 0), (0, flat.shape[1] % 2))))
-        scalars = {**self._geometry(x.type, w.type, output), "in_zero": x.type.zero_point, "group": group}
+        scalars = {**self._geometry(x.type, w.type, output), "in_zero": x.type.zero_point, "group": group, "pairs": pairs_fit(flat)}
         return Params(law, {**scalars, **stage.scalars}, {"weights": w.data, **stage.tables})
 
     def bind_half(self, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:

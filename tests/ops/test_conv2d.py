@@ -42,6 +42,8 @@ def with_sum(convolution: Case, factor: float, addition: Add = Add()) -> Case:  
 SAME = (1, 1, 1, 1)
 CASES = [
     *(case(f"pointwise_o{o}_c{c}", (1, 3, 3, c), o, (1, 1), zero=o - 9) for o in (1, 4, 5, 8, 11) for c in (1, 4, 7, 8, 12, 16)),
+    *(case(f"pointwise_o{o}_c{c}", (1, 3, 3, c), o, (1, 1), zero=o - 60) for o in (16, 17, 32, 33, 64, 65, 130) for c in (8, 9)),
+    *(case(f"same3_o{o}_c{c}", (1, 3, 4, c), o, (3, 3), pads=SAME, zero=o - 60) for o in (16, 17, 32, 33, 64, 65, 130) for c in (3, 4)),
     *(case(f"same3_c{c}", (1, 5, 4, c), 6, (3, 3), pads=SAME, zero=11) for c in (1, 2, 3, 4, 8)),
     *(case(f"same3_h{h}_w{w}", (1, h, w, 3), 4, (3, 3), pads=SAME, zero=-7) for h, w in ((1, 1), (1, 5), (2, 2), (6, 1))),
     case("pointwise_stride", (1, 5, 6, 4), 5, (1, 1), stride=(2, 2), zero=4),
@@ -56,6 +58,11 @@ CASES = [
     case("groups2", (1, 5, 5, 6), 8, (3, 3), groups=2, pads=SAME, zero=-4),
     case("groups3", (1, 4, 5, 9), 6, (3, 2), groups=3, stride=(2, 1), dilation=(1, 2), pads=(1, 0, 1, 1), zero=5),
     case("saturated", (1, 4, 4, 8), 4, (3, 3), pads=SAME, saturated=True, zero=-128),
+    *(case(f"saturated_o{o}", (1, 4, 4, 8), o, (3, 3), pads=SAME, saturated=True, zero=127) for o in (5, 20, 70)),
+    *(case(f"least_o{o}", (1, 3, 3, 9), o, (1, 1), least=True) for o in (5, 20, 70)),
+    *(case(f"least3_o{o}", (1, 4, 4, 9), o, (3, 3), pads=SAME, least=True) for o in (5, 20, 70)),
+    *(case(f"relu6_o{o}", (1, 4, 4, 4), o, (3, 3), clamp=(0.0, 6.0), out=QParams((6 / 255,), -128)) for o in (20, 70)),
+    *(case(f"left_shift_o{o}", (1, 3, 3, 2), o, (1, 1), out=QParams((0.0004,), 5)) for o in (20, 70)),
     case("relu6", (1, 4, 4, 4), 6, (3, 3), pads=SAME, clamp=(0.0, 6.0), out=QParams((6 / 255,), -128)),
     case("left_shift", (1, 3, 3, 2), 5, (1, 1), out=QParams((0.0004,), 5)),
     case("tiny_ratio", (1, 3, 3, 4), 5, (1, 1), out=QParams((1e6,), 5)),
