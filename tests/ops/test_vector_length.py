@@ -25,6 +25,7 @@ from edgeq.run import qemu
 from edgeq.simulate import simulate
 
 NAME = "riscv-v"
+SUM = test_elementwise.SUM
 VECTORS = 4
 MODULES: Sequence[ModuleType] = (
     test_average_pool2d, test_conv2d, test_depthwise_conv2d, test_fully_connected, test_mat_mul, test_max_pool2d, test_reduce,
@@ -34,7 +35,7 @@ MODULES: Sequence[ModuleType] = (
 def some_cases() -> list[Case]:
     """Every fourth of each operator's cases, and those in which a vector of 128 bits is too short or too long."""
     found = [(m.__name__, c) for m in MODULES for c in m.CASES]
-    found += [("elementwise", c) for cls in (test_elementwise.Add, test_elementwise.Mul) for c in test_elementwise.cases(cls, test_elementwise.SUM)]
+    found += [("elementwise", c) for op in (test_elementwise.Add, test_elementwise.Mul) for c in test_elementwise.cases(op, SUM)]
     chosen = [(n, c) for i, (n, c) in enumerate(found) if i % 4 == 0 or any(n > 30 for t in c.types for n in t.shape[-1:])]
     return [replace(c, name=f"{n}_{i}_{c.name}") for i, (n, c) in enumerate(chosen)]
 
