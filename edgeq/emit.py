@@ -356,7 +356,8 @@ def emit(program: Program, plan: MemoryPlan, name: str, vectors: Mapping[str, Ar
     runtime = resource("templates") / "runtime"
     used = sorted({("half" if c.params.law == half.LAW else "simd", c.kernel.isa) for c in program.calls})
     includes = [*(HALF if DType.FLOAT16 in {t.type.dtype for t in program.graph.tensors.values()} else ())]
-    includes += [h for h in (f"eq_{kind}_{isa}.h" for kind, isa in used) if (runtime / h).is_file()]  # an ISA of plain C has none
+    for stem in (f"eq_{kind}_{isa}" for kind, isa in used):  # an ISA of plain C has none
+        includes += sorted(h.name for h in (*runtime.glob(f"{stem}.h"), *runtime.glob(f"{stem}_*.h")))
     includes += sorted({h for c in program.calls for h in c.kernel.headers})
     tables = None if vectors is None else {n: _table(f"{emitter.name}_vectors_{a}", vectors[n]) for n, a in emitter.arguments.items()}
     context = {

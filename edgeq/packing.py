@@ -146,6 +146,23 @@ def halves(rows: int) -> Callable[[Array], Array]:
     return pack
 
 
+def transposed(weights: Array) -> Array:
+    """The layout of kernels whose vectors run over output channels: ``[N, ...]`` -> ``[K, N]``."""
+    return np.ascontiguousarray(weights.reshape(len(weights), -1).T)
+
+
+def repeated(length: int) -> Callable[[Array], Array]:
+    """The layout of kernels whose vectors run over channels and on over pixels.
+
+    ``[..., C]`` -> ``[..., m * C]``, the last axis m times: as often as it fits `length`, at least once.
+    """
+
+    def pack(table: Array) -> Array:
+        return np.tile(table, max(1, length // table.shape[-1]))
+
+    return pack
+
+
 def pairs(rows: int) -> Callable[[Array], Array]:
     """As `quads`, of words that are two int16: 256 * w0 + w1 in the low half, 256 * w2 + w3 in the high one.
 
@@ -198,4 +215,6 @@ LAYOUTS: dict[str, Callable[..., Array]] = {
     "fours_negated": lambda table: -fours(table),
     "columns": columns,
     "rows": rows,
+    "repeated64": repeated(64),
+    "transposed": transposed,
 }

@@ -11,7 +11,7 @@ from edgeq import half
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Op, Params, Tensor, TensorType
 from edgeq.ops.halves import finish, half_layer
-from edgeq.ops.linear import NO_CLAMP, Clamp, apply_output_stage, exact_matmul, fits_pairs, lane_group, output_stage
+from edgeq.ops.linear import NO_CLAMP, Clamp, apply_output_stage, exact_matmul, fits_pairs, lane_group, output_stage, twos_fit
 from edgeq.ops.windows import Pads, Pair, output_size, patches
 
 
@@ -67,7 +67,7 @@ class Conv2d(Op):
         stage = output_stage(law, where, x.type, w, b, output, self.clamp, sums)
         group = lane_group(np.pad(flat, ((0, 0), (0, flat.shape[1] % 2))))
         scalars = {**self._geometry(x.type, w.type, output), "in_zero": x.type.zero_point, "group": group}
-        scalars["pairs"] = fits_pairs(w.data, stage.tables["bias"])
+        scalars |= {"pairs": fits_pairs(w.data, stage.tables["bias"]), "twos": twos_fit(flat)}
         return Params(law, {**scalars, **stage.scalars}, {"weights": w.data, **stage.tables})
 
     def bind_half(self, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:

@@ -10,7 +10,7 @@ import numpy as np
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Op, Params, Tensor, TensorType
 from edgeq.ops.halves import finish, half_layer
-from edgeq.ops.linear import NO_CLAMP, Clamp, apply_output_stage, output_stage
+from edgeq.ops.linear import NO_CLAMP, Clamp, apply_output_stage, output_stage, twos_fit
 from edgeq.ops.windows import Pads, Pair, output_size, taps
 
 
@@ -64,7 +64,7 @@ class DepthwiseConv2d(Op):
         flat = w.data.astype(np.int64).reshape(-1, w.data.shape[3])
         sums = np.stack([flat.sum(0), np.abs(flat).sum(0)], axis=1)
         stage = output_stage(law, where, x.type, w, b, output, self.clamp, sums)
-        scalars = {**self._geometry(x.type, w.type, output), "in_zero": x.type.zero_point}
+        scalars = {**self._geometry(x.type, w.type, output), "in_zero": x.type.zero_point, "twos": twos_fit(flat.T)}
         return Params(law, {**scalars, **stage.scalars}, {"weights": w.data, **stage.tables})
 
     def bind_half(self, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:

@@ -11,7 +11,7 @@ from edgeq import half
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Op, Params, Tensor, TensorType
 from edgeq.ops.halves import finish, half_layer
-from edgeq.ops.linear import NO_CLAMP, Clamp, apply_output_stage, exact_matmul, fits_pairs, lane_group, output_stage
+from edgeq.ops.linear import NO_CLAMP, Clamp, apply_output_stage, exact_matmul, fits_pairs, lane_group, output_stage, twos_fit
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class FullyConnected(Op):
         stage = output_stage(law, where, x.type, w, b, output, self.clamp, sums)
         n, k = w.data.shape
         pairs = fits_pairs(w.data, stage.tables["bias"])
-        scalars = {"batches": x.type.size // k, "in_c": k, "out_c": n, "group": lane_group(wide), "pairs": pairs}
+        scalars = {"batches": x.type.size // k, "in_c": k, "out_c": n, "group": lane_group(wide), "pairs": pairs, "twos": twos_fit(wide)}
         return Params(law, {**scalars, **stage.scalars}, {"weights": w.data, **stage.tables})
 
     def bind_half(self, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:

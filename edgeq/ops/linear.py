@@ -35,6 +35,15 @@ def lane_group(weights: Array) -> int:
     return 1
 
 
+def twos_fit(weights: Array) -> int:
+    """1 if the products of any two neighbours along the last axis with any int8 sum up to an int16, else 0.
+
+    They do unless both weights are -128.
+    """
+    least = weights == INT8_MIN
+    return int(not np.any(least[..., 1:] & least[..., :-1]))
+
+
 def clamp_limits(clamp: Clamp, output: TensorType) -> tuple[int, int]:
     """The integer limits of a fused activation (TFLM's CalculateActivationRangeQuantized); those of the dtype where it has none."""
     scale, zero_point = np.float32(output.scale), output.zero_point

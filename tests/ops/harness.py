@@ -38,7 +38,7 @@ from edgeq.simulate import Run, dequantize_array, simulate
 
 VECTORS = 24  # on the host; the emulators take the first EMULATED
 EMULATED = 8
-EMULATORS = [t for t in ("riscv", "riscv-b", "cortex-m4", "cortex-m55") if t in target.names()]  # each by its first runner
+EMULATORS = [t for t in ("riscv", "riscv-b", "cortex-m4", "cortex-m55", "riscv-v") if t in target.names()]  # each by its first runner
 HALF_EMULATORS = [*EMULATORS, "riscv-f"]
 ISAS = sorted({k.isa for k in kernels.scan()} - {"c"})  # their kernels run on this computer too, under the sanitizers
 

@@ -32,6 +32,7 @@ CASES = [
     *cases("same3_counted", (1, 5, 6, 4), (3, 3), pads=(1, 1, 1, 1), count_include_pad=True, zero=17),
     *cases("asymmetric", (2, 7, 5, 3), (4, 3), stride=(3, 2), pads=(2, 0, 1, 2), zero=100),
     *cases("one", (1, 3, 3, 2), (1, 1), zero=1, ratio=3.7),
+    *(case for c in (31, 32, 33, 70) for case in cases(f"same2_c{c}", (1, 3, 3, c), (2, 2), pads=(0, 0, 1, 1), zero=c - 60)),
     *cases("relu6", (1, 4, 4, 3), (3, 3), clamp=(0.0, 6.0), zero=-3),
     *cases("large", (1, 25, 5, 3), (25, 5), zero=4, ratio=0.01),
 ]

@@ -42,6 +42,8 @@ def with_sum(convolution: Case, factor: float, addition: Add = Add()) -> Case:  
 SAME = (1, 1, 1, 1)
 CASES = [
     *(case(f"pointwise_o{o}_c{c}", (1, 3, 3, c), o, (1, 1), zero=o - 9) for o in (1, 4, 5, 8, 11) for c in (1, 4, 7, 8, 12, 16)),
+    *(case(f"pointwise_o{o}_c{c}", (1, 3, 3, c), o, (1, 1), zero=o - 60) for o in (16, 17, 32, 33, 64, 65, 130) for c in (8, 9)),
+    *(case(f"same3_o{o}", (1, 3, 4, 3), o, (3, 3), pads=SAME, zero=o - 60) for o in (16, 17, 32, 33, 64, 65, 130)),
     *(case(f"same3_c{c}", (1, 5, 4, c), 6, (3, 3), pads=SAME, zero=11) for c in (1, 2, 3, 4, 8)),
     *(case(f"same3_h{h}_w{w}", (1, h, w, 3), 4, (3, 3), pads=SAME, zero=-7) for h, w in ((1, 1), (1, 5), (2, 2), (6, 1))),
     *(case(f"deep_o{o}_c{c}", (1, 2, w, c), o, (1, 1), zero=c - 40, saturated=c == 33) for o, c, w in ((4, 17, 2), (6, 32, 3), (3, 33, 1))),
@@ -63,6 +65,11 @@ CASES = [
     case("bytes_dilated", (1, 9, 8, 6), 5, (3, 3), dilation=(2, 3), pads=(2, 3, 2, 3), zero=21),
     case("quads_stride", (1, 7, 9, 8), 5, (3, 2), stride=(2, 3), pads=(1, 0, 0, 1), zero=-70),
     *(case(f"pointwise_w{w}", (2, 1, w, 5), 3, (1, 1), zero=-3) for w in (1, 2, 4, 5)),
+    *(case(f"saturated_o{o}", (1, 4, 4, 8), o, (3, 3), pads=SAME, saturated=True, zero=127) for o in (5, 20, 70)),
+    *(case(f"least_o{o}", (1, 3, 3, 9), o, (1, 1), least=True) for o in (5, 20, 70)),
+    *(case(f"least3_o{o}", (1, 4, 4, 9), o, (3, 3), pads=SAME, least=True) for o in (5, 20, 70)),
+    *(case(f"relu6_o{o}", (1, 4, 4, 4), o, (3, 3), clamp=(0.0, 6.0), out=QParams((6 / 255,), -128)) for o in (20, 70)),
+    *(case(f"left_shift_o{o}", (1, 3, 3, 2), o, (1, 1), out=QParams((0.0004,), 5)) for o in (20, 70)),
     case("relu6", (1, 4, 4, 4), 6, (3, 3), pads=SAME, clamp=(0.0, 6.0), out=QParams((6 / 255,), -128)),
     case("left_shift", (1, 3, 3, 2), 5, (1, 1), out=QParams((0.0004,), 5)),
     case("tiny_ratio", (1, 3, 3, 4), 5, (1, 1), out=QParams((1e6,), 5)),
@@ -72,7 +79,6 @@ CASES = [
     case("many_groups", (1, 2, 2, 1100), 4, (1, 1), zero=-128, small=3),
     case("many_pairs", (1, 2, 2, 300), 4, (1, 1), zero=127, saturated=True),
     case("small_saturated", (1, 2, 3, 64), 5, (1, 1), zero=-128, saturated=True, small=2),
-    case("least", (1, 3, 3, 4), 5, (1, 1), least=True),
     case("pointwise_batch", (3, 3, 3, 8), 8, (1, 1), zero=9, small=2),
     case("pads_beyond", (1, 2, 2, 4), 4, (3, 3), pads=(2, 2, 2, 2), zero=50),
 ]
@@ -80,6 +86,8 @@ CASES += [
     with_sum(case("same3", (1, 5, 5, 4), 6, (3, 3), pads=SAME, zero=11), 0.7),
     with_sum(case("batch", (2, 3, 3, 5), 7, (3, 3), pads=SAME, small=2), 1.2),
     with_sum(case("pointwise", (1, 3, 5, 8), 8, (1, 1), zero=-3), 1.0),
+    *(with_sum(case(f"same3_wide{o}", (1, 3, 3, 4), o, (3, 3), pads=SAME, zero=11), 0.7) for o in (20, 70)),
+    *(with_sum(case(f"pointwise_wide{o}", (1, 3, 3, o), o, (1, 1), zero=-3), 1.1) for o in (20, 70)),
     with_sum(case("stride2", (1, 5, 7, 3), 5, (1, 1), stride=(2, 2), zero=40), 1.9, Add((0.0, math.inf))),
     with_sum(case("difference", (1, 4, 3, 5), 9, (3, 3), pads=SAME, zero=-128), 0.3, Sub()),
 ]

@@ -13,16 +13,26 @@ from edgeq.ops.depthwise_conv2d import DepthwiseConv2d
 
 def case(
     name: str, shape: tuple[int, int, int, int], window: tuple[int, int], *, multiple: int = 1, zero: int = 0,
-    out: QParams | None = None, clamp: tuple[float, float] = (-math.inf, math.inf), saturated: bool = False, **op: Any,
+    out: QParams | None = None, clamp: tuple[float, float] = (-math.inf, math.inf), saturated: bool = False, least: bool = False, **op: Any,
 ) -> Case:  # fmt: skip
+    """`least` gives the last channel the one weight, -128, with which two products exceed int16."""
     x = activation(shape, 0.05, zero)
     w, b = weights_and_bias(sum(map(ord, name)), x, (1, *window, shape[3] * multiple), 3, saturated=saturated)
+    if least:
+        assert w.data is not None
+        w.data[..., -1] = -128
     return Case(name, DepthwiseConv2d(clamp=clamp, **op), (x, w, b), out or fitting_output(x, w, 3, zero_point=-zero))
 
 
 SAME = (1, 1, 1, 1)
 CASES = [
     *(case(f"same3_c{c}", (1, 5, 6, c), (3, 3), pads=SAME, zero=11) for c in (1, 3, 4, 5, 8, 9)),
+    *(case(f"same3_c{c}", (1, 4, 5, c), (3, 3), pads=SAME, zero=c - 60) for c in (16, 31, 33, 64, 65, 130)),
+    *(case(f"stride2_c{c}", (1, 7, 9, c), (3, 3), stride=(2, 2), pads=SAME, zero=c - 60) for c in (8, 20, 66)),
+    case("stride3", (1, 11, 10, 7), (2, 2), stride=(3, 3), pads=(1, 1, 0, 0), zero=5),
+    case("least", (1, 4, 5, 10), (3, 3), pads=SAME, least=True),
+    *(case(f"saturated_c{c}", (1, 4, 5, c), (3, 3), pads=SAME, saturated=True, zero=127) for c in (12, 70)),
+    case("multiplier3", (1, 4, 5, 23), (3, 3), multiple=3, stride=(1, 2), pads=SAME, zero=-4),
     *(case(f"same3_h{h}_w{w}", (1, h, w, 4), (3, 3), pads=SAME, zero=-7) for h, w in ((1, 1), (1, 4), (2, 1), (2, 3), (3, 2))),
     *(case(f"stride2_h{h}_w{w}", (1, h, w, 5), (3, 3), stride=(2, 2), pads=(0, 0, 1, 1), zero=4) for h, w in ((6, 6), (8, 4), (3, 3))),
     case("stride2_same", (1, 7, 5, 6), (3, 3), stride=(2, 2), pads=SAME, zero=-128),
@@ -48,7 +58,7 @@ CASES = [
     case("multiplier8_of1", (1, 6, 5, 1), (4, 3), multiple=8, stride=(2, 2), pads=(1, 1, 2, 1), zero=6),
     case("saturated", (1, 4, 4, 4), (3, 3), pads=SAME, saturated=True, zero=-128),
     case("relu6", (1, 4, 4, 6), (3, 3), pads=SAME, clamp=(0.0, 6.0), out=QParams((6 / 255,), -128)),
-    case("left_shift", (1, 3, 3, 4), (1, 1), out=QParams((0.0004,), 5)),
+    *(case(f"left_shift_c{c}", (1, 3, 3, c), (1, 1), out=QParams((0.0004,), 5)) for c in (4, 40, 70)),
     case("pads_beyond", (1, 2, 2, 4), (3, 3), pads=(2, 2, 2, 2), zero=50),
 ]
 test_depthwise_conv2d = suite(CASES)

@@ -32,6 +32,7 @@ def case(
 
 CASES = [
     *(case(f"n{n}_k{k}", (1,), k, n, zero=n - 9) for n in (1, 3, 7, 8, 9, 15, 16, 17) for k in (1, 4, 7, 8)),
+    *(case(f"n{n}_k{k}", (2,), k, n, zero=n - 60) for n in (31, 33, 63, 64, 65, 130) for k in (16, 19)),
     *(case(f"lanes_n{n}_k{k}", (1,), k, n, zero=k - 9) for n in (16, 32, 48) for k in (2, 4, 6, 20)),
     *(case(f"lanes_small_k{k}", (1,), k, 32, zero=k - 9, small=True) for k in (2, 4, 6, 20)),
     case("lanes_saturated", (1,), 20, 16, saturated=True, zero=-128),
@@ -49,7 +50,7 @@ CASES = [
     case("saturated_weights", (1,), 64, 8, saturated=True, zero=-128),
     case("relu", (1,), 24, 9, clamp=(0.0, math.inf)),
     case("relu6", (1,), 24, 9, clamp=(0.0, 6.0), zero=-128, out=QParams((6 / 255,), -128)),
-    case("left_shift", (1,), 3, 5, out=QParams((0.0003,), 7)),
+    *(case(f"left_shift_n{n}", (1,), 3, n, out=QParams((0.0003,), 7)) for n in (5, 70)),
     case("ratio_above_one", (1,), 2, 6, out=QParams((0.0001,), -3)),
     case("tiny_ratio", (1,), 16, 8, out=QParams((1e6,), 1)),
 ]

@@ -20,6 +20,7 @@ def case(name: str, a: tuple[int, ...], b: tuple[int, ...], za: int = 0, zb: int
 CONSTANT = constant(np.arange(-10, 10, dtype=np.int8).reshape(1, 4, 5), 0.1)
 CASES = [
     *(case(f"n{n}_k{k}", (3, k), (k, n), n, -k) for n in (1, 3, 4, 5, 8, 9) for k in (1, 4, 7)),
+    *(case(f"n{n}_k{k}", (2, k), (k, n), n - 60, -k) for n in (31, 32, 33, 64, 65, 130) for k in (1, 9)),
     case("batch", (2, 3, 2, 5), (2, 3, 5, 4), -128, 127),
     case("broadcast_left", (1, 3, 2, 5), (2, 1, 5, 6), 3, 9),
     case("broadcast_right", (4, 2, 5), (1, 5, 3), -7, 1),

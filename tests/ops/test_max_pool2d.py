@@ -25,6 +25,7 @@ CASES = [
     case("asymmetric", (2, 7, 5, 3), (4, 3), 100, stride=(3, 2), pads=(2, 0, 1, 2)),
     case("dilated", (1, 9, 8, 3), (2, 3), dilation=(3, 2), pads=(1, 2, 2, 1)),
     case("dilated_across_the_edge", (1, 3, 3, 2), (3, 2), dilation=(2, 2), pads=(2, 1, 2, 1)),
+    *(case(f"same2_c{c}", (1, 3, 3, c), (2, 2), c - 100, pads=(0, 1, 1, 0)) for c in (127, 128, 129)),
     case("global", (1, 5, 4, 9), (5, 4)),
     *(case(f"channels{c}", (1, 4, 3, c), (2, 2), pads=(0, 1, 0, 0)) for c in (15, 16, 17, 33)),
     case("relu6", (1, 4, 4, 3), (3, 3), -3, clamp=(0.0, 6.0)),

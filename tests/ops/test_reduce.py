@@ -17,6 +17,7 @@ from edgeq.ops.reduce_sum import ReduceSum
 SHAPES = {
     "space": ((1, 5, 4, 7), (1, 2), False), "kept": ((2, 5, 4, 3), (1, 2), True),
     "last": ((3, 11), (1,), False), "first": ((9, 2, 3), (0,), True),
+    "wide": ((2, 3, 65), (1,), False), "strided": ((33, 7), (1,), False),
     "alternating": ((3, 2, 4, 5), (0, 2), False), "inner": ((3, 2, 4, 5), (1, 3), True),
     "all": ((2, 3, 5), (0, 1, 2), False), "none": ((4, 1, 3), (1,), False),
 }  # fmt: skip

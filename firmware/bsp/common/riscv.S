@@ -20,6 +20,11 @@ eq_reset:
     csrs mstatus, t0
     csrw fcsr, zero
 #endif
+#ifdef __riscv_vector
+    li t0, 0x200                    /* mstatus.VS: initial, likewise */
+    csrs mstatus, t0
+    csrw vxrm, zero                 /* round to nearest, ties up */
+#endif
     la t0, _data_start
     la t1, _data_end
     la t2, _data_load

@@ -1,0 +1,511 @@
+/* RISC-V vectors (Zve32x of V 1.0), for any VLEN; plain C where they are absent.
+ *
+ * Each function is one assembly statement, so that no compiler has to know vectors and none can come between their
+ * registers. vxrm is 0 (to nearest, ties up) in all of them. What they share:
+ *
+ *   rows 4   e8,m1  e16,m2  e32,m4: four rows of inputs times one vector of output channels
+ *   rows 2   e8,m2  e16,m4  e32,m8: two rows
+ *   rows 1   e8,m4  e16,m8  e32,2 x m8: one row; sums of 32 bits in two halves, v0 and v8
+ *
+ * Two products of int8 fit int16, so that sums of 32 bits take them in pairs. */
+#ifndef EQ_SIMD_RVV_H
+#define EQ_SIMD_RVV_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "eq_numerics.h"
+
+#if defined(__riscv_vector) && __riscv_xlen == 32
+#define EQ_RVV 1
+#else
+#define EQ_RVV 0
+#endif
+
+/* GCC before 14 does not know the names of vector registers, nor does it use them. */
+#if defined(__clang__) || __GNUC__ >= 14
+#define EQ_CLOBBERED \
+    "memory", "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9", "v10", "v11", "v12", "v13", "v14", "v15", \
+    "v16", "v17", "v18", "v19", "v20", "v21", "v22", "v23", "v24", "v25", "v26", "v27", "v28", "v29", "v30", "v31"
+#else
+#define EQ_CLOBBERED "memory"
+#endif
+
+/* How sums become int8: the law, and whether they are first shifted left (`left` of the operator). */
+enum { EQ_SINGLE, EQ_SINGLE_LEFT, EQ_TFLM, EQ_TFLM_LEFT };
+
+/* Weights and output stage of some channels. The comments are offsets, which the assembly counts on. */
+typedef struct {
+    const int8_t *weights;     /* 0: one row of channels per element of the input */
+    const int32_t *bias;       /* 4 */
+    const int32_t *multiplier; /* 8 */
+    const int8_t *shift;       /* 12 */
+    int32_t offset, low, high; /* 16, 20, 24: zero point and limits of the output */
+    int32_t left;              /* 28: law single */
+} eq_channels_t;
+
+/* Rows of inputs times weights. A row is `pieces` of 8 * `blocks` + `rest` elements, each `pitch` elements behind the
+ * end of the one before; elements of blocks are summed up in pairs, those of the rest one by one. */
+typedef struct {
+    eq_channels_t c;
+    int32_t channels;                    /* 32 */
+    int32_t blocks, rest, pieces, pitch; /* 36, 40, 44, 48 */
+    const int8_t *x[4];                  /* 52 */
+    int8_t *y[4];                        /* 68 */
+} eq_product_t;
+
+/* Inputs times weights channel by channel. Tap t of output i is x[taps[t] + i]; the first 2 * `pairs` of them are summed
+ * up in pairs, the rest one by one. `step` weights lie between two taps. */
+typedef struct {
+    eq_channels_t c;
+    int32_t step, pairs, rest; /* 32, 36, 40 */
+    const int32_t *taps;       /* 44 */
+} eq_depthwise_t;
+
+#if EQ_RVV
+
+typedef char eq_offsets_required[offsetof(eq_product_t, y) == 68 && offsetof(eq_depthwise_t, taps) == 44 ? 1 : -1];
+
+/* --- Output stages. EACH(F) does F(sum) for every register of sums; A and B are free registers of the same LMUL, A8 the
+ * last quarter of A. `o` is the first channel, `o4` its offset in tables of words. --- */
+
+#define EQ_LOAD_MULTIPLIERS(A) \
+    "lw %[a], 8(%[j])\n\t" \
+    "add %[a], %[a], %[o4]\n\t" \
+    "vle32.v " A ", (%[a])\n\t"
+#define EQ_LOAD_SHIFTS(A, A8) \
+    "lw %[a], 12(%[j])\n\t" \
+    "add %[a], %[a], %[o]\n\t" \
+    "vle8.v " A8 ", (%[a])\n\t" \
+    "vsext.vf4 " A ", " A8 "\n\t"
+
+#define EQ_SHIFT_LEFT(d, A, B) "vsll.vx " d ", " d ", %[t0]\n\t"
+#define EQ_HIGH_MUL(d, A, B) "vmulh.vv " d ", " d ", " A "\n\t"
+#define EQ_DOUBLING_MUL(d, A, B) "vsmul.vv " d ", " d ", " A "\n\t"
+#define EQ_SHIFT_ROUNDED(d, A, B) "vssra.vv " d ", " d ", " A "\n\t"
+#define EQ_LESS_SIGN(d, A, B) \
+    "vsra.vi " A ", " d ", 31\n\t" \
+    "vadd.vv " d ", " d ", " A "\n\t"
+#define EQ_SHIFT_LEFT_LIMITED(d, A, B) /* by A, the result limited to int32 */ \
+    "vmv.v.x " B ", %[t0]\n\t" \
+    "vsrl.vv " B ", " B ", " A "\n\t" \
+    "vmin.vv " d ", " d ", " B "\n\t" \
+    "vnot.v " B ", " B "\n\t" \
+    "vmax.vv " d ", " d ", " B "\n\t" \
+    "vsll.vv " d ", " d ", " A "\n\t"
+#define EQ_DIVIDE_BY_POT(d, A, B) /* by 2^A, halves away from zero */ \
+    "vrsub.vx " B ", " A ", zero\n\t" \
+    "vand.vv " B ", " B ", " d "\n\t" \
+    "vsra.vi " B ", " B ", 31\n\t" \
+    "vadd.vv " d ", " d ", " B "\n\t" \
+    "vssra.vv " d ", " d ", " A "\n\t"
+
+#define EQ_STAGE_SINGLE(EACH, A, A8, B) \
+    EQ_LOAD_MULTIPLIERS(A) EACH(EQ_HIGH_MUL, A, B) EQ_LOAD_SHIFTS(A, A8) EACH(EQ_SHIFT_ROUNDED, A, B)
+#define EQ_STAGE_SINGLE_LEFT(EACH, A, A8, B) \
+    "lw %[t0], 28(%[j])\n\t" EACH(EQ_SHIFT_LEFT, A, B) EQ_STAGE_SINGLE(EACH, A, A8, B)
+#define EQ_STAGE_TFLM(EACH, A, A8, B) \
+    EQ_LOAD_MULTIPLIERS(A) EACH(EQ_DOUBLING_MUL, A, B) EACH(EQ_LESS_SIGN, A, B) \
+    EQ_LOAD_SHIFTS(A, A8) EACH(EQ_SHIFT_ROUNDED, A, B)
+#define EQ_STAGE_TFLM_LEFT(EACH, A, A8, B) \
+    EQ_LOAD_SHIFTS(A, A8) \
+    "vrsub.vx " A ", " A ", zero\n\t" \
+    "vmax.vx " A ", " A ", zero\n\t" \
+    "li %[t0], 0x7fffffff\n\t" \
+    EACH(EQ_SHIFT_LEFT_LIMITED, A, B) EQ_LOAD_MULTIPLIERS(A) EACH(EQ_DOUBLING_MUL, A, B) \
+    EQ_LOAD_SHIFTS(A, A8) \
+    "vmax.vx " A ", " A ", zero\n\t" \
+    EACH(EQ_DIVIDE_BY_POT, A, B)
+
+/* The statement that `ASM` makes of the stage for `kind`, a literal. */
+#define EQ_CHOOSE_STAGE(kind, ASM) \
+    if ((kind) == EQ_SINGLE) { \
+        ASM(EQ_STAGE_SINGLE); \
+    } else if ((kind) == EQ_SINGLE_LEFT) { \
+        ASM(EQ_STAGE_SINGLE_LEFT); \
+    } else if ((kind) == EQ_TFLM) { \
+        ASM(EQ_STAGE_TFLM); \
+    } else { \
+        ASM(EQ_STAGE_TFLM_LEFT); \
+    }
+
+/* --- Products of scalars from rows with vectors of weights at `w`, which moves by `s`. --- */
+
+#define EQ_MUL(d, v, t) "vwmul.vx " d ", " v ", %[" t "]\n\t"
+#define EQ_MAC(d, v, t) "vwmacc.vx " d ", %[" t "], " v "\n\t"
+#define EQ_ELEMENT(t, x, at) "lb %[" t "], " at "(%[" x "])\n\t"
+#define EQ_WEIGHTS(v) \
+    "vle8.v " v ", (%[w])\n\t" \
+    "add %[w], %[w], %[s]\n\t"
+
+/* All pieces: K(OP, at) adds element `at` of each row to sums of 16 bits, DRAIN these to those of 32, MOVE(n) moves the rows. */
+#define EQ_PIECES(K, DRAIN, MOVE) \
+    "1:\n\t" \
+    "lw %[k], 36(%[j])\n\t" \
+    "beqz %[k], 3f\n\t" \
+    "2:\n\t" \
+    K(EQ_MUL, "0") K(EQ_MAC, "1") DRAIN K(EQ_MUL, "2") K(EQ_MAC, "3") DRAIN \
+    K(EQ_MUL, "4") K(EQ_MAC, "5") DRAIN K(EQ_MUL, "6") K(EQ_MAC, "7") DRAIN \
+    MOVE("addi", "8") \
+    "addi %[k], %[k], -1\n\t" \
+    "bnez %[k], 2b\n\t" \
+    "3:\n\t" \
+    "lw %[k], 40(%[j])\n\t" \
+    "beqz %[k], 5f\n\t" \
+    "4:\n\t" \
+    K(EQ_MUL, "0") DRAIN \
+    MOVE("addi", "1") \
+    "addi %[k], %[k], -1\n\t" \
+    "bnez %[k], 4b\n\t" \
+    "5:\n\t" \
+    "addi %[n], %[n], -1\n\t" \
+    MOVE("add", "%[p]") \
+    "bnez %[n], 1b\n\t"
+
+/* Rows 2 and 4: one vector length for all, which the same ratio of width and LMUL keeps. */
+#define EQ_START(M32) \
+    "csrwi vxrm, 0\n\t" \
+    "lw %[vl], 32(%[j])\n\t" \
+    "sub %[vl], %[vl], %[o]\n\t" \
+    "vsetvli %[vl], %[vl], e32, " M32 ", ta, ma\n\t" \
+    "lw %[a], 4(%[j])\n\t" \
+    "slli %[o4], %[o], 2\n\t" \
+    "add %[a], %[a], %[o4]\n\t" \
+    "vle32.v v0, (%[a])\n\t" \
+    "lw %[w], 0(%[j])\n\t" \
+    "add %[w], %[w], %[o]\n\t" \
+    "lw %[s], 32(%[j])\n\t" \
+    "lw %[n], 44(%[j])\n\t" \
+    "lw %[p], 48(%[j])\n\t" \
+    "lw %[x0], 52(%[j])\n\t" \
+    "lw %[x1], 56(%[j])\n\t"
+
+#define EQ_NARROW(d, s) "vnclip.wi " d ", " s ", 0\n\t"
+#define EQ_OFFSET(d) "vsadd.vx " d ", " d ", %[a]\n\t"
+#define EQ_LIMIT(d) \
+    "vmax.vx " d ", " d ", %[a]\n\t" \
+    "vmin.vx " d ", " d ", %[t0]\n\t"
+#define EQ_LOAD_LIMITS \
+    "lw %[a], 20(%[j])\n\t" \
+    "lw %[t0], 24(%[j])\n\t"
+#define EQ_STORE(v, y) \
+    "lw %[a], " y "(%[j])\n\t" \
+    "add %[a], %[a], %[o]\n\t" \
+    "vse8.v " v ", (%[a])\n\t"
+
+#define EQ_K4(OP, at) \
+    EQ_ELEMENT("t0", "x0", at) EQ_ELEMENT("t1", "x1", at) EQ_ELEMENT("t2", "x2", at) EQ_ELEMENT("t3", "x3", at) \
+    EQ_WEIGHTS("v24") OP("v16", "v24", "t0") OP("v18", "v24", "t1") OP("v20", "v24", "t2") OP("v22", "v24", "t3")
+#define EQ_DRAIN4 \
+    "vsetvli zero, zero, e16, m2, ta, ma\n\t" \
+    "vwadd.wv v0, v0, v16\n\t" \
+    "vwadd.wv v4, v4, v18\n\t" \
+    "vwadd.wv v8, v8, v20\n\t" \
+    "vwadd.wv v12, v12, v22\n\t" \
+    "vsetvli zero, zero, e8, m1, ta, ma\n\t"
+#define EQ_MOVE4(add, n) \
+    add " %[x0], %[x0], " n "\n\t" add " %[x1], %[x1], " n "\n\t" \
+    add " %[x2], %[x2], " n "\n\t" add " %[x3], %[x3], " n "\n\t"
+#define EQ_EACH4(F, A, B) F("v0", A, B) F("v4", A, B) F("v8", A, B) F("v12", A, B)
+#define EQ_ASM4(STAGE) \
+    __asm__ volatile( \
+        EQ_START("m4") \
+        "lw %[x2], 60(%[j])\n\t" \
+        "lw %[x3], 64(%[j])\n\t" \
+        "vmv.v.v v4, v0\n\t" \
+        "vmv.v.v v8, v0\n\t" \
+        "vmv.v.v v12, v0\n\t" \
+        "vsetvli zero, zero, e8, m1, ta, ma\n\t" \
+        EQ_PIECES(EQ_K4, EQ_DRAIN4, EQ_MOVE4) \
+        "vsetvli zero, zero, e32, m4, ta, ma\n\t" \
+        STAGE(EQ_EACH4, "v16", "v19", "v20") \
+        "vsetvli zero, zero, e16, m2, ta, ma\n\t" \
+        "lw %[a], 16(%[j])\n\t" \
+        EQ_NARROW("v16", "v0") EQ_NARROW("v18", "v4") EQ_NARROW("v20", "v8") EQ_NARROW("v22", "v12") \
+        EQ_OFFSET("v16") EQ_OFFSET("v18") EQ_OFFSET("v20") EQ_OFFSET("v22") \
+        "vsetvli zero, zero, e8, m1, ta, ma\n\t" \
+        EQ_LOAD_LIMITS \
+        EQ_NARROW("v24", "v16") EQ_NARROW("v25", "v18") EQ_NARROW("v26", "v20") EQ_NARROW("v27", "v22") \
+        EQ_LIMIT("v24") EQ_LIMIT("v25") EQ_LIMIT("v26") EQ_LIMIT("v27") \
+        EQ_STORE("v24", "68") EQ_STORE("v25", "72") EQ_STORE("v26", "76") EQ_STORE("v27", "80") \
+        : [vl] "=&r"(vl), [a] "=&r"(a), [o4] "=&r"(o4), [w] "=&r"(w), [s] "=&r"(s), [n] "=&r"(n), [k] "=&r"(k), \
+          [p] "=&r"(p), [x0] "=&r"(x0), [x1] "=&r"(x1), [x2] "=&r"(x2), [x3] "=&r"(x3), [t0] "=&r"(t0), [t1] "=&r"(t1), \
+          [t2] "=&r"(t2), [t3] "=&r"(t3) \
+        : [j] "r"(job), [o] "r"(o) \
+        : EQ_CLOBBERED)
+
+#define EQ_K2(OP, at) \
+    EQ_ELEMENT("t0", "x0", at) EQ_ELEMENT("t1", "x1", at) EQ_WEIGHTS("v24") OP("v16", "v24", "t0") OP("v20", "v24", "t1")
+#define EQ_DRAIN2 \
+    "vsetvli zero, zero, e16, m4, ta, ma\n\t" \
+    "vwadd.wv v0, v0, v16\n\t" \
+    "vwadd.wv v8, v8, v20\n\t" \
+    "vsetvli zero, zero, e8, m2, ta, ma\n\t"
+#define EQ_MOVE2(add, n) add " %[x0], %[x0], " n "\n\t" add " %[x1], %[x1], " n "\n\t"
+#define EQ_EACH2(F, A, B) F("v0", A, B) F("v8", A, B)
+#define EQ_ASM2(STAGE) \
+    __asm__ volatile( \
+        EQ_START("m8") \
+        "vmv.v.v v8, v0\n\t" \
+        "vsetvli zero, zero, e8, m2, ta, ma\n\t" \
+        EQ_PIECES(EQ_K2, EQ_DRAIN2, EQ_MOVE2) \
+        "vsetvli zero, zero, e32, m8, ta, ma\n\t" \
+        STAGE(EQ_EACH2, "v16", "v22", "v24") \
+        "vsetvli zero, zero, e16, m4, ta, ma\n\t" \
+        "lw %[a], 16(%[j])\n\t" \
+        EQ_NARROW("v16", "v0") EQ_NARROW("v20", "v8") EQ_OFFSET("v16") EQ_OFFSET("v20") \
+        "vsetvli zero, zero, e8, m2, ta, ma\n\t" \
+        EQ_LOAD_LIMITS \
+        EQ_NARROW("v24", "v16") EQ_NARROW("v26", "v20") EQ_LIMIT("v24") EQ_LIMIT("v26") \
+        EQ_STORE("v24", "68") EQ_STORE("v26", "72") \
+        : [vl] "=&r"(vl), [a] "=&r"(a), [o4] "=&r"(o4), [w] "=&r"(w), [s] "=&r"(s), [n] "=&r"(n), [k] "=&r"(k), \
+          [p] "=&r"(p), [x0] "=&r"(x0), [x1] "=&r"(x1), [t0] "=&r"(t0), [t1] "=&r"(t1) \
+        : [j] "r"(job), [o] "r"(o) \
+        : EQ_CLOBBERED)
+
+/* Row 1: `vl` channels, of which sums of the first `n0` lie in v0, of the other `n1` in v8. On entry vl is how many are left. */
+#define EQ_WIDE_START \
+    "csrwi vxrm, 0\n\t" \
+    "vsetvli %[vl], %[vl], e8, m4, ta, ma\n\t" \
+    "vsetvli %[n1], zero, e32, m8, ta, ma\n\t" \
+    "mv %[n0], %[vl]\n\t" \
+    "bleu %[vl], %[n1], 1f\n\t" \
+    "mv %[n0], %[n1]\n\t" \
+    "1:\n\t" \
+    "sub %[n1], %[vl], %[n0]\n\t" \
+    "lw %[a], 4(%[j])\n\t" \
+    "slli %[o4], %[o], 2\n\t" \
+    "add %[a], %[a], %[o4]\n\t" \
+    "vsetvli zero, %[n0], e32, m8, ta, ma\n\t" \
+    "vle32.v v0, (%[a])\n\t" \
+    "slli %[t0], %[n0], 2\n\t" \
+    "add %[a], %[a], %[t0]\n\t" \
+    "vsetvli zero, %[n1], e32, m8, ta, ma\n\t" \
+    "vle32.v v8, (%[a])\n\t" \
+    "lw %[w], 0(%[j])\n\t" \
+    "add %[w], %[w], %[o]\n\t" \
+    "lw %[s], 32(%[j])\n\t" \
+    "vsetvli zero, %[vl], e8, m4, ta, ma\n\t"
+#define EQ_WIDE_DRAIN /* all lanes: what lies behind the last channel is not stored */ \
+    "vsetvli %[a], zero, e16, m4, ta, ma\n\t" \
+    "vwadd.wv v0, v0, v16\n\t" \
+    "vwadd.wv v8, v8, v20\n\t" \
+    "vsetvli zero, %[vl], e8, m4, ta, ma\n\t"
+#define EQ_FIRST_HALF(F, A, B) F("v0", A, B)
+#define EQ_SECOND_HALF(F, A, B) F("v8", A, B)
+#define EQ_WIDE_FINISH(STAGE) /* int8 in v24 */ \
+    "vsetvli zero, %[n0], e32, m8, ta, ma\n\t" \
+    STAGE(EQ_FIRST_HALF, "v16", "v22", "v24") \
+    "beqz %[n1], 6f\n\t" \
+    "vsetvli zero, %[n1], e32, m8, ta, ma\n\t" \
+    "slli %[t0], %[n0], 2\n\t" \
+    "add %[o4], %[o4], %[t0]\n\t" \
+    "add %[o], %[o], %[n0]\n\t" \
+    STAGE(EQ_SECOND_HALF, "v16", "v22", "v24") \
+    "sub %[o], %[o], %[n0]\n\t" \
+    "6:\n\t" \
+    EQ_WIDE_NARROW
+#define EQ_WIDE_NARROW \
+    "vsetvli zero, %[n0], e16, m4, ta, ma\n\t" \
+    EQ_NARROW("v16", "v0") \
+    "vsetvli zero, %[n1], e16, m4, ta, ma\n\t" \
+    EQ_NARROW("v20", "v8") \
+    "vsetvli zero, %[vl], e16, m8, ta, ma\n\t" \
+    "lw %[a], 16(%[j])\n\t" \
+    EQ_OFFSET("v16") \
+    "vsetvli zero, %[vl], e8, m4, ta, ma\n\t" \
+    EQ_LOAD_LIMITS \
+    EQ_NARROW("v24", "v16") EQ_LIMIT("v24")
+
+#define EQ_K1(OP, at) EQ_ELEMENT("t0", "x0", at) EQ_WEIGHTS("v24") OP("v16", "v24", "t0")
+#define EQ_MOVE1(add, n) add " %[x0], %[x0], " n "\n\t"
+#define EQ_ASM1(STAGE) \
+    __asm__ volatile( \
+        "lw %[vl], 32(%[j])\n\t" \
+        "sub %[vl], %[vl], %[o]\n\t" \
+        EQ_WIDE_START \
+        "lw %[n], 44(%[j])\n\t" \
+        "lw %[p], 48(%[j])\n\t" \
+        "lw %[x0], 52(%[j])\n\t" \
+        EQ_PIECES(EQ_K1, EQ_WIDE_DRAIN, EQ_MOVE1) \
+        EQ_WIDE_FINISH(STAGE) \
+        EQ_STORE("v24", "68") \
+        : [vl] "=&r"(vl), [a] "=&r"(a), [o4] "=&r"(o4), [w] "=&r"(w), [s] "=&r"(s), [n] "=&r"(n), [k] "=&r"(k), \
+          [p] "=&r"(p), [x0] "=&r"(x0), [t0] "=&r"(t0), [n0] "=&r"(n0), [n1] "=&r"(n1), [o] "+&r"(o) \
+        : [j] "r"(job) \
+        : EQ_CLOBBERED)
+
+#define EQ_TAP(at, product) \
+    "lw %[a], " at "(%[l])\n\t" \
+    EQ_WEIGHTS("v24") \
+    "add %[a], %[a], %[x]\n\t" \
+    "vle8.v v28, (%[a])\n\t" \
+    product " v16, v24, v28\n\t"
+#define EQ_ASM_DEPTHWISE(STAGE) \
+    __asm__ volatile( \
+        EQ_WIDE_START \
+        "lw %[k], 36(%[j])\n\t" \
+        "lw %[l], 44(%[j])\n\t" \
+        "beqz %[k], 3f\n\t" \
+        "2:\n\t" \
+        EQ_TAP("0", "vwmul.vv") EQ_TAP("4", "vwmacc.vv") EQ_WIDE_DRAIN \
+        "addi %[l], %[l], 8\n\t" \
+        "addi %[k], %[k], -1\n\t" \
+        "bnez %[k], 2b\n\t" \
+        "3:\n\t" \
+        "lw %[k], 40(%[j])\n\t" \
+        "beqz %[k], 5f\n\t" \
+        "4:\n\t" \
+        EQ_TAP("0", "vwmul.vv") EQ_WIDE_DRAIN \
+        "addi %[l], %[l], 4\n\t" \
+        "addi %[k], %[k], -1\n\t" \
+        "bnez %[k], 4b\n\t" \
+        "5:\n\t" \
+        EQ_WIDE_FINISH(STAGE) \
+        "vse8.v v24, (%[y])\n\t" \
+        : [vl] "+&r"(n), [a] "=&r"(a), [o4] "=&r"(o4), [w] "=&r"(w), [s] "=&r"(s), [k] "=&r"(k), [l] "=&r"(l), \
+          [t0] "=&r"(t0), [n0] "=&r"(n0), [n1] "=&r"(n1), [o] "+&r"(o) \
+        : [j] "r"(job), [x] "r"(x), [y] "r"(y) \
+        : EQ_CLOBBERED)
+
+#endif
+
+/* The sum of channel `o` as int8: what the stages do. */
+static inline int8_t eq_output(const eq_channels_t *c, int kind, int32_t o, int32_t sum)
+{
+    const int32_t m = c->multiplier[o], n = c->shift[o];
+    if (kind == EQ_SINGLE || kind == EQ_SINGLE_LEFT) {
+        sum = eq_requantize_single(kind == EQ_SINGLE ? sum : eq_shift_left(sum, c->left), m, n);
+    } else {
+        sum = kind == EQ_TFLM ? eq_requantize_tflm_small(sum, m, n) : eq_requantize_tflm(sum, m, n);
+    }
+    return (int8_t)eq_clamp(sum + c->offset, c->low, c->high);
+}
+
+#if !EQ_RVV
+static inline void eq_product_plain(const eq_product_t *job, int32_t rows, int kind)
+{
+    for (int32_t o = 0, n = 64; o < job->channels; o += n) {
+        int8_t y[4][64];
+        n = job->channels - o < n ? job->channels - o : n;
+        for (int32_t i = 0; i < n * rows; i++) {
+            const int8_t *x = job->x[i % rows], *w = job->c.weights + o + i / rows;
+            int32_t sum = job->c.bias[o + i / rows];
+            for (int32_t piece = job->pieces; piece > 0; piece--, x += job->pitch) {
+                for (int32_t k = 8 * job->blocks + job->rest; k > 0; k--, w += job->channels) {
+                    sum += *x++ * *w;
+                }
+            }
+            y[i % rows][i / rows] = eq_output(&job->c, kind, o + i / rows, sum);
+        }
+        for (int32_t i = 0; i < n * rows; i++) {
+            job->y[i % rows][o + i / rows] = y[i % rows][i / rows];
+        }
+    }
+}
+#endif
+
+/* Four rows times all channels, 16 at a time or more. The rows are read before the outputs of these channels are written. */
+static inline void eq_product4(const eq_product_t *job, int kind)
+{
+#if EQ_RVV
+    int32_t vl, a, o4, w, s, n, k, p, x0, x1, x2, x3, t0, t1, t2, t3;
+    for (int32_t o = 0; o < job->channels; o += vl) {
+        EQ_CHOOSE_STAGE(kind, EQ_ASM4)
+    }
+#else
+    eq_product_plain(job, 4, kind);
+#endif
+}
+
+/* Two rows, 32 channels at a time or more. */
+static inline void eq_product2(const eq_product_t *job, int kind)
+{
+#if EQ_RVV
+    int32_t vl, a, o4, w, s, n, k, p, x0, x1, t0, t1;
+    for (int32_t o = 0; o < job->channels; o += vl) {
+        EQ_CHOOSE_STAGE(kind, EQ_ASM2)
+    }
+#else
+    eq_product_plain(job, 2, kind);
+#endif
+}
+
+/* One row, 64 channels at a time or more. */
+static inline void eq_product1(const eq_product_t *job, int kind)
+{
+#if EQ_RVV
+    int32_t vl, a, o4, w, s, n, k, p, x0, t0, n0, n1;
+    for (int32_t o = 0; o < job->channels; o += vl) {
+        EQ_CHOOSE_STAGE(kind, EQ_ASM1)
+    }
+#else
+    eq_product_plain(job, 1, kind);
+#endif
+}
+
+/* Up to `n` outputs, the first of which has channel `o`. Returns how many were computed. */
+static inline int32_t eq_depthwise(const eq_depthwise_t *job, int kind, int32_t o, int32_t n, const int8_t *x, int8_t *y)
+{
+#if EQ_RVV
+    int32_t a, o4, w, s, k, l, t0, n0, n1;
+    EQ_CHOOSE_STAGE(kind, EQ_ASM_DEPTHWISE)
+#else
+    for (int32_t i = 0; i < n; i++) {
+        int32_t sum = job->c.bias[o + i];
+        for (int32_t t = 0; t < 2 * job->pairs + job->rest; t++) {
+            sum += x[job->taps[t] + i] * job->c.weights[t * job->step + o + i];
+        }
+        y[i] = eq_output(&job->c, kind, o + i, sum);
+    }
+#endif
+    return n;
+}
+
+/* Copies `n` >= 0 bytes from `from` to `to`, which do not overlap. Returns the end of `to`. */
+static inline int8_t *eq_copy(int8_t *to, const int8_t *from, int32_t n)
+{
+#if EQ_RVV
+    int32_t vl;
+    __asm__ volatile(
+        "1:\n\t"
+        "vsetvli %[vl], %[n], e8, m8, ta, ma\n\t"
+        "vle8.v v0, (%[from])\n\t"
+        "add %[from], %[from], %[vl]\n\t"
+        "sub %[n], %[n], %[vl]\n\t"
+        "vse8.v v0, (%[to])\n\t"
+        "add %[to], %[to], %[vl]\n\t"
+        "bnez %[n], 1b\n\t"
+        : [vl] "=&r"(vl), [n] "+&r"(n), [from] "+&r"(from), [to] "+&r"(to) : : EQ_CLOBBERED);
+#else
+    for (; n > 0; n--) {
+        *to++ = *from++;
+    }
+#endif
+    return to;
+}
+
+/* `n` >= 0 bytes of `value` to `to`. Returns their end. */
+static inline int8_t *eq_fill(int8_t *to, int32_t value, int32_t n)
+{
+#if EQ_RVV
+    int32_t vl;
+    __asm__ volatile(
+        "vsetvli %[vl], zero, e8, m8, ta, ma\n\t"
+        "vmv.v.x v0, %[value]\n\t"
+        "1:\n\t"
+        "vsetvli %[vl], %[n], e8, m8, ta, ma\n\t"
+        "vse8.v v0, (%[to])\n\t"
+        "sub %[n], %[n], %[vl]\n\t"
+        "add %[to], %[to], %[vl]\n\t"
+        "bnez %[n], 1b\n\t"
+        : [vl] "=&r"(vl), [n] "+&r"(n), [to] "+&r"(to) : [value] "r"(value) : EQ_CLOBBERED);
+#else
+    for (; n > 0; n--) {
+        *to++ = (int8_t)value;
+    }
+#endif
+    return to;
+}
+
+#endif

@@ -1,0 +1,392 @@
+/* RISC-V vectors for operators whose rescaling is the same for all elements; see eq_simd_rvv.h. */
+#ifndef EQ_SIMD_RVV_ELEMENTS_H
+#define EQ_SIMD_RVV_ELEMENTS_H
+
+#include "eq_simd_rvv.h"
+
+/* int32 -> int8 by one multiplier: as eq_requantize_single or eq_requantize_tflm, plus `offset`, limited. The rest is
+ * derived: the limits within which `left` bits more fit int32, and -1 where `right` is not 0. */
+typedef struct {
+    int32_t multiplier, right, offset, low, high, left, least, most, rounds;
+} eq_scale_t;
+
+enum { EQ_DIVIDE = -1 }; /* the kind of scale that divides by `right`, halves away from zero; `multiplier` is half of it */
+
+/* `left` and `shift` as linear.rescaling gives them; `kind` as in eq_simd_rvv.h, a literal. */
+static inline eq_scale_t eq_scale(int kind, int32_t multiplier, int32_t shift, int32_t left, int32_t offset, int32_t low, int32_t high)
+{
+    if (kind == EQ_TFLM || kind == EQ_TFLM_LEFT) {
+        left = shift < 0 ? -shift : 0;
+        shift = shift > 0 ? shift : 0;
+    }
+    const eq_scale_t scale = { multiplier, shift, offset, low, high, left, INT32_MIN >> left, INT32_MAX >> left, -(shift > 0) };
+    return scale;
+}
+
+#if !EQ_RVV
+static inline int8_t eq_scaled(int kind, int32_t x, const eq_scale_t *scale)
+{
+    if (kind == EQ_DIVIDE) {
+        x = (x > 0 ? x + scale->multiplier : x - scale->multiplier) / scale->right;
+    } else if (kind == EQ_SINGLE) {
+        x = eq_requantize_single(eq_shift_left(x, scale->left), scale->multiplier, scale->right);
+    } else {
+        x = eq_requantize_tflm(x, scale->multiplier, scale->right - scale->left);
+    }
+    return (int8_t)eq_clamp(x + scale->offset, scale->low, scale->high);
+}
+#endif
+
+#if EQ_RVV
+/* v0 rescaled; v16 is free. */
+#define EQ_SCALE_SINGLE(d) \
+    "vsll.vx " d ", " d ", %[left]\n\t" \
+    "vmulh.vx " d ", " d ", %[m]\n\t" \
+    "vssra.vx " d ", " d ", %[right]\n\t"
+#define EQ_SCALE_TFLM(d) \
+    "vmax.vx " d ", " d ", %[least]\n\t" \
+    "vmin.vx " d ", " d ", %[most]\n\t" \
+    "vsll.vx " d ", " d ", %[left]\n\t" \
+    "vsmul.vx " d ", " d ", %[m]\n\t" \
+    EQ_ROUND_AWAY(d, "rounds", "right")
+#define EQ_ROUND_AWAY(d, rounds, right) /* d / 2^right, halves away from zero; `rounds` is -1, or 0 where right is 0 */ \
+    "vand.vx v16, " d ", %[" rounds "]\n\t" \
+    "vsra.vi v16, v16, 31\n\t" \
+    "vadd.vv " d ", " d ", v16\n\t" \
+    "vssra.vx " d ", " d ", %[" right "]\n\t"
+#define EQ_SCALE_DIVIDE(d) /* plus or minus half of the divisor, then the quotient toward zero */ \
+    "vsra.vi v16, " d ", 31\n\t" \
+    "vxor.vx v8, v16, %[m]\n\t" \
+    "vsub.vv v8, v8, v16\n\t" \
+    "vadd.vv " d ", " d ", v8\n\t" \
+    "vdiv.vx " d ", " d ", %[right]\n\t"
+#define EQ_SCALE_OPERANDS \
+    [m] "r"(scale->multiplier), [right] "r"(scale->right), [left] "r"(scale->left), [least] "r"(scale->least), \
+    [most] "r"(scale->most), [rounds] "r"(scale->rounds)
+#define EQ_LIMIT_OPERANDS [offset] "r"(scale->offset), [low] "r"(scale->low), [high] "r"(scale->high)
+
+/* v0 as int8 to `y`. */
+#define EQ_STORE_NARROWED \
+    "vsetvli zero, zero, e16, m4, ta, ma\n\t" \
+    "vnclip.wi v16, v0, 0\n\t" \
+    "vsadd.vx v16, v16, %[offset]\n\t" \
+    "vsetvli zero, zero, e8, m2, ta, ma\n\t" \
+    "vnclip.wi v0, v16, 0\n\t" \
+    "vmax.vx v0, v0, %[low]\n\t" \
+    "vmin.vx v0, v0, %[high]\n\t" \
+    "vse8.v v0, (%[y])\n\t"
+
+/* Elements of `a` as int32 in v0, of `b` in v8; a tensor whose step is 0 stands still. */
+#define EQ_LOAD_BOTH \
+    "vle8.v v6, (%[a])\n\t" \
+    "vle8.v v14, (%[b])\n\t" \
+    "add %[a], %[a], %[vl]\n\t" \
+    "add %[b], %[b], %[vl]\n\t" \
+    "vsext.vf4 v0, v6\n\t" \
+    "vsext.vf4 v8, v14\n\t"
+#define EQ_LOAD_STEPPED \
+    "vlse8.v v6, (%[a]), %[ka]\n\t" \
+    "vlse8.v v14, (%[b]), %[kb]\n\t" \
+    "mul %[t], %[vl], %[ka]\n\t" \
+    "add %[a], %[a], %[t]\n\t" \
+    "mul %[t], %[vl], %[kb]\n\t" \
+    "add %[b], %[b], %[t]\n\t" \
+    "vsext.vf4 v0, v6\n\t" \
+    "vsext.vf4 v8, v14\n\t"
+#define EQ_ELEMENTS(LOAD, WORK, ...) \
+    __asm__ volatile( \
+        "csrwi vxrm, 0\n\t" \
+        "1:\n\t" \
+        "vsetvli %[vl], %[n], e32, m8, ta, ma\n\t" \
+        LOAD WORK EQ_STORE_NARROWED \
+        "add %[y], %[y], %[vl]\n\t" \
+        "sub %[n], %[n], %[vl]\n\t" \
+        "bnez %[n], 1b\n\t" \
+        : [vl] "=&r"(vl), [t] "=&r"(t), [n] "+&r"(n), [a] "+&r"(a), [b] "+&r"(b), [y] "+&r"(y) \
+        : [ka] "r"(a_step), [kb] "r"(b_step), EQ_LIMIT_OPERANDS, __VA_ARGS__ \
+        : EQ_CLOBBERED)
+#define EQ_CHOOSE_LOAD(WORK, ...) \
+    if (a_step == 1 && b_step == 1) { \
+        EQ_ELEMENTS(EQ_LOAD_BOTH, WORK, __VA_ARGS__); \
+    } else { \
+        EQ_ELEMENTS(EQ_LOAD_STEPPED, WORK, __VA_ARGS__); \
+    }
+#endif
+
+/* y = (a * a_multiplier + b * b_multiplier + start) >> shift, plus the offset, limited. n > 0; steps are 0 or 1. */
+static inline void eq_add_single(
+    int8_t *y, const int8_t *a, int32_t a_step, const int8_t *b, int32_t b_step, int32_t n, int32_t a_multiplier, int32_t b_multiplier,
+    int32_t start, int32_t shift, const eq_scale_t *scale)
+{
+#if EQ_RVV
+    int32_t vl, t;
+    EQ_CHOOSE_LOAD("vmul.vx v0, v0, %[am]\n\t"
+                   "vmacc.vx v0, %[bm], v8\n\t"
+                   "vadd.vx v0, v0, %[start]\n\t"
+                   "vsra.vx v0, v0, %[shift]\n\t",
+        [am] "r"(a_multiplier), [bm] "r"(b_multiplier), [start] "r"(start), [shift] "r"(shift))
+#else
+    for (; n > 0; n--, a += a_step, b += b_step) {
+        const int32_t sum = (*a * a_multiplier + start + *b * b_multiplier) >> shift;
+        *y++ = (int8_t)eq_clamp(sum + scale->offset, scale->low, scale->high);
+    }
+#endif
+}
+
+/* An input of the law tflm's addition: (x - zero) * 2^20 is multiplied and shifted right. */
+typedef struct {
+    int32_t zero, multiplier, shift;
+} eq_addend_t;
+
+#if EQ_RVV
+#define EQ_ADDEND(d, name) \
+    "vsub.vx " d ", " d ", %[" name "z]\n\t" \
+    "vsll.vi " d ", " d ", 20\n\t" \
+    "vsmul.vx " d ", " d ", %[" name "m]\n\t" \
+    EQ_ROUND_AWAY(d, name "r", name "s")
+#define EQ_SUM(operation) \
+    EQ_CHOOSE_LOAD(EQ_ADDEND("v0", "a") EQ_ADDEND("v8", "b") operation " v0, v0, v8\n\t" \
+                   "vsmul.vx v0, v0, %[m]\n\t" \
+                   EQ_ROUND_AWAY("v0", "rounds", "right"), \
+        [az] "r"(first->zero), [am] "r"(first->multiplier), [as] "r"(first->shift), [ar] "r"(first_rounds), \
+        [bz] "r"(second->zero), [bm] "r"(second->multiplier), [bs] "r"(second->shift), [br] "r"(second_rounds), \
+        [m] "r"(scale->multiplier), [right] "r"(scale->right), [rounds] "r"(scale->rounds))
+#endif
+
+/* y = a + sign * b in law tflm; n > 0, steps are 0 or 1, sign is 1 or -1. */
+static inline void eq_add_tflm(
+    int8_t *y, const int8_t *a, int32_t a_step, const int8_t *b, int32_t b_step, int32_t n, const eq_addend_t *first,
+    const eq_addend_t *second, int32_t sign, const eq_scale_t *scale)
+{
+#if EQ_RVV
+    int32_t vl, t;
+    const int32_t first_rounds = -(first->shift > 0), second_rounds = -(second->shift > 0);
+    if (sign > 0) {
+        EQ_SUM("vadd.vv")
+    } else {
+        EQ_SUM("vsub.vv")
+    }
+#else
+    for (; n > 0; n--, a += a_step, b += b_step) {
+        const int32_t scaled_a = eq_requantize_tflm((*a - first->zero) * (1 << 20), first->multiplier, first->shift);
+        const int32_t scaled_b = eq_requantize_tflm((*b - second->zero) * (1 << 20), second->multiplier, second->shift);
+        const int32_t sum = eq_requantize_tflm(scaled_a + sign * scaled_b, scale->multiplier, scale->right);
+        *y++ = (int8_t)eq_clamp(sum + scale->offset, scale->low, scale->high);
+    }
+#endif
+}
+
+/* y = (a - a_zero) * (b - b_zero), rescaled; n > 0, steps are 0 or 1. */
+static inline void eq_mul(
+    int8_t *y, const int8_t *a, int32_t a_step, const int8_t *b, int32_t b_step, int32_t n, int32_t a_zero, int32_t b_zero, int kind,
+    const eq_scale_t *scale)
+{
+#if EQ_RVV
+    int32_t vl, t;
+#define EQ_PRODUCT(SCALE) \
+    EQ_CHOOSE_LOAD("vsub.vx v0, v0, %[az]\n\t" \
+                   "vsub.vx v8, v8, %[bz]\n\t" \
+                   "vmul.vv v0, v0, v8\n\t" \
+                   SCALE("v0"), \
+        [az] "r"(a_zero), [bz] "r"(b_zero), EQ_SCALE_OPERANDS)
+    if (kind == EQ_SINGLE) {
+        EQ_PRODUCT(EQ_SCALE_SINGLE)
+    } else {
+        EQ_PRODUCT(EQ_SCALE_TFLM)
+    }
+#else
+    for (; n > 0; n--, a += a_step, b += b_step) {
+        *y++ = eq_scaled(kind, (*a - a_zero) * (*b - b_zero), scale);
+    }
+#endif
+}
+
+/* What is summed up for one output: `rows` of `columns` elements `across` apart; `down` lead from the end of a row to the next. */
+typedef struct {
+    int32_t rows, columns, across, down;
+} eq_window_t;
+
+/* n outputs side by side: `start` plus the elements of a window, which moves by `step` per output; then
+ * rescaled. n, rows and columns > 0. */
+static inline void eq_sums(
+    int8_t *y, const int8_t *x, int32_t step, int32_t n, const eq_window_t *window, int32_t start, int kind, const eq_scale_t *scale)
+{
+#if EQ_RVV
+    int32_t vl, t, r, c;
+    const int8_t *from;
+#define EQ_SUMS(LOAD, SCALE) \
+    __asm__ volatile( \
+        "csrwi vxrm, 0\n\t" \
+        "1:\n\t" \
+        "vsetvli %[vl], %[n], e32, m8, ta, ma\n\t" \
+        "vmv.v.x v0, %[start]\n\t" \
+        "mv %[from], %[x]\n\t" \
+        "lw %[r], 0(%[j])\n\t" \
+        "2:\n\t" \
+        "lw %[c], 4(%[j])\n\t" \
+        "lw %[t], 8(%[j])\n\t" \
+        "3:\n\t" \
+        LOAD \
+        "add %[from], %[from], %[t]\n\t" \
+        "vsext.vf4 v16, v8\n\t" \
+        "vadd.vv v0, v0, v16\n\t" \
+        "addi %[c], %[c], -1\n\t" \
+        "bnez %[c], 3b\n\t" \
+        "lw %[t], 12(%[j])\n\t" \
+        "add %[from], %[from], %[t]\n\t" \
+        "addi %[r], %[r], -1\n\t" \
+        "bnez %[r], 2b\n\t" \
+        SCALE("v0") EQ_STORE_NARROWED \
+        "mul %[t], %[vl], %[step]\n\t" \
+        "add %[x], %[x], %[t]\n\t" \
+        "add %[y], %[y], %[vl]\n\t" \
+        "sub %[n], %[n], %[vl]\n\t" \
+        "bnez %[n], 1b\n\t" \
+        : [vl] "=&r"(vl), [t] "=&r"(t), [r] "=&r"(r), [c] "=&r"(c), [from] "=&r"(from), [n] "+&r"(n), [x] "+&r"(x), [y] "+&r"(y) \
+        : [j] "r"(window), [step] "r"(step), [start] "r"(start), EQ_LIMIT_OPERANDS, EQ_SCALE_OPERANDS \
+        : EQ_CLOBBERED)
+#define EQ_CHOOSE_STEP(SCALE) \
+    if (step == 1) { \
+        EQ_SUMS("vle8.v v8, (%[from])\n\t", SCALE); \
+    } else { \
+        EQ_SUMS("vlse8.v v8, (%[from]), %[step]\n\t", SCALE); \
+    }
+    if (kind == EQ_DIVIDE) {
+        EQ_CHOOSE_STEP(EQ_SCALE_DIVIDE)
+    } else if (kind == EQ_SINGLE) {
+        EQ_CHOOSE_STEP(EQ_SCALE_SINGLE)
+    } else {
+        EQ_CHOOSE_STEP(EQ_SCALE_TFLM)
+    }
+#else
+    for (; n > 0; n--, x += step) {
+        const int8_t *from = x;
+        int32_t sum = start;
+        for (int32_t r = window->rows; r > 0; r--, from += window->down) {
+            for (int32_t c = window->columns; c > 0; c--, from += window->across) {
+                sum += *from;
+            }
+        }
+        *y++ = eq_scaled(kind, sum, scale);
+    }
+#endif
+}
+
+/* n outputs side by side: the largest element of a window, which moves by 1 per output, limited. n, rows and columns > 0. */
+static inline void eq_largest(int8_t *y, const int8_t *x, int32_t n, const eq_window_t *window, int32_t low, int32_t high)
+{
+#if EQ_RVV
+    int32_t vl, t, r, c;
+    const int8_t *from;
+    __asm__ volatile(
+        "1:\n\t"
+        "vsetvli %[vl], %[n], e8, m8, ta, ma\n\t"
+        "vmv.v.x v0, %[low]\n\t"
+        "mv %[from], %[x]\n\t"
+        "lw %[r], 0(%[j])\n\t"
+        "2:\n\t"
+        "lw %[c], 4(%[j])\n\t"
+        "lw %[t], 8(%[j])\n\t"
+        "3:\n\t"
+        "vle8.v v8, (%[from])\n\t"
+        "add %[from], %[from], %[t]\n\t"
+        "addi %[c], %[c], -1\n\t"
+        "vmax.vv v0, v0, v8\n\t"
+        "bnez %[c], 3b\n\t"
+        "lw %[t], 12(%[j])\n\t"
+        "add %[from], %[from], %[t]\n\t"
+        "addi %[r], %[r], -1\n\t"
+        "bnez %[r], 2b\n\t"
+        "vmin.vx v0, v0, %[high]\n\t"
+        "vse8.v v0, (%[y])\n\t"
+        "add %[x], %[x], %[vl]\n\t"
+        "add %[y], %[y], %[vl]\n\t"
+        "sub %[n], %[n], %[vl]\n\t"
+        "bnez %[n], 1b\n\t"
+        : [vl] "=&r"(vl), [t] "=&r"(t), [r] "=&r"(r), [c] "=&r"(c), [from] "=&r"(from), [n] "+&r"(n), [x] "+&r"(x), [y] "+&r"(y)
+        : [j] "r"(window), [low] "r"(low), [high] "r"(high) : EQ_CLOBBERED);
+#else
+    for (; n > 0; n--, x++) {
+        const int8_t *from = x;
+        int32_t largest = low;
+        for (int32_t r = window->rows; r > 0; r--, from += window->down) {
+            for (int32_t c = window->columns; c > 0; c--, from += window->across) {
+                largest = *from > largest ? *from : largest;
+            }
+        }
+        *y++ = (int8_t)(largest < high ? largest : high);
+    }
+#endif
+}
+
+/* One row of a matrix product: y = sum over k of (x[k] - x_zero) * (w[k][i] - w_zero), rescaled, for n > 0 columns, depth > 0. */
+static inline void eq_row_times_matrix(
+    int8_t *y, const int8_t *x, const int8_t *w, int32_t n, int32_t depth, int32_t x_zero, int32_t w_zero, int kind, const eq_scale_t *scale)
+{
+#if EQ_RVV
+    const int32_t columns = n;
+    int32_t vl, t, k, n0, n1;
+    const int8_t *row, *from;
+#define EQ_ROW_TIMES_MATRIX(SCALE) \
+    __asm__ volatile( \
+        "csrwi vxrm, 0\n\t" \
+        "1:\n\t" \
+        "vsetvli %[vl], %[n], e8, m4, ta, ma\n\t" \
+        "vsetvli %[n1], zero, e32, m8, ta, ma\n\t" \
+        "vmv.v.i v0, 0\n\t" \
+        "vmv.v.i v8, 0\n\t" \
+        "mv %[n0], %[vl]\n\t" \
+        "bleu %[vl], %[n1], 2f\n\t" \
+        "mv %[n0], %[n1]\n\t" \
+        "2:\n\t" \
+        "sub %[n1], %[vl], %[n0]\n\t" \
+        "mv %[row], %[x]\n\t" \
+        "mv %[from], %[w]\n\t" \
+        "mv %[k], %[depth]\n\t" \
+        "vsetvli zero, %[vl], e8, m4, ta, ma\n\t" \
+        "3:\n\t" \
+        "lb %[t], 0(%[row])\n\t" \
+        "vle8.v v24, (%[from])\n\t" \
+        "addi %[row], %[row], 1\n\t" \
+        "add %[from], %[from], %[columns]\n\t" \
+        "vwsub.vx v16, v24, %[wz]\n\t" \
+        "sub %[t], %[t], %[xz]\n\t" \
+        "vsetvli zero, %[n0], e16, m4, ta, ma\n\t" \
+        "vwmacc.vx v0, %[t], v16\n\t" \
+        "vsetvli zero, %[n1], e16, m4, ta, ma\n\t" \
+        "vwmacc.vx v8, %[t], v20\n\t" \
+        "addi %[k], %[k], -1\n\t" \
+        "vsetvli zero, %[vl], e8, m4, ta, ma\n\t" \
+        "bnez %[k], 3b\n\t" \
+        "vsetvli zero, %[n0], e32, m8, ta, ma\n\t" \
+        SCALE("v0") EQ_STORE_NARROWED \
+        "add %[y], %[y], %[n0]\n\t" \
+        "vsetvli zero, %[n1], e32, m8, ta, ma\n\t" \
+        "vmv.v.v v0, v8\n\t" \
+        SCALE("v0") EQ_STORE_NARROWED \
+        "add %[y], %[y], %[n1]\n\t" \
+        "add %[w], %[w], %[vl]\n\t" \
+        "sub %[n], %[n], %[vl]\n\t" \
+        "bnez %[n], 1b\n\t" \
+        : [vl] "=&r"(vl), [t] "=&r"(t), [k] "=&r"(k), [n0] "=&r"(n0), [n1] "=&r"(n1), [row] "=&r"(row), [from] "=&r"(from), \
+          [n] "+&r"(n), [w] "+&r"(w), [y] "+&r"(y) \
+        : [x] "r"(x), [columns] "r"(columns), [depth] "r"(depth), [xz] "r"(x_zero), [wz] "r"(w_zero), EQ_LIMIT_OPERANDS, \
+          EQ_SCALE_OPERANDS \
+        : EQ_CLOBBERED)
+    if (kind == EQ_SINGLE) {
+        EQ_ROW_TIMES_MATRIX(EQ_SCALE_SINGLE);
+    } else {
+        EQ_ROW_TIMES_MATRIX(EQ_SCALE_TFLM);
+    }
+#else
+    for (int32_t i = 0; i < n; i++) {
+        int32_t sum = 0;
+        for (int32_t k = 0; k < depth; k++) {
+            sum += (x[k] - x_zero) * (w[k * n + i] - w_zero);
+        }
+        y[i] = eq_scaled(kind, sum, scale);
+    }
+#endif
+}
+
+#endif

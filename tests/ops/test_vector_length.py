@@ -1,0 +1,56 @@
+"""Kernels for RISC-V vectors give the same bytes whatever the length of a vector register."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import test_average_pool2d
+import test_conv2d
+import test_depthwise_conv2d
+import test_elementwise
+import test_fully_connected
+import test_mat_mul
+import test_max_pool2d
+import test_reduce
+from harness import Case, _Bench
+
+from edgeq import kernels, target
+from edgeq.compare import compare
+from edgeq.run import qemu
+from edgeq.simulate import simulate
+
+NAME = "riscv-v"
+SUM = test_elementwise.SUM
+VECTORS = 4
+MODULES: Sequence[ModuleType] = (
+    test_average_pool2d, test_conv2d, test_depthwise_conv2d, test_fully_connected, test_mat_mul, test_max_pool2d, test_reduce,
+)  # fmt: skip
+
+
+def some_cases() -> list[Case]:
+    """Every fourth of each operator's cases, and those in which a vector of 128 bits is too short or too long."""
+    found = [(m.__name__, c) for m in MODULES for c in m.CASES]
+    found += [("elementwise", c) for op in (test_elementwise.Add, test_elementwise.Mul) for c in test_elementwise.cases(op, SUM)]
+    chosen = [(n, c) for i, (n, c) in enumerate(found) if i % 4 == 0 or any(n > 30 for t in c.types for n in t.shape[-1:])]
+    return [replace(c, name=f"{n}_{i}_{c.name}") for i, (n, c) in enumerate(chosen)]
+
+
+@pytest.mark.parametrize(("law", "bits"), [("tflm", 256), ("single", 512)])
+def test_bytes_do_not_depend_on_the_length_of_a_vector(law: str, bits: int, tmp_path: Path) -> None:
+    if shutil.which("qemu-system-riscv32") is None:
+        pytest.skip("not installed: qemu-system-riscv32")
+    machine = target.load(NAME)
+    cpu = machine.data["qemu"]["cpu"]
+    assert "vlen=128" in cpu
+    longer = replace(machine, data={**machine.data, "qemu": {"cpu": cpu.replace("vlen=128", f"vlen={bits}")}})
+    bench = _Bench(some_cases(), law)
+    program = bench.program(NAME)
+    assert {k.stem for k in kernels.scan() if k.isa == "rvv"} == {c.kernel.stem for c in program.calls if c.kernel.isa == "rvv"}
+    few = {n: a[:VECTORS] for n, a in bench.data.items()}
+    result = compare(simulate(bench.graph, few), qemu.run(bench.folder(program, tmp_path / "model"), longer, few))
+    assert result.bit_exact, f"VLEN {bits}: {result.difference}"
