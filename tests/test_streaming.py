@@ -18,6 +18,7 @@ from edgeq.errors import EdgeqError
 from edgeq.ir import Array, DType, Graph
 from edgeq.passes import declare_states, normalise
 from edgeq.quantize import evaluate_float
+from edgeq.quantize.halving import to_half
 from edgeq.run import host, unicorn
 from edgeq.simulate import simulate
 
@@ -107,15 +108,17 @@ def test_simulator_carries_states_frame_by_frame(quantized: Graph) -> None:
 
 
 @pytest.mark.parametrize("name", ["host", "riscv", "cortex-m4"])
-def test_every_frame_is_bit_exact(quantized: Graph, name: str, tmp_path: Path) -> None:
-    x = {"frame": simulate(quantized, {"frame": frames()}, steps=True).steps["frame"]}
-    expected = simulate(quantized, x, steps=True)
-    built = api.build(quantized, output=tmp_path / "m", target=name, vectors=8, check=False)
-    assert built.manifest["state_bytes"] == 12 + 20 + 12
+@pytest.mark.parametrize("recipe", ["int8", "fp16"])
+def test_every_frame_is_bit_exact(real: Graph, quantized: Graph, recipe: str, name: str, tmp_path: Path) -> None:
+    graph = quantized if recipe == "int8" else to_half(real)
+    expected = simulate(graph, {"frame": frames()}, steps=True)
+    x = {"frame": expected.steps["frame"]}
+    built = api.build(graph, output=tmp_path / "m", target=name, vectors=8, check=False)
+    assert built.manifest["state_bytes"] == (12 + 20 + 12 if recipe == "int8" else 3 * 20)
     actual = host.run(built.folder, x, steps=True) if name == "host" else unicorn.run(built.folder, target.load(name), x, steps=True)
     result = compare(expected, actual)
     assert result.bit_exact, str(result.difference)
-    assert actual.constant_time in (None, True)
+    assert recipe == "fp16" or actual.constant_time in (None, True)  # soft-float is not
 
 
 def test_the_graph_file_keeps_states(quantized: Graph) -> None:

@@ -8,10 +8,20 @@ from typing import ClassVar
 import numpy as np
 from scipy import special
 
-from edgeq import numerics
+from edgeq import floats, half, numerics
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Params, Tensor, TensorType
-from edgeq.ops.recurrent import _Recurrent, from_q30, pre_activations, products, require_types, saturate, to_state, unit_major
+from edgeq.ops.recurrent import (
+    _Recurrent,
+    from_q30,
+    half_constants,
+    pre_activations,
+    products,
+    require_types,
+    saturate,
+    to_state,
+    unit_major,
+)
 
 STATE_BITS = 22  # of the multiplier that takes h to Q0.15
 
@@ -83,3 +93,33 @@ class Gru(_Recurrent):
             return (to_state(params, z * state + (32768 - z) * n),)
 
         return np.asarray(self.walk(data, (h0,), step, pre_activations(params, "x", data))[0], np.int8)
+
+    def bind_half(self, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
+        x, w, r, b, c, h = inputs
+        assert w.data is not None and r.data is not None and b.data is not None and c.data is not None
+        units = h.type.shape[-1]
+        joined = b.data + c.data  # the state's own bias is apart where r scales it
+        last = slice(2 * units, None)
+        own = b.data[last] if self.linear_before_reset else joined[last]
+        biases = {"x": np.concatenate([joined[: 2 * units], own]), "h": c.data[last]}
+        scalars = self.shape_scalars(x.type, units) | {"linear_before_reset": int(self.linear_before_reset)}
+        return half_constants(where, {"x": w, "h": r}, biases, scalars)
+
+    def reference_half(self, params: Params, *x: Array) -> Array:
+        data, h0 = x
+        split = 2 * params.units
+        w, r, bias = params.x_weights.T, params.h_weights.T, params.x_bias
+
+        def step(now: Array, h: Array) -> tuple[Array]:
+            sums = half.products(now, w, bias)
+            both = floats.sigmoid(half.products(h, np.ascontiguousarray(r[:, :split]), sums[:, :split]))
+            reset, z = both[:, : params.units], both[:, params.units :]
+            wide, last = half.to_float(h), np.ascontiguousarray(r[:, split:])
+            if self.linear_before_reset:
+                n = sums[:, split:] + reset * half.products(h, last, params.h_bias)
+            else:
+                n = half.products(half.from_float(reset * wide), last, sums[:, split:])
+            n = floats.tanh(n)
+            return (half.from_float((np.float32(1) - z) * n + z * wide),)
+
+        return self.walk(data, (h0,), step, data)[0]

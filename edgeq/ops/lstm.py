@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 from scipy import special
 
-from edgeq import numerics
+from edgeq import floats, half, numerics
 from edgeq.ir import Array, Params, Tensor, TensorType
 from edgeq.ops import recurrent
 from edgeq.ops.recurrent import _Recurrent, pre_activations, products, saturate, to_state
@@ -71,6 +71,30 @@ class Lstm(_Recurrent):
 
         y, c = self.walk(data, (h0, c0), step, pre_activations(params, "x", data))
         return np.asarray(y, np.int8), np.asarray(c, np.int16)
+
+    def bind_half(self, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
+        x, w, r, b, h, _ = inputs
+        assert w.data is not None and r.data is not None and b.data is not None
+        units = h.type.shape[-1]
+        order = recurrent.unit_major(np.arange(4 * units), 4)
+        weights = {"x": replace(w, data=w.data[order]), "h": replace(r, data=r.data[order])}
+        return recurrent.half_constants(where, weights, {"x": b.data[order]}, self.shape_scalars(x.type, units))
+
+    def reference_half_all(self, params: Params, *x: Array) -> tuple[Array, ...]:
+        data, h0, c0 = x
+        w, r = params.x_weights.T, params.h_weights.T
+
+        def step(now: Array, h: Array, c: Array) -> tuple[Array, Array]:
+            sums = half.products(h, r, half.products(now, w, params.x_bias)).reshape(len(h), -1, 4)
+            i, f, o = (floats.sigmoid(np.ascontiguousarray(sums[..., k])) for k in (0, 1, 3))
+            g = floats.tanh(np.ascontiguousarray(sums[..., 2]))
+            c = half.from_float(f * half.to_float(c) + i * g)
+            return half.from_float(o * floats.tanh(half.to_float(c))), c
+
+        return self.walk(data, (h0, c0), step, data)
+
+    def reference_half(self, params: Params, *x: Array) -> Array:
+        return self.reference_half_all(params, *x)[0]
 
 
 def cell_argument(c: Array, bits: int) -> Array:

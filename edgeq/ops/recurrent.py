@@ -13,7 +13,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from edgeq import numerics
+from edgeq import half, numerics
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, DType, Op, Params, QParams, Tensor, TensorType
 from edgeq.ops.elementwise import require_int8
@@ -76,6 +76,19 @@ class _Recurrent(Op):
 def unit_major(rows: Array, gates: int) -> Array:
     """Rows gate after gate -> unit after unit."""
     return np.ascontiguousarray(rows.reshape(gates, -1, *rows.shape[1:]).swapaxes(0, 1).reshape(rows.shape))
+
+
+def half_constants(where: str, weights: dict[str, Tensor], biases: dict[str, Array], scalars: dict[str, int]) -> Params:
+    """The constants of a layer on halves: weights as halves, biases as float32 that are not -0, rows in the kernels' order.
+
+    Raises:
+        EdgeqError: weights are no constant halves.
+    """
+    for t in weights.values():
+        if t.data is None or t.type.dtype is not DType.FLOAT16:
+            raise EdgeqError(f"weights of a layer in half precision are {t.type}", where=where, why="constant halves are expected")
+    tables = {f"{n}_weights": t.data for n, t in weights.items() if t.data is not None}
+    return Params(half.LAW, scalars, {**tables, **{f"{n}_bias": np.asarray(b, np.float32) + np.float32(0) for n, b in biases.items()}})
 
 
 def require_types(where: str, op: Op, x: TensorType, h: TensorType, output: TensorType, *constants: Tensor) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from edgeq import half
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, DType, Graph, Node, Op, Tensor, TensorType, check
+from edgeq.ops.recurrent import _Recurrent
 from edgeq.quantize.floating import Progress, require_float, stream
 from edgeq.quantize.precision import quoted
 from edgeq.quantize.ranges import check_samples
@@ -49,7 +50,7 @@ def to_half(graph: Graph) -> Graph:
 def _constant(node: Node, position: int, tensor: Tensor) -> Tensor:
     """A constant operand: float32 where it is a bias, else half."""
     assert tensor.data is not None
-    if position == 2 and position in node.op.parameters:
+    if position in (range(3, 3 + node.op.biases) if isinstance(node.op, _Recurrent) else (2,)) and position in node.op.parameters:
         return tensor
     data = half.from_float(tensor.data)
     if not np.isfinite(data).all():

@@ -53,6 +53,7 @@ class Case:
         output: the output's type where it is not what `infer` gives; QParams alone replace the scale.
         laws: requantization laws that apply.
         tolerance: largest distance to the float meaning, in steps of the output's scale.
+        half_tolerance: how many times the usual distance a result in half precision may have to it.
         addend: the operator's result is added to a second input of this type; `total` is the sum's scale, `sum` the addition.
     """
 
@@ -62,6 +63,7 @@ class Case:
     output: QParams | TensorType | None = None
     laws: tuple[str, ...] = LAWS
     tolerance: float = 1.02
+    half_tolerance: float = 1.0
     addend: TensorType | None = None
     total: QParams | None = None
     sum: Add = Add()  # noqa: RUF009
@@ -113,9 +115,9 @@ def halved(case: Case) -> Case:
 
 
 def computes_halves(case: Case) -> bool:
-    """Whether `halved` applies: int8 in and out, and the operator is not int8's own."""
+    """Whether `halved` applies: integers in and out, and the operator is not int8's own."""
     types = [case.output_type, *(t for i, t in enumerate(case.types) if i not in case.op.parameters)]
-    return all(t.dtype is DType.INT8 for t in types) and type(case.op).bind_half is not Op.bind_half
+    return all(t.dtype in (DType.INT8, DType.INT16) for t in types) and type(case.op).bind_half is not Op.bind_half
 
 
 def weights_and_bias(
@@ -311,7 +313,8 @@ def _check_real(bench: _Bench) -> None:
             largest = np.abs(np.where(np.abs(want) < 65504, want, 0)).max(axis=tuple(range(1, want.ndim)), keepdims=True)
             want = np.where(np.abs(want) > 65519, np.copysign(np.inf, want), want)
             with np.errstate(invalid="ignore"):
-                far = ~(np.abs(got - want) <= 2.0**-10 * np.abs(want) + 2.0**-11 * largest + 2.0**-24) & (got != want)
+                near = case.half_tolerance * (2.0**-10 * np.abs(want) + 2.0**-11 * largest + 2.0**-24)
+                far = ~(np.abs(got - want) <= near) & (got != want)
             assert not (far & np.isfinite(want)).any(), f"{case.name}{np.argwhere(far)[0]}: {want[far][0]} against {got[far][0]}"
             continue
         if t.q is None:

@@ -46,7 +46,8 @@ def case(
     states: tuple[Any, ...] = (h, *cells)
     if fixed:
         states = tuple(constant(np.full(s.shape, s.zero_point, s.dtype.numpy), s.scale, None, s.zero_point) for s in states)
-    return Case(name, op, (x, w, r, *biases, *states), state, **{"tolerance": np.inf if saturated else 2.0, **options})
+    limits = {"tolerance": np.inf if saturated else 2.0, "half_tolerance": np.inf if saturated else 40.0 * steps}
+    return Case(name, op, (x, w, r, *biases, *states), state, **{**limits, **options})
 
 
 LSTM = [
