@@ -119,7 +119,8 @@ def rescaling(law: str, where: str, multiplier: Array, shift: Array, output: Ten
     if law == "tflm":
         reach = (np.asarray(bound, np.int64) * (multiplier >> np.maximum(-shift, 0)) >> 31) + max(512, 2 * (high - low))
         numerics.check_accumulator(where, np.where(shift > 0, 0, reach))  # eq_clamp takes differences with its limits
-        vanish = (shift < -TFLM_SHIFT) & (reach < np.int64(1) << np.maximum(-1 - shift, 0))
+        peak = (np.asarray(bound, np.int64) * multiplier >> 31) + 1  # before the shift to the right
+        vanish = (shift < -TFLM_SHIFT) & (peak < np.int64(1) << np.maximum(-1 - shift, 0).astype(np.int64))
         multiplier, shift = np.where(vanish, np.int32(0), multiplier), np.where(vanish, np.int32(-TFLM_SHIFT), shift)
         simple = np.max(shift) < 0 and np.min(shift) >= -TFLM_SHIFT and np.max(bound) < 2**29
         return Params(law, {**scalars, "left": int(not simple)}, {"multiplier": multiplier, "shift": (-shift).astype(np.int8)})
