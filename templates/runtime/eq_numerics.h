@@ -17,7 +17,7 @@ typedef char eq_arithmetic_shift_required[((-3) >> 1) == -2 ? 1 : -1];
 #define EQ_SETTLE(x) ((void)0)
 #endif
 
-/* Has `x` computed as it is written, where Clang would merge it with what follows into more instructions. */
+/* Hides from Clang how `x` was computed: knowing that, it merges what follows into more instructions, or into branches. */
 #if defined(__clang__)
 #define EQ_KEEP(x) __asm__("" : "+r"(x))
 #else
@@ -57,6 +57,7 @@ static inline int32_t eq_positive(int32_t x)
  * compilers keep them. x - low and high - x must fit int32; it saturates what the output stages make. */
 static inline int32_t eq_clamp(int32_t x, int32_t low, int32_t high)
 {
+    EQ_KEEP(x);
     x = low + eq_positive((int32_t)((uint32_t)x - (uint32_t)low));
     return high - eq_positive((int32_t)((uint32_t)high - (uint32_t)x));
 }
@@ -64,6 +65,7 @@ static inline int32_t eq_clamp(int32_t x, int32_t low, int32_t high)
 /* The int8 nearest to x - 128 for |x| < 2^30: two instructions less than eq_clamp, none of which depends on x. */
 static inline int8_t eq_saturate_offset(int32_t x)
 {
+    EQ_KEEP(x);
     const int32_t above = (int32_t)(255u - (uint32_t)x) >> 31;
     return (int8_t)(((eq_positive(x) | above) & 255) - 128);
 }
