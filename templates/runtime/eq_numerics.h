@@ -17,11 +17,24 @@ typedef char eq_arithmetic_shift_required[((-3) >> 1) == -2 ? 1 : -1];
 #define EQ_SETTLE(x) ((void)0)
 #endif
 
-/* Has `x` computed as it is written, where Clang would merge it with what follows into more instructions. */
+/* Hides from Clang how `x` was computed, which it would use to merge what follows into more instructions. */
 #if defined(__clang__)
 #define EQ_KEEP(x) __asm__("" : "+r"(x))
 #else
 #define EQ_KEEP(x) ((void)0)
+#endif
+
+/* Clang knows clamps and would branch: it must not know a mask, or what range it is taken from where that is cheaper.
+ * With conditional instructions it needs no branch. */
+#if defined(__riscv)
+#define EQ_KEEP_MASK(x) EQ_KEEP(x)
+#define EQ_KEEP_RANGE(x) ((void)0)
+#elif defined(__thumb2__)
+#define EQ_KEEP_MASK(x) ((void)0)
+#define EQ_KEEP_RANGE(x) ((void)0)
+#else
+#define EQ_KEEP_MASK(x) ((void)0)
+#define EQ_KEEP_RANGE(x) EQ_KEEP(x)
 #endif
 
 #if defined(__riscv_zbb) /* min and max are instructions, which these become */
@@ -50,13 +63,16 @@ static inline int8_t eq_saturate_offset(int32_t x)
 /* max(x, 0) without a branch. */
 static inline int32_t eq_positive(int32_t x)
 {
-    return x & ~(x >> 31);
+    int32_t negative = x >> 31;
+    EQ_KEEP_MASK(negative);
+    return x & ~negative;
 }
 
 /* x limited to [low, high], the same instructions for every x: differences are taken modulo 2^32 so that
  * compilers keep them. x - low and high - x must fit int32; it saturates what the output stages make. */
 static inline int32_t eq_clamp(int32_t x, int32_t low, int32_t high)
 {
+    EQ_KEEP_RANGE(x);
     x = low + eq_positive((int32_t)((uint32_t)x - (uint32_t)low));
     return high - eq_positive((int32_t)((uint32_t)high - (uint32_t)x));
 }
@@ -64,7 +80,9 @@ static inline int32_t eq_clamp(int32_t x, int32_t low, int32_t high)
 /* The int8 nearest to x - 128 for |x| < 2^30: two instructions less than eq_clamp, none of which depends on x. */
 static inline int8_t eq_saturate_offset(int32_t x)
 {
-    const int32_t above = (int32_t)(255u - (uint32_t)x) >> 31;
+    EQ_KEEP_RANGE(x);
+    int32_t above = (int32_t)(255u - (uint32_t)x) >> 31;
+    EQ_KEEP_MASK(above);
     return (int8_t)(((eq_positive(x) | above) & 255) - 128);
 }
 
