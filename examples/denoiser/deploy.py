@@ -103,7 +103,9 @@ def emit(network: Network, recipe: str, calibration: list[Array], target: str, f
         calibration: noisy recordings; the network's states follow from frame to frame.
     """
     samples = network.samples(calibration)
-    return edgeq.build(network.graph, output=folder, target=target, name=name, recipe=recipe, calibration=samples, budget=ROOM, optimize="2")
+    return edgeq.build(
+        network.graph, output=folder, target=target, name=name, recipe=recipe, calibration=samples, budget=ROOM, optimize="2"
+    )  # fmt: skip
 
 
 def glue(manifest: dict[str, Any]) -> str:
