@@ -16,11 +16,10 @@ from pathlib import Path
 import metrics
 from data import calibration_set, test_set
 from deploy import read
-from evaluate import Row, cells, columns, reference_rows, row, write_sounds
+from evaluate import COSTS, SCORES, Row, cost_cells, reference_rows, row, score_cells, write_sounds
 from page import page
-from rich.console import Console
-from rich.table import Table
 
+from edgeq.cli.common import note, table
 from edgeq.errors import EdgeqError
 
 HERE = Path(__file__).parent
@@ -38,40 +37,32 @@ def parse() -> argparse.Namespace:
     return p.parse_args()
 
 
-def run(options: argparse.Namespace, console: Console) -> list[Row]:
+def run(options: argparse.Namespace) -> list[Row]:
     targets, recipes = options.targets.split(","), options.recipes.split(",")
     network = read(options.model)
     test, calibration = test_set(options.data, options.recordings), calibration_set(options.data, options.calibration)
-    with console.status("") as status:
-        status.update("fp32")
-        rows = list(reference_rows(network, test))
-        for recipe in recipes:
-            rows.append(row(network, recipe, calibration, test, rows[1], targets, options.output, status.update))
-    table = Table(title=f"{options.model.name}, {len(test)} recordings", title_justify="left")
-    for i, heading in enumerate(columns(targets)):
-        table.add_column(heading, justify="right" if i else "left")
-    for r in rows:
-        table.add_row(*cells(r, targets))
-    console.print(table)
+    rows = list(reference_rows(network, test))
+    for recipe in recipes:
+        rows.append(row(network, recipe, calibration, test, rows[1], targets, options.output, note))
+    table([(h, "right" if h else "left") for h in SCORES], score_cells(rows), f"{options.model.name}, {len(test)} recordings")
+    table([(h, "right" if h not in ("", "target") else "left") for h in COSTS], cost_cells(rows))
     write_sounds(rows, test, options.output / "sound")
-    console.print(f"sound     {options.output / 'sound'}")
+    print(f"sound     {options.output / 'sound'}")
     if find_spec("matplotlib") is None:
-        console.print("no report: matplotlib is not installed (pip install 'edgeq\\[audio]')")
+        print("no report: matplotlib is not installed (pip install 'edgeq[audio]')")
     else:
-        (options.output / "report.html").write_text(page(options.model.stem, rows, test, targets), encoding="utf-8")
-        console.print(f"report    {options.output / 'report.html'}")
+        (options.output / "report.html").write_text(page(options.model.stem, rows, test), encoding="utf-8")
+        print(f"report    {options.output / 'report.html'}")
     if metrics.missing():
-        console.print(f"- = not scored: {', '.join(metrics.missing())} not installed (pip install 'edgeq\\[audio]')")
+        print(f"-         not scored: {', '.join(metrics.missing())} not installed (pip install 'edgeq[audio]')")
     return rows
 
 
 def main() -> None:
-    console = Console()
     try:
-        run(parse(), console)
+        run(parse())
     except (EdgeqError, ValueError, OSError) as e:
-        console.print(f"[red]error[/red]: {e}", highlight=False)
-        sys.exit(1)
+        sys.exit(f"error: {e}")
 
 
 if __name__ == "__main__":

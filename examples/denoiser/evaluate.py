@@ -9,11 +9,11 @@ from typing import Any
 
 import metrics
 import numpy as np
-from audio import write_wav
+from audio import RATE, write_wav
 from data import Utterance
 from deploy import Network, compile_program, emit
 from numpy.typing import NDArray
-from stft import denoise
+from stft import HOP, denoise
 
 from edgeq import build
 from edgeq.errors import EdgeqError
@@ -106,18 +106,21 @@ def number(value: float, digits: int) -> str:
     return f"{value:.{digits}f}" if np.isfinite(value) else "-"
 
 
-def columns(targets: list[str]) -> list[str]:
-    """Headings of `cells`."""
-    parts = ["", "PESQ", "STOI", "SI-SDR dB", "mask SQNR dB"]
-    for t in targets:
-        parts += [f"{t}: flash kB", "RAM kB", "instructions/frame"]
-    return parts
+SCORES = ("", "PESQ", "STOI", "SI-SDR dB", "mask SQNR dB")
+COSTS = ("", "target", "flash kB", "RAM kB", "instructions/frame", "million/s")
 
 
-def cells(r: Row, targets: list[str]) -> list[str]:
-    """A row of the table."""
-    parts = [r.name, *(number(v, d) for v, d in zip(r.means(), (3, 3, 2, 1), strict=True))]
-    for t in targets:
-        bytes_of = [f"{of[t] / 1000:.{digits}f}" if t in of else "-" for of, digits in ((r.flash, 0), (r.ram, 1))]
-        parts += [*bytes_of, f"{r.instructions[t]:,.0f}".replace(",", " ") if t in r.instructions else "-"]
-    return parts
+def score_cells(rows: list[Row]) -> list[list[str]]:
+    """A table under `SCORES`."""
+    return [[r.name, *(number(v, d) for v, d in zip(r.means(), (3, 3, 2, 1), strict=True))] for r in rows]
+
+
+def cost_cells(rows: list[Row]) -> list[list[str]]:
+    """A table under `COSTS`: the model alone. 160 frames are a second."""
+    table = []
+    for r in rows:
+        for target, flash in r.flash.items():
+            count = r.instructions.get(target)
+            work = ["-", "-"] if count is None else [f"{count:,.0f}".replace(",", " "), f"{count * RATE / HOP / 1e6:.1f}"]
+            table.append([r.name, target, f"{flash / 1000:.0f}", f"{r.ram[target] / 1000:.1f}", *work])
+    return table

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from audio import RATE
 from data import Utterance
-from evaluate import Row, cells, columns
+from evaluate import COSTS, SCORES, Row, cost_cells, score_cells
 from numpy.typing import NDArray
 from scipy.io import wavfile
 from stft import HOP, analyse, frames, magnitude
@@ -20,18 +20,23 @@ Array = NDArray[Any]
 PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>
 body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #222 }}
-table {{ border-collapse: collapse }} td, th {{ padding: .2rem .7rem; text-align: right; border-bottom: 1px solid #ddd }}
+table {{ border-collapse: collapse; margin: 1rem 0 }} td, th {{ padding: .2rem .7rem; text-align: right; border-bottom: 1px solid #ddd }}
 th {{ color: #666; font-weight: normal }} td:first-child {{ text-align: left }} img {{ width: 100% }} figure {{ margin: 1rem 0 }}
 audio {{ height: 1.8rem; vertical-align: middle }}
 </style></head><body><h1>{title}</h1>
-<table><tr>{head}</tr>
-{rows}
-</table>
+{scores}
+{costs}
 <h2>{name}</h2>
 <figure><img alt="Spectrograms of {name}, one above the other" src="data:image/png;base64,{image}"></figure>
 <table>{sounds}</table>
 </body></html>
 """
+
+
+def _table(headings: tuple[str, ...], rows: list[list[str]]) -> str:
+    tagged = [("th", headings), *(("td", row) for row in rows)]
+    lines = ["<tr>" + "".join(f"<{tag}>{html.escape(c)}</{tag}>" for c in line) + "</tr>" for tag, line in tagged]
+    return "<table>" + "\n".join(lines) + "</table>"
 
 
 def _base64(write: Any) -> str:
@@ -57,12 +62,11 @@ def spectrograms(sounds: dict[str, Array]) -> Any:
     return figure
 
 
-def page(title: str, rows: list[Row], test: list[Utterance], targets: list[str]) -> str:
+def page(title: str, rows: list[Row], test: list[Utterance]) -> str:
     """The text of the file; it shows the first recording."""
     u = test[0]
     sounds = {"clean": u.clean, **{r.name: r.sounds[0] for r in rows}}
     sounds = {n: sounds[n] for n in ("noisy", "clean", *(n for n in sounds if n not in ("noisy", "clean")))}
-    table = "\n".join("<tr>" + "".join(f"<td>{html.escape(c)}</td>" for c in cells(r, targets)) + "</tr>" for r in rows)
     figure = spectrograms(sounds)
     image = _base64(lambda f: figure.savefig(f, format="png", dpi=100))
     players = []
@@ -70,6 +74,6 @@ def page(title: str, rows: list[Row], test: list[Utterance], targets: list[str])
         wav = _base64(lambda f, pcm=pcm: wavfile.write(f, RATE, pcm))
         players.append(f'<tr><td>{html.escape(name)}</td><td><audio controls src="data:audio/wav;base64,{wav}"></audio></td></tr>')
     return PAGE.format(
-        title=html.escape(title), head="".join(f"<th>{html.escape(c)}</th>" for c in columns(targets)), rows=table,
+        title=html.escape(title), scores=_table(SCORES, score_cells(rows)), costs=_table(COSTS, cost_cells(rows)),
         name=html.escape(u.name), image=image, sounds="".join(players),
     )  # fmt: skip
