@@ -12,6 +12,7 @@ started again with the same --checkpoint.
 from __future__ import annotations
 
 import argparse
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -94,7 +95,7 @@ def train(
         if options.minutes:
             progress = max(progress, (time.monotonic() - started) / (60 * options.minutes))
         for group in optimizer.param_groups:
-            group["lr"] = 3e-3 * min(1, (step + 1) / 50) * (0.5 + 0.5 * np.cos(np.pi * min(progress, 1))) + 1e-5
+            group["lr"] = 3e-3 * min(1, (step + 1) / 50) * (0.5 + 0.5 * math.cos(math.pi * min(progress, 1))) + 1e-5
         optimizer.zero_grad()
         loss = loss_of(network, *batch(pool, np.random.default_rng([options.seed, 1, step])))
         loss.backward()
