@@ -254,9 +254,10 @@ def test_training_goes_on_where_it_was_interrupted(tmp_path: Path, monkeypatch: 
         monkeypatch.setattr(train, name, value)
 
     def run(name: str) -> dict[str, Any]:
-        parsed = argparse.Namespace(
-            network="GRU48", data=None, steps=3, minutes=None, seed=1, output=tmp_path / f"{name}.onnx", checkpoint=tmp_path / f"{name}.pt"
-        )
+        folder = tmp_path / name
+        folder.mkdir(exist_ok=True)
+        files = {"output": folder / "m.onnx", "checkpoint": folder / "m.pt"}
+        parsed = argparse.Namespace(network="GRU48", data=None, steps=3, minutes=None, seed=1, **files)
         monkeypatch.setattr(train, "parse", lambda: parsed)
         train.main()
         return dict(torch.load(parsed.checkpoint)["network"])
@@ -271,4 +272,4 @@ def test_training_goes_on_where_it_was_interrupted(tmp_path: Path, monkeypatch: 
         run("parts")
     parts = run("parts")
     assert all(torch.equal(whole[k], parts[k]) for k in whole)
-    assert (tmp_path / "whole.onnx").read_bytes() == (tmp_path / "parts.onnx").read_bytes()
+    assert (tmp_path / "whole" / "m.onnx").read_bytes() == (tmp_path / "parts" / "m.onnx").read_bytes()
