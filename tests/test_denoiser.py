@@ -28,7 +28,6 @@ import sound  # noqa: E402
 import stft  # noqa: E402
 import tables  # noqa: E402
 
-from edgeq import graphfile  # noqa: E402
 from edgeq.build import COMMON_FLAGS  # noqa: E402
 from edgeq.errors import EdgeqError  # noqa: E402
 from edgeq.resources import resource  # noqa: E402
@@ -196,14 +195,13 @@ def test_another_model_is_refused() -> None:
 @pytest.mark.parametrize("recipe", ["fp16", "int8"])
 def test_the_program_computes_what_the_simulator_says(network: deploy.Network, recipe: str, tmp_path: Path) -> None:
     u = recordings.synthetic(5, 1, 1.0)[0]
-    deploy.emit(network, recipe, [u.noisy], "host", tmp_path / "c", "denoiser")
-    program = deploy.compile_program(tmp_path / "c", tmp_path / "denoise")
+    (built,) = deploy.emit(network, recipe, [u.noisy], ["host"], tmp_path)
+    program = deploy.compile_program(built.folder, tmp_path / "denoise")
     y, masks = program.run(u.noisy, tmp_path)
     assert len(y) == len(u.noisy)
     np.testing.assert_array_equal(y, stft.denoise(u.noisy, masks))
-    graph = graphfile.load(tmp_path / "c")
-    got = simulate(graph, network.samples([u.noisy])).outputs[network.output]
-    t = graph.type(network.output)
+    got = simulate(built.graph, network.samples([u.noisy])).outputs[network.output]
+    t = built.graph.type(network.output)
     meant = got.view(np.float16).astype(np.float32) if t.q is None else dequantize_array(got, t.scale, t.zero_point)
     np.testing.assert_array_equal(masks, meant.reshape(masks.shape))
     assert metrics.mask_sqnr(network.masks(u.noisy), masks) > (45 if recipe == "fp16" else 8)

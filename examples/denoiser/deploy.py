@@ -24,6 +24,7 @@ HERE = Path(__file__).parent
 Array = NDArray[Any]
 # A network and its program are measured here, not fitted to a chip.
 ROOM = {"flash": 1 << 26, "ram": 1 << 24}
+LEVEL = "2"
 
 HEADER = """\
 /* Between the front end and model {name}: floats into its input, its output as floats. Made by deploy.py. */
@@ -95,17 +96,21 @@ def read(path: Path) -> Network:
     return Network(graph, given[0], results[0])
 
 
-def emit(network: Network, recipe: str, calibration: list[Array], target: str, folder: Path, name: str) -> edgeq.Built:
-    """Quantize and build; edgeq runs the result on an emulated chip and compares it with its simulator.
+def emit(network: Network, recipe: str, calibration: list[Array], targets: list[str], output: Path) -> list[edgeq.Built]:
+    """Quantize once and build for each target, into a folder of `output` each; edgeq runs each result on an emulated chip (on
+    this computer for target host) and compares every step with its simulator.
 
     Args:
-        recipe: fp16, int8, mixed.
-        calibration: noisy recordings; the network's states follow from frame to frame.
+        recipe: one of edgeq's: fp16, mixed, int8.
+        calibration: noisy recordings, played one after the other; the network's states follow from frame to frame.
     """
-    samples = network.samples(calibration)
-    return edgeq.build(
-        network.graph, output=folder, target=target, name=name, recipe=recipe, calibration=samples, budget=ROOM, optimize="2"
-    )  # fmt: skip
+    made: list[edgeq.Built] = []
+    for target in targets:
+        given = {"recipe": recipe, "calibration": network.samples(calibration)}
+        model, chosen = (made[0].graph, {}) if made else (network.graph, given)
+        folder = output / f"{recipe}-{target}"
+        made.append(edgeq.build(model, output=folder, target=target, name="denoiser", budget=ROOM, optimize=LEVEL, **chosen))
+    return made
 
 
 def glue(manifest: dict[str, Any]) -> str:

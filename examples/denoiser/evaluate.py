@@ -71,17 +71,16 @@ def row(
         EdgeqError: edgeq cannot build it, or the program's sound is not that of its masks.
     """
     result = Row(recipe, np.zeros((0, 4)), [], [])
-    for target in targets:
-        report(f"{recipe}: building for {target}")
-        folder = output / f"{recipe}-{target}"
-        built = emit(network, recipe, calibration, target, folder, "denoiser")
+    report(f"{recipe}: building for {', '.join(targets)}")
+    builds = emit(network, recipe, calibration, targets, output)
+    for target, built in zip(targets, builds, strict=True):
         result.flash[target] = int(built.manifest["weight_bytes"]) + (built.code_bytes or 0)
         result.ram[target] = int(built.manifest["arena_bytes"]) + int(built.manifest["state_bytes"])
         for run in built.measured["runs"].values():
             if run["instructions"] is not None:
                 result.instructions[target] = float(run["instructions"])
     report(f"{recipe}: denoising {len(test)} recordings")
-    program = compile_program(output / f"{recipe}-{targets[0]}", output / f"denoise-{recipe}")
+    program = compile_program(builds[0].folder, output / f"denoise-{recipe}")
     with build.temporary_folder() as work:
         for u in test:
             sound, masks = program.run(u.noisy, Path(work))
