@@ -88,7 +88,7 @@ def read(path: Path) -> Network:
     graph = edgeq.load(path)
     given, results = graph.given, graph.results
     sizes = [graph.type(n).size for n in (*given, *results)]
-    if sizes != [BINS, BINS]:
+    if sizes != [BINS, BINS] or not graph.states:
         raise EdgeqError(
             f"not a denoiser of one frame: inputs {', '.join(given)}; outputs {', '.join(results)}", where=str(path),
             fix=f"give one input and one output of {BINS} values, and states as pairs ..._state_in, ..._state_out",
