@@ -53,7 +53,7 @@ def parse() -> argparse.Namespace:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--network", choices=list(NETWORKS), default="GRU48")
     p.add_argument("--data", type=Path, help="a folder of recordings")
-    p.add_argument("--steps", type=int, default=2500)
+    p.add_argument("--steps", type=int, default=2000)
     p.add_argument("--minutes", type=float, help="stop after this long, whatever --steps says")
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--output", type=Path, default=HERE / "denoiser.onnx")
