@@ -1,0 +1,85 @@
+"""The front end alone on an emulated chip: its bytes and its instructions per frame.
+
+stft.c is packed as if it were a model of edgeq's (a frame of samples and a mask in, magnitudes and a frame of samples out),
+and the firmware that measures models measures it.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from stft import BINS, HOP, analyse, frames, magnitude, overlap_add, synthesise
+
+from edgeq import build
+from edgeq.resources import resource
+from edgeq.run import unicorn
+from edgeq.simulate import Run
+from edgeq.target import load as load_target
+
+HERE = Path(__file__).parent / "c"
+Array = NDArray[Any]
+
+MODEL = """\
+/* The front end seen as a model. Made by frontend.py. */
+#ifndef EQ_MODEL_H
+#define EQ_MODEL_H
+
+#include "stft.h"
+
+#define EQ_MODEL_NAME "stft"
+#define EQ_MODEL_STATE_BYTES sizeof(stft_t)
+#define EQ_MODEL_ARENA_BYTES sizeof(stft_t)
+#define EQ_MODEL_STEPS 0
+#define EQ_MODEL_INPUT_BYTES 1228
+#define EQ_MODEL_OUTPUT_BYTES 1228
+#define EQ_MODEL_STEP_BYTES 0
+
+static inline void eq_model_invoke(void *arena, const unsigned char *in, unsigned char *out)
+{
+    stft_analyse((stft_t *)arena, (const int16_t *)(const void *)in, (float *)(void *)out);
+    stft_synthesise((stft_t *)arena, (const float *)(const void *)(in + 200), (int16_t *)(void *)(out + 1028));
+}
+
+static inline void eq_model_reset(void *arena)
+{
+    stft_reset((stft_t *)arena);
+}
+
+#endif
+"""
+SCRIPT = 'Import("env")\nhere = env.Clone()\nhere.Append(CPPPATH=[Dir(".")])\nobjects = [here.Object("stft.c")]\nReturn("objects")\n'
+
+
+def package(folder: Path) -> None:
+    """Write the front end as a folder that edgeq's runners take."""
+    for file in (*(HERE / f for f in ("stft.c", "stft.h", "stft_tables.h")), *(resource("templates") / "runtime").glob("eq_*.h")):
+        shutil.copyfile(file, folder / file.name)
+    (folder / "eq_model.h").write_text(MODEL, encoding="ascii")
+    (folder / "SConscript").write_text(SCRIPT, encoding="ascii")
+    samples = {"name": "samples", "dtype": "s16", "shape": [HOP], "bytes": 2 * HOP}
+    bins = {"dtype": "f32", "shape": [BINS], "bytes": 4 * BINS}
+    manifest = {
+        "format": 1, "model": "stft", "inputs": [samples, {"name": "mask", **bins}], "outputs": [{"name": "magnitude", **bins}, samples],
+        "steps": [], "arena_bytes": 0, "state_bytes": 0,
+    }  # fmt: skip
+    (folder / "manifest.json").write_text(json.dumps(manifest), encoding="ascii")
+
+
+def expected(pcm: Array, mask: Array) -> dict[str, Array]:
+    """What stft.py says: magnitudes [T, 257] and samples [T, 100] for int16 [N] and masks [T, 257]."""
+    re, im = analyse(frames(pcm))
+    return {"magnitude": magnitude(re, im), "samples": overlap_add(synthesise(re, im, mask)).reshape(-1, HOP)}
+
+
+def measure(target: str, pcm: Array, mask: Array, chain: str | None = None, optimize: str = "-O2") -> Run:
+    """Run the frames of int16 [N] on a target's emulated core; `run.instructions` are those of one frame."""
+    padded = np.zeros((len(mask), HOP), np.int16)
+    padded.reshape(-1)[: len(pcm)] = pcm
+    with build.temporary_folder() as folder:
+        package(Path(folder))
+        return unicorn.run(Path(folder), load_target(target), {"samples": padded, "mask": mask}, chain=chain, optimize=optimize)
