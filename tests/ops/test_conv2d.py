@@ -60,7 +60,7 @@ CASES = [
     case("groups3", (1, 4, 5, 9), 6, (3, 2), groups=3, stride=(2, 1), dilation=(1, 2), pads=(1, 0, 1, 1), zero=5),
     case("saturated", (1, 4, 4, 8), 4, (3, 3), pads=SAME, saturated=True, zero=-128),
     case("saturated_deep", (1, 2, 2, 80), 3, (3, 3), pads=SAME, saturated=True, zero=-128),  # sums of more than 24 bits
-    case("least", (1, 4, 5, 6), 5, (3, 3), pads=SAME, least=True, zero=8),
+    case("least_bytes", (1, 4, 5, 6), 5, (3, 3), pads=SAME, least=True, zero=8),
     case("least_pointwise", (1, 3, 5, 9), 3, (1, 1), least=True, zero=127),
     case("bytes_dilated", (1, 9, 8, 6), 5, (3, 3), dilation=(2, 3), pads=(2, 3, 2, 3), zero=21),
     case("quads_stride", (1, 7, 9, 8), 5, (3, 2), stride=(2, 3), pads=(1, 0, 0, 1), zero=-70),
