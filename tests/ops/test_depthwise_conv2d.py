@@ -49,7 +49,7 @@ CASES = [
     case("line10", (2, 1, 24, 3), (1, 10), pads=(0, 3, 0, 0), zero=-70),
     case("tall10_stride2", (1, 24, 4, 3), (10, 2), stride=(2, 2), pads=(4, 1, 5, 0), zero=70),
     case("tall_stride_unequal", (2, 11, 3, 5), (4, 3), stride=(3, 1), pads=(1, 1, 2, 1), zero=7),
-    case("stride3", (1, 9, 10, 3), (3, 3), stride=(3, 3), zero=-7),
+    case("stride3_window3", (1, 9, 10, 3), (3, 3), stride=(3, 3), zero=-7),
     *(case(f"five_c{c}", (1, 6, w, c), (5, 5), pads=(2, 2, 2, 2), zero=c, saturated=c == 8) for c, w in ((7, 3), (8, 4), (17, 9))),
     case("five_tall", (1, 9, 4, 9), (5, 4), stride=(2, 1), pads=(1, 2, 2, 1), zero=-6),
     case("sixteen_taps", (1, 7, 5, 8), (4, 4), stride=(1, 2), pads=(1, 0, 2, 3), multiple=2, saturated=True, zero=127),
