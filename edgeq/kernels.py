@@ -24,6 +24,7 @@ A kernel is `templates/kernels/<isa>/<stem>.c.j2`; its front matter is TOML betw
 from __future__ import annotations
 
 import functools
+import json
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -35,6 +36,7 @@ import jinja2
 from edgeq.errors import EdgeqError
 from edgeq.ir import Params
 from edgeq.resources import resource
+from edgeq.target import Target
 
 _EXPRESSIONS = jinja2.Environment(undefined=jinja2.StrictUndefined)
 
@@ -137,14 +139,49 @@ def signature(op: str, dtype: str, params: Params) -> str:
     return f"{op} {dtype} {params.law} {scalars}"
 
 
-def candidates(op: str, dtype: str, params: Params, isa: tuple[str, ...]) -> list[Kernel]:
-    """Kernels that apply, preferred first: ISA in the target's order, then priority, then tile."""
+def candidates(op: str, dtype: str, params: Params, isa: tuple[str, ...], core: str = "") -> list[Kernel]:
+    """Kernels that apply, preferred first: ISA in the target's order, then priority, then tile.
+
+    Where the cost table knows the core, the one that it expects to be the fastest comes first, of those that save as much
+    memory as the preferred one: that work in place, and take in an addition, wherever it does.
+
+    Args:
+        core: name of the target's core in the cost table.
+    """
     fitting = [k for k in scan() if k.op == op and k.dtype == dtype and k.isa in isa and k.applies(params)]
-    return sorted(fitting, key=lambda k: (isa.index(k.isa), -k.priority, k.stem))
+    fitting.sort(key=lambda k: (isa.index(k.isa), -k.priority, k.stem))
+    if not fitting or expected(fitting[0], params, core) is None:
+        return fitting
+
+    def saving(kernel: Kernel) -> tuple[tuple[int, ...], bool]:
+        return kernel.overwrites(params), fused(kernel, "add") is not None
+
+    equals = [k for k in fitting if saving(k) == saving(fitting[0])]
+    costs = {k.name: cost for k in equals if (cost := expected(k, params, core)) is not None}
+    return sorted(fitting, key=lambda k: k.name != min(costs, key=lambda name: costs[name]))
+
+
+@functools.cache
+def cost_table() -> Mapping[str, Any]:
+    """templates/kernels/costs.json: ``features`` (operator -> expressions on the scalars) and ``cores`` (core -> kernel ->
+    instructions per unit of each feature), fitted to measurements by ``python -m benchmarks.costs``."""
+    data: Mapping[str, Any] = json.loads((resource("templates") / "kernels" / "costs.json").read_text(encoding="utf-8"))
+    return data
+
+
+def features(op: str, params: Params) -> list[float]:
+    """What the cost of a call is a linear function of, for operators that the cost table holds."""
+    return [float(str(_compiled(e)(**params.scalars))) for e in cost_table()["features"].get(op, ())]
+
+
+def expected(kernel: Kernel, params: Params, core: str) -> float | None:
+    """Instructions of a call by the cost table; None where it does not know the kernel on this core."""
+    weights = cost_table()["cores"].get(core, {}).get(kernel.name)
+    return None if weights is None else sum(w * f for w, f in zip(weights, features(kernel.op, params), strict=True))
 
 
 def select(
-    where: str, op: str, dtype: str, params: Params, isa: tuple[str, ...], choices: Mapping[str, str] | None = None
+    where: str, op: str, dtype: str, params: Params, target: Target, choices: Mapping[str, str] | None = None
 ) -> Kernel:
     """The kernel for a node on a target.
 
@@ -154,7 +191,7 @@ def select(
     Raises:
         EdgeqError: none applies, or the chosen one does not.
     """
-    found = candidates(op, dtype, params, isa)
+    found = candidates(op, dtype, params, target.isa, target.core)
     if not found:
         raise EdgeqError(f"no kernel computes {op} on {dtype}", where=where, fix="see `edgeq targets --operators`")
     wanted = choices.get(where) or choices.get(signature(op, dtype, params)) if choices else None

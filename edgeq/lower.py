@@ -134,7 +134,7 @@ def lower(graph: Graph, target: Target, choices: Mapping[str, str] | None = None
             continue
         op, dtype, params = request(graph, node)
         names = operands(graph, node)
-        kernel = kernels.select(node.name, op, dtype, params, target.isa, choices)
+        kernel = kernels.select(node.name, op, dtype, params, target, choices)
         macs = node.op.macs(*(t.type for t in graph.node_inputs(node)))
         follower = folded.get(node.name)
         variant = kernels.fused(kernel, follower.op.kernel_op()) if follower else None

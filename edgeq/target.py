@@ -22,6 +22,7 @@ class Target:
         bsp: folder of firmware/bsp that starts the chip; empty for the host.
         flash, ram: budgets in bytes, None where unlimited.
         runners: runner names, preferred first.
+        core: under which the kernels' cost table has it; empty where it has not.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Target:
     flash: int | None
     ram: int | None
     runners: tuple[str, ...]
+    core: str
     data: Mapping[str, Any]
 
 
@@ -96,5 +98,6 @@ def load(name: str) -> Target:
         flash=size(data["flash"]) if "flash" in data else None,
         ram=size(data["ram"]) if "ram" in data else None,
         runners=tuple(data["runners"]),
+        core=data.get("core", ""),
         data=data,
     )

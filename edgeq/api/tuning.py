@@ -95,6 +95,6 @@ def _layers(graph: Graph, chip: Target, costs: Costs, choices: Mapping[str, str]
         wanted = request(graph, node)
         found = costs.get(signature(*wanted))
         if found:
-            plain, chosen = select(node.name, *wanted, chip.isa).name, choices[signature(*wanted)]
+            plain, chosen = select(node.name, *wanted, chip).name, choices[signature(*wanted)]
             rows[node.name] = (plain, chosen, found[plain], found[chosen])
     return rows

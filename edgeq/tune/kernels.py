@@ -42,7 +42,7 @@ def layers(graph: Graph, target: Target, known: Costs) -> list[Layer]:
         if isinstance(node.op, Reshape):
             continue
         op, dtype, params = request(graph, node)
-        names = tuple(k.name for k in kernels.candidates(op, dtype, params, target.isa))
+        names = tuple(k.name for k in kernels.candidates(op, dtype, params, target.isa, target.core))
         signature = kernels.signature(op, dtype, params)
         if len(names) > 1 and set(names) - set(known.get(signature, ())):
             found.append(Layer(node.name, signature, names))
