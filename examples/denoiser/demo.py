@@ -19,6 +19,7 @@ from deploy import read
 from evaluate import COSTS, SCORES, Row, cost_cells, reference_rows, row, score_cells, write_sounds
 from page import page
 
+from edgeq.api.quantizing import RECIPES
 from edgeq.cli.common import note, table
 from edgeq.errors import EdgeqError
 
@@ -29,7 +30,7 @@ def parse() -> argparse.Namespace:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--model", type=Path, default=HERE / "denoiser.onnx", help="a float denoiser of one frame with its states")
     p.add_argument("--data", type=Path, help="a folder of recordings, see data.py; default: synthetic sound")
-    p.add_argument("--recipes", default="fp16,mixed,int8", help="what to compare with float (default: %(default)s)")
+    p.add_argument("--recipes", default=",".join(RECIPES), help="what to compare with float (default: edgeq's, %(default)s)")
     p.add_argument("--targets", default="cortex-m4", help="what to build for; sound is made by the first one's code (default: %(default)s)")
     p.add_argument("--recordings", type=int, default=6, help="how many to score (default: %(default)s)")
     p.add_argument("--calibration", type=int, default=4, help="how many to calibrate with (default: %(default)s)")
@@ -39,6 +40,8 @@ def parse() -> argparse.Namespace:
 
 def run(options: argparse.Namespace) -> list[Row]:
     targets, recipes = options.targets.split(","), options.recipes.split(",")
+    if unknown := sorted(set(recipes) - set(RECIPES)):
+        raise EdgeqError(f"unknown recipe {', '.join(unknown)}", fix=f"choose of {', '.join(RECIPES)}")
     network = read(options.model)
     test, calibration = test_set(options.data, options.recordings), calibration_set(options.data, options.calibration)
     rows = list(reference_rows(network, test))

@@ -101,7 +101,7 @@ def emit(network: Network, recipe: str, calibration: list[Array], targets: list[
     this computer for target host) and compares every step with its simulator.
 
     Args:
-        recipe: one of edgeq's: fp16, mixed, int8.
+        recipe: one of edgeq's: int8, fp16, ...
         calibration: noisy recordings, played one after the other; the network's states follow from frame to frame.
     """
     made: list[edgeq.Built] = []
