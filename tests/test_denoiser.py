@@ -28,6 +28,7 @@ import sound  # noqa: E402
 import stft  # noqa: E402
 import tables  # noqa: E402
 
+from edgeq import api  # noqa: E402
 from edgeq.build import COMMON_FLAGS  # noqa: E402
 from edgeq.errors import EdgeqError  # noqa: E402
 from edgeq.resources import resource  # noqa: E402
@@ -195,7 +196,7 @@ def test_another_model_is_refused() -> None:
 @pytest.mark.parametrize("recipe", ["fp16", "int8"])
 def test_the_program_computes_what_the_simulator_says(network: deploy.Network, recipe: str, tmp_path: Path) -> None:
     u = recordings.synthetic(5, 1, 1.0)[0]
-    (built,) = deploy.emit(network, recipe, [u.noisy], ["host"], tmp_path)
+    (built,) = deploy.emit(network, deploy.Precision(recipe), [u.noisy], ["host"], tmp_path)
     program = deploy.compile_program(built.folder, tmp_path / "denoise")
     y, masks = program.run(u.noisy, tmp_path)
     assert len(y) == len(u.noisy)
@@ -213,6 +214,22 @@ def test_the_program_computes_what_the_simulator_says(network: deploy.Network, r
     wavfile.write(tmp_path / "wrong.wav", 48000, u.noisy)
     done = subprocess.run([program.file, tmp_path / "wrong.wav", tmp_path / "y.wav"], capture_output=True, text=True, check=False)
     assert done.returncode == 1 and "16 kHz mono" in done.stderr
+
+
+def test_the_demo(network: deploy.Network, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two precisions, one of them quantized beforehand; the tables, the sound, the page."""
+    import demo
+
+    api.write_quantized(network.graph, tmp_path / "h", recipe="fp16")
+    words = ["--precisions", f"half={tmp_path / 'h'}", "fp16", "--recordings", "1", "--calibration", "1", "--targets", "host"]
+    noisy, real, half, fp16 = demo.run(demo.parse([*words, "--output", str(tmp_path / "out")]))
+    assert np.array_equal(half.masks[0], fp16.masks[0]) and half.flash == fp16.flash
+    assert fp16.scores[0, 2] == pytest.approx(real.scores[0, 2], abs=0.1) and real.scores[0, 2] > noisy.scores[0, 2]
+    printed = capsys.readouterr().out
+    assert "mask SQNR dB" in printed and "half" in printed and len(list((tmp_path / "out" / "sound").glob("*.wav"))) == 5
+    assert (tmp_path / "out" / "report.html").read_text(encoding="utf-8").count("<audio") == 5
+    with pytest.raises(SystemExit):
+        demo.parse(["--precisions", "fp99"])
 
 
 needs_torch = pytest.mark.skipif(find_spec("torch") is None, reason="PyTorch is not installed (pip install edgeq[torch])")

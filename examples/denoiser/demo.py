@@ -15,35 +15,47 @@ from pathlib import Path
 
 import metrics
 from data import calibration_set, test_set
-from deploy import read
+from deploy import Precision, read
 from evaluate import COSTS, SCORES, Row, cost_cells, reference_rows, row, score_cells, write_sounds
 from page import page
 
+from edgeq.api.quantizing import RECIPES
 from edgeq.cli.common import note, table
 from edgeq.errors import EdgeqError
 
 HERE = Path(__file__).parent
 
 
-def parse() -> argparse.Namespace:
+def precision(text: str) -> Precision:
+    """A recipe, or ``NAME=PATH``."""
+    name, _, path = text.partition("=")
+    if not path and name not in RECIPES:
+        raise argparse.ArgumentTypeError(f"'{name}' is no recipe; choose of {', '.join(RECIPES)}, or write NAME=PATH")
+    return Precision(name, Path(path) if path else None)
+
+
+def parse(words: list[str] | None = None) -> argparse.Namespace:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--model", type=Path, default=HERE / "denoiser.onnx", help="a float denoiser of one frame with its states")
     p.add_argument("--data", type=Path, help="a folder of recordings, see data.py; default: synthetic sound")
-    p.add_argument("--recipes", default="fp16,mixed,int8", help="what to compare with float (default: %(default)s)")
+    p.add_argument(
+        "--precisions", type=precision, nargs="+", default=[Precision(r) for r in RECIPES],
+        help="what to compare with float: recipes of edgeq's, or NAME=PATH of what `edgeq quantize` wrote (default: every recipe)",
+    )  # fmt: skip
     p.add_argument("--targets", default="cortex-m4", help="what to build for; sound is made by the first one's code (default: %(default)s)")
     p.add_argument("--recordings", type=int, default=6, help="how many to score (default: %(default)s)")
     p.add_argument("--calibration", type=int, default=4, help="how many to calibrate with (default: %(default)s)")
     p.add_argument("--output", type=Path, default=Path("build/denoiser"))
-    return p.parse_args()
+    return p.parse_args(words)
 
 
 def run(options: argparse.Namespace) -> list[Row]:
-    targets, recipes = options.targets.split(","), options.recipes.split(",")
+    targets = options.targets.split(",")
     network = read(options.model)
     test, calibration = test_set(options.data, options.recordings), calibration_set(options.data, options.calibration)
     rows = list(reference_rows(network, test))
-    for recipe in recipes:
-        rows.append(row(network, recipe, calibration, test, rows[1], targets, options.output, note))
+    for each in options.precisions:
+        rows.append(row(network, each, calibration, test, rows[1], targets, options.output, note))
     table([(h, "right" if h else "left") for h in SCORES], score_cells(rows), f"{options.model.name}, {len(test)} recordings")
     table([(h, "right" if h not in ("", "target") else "left") for h in COSTS], cost_cells(rows))
     write_sounds(rows, test, options.output / "sound")

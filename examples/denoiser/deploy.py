@@ -96,20 +96,28 @@ def read(path: Path) -> Network:
     return Network(graph, given[0], results[0])
 
 
-def emit(network: Network, recipe: str, calibration: list[Array], targets: list[str], output: Path) -> list[edgeq.Built]:
+@dataclass(frozen=True)
+class Precision:
+    """What a network becomes: by one of edgeq's recipes, or a graph that `edgeq quantize` wrote."""
+
+    name: str
+    graph: Path | None = None
+
+
+def emit(network: Network, precision: Precision, calibration: list[Array], targets: list[str], output: Path) -> list[edgeq.Built]:
     """Quantize once and build for each target, into a folder of `output` each; edgeq runs each result on an emulated chip (on
     this computer for target host) and compares every step with its simulator.
 
     Args:
-        recipe: one of edgeq's: fp16, mixed, int8.
         calibration: noisy recordings, played one after the other; the network's states follow from frame to frame.
     """
     made: list[edgeq.Built] = []
     for target in targets:
-        given = {"recipe": recipe, "calibration": network.samples(calibration)}
-        model, chosen = (made[0].graph, {}) if made else (network.graph, given)
-        folder = output / f"{recipe}-{target}"
-        made.append(edgeq.build(model, output=folder, target=target, name="denoiser", budget=ROOM, optimize=LEVEL, **chosen))
+        model, given = made[0].graph if made else precision.graph or network.graph, {}
+        if model is network.graph:
+            given = {"recipe": precision.name, "calibration": network.samples(calibration)}
+        folder = output / f"{precision.name}-{target}"
+        made.append(edgeq.build(model, output=folder, target=target, name="denoiser", budget=ROOM, optimize=LEVEL, **given))
     return made
 
 

@@ -11,7 +11,7 @@ import metrics
 import numpy as np
 from audio import RATE, write_wav
 from data import Utterance
-from deploy import Network, compile_program, emit
+from deploy import Network, Precision, compile_program, emit
 from numpy.typing import NDArray
 from stft import HOP, denoise
 
@@ -62,25 +62,26 @@ def reference_rows(network: Network, test: list[Utterance]) -> tuple[Row, Row]:
 
 
 def row(
-    network: Network, recipe: str, calibration: list[Array], test: list[Utterance], reference: Row, targets: list[str],
+    network: Network, precision: Precision, calibration: list[Array], test: list[Utterance], reference: Row, targets: list[str],
     output: Path, report: Report,
 ) -> Row:  # fmt: skip
-    """One recipe: built for every target, run as compiled C over every recording.
+    """One precision: built for every target, run as compiled C over every recording.
 
     Raises:
         EdgeqError: edgeq cannot build it, or the program's sound is not that of its masks.
     """
-    result = Row(recipe, np.zeros((0, 4)), [], [])
-    report(f"{recipe}: building for {', '.join(targets)}")
-    builds = emit(network, recipe, calibration, targets, output)
+    name = precision.name
+    result = Row(name, np.zeros((0, 4)), [], [])
+    report(f"{name}: building for {', '.join(targets)}")
+    builds = emit(network, precision, calibration, targets, output)
     for target, built in zip(targets, builds, strict=True):
         result.flash[target] = int(built.manifest["weight_bytes"]) + (built.code_bytes or 0)
         result.ram[target] = int(built.manifest["arena_bytes"]) + int(built.manifest["state_bytes"])
         for run in built.measured["runs"].values():
             if run["instructions"] is not None:
                 result.instructions[target] = float(run["instructions"])
-    report(f"{recipe}: denoising {len(test)} recordings")
-    program = compile_program(builds[0].folder, output / f"denoise-{recipe}")
+    report(f"{name}: denoising {len(test)} recordings")
+    program = compile_program(builds[0].folder, output / f"denoise-{name}")
     with build.temporary_folder() as work:
         for u in test:
             sound, masks = program.run(u.noisy, Path(work))

@@ -7,7 +7,7 @@
  *         ... a network makes a mask of the magnitude ...
  *         stft_synthesise(&s, mask, samples);
  *
- * Freestanding ISO C99 on edgeq's eq_float.h, no libm, no branch on data, no static data that changes. Compile with
+ * Freestanding ISO C99 on edgeq's eq_float.h, no libm, no static data that changes. Compile with
  * -ffp-contract=off: the bytes are those of stft.py. */
 #ifndef STFT_H
 #define STFT_H
