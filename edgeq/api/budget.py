@@ -48,9 +48,10 @@ def parse(text: str) -> dict[str, float]:
 def _amount(key: str, value: str) -> float:
     if key in ("flash", "ram"):
         return targets.size(value)
-    unit, factor = ("dB", 1.0) if key == "drop" else next(((u, f) for u, f in (("K", 1e3), ("M", 1e6), ("G", 1e9)) if value.endswith(u)), ("", 1.0))
+    units = {"dB": 1.0} if key == "drop" else {"K": 1e3, "M": 1e6, "G": 1e9}
+    unit = next((u for u in units if value.endswith(u)), "")
     try:
-        amount = float(value.removesuffix(unit)) * factor
+        amount = float(value.removesuffix(unit)) * units.get(unit, 1.0)
     except ValueError:
         amount = math.nan
     if not math.isfinite(amount):

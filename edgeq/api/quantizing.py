@@ -24,7 +24,7 @@ from edgeq.quantize.options import Options
 from edgeq.quantize.precision import Precision, read_precision
 from edgeq.quantize.quantizer import quantize_decided
 from edgeq.quantize.ranges import Ranges, calibrate
-from edgeq.quantize.storage import HALF, complete, mixed
+from edgeq.quantize.storage import HALF, Storage, complete, mixed
 from edgeq.simulate import fit_inputs
 from edgeq.tune.precision import Goal, search
 
@@ -156,7 +156,8 @@ def quantized(
             "the model is float and there are no calibration samples", where=graph.name,
             fix="give --calib with some tens of real inputs, `--calib random` to try the path without them, or --recipe fp16",
         )  # fmt: skip
-    nodes, found = (mixed(graph) if name == "mixed" else None), None
+    nodes: Storage | None = mixed(graph) if name == "mixed" else None
+    found = None
     data: Arrays | Ranges = samples
     if name == "auto" and not (written and written.nodes):
         data = calibrate(graph, samples, (recipe.get("options") or Options()).method, stage(progress, "calibrate"))

@@ -60,7 +60,11 @@ def build(
     name: Annotated[str | None, typer.Option(help="Prefix of the C symbols (default: from the file's name).", show_default=False)] = None,
     optimize: Annotated[Level, typer.Option("--optimize", "-O", help="Optimization level of the measured code.")] = Level.S,
     budget: Annotated[
-        str | None, typer.Option(metavar="flash=256K,ram=64K", help="Limits; they replace the target's. With --recipe auto also instructions=2M, drop=24dB.", show_default=False)
+        str | None,
+        typer.Option(
+            metavar="flash=256K,ram=64K", help="Limits; they replace the target's. With --recipe auto also instructions=2M,drop=24dB.",
+            show_default=False,
+        ),
     ] = None,
     test_vectors: Annotated[int, typer.Option(min=0, help="Self-test vectors to emit, outputs by the simulator.")] = 4,
     check: Annotated[bool, typer.Option("--check/--no-check", help="Run the test vectors on the target and compare every step.")] = True,

@@ -23,7 +23,8 @@ def half_layer(where: str, weights: Tensor, bias: Tensor, scalars: dict[str, int
         EdgeqError: the weights are neither.
     """
     w = weights.type
-    if weights.data is None or bias.data is None or w.dtype not in (DType.FLOAT16, DType.INT8) or (w.dtype is DType.INT8) != (w.q is not None):
+    known = w.dtype is DType.FLOAT16 or (w.dtype is DType.INT8 and w.q is not None)
+    if weights.data is None or bias.data is None or not known:
         raise EdgeqError(f"weights {w} of a layer on halves are neither constant halves nor constant int8 with a scale", where=where)
     tables: dict[str, Array] = {"weights": weights.data, "bias": bias.data.astype(np.float32) + np.float32(0)}
     if w.q is not None:

@@ -90,7 +90,8 @@ def decide(
         if name not in layers:
             raise EdgeqError("this layer has no weights", where=name, fix="delete it from the precision file")
     layers = {n: p for n, p in layers.items() if kept.get(n) != storage.HALF}
-    return Decision(graph, Precision(graph.name, law, ranges.method, ranges.vectors, tensors, layers, kept), ranges, borders if kept else None)
+    complete_precision = Precision(graph.name, law, ranges.method, ranges.vectors, tensors, layers, kept)
+    return Decision(graph, complete_precision, ranges, borders if kept else None)
 
 
 def _copied(ranges: Ranges, borders: Bordered) -> Ranges:

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeq import half
 from edgeq.ir import Array, DType, Graph, Node, QParams, Tensor, TensorType, check
 from edgeq.ops.linear import NO_CLAMP
-from edgeq import half
 from edgeq.quantize import recurrent
 from edgeq.quantize.decide import Decision, decide
 from edgeq.quantize.floating import Progress, real_step
@@ -21,7 +21,7 @@ from edgeq.quantize.options import Options
 from edgeq.quantize.precision import Precision
 from edgeq.quantize.ranges import Ranges
 from edgeq.quantize.sharing import MERGES, Scale, affine
-from edgeq.quantize.storage import HALF, INT8
+from edgeq.quantize.storage import HALF
 from edgeq.quantize.weights import SCALES, nearest, second_order
 from edgeq.simulate import dequantize_array, quantize_array
 
@@ -146,8 +146,7 @@ class _Walk:
         real = [constants[n] if n in constants else self.real[n] for n in node.inputs]
         names = list(node.inputs)
         outputs = real_step(node, real)
-        kept = self.precision.nodes.get(node.name, INT8)
-        if kept == HALF:
+        if self.precision.nodes.get(node.name) == HALF:
             for i, n in enumerate(node.inputs):
                 if n in constants:
                     names[i] = self.add(half_constant(node, i, self.graph.tensors[n]))

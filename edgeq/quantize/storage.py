@@ -20,7 +20,7 @@ SUFFIX = {INT8: "s8", HALF: "f16"}
 
 def possible(node: Node) -> tuple[str, ...]:
     """The storages that an operator has a meaning in."""
-    found = (INT8,) if type(node.op).bind is not Op.bind else ()
+    found: tuple[str, ...] = (INT8,) if type(node.op).bind is not Op.bind else ()
     if type(node.op).bind_half is not Op.bind_half:
         found += (HALF, WEIGHTS) if node.op.kind() in WEIGHT_KINDS else (HALF,)
     return found
@@ -111,7 +111,8 @@ def complete(graph: Graph, written: Storage) -> dict[str, str]:
     for unit in units(graph):
         found = {written[n.name]: n.name for n in unit.nodes if n.name in written}
         if len(found) > 1:
-            raise EdgeqError("nodes that belong together differ in storage", where=unit.name, why=", ".join(f"{n} {s}" for s, n in found.items()))
+            both = ", ".join(f"{n} {s}" for s, n in found.items())
+            raise EdgeqError("nodes that belong together differ in storage", where=unit.name, why=both)
         for wanted, name in found.items():
             if wanted not in unit.choices:
                 raise EdgeqError(f"it is not computed in {wanted}", where=name, fix=f"choose one of {', '.join(unit.choices)}")

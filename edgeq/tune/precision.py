@@ -7,7 +7,6 @@ taken to add up; what was chosen is then simulated as it is, and chosen anew wit
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -349,7 +348,7 @@ class _Program:
             limit: which part of the noise that `goal.drop` allows may be used.
             ram: bytes that may be live.
         """
-        size, base = self.size, self.costs.base
+        base = self.costs.base
         constraints = list(self.fixed)
         weights = self.flash / max(1.0, self._half(self.flash)) + self.instructions / max(1.0, self._half(self.instructions))
         if goal.flash is not None:
@@ -364,21 +363,23 @@ class _Program:
             if (base > allowed).any():
                 return None
             constraints.append(solver.LinearConstraint(self.noise / allowed, -np.inf, 1 - base / allowed))
-        elif not math.isinf(limit):  # as little noise as may be: one more variable, above that of every output
+        else:  # as little noise as may be: one more variable, above that of every output
             return self._quietest(constraints, weights)
-        return self._solved(solver.milp(weights, constraints=constraints, integrality=self._whole(size), bounds=solver.Bounds(0, 1)))
+        return self._solved(solver.milp(weights, constraints=constraints, integrality=self._whole(), bounds=solver.Bounds(0, 1)))
 
     def _quietest(self, constraints: list[solver.LinearConstraint], weights: Array) -> Point | None:
         scale = max(float(self.noise.max()), 1e-15)
-        wide = [solver.LinearConstraint(sparse.hstack([sparse.csr_matrix(c.A), sparse.csr_matrix((c.A.shape[0], 1))]), c.lb, c.ub) for c in constraints]
+        padded = [(sparse.hstack([sparse.csr_matrix(c.A), sparse.csr_matrix((c.A.shape[0], 1))]), c) for c in constraints]
+        wide = [solver.LinearConstraint(matrix, c.lb, c.ub) for matrix, c in padded]
         bound = np.hstack([self.noise / scale, -np.ones((len(self.noise), 1))])
         wide.append(solver.LinearConstraint(bound, -np.inf, -self.costs.base / scale))
-        whole = np.append(self._whole(self.size), 0)
+        whole = np.append(self._whole(), 0)
         limits = solver.Bounds(0, np.append(np.ones(self.size), np.inf))
         return self._solved(solver.milp(np.append(weights * 1e-6, 1.0), constraints=wide, integrality=whole, bounds=limits))
 
-    def _whole(self, size: int) -> Array:
-        return np.array([int(i < len(self.choices)) for i in range(size)])
+    def _whole(self) -> Array:
+        """Which variables are whole: casts follow from the choices."""
+        return np.array([int(i < len(self.choices)) for i in range(self.size)])
 
     def _half(self, values: Array) -> float:
         return float(sum(v for (_, s), v in zip(self.choices, values, strict=False) if s == HALF))

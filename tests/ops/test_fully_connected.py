@@ -54,7 +54,7 @@ CASES = [
     case("ratio_above_one", (1,), 2, 6, out=QParams((0.0001,), -3)),
     case("tiny_ratio", (1,), 16, 8, out=QParams((1e6,), 1)),
 ]
-INT8_WEIGHTS = ("n1_k1", "n7_k7", "n9_k8", "n17_k4", "n33_k19", "rows", "rows3_n5_k9", "rows5_n16_k6", "saturated_weights", "relu6", "per_tensor")
+INT8_WEIGHTS = ("n1_k1", "n7_k7", "n9_k8", "n17_k4", "n33_k19", "rows", "rows3_n5_k9", "rows5_n16_k6", "saturated_weights", "relu6")
 test_fully_connected = suite([*CASES, *(with_int8_weights(c) for c in CASES if c.name in INT8_WEIGHTS)])
 
 
