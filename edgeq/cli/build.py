@@ -26,6 +26,7 @@ from edgeq.cli.common import (
     StoredOption,
     ToolchainOption,
 )
+from edgeq.cli.quantize import show_allocation
 from edgeq.text import count, size
 
 if TYPE_CHECKING:
@@ -133,6 +134,8 @@ def show(built: Built) -> None:
             "folder": str(built.folder),
         },
     )
+    if "allocation" in built.measured.get("quantization", {}):
+        show_allocation(built.measured["quantization"]["allocation"])
 
 
 def register(app: typer.Typer) -> None:

@@ -129,6 +129,19 @@ def test_auto_keeps_to_its_budget(real: Graph) -> None:
         api.quantize(real, samples, recipe="mixed", budget={"drop": 24.0})
 
 
+def test_auto_measures_on_the_target(real: Graph, tmp_path: Path) -> None:
+    budget = {"drop": 47.0, "instructions": 30000, "flash": 65536, "ram": 4096}
+    built = api.build(
+        real, output=tmp_path / "m", target="riscv", calibration={"frame": frames()}, recipe="auto", budget=budget, vectors=2, optimize="2"
+    )
+    found = built.measured["quantization"]["allocation"]
+    chosen = next(p for p in found["pareto"] if p["chosen"])
+    total = built.measured["runs"]["unicorn"]["instructions"]
+    assert found["costs"] == "measured" and found["sqnr_db"] >= 47
+    assert abs(chosen["instructions"] - total) < 0.1 * total  # the rest is the invocation itself
+    assert abs(chosen["flash"] - built.manifest["weight_bytes"]) < 0.1 * chosen["flash"]
+
+
 def test_the_program_is_exact(real: Graph) -> None:
     """Against all combinations, with random costs."""
     found = tuple(units(real))
