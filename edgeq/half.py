@@ -64,7 +64,7 @@ def products(x: Array, w: Array, start: Array | float = 0.0) -> Array:
 
     Args:
         x: halves ``[..., K]``.
-        w: halves ``[K, N]``, or ``[..., K, N]`` that broadcasts against x.
+        w: halves or int8 ``[K, N]``, or ``[..., K, N]`` that broadcasts against x.
         start: float32, broadcasts to the result.
 
     Returns:

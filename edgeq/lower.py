@@ -6,7 +6,7 @@ import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from edgeq import kernels
+from edgeq import half, kernels
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Graph, Node, Params, TensorType
 from edgeq.kernels import Kernel
@@ -75,9 +75,11 @@ class Program:
         return name
 
 
-def kernel_dtype(operands: list[TensorType], output: TensorType) -> str:
-    """The dtype part of a kernel's name."""
+def kernel_dtype(operands: list[TensorType], output: TensorType, params: Params) -> str:
+    """The dtype part of a kernel's name: the output's, ``<input>_<output>``, or ``f16_w8`` of a layer on halves with int8 weights."""
     first = operands[0].dtype if operands else output.dtype
+    if params.law == half.LAW and "scale" in params.tables:
+        return f"{output.dtype.value}_w8"
     return output.dtype.value if first is output.dtype else f"{first.value}_{output.dtype.value}"
 
 
@@ -94,7 +96,8 @@ def operands(graph: Graph, node: Node) -> tuple[str, ...]:
 def request(graph: Graph, node: Node) -> tuple[str, str, Params]:
     """Operator, dtype and constants: what a kernel is selected by."""
     types = [graph.type(n) for n in operands(graph, node)]
-    return node.op.kernel_op(), kernel_dtype(types, graph.type(node.outputs[0])), bind(graph, node)
+    params = bind(graph, node)
+    return node.op.kernel_op(), kernel_dtype(types, graph.type(node.outputs[0]), params), params
 
 
 def lower(graph: Graph, target: Target, choices: Mapping[str, str] | None = None) -> Program:

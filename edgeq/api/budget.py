@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -23,21 +24,39 @@ class Budget:
     source: str
 
 
-def parse(text: str) -> dict[str, int]:
-    """``"flash=256K,ram=64K"`` as bytes.
+KEYS = ("flash", "ram", "instructions", "drop")
+EXAMPLE = "write --budget flash=256K,ram=64K; with --recipe auto also instructions=2M, drop=24dB"
+
+
+def parse(text: str) -> dict[str, float]:
+    """``"flash=256K,ram=64K,instructions=2M,drop=24dB"`` as bytes, instructions and decibels.
 
     Raises:
         EdgeqError: another key, or not a size.
     """
-    limits: dict[str, int] = {}
+    limits: dict[str, float] = {}
     for part in filter(None, (p.strip() for p in text.split(","))):
         key, _, value = part.partition("=")
-        if key not in ("flash", "ram") or not value:
-            raise EdgeqError(f"'{part}' is not a budget", fix="write --budget flash=256K,ram=64K")
-        limits[key] = targets.size(value)
+        if key not in KEYS or not value:
+            raise EdgeqError(f"'{part}' is not a budget", fix=EXAMPLE)
+        limits[key] = _amount(key, value)
         if limits[key] <= 0:
-            raise EdgeqError(f"a budget of {value} is not positive", fix="write --budget flash=256K,ram=64K")
+            raise EdgeqError(f"a budget of {value} is not positive", fix=EXAMPLE)
     return limits
+
+
+def _amount(key: str, value: str) -> float:
+    if key in ("flash", "ram"):
+        return targets.size(value)
+    units = {"dB": 1.0} if key == "drop" else {"K": 1e3, "M": 1e6, "G": 1e9}
+    unit = next((u for u in units if value.endswith(u)), "")
+    try:
+        amount = float(value.removesuffix(unit)) * units.get(unit, 1.0)
+    except ValueError:
+        amount = math.nan
+    if not math.isfinite(amount):
+        raise EdgeqError(f"{key}={value} is not a budget", fix=EXAMPLE)
+    return amount
 
 
 def budget(target: Target, limits: Mapping[str, int] | None) -> Budget:

@@ -14,7 +14,7 @@ from edgeq.api import budget as budgets
 from edgeq.api.budget import Budget
 from edgeq.api.models import Arrays, Progress, Shapes, States, load, random_inputs
 from edgeq.api.proving import How, prove, record
-from edgeq.api.quantizing import PRECISION, Quantized, Recipe, calibration_samples, quantized
+from edgeq.api.quantizing import PRECISION, Quantized, Recipe, calibration_samples, goal_of, quantized
 from edgeq.build import Program, Toolchain, build_library, build_programs, seal, section_sizes, temporary_folder
 from edgeq.build import manifest as read_manifest
 from edgeq.build import toolchain as find_toolchain
@@ -168,7 +168,7 @@ def build(
     states: States | None = None,
     toolchain: str | None = None,
     optimize: str = OPTIMIZE,
-    budget: Mapping[str, int] | None = None,
+    budget: Mapping[str, float] | None = None,
     vectors: int = TEST_VECTORS,
     check: bool = True,
     tuning: str | Path | None = None,
@@ -186,7 +186,7 @@ def build(
         states: what is carried from one inference to the next, see `load`.
         toolchain: ``zig`` (default), ``gcc`` or ``clang``.
         optimize: ``s``, ``2`` or ``3``.
-        budget: ``flash`` and ``ram`` in bytes; they replace the target's.
+        budget: ``flash`` and ``ram`` in bytes; they replace the target's. With recipe ``auto`` also what `goal_of` says.
         vectors: how many test vectors to put beside the code, 0 for none.
         check: run the test vectors on the target's first runner and compare every step with the simulator.
         tuning: a file that `tune` made for this target, tool chain and level: the kernels that took the fewest instructions.
@@ -206,12 +206,14 @@ def build(
     check_output(place)
     source = model if isinstance(model, Graph) else load(model, shapes=shapes, states=states)
     samples = calibration_samples(source, recipe)
-    step = inherited(model, quantized(source, samples, recipe, progress))
+    limits = {key: int(value) for key, value in (budget or {}).items() if key in ("flash", "ram")}
+    goal = goal_of(budget, target, recipe.get("recipe"), chain.name, optimize)
+    step = inherited(model, quantized(source, samples, recipe, progress, goal))
     graph = step.graph
     inputs = random_inputs(graph, vectors) if samples is None else samples
     title = name or default_name(model, graph)
     emitted = artifact(graph, chip, title, test_vectors(graph, inputs, vectors), choices)
-    limit = budgets.budget(chip, budget)
+    limit = budgets.budget(chip, limits)
     budgets.check_ram(emitted.manifest, limit)
     budgets.check_flash(emitted.manifest, None, limit)
     how = How(chip, None, chain.name, optimize)

@@ -10,6 +10,7 @@ from typing import Any, TypedDict, Unpack
 import numpy as np
 
 from edgeq import graphfile, measurements
+from edgeq import target as targets
 from edgeq.api.models import Arrays, Progress, Shapes, States, is_quantized, load, random_inputs, select_inputs, stage
 from edgeq.emit import Artifact, check_output, write
 from edgeq.errors import EdgeqError
@@ -22,13 +23,16 @@ from edgeq.quantize.halving import check_range, describe_half, to_half
 from edgeq.quantize.options import Options
 from edgeq.quantize.precision import Precision, read_precision
 from edgeq.quantize.quantizer import quantize_decided
+from edgeq.quantize.ranges import Ranges, calibrate
+from edgeq.quantize.storage import HALF, Storage, complete, mixed
 from edgeq.simulate import fit_inputs
+from edgeq.tune.precision import Goal, search
 
 RANDOM = "random"
 PRECISION = "precision.toml"
 RANDOM_CALIBRATION = 64
 DIAGNOSED = 64
-RECIPES = ("int8", "fp16")
+RECIPES = ("int8", "fp16", "mixed", "auto")
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +52,8 @@ class Quantized:
 class Choices(TypedDict, total=False):
     """How a float model is quantized; keywords of `quantize`, and of `build` and `accuracy`.
 
-    recipe: ``int8`` (the default; needs calibration samples) or ``fp16``: everything in half precision, no samples needed.
+    recipe: ``int8`` (the default; needs calibration samples), ``fp16``: everything in half precision, no samples needed; ``mixed``:
+        recurrent layers in int8, the rest in half precision; ``auto``: chosen node by node within a budget (see `Goal`).
     calibration_limit: use at most so many of them.
     stored: ``(scale, zero_point)``: integer samples mean ``scale * (q - zero_point)``.
     pixels: the values of black and white that the model expects of images.
@@ -122,8 +127,13 @@ def calibration_samples(graph: Graph, recipe: Recipe) -> dict[str, Array] | None
         return {n: a.astype(np.float32, copy=False) if n in real else a for n, a in samples.items()}
 
 
-def quantized(graph: Graph, samples: Arrays | None, recipe: Recipe, progress: Progress | None = None) -> Quantized:
+def quantized(
+    graph: Graph, samples: Arrays | None, recipe: Recipe, progress: Progress | None = None, goal: Goal | None = None
+) -> Quantized:
     """Quantize a float graph and diagnose the result; a quantized graph passes as it is.
+
+    Args:
+        goal: of recipe ``auto``.
 
     Raises:
         EdgeqError: the graph is float and there are no samples, or it is quantized and the recipe asks for more than that.
@@ -135,18 +145,32 @@ def quantized(graph: Graph, samples: Arrays | None, recipe: Recipe, progress: Pr
         if name != "int8" or recipe.get("precision") is not None or recipe.get("options") is not None:
             raise EdgeqError("the model is quantized already", where=graph.name, fix="leave --precision, --method, --law and the like out")
         return Quantized(graph, {} if samples is None else diagnosis(dequantized(graph), graph, samples, {}, progress), {})
-    if name == "fp16":
+    written = read_precision_file(recipe.get("precision"), graph)
+    halves = written is not None and written.nodes and set(complete(graph, written.nodes).values()) == {HALF}
+    if halves or (name == "fp16" and written is None):
         return halved(graph, samples, recipe, progress)
+    if name == "fp16" and written is not None and not written.nodes:
+        raise EdgeqError("recipe fp16 has no scales to choose", where=graph.name, fix="give a precision file with [nodes], or none")
     if samples is None:
         raise EdgeqError(
             "the model is float and there are no calibration samples", where=graph.name,
             fix="give --calib with some tens of real inputs, `--calib random` to try the path without them, or --recipe fp16",
         )  # fmt: skip
-    written = read_precision_file(recipe.get("precision"), graph)
-    decision = decide(graph, samples, recipe.get("options"), written, stage(progress, "calibrate"))
+    nodes: Storage | None = mixed(graph) if name == "mixed" else None
+    found = None
+    data: Arrays | Ranges = samples
+    if name == "auto" and not (written and written.nodes):
+        data = calibrate(graph, samples, (recipe.get("options") or Options()).method, stage(progress, "calibrate"))
+        found = search(graph, data, goal or Goal(), recipe.get("options"), stage(progress, "measure"))
+        nodes = found.storage
+    decision = decide(graph, data, recipe.get("options"), written, stage(progress, "calibrate"), nodes)
     result = quantize_decided(decision, stage(progress, "quantize"))
     options = {"law": decision.precision.law, "method": decision.precision.method, **layer_options(decision)}
+    if decision.precision.nodes:
+        options = {"recipe": name, **options}
     record = diagnosis(graph, result, samples, options, progress)
+    if found is not None:
+        record["allocation"] = found.record()
     return Quantized(result, record, {PRECISION: describe(decision).encode()})
 
 
@@ -156,8 +180,8 @@ def halved(graph: Graph, samples: Arrays | None, recipe: Recipe, progress: Progr
     Raises:
         EdgeqError: an operator has no half meaning, a value overflows, or the recipe asks for more than half precision has.
     """
-    if recipe.get("precision") is not None or recipe.get("options") is not None:
-        raise EdgeqError("recipe fp16 has no scales to choose", where=graph.name, fix="leave --precision, --method, --law and the like out")
+    if recipe.get("options") is not None:
+        raise EdgeqError("half precision has no scales to choose", where=graph.name, fix="leave --method, --law and the like out")
     result = to_half(graph)
     record: Mapping[str, Any] = {"options": {"recipe": "fp16"}, "samples": 0, "tensors": []}
     if samples is not None:
@@ -206,11 +230,13 @@ def read_precision_file(path: str | Path | None, graph: Graph) -> Precision | No
 
 
 def quantize(
-    graph: Graph, calibration: str | Path | Arrays | None = None, *, progress: Progress | None = None, **choices: Unpack[Choices]
-) -> Quantized:
-    """Quantize a float graph to int8 or half precision; see `Choices` for the keywords.
+    graph: Graph, calibration: str | Path | Arrays | None = None, *, budget: Mapping[str, float] | None = None,
+    target: str | None = None, progress: Progress | None = None, **choices: Unpack[Choices],
+) -> Quantized:  # fmt: skip
+    """Quantize a float graph to int8, half precision or both; see `Choices` for the keywords.
 
     Args:
+        budget, target: of recipe ``auto``, see `goal_of`.
         calibration: a path (.npz, .npy, a folder of samples or of images), arrays by input name, or ``"random"``.
 
     Returns:
@@ -222,7 +248,27 @@ def quantize(
     if is_quantized(graph):
         raise EdgeqError("the model is quantized already", where=graph.name)
     recipe: Recipe = {"calibration": calibration, **choices}
-    return quantized(graph, calibration_samples(graph, recipe), recipe, progress)
+    return quantized(graph, calibration_samples(graph, recipe), recipe, progress, goal_of(budget, target, choices.get("recipe")))
+
+
+def goal_of(
+    budget: Mapping[str, float] | None, target: str | None, recipe: str | None, toolchain: str | None = None, optimize: str = "s"
+) -> Goal | None:
+    """What recipe ``auto`` aims at; None for other recipes.
+
+    Args:
+        budget: ``flash`` and ``ram`` in bytes, ``instructions`` per inference, ``drop`` in dB of signal over noise at the outputs.
+        target: whose instructions are measured; without one, or on one that counts none, they are estimated.
+
+    Raises:
+        EdgeqError: a budget for another recipe.
+    """
+    if recipe != "auto":
+        if budget and {"instructions", "drop"} & set(budget):
+            raise EdgeqError("a budget for instructions or drop needs recipe auto", fix="add --recipe auto")
+        return None
+    limits = {key: int(value) for key, value in (budget or {}).items() if key != "drop"}
+    return Goal(targets.load(target) if target else None, toolchain, optimize, drop=(budget or {}).get("drop"), **limits)
 
 
 def write_quantized(
@@ -231,6 +277,8 @@ def write_quantized(
     *,
     shapes: Shapes | None = None,
     states: States | None = None,
+    budget: Mapping[str, float] | None = None,
+    target: str | None = None,
     progress: Progress | None = None,
     **recipe: Unpack[Recipe],
 ) -> Quantized:
@@ -246,7 +294,8 @@ def write_quantized(
     graph = model if isinstance(model, Graph) else load(model, shapes=shapes, states=states)
     if is_quantized(graph):
         raise EdgeqError("the model is quantized already", where=str(model))
-    result = quantized(graph, calibration_samples(graph, recipe), recipe, progress)
+    goal = goal_of(budget, target, recipe.get("recipe"))
+    result = quantized(graph, calibration_samples(graph, recipe), recipe, progress, goal)
     if single:
         write_bytes(place, graphfile.dumps(result.graph))
     else:

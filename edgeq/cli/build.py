@@ -26,6 +26,7 @@ from edgeq.cli.common import (
     StoredOption,
     ToolchainOption,
 )
+from edgeq.cli.quantize import show_allocation
 from edgeq.text import count, size
 
 if TYPE_CHECKING:
@@ -60,7 +61,11 @@ def build(
     name: Annotated[str | None, typer.Option(help="Prefix of the C symbols (default: from the file's name).", show_default=False)] = None,
     optimize: Annotated[Level, typer.Option("--optimize", "-O", help="Optimization level of the measured code.")] = Level.S,
     budget: Annotated[
-        str | None, typer.Option(metavar="flash=256K,ram=64K", help="Limits; they replace the target's.", show_default=False)
+        str | None,
+        typer.Option(
+            metavar="flash=256K,ram=64K", help="Limits; they replace the target's. With --recipe auto also instructions=2M,drop=24dB.",
+            show_default=False,
+        ),
     ] = None,
     test_vectors: Annotated[int, typer.Option(min=0, help="Self-test vectors to emit, outputs by the simulator.")] = 4,
     check: Annotated[bool, typer.Option("--check/--no-check", help="Run the test vectors on the target and compare every step.")] = True,
@@ -129,6 +134,8 @@ def show(built: Built) -> None:
             "folder": str(built.folder),
         },
     )
+    if "allocation" in built.measured.get("quantization", {}):
+        show_allocation(built.measured["quantization"]["allocation"])
 
 
 def register(app: typer.Typer) -> None:

@@ -54,8 +54,9 @@ RecipeOption = Annotated[
     str | None,
     typer.Option(
         "--recipe",
-        help="What a float model becomes: int8 (default; from calibration samples), or fp16: everything in half precision, inputs and "
-        "outputs too (float32 arrays are rounded on entry), without calibration.",
+        help="What a float model becomes: int8 (default; from calibration samples); fp16: everything in half precision, inputs and "
+        "outputs too (float32 arrays are rounded on entry), without calibration; mixed: recurrent layers in int8, the rest in half "
+        "precision; auto: chosen node by node within --budget.",
         show_default=False,
     ),
 ]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -23,8 +24,9 @@ from edgeq.cli.common import (
     ShapeOption,
     StateOption,
     StoredOption,
+    TargetOption,
 )
-from edgeq.text import short
+from edgeq.text import count, short, size
 
 if TYPE_CHECKING:
     from edgeq.api.quantizing import Quantized
@@ -48,13 +50,18 @@ def quantize(
     precision: PrecisionOption = None,
     shape: ShapeOption = None,
     state: StateOption = None,
+    budget: Annotated[
+        str | None, typer.Option(metavar="flash=256K,drop=24dB", help="What --recipe auto keeps to: flash, ram, instructions, drop.")
+    ] = None,
+    target: TargetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Quantize a float model to int8 or half precision and say how well each tensor survived.
+    """Quantize a float model to int8, half precision or both and say how well each tensor survived.
 
     DIR gets graph.eqg, which every verb reads, and precision.toml, to review, edit and feed back with --precision.
     """
     from edgeq import api
+    from edgeq.api.budget import parse
 
     chosen = common.recipe(
         calib, calib_limit, stored, pixels, method=method, law=law, rounding=rounding, equalize=equalize, precision=precision,
@@ -62,7 +69,10 @@ def quantize(
     )  # fmt: skip
     with common.bars() as progress:
         shapes, states = common.parse_shapes(shape), common.parse_states(state)
-        result = api.write_quantized(model, output, shapes=shapes, states=states, progress=progress, **chosen)
+        limits = parse(budget) if budget else None
+        result = api.write_quantized(
+            model, output, shapes=shapes, states=states, budget=limits, target=target, progress=progress, **chosen
+        )  # fmt: skip
     if as_json:
         common.print_json({"output": str(output), "law": result.graph.law, **result.record})
     else:
@@ -86,7 +96,36 @@ def show(result: Quantized, output: Path) -> None:
         ],
         title=f"{result.graph.name}, law {result.graph.law}, {record['samples']} samples: the tensors that lost most",
     )
+    if "allocation" in record:
+        show_allocation(record["allocation"])
     typer.echo(str(output))
+
+
+def show_allocation(found: Mapping[str, Any]) -> None:
+    """What recipe auto chose, and between what."""
+    common.table(
+        [("node", "text"), "in", ("roles", "text"), ("own noise dB", "right"), ("flash", "right"), ("instructions", "right")],
+        [
+            (
+                short(u["name"], common.name_room()), u["storage"], u["roles"],
+                "-" if u["sqnr_db"][u["storage"]] is None else f"{u['sqnr_db'][u['storage']]:.1f}",
+                size(u["flash"][u["storage"]]), count(u["instructions"][u["storage"]]),
+            )
+            for u in found["nodes"]
+        ],
+        title="own noise: output SQNR with that node alone so, the others in half precision",
+    )  # fmt: skip
+    common.table(
+        ["", ("flash", "right"), ("instructions", "right"), ("SQNR dB", "right"), ("nodes that are not float16", "text")],
+        [
+            (
+                "chosen" if p["chosen"] else "", size(p["flash"]), count(p["instructions"]), f"{p['sqnr_db']:.1f}",
+                ", ".join(f"{short(n, 22)} {s}" for n, s in p["storage"].items()),
+            )
+            for p in found["pareto"]
+        ],
+        title=f"{found['costs']} instructions; predicted SQNR; measured for the chosen: {found['sqnr_db']:.1f} dB",
+    )  # fmt: skip
 
 
 def register(app: typer.Typer) -> None:

@@ -7,10 +7,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from edgeq import half
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Op, Params, Tensor, TensorType
-from edgeq.ops.halves import finish, half_layer
+from edgeq.ops.halves import finish, half_layer, layer
 from edgeq.ops.linear import NO_CLAMP, Clamp, apply_output_stage, exact_matmul, fits_pairs, lane_group, output_stage, twos_fit
 from edgeq.ops.windows import Pads, Pair, output_size, patches
 
@@ -90,14 +89,14 @@ class Conv2d(Op):
         }  # fmt: skip
 
     def reference_half(self, params: Params, *x: Array) -> Array:
-        w, bias = params.weights, params.bias
+        w = params.weights
         windows = patches(x[0].reshape(-1, *x[0].shape[-3:]), (w.shape[1], w.shape[2]), self.stride, self.dilation, self.pads, 0)
         depth, each = w.shape[3], len(w) // self.groups
         parts = []
         for g in range(self.groups):
             own = slice(g * each, (g + 1) * each)
             rows = windows[..., g * depth : (g + 1) * depth].reshape(*windows.shape[:3], -1)
-            parts.append(half.products(rows, w[own].reshape(each, -1).T, bias[own]))
+            parts.append(layer(params, rows, own))
         return finish(params, np.concatenate(parts, axis=-1)).reshape(*x[0].shape[:-3], *windows.shape[1:3], len(w))
 
     def reference(self, params: Params, *x: Array) -> Array:

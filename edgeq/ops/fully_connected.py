@@ -7,10 +7,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from edgeq import half
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Op, Params, Tensor, TensorType
-from edgeq.ops.halves import finish, half_layer
+from edgeq.ops.halves import finish, half_layer, layer
 from edgeq.ops.linear import NO_CLAMP, Clamp, apply_output_stage, exact_matmul, fits_pairs, lane_group, output_stage, twos_fit
 
 
@@ -54,7 +53,7 @@ class FullyConnected(Op):
         return half_layer(where, w, b, {"batches": x.type.size // k, "in_c": k, "out_c": n}, self.clamp)
 
     def reference_half(self, params: Params, *x: Array) -> Array:
-        return finish(params, half.products(x[0], params.weights.T, params.bias))
+        return finish(params, layer(params, x[0]))
 
     def reference(self, params: Params, *x: Array) -> Array:
         w = params.weights

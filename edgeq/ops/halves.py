@@ -17,14 +17,31 @@ def half_params(scalars: dict[str, int | str], tables: dict[str, Array] | None =
 
 
 def half_layer(where: str, weights: Tensor, bias: Tensor, scalars: dict[str, int | str], clamp: Clamp) -> Params:
-    """Parameters of a layer: half weights, and float32 biases that are not -0.
+    """Parameters of a layer: weights in half precision, or in int8 with the table ``scale``; float32 biases that are not -0.
 
     Raises:
-        EdgeqError: the weights are not halves.
+        EdgeqError: the weights are neither.
     """
-    if weights.data is None or bias.data is None or weights.type.dtype is not DType.FLOAT16:
-        raise EdgeqError(f"weights {weights.type} of a layer on halves are not constant halves", where=where)
-    return half_params(scalars, {"weights": weights.data, "bias": bias.data.astype(np.float32) + np.float32(0)}, clamp)
+    w = weights.type
+    known = w.dtype is DType.FLOAT16 or (w.dtype is DType.INT8 and w.q is not None)
+    if weights.data is None or bias.data is None or not known:
+        raise EdgeqError(f"weights {w} of a layer on halves are neither constant halves nor constant int8 with a scale", where=where)
+    tables: dict[str, Array] = {"weights": weights.data, "bias": bias.data.astype(np.float32) + np.float32(0)}
+    if w.q is not None:
+        tables["scale"] = np.broadcast_to(np.asarray(w.q.scale, np.float32), bias.type.shape).copy()
+    return half_params(scalars, tables, clamp)
+
+
+def layer(params: Params, rows: Array, own: slice = slice(None)) -> Array:
+    """Results of a layer before rounding: halves ``rows [..., K]`` times the channels `own` -> float32 ``[..., N]``.
+
+    With int8 weights the products, exact in float32, are summed from 0; the sum times the channel's scale, rounded, plus the bias.
+    """
+    w, bias = params.weights[own].reshape(len(params.bias[own]), -1).T, params.bias[own]
+    if "scale" not in params.tables:
+        return half.products(rows, w, bias)
+    with np.errstate(all="ignore"):
+        return np.asarray(half.products(rows, w) * params.scale[own] + bias, np.float32)
 
 
 def finish(params: Params, total: Array) -> Array:

@@ -9,14 +9,15 @@ import numpy as np
 
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, DType, Graph
-from edgeq.quantize import equalize
+from edgeq.quantize import equalize, storage
 from edgeq.quantize.floating import Progress
 from edgeq.quantize.linear import WEIGHT_AXIS
 from edgeq.quantize.options import Options
 from edgeq.quantize.precision import LayerPrecision, Precision, TensorPrecision, format_precision
 from edgeq.quantize.ranges import Ranges, calibrate
 from edgeq.quantize.recurrent import KINDS
-from edgeq.quantize.sharing import NATURAL, assign, cells
+from edgeq.quantize.sharing import MOVES, NATURAL, assign, cells
+from edgeq.quantize.storage import Bordered, Storage, bordered, complete
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,16 +28,18 @@ class Decision:
         graph: float; computes what the original does.
         precision: every activation and every layer with weights.
         ranges: of `graph`.
+        borders: for a precision with `nodes`, the casts in `graph`.
     """
 
     graph: Graph
     precision: Precision
     ranges: Ranges
+    borders: Bordered | None = None
 
 
 def decide(
     graph: Graph, data: Mapping[str, Array] | Ranges, options: Options | None = None, precision: Precision | None = None,
-    progress: Progress | None = None,
+    progress: Progress | None = None, nodes: Storage | None = None,
 ) -> Decision:  # fmt: skip
     """Choose the precision of every tensor and layer.
 
@@ -46,6 +49,7 @@ def decide(
         options: for what `precision` leaves open.
         precision: honoured as it is.
         progress: called with (vectors done, vectors in all), per calibration.
+        nodes: what nodes are computed in, where `precision` does not say it; None: all in int8.
 
     Raises:
         EdgeqError: samples or precision do not fit the graph.
@@ -55,10 +59,13 @@ def decide(
     law = given.law if precision else options.law
     method = given.method if precision else options.method
     ranges = data if isinstance(data, Ranges) else calibrate(graph, data, method, progress)
+    kept = complete(graph, given.nodes or nodes or {}) if given.nodes or nodes else {}
     exponents = {n: np.asarray(t.exponents, np.int64) for n, t in given.tensors.items() if t.exponents}
+    if exponents and kept:
+        raise EdgeqError("channels are equalized in int8 models alone", where=next(iter(exponents)), fix="delete equalize, or [nodes]")
     if exponents:
         equalize.check(graph, exponents)
-    elif options.equalize and not given.tensors:
+    elif options.equalize and not given.tensors and not kept:
         exponents = equalize.exponents(graph, ranges.channels, ranges.vectors)
     if exponents:
         graph = equalize.apply(graph, exponents)
@@ -66,20 +73,35 @@ def decide(
     for name, t in given.tensors.items():
         if t.scale is None and t.method != ranges.tensors[name].method:
             ranges = replace(ranges, tensors={**ranges.tensors, name: ranges.choose(name, t.method)})
-    pinned = {n: t.scale for n, t in given.tensors.items() if t.scale is not None}
+    borders = bordered(graph, kept) if kept else Bordered(graph, {}, frozenset())
+    graph, ranges = borders.graph, _copied(ranges, borders)
+    own = {n: given.tensors.get(borders.origin(n)) for n, t in graph.tensors.items() if not t.is_constant}
+    pinned = {n: t.scale for n, t in own.items() if t is not None and t.scale is not None}
     scales = assign(graph, ranges, law, pinned)
     natural = {n.outputs[0] for n in graph.nodes if n.op.kind() in NATURAL}
     wide, tensors = cells(graph, law), {}
     for name, scale in scales.items():
-        own = given.tensors.get(name)
         how = "fixed" if name in natural else "grid" if ranges.tensors[name].grid == scale else ranges.tensors[name].method
-        dtype = DType.INT16 if name in wide else DType.INT8
-        tensors[name] = TensorPrecision(scale, own.method if own else how, tuple(int(e) for e in exponents.get(name, ())), dtype)
+        dtype = DType.FLOAT16 if name in borders.halves else DType.INT16 if name in wide else DType.INT8
+        written = own[name]
+        tensors[name] = TensorPrecision(scale, written.method if written else how, tuple(int(e) for e in exponents.get(name, ())), dtype)
     layers = {n.name: _layer(n.name, given, options) for n in graph.nodes if n.op.kind() in (*WEIGHT_AXIS, *KINDS)}
     for name in given.layers:
         if name not in layers:
             raise EdgeqError("this layer has no weights", where=name, fix="delete it from the precision file")
-    return Decision(graph, Precision(graph.name, law, ranges.method, ranges.vectors, tensors, layers), ranges)
+    layers = {n: p for n, p in layers.items() if kept.get(n) != storage.HALF}
+    complete_precision = Precision(graph.name, law, ranges.method, ranges.vectors, tensors, layers, kept)
+    return Decision(graph, complete_precision, ranges, borders if kept else None)
+
+
+def _copied(ranges: Ranges, borders: Bordered) -> Ranges:
+    """With the ranges of the tensors that casts make."""
+    added = borders.origins.items()
+    return replace(
+        ranges, tensors={**ranges.tensors, **{n: ranges.tensors[t] for n, t in added}},
+        observers={**ranges.observers, **{n: ranges.observers[t] for n, t in added}},
+        channels={**ranges.channels, **{n: ranges.channels[t] for n, t in added}},
+    )  # fmt: skip
 
 
 def _layer(name: str, given: Precision, options: Options) -> LayerPrecision:
@@ -95,8 +117,17 @@ def write_precision(
 
 def describe(decision: Decision) -> str:
     """The text of precision.toml for a decision."""
-    graph = decision.graph
-    notes = {n: str(graph.type(n)) for n in decision.precision.tensors}
-    notes |= {n.name: f"{n.op.kind()} {graph.type(n.inputs[1])}" for n in graph.nodes if n.name in decision.precision.layers}
+    graph, borders, p = decision.graph, decision.borders, decision.precision
+    if borders is not None:
+        stored = {borders.origin(n): t for n, t in p.tensors.items() if n not in borders.halves}
+        p = replace(p, tensors=stored, nodes=listed(graph, p.nodes))
+    notes = {n: str(graph.type(n)) for n in p.tensors}
+    notes |= {n.name: f"{n.op.kind()}: {storage.roles(n, p.nodes[n.name])}" for n in graph.nodes if n.name in p.nodes}
+    weights = {n.name: f"{n.op.kind()} {graph.type(n.inputs[1])}" for n in graph.nodes if n.name in p.layers}
     seen = {n: r.seen for n, r in decision.ranges.tensors.items()}
-    return format_precision(decision.precision, seen, notes)
+    return format_precision(p, seen, notes, weights)
+
+
+def listed(graph: Graph, nodes: Storage) -> dict[str, str]:
+    """The nodes of a precision file: those that compute."""
+    return {n.name: nodes[n.name] for n in graph.nodes if n.name in nodes and n.op.kind() not in MOVES}

@@ -126,10 +126,13 @@ def real_values(tensor: Tensor) -> Array:
 
 
 def bias_values(graph: Graph, node: Node, position: int) -> Array:
-    """An int32 bias as real values: its scale is that of the input times that of the weights."""
+    """A bias as real values: the scale of an int32 one is that of the input times that of the weights."""
     x, w = (graph.type(node.inputs[i]) for i in _factors(node, position))
     bias = graph.tensors[node.inputs[position]]
-    assert bias.data is not None and w.q is not None
+    assert bias.data is not None
+    if bias.type.dtype is DType.FLOAT32:
+        return bias.data
+    assert w.q is not None
     scales = np.float64(np.float32(x.scale)) * np.asarray(w.q.scale, np.float32).astype(np.float64)
     return (bias.data.astype(np.float64) * scales).astype(np.float32)
 

@@ -12,13 +12,10 @@ from edgeq.errors import EdgeqError
 from edgeq.ir import Array, DType, Graph, Node, Op, Tensor, TensorType, check
 from edgeq.ops.recurrent import _Recurrent
 from edgeq.quantize.floating import Progress, require_float, stream
-from edgeq.quantize.precision import quoted
+from edgeq.quantize.precision import Precision, format_precision
 from edgeq.quantize.ranges import check_samples
-
-HEADER = """\
-# What every tensor of the model is stored as: IEEE binary16, no scales. Products are summed in float32 in order, from the
-# float32 bias, and rounded once. Nothing here is to be edited; `edgeq quantize --recipe int8` writes a file that is.
-"""
+from edgeq.quantize.sharing import MOVES
+from edgeq.quantize.storage import HALF, roles
 
 
 def to_half(graph: Graph) -> Graph:
@@ -37,7 +34,7 @@ def to_half(graph: Graph) -> Graph:
         names = list(node.inputs)
         for position, name in enumerate(node.inputs):
             if graph.tensors[name].is_constant:
-                constant = _constant(node, position, graph.tensors[name])
+                constant = half_constant(node, position, graph.tensors[name])
                 other = tensors.setdefault(name, constant)
                 if other.type != constant.type:  # one constant, a weight here and a bias there
                     constant = replace(constant, name=f"{name}.{constant.type.dtype.value}")
@@ -47,7 +44,7 @@ def to_half(graph: Graph) -> Graph:
     return check(replace(graph, tensors=tensors, nodes=()).with_nodes(nodes), "quantize")
 
 
-def _constant(node: Node, position: int, tensor: Tensor) -> Tensor:
+def half_constant(node: Node, position: int, tensor: Tensor) -> Tensor:
     """A constant operand: float32 where it is a bias, else half."""
     assert tensor.data is not None
     if position in (range(3, 3 + node.op.biases) if isinstance(node.op, _Recurrent) else (2,)) and position in node.op.parameters:
@@ -85,11 +82,6 @@ def check_range(graph: Graph, samples: Mapping[str, Array], progress: Progress |
 
 def describe_half(graph: Graph) -> str:
     """The text of precision.toml of a graph in half precision."""
-    lines = [HEADER, "format = 1", f"model = {quoted(graph.name)}", 'recipe = "fp16"', 'accumulate = "f32"', ""]
-    for name, t in graph.tensors.items():
-        if not t.is_constant:
-            lines += [f"[tensors.{quoted(name)}]  # {t.type}", 'dtype = "float16"', ""]
-    for node in graph.nodes:
-        if node.op.parameters:
-            lines += [f"[layers.{quoted(node.name)}]  # {node.op.kind()} {graph.type(node.inputs[1])}", 'weights = "float16"', ""]
-    return "\n".join(lines)
+    nodes = {n.name: HALF for n in graph.nodes if n.op.kind() not in MOVES}
+    notes = {n.name: f"{n.op.kind()}: {roles(n, HALF)}" for n in graph.nodes}
+    return format_precision(Precision(graph.name, nodes=nodes), shapes=notes)

@@ -19,6 +19,7 @@ from edgeq.quantize.observers import METHODS
 from edgeq.quantize.options import ROUNDINGS
 from edgeq.quantize.recurrent import cell_scale
 from edgeq.quantize.sharing import Scale, affine, cells, span
+from edgeq.quantize.storage import STORAGES
 from edgeq.quantize.weights import SCALES
 
 FORMAT = 1
@@ -31,6 +32,8 @@ HEADER = """\
 #   To change a tensor give scale and zero_point, or a range alone, or a method alone (minmax, moving, percentile, mse, kl).
 #   equalize: channel c is stored divided by 2^equalize[c]; the layers around it make up for it exactly.
 #   A tensor or layer that is left out is decided anew.
+#   [nodes], where there is more than int8: what a node is computed in: int8; float16 (sums in float32); w8a16 (int8 weights, float16
+#   inputs and outputs). The scale of a tensor is what it has wherever it is stored in int8.
 """
 
 
@@ -60,6 +63,7 @@ class Precision:
     Attributes:
         method: of calibration, for tensors that are left out.
         samples: how many samples were used (for the reader).
+        nodes: node -> one of `STORAGES`; empty: everything in int8.
     """
 
     model: str = ""
@@ -68,6 +72,7 @@ class Precision:
     samples: int = 0
     tensors: Mapping[str, TensorPrecision] = field(default_factory=dict)
     layers: Mapping[str, LayerPrecision] = field(default_factory=dict)
+    nodes: Mapping[str, str] = field(default_factory=dict)
 
 
 def quoted(text: str) -> str:
@@ -81,17 +86,23 @@ def _number(x: float) -> str:
 
 
 def format_precision(
-    p: Precision, seen: Mapping[str, tuple[float, float]] | None = None, shapes: Mapping[str, str] | None = None
-) -> str:
+    p: Precision, seen: Mapping[str, tuple[float, float]] | None = None, shapes: Mapping[str, str] | None = None,
+    weights: Mapping[str, str] | None = None,
+) -> str:  # fmt: skip
     """The text of precision.toml.
 
     Args:
         seen: extremes over the calibration data, for the comments.
-        shapes: types of the tensors and kinds of the layers, for the comments.
+        shapes: types of the tensors and roles of the nodes, for the comments.
+        weights: kinds of the layers, likewise.
     """
-    notes, extremes = shapes or {}, seen or {}
+    notes, extremes, kinds = shapes or {}, seen or {}, weights or {}
     lines = [HEADER, f"format = {FORMAT}", f"model = {quoted(p.model)}", f"law = {quoted(p.law)}", ""]
     lines += ["[calibration]", f"method = {quoted(p.method)}", f"samples = {p.samples}", ""]
+    if p.nodes:
+        lines += ["[nodes]"]
+        lines += [f"{quoted(name)} = {quoted(kind)}" + (f"  # {notes[name]}" if name in notes else "") for name, kind in p.nodes.items()]
+        lines += [""]
     for name, t in p.tensors.items():
         assert t.scale is not None
         low, high = span(t.scale, t.dtype)
@@ -103,7 +114,7 @@ def format_precision(
             lines += [f"equalize = [{', '.join(map(str, t.exponents))}]"]
         lines += [""]
     for name, layer in p.layers.items():
-        lines += [f"[layers.{quoted(name)}]" + (f"  # {notes[name]}" if name in notes else ""), 'weights = "int8"']
+        lines += [f"[layers.{quoted(name)}]" + (f"  # {kinds[name]}" if name in kinds else ""), 'weights = "int8"']
         lines += [f"weight_scale = {quoted(layer.weight_scale)}", f"rounding = {quoted(layer.rounding)}"]
         lines += [f"bias_correction = {'true' if layer.bias_correction else 'false'}", ""]
     return "\n".join(lines)
@@ -160,15 +171,15 @@ class _Reader:
         return value
 
     def read(self, data: dict[str, Any]) -> Precision:
-        self.table(data, (), ("format", "model", "law", "calibration", "tensors", "layers"))
+        self.table(data, (), ("format", "model", "law", "calibration", "nodes", "tensors", "layers"))
         if data.get("format") != FORMAT:
             raise self.fail(f"format is {data.get('format')!r}", ("format",), fix=f"this edgeq reads format = {FORMAT}")
         model = data.get("model", "")
         if not isinstance(model, str):
             raise self.fail("model is not a string", ("model",))
         calibration = self.table(data.get("calibration", {}), ("calibration",), ("method", "samples"))
-        tensors, layers = data.get("tensors", {}), data.get("layers", {})
-        for value, name in ((tensors, "tensors"), (layers, "layers")):
+        tensors, layers, nodes = (data.get(key, {}) for key in ("tensors", "layers", "nodes"))
+        for value, name in ((tensors, "tensors"), (layers, "layers"), (nodes, "nodes")):
             if not isinstance(value, dict):
                 raise self.fail("a table is expected", (name,))
         return Precision(
@@ -178,6 +189,7 @@ class _Reader:
             self.integer(calibration.get("samples", 0), ("calibration", "samples"), 0, 2**62),
             {n: self.tensor(v, ("tensors", n)) for n, v in tensors.items()},
             {n: self.layer(v, ("layers", n)) for n, v in layers.items()},
+            {n: self.choice(nodes, ("nodes",), n, STORAGES, "") for n in nodes},
         )
 
     def tensor(self, value: Any, path: tuple[str, ...]) -> TensorPrecision:
@@ -270,7 +282,9 @@ def read_precision(text: str, graph: Graph, where: str = "precision.toml") -> Pr
         if t.exponents and len(t.exponents) != graph.type(name).shape[-1]:
             channels = graph.type(name).shape[-1]
             raise reader.fail(f"equalize has {len(t.exponents)} exponents for {channels} channels", ("tensors", name, "equalize"))
-    for name in result.layers:
-        if name not in {n.name for n in graph.nodes}:
-            raise reader.fail(f"the model has no layer '{name}'", ("layers", name), fix="take the names from a file that edgeq wrote")
+    names = {n.name for n in graph.nodes}
+    for table, what, found in (("layers", "layer", result.layers), ("nodes", "node", result.nodes)):
+        for name in found:
+            if name not in names:
+                raise reader.fail(f"the model has no {what} '{name}'", (table, name), fix="take the names from a file that edgeq wrote")
     return result

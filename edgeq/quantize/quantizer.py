@@ -9,16 +9,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeq import half
 from edgeq.ir import Array, DType, Graph, Node, QParams, Tensor, TensorType, check
 from edgeq.ops.linear import NO_CLAMP
 from edgeq.quantize import recurrent
 from edgeq.quantize.decide import Decision, decide
 from edgeq.quantize.floating import Progress, real_step
+from edgeq.quantize.halving import half_constant
 from edgeq.quantize.linear import WEIGHT_AXIS, moments, view
 from edgeq.quantize.options import Options
 from edgeq.quantize.precision import Precision
 from edgeq.quantize.ranges import Ranges
 from edgeq.quantize.sharing import MERGES, Scale, affine
+from edgeq.quantize.storage import HALF
 from edgeq.quantize.weights import SCALES, nearest, second_order
 from edgeq.simulate import dequantize_array, quantize_array
 
@@ -103,7 +106,9 @@ class _Walk:
             t = self.type(name)
             self.tensors[name] = Tensor(name, t)
             self.real[name] = samples[name]
-            self.stored[name] = quantize_array(samples[name], t.scale, t.zero_point, t.dtype.numpy)
+            halves = t.dtype is DType.FLOAT16
+            x = samples[name]
+            self.stored[name] = half.from_float(x) if halves else quantize_array(x, t.scale, t.zero_point, t.dtype.numpy)
 
     def scale(self, name: str) -> Scale:
         found = self.precision.tensors[name].scale
@@ -112,6 +117,8 @@ class _Walk:
 
     def type(self, name: str) -> TensorType:
         """The stored type of an activation."""
+        if self.precision.tensors[name].dtype is DType.FLOAT16:
+            return TensorType(self.graph.type(name).shape, DType.FLOAT16)
         scale, zero_point = self.scale(name)
         return TensorType(self.graph.type(name).shape, self.precision.tensors[name].dtype, QParams((scale,), zero_point))
 
@@ -139,7 +146,11 @@ class _Walk:
         real = [constants[n] if n in constants else self.real[n] for n in node.inputs]
         names = list(node.inputs)
         outputs = real_step(node, real)
-        if recurrent.is_recurrent(node):
+        if self.precision.nodes.get(node.name) == HALF:
+            for i, n in enumerate(node.inputs):
+                if n in constants:
+                    names[i] = self.add(half_constant(node, i, self.graph.tensors[n]))
+        elif recurrent.is_recurrent(node):
             names = list(recurrent.quantize_layer(self, node, real, outputs))
         elif node.op.kind() in WEIGHT_AXIS:
             names[1:3] = _layer(self, node, real)
@@ -170,27 +181,28 @@ def _constant(tensor: Tensor, scale: Scale | None) -> Tensor:
 
 
 def _layer(walk: _Walk, node: Node, real: list[Array]) -> tuple[str, str]:
-    """Quantize a layer's weights and bias; file both and return their names."""
+    """Quantize a layer's weights and bias; file both and return their names. A layer on halves keeps its bias in float32."""
     layer, op = walk.precision.layers[node.name], node.op
     x, w, b = real
     t, y = walk.type(node.inputs[0]), walk.type(node.outputs[0])
     v = view(op, t.shape, w.shape, y.shape)
-    stored = dequantize_array(walk.stored[node.inputs[0]], t.scale, t.zero_point)
+    halves, x_stored = t.dtype is DType.FLOAT16, walk.stored[node.inputs[0]]
+    stored = half.to_float(x_stored) if halves else dequantize_array(x_stored, t.scale, t.zero_point)
     matrix = v.matrix(w).astype(np.float64)
-    scales = walk.usable(SCALES[layer.weight_scale](matrix), t.scale / y.scale)
+    scales = walk.usable(SCALES[layer.weight_scale](matrix), 2.0**20 if halves else t.scale / y.scale)
     q = second_order(matrix, scales, moments(v, stored, x)) if layer.rounding == "second-order" else nearest(matrix, scales)
     bias = b.astype(np.float64)
     if layer.bias_correction:
         bias = bias + _mean_error(op, x, stored, w, v.weights(q * scales[..., None]).astype(np.float32))
     flat = v.channels(scales)
+    kind = QParams(tuple(flat.tolist()), 0, WEIGHT_AXIS[op.kind()])
+    weights = walk.add(Tensor(node.inputs[1], TensorType(w.shape, DType.INT8, kind), v.weights(q).astype(np.int8)))
+    if halves:
+        return weights, walk.add(Tensor(node.inputs[2], TensorType(b.shape), bias.astype(np.float32)))
     # beyond this the output saturates whatever the input is, so that nothing is lost
     limit = 512 * y.scale / (flat * t.scale) + 255 * np.abs(v.weights(q)).sum(axis=v.others)
     integers = np.clip(np.rint(bias / (flat * t.scale)), -limit, limit)
-    kind = QParams(tuple(flat.tolist()), 0, WEIGHT_AXIS[op.kind()])
-    return (
-        walk.add(Tensor(node.inputs[1], TensorType(w.shape, DType.INT8, kind), v.weights(q).astype(np.int8))),
-        walk.add(Tensor(node.inputs[2], TensorType(b.shape, DType.INT32), integers.astype(np.int32))),
-    )
+    return weights, walk.add(Tensor(node.inputs[2], TensorType(b.shape, DType.INT32), integers.astype(np.int32)))
 
 
 def _mean_error(op: Any, x: Array, stored: Array, w: Array, approximate: Array) -> Float:

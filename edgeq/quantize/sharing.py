@@ -63,7 +63,8 @@ def _natural(graph: Graph) -> dict[str, Scale]:
     return {n.outputs[0]: NATURAL[n.op.kind()] for n in graph.nodes if n.op.kind() in NATURAL}
 
 
-def _demanded(graph: Graph, kinds: tuple[str, ...]) -> Groups:
+def demanded(graph: Graph, kinds: tuple[str, ...]) -> Groups:
+    """Activations that must have one type because operators of some kinds move them, or recurrent layers keep them."""
     result = Groups(graph)
     for node in graph.nodes:
         if node.op.kind() in kinds and node.inputs[0] in result.parent:
@@ -75,7 +76,7 @@ def _demanded(graph: Graph, kinds: tuple[str, ...]) -> Groups:
 
 def cells(graph: Graph, law: str) -> frozenset[str]:
     """The activations that are stored in int16: cell states, and what is only a moved form of one."""
-    tied = _demanded(graph, moves(law))
+    tied = demanded(graph, moves(law))
     found = {tied.find(n) for n in recurrent.roots(graph, 1)}
     return frozenset(n for n in tied.parent if tied.find(n) in found)
 
@@ -103,7 +104,7 @@ def _merge(graph: Graph, ranges: Ranges, result: Groups, node: Node) -> None:
 
 def groups(graph: Graph, ranges: Ranges, law: str) -> Groups:
     """What operators demand, and what saturating and merging operators gain from."""
-    result = _demanded(graph, moves(law) + SATURATES)
+    result = demanded(graph, moves(law) + SATURATES)
     for node in graph.nodes:
         if node.op.kind() in MERGES:
             _merge(graph, ranges, result, node)
@@ -153,7 +154,7 @@ def assign(graph: Graph, ranges: Ranges, law: str, pinned: Mapping[str, Scale]) 
 def _follow(graph: Graph, law: str, pinned: Mapping[str, Scale]) -> dict[str, Scale]:
     """Pinned scales, and those that follow from them by moves."""
     result: dict[str, Scale] = {}
-    for members in _demanded(graph, moves(law)).members().values():
+    for members in demanded(graph, moves(law)).members().values():
         found = [pinned[n] for n in members if n in pinned]
         if found:
             result |= {n: pinned.get(n, found[0]) for n in members}

@@ -46,21 +46,21 @@ static inline float eq_high_half(uint32_t word)
         "s20", "s21", "s22", "s23", "s24", "s25", "s26", "s27", "s28", "s29", "s30", "s31"
 
 /* Two channels, whose weights are in `w`, with the input `x`. */
-#define EQ_TWO(a, b, w, t, x) \
+#define EQ_HALF_TWO(a, b, w, t, x) \
     "vcvtt.f32.f16 " #t ", " #w "\n\tvcvtb.f32.f16 " #w ", " #w "\n\tvfma.f32 " #b ", " #t ", " #x "\n\tvfma.f32 " #a ", " #w ", " #x "\n\t"
-#define EQ_SIXTEEN(x) \
-    "vldmia %[w]!, {s16-s23}\n\t" EQ_TWO(s0, s1, s16, s24, x) EQ_TWO(s2, s3, s17, s25, x) EQ_TWO(s4, s5, s18, s26, x) \
-        EQ_TWO(s6, s7, s19, s27, x) EQ_TWO(s8, s9, s20, s24, x) EQ_TWO(s10, s11, s21, s25, x) EQ_TWO(s12, s13, s22, s26, x) \
-            EQ_TWO(s14, s15, s23, s27, x)
+#define EQ_HALF_SIXTEEN(x) \
+    "vldmia %[w]!, {s16-s23}\n\t" EQ_HALF_TWO(s0, s1, s16, s24, x) EQ_HALF_TWO(s2, s3, s17, s25, x) EQ_HALF_TWO(s4, s5, s18, s26, x) \
+        EQ_HALF_TWO(s6, s7, s19, s27, x) EQ_HALF_TWO(s8, s9, s20, s24, x) EQ_HALF_TWO(s10, s11, s21, s25, x) EQ_HALF_TWO(s12, s13, s22, s26, x) \
+            EQ_HALF_TWO(s14, s15, s23, s27, x)
 
 /* Four inputs in s20 ... s23 with the weight `w`. */
-#define EQ_FOUR(w, a, b, c, d) \
+#define EQ_HALF_FOUR(w, a, b, c, d) \
     "vfma.f32 " #a ", s20, " #w "\n\tvfma.f32 " #b ", s21, " #w "\n\tvfma.f32 " #c ", s22, " #w "\n\tvfma.f32 " #d ", s23, " #w "\n\t"
-#define EQ_TILE \
+#define EQ_HALF_TILE \
     "vldmia %[x]!, {s16, s17}\n\tvldmia %[w]!, {s18, s19}\n\t" \
     "vcvtb.f32.f16 s20, s16\n\tvcvtt.f32.f16 s21, s16\n\tvcvtb.f32.f16 s22, s17\n\tvcvtt.f32.f16 s23, s17\n\t" \
     "vcvtb.f32.f16 s24, s18\n\tvcvtt.f32.f16 s25, s18\n\tvcvtb.f32.f16 s26, s19\n\tvcvtt.f32.f16 s27, s19\n\t" \
-        EQ_FOUR(s24, s0, s1, s2, s3) EQ_FOUR(s25, s4, s5, s6, s7) EQ_FOUR(s26, s8, s9, s10, s11) EQ_FOUR(s27, s12, s13, s14, s15)
+        EQ_HALF_FOUR(s24, s0, s1, s2, s3) EQ_HALF_FOUR(s25, s4, s5, s6, s7) EQ_HALF_FOUR(s26, s8, s9, s10, s11) EQ_HALF_FOUR(s27, s12, s13, s14, s15)
 #endif
 
 /* Sums of sixteen channels: sums[c] += x[k] * w[k][c] for k = 0, 1, ..., 2 * pairs - 1; eight words of weights per k. */
@@ -76,8 +76,8 @@ static inline void eq_half_sixteen(const uint16_t *x, const uint32_t *w, int32_t
                          "vmov s30, %[word]\n\t"
                          "vcvtb.f32.f16 s28, s30\n\t"
                          "vcvtt.f32.f16 s29, s30\n\t"
-                         EQ_SIXTEEN(s28)
-                         EQ_SIXTEEN(s29)
+                         EQ_HALF_SIXTEEN(s28)
+                         EQ_HALF_SIXTEEN(s29)
                          "bne 1b\n\t"
                          "vstmia %[sums], {s0-s15}"
                          : [x] "+r"(x), [w] "+r"(w), [n] "+r"(pairs), [word] "=&r"(word)
@@ -106,13 +106,13 @@ static inline void eq_half_tile(const uint32_t *x, const uint32_t *w, int32_t co
                      "beq 2f\n"
                      "1:\n\t"
                      "subs %[pairs], %[pairs], #1\n\t"
-                     EQ_TILE
-                     EQ_TILE
+                     EQ_HALF_TILE
+                     EQ_HALF_TILE
                      "bne 1b\n"
                      "2:\n\t"
                      "lsls %[pairs], %[count], #31\n\t"
                      "beq 3f\n\t"
-                     EQ_TILE
+                     EQ_HALF_TILE
                      "3:\n\t"
                      "vstmia %[sums], {s0-s15}"
                      : [x] "+r"(x), [w] "+r"(w), [pairs] "+r"(pairs)

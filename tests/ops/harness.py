@@ -114,6 +114,13 @@ def halved(case: Case) -> Case:
     return replace(case, inputs=inputs, output=TensorType(case.output_type.shape, DType.FLOAT16), laws=(LAW,), addend=None, total=None)
 
 
+def with_int8_weights(case: Case) -> Case:
+    """A layer on int8 as one on halves that keeps its int8 weights."""
+    half_case = halved(case)
+    x, _, bias = half_case.inputs
+    return replace(half_case, name=f"{case.name}_w8", inputs=(x, case.inputs[1], bias))
+
+
 def computes_halves(case: Case) -> bool:
     """Whether `halved` applies: integers in and out, and the operator is not int8's own."""
     types = [case.output_type, *(t for i, t in enumerate(case.types) if i not in case.op.parameters)]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from harness import Case, activation, fitting_output, suite, vectors, weights_and_bias
+from harness import Case, activation, fitting_output, suite, vectors, weights_and_bias, with_int8_weights
 from oracle import tflite_model, tflm
 
 from edgeq.errors import EdgeqError
@@ -91,7 +91,8 @@ CASES += [
     with_sum(case("stride2", (1, 5, 7, 3), 5, (1, 1), stride=(2, 2), zero=40), 1.9, Add((0.0, math.inf))),
     with_sum(case("difference", (1, 4, 3, 5), 9, (3, 3), pads=SAME, zero=-128), 0.3, Sub()),
 ]
-test_conv2d = suite(CASES)
+INT8_WEIGHTS = ("groups3", "saturated", "pads_beyond", "pointwise_batch", "pixels3", "relu6", "batch")
+test_conv2d = suite([*CASES, *(with_int8_weights(c) for c in CASES if c.name in INT8_WEIGHTS)])
 
 
 @pytest.mark.parametrize(("window", "stride", "same"), [((3, 3), (1, 1), True), ((3, 2), (2, 1), False), ((1, 1), (2, 2), True)])

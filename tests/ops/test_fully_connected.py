@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from harness import Case, activation, fitting_output, suite, vectors, weights_and_bias
+from harness import Case, activation, fitting_output, suite, vectors, weights_and_bias, with_int8_weights
 from oracle import tflite_model, tflm
 
 from edgeq.ir import QParams, Tensor, TensorType
@@ -54,7 +54,8 @@ CASES = [
     case("ratio_above_one", (1,), 2, 6, out=QParams((0.0001,), -3)),
     case("tiny_ratio", (1,), 16, 8, out=QParams((1e6,), 1)),
 ]
-test_fully_connected = suite(CASES)
+INT8_WEIGHTS = ("n1_k1", "n7_k7", "n9_k8", "n17_k4", "n33_k19", "rows", "rows3_n5_k9", "rows5_n16_k6", "saturated_weights", "relu6")
+test_fully_connected = suite([*CASES, *(with_int8_weights(c) for c in CASES if c.name in INT8_WEIGHTS)])
 
 
 @pytest.mark.parametrize("per_channel", [False, True])

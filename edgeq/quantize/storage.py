@@ -1,0 +1,188 @@
+"""What every node is computed in: int8, half precision, or halves with int8 weights; and the casts where they meet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from edgeq.errors import EdgeqError
+from edgeq.ir import Graph, Node, Op, Tensor, check
+from edgeq.ops.quantize import Dequantize, Quantize
+from edgeq.quantize import recurrent
+from edgeq.quantize.sharing import MOVES, cells, demanded
+
+INT8, HALF, WEIGHTS = "int8", "float16", "w8a16"
+STORAGES = (INT8, HALF, WEIGHTS)
+WEIGHT_KINDS = ("fully_connected", "conv2d")  # operators on halves whose weights may be int8
+Storage = Mapping[str, str]  # node -> one of STORAGES
+SUFFIX = {INT8: "s8", HALF: "f16"}
+
+
+def possible(node: Node) -> tuple[str, ...]:
+    """The storages that an operator has a meaning in."""
+    found: tuple[str, ...] = (INT8,) if type(node.op).bind is not Op.bind else ()
+    if type(node.op).bind_half is not Op.bind_half:
+        found += (HALF, WEIGHTS) if node.op.kind() in WEIGHT_KINDS else (HALF,)
+    return found
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Nodes that take one storage: one that computes, or recurrent layers that share states, and what only moves their results.
+
+    Attributes:
+        nodes: in the graph's order.
+        choices: what they can take.
+    """
+
+    nodes: tuple[Node, ...]
+    choices: tuple[str, ...]
+
+    @property
+    def computing(self) -> tuple[Node, ...]:
+        """The nodes that do more than move; none in what moves graph inputs."""
+        return tuple(n for n in self.nodes if n.op.kind() not in MOVES)
+
+    @property
+    def name(self) -> str:
+        return (self.computing or self.nodes)[0].name
+
+
+def units(graph: Graph) -> list[Unit]:
+    """The units of a float graph, in its order."""
+    tied = demanded(graph, MOVES)
+    key = {n.name: n.name for n in graph.nodes}
+
+    def find(name: str) -> str:
+        while key[name] != name:
+            name = key[name]
+        return name
+
+    first: dict[str, str] = {}
+    for node in graph.nodes:
+        for output in node.outputs:
+            group = tied.find(output)
+            key[find(node.name)] = find(first.setdefault(group, node.name))
+    members: dict[str, list[Node]] = {}
+    for node in graph.nodes:
+        members.setdefault(find(node.name), []).append(node)
+    return [_unit(tuple(nodes)) for nodes in members.values()]
+
+
+def _unit(nodes: tuple[Node, ...]) -> Unit:
+    unit = Unit(nodes, ())
+    if not unit.computing:
+        return replace(unit, choices=(HALF,))
+    common = [s for s in STORAGES if all(s in possible(n) for n in unit.computing)]
+    if not common:
+        kinds = ", ".join(sorted({n.op.kind() for n in unit.computing}))
+        raise EdgeqError(f"{kinds} is computed neither in int8 nor in half precision", where=unit.name)
+    return replace(unit, choices=tuple(common))
+
+
+def spread(found: Iterable[Unit], chosen: Mapping[str, str]) -> dict[str, str]:
+    """Node -> storage, from unit -> storage."""
+    return {n.name: chosen[u.name] for u in found for n in u.nodes}
+
+
+def uniform(graph: Graph, wanted: str) -> dict[str, str]:
+    """One storage for all nodes that have it, half precision (or else what there is) for the others."""
+    found = units(graph)
+    return spread(found, {u.name: _first(u, wanted, HALF) for u in found})
+
+
+def mixed(graph: Graph) -> dict[str, str]:
+    """The recipe ``mixed``: recurrent layers in int8, everything else in half precision."""
+    found = units(graph)
+    return spread(found, {u.name: _first(u, INT8 if any(map(recurrent.is_recurrent, u.nodes)) else HALF) for u in found})
+
+
+def _first(unit: Unit, *wanted: str) -> str:
+    return next((s for s in wanted if s in unit.choices), unit.choices[0])
+
+
+def complete(graph: Graph, written: Storage) -> dict[str, str]:
+    """A storage for all nodes from one for some: the others as in `mixed`.
+
+    Raises:
+        EdgeqError: nodes that belong together differ, or an operator does not have the storage.
+    """
+    result = mixed(graph)
+    for unit in units(graph):
+        found = {written[n.name]: n.name for n in unit.nodes if n.name in written}
+        if len(found) > 1:
+            both = ", ".join(f"{n} {s}" for s, n in found.items())
+            raise EdgeqError("nodes that belong together differ in storage", where=unit.name, why=both)
+        for wanted, name in found.items():
+            if wanted not in unit.choices:
+                raise EdgeqError(f"it is not computed in {wanted}", where=name, fix=f"choose one of {', '.join(unit.choices)}")
+            result |= {n.name: wanted for n in unit.nodes}
+    return result
+
+
+def roles(node: Node, storage: str) -> str:
+    """The dtypes of what a node reads and holds, by role: ``x s8, h s8, c s16, W s8, R s8, gates s16``."""
+    value, weight = ("s8" if storage == INT8 else "f16"), ("f16" if storage == HALF else "s8")
+    if not recurrent.is_recurrent(node):
+        return f"x {value}" + (f", W {weight}" if node.op.parameters else "")
+    cell = f", c {'s16' if storage == INT8 else 'f16'}" if node.op.kind() == "lstm" else ""
+    return f"x {value}, h {value}{cell}, W {weight}, R {weight}, gates {'s16' if storage == INT8 else 'f32'}"
+
+
+@dataclass(frozen=True, eq=False)
+class Bordered:
+    """A float graph with the casts that a storage asks for.
+
+    Attributes:
+        graph: with nodes Quantize and Dequantize, which do nothing to real numbers.
+        origins: new tensor -> the one that it is a copy of.
+        halves: the tensors in half precision.
+    """
+
+    graph: Graph
+    origins: Mapping[str, str]
+    halves: frozenset[str]
+
+    def origin(self, name: str) -> str:
+        return self.origins.get(name, name)
+
+
+def bordered(graph: Graph, storage: Storage) -> Bordered:
+    """Insert casts. Graph inputs and outputs are halves, states what their layers compute in.
+
+    A tensor keeps its name in the storage that it is computed in; its copy is called ``x.s8`` or ``x.f16``. An output that is
+    computed in int8 is called ``y.s8``, its copy ``y``.
+
+    Raises:
+        EdgeqError: a cell state in int16 is read by something else than its layer.
+    """
+    home = {t: INT8 if storage[n.name] == INT8 else HALF for n in graph.nodes for t in n.outputs}
+    home |= dict.fromkeys(graph.given, HALF) | {a: home.get(b, HALF) for a, b in graph.states}
+    wide = {t for t in cells(graph, "single") if home[t] == INT8}
+    own = {t: f"{t}.s8" if t in graph.results and kind == INT8 else t for t, kind in home.items()}
+    names = {(t, kind): own[t] for t, kind in home.items()}
+    tensors = dict(graph.tensors)
+    nodes: list[Node] = []
+
+    def cast(t: str, wanted: str) -> str:
+        """The name of a tensor in a storage."""
+        if (t, wanted) not in names:
+            if t in wide or (wanted == INT8 and t in cells(graph, "single")):
+                raise EdgeqError("a cell state is read in another storage than it is kept in", where=t, fix="give its readers one storage")
+            names[t, wanted] = t if own[t] != t else f"{t}.{SUFFIX[wanted]}"
+            op = Quantize() if wanted == INT8 else Dequantize()
+            nodes.append(Node(f"{t}/to_{SUFFIX[wanted]}", op, (own[t],), (names[t, wanted],)))
+        return names[t, wanted]
+
+    for node in graph.nodes:
+        wanted = INT8 if storage[node.name] == INT8 else HALF
+        inputs = tuple(n if graph.tensors[n].is_constant else cast(n, wanted) for n in node.inputs)
+        nodes.append(replace(node, inputs=inputs, outputs=tuple(own[n] for n in node.outputs)))
+    for t in graph.results:
+        if t in home:
+            cast(t, HALF)
+    for (t, _), name in names.items():
+        tensors[name] = Tensor(name, graph.type(t))
+    made = check(replace(graph, tensors=tensors, nodes=()).with_nodes(nodes), "borders")
+    halves = frozenset(name for (_, kind), name in names.items() if kind == HALF)
+    return Bordered(made, {name: t for (t, _), name in names.items() if name != t}, halves)

@@ -1,0 +1,182 @@
+"""Mixed precision: types by role, the same bytes everywhere over consecutive frames, precision.toml, and the choice by a budget."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path += [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "frontends")]
+from onnx_models import load
+from test_streaming import FRAMES, frames, model
+
+from edgeq import api, graphfile, target
+from edgeq.compare import compare
+from edgeq.errors import EdgeqError
+from edgeq.ir import DType, Graph
+from edgeq.passes import declare_states, normalise
+from edgeq.quantize import evaluate_float
+from edgeq.quantize.storage import INT8, spread, units
+from edgeq.run import host, unicorn
+from edgeq.simulate import simulate
+from edgeq.tune.precision import Costs, Goal, _Program
+
+NODES = ("Gemm_0", "LSTM_3", "GRU_4", "Gemm_6", "Sigmoid_7")
+
+
+@pytest.fixture(scope="module")
+def real() -> Graph:
+    return normalise(declare_states(load(model())))  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def mixed(real: Graph) -> api.Quantized:
+    return api.quantize(real, {"frame": frames()}, recipe="mixed")
+
+
+def edited(text: bytes, path: Path, **nodes: str) -> Path:
+    """precision.toml with other storages."""
+    for name, storage in nodes.items():
+        line = next(x for x in text.splitlines() if x.startswith(f'"{name}" ='.encode()))
+        text = text.replace(line, f'"{name}" = "{storage}"'.encode())
+    path.write_bytes(text)
+    return path
+
+
+def sqnr(real: Graph, graph: Graph) -> float:
+    want = evaluate_float(real, {"frame": frames()})["mask"]
+    got = simulate(graph, {"frame": frames()}).outputs["mask"].astype(np.float64)
+    return float(10 * np.log10((want**2).sum() / ((got - want) ** 2).sum()))
+
+
+def test_types_follow_roles(mixed: api.Quantized) -> None:
+    graph = mixed.graph
+    assert graph.type("frame").dtype is graph.type("mask").dtype is DType.FLOAT16
+    assert [graph.type(n).dtype for n in ("h1_state_in", "c1_state_in", "h2_state_in")] == [DType.INT8, DType.INT16, DType.INT8]
+    weights = {n.name: graph.type(n.inputs[1]).dtype for n in graph.nodes if n.op.parameters}
+    assert weights == {"Gemm_0": DType.FLOAT16, "LSTM_3": DType.INT8, "GRU_4": DType.INT8, "Gemm_6": DType.FLOAT16}
+    assert [n.op.kind() for n in graph.nodes if n.op.kind() in ("quantize", "dequantize")] == ["quantize", "dequantize"]
+    rows = graph.tensors[next(n for n in graph.nodes if n.name == "LSTM_3").inputs[1]].type.q
+    assert rows is not None and len(set(rows.scale)) > 30  # per row
+
+
+def test_it_follows_float(real: Graph, mixed: api.Quantized) -> None:
+    assert sqnr(real, mixed.graph) > 40
+
+
+@pytest.mark.parametrize("name", ["host", "cortex-m4", "riscv", "riscv-f"])
+@pytest.mark.parametrize("nodes", [{}, {"Gemm_0": "w8a16", "Gemm_6": "int8", "LSTM_3": "float16", "Sigmoid_7": "int8"}])
+def test_every_frame_is_bit_exact(real: Graph, mixed: api.Quantized, nodes: dict[str, str], name: str, tmp_path: Path) -> None:
+    graph = mixed.graph
+    if nodes:
+        file = edited(mixed.files["precision.toml"], tmp_path / "p.toml", **nodes)
+        graph = api.quantize(real, {"frame": frames()}, precision=file).graph
+    count = FRAMES if name in ("host", "cortex-m4") else 32
+    x = {"frame": frames()[:count].astype(np.float16)}
+    expected = simulate(graph, x, steps=True)
+    built = api.build(graph, output=tmp_path / "m", target=name, vectors=4, check=False)
+    actual = host.run(built.folder, x, steps=True) if name == "host" else unicorn.run(built.folder, target.load(name), x, steps=True)
+    result = compare(expected, actual)
+    assert result.bit_exact, str(result.difference)
+
+
+def test_the_precision_file_is_read_back(real: Graph, mixed: api.Quantized, tmp_path: Path) -> None:
+    text = mixed.files["precision.toml"]
+    assert b'"LSTM_3" = "int8"  # lstm: x s8, h s8, c s16, W s8, R s8, gates s16' in text
+    again = api.quantize(real, {"frame": frames()}, precision=edited(text, tmp_path / "p.toml"))
+    assert graphfile.dumps(again.graph) == graphfile.dumps(mixed.graph) and again.files == mixed.files
+
+
+def test_half_precision_is_read_back(real: Graph, tmp_path: Path) -> None:
+    plain = api.quantize(real, recipe="fp16")
+    file = edited(plain.files["precision.toml"], tmp_path / "p.toml")
+    assert graphfile.dumps(api.quantize(real, precision=file).graph) == graphfile.dumps(plain.graph)
+    some = api.quantize(real, {"frame": frames()}, precision=edited(plain.files["precision.toml"], file, GRU_4="int8"))
+    assert some.graph.type("h2_state_in").dtype is DType.INT8 and some.graph.type("h1_state_in").dtype is DType.FLOAT16
+
+
+def test_int8_weights_on_halves_take_half_the_flash(real: Graph, mixed: api.Quantized, tmp_path: Path) -> None:
+    file = edited(mixed.files["precision.toml"], tmp_path / "p.toml", Gemm_0="w8a16")
+    graph = api.quantize(real, {"frame": frames()}, precision=file).graph
+    first = next(n for n in graph.nodes if n.name == "Gemm_0")
+    assert graph.type(first.inputs[1]).dtype is DType.INT8 and graph.type(first.outputs[0]).dtype is DType.FLOAT16
+    assert sqnr(real, graph) > 40
+
+
+@pytest.mark.parametrize(
+    ("nodes", "message"),
+    [({"Gemm_0": "int4"}, "int4"), ({"Sigmoid_7": "w8a16"}, "not computed in w8a16")],
+)
+def test_bad_storages_are_named(real: Graph, mixed: api.Quantized, nodes: dict[str, str], message: str, tmp_path: Path) -> None:
+    with pytest.raises(EdgeqError, match=message):
+        api.quantize(real, {"frame": frames()}, precision=edited(mixed.files["precision.toml"], tmp_path / "p.toml", **nodes))
+
+
+def test_auto_keeps_to_its_budget(real: Graph) -> None:
+    samples = {"frame": frames()}
+    chosen = api.quantize(real, samples, recipe="auto", budget={"drop": 47.0, "ram": 400})
+    found = chosen.record["allocation"]
+    assert found["sqnr_db"] >= 47 and sqnr(real, chosen.graph) >= 47
+    assert [n["name"] for n in found["nodes"]] == list(NODES) and sum(p["chosen"] for p in found["pareto"]) == 1
+    flash = {p["sqnr_db"]: (p["flash"], p["instructions"]) for p in found["pareto"]}
+    assert len(flash) > 3
+    with pytest.raises(EdgeqError, match="keeps to the budget"):
+        api.quantize(real, samples, recipe="auto", budget={"drop": 120.0})
+    with pytest.raises(EdgeqError, match="recipe auto"):
+        api.quantize(real, samples, recipe="mixed", budget={"drop": 24.0})
+
+
+def test_auto_measures_on_the_target(real: Graph, tmp_path: Path) -> None:
+    budget = {"drop": 47.0, "instructions": 30000, "flash": 65536, "ram": 4096}
+    built = api.build(
+        real, output=tmp_path / "m", target="riscv", calibration={"frame": frames()}, recipe="auto", budget=budget, vectors=2, optimize="2"
+    )
+    found = built.measured["quantization"]["allocation"]
+    chosen = next(p for p in found["pareto"] if p["chosen"])
+    total = built.measured["runs"]["unicorn"]["instructions"]
+    assert found["costs"] == "measured" and found["sqnr_db"] >= 47
+    assert abs(chosen["instructions"] - total) < 0.1 * total  # the rest is the invocation itself
+    assert abs(chosen["flash"] - built.manifest["weight_bytes"]) < 0.1 * chosen["flash"]
+
+
+def test_the_program_is_exact(real: Graph) -> None:
+    """Against all combinations, with random costs."""
+    found = tuple(units(real))
+    rng = np.random.default_rng(1)
+    pairs = [(u.name, s) for u in found for s in u.choices]
+    for _ in range(6):
+        noise = {p: rng.uniform(0, 1e-3, 1) for p in pairs}
+        flash, work = ({p: int(rng.integers(100, 2000)) for p in pairs} for _ in range(2))
+        costs = Costs(flash, {p: float(n) for p, n in work.items()}, {"quantize": 30.0, "dequantize": 20.0}, noise, np.zeros(1), False)
+        program = _Program(real, found, costs)
+        goal = Goal(drop=27.0, instructions=9000)
+        best = min(_price(real, found, costs, c, goal) for c in itertools.product(*(u.choices for u in found)))
+        point = program.solve(goal, 1.0, None)
+        if np.isinf(best):
+            assert point is None
+        else:
+            assert point is not None
+            own = _price(real, found, costs, tuple(point.chosen[u.name] for u in found), goal)
+            assert own == pytest.approx(best, rel=1e-3)
+
+
+def _price(real: Graph, found: tuple, costs: Costs, chosen: tuple[str, ...], goal: Goal) -> float:
+    """The objective of a combination, infinite beyond the goal."""
+    pairs = [(u.name, s) for u, s in zip(found, chosen, strict=True)]
+    storage = spread(found, dict(pairs))
+    home = {t: storage[n.name] == INT8 for n in real.nodes for t in n.outputs} | dict.fromkeys(real.given, False)
+    home |= {a: home[b] for a, b in real.states}
+    reads = [(t, storage[n.name] == INT8) for n in real.nodes for t in n.inputs if t in home] + [(t, False) for t in real.results]
+    casts = {(t, "quantize" if wanted else "dequantize") for t, wanted in reads if home[t] != wanted}
+    work = sum(costs.instructions[p] for p in pairs) + sum(costs.casts[kind] * real.type(t).size for t, kind in casts)
+    flash = sum(costs.flash[p] for p in pairs) + 8 * len(casts)
+    halves = [(u.name, "float16") for u in found if "float16" in u.choices]
+    assert goal.drop is not None and goal.instructions is not None
+    if work > goal.instructions or sum(float(costs.noise[p][0]) for p in pairs) > 10 ** (-goal.drop / 10):
+        return float("inf")
+    return flash / sum(costs.flash[p] for p in halves) + work / sum(costs.instructions[p] for p in halves)
+
+
