@@ -139,14 +139,15 @@ def signature(op: str, dtype: str, params: Params) -> str:
     return f"{op} {dtype} {params.law} {scalars}"
 
 
-def candidates(op: str, dtype: str, params: Params, isa: tuple[str, ...], core: str = "") -> list[Kernel]:
+def candidates(op: str, dtype: str, params: Params, isa: tuple[str, ...], core: str = "", follower: str = "") -> list[Kernel]:
     """Kernels that apply, preferred first: ISA in the target's order, then priority, then tile.
 
     Where the cost table knows the core, the one that it expects to be the fastest comes first, of those that save as much
-    memory as the preferred one: that work in place, and take in an addition, wherever it does.
+    memory as the preferred one: that work in place, and take the follower in, where it does.
 
     Args:
         core: name of the target's core in the cost table.
+        follower: operator that might be folded into this one.
     """
     fitting = [k for k in scan() if k.op == op and k.dtype == dtype and k.isa in isa and k.applies(params)]
     fitting.sort(key=lambda k: (isa.index(k.isa), -k.priority, k.stem))
@@ -154,7 +155,7 @@ def candidates(op: str, dtype: str, params: Params, isa: tuple[str, ...], core: 
         return fitting
 
     def saving(kernel: Kernel) -> tuple[tuple[int, ...], bool]:
-        return kernel.overwrites(params), fused(kernel, "add") is not None
+        return kernel.overwrites(params), bool(follower and fused(kernel, follower))
 
     equals = [k for k in fitting if saving(k) == saving(fitting[0])]
     costs = {k.name: cost for k in equals if (cost := expected(k, params, core)) is not None}
@@ -181,17 +182,18 @@ def expected(kernel: Kernel, params: Params, core: str) -> float | None:
 
 
 def select(
-    where: str, op: str, dtype: str, params: Params, target: Target, choices: Mapping[str, str] | None = None
+    where: str, op: str, dtype: str, params: Params, target: Target, choices: Mapping[str, str] | None = None, follower: str = ""
 ) -> Kernel:
     """The kernel for a node on a target.
 
     Args:
         choices: name of a node, or `signature` -> name of the kernel to take, where it is not the preferred one.
+        follower: operator that might be folded into this one.
 
     Raises:
         EdgeqError: none applies, or the chosen one does not.
     """
-    found = candidates(op, dtype, params, target.isa, target.core)
+    found = candidates(op, dtype, params, target.isa, target.core, follower)
     if not found:
         raise EdgeqError(f"no kernel computes {op} on {dtype}", where=where, fix="see `edgeq targets --operators`")
     wanted = choices.get(where) or choices.get(signature(op, dtype, params)) if choices else None

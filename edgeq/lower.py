@@ -137,9 +137,9 @@ def lower(graph: Graph, target: Target, choices: Mapping[str, str] | None = None
             continue
         op, dtype, params = request(graph, node)
         names = operands(graph, node)
-        kernel = kernels.select(node.name, op, dtype, params, target, choices)
-        macs = node.op.macs(*(t.type for t in graph.node_inputs(node)))
         follower = folded.get(node.name)
+        kernel = kernels.select(node.name, op, dtype, params, target, choices, follower.op.kernel_op() if follower else "")
+        macs = node.op.macs(*(t.type for t in graph.node_inputs(node)))
         variant = kernels.fused(kernel, follower.op.kernel_op()) if follower else None
         if follower and variant:
             waiting[follower.name] = _call(node, variant, *_with_addition(graph, node, follower, params, names), macs, follower)
