@@ -12,7 +12,8 @@ A kernel is `templates/kernels/<isa>/<stem>.c.j2`; its front matter is TOML betw
     scratch = "kernel_h * in_c"    bytes of scratch inside a call (default: none)
     inplace = [0]                  operands that may share their storage with the output
     inplace_when = "kernel_h == 1" condition on the scalars for that (default: always)
-    pack = { weights = "rows4" }   layouts of packing.py applied to tables; "name(table)" where one needs another table
+    pack = { weights = "rows4" }   layouts of packing.py applied to tables; "name(table)" where one needs another table,
+                                   "" where the kernel needs none of this one
     base = "conv2d_dense_s8"       kernel of the same ISA that it extends, whose front matter it inherits (`specialize` grows)
     operands = ["x", "addend"]     names of the pointers (default: x; a and b; x0, x1, ...)
     results = ["y", "cell"]        names of the pointers that are written (default: y)

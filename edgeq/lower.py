@@ -152,9 +152,10 @@ def _call(
     node: Node, kernel: Kernel, params: Params, names: tuple[str, ...], outputs: tuple[str, ...], macs: int, follower: Node | None = None
 ) -> Call:
     try:
-        tables = {**params.tables, **{n: applied(layout, n, params.tables) for n, layout in kernel.pack.items()}}
+        tables = {**params.tables, **{n: applied(layout, n, params.tables) for n, layout in kernel.pack.items() if layout}}
     except KeyError as error:
         raise EdgeqError(f"`pack` names an unknown table or layout {error}", where=kernel.path) from None
+    tables = {n: table for n, table in tables.items() if kernel.pack.get(n) != ""}
     return Call(node, kernel, params, names, outputs, kernel.scratch_bytes(params), tables, macs, kernel.overwrites(params), follower)
 
 
