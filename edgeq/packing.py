@@ -104,20 +104,22 @@ def runs(rows: int) -> Callable[[Array], Array]:
     return pack
 
 
-def chunks(weights: Array) -> Array:
-    """The layout of kernels that multiply 16 elements at once for four outputs.
+def chunks(weights: Array, bias: Array, multiplier: Array, shift: Array) -> Array:
+    """The layout of kernels that multiply 16 elements at once for four outputs, with all that a block of four needs in one place.
 
-    int8 ``[N, ...]`` -> ``[N / 4, K / 16, 4, 16]``, N and K (the elements of a row) filled up with zeros.
+    int8 ``[N, ...]`` -> int32 ``[N / 4, 9 + K / 16 * 16]``, in bytes from the low one on: the biases of outputs 0, 2, 1 and 3,
+    the multipliers, the negated shifts as four bytes, and the weights int8 ``[K / 16, 4, 16]``. N is filled up with zeros, and
+    the last multiplier and shift; K (the elements of a row) with zeros.
     """
     matrix = weights.reshape(len(weights), -1)
     n, k = matrix.shape
-    filled = np.pad(matrix, ((0, -n % 4), (0, -k % 16)))
-    return np.ascontiguousarray(filled.reshape(-(-n // 4), 4, -(-k // 16), 16).transpose(0, 2, 1, 3))
-
-
-def fours(table: Array) -> Array:
-    """``[N]`` with its last element repeated up to a multiple of four."""
-    return np.pad(table, (0, -len(table) % 4), "edge")
+    more = -n % 4
+    filled = np.pad(matrix, ((0, more), (0, -k % 16))).reshape(-(-n // 4), 4, -(-k // 16), 16)
+    words = np.ascontiguousarray(filled.transpose(0, 2, 1, 3), np.int8).reshape(len(filled), -1).view("<i4")
+    starts = np.pad(bias, (0, more)).reshape(-1, 4)[:, [0, 2, 1, 3]]
+    multipliers = np.pad(multiplier, (0, more), "edge").reshape(-1, 4)
+    shifts = np.negative(np.pad(shift, (0, more), "edge")).astype(np.int8).reshape(-1, 4).view("<i4")
+    return np.concatenate([starts, multipliers, shifts, words], axis=1).astype(np.int32)
 
 
 def columns(weights: Array) -> Array:
@@ -210,9 +212,7 @@ LAYOUTS: dict[str, Callable[..., Array]] = {
     "pairs4": pairs(4),
     "paired_bias": paired_bias,
     "chunks": chunks,
-    "fours": fours,
     "negated": np.negative,
-    "fours_negated": lambda table: -fours(table),
     "columns": columns,
     "rows": rows,
     "repeated64": repeated(64),

@@ -1,7 +1,7 @@
 /* MVE (Helium) of Armv8.1-M: Cortex-M55, M85; plain C where the compiler builds for another computer.
  *
- * Rows of weights are packed in chunks: of four output channels come the first 16 elements of each, then the next 16,
- * and so on, the last chunk filled with zeros. */
+ * Rows of weights are packed in blocks of four output channels: the biases of channels 0, 2, 1 and 3, four multipliers, four
+ * int8 shifts, negated, in one word, then the first 16 weights of each channel, the next 16, and so on, filled with zeros. */
 #ifndef EQ_SIMD_MVE_H
 #define EQ_SIMD_MVE_H
 
@@ -361,6 +361,33 @@ static inline void eq_copy(int8_t *to, const int8_t *from, int32_t n)
 #endif
 }
 
+/* `rows` >= 1 rows of n >= 1 bytes, `pitch` bytes apart, to contiguous memory that they do not overlap. */
+static inline void eq_copy_rows(int8_t *to, const int8_t *from, int32_t rows, int32_t pitch, int32_t n)
+{
+#if EQ_MVE
+    const int8_t *source;
+    int8_t *end;
+    __asm__ volatile("1:\n"
+                     "mov %3, %1\n"
+                     "mov %4, %0\n"
+                     "dlstp.8 lr, %6\n2:\n"
+                     "vldrb.8 q0, [%3], #16\n"
+                     "vstrb.8 q0, [%4], #16\n"
+                     "letp lr, 2b\n"
+                     "add %1, %5\n"
+                     "add %0, %6\n"
+                     "subs %2, #1\n"
+                     "bne 1b"
+                     : "+r"(to), "+r"(from), "+r"(rows), "=&r"(source), "=&r"(end)
+                     : "r"(pitch), "r"(n)
+                     : "q0", "lr", "cc", "memory");
+#else
+    for (; rows > 0; rows--, from += pitch, to += n) {
+        eq_copy(to, from, n);
+    }
+#endif
+}
+
 /* n >= 0 bytes of one value. */
 static inline void eq_fill(int8_t *to, int8_t value, int32_t n)
 {
@@ -391,10 +418,11 @@ static inline eq_i32x4 eq_join4(int32_t a0, int32_t a1, int32_t a2, int32_t a3)
     return v;
 }
 #else
-/* The inner product of n elements with channel c of a packed row. */
-static inline int32_t eq_dot(const int8_t *x, const int8_t *w, int32_t c, int32_t n)
+/* The inner product of n elements with channel c of a block, added to its bias. */
+static inline int32_t eq_dot(const int8_t *x, const int32_t *block, int32_t c, int32_t n)
 {
-    int32_t sum = 0;
+    const int8_t *const w = (const int8_t *)(block + 9);
+    int32_t sum = block[c / 2 + c % 2 * 2];
     for (int32_t k = 0; k < n; k++) {
         sum += x[k] * w[k / 16 * 64 + 16 * c + k % 16];
     }
@@ -402,11 +430,24 @@ static inline int32_t eq_dot(const int8_t *x, const int8_t *w, int32_t c, int32_
 }
 #endif
 
-/* Inner products of n >= 1 elements with four output channels, added to their biases. */
-static inline eq_i32x4 eq_dots1(const int32_t *bias, const int8_t *x, const int8_t *w, int32_t n)
+/* The multipliers of a block. */
+static inline eq_i32x4 eq_multipliers(const int32_t *block)
+{
+    return eq_load4_i32(block + 4);
+}
+
+/* The shifts of a block. */
+static inline eq_i32x4 eq_shifts(const int32_t *block)
+{
+    return eq_load4_i8((const int8_t *)(block + 8));
+}
+
+/* Inner products of n >= 1 elements with four output channels, added to their biases. Returns the next block. */
+static inline const int32_t *eq_dots1(eq_i32x4 sums[1], const int8_t *x, const int32_t *block, int32_t n)
 {
 #if EQ_MVE
-    int32_t a0 = bias[0], a1 = bias[1], a2 = bias[2], a3 = bias[3];
+    const int8_t *w = (const int8_t *)(block + 9);
+    int32_t a0 = block[0], a1 = block[2], a2 = block[1], a3 = block[3];
     __asm__ volatile("dlstp.8 lr, %6\n1:\n"
                      "vldrb.8 q0, [%4], #16\n"
                      "vldrb.8 q1, [%5], #64\n"
@@ -421,18 +462,22 @@ static inline eq_i32x4 eq_dots1(const int32_t *bias, const int8_t *x, const int8
                      : "+Te"(a0), "+Te"(a1), "+Te"(a2), "+Te"(a3), "+r"(x), "+r"(w)
                      : "r"(n)
                      : "q0", "q1", "q2", "lr", "memory");
-    return eq_join4(a0, a1, a2, a3);
+    sums[0] = eq_join4(a0, a1, a2, a3);
+    return (const int32_t *)(const void *)w;
 #else
-    const eq_i32x4 v = {{eq_dot(x, w, 0, n), eq_dot(x, w, 1, n), eq_dot(x, w, 2, n), eq_dot(x, w, 3, n)}};
-    return eq_add4(v, eq_load4_i32(bias));
+    for (int32_t i = 0; i < 4; i++) {
+        sums[0].lane[i] = eq_dot(x, block, i, n);
+    }
+    return block + 9 + (n + 15) / 16 * 16;
 #endif
 }
 
 #if EQ_MVE
-/* Inner products of three rows with the channels whose chunks lie at `w` and 32 bytes further; their biases at bias[0] and bias[2]. */
-static inline void eq_dots3x2(int32_t a[6], const int32_t *bias, const int8_t *x0, const int8_t *x1, const int8_t *x2, const int8_t *w, int32_t n)
+/* Inner products of three rows with the channels whose weights lie at `w` and 32 bytes further, added to bias[0] and bias[1].
+ * Returns the end of the weights. */
+static inline const int8_t *eq_dots3x2(int32_t a[6], const int32_t *bias, const int8_t *x0, const int8_t *x1, const int8_t *x2, const int8_t *w, int32_t n)
 {
-    int32_t a0 = bias[0], a1 = a0, a2 = a0, b0 = bias[2], b1 = b0, b2 = b0;
+    int32_t a0 = bias[0], a1 = a0, a2 = a0, b0 = bias[1], b1 = b0, b2 = b0;
     __asm__ volatile("dlstp.8 lr, %10\n1:\n"
                      "vldrb.8 q3, [%9], #64\n"
                      "vldrb.8 q0, [%6], #16\n"
@@ -450,29 +495,31 @@ static inline void eq_dots3x2(int32_t a[6], const int32_t *bias, const int8_t *x
                      : "r"(n)
                      : "q0", "q1", "q2", "q3", "lr", "memory");
     a[0] = a0, a[1] = a1, a[2] = a2, a[3] = b0, a[4] = b1, a[5] = b2;
+    return w;
 }
 #endif
 
-/* Inner products of n >= 1 elements of three rows with four output channels, added to their biases: the sums of row r in sums[r]. */
-static inline void eq_dots3(
-    eq_i32x4 sums[3], const int32_t *bias, const int8_t *x0, const int8_t *x1, const int8_t *x2, const int8_t *w, int32_t n)
+/* The same of three rows. */
+static inline const int32_t *eq_dots3(eq_i32x4 sums[3], const int8_t *x0, const int8_t *x1, const int8_t *x2, const int32_t *block, int32_t n)
 {
 #if EQ_MVE
+    const int8_t *const w = (const int8_t *)(block + 9);
     int32_t even[6], odd[6]; /* channels 0 and 2, 1 and 3 */
     eq_i32x4 v0, v1, v2;
-    eq_dots3x2(even, bias, x0, x1, x2, w, n);
+    eq_dots3x2(even, block, x0, x1, x2, w, n);
     __asm__("vmov %q0[2], %q0[0], %1, %2" : "=w"(v0) : "r"(even[0]), "r"(even[3]));
     __asm__("vmov %q0[2], %q0[0], %1, %2" : "=w"(v1) : "r"(even[1]), "r"(even[4]));
     __asm__("vmov %q0[2], %q0[0], %1, %2" : "=w"(v2) : "r"(even[2]), "r"(even[5]));
-    eq_dots3x2(odd, bias + 1, x0, x1, x2, w + 16, n);
+    const int8_t *const end = eq_dots3x2(odd, block + 2, x0, x1, x2, w + 16, n) - 16;
     __asm__("vmov %q0[3], %q0[1], %1, %2" : "+w"(v0) : "r"(odd[0]), "r"(odd[3]));
     __asm__("vmov %q0[3], %q0[1], %1, %2" : "+w"(v1) : "r"(odd[1]), "r"(odd[4]));
     __asm__("vmov %q0[3], %q0[1], %1, %2" : "+w"(v2) : "r"(odd[2]), "r"(odd[5]));
     sums[0] = v0, sums[1] = v1, sums[2] = v2;
+    return (const int32_t *)(const void *)end;
 #else
-    sums[0] = eq_dots1(bias, x0, w, n);
-    sums[1] = eq_dots1(bias, x1, w, n);
-    sums[2] = eq_dots1(bias, x2, w, n);
+    eq_dots1(sums, x0, block, n);
+    eq_dots1(sums + 1, x1, block, n);
+    return eq_dots1(sums + 2, x2, block, n);
 #endif
 }
 
