@@ -107,9 +107,9 @@ def runs(rows: int) -> Callable[[Array], Array]:
 def chunks(weights: Array, bias: Array, multiplier: Array, shift: Array) -> Array:
     """The layout of kernels that multiply 16 elements at once for four outputs, with all that a block of four needs in one place.
 
-    int8 ``[N, ...]`` -> int32 ``[N / 4, 9 + K / 16 * 16]``, in bytes from the low one on: the biases of outputs 0, 2, 1 and 3,
-    the multipliers, the negated shifts as four bytes, and the weights int8 ``[K / 16, 4, 16]``. N is filled up with zeros, and
-    the last multiplier and shift; K (the elements of a row) with zeros.
+    int8 ``[N, ...]`` -> int32 ``[N / 4, 9 + K / 16 * 16]``: the biases of outputs 0, 2, 1 and 3, the weights int8
+    ``[K / 16, 4, 16]``, the multipliers, and the negated shifts int8 ``[4]``; bytes from the low one of a word on. N is filled
+    up with zeros, and with the last multiplier and shift; K (the elements of a row) with zeros.
     """
     matrix = weights.reshape(len(weights), -1)
     n, k = matrix.shape
@@ -119,7 +119,7 @@ def chunks(weights: Array, bias: Array, multiplier: Array, shift: Array) -> Arra
     starts = np.pad(bias, (0, more)).reshape(-1, 4)[:, [0, 2, 1, 3]]
     multipliers = np.pad(multiplier, (0, more), "edge").reshape(-1, 4)
     shifts = np.negative(np.pad(shift, (0, more), "edge")).astype(np.int8).reshape(-1, 4).view("<i4")
-    return np.concatenate([starts, multipliers, shifts, words], axis=1).astype(np.int32)
+    return np.concatenate([starts, words, multipliers, shifts], axis=1).astype(np.int32)
 
 
 def columns(weights: Array) -> Array:

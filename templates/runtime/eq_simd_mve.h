@@ -1,7 +1,7 @@
 /* MVE (Helium) of Armv8.1-M: Cortex-M55, M85; plain C where the compiler builds for another computer.
  *
- * Rows of weights are packed in blocks of four output channels: the biases of channels 0, 2, 1 and 3, four multipliers, four
- * int8 shifts, negated, in one word, then the first 16 weights of each channel, the next 16, and so on, filled with zeros. */
+ * Rows of weights are packed in blocks of four output channels: the biases of channels 0, 2, 1 and 3, then the first 16 weights
+ * of each channel, the next 16, and so on, filled with zeros, then four multipliers, and in one word four int8 shifts, negated. */
 #ifndef EQ_SIMD_MVE_H
 #define EQ_SIMD_MVE_H
 
@@ -421,7 +421,7 @@ static inline eq_i32x4 eq_join4(int32_t a0, int32_t a1, int32_t a2, int32_t a3)
 /* The inner product of n elements with channel c of a block, added to its bias. */
 static inline int32_t eq_dot(const int8_t *x, const int32_t *block, int32_t c, int32_t n)
 {
-    const int8_t *const w = (const int8_t *)(block + 9);
+    const int8_t *const w = (const int8_t *)(block + 4);
     int32_t sum = block[c / 2 + c % 2 * 2];
     for (int32_t k = 0; k < n; k++) {
         sum += x[k] * w[k / 16 * 64 + 16 * c + k % 16];
@@ -430,23 +430,11 @@ static inline int32_t eq_dot(const int8_t *x, const int32_t *block, int32_t c, i
 }
 #endif
 
-/* The multipliers of a block. */
-static inline eq_i32x4 eq_multipliers(const int32_t *block)
-{
-    return eq_load4_i32(block + 4);
-}
-
-/* The shifts of a block. */
-static inline eq_i32x4 eq_shifts(const int32_t *block)
-{
-    return eq_load4_i8((const int8_t *)(block + 8));
-}
-
-/* Inner products of n >= 1 elements with four output channels, added to their biases. Returns the next block. */
+/* Inner products of n >= 1 elements with four output channels, added to their biases. Returns where the block's multipliers are. */
 static inline const int32_t *eq_dots1(eq_i32x4 sums[1], const int8_t *x, const int32_t *block, int32_t n)
 {
 #if EQ_MVE
-    const int8_t *w = (const int8_t *)(block + 9);
+    const int8_t *w = (const int8_t *)(block + 4);
     int32_t a0 = block[0], a1 = block[2], a2 = block[1], a3 = block[3];
     __asm__ volatile("dlstp.8 lr, %6\n1:\n"
                      "vldrb.8 q0, [%4], #16\n"
@@ -468,7 +456,7 @@ static inline const int32_t *eq_dots1(eq_i32x4 sums[1], const int8_t *x, const i
     for (int32_t i = 0; i < 4; i++) {
         sums[0].lane[i] = eq_dot(x, block, i, n);
     }
-    return block + 9 + (n + 15) / 16 * 16;
+    return block + 4 + (n + 15) / 16 * 16;
 #endif
 }
 
@@ -503,13 +491,13 @@ static inline const int8_t *eq_dots3x2(int32_t a[6], const int32_t *bias, const 
 static inline const int32_t *eq_dots3(eq_i32x4 sums[3], const int8_t *x0, const int8_t *x1, const int8_t *x2, const int32_t *block, int32_t n)
 {
 #if EQ_MVE
-    const int8_t *const w = (const int8_t *)(block + 9);
+    const int8_t *const w = (const int8_t *)(block + 4);
     int32_t even[6], odd[6]; /* channels 0 and 2, 1 and 3 */
-    eq_i32x4 v0, v1, v2;
+    eq_i32x4 v0, v1, v2; /* made at once (volatile), for fourteen registers do not hold twelve sums */
     eq_dots3x2(even, block, x0, x1, x2, w, n);
-    __asm__("vmov %q0[2], %q0[0], %1, %2" : "=w"(v0) : "r"(even[0]), "r"(even[3]));
-    __asm__("vmov %q0[2], %q0[0], %1, %2" : "=w"(v1) : "r"(even[1]), "r"(even[4]));
-    __asm__("vmov %q0[2], %q0[0], %1, %2" : "=w"(v2) : "r"(even[2]), "r"(even[5]));
+    __asm__ volatile("vmov %q0[2], %q0[0], %1, %2" : "=w"(v0) : "r"(even[0]), "r"(even[3]));
+    __asm__ volatile("vmov %q0[2], %q0[0], %1, %2" : "=w"(v1) : "r"(even[1]), "r"(even[4]));
+    __asm__ volatile("vmov %q0[2], %q0[0], %1, %2" : "=w"(v2) : "r"(even[2]), "r"(even[5]));
     const int8_t *const end = eq_dots3x2(odd, block + 2, x0, x1, x2, w + 16, n) - 16;
     __asm__("vmov %q0[3], %q0[1], %1, %2" : "+w"(v0) : "r"(odd[0]), "r"(odd[3]));
     __asm__("vmov %q0[3], %q0[1], %1, %2" : "+w"(v1) : "r"(odd[1]), "r"(odd[4]));
