@@ -466,7 +466,8 @@ static inline const int32_t *eq_dots1(eq_i32x4 sums[1], const int8_t *x, const i
 static inline const int8_t *eq_dots3x2(int32_t a[6], const int32_t *bias, const int8_t *x0, const int8_t *x1, const int8_t *x2, const int8_t *w, int32_t n)
 {
     int32_t a0 = bias[0], a1 = a0, a2 = a0, b0 = bias[1], b1 = b0, b2 = b0;
-    __asm__ volatile("dlstp.8 lr, %10\n1:\n"
+    register int32_t count __asm__("lr") = n; /* takes no other register: a frame pointer must fit, too */
+    __asm__ volatile("dlstp.8 lr, lr\n1:\n"
                      "vldrb.8 q3, [%9], #64\n"
                      "vldrb.8 q0, [%6], #16\n"
                      "vmladava.s8 %0, q0, q3\n"
@@ -479,9 +480,9 @@ static inline const int8_t *eq_dots3x2(int32_t a[6], const int32_t *bias, const 
                      "vmladava.s8 %4, q1, q3\n"
                      "vmladava.s8 %5, q2, q3\n"
                      "letp lr, 1b"
-                     : "+Te"(a0), "+Te"(a1), "+Te"(a2), "+Te"(b0), "+Te"(b1), "+Te"(b2), "+r"(x0), "+r"(x1), "+r"(x2), "+r"(w)
-                     : "r"(n)
-                     : "q0", "q1", "q2", "q3", "lr", "memory");
+                     : "+Te"(a0), "+Te"(a1), "+Te"(a2), "+Te"(b0), "+Te"(b1), "+Te"(b2), "+r"(x0), "+r"(x1), "+r"(x2), "+r"(w), "+r"(count)
+                     :
+                     : "q0", "q1", "q2", "q3", "memory");
     a[0] = a0, a[1] = a1, a[2] = a2, a[3] = b0, a[4] = b1, a[5] = b2;
     return w;
 }
