@@ -15,9 +15,9 @@ import numpy as np
 from edgeq.errors import EdgeqError
 from edgeq.ir import DType, Graph
 from edgeq.numerics import LAWS
+from edgeq.quantize.cells import cell_scale
 from edgeq.quantize.observers import METHODS
 from edgeq.quantize.options import ROUNDINGS
-from edgeq.quantize.recurrent import cell_scale
 from edgeq.quantize.sharing import Scale, affine, cells, span
 from edgeq.quantize.storage import STORAGES
 from edgeq.quantize.weights import SCALES

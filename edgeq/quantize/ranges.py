@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Graph
-from edgeq.quantize import observers
+from edgeq.quantize import cells, observers
 from edgeq.quantize.floating import Progress, real_step, require_float, stream
 from edgeq.quantize.observers import Channels, Observer
 from edgeq.simulate import fit_inputs, follow_states
@@ -46,6 +46,7 @@ class Ranges:
         tensors: per activation.
         observers: what was seen of each.
         channels: per activation, histograms of its channels (last axis).
+        cells: per cell state of an LSTM its scale, see `cells`.
         samples: the fitted calibration inputs, ``[V, *shape]`` float32 each.
     """
 
@@ -54,6 +55,7 @@ class Ranges:
     observers: Mapping[str, Observer]
     channels: Mapping[str, Channels]
     samples: Mapping[str, Array]
+    cells: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def vectors(self) -> int:
@@ -133,6 +135,7 @@ class _Collector:
         activations = [n for n, t in graph.tensors.items() if not t.is_constant]
         self.observers = {n: Observer() for n in activations}
         self.channels = {n: Channels() for n in activations}
+        self.cells: dict[str, list[Array]] = {n: [] for n in cells.inputs(graph)}
         self.levels: dict[str, tuple[Array, Array] | None] = {n: (np.zeros(0, np.float32), np.zeros(0, np.int64)) for n in graph.inputs}
 
     def extremes(self, name: str, a: Array) -> None:
@@ -141,6 +144,8 @@ class _Collector:
         if not (np.isfinite(observer.lows[-len(a) :]).all() and np.isfinite(observer.highs[-len(a) :]).all()):
             raise EdgeqError("the float model computes NaN or infinity on the calibration data", where=name, fix="check both")
         self.channels[name].see_extremes(a)
+        if name in self.cells:
+            self.cells[name].append(a)
         known = self.levels.get(name)
         if known is not None:
             self.levels[name] = _merge(known, a)
@@ -185,4 +190,6 @@ def calibrate(graph: Graph, samples: Mapping[str, Array], method: str = "mse", p
         used = "minmax" if ends else method
         low, high = observers.METHODS[used](observer)
         chosen[name] = TensorRange(low, high, used, (observer.low, observer.high), grid(*levels) if levels else None)
-    return Ranges(method, chosen, collector.observers, collector.channels, inputs)
+    peaks = {n: max(-o.low, o.high) for n, o in collector.observers.items()}
+    fitted = cells.fitted(graph, {n: np.concatenate(parts) for n, parts in collector.cells.items()}, peaks)
+    return Ranges(method, chosen, collector.observers, collector.channels, inputs, fitted)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -45,11 +44,6 @@ def ties(graph: Graph) -> Iterator[tuple[str, str]]:
 def roots(graph: Graph, position: int) -> list[str]:
     """What recurrent layers compute: the outputs at a position, 0 for h and 1 for c."""
     return [n.outputs[position] for n in graph.nodes if is_recurrent(n) and len(n.outputs) > position]
-
-
-def cell_scale(peak: float) -> float:
-    """The power of two that covers a cell state in int16: 2^-15 to 1."""
-    return 2.0 ** -min(15, max(0, math.floor(math.log2(32767 / max(peak, 2.0**-1)))))
 
 
 def quantize_layer(walk: _Walk, node: Node, real: list[Array], outputs: tuple[Array, ...]) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ import numpy as np
 from edgeq.errors import EdgeqError
 from edgeq.ir import DType, Graph, Node
 from edgeq.quantize import recurrent
+from edgeq.quantize.cells import cell_scale
 from edgeq.quantize.ranges import Ranges
 
 Scale = tuple[float, int]  # scale and zero point
@@ -175,7 +176,8 @@ def _free(graph: Graph, ranges: Ranges, law: str) -> dict[str, Scale]:
         if not inside.isdisjoint(fed_back):  # what saturates here is never mended
             low, high = min(ranges.tensors[n].seen[0] for n in members), max(ranges.tensors[n].seen[1] for n in members)
         if not inside.isdisjoint(wide):
-            chosen |= dict.fromkeys(members, (recurrent.cell_scale(max(-low, high)), 0))
+            fitted = [ranges.cells[n] for n in members if n in ranges.cells]
+            chosen |= dict.fromkeys(members, (max(fitted, default=0.0) or cell_scale(max(-low, high)), 0))
             continue
         q = next(iter(found), None) or _grid(graph, ranges, members, read) or affine(low, high)
         chosen |= dict.fromkeys(members, q)
