@@ -199,6 +199,7 @@ LAYOUTS: dict[str, Callable[..., Array]] = {
     "rows3": interleaved(3),
     "rows4": interleaved(4),
     "rows8": interleaved(8),
+    "rows8_4": interleaved(8, 4),
     "halves4": halves(4),
     "halves16": halves(16),
     "lanes16": lanes(16),
