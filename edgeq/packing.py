@@ -148,6 +148,11 @@ def halves(rows: int) -> Callable[[Array], Array]:
     return pack
 
 
+def thirds(layout: Callable[[Array], Array]) -> Callable[[Array], Array]:
+    """The layout of kernels that compute the three gates of a GRU apart: each third of the rows in `layout`, one after the other."""
+    return lambda weights: np.concatenate([layout(gate).ravel() for gate in np.split(weights, 3)])
+
+
 def transposed(weights: Array) -> Array:
     """The layout of kernels whose vectors run over output channels: ``[N, ...]`` -> ``[K, N]``."""
     return np.ascontiguousarray(weights.reshape(len(weights), -1).T)
@@ -201,8 +206,11 @@ LAYOUTS: dict[str, Callable[..., Array]] = {
     "rows3": interleaved(3),
     "rows4": interleaved(4),
     "rows8": interleaved(8),
+    "rows8_4": interleaved(8, 4),
     "halves4": halves(4),
     "halves16": halves(16),
+    "thirds_rows8": thirds(interleaved(8)),
+    "thirds_halves16": thirds(halves(16)),
     "lanes16": lanes(16),
     "runs3": runs(3),
     "quads2": quads(2),

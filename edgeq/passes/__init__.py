@@ -10,6 +10,7 @@ from collections.abc import Callable
 from edgeq.ir import Graph, check
 from edgeq.passes.combine_moves import combine_moves
 from edgeq.passes.compose import compose
+from edgeq.passes.flatten_convolutions import flatten_convolutions
 from edgeq.passes.fold_affine import fold_affine
 from edgeq.passes.fold_constants import fold_constants
 from edgeq.passes.fold_pads import fold_pads
@@ -41,6 +42,7 @@ PASSES: tuple[Pass, ...] = (
     join_affine,
     fuse_activations,
     fold_pads,
+    flatten_convolutions,
     remove_channels,
     remove_dead,
 )

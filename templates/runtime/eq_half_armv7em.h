@@ -63,33 +63,41 @@ static inline float eq_high_half(uint32_t word)
         EQ_HALF_FOUR(s24, s0, s1, s2, s3) EQ_HALF_FOUR(s25, s4, s5, s6, s7) EQ_HALF_FOUR(s26, s8, s9, s10, s11) EQ_HALF_FOUR(s27, s12, s13, s14, s15)
 #endif
 
-/* Sums of sixteen channels: sums[c] += x[k] * w[k][c] for k = 0, 1, ..., 2 * pairs - 1; eight words of weights per k. */
-static inline void eq_half_sixteen(const uint16_t *x, const uint32_t *w, int32_t pairs, float *sums)
+/* Sums of sixteen channels: sums[c] += x[k] * w[k][c] for k = 0, 1, ..., count - 1; `x` are eq_half_input's; eight words
+ * of weights per k. */
+static inline void eq_half_sixteen(const float *x, const uint32_t *w, int32_t count, float *sums)
 {
 #if EQ_HALF_CONVERSIONS
-    uint32_t word;
-    if (pairs > 0) {
-        __asm__ volatile("vldmia %[sums], {s0-s15}\n"
-                         "1:\n\t"
-                         "ldr %[word], [%[x]], #4\n\t"
-                         "subs %[n], %[n], #1\n\t"
-                         "vmov s30, %[word]\n\t"
-                         "vcvtb.f32.f16 s28, s30\n\t"
-                         "vcvtt.f32.f16 s29, s30\n\t"
-                         EQ_HALF_SIXTEEN(s28)
-                         EQ_HALF_SIXTEEN(s29)
-                         "bne 1b\n\t"
-                         "vstmia %[sums], {s0-s15}"
-                         : [x] "+r"(x), [w] "+r"(w), [n] "+r"(pairs), [word] "=&r"(word)
-                         : [sums] "r"(sums)
-                         : "cc", "memory", EQ_FPU_REGISTERS);
-    }
+    int32_t fours = count >> 2, rest = count & 3;
+    __asm__ volatile("vldmia %[sums], {s0-s15}\n\t"
+                     "cmp %[fours], #0\n\t"
+                     "beq 2f\n"
+                     "1:\n\t"
+                     "vldmia %[x]!, {s28-s31}\n\t"
+                     "subs %[fours], %[fours], #1\n\t"
+                     EQ_HALF_SIXTEEN(s28)
+                     EQ_HALF_SIXTEEN(s29)
+                     EQ_HALF_SIXTEEN(s30)
+                     EQ_HALF_SIXTEEN(s31)
+                     "bne 1b\n"
+                     "2:\n\t"
+                     "cmp %[rest], #0\n\t"
+                     "beq 4f\n"
+                     "3:\n\t"
+                     "vldmia %[x]!, {s28}\n\t"
+                     "subs %[rest], %[rest], #1\n\t"
+                     EQ_HALF_SIXTEEN(s28)
+                     "bne 3b\n"
+                     "4:\n\t"
+                     "vstmia %[sums], {s0-s15}"
+                     : [x] "+r"(x), [w] "+r"(w), [fours] "+r"(fours), [rest] "+r"(rest)
+                     : [sums] "r"(sums)
+                     : "cc", "memory", EQ_FPU_REGISTERS);
 #else
-    for (int32_t k = 0; k < 2 * pairs; k++, w += 8) {
-        const float v = eq_half_input(x[k]);
+    for (int32_t k = 0; k < count; k++, w += 8) {
         for (int32_t c = 0; c < 16; c++) {
             const uint16_t weight = (uint16_t)(w[c / 2] >> 16 * (c % 2) & 0xffffu);
-            sums[c] = eq_add_product(v, eq_half_weight(&weight), sums[c]);
+            sums[c] = eq_add_product(x[k], eq_half_weight(&weight), sums[c]);
         }
     }
 #endif

@@ -204,6 +204,18 @@ def test_quantized_pads_move_into_windows(law: str) -> None:
     same_bytes(b.graph(b.node(MaxPool2d(kernel=(2, 3)), b.node(Pad(pads=margins, value=-1e9), b.input(1, 5, 5, 2)))), "max_pool2d")
 
 
+@pytest.mark.parametrize("law", LAWS)
+def test_a_convolution_on_one_pixel_is_fully_connected(law: str) -> None:
+    b = Float()
+    result = cleaned(b.graph(b.layer(Conv2d(stride=(2, 1), clamp=RELU6), b.input(2, 1, 1, 5), 4, 1, 1, 5)), "fully_connected")
+    assert result.type(result.outputs[0]).shape == (2, 1, 1, 4)
+    for shape, window, groups in (((1, 1, 2, 4), (1, 1), 1), ((1, 2, 1, 4), (2, 1), 1), ((1, 1, 1, 4), (1, 1), 2)):
+        b = Float()
+        cleaned(b.graph(b.layer(Conv2d(groups=groups), b.input(*shape), 4, *window, 4 // groups)), "conv2d")
+    quantized = Builder(3, law)
+    same_bytes(quantized.graph(quantized.conv(quantized.input(1, 1, 1, 6), 5, 1)), "fully_connected")
+
+
 def test_identities_vanish() -> None:
     b = Float()
     x = b.input(1, 4, 1, 6)
