@@ -13,7 +13,6 @@ from edgeq.ops.lstm import Lstm
 
 STEPS = 512  # of time that a scale is tried on
 FINER = 6  # how many powers of two finer than what covers everything seen
-NEAR = 2.5  # of squared errors: the widest of the scales that are about as good
 LIMIT = 32767.0
 
 
@@ -68,4 +67,4 @@ def _best(node: Node, graph: Graph, seen: Mapping[str, Array], peak: float) -> f
     real, widest = run(None), cell_scale(peak)
     scales = [s for k in range(FINER + 1) if (s := widest * 2.0**-k) >= 2.0**-15]
     errors = [float(((run(s) - real) ** 2).sum()) for s in scales]
-    return next(s for s, e in zip(scales, errors, strict=True) if e <= NEAR * min(errors))
+    return scales[errors.index(min(errors))]
