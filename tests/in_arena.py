@@ -40,7 +40,7 @@ void run_in_arena(int32_t vectors, unsigned char *arena, const unsigned char *in
 """
 
 
-def run(folder: Path, inputs: Mapping[str, Array]) -> Run:
+def run(folder: Path, inputs: Mapping[str, Array], optimize: str = "-O1") -> Run:
     """Compile an emitted folder with GCC and run every vector with its buffers inside a poisoned arena; all steps kept."""
     data = manifest(folder)
     layout = Layout(data)
@@ -59,7 +59,7 @@ def run(folder: Path, inputs: Mapping[str, Array]) -> Run:
     library = folder / "in_arena.so"
     flags = [f for f in COMMON_FLAGS if f != "-Wconversion"]
     files = [*sources(folder, data), str(folder / "in_arena.c")]
-    run_tool(["gcc", *flags, "-O1", "-shared", "-fPIC", "-DEQ_HOOK", *files, "-o", str(library)], "test")
+    run_tool(["gcc", *flags, optimize, "-shared", "-fPIC", "-DEQ_HOOK", *files, "-o", str(library)], "test")
     arena = np.zeros(layout.arena_bytes + 16, np.uint8)
     start = -arena.ctypes.data % 16
     out = np.zeros((vectors, layout.output_bytes), np.uint8)

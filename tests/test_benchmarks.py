@@ -23,8 +23,10 @@ from benchmarks.tables import markdown  # noqa: E402
 RESULTS = ROOT / "benchmarks" / "results.json"
 HELD = [
     ("digits", "riscv", "zig", "3"), ("digits", "riscv", "zig", "s"), ("digits", "cortex-m4", "zig", "3"),
-    ("digits", "cortex-m0", "zig", "s"), *(("dense256", target, "zig", "3") for target in ("riscv", "cortex-m4")),
+    ("digits", "cortex-m0", "zig", "s"), ("digits", "cortex-m55", "zig", "3"), ("digits", "riscv-v", "zig", "3"),
+    *(("dense256", target, "zig", "3") for target in ("riscv", "cortex-m4", "cortex-m55", "riscv-v")),
 ]  # fmt: skip
+DENSE256 = {"cortex-m4": 1.2, "cortex-m55": 0.2, "riscv-v": 0.25}  # instructions per multiply-accumulate at most
 
 
 @pytest.mark.parametrize(("model", "target", "toolchain", "optimize"), HELD)
@@ -39,6 +41,8 @@ def test_a_shipped_model_costs_what_the_table_says(model: str, target: str, tool
         now, then = getattr(row, figure), committed[figure]
         assert now <= 1.02 * then, f"{figure} of {row.key}: {now}, committed {then}; `python -m benchmarks digits` if this is meant"
     assert row.constant_time is committed["constant_time"]
+    if model == "dense256" and target in DENSE256:
+        assert row.instructions <= DENSE256[target] * row.macs
 
 
 def test_the_table_is_made_from_the_figures() -> None:

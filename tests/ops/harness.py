@@ -239,7 +239,7 @@ def suite(cases: Sequence[Case]) -> Callable[..., None]:
             for i, program in enumerate(bench.programs("host", isa)):
                 folder = bench.folder(program, tmp_path / f"turn{i}", self_test=True)
                 _check_sanitizers(bench, folder)
-                _check_equal(bench.expected, in_arena.run(folder, bench.data))  # where inputs are overwritten
+                _check_equal(bench.expected, in_arena.run(folder, bench.data, "-O0"))  # where inputs are overwritten
         elif check in ("gcc", "clang"):
             _check_equal(bench.expected, host.run(bench.folder(bench.program("host"), path), bench.data, steps=True, chain=check))
         else:
@@ -277,7 +277,7 @@ def _check_equal(expected: Run, actual: Run) -> None:
 def _check_sanitizers(bench: _Bench, folder: Path) -> None:
     """The emitted self-test under AddressSanitizer and UBSan."""
     program = folder / "selftest"
-    flags = ["-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    flags = ["-O0", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]  # to compile it takes the most time
     files = [*sources(folder, {"model": "cases"}), str(folder / "cases_vectors.c"), str(folder / "main.c")]
     subprocess.run(["gcc", *COMMON_FLAGS, *flags, *files, "-o", str(program)], check=True, timeout=300)
     done = subprocess.run([program], capture_output=True, text=True, timeout=300, env={**os.environ, "ASAN_OPTIONS": "detect_leaks=0"})
