@@ -13,7 +13,7 @@ from matplotlib import pyplot as plt
 
 MODELS = {"kws": "keyword spotting", "resnet8": "ResNet8", "vww": "visual wake words", "ad": "anomaly detection", "wake_word": "wake word"}
 COLORS = {"riscv": "#b05a00", "cortex-m4": "#1f5fa8", "riscv-v": "#3a8a3a", "cortex-m55": "#8a2f7d"}
-OPERATORS = {"conv2d": "conv", "depthwise": "dw", "fully": "fc"}
+OPERATORS = {"depthwise": "dw", "conv2d": "conv", "fully": "fc"}  # the first that a kernel's name holds
 
 
 def _label(kernel: str) -> str:
@@ -38,7 +38,7 @@ def plot(results: Mapping[str, Mapping[str, Any]]) -> bytes:
         panel.set_xticks(range(len(labels)), labels, rotation=60 if len(labels) > 16 else 0)
         panel.grid(axis="y", alpha=0.3)
         panel.spines[["top", "right"]].set_visible(False)
-        panel.legend(ncols=4, frameon=False, loc="upper right")
+        panel.legend(ncols=4, frameon=False, loc="lower right", bbox_to_anchor=(1, 0.97))
     figure.tight_layout()
     text = io.BytesIO()
     figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
