@@ -20,10 +20,10 @@ EXAMPLE = Path(__file__).parent.parent / "examples" / "denoiser"
 sys.path.insert(0, str(EXAMPLE))
 
 import audio  # noqa: E402
-import data as recordings  # noqa: E402
 import deploy  # noqa: E402
 import frontend  # noqa: E402
 import metrics  # noqa: E402
+import recordings  # noqa: E402
 import sound  # noqa: E402
 import stft  # noqa: E402
 import tables  # noqa: E402

@@ -14,10 +14,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import metrics
-from data import calibration_set, test_set
 from deploy import Precision, read
 from evaluate import COSTS, SCORES, Row, cost_cells, reference_rows, row, score_cells, write_sounds
 from page import page
+from recordings import calibration_set, test_set
 
 from edgeq.api.quantizing import RECIPES
 from edgeq.cli.common import note, table
@@ -37,7 +37,7 @@ def precision(text: str) -> Precision:
 def parse(words: list[str] | None = None) -> argparse.Namespace:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--model", type=Path, default=HERE / "denoiser.onnx", help="a float denoiser of one frame with its states")
-    p.add_argument("--data", type=Path, help="a folder of recordings, see data.py; default: synthetic sound")
+    p.add_argument("--data", type=Path, help="a folder of recordings, see recordings.py; default: synthetic sound")
     p.add_argument(
         "--precisions", type=precision, nargs="+", default=[Precision(r) for r in RECIPES],
         help="what to compare with float: recipes of edgeq's, or NAME=PATH of what `edgeq quantize` wrote (default: every recipe)",

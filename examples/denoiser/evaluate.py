@@ -10,9 +10,9 @@ from typing import Any
 import metrics
 import numpy as np
 from audio import RATE, write_wav
-from data import Utterance
 from deploy import Network, Precision, compile_program, emit
 from numpy.typing import NDArray
+from recordings import Utterance
 from stft import HOP, denoise
 
 from edgeq import build

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 from audio import RATE
-from data import Utterance
 from evaluate import COSTS, SCORES, Row, cost_cells, score_cells
 from numpy.typing import NDArray
+from recordings import Utterance
 from scipy.io import wavfile
 from stft import HOP, analyse, frames, magnitude
 

@@ -4,7 +4,7 @@
     python examples/denoiser/train.py                                        # GRU48 on synthetic sound: denoiser.onnx
     python examples/denoiser/train.py --network LSTM256 --data FOLDER --minutes 30 --output lstm256.onnx
 
-The data are sound.py's voices and noises; --data adds a folder of recordings (data.py says which). Loss: the squared distance
+The data are sound.py's voices and noises; --data adds a folder of recordings (recordings.py says which). Loss: the squared distance
 of the masked and the clean magnitudes, both to the power 0.3. A run that is interrupted goes on where it stopped when it is
 started again with the same --checkpoint.
 """
@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from data import Pool
 from model import NETWORKS, Denoiser, export
+from recordings import Pool
 from stft import HANN, HOP, POINTS, WINDOW
 
 HERE = Path(__file__).parent

@@ -37,6 +37,7 @@ test_resize_nearest = suite(
         *NEAREST,
         Case("batch", ResizeNearest((4, 4)), (activation((2, 2, 3, 4), 0.1),)),
         Case("real", ResizeNearest((4, 6)), (TensorType((1, 2, 3, 2)),)),
+        Case("wide", ResizeNearest((4, 6)), (activation((1, 2, 3, 2), 0.001, 0, DType.INT16),)),
     ]
 )
 test_resize_bilinear = suite(
