@@ -135,7 +135,7 @@ def scan() -> tuple[Kernel, ...]:
 
 
 def signature(op: str, dtype: str, params: Params) -> str:
-    """What the cost of a call depends on, as one line: equal ones take the same instructions in the same kernel."""
+    """What the cost of a call depends on but for the weights, as one line: equal ones take about the same instructions in one kernel."""
     scalars = " ".join(f"{name}={value}" for name, value in params.scalars.items() if not name.endswith(("zero", "offset")))
     return f"{op} {dtype} {params.law} {scalars}"
 

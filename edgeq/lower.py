@@ -138,9 +138,10 @@ def lower(graph: Graph, target: Target, choices: Mapping[str, str] | None = None
         op, dtype, params = request(graph, node)
         names = operands(graph, node)
         follower = folded.get(node.name)
-        kernel = kernels.select(node.name, op, dtype, params, target, choices, follower.op.kernel_op() if follower else "")
+        addition = follower.op.kernel_op() if follower else ""
+        kernel = kernels.select(node.name, op, dtype, params, target, choices, addition)
         macs = node.op.macs(*(t.type for t in graph.node_inputs(node)))
-        variant = kernels.fused(kernel, follower.op.kernel_op()) if follower else None
+        variant = kernels.fused(kernel, addition)
         if follower and variant:
             waiting[follower.name] = _call(node, variant, *_with_addition(graph, node, follower, params, names), macs, follower)
         else:
@@ -152,10 +153,10 @@ def _call(
     node: Node, kernel: Kernel, params: Params, names: tuple[str, ...], outputs: tuple[str, ...], macs: int, follower: Node | None = None
 ) -> Call:
     try:
-        tables = {**params.tables, **{n: applied(layout, n, params.tables) for n, layout in kernel.pack.items() if layout}}
+        packed = {n: applied(layout, n, params.tables) for n, layout in kernel.pack.items() if layout}
     except KeyError as error:
         raise EdgeqError(f"`pack` names an unknown table or layout {error}", where=kernel.path) from None
-    tables = {n: table for n, table in tables.items() if kernel.pack.get(n) != ""}
+    tables = {n: packed.get(n, table) for n, table in params.tables.items() if kernel.pack.get(n) != ""}
     return Call(node, kernel, params, names, outputs, kernel.scratch_bytes(params), tables, macs, kernel.overwrites(params), follower)
 
 
