@@ -11,7 +11,7 @@ from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Op, Params, Tensor, TensorType
 from edgeq.ops.halves import finish, half_layer, layer
 from edgeq.ops.linear import NO_CLAMP, Clamp, apply_output_stage, exact_matmul, fits_pairs, lane_group, output_stage, twos_fit
-from edgeq.ops.windows import Pads, Pair, output_size, patches
+from edgeq.ops.windows import Pads, Pair, geometry, output_size, patches
 
 
 @dataclass(frozen=True)
@@ -74,18 +74,12 @@ class Conv2d(Op):
         return half_layer(where, w, b, self._geometry(x.type, w.type, output), self.clamp)
 
     def _geometry(self, x: TensorType, w: TensorType, output: TensorType) -> dict[str, int | str]:
-        _, in_h, in_w, in_c = x.shape
         return {
-            "batches": x.shape[0], "in_h": in_h, "in_w": in_w, "in_c": in_c,
-            "out_h": output.shape[1], "out_w": output.shape[2], "out_c": output.shape[3],
-            "kernel_h": w.shape[1], "kernel_w": w.shape[2],
-            "stride_h": self.stride[0], "stride_w": self.stride[1],
-            "dilation_h": self.dilation[0], "dilation_w": self.dilation[1],
-            "pad_top": self.pads[0], "pad_left": self.pads[1], "groups": self.groups,
+            **geometry(x, w, output, self.stride, self.dilation, self.pads), "out_c": output.shape[3], "groups": self.groups,
             # no window can cross the border; each is one pixel, in order; those inside are worth reading where they are
             "inside": int(not any(self.pads)),
             "pointwise": int(w.shape[1:3] == (1, 1) and self.stride == (1, 1) and not any(self.pads)),
-            "direct": int(self.dilation == (1, 1) and (w.shape[1] == 1 or w.shape[2] * in_c >= 8)),
+            "direct": int(self.dilation == (1, 1) and (w.shape[1] == 1 or w.shape[2] * x.shape[3] >= 8)),
         }  # fmt: skip
 
     def reference_half(self, params: Params, *x: Array) -> Array:

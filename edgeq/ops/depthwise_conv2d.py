@@ -11,7 +11,7 @@ from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Op, Params, Tensor, TensorType
 from edgeq.ops.halves import finish, half_layer
 from edgeq.ops.linear import NO_CLAMP, Clamp, apply_output_stage, output_stage, twos_fit
-from edgeq.ops.windows import Pads, Pair, output_size, taps
+from edgeq.ops.windows import Pads, Pair, geometry, output_size, taps
 
 
 @dataclass(frozen=True)
@@ -72,14 +72,8 @@ class DepthwiseConv2d(Op):
         return half_layer(where, w, b, self._geometry(x.type, w.type, output), self.clamp)
 
     def _geometry(self, x: TensorType, w: TensorType, output: TensorType) -> dict[str, int | str]:
-        _, in_h, in_w, in_c = x.shape
         return {
-            "batches": x.shape[0], "in_h": in_h, "in_w": in_w, "in_c": in_c,
-            "out_h": output.shape[1], "out_w": output.shape[2], "multiple": w.shape[3] // in_c,
-            "kernel_h": w.shape[1], "kernel_w": w.shape[2],
-            "stride_h": self.stride[0], "stride_w": self.stride[1],
-            "dilation_h": self.dilation[0], "dilation_w": self.dilation[1],
-            "pad_top": self.pads[0], "pad_left": self.pads[1],
+            **geometry(x, w, output, self.stride, self.dilation, self.pads), "multiple": w.shape[3] // x.shape[3],
             # whether columns make longer lines than rows, where both have one stride
             "tall": int((output.shape[1], w.shape[1]) > (output.shape[2], w.shape[2]) and self.stride[0] == self.stride[1]),
         }  # fmt: skip

@@ -12,7 +12,7 @@ from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Op, Params, Tensor, TensorType
 from edgeq.ops.halves import finish, half_layer
 from edgeq.ops.linear import NO_CLAMP, Clamp, apply_output_stage, output_stage
-from edgeq.ops.windows import Pads, Pair
+from edgeq.ops.windows import Pads, Pair, geometry
 
 
 @dataclass(frozen=True)
@@ -92,15 +92,7 @@ class TransposeConv2d(Op):
         return half_layer(where, w, b, self._geometry(x.type, w.type, output), self.clamp)
 
     def _geometry(self, x: TensorType, w: TensorType, output: TensorType) -> dict[str, int | str]:
-        _, in_h, in_w, in_c = x.shape
-        return {
-            "batches": x.shape[0], "in_h": in_h, "in_w": in_w, "in_c": in_c,
-            "out_h": output.shape[1], "out_w": output.shape[2], "out_c": output.shape[3],
-            "kernel_h": w.shape[1], "kernel_w": w.shape[2],
-            "stride_h": self.stride[0], "stride_w": self.stride[1],
-            "dilation_h": self.dilation[0], "dilation_w": self.dilation[1],
-            "pad_top": self.pads[0], "pad_left": self.pads[1], "groups": self.groups,
-        }  # fmt: skip
+        return {**geometry(x, w, output, self.stride, self.dilation, self.pads), "out_c": output.shape[3], "groups": self.groups}
 
     def reference_half(self, params: Params, *x: Array) -> Array:
         total = self._sums(x[0], params.weights, np.float32, params.bias)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from edgeq.errors import EdgeqError
-from edgeq.ir import Array
+from edgeq.ir import Array, TensorType
 
 Pair = tuple[int, int]
 Pads = tuple[int, int, int, int]  # top, left, bottom, right
@@ -32,6 +32,16 @@ def output_size(size: Pair, kernel: Pair, stride: Pair, dilation: Pair, pads: Pa
     if h < 1 or w < 1:
         raise EdgeqError(f"window {kernel} with dilation {dilation} does not fit input {size} padded by {pads}")
     return h, w
+
+
+def geometry(x: TensorType, w: TensorType, output: TensorType, stride: Pair, dilation: Pair, pads: Pads) -> dict[str, int | str]:
+    """The scalars of a convolution's kernels that say where its windows lie; `w` is ``[..., kernel_h, kernel_w, ...]`` on axes 1 and 2."""
+    batches, in_h, in_w, in_c = x.shape
+    return {
+        "batches": batches, "in_h": in_h, "in_w": in_w, "in_c": in_c, "out_h": output.shape[1], "out_w": output.shape[2],
+        "kernel_h": w.shape[1], "kernel_w": w.shape[2], "stride_h": stride[0], "stride_w": stride[1],
+        "dilation_h": dilation[0], "dilation_w": dilation[1], "pad_top": pads[0], "pad_left": pads[1],
+    }  # fmt: skip
 
 
 def taps_inside(size: Pair, kernel: Pair, stride: Pair, dilation: Pair, pads: Pads) -> Array:
