@@ -177,6 +177,24 @@ def test_a_shape_in_other_digits_is_wrong_usage(tmp_path: Path) -> None:
     assert code == 2 and "is no shape" in err
 
 
+INTERRUPTED = """
+from edgeq.cli import main
+def interrupted(*_):
+    exec("raise KeyboardInterrupt")
+main.TyperGroup.invoke = interrupted
+main.main()
+"""
+
+
+def test_an_interrupt_within_an_executed_string_is_one_as_well(tmp_path: Path) -> None:
+    """As a dataclass runs while it is made: ``python -m`` would end with the signal instead of the exit code."""
+    (tmp_path / "program.py").write_text(INTERRUPTED)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    command = [sys.executable, "-m", "program", "targets"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr.strip()) == (130, "edgeq: interrupted")
+
+
 @pytest.mark.parametrize("delay", [0.0, 0.7])
 def test_interrupted(delay: float, tmp_path: Path) -> None:
     model = conv_model(tmp_path / "m.onnx", [1, 3, 160, 160])

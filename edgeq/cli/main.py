@@ -30,6 +30,7 @@ class Verbs(TyperGroup):
         except EdgeqError as e:
             fail(str(e), e)
         except KeyboardInterrupt:
+            eval("0")  # CPython remembers an interrupt within an exec'd string (a dataclass in the making, say) and would die of it
             print("edgeq: interrupted", file=sys.stderr)
             raise typer.Exit(INTERRUPTED) from None
         except (typer.Exit, typer.Abort, BrokenPipeError):
