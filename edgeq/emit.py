@@ -5,10 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import shutil
 import tempfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +16,7 @@ import jinja2
 import numpy as np
 
 from edgeq import half
+from edgeq.ctext import Table, brief, comment, ctype_of, identifier, table, unique
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, DType, Graph, TensorType
 from edgeq.lower import Call, Program
@@ -26,13 +25,6 @@ from edgeq.resources import resource
 
 RUNTIME = ("eq_numerics.h", "eq_step.h")
 HALF = ("eq_float.h", "eq_f16.h")  # where some tensor is of half precision
-C_WORDS = frozenset(
-    "auto break case char const continue default do double else enum extern float for goto if inline int long register "
-    "restrict return short signed sizeof static struct switch typedef union unsigned void volatile while main arena "
-    "scratch state kept bytes asm bool true false".split()
-)
-
-
 @dataclass(frozen=True, eq=False)
 class Artifact:
     """An emitted model: file name -> bytes, and the manifest that is among them as manifest.json."""
@@ -40,36 +32,6 @@ class Artifact:
     name: str
     files: Mapping[str, bytes]
     manifest: Mapping[str, Any]
-
-
-def identifier(text: str) -> str:
-    """A C identifier from any string: lower case letters, digits and underscores, not a keyword."""
-    word = re.sub(r"[^a-z0-9]+", "_", text.lower().encode("ascii", "ignore").decode()).strip("_")[:40] or "model"
-    return f"m_{word}" if word[0].isdigit() or word in C_WORDS or word.startswith("eq_") else word
-
-
-def comment(text: str) -> str:
-    """Text that cannot end or break a C comment."""
-    return re.sub(r"[^ -~]|\\|\*/|/\*|\?\?", "_", text)[:120]
-
-
-def brief(name: str) -> str:
-    """A node's or tensor's name for a comment: TensorFlow joins the names of what it fused by semicolons, the first tells enough."""
-    return comment(name.split(";")[0] or name)[:72]
-
-
-def unique(names: list[str]) -> list[str]:
-    """Identifiers made distinct by a numeric suffix."""
-    seen: set[str] = set()
-    result = []
-    for name in names:
-        candidate, n = name, 1
-        while candidate in seen:
-            n += 1
-            candidate = f"{name}_{n}"
-        seen.add(candidate)
-        result.append(candidate)
-    return result
 
 
 class _Access:
@@ -85,16 +47,6 @@ class _Access:
         if name in self._members:
             return f"p->{name}"
         raise jinja2.UndefinedError(f"the operator has no parameter '{name}'")
-
-
-@dataclass(frozen=True, eq=False)
-class _Table:
-    symbol: str
-    ctype: str
-    size: int
-    shape: str
-    lines: list[str]
-    crc: str
 
 
 @dataclass(frozen=True)
@@ -113,34 +65,6 @@ def environment() -> jinja2.Environment:
     )  # fmt: skip
     env.filters["align4"] = lambda n: (n + 3) // 4 * 4
     return env
-
-
-def _ctype(array: Array) -> str:
-    return {"float32": "float", "float16": "uint16_t"}.get(array.dtype.name, f"{array.dtype.name}_t")
-
-
-def _literal(value: Any, ctype: str) -> str:
-    if ctype == "float":
-        return f"{float(value).hex()}f"
-    if ctype == "uint16_t":
-        return f"0x{int(value):04x}"
-    if ctype == "uint32_t":
-        return f"{int(value)}u"
-    return "(-2147483647 - 1)" if int(value) == -(2**31) else str(int(value))
-
-
-def _table(symbol: str, array: Array) -> _Table:
-    ctype = _ctype(array)
-    words = [_literal(v, ctype) for v in (array.view(np.uint16) if array.dtype == np.float16 else array).ravel()]
-    lines, line = [], ""
-    for word in words:
-        if len(line) + len(word) > 106:
-            lines.append(line.rstrip())
-            line = ""
-        line += word + ", "
-    lines.append(line.rstrip())
-    crc = f"{zlib.crc32(np.ascontiguousarray(array).astype(array.dtype.newbyteorder('<')).tobytes()):08x}"
-    return _Table(symbol, ctype, array.size, "x".join(map(str, array.shape)), lines, crc)
 
 
 def _signature(call: Call, graph: Graph, struct: str) -> str:
@@ -164,7 +88,7 @@ class _Emitter:
     def __init__(self, program: Program, plan: MemoryPlan, name: str) -> None:
         self.program, self.plan, self.graph, self.name = program, plan, program.graph, identifier(name)
         self.env = environment()
-        self.tables: list[_Table] = []
+        self.tables: list[Table] = []
         self._by_content: dict[tuple[str, str, bytes], str] = {}
         self.symbols: set[str] = set()
         self.constants: dict[str, str] = {}
@@ -182,7 +106,7 @@ class _Emitter:
         key = (array.dtype.name, str(array.shape), array.tobytes())
         if key not in self._by_content:
             self._by_content[key] = f"{self.name}_{symbol}"
-            self.tables.append(_table(f"{self.name}_{symbol}", array))
+            self.tables.append(table(f"{self.name}_{symbol}", array))
             self.symbols.add(f"{self.name}_{symbol}")
         return self._by_content[key]
 
@@ -216,7 +140,7 @@ class _Emitter:
             words = [n for n in scalars if isinstance(call.params.scalars[n], str)]
             if words:
                 raise EdgeqError(f"kernel {call.kernel.name} does not specialize {words}", where=call.kernel.path)
-            members = [*((f"const {_ctype(a)} *", n) for n, a in call.tables.items()), *(("int32_t ", n) for n in scalars)]
+            members = [*((f"const {ctype_of(a)} *", n) for n, a in call.tables.items()), *(("int32_t ", n) for n in scalars)]
             struct = f"{self.name}_{call.kernel.name}_params" if members else ""
             if structs.setdefault(struct, members) != members:
                 raise EdgeqError(f"kernel {call.kernel.name} gets differing members", where=call.node.name)
@@ -329,17 +253,16 @@ class _Emitter:
             "arena_bytes": self.plan.arena_bytes, "arena_alignment": self.plan.alignment,
             "arena_lower_bound": self.plan.lower_bound, "arena_method": self.plan.method, "state_bytes": self.state_bytes,
             "io_bytes": sum(self.graph.type(n).bytes for n in (*self.graph.given, *self.graph.results)),
-            "weight_bytes": sum(int(np.dtype(_NUMPY[t.ctype]).itemsize) * t.size for t in self.tables),
+            "weight_bytes": sum(t.bytes for t in self.tables),
             "macs": sum(c.macs for c in self.program.calls),
             **({"states": [{k: x[k] for k in x if k not in hidden} for x in self.states()]} if self.graph.states else {}),
             "steps": [{k: s[k] for k in keep} | ({"more": s["more"]} if s["more"] else {}) for s in steps],
             "lifetimes": self.lifetimes(),
             "tables": {t.symbol: t.crc for t in self.tables},
-            "table_bytes": {t.symbol: int(np.dtype(_NUMPY[t.ctype]).itemsize) * t.size for t in self.tables},
+            "table_bytes": {t.symbol: t.bytes for t in self.tables},
         }  # fmt: skip
 
 
-_NUMPY = {"int8_t": "i1", "uint8_t": "u1", "int16_t": "i2", "uint16_t": "u2", "int32_t": "i4", "uint32_t": "u4", "float": "f4"}
 
 
 def emit(program: Program, plan: MemoryPlan, name: str, vectors: Mapping[str, Array] | None = None) -> Artifact:
@@ -359,7 +282,7 @@ def emit(program: Program, plan: MemoryPlan, name: str, vectors: Mapping[str, Ar
     for stem in (f"eq_{kind}_{isa}" for kind, isa in used):  # an ISA of plain C has none
         includes += sorted(h.name for h in (*runtime.glob(f"{stem}.h"), *runtime.glob(f"{stem}_*.h")))
     includes += sorted({h for c in program.calls for h in c.kernel.headers})
-    tables = None if vectors is None else {n: _table(f"{emitter.name}_vectors_{a}", vectors[n]) for n, a in emitter.arguments.items()}
+    tables = None if vectors is None else {n: table(f"{emitter.name}_vectors_{a}", vectors[n]) for n, a in emitter.arguments.items()}
     context = {
         "m": emitter.name, "M": emitter.name.upper(), "functions": functions, "structs": structs, "steps": steps,
         "tables": emitter.tables, "inputs": emitter.interface(program.graph.given),

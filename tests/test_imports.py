@@ -18,7 +18,7 @@ LAYERS = (
     ("lower",),
     ("place", "plan", "simulate"),
     ("quantize",),
-    ("emit",),
+    ("ctext", "emit"),
     ("build",),
     ("run",),
     ("compare",),

@@ -26,7 +26,8 @@ from edgeq.quantize.quantizer import quantize_decided
 from edgeq.quantize.ranges import Ranges, calibrate
 from edgeq.quantize.storage import HALF, Storage, complete, mixed
 from edgeq.simulate import fit_inputs
-from edgeq.tune.precision import Goal, search
+from edgeq.tune.allocation import Goal
+from edgeq.tune.precision import search
 
 RANDOM = "random"
 PRECISION = "precision.toml"

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from edgeq import kernels
-from edgeq.build import temporary_folder
 from edgeq.compare import compare
-from edgeq.emit import emit, write
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Graph
 from edgeq.lower import Program, lower, request
 from edgeq.ops.reshape import Reshape
-from edgeq.plan import plan
-from edgeq.run import run
 from edgeq.simulate import simulate
 from edgeq.target import Target
 from edgeq.tune.costs import Costs
+from edgeq.tune.measure import executed
 
 
 @dataclass(frozen=True)
@@ -81,18 +77,12 @@ def measure(
     for turn in range(turns):
         choices = {signature: names[turn % len(names)] for signature, names in by_signature.items()}
         program = lower(graph, target, choices)
-        with temporary_folder() as work:
-            folder = Path(work) / "model"
-            write(emit(program, plan(program), "model"), folder)
-            ran = run(folder, target, inputs, steps=True, chain=toolchain, optimize=f"-O{optimize}")
-        if ran.step_instructions is None:
-            fix = "tune for a chip, not for the host"
-            raise EdgeqError(f"runner {ran.runner} counts no instructions", where=target.name, fix=fix)
+        ran, counts = executed(program, target, inputs, toolchain, optimize)
         assert truth is not None
         difference = compare(truth, ran).difference
         if difference is not None:
             raise EdgeqError(f"a kernel does not compute what the simulator says: {difference}", where=f"{target.name}, {choices}")
-        for signature, sample in _costs(graph, program, ran.step_instructions, open_layers).items():
+        for signature, sample in _costs(graph, program, counts, open_layers).items():
             if turn < len(by_signature[signature]):
                 costs[signature][choices[signature]] = sample
         if progress:

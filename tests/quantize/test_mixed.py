@@ -23,7 +23,7 @@ from edgeq.quantize import calibrate, cells, evaluate_float
 from edgeq.quantize.storage import INT8, spread, units
 from edgeq.run import host, unicorn
 from edgeq.simulate import simulate
-from edgeq.tune.precision import Costs, Goal, _Program
+from edgeq.tune.allocation import Allocator, Costs, Goal
 
 NODES = ("Gemm_0", "LSTM_3", "GRU_4", "Gemm_6", "Sigmoid_7")
 
@@ -153,7 +153,7 @@ def test_the_program_is_exact(real: Graph) -> None:
         noise = {p: rng.uniform(0, 1e-3, 1) for p in pairs}
         flash, work = ({p: int(rng.integers(100, 2000)) for p in pairs} for _ in range(2))
         costs = Costs(flash, {p: float(n) for p, n in work.items()}, {"quantize": 30.0, "dequantize": 20.0}, noise, np.zeros(1), False)
-        program = _Program(real, found, costs)
+        program = Allocator(real, found, costs)
         goal = Goal(drop=27.0, instructions=9000)
         best = min(_price(real, found, costs, c, goal) for c in itertools.product(*(u.choices for u in found)))
         point = program.solve(goal, 1.0, None)

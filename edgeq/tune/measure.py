@@ -1,0 +1,37 @@
+"""Instructions of every step of a program, off the emulated chip."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from edgeq.build import temporary_folder
+from edgeq.emit import emit, write
+from edgeq.errors import EdgeqError
+from edgeq.ir import Array
+from edgeq.lower import Program
+from edgeq.plan import plan
+from edgeq.run import run
+from edgeq.simulate import Run
+from edgeq.target import Target
+
+
+def executed(
+    program: Program, target: Target, inputs: Mapping[str, Array], toolchain: str | None, optimize: str
+) -> tuple[Run, tuple[int, ...]]:
+    """Build and run a program; the run, and the instructions of each call.
+
+    Args:
+        inputs: per input ``[V, *shape]`` in the stored dtype.
+        optimize: ``s``, ``2`` or ``3``.
+
+    Raises:
+        EdgeqError: the target's first runner counts no instructions; or what building and running raise.
+    """
+    with temporary_folder() as work:
+        folder = Path(work) / "model"
+        write(emit(program, plan(program), "model"), folder)
+        ran = run(folder, target, inputs, steps=True, chain=toolchain, optimize=f"-O{optimize}")
+    if ran.step_instructions is None:
+        raise EdgeqError(f"runner {ran.runner} counts no instructions", where=target.name, fix="choose a chip, not the host")
+    return ran, ran.step_instructions

@@ -1,0 +1,228 @@
+/* Inner loops of the kernels with the DSP extension; plain C where it is absent. */
+#ifndef EQ_SIMD_ARMV7EM_LOOPS_H
+#define EQ_SIMD_ARMV7EM_LOOPS_H
+
+#include "eq_simd_armv7em.h"
+
+/* Of the same in C, compilers make something that runs out of registers. A round is four
+ * steps, and is entered where `count`, at least 1, leaves a whole number of rounds. */
+#if EQ_DSP
+#define EQ_ROUND(count, spare, step) \
+    "ands " spare ", " count ", #3\n\tbeq 1f\n\tcmp " spare ", #2\n\tbhi 2f\n\tbeq 3f\n\tb 4f\n" \
+    "1:\n\t" step "2:\n\t" step "3:\n\t" step "4:\n\t" step
+#endif
+
+/* Expands `count` quads of inputs from any address into one of three columns: `to[0]`, `to[6]`, ... are the even lanes;
+ * three words further are the odd lanes, or what eq_mixed gives where `mixed`, a literal. Returns the end. */
+static inline uint32_t *eq_expand(uint32_t *to, const int8_t *from, int32_t count, int32_t mixed)
+{
+#if EQ_DSP
+#define EQ_EXPAND(second) \
+    __asm__ volatile( \
+        EQ_ROUND("%[count]", "%[word]", \
+            "ldr %[word], [%[from]], #4\n\t" \
+            "sxtb16 %[even], %[word]\n\t" \
+            second "\n\t" \
+            "str %[word], [%[to], #12]\n\t" \
+            "str %[even], [%[to]], #24\n\t") \
+        "subs %[count], %[count], #4\n\t" \
+        "bgt 1b" \
+        : [to] "+r"(to), [from] "+r"(from), [count] "+r"(count), [word] "=&r"(word), [even] "=&r"(even) \
+        : \
+        : "cc", "memory")
+    uint32_t word, even;
+    if (mixed) {
+        EQ_EXPAND("eor %[word], %[word], #0x007f007f");
+    } else {
+        EQ_EXPAND("sxtb16 %[word], %[word], ror #8");
+    }
+#undef EQ_EXPAND
+#else
+    for (; count > 0; count--, from += 4, to += 6) {
+        const uint32_t word = eq_load4(from);
+        to[0] = eq_even(word);
+        to[3] = mixed ? eq_mixed(word) : eq_odd(word);
+    }
+#endif
+    return to;
+}
+
+/* Adds to a[2 * r + c] the products of column r of three with channel c of two, `count` quads of each; `mixed`, a literal,
+ * says what the columns hold, and that the weights have layout "pairs" instead of "quads". Returns the end of the weights. */
+static inline const uint32_t *eq_tile(int32_t *a, const uint32_t *x, const uint32_t *w, int32_t count, int32_t mixed)
+{
+#if EQ_DSP
+#define EQ_MAC3(channel, weights) \
+    "smlad %[a0" channel "], r8, " weights ", %[a0" channel "]\n\t" \
+    "smlad %[a1" channel "], r9, " weights ", %[a1" channel "]\n\t" \
+    "smlad %[a2" channel "], r10, " weights ", %[a2" channel "]\n\t"
+#define EQ_UNPACK(rotation) "sxtb16 %[w0], %[w0]" rotation "\n\tsxtb16 %[w1], %[w1]" rotation "\n\t"
+#define EQ_TILE(first, between) \
+    __asm__ volatile( \
+        "push {%[w1]}\n\t" \
+        EQ_ROUND("%[w0]", "r8", \
+            "ldm %[x]!, {r8, r9, r10}\n\t" \
+            "ldrd %[w0], %[w1], [%[w]], #8\n\t" \
+            first \
+            "ldm %[x]!, {r8, r9, r10}\n\t" \
+            between \
+            EQ_MAC3("0", "%[w0]") \
+            EQ_MAC3("1", "%[w1]")) \
+        "ldr r8, [sp]\n\t" \
+        "cmp %[x], r8\n\t" \
+        "bne 1b\n\t" \
+        "pop {%[w1]}" \
+        : [a00] "+r"(a00), [a01] "+r"(a01), [a10] "+r"(a10), [a11] "+r"(a11), [a20] "+r"(a20), [a21] "+r"(a21), \
+          [x] "+r"(x), [w] "+r"(w), [w0] "+r"(count), [w1] "+r"(end) \
+        : \
+        : "r8", "r9", "r10", "cc", "memory")
+    int32_t a00 = a[0], a01 = a[1], a10 = a[2], a11 = a[3], a20 = a[4], a21 = a[5];
+    const uint32_t *end = x + 6 * count; /* kept on the stack: all registers are in use */
+    if (mixed) {
+        EQ_TILE(EQ_MAC3("0", "%[w0]") EQ_MAC3("1", "%[w1]"), EQ_UNPACK(""));
+    } else {
+        EQ_TILE(
+            EQ_UNPACK("") EQ_MAC3("0", "%[w0]") EQ_MAC3("1", "%[w1]"),
+            "ldrd %[w0], %[w1], [%[w], #-8]\n\t" EQ_UNPACK(", ror #8"));
+    }
+    a[0] = a00, a[1] = a01, a[2] = a10, a[3] = a11, a[4] = a20, a[5] = a21;
+#undef EQ_TILE
+#undef EQ_UNPACK
+#undef EQ_MAC3
+#else
+    for (; count > 0; count--, x += 6, w += 2) {
+        for (int32_t i = 0; i < 6; i++) {
+            const uint32_t word = w[i & 1], even = eq_even(word);
+            a[i] = eq_mac2(eq_mac2(a[i], x[i >> 1], mixed ? word : even), x[3 + (i >> 1)], mixed ? even : eq_odd(word));
+        }
+    }
+#endif
+    return w;
+}
+
+/* Adds to a[c] the products of `count` quads of inputs, from any address, with channel c of four; `mixed` as above.
+ * Returns the end of the weights. */
+static inline const uint32_t *eq_row(int32_t *a, const int8_t *x, const uint32_t *w, int32_t count, int32_t mixed)
+{
+#if EQ_DSP
+#define EQ_MAC4(x) \
+    "smlad %[a0], " x ", r8, %[a0]\n\tsmlad %[a1], " x ", r9, %[a1]\n\t" \
+    "smlad %[a2], " x ", r10, %[a2]\n\tsmlad %[a3], " x ", r12, %[a3]\n\t"
+#define EQ_UNPACK(rotation) \
+    "sxtb16 r8, r8" rotation "\n\tsxtb16 r9, r9" rotation "\n\tsxtb16 r10, r10" rotation "\n\tsxtb16 r12, r12" rotation "\n\t"
+#define EQ_ROW(first, between) \
+    __asm__ volatile( \
+        EQ_ROUND("%[count]", "r8", \
+            "ldr %[second], [%[x]], #4\n\t" \
+            "ldm %[w]!, {r8, r9, r10, r12}\n\t" \
+            "sxtb16 %[even], %[second]\n\t" \
+            first EQ_MAC4("%[even]") \
+            between EQ_MAC4("%[second]")) \
+        "subs %[count], %[count], #4\n\t" \
+        "bgt 1b" \
+        : [a0] "+r"(a0), [a1] "+r"(a1), [a2] "+r"(a2), [a3] "+r"(a3), [x] "+r"(x), [w] "+r"(w), [count] "+r"(count), \
+          [even] "=&r"(even), [second] "=&r"(second) \
+        : \
+        : "r8", "r9", "r10", "r12", "cc", "memory")
+    int32_t a0 = a[0], a1 = a[1], a2 = a[2], a3 = a[3];
+    uint32_t even, second;
+    if (mixed) {
+        EQ_ROW("eor %[second], %[second], #0x007f007f\n\t", EQ_UNPACK(""));
+    } else {
+        EQ_ROW(
+            "sxtb16 %[second], %[second], ror #8\n\t" EQ_UNPACK(""),
+            "ldmdb %[w], {r8, r9, r10, r12}\n\t" EQ_UNPACK(", ror #8"));
+    }
+    a[0] = a0, a[1] = a1, a[2] = a2, a[3] = a3;
+#undef EQ_ROW
+#undef EQ_UNPACK
+#undef EQ_MAC4
+#else
+    for (; count > 0; count--, x += 4, w += 4) {
+        const uint32_t word = eq_load4(x), even = eq_even(word), second = mixed ? eq_mixed(word) : eq_odd(word);
+        for (int32_t c = 0; c < 4; c++) {
+            const uint32_t low = eq_even(w[c]);
+            a[c] = eq_mac2(eq_mac2(a[c], even, mixed ? w[c] : low), second, mixed ? low : eq_odd(w[c]));
+        }
+    }
+#endif
+    return w;
+}
+
+/* Adds to a[0] to a[3] the products of three lines of int16 with the taps of 3x3 windows that start at columns 0, `stride`,
+ * 2 * `stride` and 3 * `stride`, 1 or 2, a literal. `taps` holds per line the pairs (w0, w1) and (w1, w2). */
+static inline void eq_windows3(int32_t *a, const int16_t *l0, const int16_t *l1, const int16_t *l2, const uint32_t *taps, int32_t stride)
+{
+#if EQ_DSP
+#define EQ_LINE1(line) \
+    "ldrd %[w0], %[w1], [%[taps]], #8\n\tldrd %[x0], %[x1], [" line "]\n\t" \
+    "smlad %[a0], %[x0], %[w0], %[a0]\n\tsmlatb %[a1], %[x0], %[w0], %[a1]\n\tldr %[x0], [" line ", #8]\n\t" \
+    "smlabt %[a0], %[x1], %[w1], %[a0]\n\tsmlad %[a1], %[x1], %[w1], %[a1]\n\t" \
+    "smlad %[a2], %[x1], %[w0], %[a2]\n\tsmlatb %[a3], %[x1], %[w0], %[a3]\n\t" \
+    "smlabt %[a2], %[x0], %[w1], %[a2]\n\tsmlad %[a3], %[x0], %[w1], %[a3]\n\t"
+#define EQ_LINE2(line) \
+    "ldrd %[w0], %[w1], [%[taps]], #8\n\tldrd %[x0], %[x1], [" line "]\n\t" \
+    "smlad %[a0], %[x0], %[w0], %[a0]\n\tsmlabt %[a0], %[x1], %[w1], %[a0]\n\tsmlad %[a1], %[x1], %[w0], %[a1]\n\t" \
+    "ldrd %[x0], %[x1], [" line ", #8]\n\t" \
+    "smlabt %[a1], %[x0], %[w1], %[a1]\n\tsmlad %[a2], %[x0], %[w0], %[a2]\n\tldr %[x0], [" line ", #16]\n\t" \
+    "smlabt %[a2], %[x1], %[w1], %[a2]\n\tsmlad %[a3], %[x1], %[w0], %[a3]\n\tsmlabt %[a3], %[x0], %[w1], %[a3]\n\t"
+#define EQ_WINDOWS(line) \
+    __asm__ volatile( \
+        line("%[l0]") line("%[l1]") line("%[l2]") \
+        : [a0] "+r"(a0), [a1] "+r"(a1), [a2] "+r"(a2), [a3] "+r"(a3), [taps] "+r"(taps), \
+          [w0] "=&r"(w0), [w1] "=&r"(w1), [x0] "=&r"(x0), [x1] "=&r"(x1) \
+        : [l0] "r"(l0), [l1] "r"(l1), [l2] "r"(l2) \
+        : "memory")
+    uint32_t w0, w1, x0, x1;
+    int32_t a0 = a[0], a1 = a[1], a2 = a[2], a3 = a[3];
+    if (stride == 1) {
+        EQ_WINDOWS(EQ_LINE1);
+    } else {
+        EQ_WINDOWS(EQ_LINE2);
+    }
+    a[0] = a0, a[1] = a1, a[2] = a2, a[3] = a3;
+#undef EQ_WINDOWS
+#undef EQ_LINE1
+#undef EQ_LINE2
+#else
+    const int16_t *const lines[3] = {l0, l1, l2};
+    for (int32_t k = 0; k < 3; k++, taps += 2) {
+        for (int32_t i = 0; i < 4; i++) {
+            const int16_t *const x = lines[k] + stride * i;
+            a[i] = eq_mac2(eq_mac2(a[i], eq_pair(x[0], x[1]), taps[0]), eq_pair(0, x[2]), taps[1]);
+        }
+    }
+#endif
+}
+
+/* a[0] to a[3] plus the products of a line of int16 with the taps of windows that start at column 0, 1, 2 and 3. `taps` are
+ * `count` times two pairs: (w0, w1), (0, w0), (w2, w3), (w1, w2), ... with zeros at the end. */
+static inline void eq_windows4(int32_t *a, const int16_t *line, const uint32_t *taps, int32_t count)
+{
+#if EQ_DSP
+#define EQ_STEP(x0, x1) \
+    "ldrd %[w0], %[w1], [%[taps]], #8\n\tldr " x1 ", [%[line]], #4\n\t" \
+    "smlad %[a0], " x0 ", %[w0], %[a0]\n\tsmlad %[a1], " x0 ", %[w1], %[a1]\n\t" \
+    "smlad %[a2], " x1 ", %[w0], %[a2]\n\tsmlad %[a3], " x1 ", %[w1], %[a3]\n\tsubs %[count], %[count], #1\n\t"
+    uint32_t w0, w1, x0, x1;
+    int32_t a0 = a[0], a1 = a[1], a2 = a[2], a3 = a[3];
+    __asm__ volatile(
+        "ldr %[x0], [%[line]], #4\n"
+        "1:\n\t" EQ_STEP("%[x0]", "%[x1]") "beq 2f\n\t" EQ_STEP("%[x1]", "%[x0]") "bne 1b\n"
+        "2:"
+        : [a0] "+r"(a0), [a1] "+r"(a1), [a2] "+r"(a2), [a3] "+r"(a3), [line] "+r"(line), [taps] "+r"(taps),
+          [count] "+r"(count), [w0] "=&r"(w0), [w1] "=&r"(w1), [x0] "=&r"(x0), [x1] "=&r"(x1)
+        :
+        : "cc", "memory");
+    a[0] = a0, a[1] = a1, a[2] = a2, a[3] = a3;
+#undef EQ_STEP
+#else
+    for (; count > 0; count--, line += 2, taps += 2) {
+        for (int32_t i = 0; i < 4; i++) {
+            a[i] = eq_mac2(a[i], eq_pair(line[i & 2], line[(i & 2) + 1]), taps[i & 1]);
+        }
+    }
+#endif
+}
+
+#endif
