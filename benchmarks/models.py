@@ -26,7 +26,7 @@ FLOAT = {
 
 def digits() -> Graph:
     """The digits example, quantized with the example's own calibration images."""
-    sys.path.insert(0, str(ROOT / "examples" / "digits"))
+    sys.path.append(str(ROOT / "examples" / "digits"))
     from data import load  # type: ignore[import-not-found]
 
     graph = api.load(ROOT / "examples" / "digits" / "digits.onnx")

@@ -155,13 +155,14 @@ static inline float eq_log_ratio(float s)
 
 static inline float eq_log(float x)
 {
-    const int32_t bits = eq_bits(x), exponent = (bits - 0x3f3504f3) >> 23;
+    const int32_t bits = eq_bits(x);
     if (!(x > 0.0f)) {
         return eq_from_bits(EQ_INFINITE_BITS | INT32_MIN);
     }
     if (bits >= EQ_INFINITE_BITS) {
         return x;
     }
+    const int32_t exponent = (bits - 0x3f3504f3) >> 23;
     const float m = eq_from_bits(bits - eq_shift_left(exponent, 23)), n = (float)exponent;
     return n * 0.693359375f + (eq_log_ratio((m - 1.0f) / (m + 1.0f)) + n * -2.12194440e-4f);
 }
