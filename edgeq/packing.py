@@ -167,15 +167,24 @@ def mixed(rows: int) -> Callable[[Array], Array]:
     return pack
 
 
-def four_units(layout: Callable[[Array], Array]) -> Callable[[Array], Array]:
-    """The layout of kernels that compute the four gates of four LSTM units at a time.
+def four_units(gates: int, layout: Callable[..., Array]) -> Callable[..., Array]:
+    """The layout of kernels that compute a gate of four units at a time: rows unit after unit, `gates` of each -> the first gate of
+    units 0 to 3, the second one of these, and so on, then units 4 to 7, the last row up to four units; then `layout`."""
 
-    Rows unit after unit -> i of units 0 to 3, f of these, g, o, then units 4 to 7; zeros up to four units; then `layout`.
-    """
+    def order(table: Array) -> Array:
+        rows = np.pad(table, ((0, -len(table) % (4 * gates)), *((0, 0) for _ in table.shape[1:])), "edge")
+        units = rows.reshape(-1, 4, gates, *table.shape[1:])
+        return np.ascontiguousarray(units.swapaxes(1, 2)).reshape(-1, *table.shape[1:])
 
-    def pack(table: Array) -> Array:
-        units = filled(16)(table).reshape(-1, 4, 4, *table.shape[1:])
-        return layout(np.ascontiguousarray(units.swapaxes(1, 2)).reshape(-1, *table.shape[1:]))
+    return lambda *tables: layout(*map(order, tables))
+
+
+def last_apart(layout: Callable[..., Array], last: Callable[..., Array]) -> Callable[..., Array]:
+    """`layout` of the first two thirds of the rows, then `last` of the others."""
+
+    def pack(*tables: Array) -> Array:
+        split = 2 * len(tables[0]) // 3
+        return np.concatenate([layout(*(t[:split] for t in tables)), last(*(t[split:] for t in tables))])
 
     return pack
 
@@ -245,8 +254,11 @@ LAYOUTS: dict[str, Callable[..., Array]] = {
     "filled16": filled(16),
     "mixed8": mixed(8),
     "mixed16": mixed(16),
-    "four_units_filled16": four_units(filled(16)),
-    "four_units_mixed16": four_units(mixed(16)),
+    "units4_filled16": four_units(4, filled(16)),
+    "units4_mixed16": four_units(4, mixed(16)),
+    "units3_chunks": four_units(3, chunks),
+    "units4_chunks": four_units(4, chunks),
+    "units2_apart_chunks": last_apart(four_units(2, chunks), chunks),
     "thirds_filled16": thirds(filled(16)),
     "thirds_mixed16": thirds(mixed(16)),
     "thirds_rows8": thirds(interleaved(8)),
