@@ -23,6 +23,51 @@ static inline float eq_flushed(float x)
 }
 #endif
 
+/* The halves at even (B) or odd (T) places of q<m> as floats in q<d>, and floats as halves. GNU as 2.40 puts wrong
+ * register numbers into these instructions; it gets their bits. */
+#if defined(__clang__)
+#define EQ_VCVT_B(d, m) "vcvtb.f32.f16 q" #d ", q" #m "\n\t"
+#define EQ_VCVT_T(d, m) "vcvtt.f32.f16 q" #d ", q" #m "\n\t"
+#else
+#define EQ_VCVT_B(d, m) ".inst.w 0xfe3f0e01 + (" #d " << 13) + (" #m " << 1)\n\t"
+#define EQ_VCVT_T(d, m) ".inst.w 0xfe3f1e01 + (" #d " << 13) + (" #m " << 1)\n\t"
+#endif
+
+#if EQ_MVE && defined(__clang__)
+#define eq_even_halves vcvtbq_f32_f16
+#define eq_odd_halves vcvttq_f32_f16
+#define eq_narrowed(x) vcvtbq_f16_f32(vreinterpretq_f16_f32(x), x)
+#define eq_interleaved(x, y) vcvttq_f16_f32(vcvtbq_f16_f32(vreinterpretq_f16_f32(x), x), y)
+#elif EQ_MVE
+#define EQ_VCVT(bits, to, x) \
+    to y; \
+    __asm__("eq_q0 = 0\n\teq_q1 = 1\n\teq_q2 = 2\n\teq_q3 = 3\n\teq_q4 = 4\n\teq_q5 = 5\n\teq_q6 = 6\n\teq_q7 = 7\n\t" \
+            ".inst.w " #bits " + (eq_%q0 << 13) + (eq_%q1 << 1)" : "=w"(y) : "w"(x)); \
+    return y
+static inline float32x4_t eq_even_halves(float16x8_t x)
+{
+    EQ_VCVT(0xfe3f0e01, float32x4_t, x);
+}
+
+static inline float32x4_t eq_odd_halves(float16x8_t x)
+{
+    EQ_VCVT(0xfe3f1e01, float32x4_t, x);
+}
+
+static inline float16x8_t eq_narrowed(float32x4_t x)
+{
+    EQ_VCVT(0xee3f0e01, float16x8_t, x);
+}
+
+static inline float16x8_t eq_interleaved(float32x4_t x, float32x4_t y)
+{
+    register float16x8_t both __asm__("q0") = vreinterpretq_f16_f32(x);
+    register float32x4_t odd __asm__("q1") = y;
+    __asm__(".inst.w 0xee3f0e01\n\t.inst.w 0xee3f1e03" : "+w"(both) : "w"(odd));
+    return both;
+}
+#endif
+
 /* Four float32. */
 static inline eq_f32x4 eq_load4_f32(const float *from)
 {
@@ -211,7 +256,7 @@ static inline eq_f32x4 eq_each_div4(eq_f32x4 a, eq_f32x4 b)
 static inline eq_f32x4 eq_float4(eq_i32x4 h)
 {
 #if EQ_MVE
-    return vcvtbq_f32_f16(vreinterpretq_f16_s32(h));
+    return eq_even_halves(vreinterpretq_f16_s32(h));
 #else
     eq_f32x4 v;
     for (int32_t i = 0; i < 4; i++) {
@@ -225,7 +270,7 @@ static inline eq_f32x4 eq_float4(eq_i32x4 h)
 static inline eq_i32x4 eq_half4(eq_f32x4 x)
 {
 #if EQ_MVE
-    return vmovlbq_s16(vreinterpretq_s16_f16(vcvtbq_f16_f32(vreinterpretq_f16_f32(x), x)));
+    return vmovlbq_s16(vreinterpretq_s16_f16(eq_narrowed(x)));
 #else
     eq_i32x4 v;
     for (int32_t i = 0; i < 4; i++) {
@@ -284,26 +329,26 @@ static inline void eq_store_first_f16(uint16_t *to, eq_i32x4 v, int32_t n)
 #endif
 }
 
-/* The larger and the smaller ones, b the same in every lane. */
-static inline eq_i32x4 eq_max4(eq_i32x4 a, int32_t b)
+/* The larger and the smaller ones. */
+static inline eq_i32x4 eq_max4(eq_i32x4 a, eq_i32x4 b)
 {
 #if EQ_MVE
-    return vmaxq_s32(a, vdupq_n_s32(b));
+    return vmaxq_s32(a, b);
 #else
     for (int32_t i = 0; i < 4; i++) {
-        a.lane[i] = a.lane[i] > b ? a.lane[i] : b;
+        a.lane[i] = a.lane[i] > b.lane[i] ? a.lane[i] : b.lane[i];
     }
     return a;
 #endif
 }
 
-static inline eq_i32x4 eq_min4(eq_i32x4 a, int32_t b)
+static inline eq_i32x4 eq_min4(eq_i32x4 a, eq_i32x4 b)
 {
 #if EQ_MVE
-    return vminq_s32(a, vdupq_n_s32(b));
+    return vminq_s32(a, b);
 #else
     for (int32_t i = 0; i < 4; i++) {
-        a.lane[i] = a.lane[i] < b ? a.lane[i] : b;
+        a.lane[i] = a.lane[i] < b.lane[i] ? a.lane[i] : b.lane[i];
     }
     return a;
 #endif

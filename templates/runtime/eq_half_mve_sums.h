@@ -8,15 +8,15 @@
 #include "eq_half_mve.h"
 
 #if EQ_MVE
-/* Eight weights as floats in `low` and `high`. */
-#define EQ_WEIGHTS8(low, high) "vldrh.u16 " #low ", [%[w]], #16\n\tvcvtt.f32.f16 " #high ", " #low "\n\tvcvtb.f32.f16 " #low ", " #low "\n\t"
+/* Eight weights as floats in q<low> and q<high>. */
+#define EQ_WEIGHTS8(low, high) "vldrh.u16 q" #low ", [%[w]], #16\n\t" EQ_VCVT_T(high, low) EQ_VCVT_B(low, low)
 /* Sixteen rows, the input in a core register. */
 #define EQ_ROWS16(x) \
-    EQ_WEIGHTS8(q4, q5) "vfma.f32 q0, q4, " #x "\n\tvfma.f32 q1, q5, " #x "\n\t" \
-    EQ_WEIGHTS8(q6, q7) "vfma.f32 q2, q6, " #x "\n\tvfma.f32 q3, q7, " #x "\n\t"
+    EQ_WEIGHTS8(4, 5) "vfma.f32 q0, q4, " #x "\n\tvfma.f32 q1, q5, " #x "\n\t" \
+    EQ_WEIGHTS8(6, 7) "vfma.f32 q2, q6, " #x "\n\tvfma.f32 q3, q7, " #x "\n\t"
 /* Eight rows, three inputs. */
 #define EQ_TILE3X8 \
-    "ldmia %[x]!, {r8, r9, r10}\n\t" EQ_WEIGHTS8(q6, q7) \
+    "ldmia %[x]!, {r8, r9, r10}\n\t" EQ_WEIGHTS8(6, 7) \
     "vfma.f32 q0, q6, r8\n\tvfma.f32 q1, q7, r8\n\tvfma.f32 q2, q6, r9\n\tvfma.f32 q3, q7, r9\n\tvfma.f32 q4, q6, r10\n\tvfma.f32 q5, q7, r10\n\t"
 #define EQ_VECTORS "q0", "q1", "q2", "q3", "q4", "q5", "q6", "q7"
 #else
@@ -133,28 +133,6 @@ static inline void eq_zero_third(float *to, int32_t count)
     for (const float *const end = to + 3 * count; to < end; to += 3) {
         *to = 0.0f;
     }
-}
-
-/* sums[c] += x[taps[2 * t] + c] * w[taps[2 * t + 1] + c] for t = 0, 1, ..., count - 1, of eight channels, of which `some` (any number)
- * exist. */
-static inline void eq_taps8(float *sums, const uint16_t *x, const uint16_t *w, const int32_t *taps, int32_t count, int32_t some)
-{
-#if EQ_MVE
-    const mve_pred16_t exist = vctp16q((uint32_t)some);
-    float32x4x2_t both = vld2q_f32(sums); /* even channels, odd ones */
-    for (; count > 0; count--, taps += 2) {
-        const float16x8_t a = vreinterpretq_f16_u16(vldrhq_z_u16(x + taps[0], exist)), b = vreinterpretq_f16_u16(vldrhq_z_u16(w + taps[1], exist));
-        both.val[0] = vfmaq_f32(both.val[0], vcvtbq_f32_f16(a), vcvtbq_f32_f16(b));
-        both.val[1] = vfmaq_f32(both.val[1], vcvttq_f32_f16(a), vcvttq_f32_f16(b));
-    }
-    vst2q_f32(sums, both);
-#else
-    for (int32_t c = 0; c < 8 && c < some; c++) {
-        for (int32_t t = 0; t < count; t++) {
-            sums[c] += eq_float_from_half(x[taps[2 * t] + c]) * eq_float_from_half(w[taps[2 * t + 1] + c]);
-        }
-    }
-#endif
 }
 
 #endif
