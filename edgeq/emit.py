@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -263,6 +264,10 @@ class _Emitter:
         }  # fmt: skip
 
 
+def _with_included(runtime: Path, header: str) -> list[str]:
+    """A header of templates/runtime after those that it includes."""
+    inner = re.findall(r'^#include "(\w+\.h)"', (runtime / header).read_text(encoding="ascii"), re.MULTILINE)
+    return [*(found for h in inner for found in _with_included(runtime, h)), header]
 
 
 def emit(program: Program, plan: MemoryPlan, name: str, vectors: Mapping[str, Array] | None = None) -> Artifact:
@@ -282,6 +287,7 @@ def emit(program: Program, plan: MemoryPlan, name: str, vectors: Mapping[str, Ar
     for stem in (f"eq_{kind}_{isa}" for kind, isa in used):  # an ISA of plain C has none
         includes += sorted(h.name for h in (*runtime.glob(f"{stem}.h"), *runtime.glob(f"{stem}_*.h")))
     includes += sorted({h for c in program.calls for h in c.kernel.headers})
+    includes = list(dict.fromkeys(found for h in includes for found in _with_included(runtime, h) if found not in RUNTIME))
     tables = None if vectors is None else {n: table(f"{emitter.name}_vectors_{a}", vectors[n]) for n, a in emitter.arguments.items()}
     context = {
         "m": emitter.name, "M": emitter.name.upper(), "functions": functions, "structs": structs, "steps": steps,

@@ -2,8 +2,9 @@
 
 Twin of `templates/runtime/eq_f16.h`. A sum of products is float32, from its start (the bias) through k = 0, 1, ..., one rounding per
 step and one to binary16 at the end. The product of two halves is exact in float32, so that fused and unfused operations give the same
-bits; only the order counts. Sums start at a number that is not -0, hence a product that is zero never changes one: taps in a
-layer's padding may be added or left out. Sums are multiples of 2^-48, so that none is subnormal.
+bits; only the order counts. Sums start at `biases`, never at -0, hence a product that is zero never changes one: taps in a layer's
+padding may be added or left out. Products are multiples of 2^-48. A start below 2^-75 is lost in the first product that is not zero, and
+one above is a multiple of 2^-98; so no sum is subnormal, and it does not count whether a chip knows subnormal numbers.
 """
 
 from __future__ import annotations
@@ -57,6 +58,12 @@ def clamped(h: Array, low: int, high: int) -> Array:
     n = order(h)
     n = np.maximum(n, low) if low > ORDER_MIN else n
     return of_order(np.minimum(n, high) if high < ORDER_MAX else n)
+
+
+def biases(b: Array) -> Array:
+    """float32 that sums may start at: 0 in place of -0 and of subnormal numbers."""
+    start = np.asarray(b, np.float32)
+    return np.where(np.abs(start) < np.finfo(np.float32).tiny, np.float32(0), start)
 
 
 def products(x: Array, w: Array, start: Array | float = 0.0) -> Array:

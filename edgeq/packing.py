@@ -148,6 +148,47 @@ def halves(rows: int) -> Callable[[Array], Array]:
     return pack
 
 
+def filled(rows: int) -> Callable[[Array], Array]:
+    """Rows of zeros up to a multiple of `rows`."""
+    return lambda table: np.pad(table, ((0, -len(table) % rows), *((0, 0) for _ in table.shape[1:])))
+
+
+def mixed(rows: int) -> Callable[[Array], Array]:
+    """The layout of kernels that convert eight halves at once, those at even places to one vector of float32, the others to another.
+
+    float16 ``[N, ...]`` -> ``[ceil(N / rows), K, rows]``, of each eight rows in the order 0, 4, 1, 5, 2, 6, 3, 7; N is filled up with zeros.
+    """
+
+    def pack(weights: Array) -> Array:
+        matrix = filled(rows)(weights.reshape(len(weights), -1))
+        blocks = matrix.reshape(-1, rows // 8, 2, 4, matrix.shape[1]).transpose(0, 4, 1, 3, 2)
+        return np.ascontiguousarray(blocks).reshape(-1, matrix.shape[1], rows)
+
+    return pack
+
+
+def four_units(gates: int, layout: Callable[..., Array]) -> Callable[..., Array]:
+    """The layout of kernels that compute a gate of four units at a time: rows unit after unit, `gates` of each -> the first gate of
+    units 0 to 3, the second one of these, and so on, then units 4 to 7, the last row up to four units; then `layout`."""
+
+    def order(table: Array) -> Array:
+        rows = np.pad(table, ((0, -len(table) % (4 * gates)), *((0, 0) for _ in table.shape[1:])), "edge")
+        units = rows.reshape(-1, 4, gates, *table.shape[1:])
+        return np.ascontiguousarray(units.swapaxes(1, 2)).reshape(-1, *table.shape[1:])
+
+    return lambda *tables: layout(*map(order, tables))
+
+
+def last_apart(layout: Callable[..., Array], last: Callable[..., Array]) -> Callable[..., Array]:
+    """`layout` of the first two thirds of the rows, then `last` of the others."""
+
+    def pack(*tables: Array) -> Array:
+        split = 2 * len(tables[0]) // 3
+        return np.concatenate([layout(*(t[:split] for t in tables)), last(*(t[split:] for t in tables))])
+
+    return pack
+
+
 def thirds(layout: Callable[[Array], Array]) -> Callable[[Array], Array]:
     """The layout of kernels that compute the three gates of a GRU apart: each third of the rows in `layout`, one after the other."""
     return lambda weights: np.concatenate([layout(gate).ravel() for gate in np.split(weights, 3)])
@@ -209,6 +250,17 @@ LAYOUTS: dict[str, Callable[..., Array]] = {
     "rows8_4": interleaved(8, 4),
     "halves4": halves(4),
     "halves16": halves(16),
+    "filled8": filled(8),
+    "filled16": filled(16),
+    "mixed8": mixed(8),
+    "mixed16": mixed(16),
+    "units4_filled16": four_units(4, filled(16)),
+    "units4_mixed16": four_units(4, mixed(16)),
+    "units3_chunks": four_units(3, chunks),
+    "units4_chunks": four_units(4, chunks),
+    "units2_apart_chunks": last_apart(four_units(2, chunks), chunks),
+    "thirds_filled16": thirds(filled(16)),
+    "thirds_mixed16": thirds(mixed(16)),
     "thirds_rows8": thirds(interleaved(8)),
     "thirds_halves16": thirds(halves(16)),
     "lanes16": lanes(16),

@@ -17,7 +17,7 @@ def half_params(scalars: dict[str, int | str], tables: dict[str, Array] | None =
 
 
 def half_layer(where: str, weights: Tensor, bias: Tensor, scalars: dict[str, int | str], clamp: Clamp) -> Params:
-    """Parameters of a layer: weights in half precision, or in int8 with the table ``scale``; float32 biases that are not -0.
+    """Parameters of a layer: weights in half precision, or in int8 with the table ``scale``; float32 biases that are neither -0 nor subnormal.
 
     Raises:
         EdgeqError: the weights are neither.
@@ -26,7 +26,7 @@ def half_layer(where: str, weights: Tensor, bias: Tensor, scalars: dict[str, int
     known = w.dtype is DType.FLOAT16 or (w.dtype is DType.INT8 and w.q is not None)
     if weights.data is None or bias.data is None or not known:
         raise EdgeqError(f"weights {w} of a layer on halves are neither constant halves nor constant int8 with a scale", where=where)
-    tables: dict[str, Array] = {"weights": weights.data, "bias": bias.data.astype(np.float32) + np.float32(0)}
+    tables: dict[str, Array] = {"weights": weights.data, "bias": half.biases(bias.data)}
     if w.q is not None:
         tables["scale"] = np.broadcast_to(np.asarray(w.q.scale, np.float32), bias.type.shape).copy()
     return half_params(scalars, tables, clamp)

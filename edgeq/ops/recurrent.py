@@ -79,7 +79,7 @@ def unit_major(rows: Array, gates: int) -> Array:
 
 
 def half_constants(where: str, weights: dict[str, Tensor], biases: dict[str, Array], scalars: dict[str, int]) -> Params:
-    """The constants of a layer on halves: weights as halves, biases as float32 that are not -0, rows in the kernels' order.
+    """The constants of a layer on halves: weights as halves, biases as float32 that are neither -0 nor subnormal, rows in the kernels' order.
 
     Raises:
         EdgeqError: weights are no constant halves.
@@ -88,7 +88,7 @@ def half_constants(where: str, weights: dict[str, Tensor], biases: dict[str, Arr
         if t.data is None or t.type.dtype is not DType.FLOAT16:
             raise EdgeqError(f"weights of a layer in half precision are {t.type}", where=where, why="constant halves are expected")
     tables = {f"{n}_weights": t.data for n, t in weights.items() if t.data is not None}
-    return Params(half.LAW, scalars, {**tables, **{f"{n}_bias": np.asarray(b, np.float32) + np.float32(0) for n, b in biases.items()}})
+    return Params(half.LAW, scalars, {**tables, **{f"{n}_bias": half.biases(b) for n, b in biases.items()}})
 
 
 def require_types(where: str, op: Op, x: TensorType, h: TensorType, output: TensorType, *constants: Tensor) -> None:

@@ -140,6 +140,16 @@ static inline eq_i32x4 eq_mul4(eq_i32x4 a, eq_i32x4 b)
 #endif
 }
 
+/* a * b, b the same in every lane */
+static inline eq_i32x4 eq_times4_i32(eq_i32x4 a, int32_t b)
+{
+#if EQ_MVE
+    return vmulq_n_s32(a, b);
+#else
+    return eq_mul4(a, eq_dup4(b));
+#endif
+}
+
 /* sum + a * b, b the same in every lane */
 static inline eq_i32x4 eq_mac4(eq_i32x4 sum, eq_i32x4 a, int32_t b)
 {
