@@ -217,6 +217,7 @@ LAYOUTS: dict[str, Callable[..., Array]] = {
     "quads3": quads(3),
     "quads4": quads(4),
     "pairs2": pairs(2),
+    "pairs3": pairs(3),
     "pairs4": pairs(4),
     "paired_bias": paired_bias,
     "chunks": chunks,
