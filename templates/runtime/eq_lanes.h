@@ -9,12 +9,10 @@
 #include <stdint.h>
 
 #define EQ_LANE_MASK 0x00ff00ffu
-#define EQ_LANE_START (0u - 128u * 0x10001u) /* times what is summed up of `sum`: where the lanes of a group start */
-
 /* Two neighbouring inputs a and b. */
 typedef struct {
-    int32_t rest;       /* b - 256 * a */
-    int16_t first, sum; /* a; a + b - 128 */
+    int32_t rest;   /* b - 256 * a */
+    uint32_t start; /* where lanes start that take both, and another two: 2^14 - 128 * (a + b) in each, modulo 2^32 */
 } eq_lane_inputs_t;
 
 /* `count` inputs; a 0 follows an odd number of them. */
@@ -23,8 +21,7 @@ static inline void eq_lane_inputs(eq_lane_inputs_t *to, const int8_t *from, int3
     for (; count > 0; count -= 2, from += 2, to++) {
         const int32_t a = from[0], b = count > 1 ? from[1] : 0;
         to->rest = b - 256 * a;
-        to->first = (int16_t)a;
-        to->sum = (int16_t)(a + b - 128);
+        to->start = (uint32_t)(128 * (128 - a - b)) * 0x10001u;
     }
 }
 
