@@ -12,6 +12,8 @@ import numpy as np
 from edgeq import api
 from edgeq.ir import DType, Graph, Node, QParams, Tensor, TensorType
 from edgeq.ops.fully_connected import FullyConnected
+from edgeq.ops.gru import Gru
+from edgeq.ops.lstm import Lstm
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("EDGEQ_DATA") or ROOT.parent / "shared" / "data")
@@ -51,7 +53,33 @@ def dense256() -> Graph:
     return Graph("dense256", (node,), {t.name: t for t in tensors}, ("x",), ("y",), "tflm")
 
 
+def cell256(op: Lstm | Gru) -> Graph:
+    """One step of a recurrent layer of 256 inputs and units, weights drawn from a normal distribution, a scale per row."""
+    rng, state = np.random.default_rng(256), QParams((1 / 128,), 0)
+    rows = op.gates * 256
+    inputs = ["x", "w", "r", *("b", "c")[: op.biases], "h"]
+    tensors = [Tensor("x", TensorType((1, 256), DType.INT8, QParams((1 / 32,), -3))), Tensor("h", TensorType((1, 256), DType.INT8, state))]
+    for weights, bias, scale in zip(("w", "r"), ("b", "c")[: op.biases] + ("",), (1 / 32, 1 / 128), strict=False):
+        real = rng.normal(0, 0.06, (rows, 256))
+        scales = np.abs(real).max(1) / 127
+        whole = np.rint(real / scales[:, None]).astype(np.int8)
+        tensors += [Tensor(weights, TensorType((rows, 256), DType.INT8, QParams(tuple(map(float, scales)), 0, 0)), whole)]
+        if bias:
+            sums = QParams(tuple(float(scale * s) for s in scales), 0, 0)
+            tensors += [Tensor(bias, TensorType((rows,), DType.INT32, sums), rng.integers(-500, 500, rows).astype(np.int32))]
+    tensors += [Tensor("y", TensorType((1, 256), DType.INT8, state))]
+    outputs = ["y"]
+    if isinstance(op, Lstm):
+        kept = TensorType((1, 256), DType.INT16, QParams((2.0**-11,), 0))
+        tensors += [Tensor(n, kept) for n in ("old", "new")]
+        inputs, outputs = [*inputs, "old"], [*outputs, "new"]
+    names = tuple(n for n in ("x", "h", "old") if n in inputs)
+    node = Node("cell", op, tuple(inputs), tuple(outputs))
+    return Graph(f"{op.kind()}256", (node,), {t.name: t for t in tensors}, names, tuple(outputs), "single")
+
+
 SHIPPED: dict[str, Callable[[], Graph]] = {"digits": digits, "dense256": dense256}
+CELLS: dict[str, Callable[[], Graph]] = {"lstm256": lambda: cell256(Lstm()), "gru256": lambda: cell256(Gru())}
 
 
 def mlperf(name: str) -> Graph | None:
@@ -73,5 +101,6 @@ def quantized(name: str) -> Graph | None:
 
 def graphs(name: str) -> list[Graph]:
     """A model under each of its laws; empty where its data are absent."""
-    found = [SHIPPED[name]()] if name in SHIPPED else [mlperf(name), quantized(name)]
+    made = SHIPPED | CELLS
+    found = [made[name]()] if name in made else [mlperf(name), quantized(name)]
     return [g for g in found if g is not None]

@@ -15,7 +15,7 @@ from edgeq.numerics import LAWS
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.profile", description=__doc__)
-    parser.add_argument("model", choices=[*models.SHIPPED, *models.MLPERF])
+    parser.add_argument("model", choices=[*models.SHIPPED, *models.CELLS, *models.MLPERF])
     parser.add_argument("target")
     parser.add_argument("toolchain", nargs="?", default="zig")
     parser.add_argument("--optimize", default="3")

@@ -47,6 +47,59 @@ def lanes(rows: int) -> Callable[[Array], Array]:
     return pack
 
 
+def _lane_blocks(rows: int, weights: Array) -> list[list[tuple[int, Array]]]:
+    """Per block of `rows` rows, filled up with the last one, its runs: (4 or 2, weights ``[groups, 4 or 2, rows]``), in turn.
+
+    A group of four elements is one whose magnitudes add up to less than 256 in every row, so that its products fit int16
+    whatever the int8 inputs. An odd number of elements is filled up with a zero.
+    """
+    matrix = np.pad(weights.astype(np.int64), ((0, 0), (0, weights.shape[1] % 2)))
+    matrix = np.pad(matrix, ((0, -len(matrix) % rows), (0, 0)), mode="edge")
+    found = []
+    for block in np.split(matrix, len(matrix) // rows):
+        runs: list[tuple[int, Array]] = []
+        at, width, size = 0, block.shape[1], 4
+        while at < width or size == 2:  # ends with groups of two
+            first = at
+            while at < width and (at + 4 <= width and bool(np.abs(block[:, at : at + 4]).sum(1).max() < 256)) == (size == 4):
+                at += size
+            runs.append((size, block[:, first:at].T.reshape(-1, size, rows)))
+            size = 6 - size
+        found.append(runs)
+    return found
+
+
+def lane_rows(rows: int) -> Callable[[Array], Array]:
+    """The layout of ``lane_rows.c.j2``: int8 ``[N, K]``, none -128 -> flat uint32.
+
+    Per block of rows, in turn, the number of groups of four elements that follow and their words, and of groups of two and
+    theirs. A group's words: of the first two elements one word per two rows, then of the next two. Each word holds, from the
+    low byte on, the weights of both elements in the even row, then in the odd one, each plus 128.
+    """
+
+    def pack(weights: Array) -> Array:
+        parts = []
+        for _, groups in (run for runs in _lane_blocks(rows, weights) for run in runs):
+            bytes_ = (groups + 128).reshape(-1, 2, rows // 2, 2).transpose(0, 2, 3, 1)  # pair, two rows, row, element
+            words = np.ascontiguousarray(bytes_, np.uint8).reshape(-1, 4).view("<u4").ravel()
+            parts += [np.array([len(groups)]), words]
+        return np.concatenate(parts).astype(np.uint32)
+
+    return pack
+
+
+def lane_bias(rows: int) -> Callable[[Array, Array], Array]:
+    """Biases beside `lane_rows`: less 2^15 for every group of the block, modulo 2^32, and filled up as the rows are."""
+
+    def pack(bias: Array, weights: Array) -> Array:
+        groups = [sum(len(run) for _, run in runs) for runs in _lane_blocks(rows, weights)]
+        filled = np.pad(bias, (0, -len(bias) % rows)).astype(np.int64)
+        start: Array = (filled - 2**15 * np.repeat(groups, rows)).astype(np.uint32).view(np.int32)
+        return start
+
+    return pack
+
+
 def _words(rows: int, weights: Array, word: Callable[[Array], Array]) -> Array:
     """Blocks of `rows` rows of words; `word` makes uint32 ``[N, K / 4]`` of int64 ``[N, K / 4, 4]``.
 
@@ -264,11 +317,16 @@ LAYOUTS: dict[str, Callable[..., Array]] = {
     "thirds_rows8": thirds(interleaved(8)),
     "thirds_halves16": thirds(halves(16)),
     "lanes16": lanes(16),
+    "lane_rows12": lane_rows(12),
+    "lane_rows16": lane_rows(16),
+    "lane_bias12": lane_bias(12),
+    "lane_bias16": lane_bias(16),
     "runs3": runs(3),
     "quads2": quads(2),
     "quads3": quads(3),
     "quads4": quads(4),
     "pairs2": pairs(2),
+    "pairs3": pairs(3),
     "pairs4": pairs(4),
     "paired_bias": paired_bias,
     "chunks": chunks,

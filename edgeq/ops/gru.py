@@ -15,6 +15,7 @@ from edgeq.ops.recurrent import (
     _Recurrent,
     from_q30,
     half_constants,
+    joined,
     pre_activations,
     products,
     require_types,
@@ -61,7 +62,7 @@ class Gru(_Recurrent):
         rows = np.arange(3 * units)
         order = unit_major(rows, 3)
         apart = np.concatenate([unit_major(rows[: 2 * units], 2), rows[2 * units :]])
-        parts = (
+        both = joined(
             products(law, where, "x", x.type, w, b, order),
             products(law, where, "h", h.type, r, c, order if self.linear_before_reset else apart),
         )
@@ -70,8 +71,7 @@ class Gru(_Recurrent):
         to_q15 = int(numerics.round_half_away(np.float64(np.float32(output.scale)) * 2**STATE_BITS))
         own = {"linear_before_reset": int(self.linear_before_reset), "state_multiplier": to_q15}
         scalars = self.shape_scalars(x.type, units) | own | from_q30(law, where, output)
-        tables = {**parts[0].tables, **parts[1].tables, "sigmoid": numerics.sigmoid_table()}
-        return Params(law, {**scalars, **parts[0].scalars, **parts[1].scalars}, tables)
+        return Params(law, {**scalars, **both.scalars}, {**both.tables, "sigmoid": numerics.sigmoid_table()})
 
     def reference(self, params: Params, *x: Array) -> Array:
         data, h0 = x

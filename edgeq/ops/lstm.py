@@ -11,7 +11,7 @@ from scipy import special
 from edgeq import floats, half, numerics
 from edgeq.ir import Array, Params, Tensor, TensorType
 from edgeq.ops import recurrent
-from edgeq.ops.recurrent import _Recurrent, pre_activations, products, saturate, to_state
+from edgeq.ops.recurrent import _Recurrent, joined, pre_activations, products, saturate, to_state
 
 
 @dataclass(frozen=True)
@@ -48,11 +48,10 @@ class Lstm(_Recurrent):
         recurrent.require_types(where, self, x.type, h.type, output, w, r, b)
         units = h.type.shape[-1]
         order = recurrent.unit_major(np.arange(4 * units), 4)
-        parts = products(law, where, "x", x.type, w, b, order), products(law, where, "h", h.type, r, None, order)
+        both = joined(products(law, where, "x", x.type, w, b, order), products(law, where, "h", h.type, r, None, order))
         cell = {"cell_bits": recurrent.fraction_bits(where, c.type)}
         scalars = self.shape_scalars(x.type, units) | cell | recurrent.from_q30(law, where, output)
-        tables = {**parts[0].tables, **parts[1].tables, "sigmoid": numerics.sigmoid_table()}
-        return Params(law, {**scalars, **parts[0].scalars, **parts[1].scalars}, tables)
+        return Params(law, {**scalars, **both.scalars}, {**both.tables, "sigmoid": numerics.sigmoid_table()})
 
     def reference(self, params: Params, *x: Array) -> Array:
         return self.reference_all(params, *x)[0]

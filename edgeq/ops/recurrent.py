@@ -17,7 +17,7 @@ from edgeq import half, numerics
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, DType, Op, Params, QParams, Tensor, TensorType
 from edgeq.ops.elementwise import require_int8
-from edgeq.ops.linear import NO_CLAMP, exact_matmul, output_stage, rescaled, rescaling
+from edgeq.ops.linear import NO_CLAMP, exact_matmul, fits_pairs, output_stage, rescaled, rescaling
 
 GATE = TensorType((1,), DType.INT16, QParams((2.0**-12,)))  # of a pre-activation: Q3.12
 INT16_MIN, INT16_MAX = -32768, 32767
@@ -120,6 +120,13 @@ def products(law: str, where: str, part: str, x: TensorType, w: Tensor, bias: Te
     stage = output_stage(law, where, x, w, b, GATE, NO_CLAMP, np.stack([wide.sum(1), np.abs(wide).sum(1)], axis=1))
     tables = {"weights": w.data, **stage.tables}
     return Params(law, {f"{part}_left": stage.left}, {f"{part}_{n}": t[order] for n, t in tables.items()})
+
+
+def joined(*parts: Params) -> Params:
+    """The constants of both products; ``pairs`` tells whether `fits_pairs` holds for both."""
+    fits = [fits_pairs(*(p.tables[f"{part}_{n}"] for n in ("weights", "bias"))) for part, p in zip("xh", parts, strict=True)]
+    scalars = {name: value for p in parts for name, value in p.scalars.items()}
+    return Params(parts[0].law, {**scalars, "pairs": min(fits)}, {name: table for p in parts for name, table in p.tables.items()})
 
 
 def pre_activations(params: Params, part: str, x: Array, rows: slice = slice(None)) -> Array:

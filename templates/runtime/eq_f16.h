@@ -7,6 +7,13 @@
 
 #if defined(__arm__) && defined(__ARM_FP) && defined(__ARM_FEATURE_FMA) /* both came with VFPv4 */
 #define EQ_HALF_CONVERSIONS 1
+#elif defined(__riscv_zfh) && defined(__FLT16_MANT_DIG__)
+#define EQ_HALF_CONVERSIONS 1
+/* The compiler's own type, so that it may take several at once. */
+typedef union {
+    uint16_t bits;
+    _Float16 half;
+} eq_float16_t;
 #else
 #define EQ_HALF_CONVERSIONS 0
 #endif
@@ -14,7 +21,11 @@
 /* Exact. */
 static inline float eq_float_from_half(uint16_t h)
 {
-#if EQ_HALF_CONVERSIONS
+#if EQ_HALF_CONVERSIONS && defined(__riscv)
+    eq_float16_t x;
+    x.bits = h;
+    return (float)x.half;
+#elif EQ_HALF_CONVERSIONS
     float y;
     __asm__("vcvtb.f32.f16 %0, %1" : "=t"(y) : "t"(eq_from_bits(h)));
     return y;
@@ -28,7 +39,11 @@ static inline float eq_float_from_half(uint16_t h)
 /* To nearest, halves to even; overflows to infinity; not-a-number becomes 0x7e00 (Arm keeps its sign and payload). */
 static inline uint16_t eq_half_from_float(float x)
 {
-#if EQ_HALF_CONVERSIONS
+#if EQ_HALF_CONVERSIONS && defined(__riscv)
+    eq_float16_t y;
+    y.half = (_Float16)x;
+    return y.bits;
+#elif EQ_HALF_CONVERSIONS
     float y;
     __asm__("vcvtb.f16.f32 %0, %1" : "=t"(y) : "t"(x));
     return (uint16_t)eq_bits(y);
@@ -100,7 +115,7 @@ static inline float eq_add_product(float a, float b, float c)
 {
 #if defined(__GNUC__) && !defined(__clang__) && (EQ_HALF_CONVERSIONS || defined(__riscv_flen))
     return __builtin_fmaf(a, b, c);
-#elif EQ_HALF_CONVERSIONS
+#elif EQ_HALF_CONVERSIONS && !defined(__riscv)
     __asm__("vfma.f32 %0, %1, %2" : "+t"(c) : "t"(a), "t"(b));
     return c;
 #elif defined(__riscv_flen)

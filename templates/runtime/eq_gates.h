@@ -30,7 +30,13 @@ static inline int32_t eq_tanh_q15(const uint16_t *table, int32_t x)
 /* x limited to int16. */
 static inline int32_t eq_saturate16(int32_t x)
 {
+#if defined(__ARM_FEATURE_SAT)
+    int32_t y;
+    __asm__("ssat %0, #16, %1" : "=r"(y) : "r"(x));
+    return y;
+#else
     return eq_clamp(x, -32768, 32767);
+#endif
 }
 
 #endif

@@ -149,6 +149,76 @@ static inline const uint32_t *eq_row(int32_t *a, const int8_t *x, const uint32_t
     return w;
 }
 
+/* Expands `count` elements from any address to quads of two words: the even lanes, then the odd ones or what eq_mixed gives
+ * where `mixed`. What is missing in the last quad is 0. */
+static inline void eq_expand_quads(uint32_t *to, const int8_t *from, int32_t count, int32_t mixed)
+{
+    for (; count > 0; count -= 4, from += 4, to += 2) {
+        uint32_t word = 0;
+        if (count >= 4) {
+            word = eq_load4(from);
+        } else {
+            for (int32_t i = 0; i < count; i++) {
+                word |= (uint32_t)(uint8_t)from[i] << 8 * i;
+            }
+        }
+        eq_put2(to, eq_even(word), mixed ? eq_mixed(word) : eq_odd(word));
+    }
+}
+
+/* As eq_row, of expanded inputs with `rows` channels, 3 or 4, a literal. */
+static inline const uint32_t *eq_expanded_row(int32_t *a, const uint32_t *x, const uint32_t *w, int32_t count, int32_t rows, int32_t mixed)
+{
+#if EQ_DSP
+#define EQ_MAC3(x) \
+    "smlad %[a0], " x ", r8, %[a0]\n\tsmlad %[a1], " x ", r9, %[a1]\n\tsmlad %[a2], " x ", r10, %[a2]\n\t"
+#define EQ_MAC4(x) EQ_MAC3(x) "smlad %[a3], " x ", r12, %[a3]\n\t"
+#define EQ_UNPACK3(rotation) "sxtb16 r8, r8" rotation "\n\tsxtb16 r9, r9" rotation "\n\tsxtb16 r10, r10" rotation "\n\t"
+#define EQ_UNPACK4(rotation) EQ_UNPACK3(rotation) "sxtb16 r12, r12" rotation "\n\t"
+#define EQ_EXPANDED_ROW(registers, first, mac, between) \
+    __asm__ volatile( \
+        EQ_ROUND("%[count]", "r8", \
+            "ldrd %[even], %[second], [%[x]], #8\n\t" \
+            "ldm %[w]!, " registers "\n\t" \
+            first mac("%[even]") \
+            between mac("%[second]")) \
+        "subs %[count], %[count], #4\n\t" \
+        "bgt 1b" \
+        : [a0] "+r"(a0), [a1] "+r"(a1), [a2] "+r"(a2), [a3] "+r"(a3), [x] "+r"(x), [w] "+r"(w), [count] "+r"(count), \
+          [even] "=&r"(even), [second] "=&r"(second) \
+        : \
+        : "r8", "r9", "r10", "r12", "cc", "memory")
+    int32_t a0 = a[0], a1 = a[1], a2 = a[2], a3 = rows == 4 ? a[3] : 0;
+    uint32_t even, second;
+    if (rows == 4 && mixed) {
+        EQ_EXPANDED_ROW("{r8, r9, r10, r12}", "", EQ_MAC4, EQ_UNPACK4(""));
+    } else if (rows == 4) {
+        EQ_EXPANDED_ROW("{r8, r9, r10, r12}", EQ_UNPACK4(""), EQ_MAC4, "ldmdb %[w], {r8, r9, r10, r12}\n\t" EQ_UNPACK4(", ror #8"));
+    } else if (mixed) {
+        EQ_EXPANDED_ROW("{r8, r9, r10}", "", EQ_MAC3, EQ_UNPACK3(""));
+    } else {
+        EQ_EXPANDED_ROW("{r8, r9, r10}", EQ_UNPACK3(""), EQ_MAC3, "ldmdb %[w], {r8, r9, r10}\n\t" EQ_UNPACK3(", ror #8"));
+    }
+    a[0] = a0, a[1] = a1, a[2] = a2;
+    if (rows == 4) {
+        a[3] = a3;
+    }
+#undef EQ_EXPANDED_ROW
+#undef EQ_UNPACK4
+#undef EQ_UNPACK3
+#undef EQ_MAC4
+#undef EQ_MAC3
+#else
+    for (; count > 0; count--, x += 2, w += rows) {
+        for (int32_t c = 0; c < rows; c++) {
+            const uint32_t low = eq_even(w[c]);
+            a[c] = eq_mac2(eq_mac2(a[c], x[0], mixed ? w[c] : low), x[1], mixed ? low : eq_odd(w[c]));
+        }
+    }
+#endif
+    return w;
+}
+
 /* Adds to a[0] to a[3] the products of three lines of int16 with the taps of 3x3 windows that start at columns 0, `stride`,
  * 2 * `stride` and 3 * `stride`, 1 or 2, a literal. `taps` holds per line the pairs (w0, w1) and (w1, w2). */
 static inline void eq_windows3(int32_t *a, const int16_t *l0, const int16_t *l1, const int16_t *l2, const uint32_t *taps, int32_t stride)

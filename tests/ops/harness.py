@@ -40,6 +40,7 @@ VECTORS = 24  # on the host; the emulators take the first EMULATED
 EMULATED = 8
 EMULATORS = [t for t in ("riscv", "riscv-b", "cortex-m4", "cortex-m55", "riscv-v") if t in target.names()]  # each by its first runner
 HALF_EMULATORS = [*EMULATORS, "riscv-f"]
+HALF_VECTORS = "riscv-vh"  # for operators that have kernels of its own
 ISAS = sorted({k.isa for k in kernels.scan()} - {"c"})  # their kernels run on this computer too, under the sanitizers
 
 
@@ -224,7 +225,8 @@ def suite(cases: Sequence[Case]) -> Callable[..., None]:
 
     laws = [law for law in (*LAWS, LAW) if any(law in c.laws for c in cases)]
     checks = ["real", "gcc", "clang", "sanitizers", *(f"sanitizers-{isa}" for isa in isas)]
-    pairs = [(law, check) for law in laws for check in (*checks, *(HALF_EMULATORS if law == LAW else EMULATORS))]
+    half_emulators = [*HALF_EMULATORS, *([HALF_VECTORS] if "zvfh" in isas else [])]
+    pairs = [(law, check) for law in laws for check in (*checks, *(half_emulators if law == LAW else EMULATORS))]
 
     @pytest.mark.parametrize(("law", "check"), pairs)
     def test(law: str, check: str, tmp_path: Path) -> None:

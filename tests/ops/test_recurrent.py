@@ -17,10 +17,11 @@ from edgeq.ops.lstm import Lstm
 UNIT = QParams((1 / 128,), 0)
 
 
-def rows(seed: int, scale: float, shape: tuple[int, int], saturated: bool = False) -> Tensor:
-    """Weights with a scale per row; no sum leaves Q3.12, unless they are `saturated`."""
+def rows(seed: int, scale: float, shape: tuple[int, int], saturated: bool = False, least: bool = False) -> Tensor:
+    """Weights with a scale per row; no sum leaves Q3.12, unless they are `saturated`. `least`: some are -128."""
     rng = np.random.default_rng(seed)
     w = rng.choice([-127, 127], shape) if saturated else rng.integers(-127, 128, shape)
+    w[::3] = np.where(least & (w[::3] > 60), -128, w[::3])
     scales = rng.uniform(0.5, 1.0, shape[0]) * (70 if saturated else 7) / (scale * 128 * 127 * shape[1])
     return constant(w.astype(np.int8), scales, 0)
 
@@ -34,13 +35,13 @@ def bias(seed: int, scale: float, w: Tensor) -> Tensor:
 
 def case(
     name: str, op: Lstm | Gru, units: int, inputs: int, steps: int = 1, *, zero: int = 0, state: QParams = UNIT, bits: int = 11,
-    fixed: bool = False, saturated: bool = False, **options: Any,
+    fixed: bool = False, saturated: bool = False, least: bool = False, **options: Any,
 ) -> Case:  # fmt: skip
-    """`fixed`: the state at the start is constant."""
+    """`fixed`: the state at the start is constant; `least`: some weights are -128."""
     x, h = activation((steps, inputs), 0.02, zero), activation((1, units), state.scale[0], state.zero_point)
     seed = 1000 * units + 10 * inputs + steps
-    w = rows(seed, x.scale, (op.gates * units, inputs), saturated)
-    r = rows(seed + 1, h.scale, (op.gates * units, units), saturated)
+    w = rows(seed, x.scale, (op.gates * units, inputs), saturated, least)
+    r = rows(seed + 1, h.scale, (op.gates * units, units), saturated, least)
     biases = (bias(seed + 2, x.scale, w), bias(seed + 3, h.scale, r))[: op.biases]
     cells = (activation((1, units), 2.0**-bits, 0, DType.INT16),) if isinstance(op, Lstm) else ()
     states: tuple[Any, ...] = (h, *cells)
@@ -59,6 +60,7 @@ LSTM = [
     case("narrow", Lstm(), 7, 8, 3, state=QParams((0.3 / 128,), 11), tolerance=np.inf),
     case("shifted", Lstm(), 7, 8, 3, state=QParams((0.01,), -9)),
     case("saturated", Lstm(), 8, 40, 2, saturated=True, zero=-128),
+    case("least", Lstm(), 6, 9, 2, least=True, zero=5),
     case("larger", Lstm(), 33, 50, 2),
 ]
 
@@ -77,6 +79,7 @@ def gru(first: bool) -> list[Case]:
         some("narrow", 7, 8, 3, state=QParams((0.3 / 128,), 11), tolerance=np.inf),
         some("shifted", 7, 8, 3, state=QParams((0.007,), -9)),
         some("saturated", 8, 40, 2, saturated=True, zero=-128),
+        some("least", 6, 9, 2, least=True, zero=5),
     ]
 
 
