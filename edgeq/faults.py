@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Graph, Params
-from edgeq.lower import Call, Program, lower
+from edgeq.lower import Call, Program, has_weights, lower
 from edgeq.packing import applied
 from edgeq.tables import Constant, Constants
 from edgeq.target import Target
@@ -97,22 +97,22 @@ class FaultMap:
             return self._listed(symbol, data)
         if self.p == 0:
             return np.zeros_like(data)
-        faulty = self._faulty(table, np.arange(8 * len(data), dtype=np.uint32), np.unpackbits(data, bitorder="little").astype(bool))
-        return np.packbits(faulty, bitorder="little")
+        ones = np.unpackbits(data, bitorder="little").astype(np.bool_)
+        return np.packbits(self._faulty(table, np.arange(8 * len(data), dtype=np.uint32), ones), bitorder="little")
 
     def _faulty(self, table: int, numbers: Words, ones: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Which bits flip, of those that are 1 or not."""
         u = uniform(self.seed, table, numbers)
         if self.kind == "random":
-            return u < threshold(self.p)
+            return np.asarray(u < threshold(self.p))
         if self.kind == "columns":
             columns = numbers // np.uint32(COLUMNS * ROWS) * np.uint32(COLUMNS) + numbers % np.uint32(COLUMNS)
             weak = uniform(self.seed, table + COLUMN_TABLE, columns) < threshold(self.p**0.5)
-            return weak & (u < threshold(self.p**0.5))
+            return np.asarray(weak & (u < threshold(self.p**0.5)))
         if self.kind == "stuck":
             with np.errstate(over="ignore"):
                 at_one = mix(u + np.uint32(STUCK)) >= threshold(self.ratio)
-            return (u < threshold(min(1.0, 2 * self.p))) & (at_one != ones)
+            return np.asarray((u < threshold(min(1.0, 2 * self.p))) & (at_one != ones))
         p0, p1 = self.rates
         return np.where(ones, u < threshold(p1), u < threshold(p0))
 
@@ -191,7 +191,7 @@ def _hardened(call: Call) -> Call:
 
 def tables(program: Program) -> list[tuple[int, Constant]]:
     """The tables that faults hit, each with its place among all: integer weights, and the biases that belong to them."""
-    layers = {i for i, call in enumerate(program.calls) if any("weights" in name for name in call.params.tables)}
+    layers = {i for i, call in enumerate(program.calls) if has_weights(call.params)}
 
     def hit(constant: Constant) -> bool:
         return constant.array.dtype.kind in "iu" and any(step in layers and STORED.search(name) for step, name in constant.users)
@@ -222,10 +222,13 @@ def with_tables(program: Program, changed: Mapping[tuple[int, str], Array]) -> P
     """The program with other stored tables, by step and name."""
     calls = list(program.calls)
     for (step, name), array in changed.items():
-        call = calls[step]
-        logical = _unpacked(call, name, array)
-        params = Params(call.params.law, call.params.scalars, {**call.params.tables, name: logical})
-        calls[step] = replace(call, params=params, tables={**call.tables, name: array})
+        call, coded = calls[step], calls[step].coded.get(name)
+        table = array if coded is None else coded.decoded(array, call.tables[name])
+        tables = {**call.params.tables, name: _unpacked(call, name, table)}
+        calls[step] = replace(
+            call, params=replace(call.params, tables=tables), tables={**call.tables, name: table},
+            coded=call.coded if coded is None else {**call.coded, name: replace(coded, data=array)},
+        )  # fmt: skip
     return replace(program, calls=tuple(calls))
 
 
