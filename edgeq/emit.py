@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -14,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import numpy as np
 
 from edgeq import half
 from edgeq.ctext import Table, brief, comment, ctype_of, identifier, table, unique
@@ -23,9 +23,13 @@ from edgeq.ir import Array, DType, Graph, TensorType
 from edgeq.lower import Call, Program
 from edgeq.plan import MemoryPlan
 from edgeq.resources import resource
+from edgeq.tables import Constants
 
 RUNTIME = ("eq_numerics.h", "eq_step.h")
 HALF = ("eq_float.h", "eq_f16.h")  # where some tensor is of half precision
+CODED = ("eq_codes.h",)  # where tables are stored in a code
+
+
 @dataclass(frozen=True, eq=False)
 class Artifact:
     """An emitted model: file name -> bytes, and the manifest that is among them as manifest.json."""
@@ -89,10 +93,7 @@ class _Emitter:
     def __init__(self, program: Program, plan: MemoryPlan, name: str) -> None:
         self.program, self.plan, self.graph, self.name = program, plan, program.graph, identifier(name)
         self.env = environment()
-        self.tables: list[Table] = []
-        self._by_content: dict[tuple[str, str, bytes], str] = {}
-        self.symbols: set[str] = set()
-        self.constants: dict[str, str] = {}
+        self.constants = Constants(program)
         arguments = unique([identifier(n) for n in (*self.graph.given, *self.graph.results)])
         self.arguments = dict(zip((*self.graph.given, *self.graph.results), arguments, strict=True))
         self.state_offsets: dict[str, int] = {}
@@ -101,15 +102,10 @@ class _Emitter:
             self.state_offsets[name] = self.state_bytes
             self.state_bytes += -(-self.graph.type(name).bytes // plan.alignment) * plan.alignment
 
-    def table(self, symbol: str, array: Array) -> str:
-        """Register a constant array and return its symbol; equal arrays are stored once."""
-        array = np.ascontiguousarray(array)
-        key = (array.dtype.name, str(array.shape), array.tobytes())
-        if key not in self._by_content:
-            self._by_content[key] = f"{self.name}_{symbol}"
-            self.tables.append(table(f"{self.name}_{symbol}", array))
-            self.symbols.add(f"{self.name}_{symbol}")
-        return self._by_content[key]
+    @functools.cached_property
+    def tables(self) -> list[Table]:
+        """The constant arrays as C text."""
+        return [table(f"{self.name}_{c.symbol}", c.array) for c in self.constants.tables]
 
     def function_names(self) -> dict[tuple[Any, ...], str]:
         """Kernel and literal values -> C symbol; literals that differ within the model go into the name."""
@@ -165,9 +161,7 @@ class _Emitter:
                 return self.arguments[output]
         tensor = self.graph.tensors[storage]
         if tensor.data is not None:
-            if storage not in self.constants:
-                self.constants[storage] = self.table(f"c{len(self.constants)}_values", tensor.data)
-            return self.constants[storage]
+            return f"{self.name}_{self.constants.operand(storage)}"
         if storage in self.state_offsets:
             return f"(const {tensor.type.dtype.c} *)(const void *)(kept + {self.state_offsets[storage]})"
         return f"({tensor.type.dtype.c} *)(void *)(bytes + {self.plan.offsets[storage]})"
@@ -175,12 +169,14 @@ class _Emitter:
     def steps(self) -> list[dict[str, Any]]:
         """One record per call: text for `<m>.c` and the manifest."""
         names, records = self.function_names(), []
+        symbols = {f"{self.name}_{c.symbol}" for c in self.constants.tables}
         for i, call in enumerate(self.program.calls):
-            members = {n: self.table(f"s{i}_{n}", a) for n, a in call.tables.items()}
+            symbols_of = {n: f"{self.name}_{self.constants.symbol(i, n)}" for n in call.tables}
+            members = {n: "0" if n in call.coded else symbol for n, symbol in symbols_of.items()}
             members |= {n: str(x) for n, x in call.params.scalars.items() if n not in call.kernel.specialize}
             inputs = [self.location(n) for n in call.operands]
             variadic = bool(getattr(call.node.op, "variadic", False))
-            arguments = [f"&{self.name}_s{i}"] if members else []
+            arguments = [f"&p{i}" if call.coded else f"&{self.name}_s{i}"] if members else []
             arguments += [f"x{i}"] if variadic else inputs
             arguments += [self.location(n) for n in call.outputs]
             if call.kernel.scratch != "0":
@@ -194,16 +190,30 @@ class _Emitter:
                     "symbol": names[self.variant(call)], "struct": f"{self.name}_{call.kernel.name}_params",
                     "members": members, "arguments": ", ".join(arguments), "gather": inputs if variadic else [],
                     "ctype": output.dtype.c, "output": self.location(call.output), "bytes": output.bytes,
-                    "law": call.params.law,
+                    "law": call.params.law, "decodes": self.decodes(i, call, symbols_of),
                     "text": f"{call.kind}  {', '.join(str(self.graph.type(n)) for n in call.operands)} -> {output}",
                     "tensor": call.output, "dtype": output.dtype.value, "shape": list(output.shape), "macs": call.macs,
                     "scratch": call.scratch, "scratch_offset": self.plan.scratch.get(i), "operands": list(call.operands),
-                    "tables": [x for x in (*members.values(), *inputs) if x in self.symbols],
+                    "tables": [x for x in (*symbols_of.values(), *inputs) if x in symbols],
                     "more": [{"tensor": n, "dtype": t.dtype.value, "shape": list(t.shape), "bytes": t.bytes} for n, t in more],
                     "hooks": [(self.location(n), self.graph.type(n).bytes) for n in call.outputs],
                 }
             )  # fmt: skip
         return records
+
+    def decodes(self, step: int, call: Call, symbols: Mapping[str, str]) -> list[dict[str, str]]:
+        """Per coded table its member, the place in scratch that it is decoded to, and the call that does it."""
+        result = []
+        for name, coded in call.coded.items():
+            table = call.tables[name]
+            place = f"({ctype_of(table)} *)(void *)(bytes + {self.plan.scratch[step] + coded.offset})"
+            how = f"{symbols[name]}, {place}, {table.size}"
+            code = coded.code
+            line = f"eq_decode_biases({how}, {coded.shift});"
+            if coded.shift < 0:
+                line = f"eq_decode_weights({how}, {code.bits}, {int(code.offset)}, EQ_CHECK_{code.check.upper()});"
+            result.append({"member": name, "place": f"(const {place[1:]}", "line": line})
+        return result
 
     def interface(self, names: tuple[str, ...]) -> list[dict[str, Any]]:
         """The public description of inputs or outputs."""
@@ -282,6 +292,7 @@ def emit(program: Program, plan: MemoryPlan, name: str, vectors: Mapping[str, Ar
     steps = emitter.steps()
     manifest = emitter.manifest(steps)
     runtime = resource("templates") / "runtime"
+    coded = any(c.coded for c in program.calls)
     used = sorted({("half" if c.params.law == half.LAW else "simd", c.kernel.isa) for c in program.calls})
     includes = [*(HALF if DType.FLOAT16 in {t.type.dtype for t in program.graph.tensors.values()} else ())]
     for stem in (f"eq_{kind}_{isa}" for kind, isa in used):  # an ISA of plain C has none
@@ -294,7 +305,7 @@ def emit(program: Program, plan: MemoryPlan, name: str, vectors: Mapping[str, Ar
         "tables": emitter.tables, "inputs": emitter.interface(program.graph.given),
         "outputs": emitter.interface(program.graph.results), "manifest": manifest, "lifetimes": emitter.lifetimes(),
         "comment": comment, "brief": brief, "runtime": RUNTIME, "states": emitter.states(), "includes": includes,
-        "vectors": tables, "vector_count": 0 if vectors is None else len(next(iter(vectors.values()))),
+        "coded": coded, "vectors": tables, "vector_count": 0 if vectors is None else len(next(iter(vectors.values()))),
     }  # fmt: skip
     m = emitter.name
     names = {
@@ -305,7 +316,7 @@ def emit(program: Program, plan: MemoryPlan, name: str, vectors: Mapping[str, Ar
     if vectors is not None:
         names |= {"vectors.h": f"{m}_vectors.h", "vectors.c": f"{m}_vectors.c"}
     files = {out: emitter.env.get_template(f"model/{t}.j2").render(context).encode() for t, out in names.items()}
-    files |= {r: (runtime / r).read_bytes() for r in (*RUNTIME, *includes)}
+    files |= {r: (runtime / r).read_bytes() for r in (*RUNTIME, *includes, *(CODED if coded else ()))}
     digest = hashlib.sha256(b"".join(n.encode() + files[n] for n in sorted(files))).hexdigest()
     manifest["sources_sha256"] = digest
     files["manifest.json"] = (json.dumps(manifest, indent=1) + "\n").encode()
