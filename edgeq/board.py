@@ -62,7 +62,8 @@ class Board:
         """The text of memory.ld, with the model's weights in the region `weights`."""
         lines = [f"    {n.upper()} ({m}) : ORIGIN = {r.origin:#x}, LENGTH = {r.bytes:#x}" for n, m, r in self._linked()]
         alias = f'REGION_ALIAS("WEIGHTS", {weights.upper()})\n'
-        return "MEMORY\n{\n" + "\n".join(lines) + f"\n}}\n{alias}_stack_size = {self.stack:#x};\n_vectors = {self.memory['vectors'].origin:#x};\n"
+        symbols = f"_stack_size = {self.stack:#x};\n_vectors = {self.memory['vectors'].origin:#x};\n"
+        return "MEMORY\n{\n" + "\n".join(lines) + "\n}\n" + alias + symbols
 
     def _linked(self) -> list[tuple[str, str, Region]]:
         return [("flash", "rx", self.memory["flash"]), ("ram", "rwx", self.memory["ram"])]

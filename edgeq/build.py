@@ -55,10 +55,14 @@ class Toolchain:
 
 @dataclass(frozen=True)
 class Program:
-    """A firmware to build: an application of firmware/apps, with the step hook or without."""
+    """A firmware to build: an application of firmware/apps, with the step hook or without; serve always has it."""
 
     app: str = "bench"
     hook: bool = False
+
+    def __post_init__(self) -> None:
+        if self.app == "serve":
+            object.__setattr__(self, "hook", True)
 
     @property
     def file(self) -> str:
@@ -232,7 +236,8 @@ def build_firmware(
 
     Args:
         output: the ELF file to write.
-        app: bench (measures on vectors that an emulator loads) or selftest (runs the emitted test vectors).
+        app: bench (measures on vectors that an emulator loads), selftest (runs the emitted test vectors), serve (speaks the device
+            link) or mlperf (answers the MLPerf Tiny runner).
         hook: also report every step.
         optimize: -O0, -O1, -O2, -O3, -Os, -Oz or -Og.
 

@@ -8,7 +8,6 @@ import struct
 import time
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from enum import IntEnum
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -18,6 +17,7 @@ from cobs import cobs
 
 from edgeq.errors import EdgeqError
 from edgeq.files import reason
+from edgeq.run.ports import Port
 
 VERSION = 1
 HEADER = struct.Struct("<BBH")
@@ -26,8 +26,7 @@ REFUSAL = struct.Struct("<II")
 ANSWER, COMMANDS, NUMBERS = 0x20, 0x1F, 0x100
 FACTS = struct.Struct("<9I")
 LONGEST = 65535 + HEADER.size + CRC.size
-BAUD = 115200
-SILENCE = 4.0  # seconds without progress that end a session
+MOST = 64  # requests under way, so that no number is ambiguous
 PATIENCE = 0.4  # seconds without a byte after which a request is sent again; transmission comes on top
 LONGEST_EXCHANGE = 600.0  # seconds, however often the board says that it is busy
 
@@ -61,7 +60,7 @@ class Refusal(IntEnum):
     READ_ONLY = 7
 
 
-REASONS = {
+REASONS: dict[int, str] = {
     Refusal.UNKNOWN: "it does not know this request",
     Refusal.MALFORMED: "the request has the wrong length",
     Refusal.OUT_OF_RANGE: "no such area, table or offset",
@@ -92,20 +91,6 @@ class Frame(NamedTuple):
     @property
     def command(self) -> int:
         return self.kind & COMMANDS
-
-
-@dataclass(frozen=True)
-class Port:
-    """A serial port.
-
-    Attributes:
-        url: what pyserial opens: /dev/ttyACM0, COM3, socket://host:port.
-        timeout: seconds without progress after which the board counts as lost.
-    """
-
-    url: str
-    baud: int = BAUD
-    timeout: float = SILENCE
 
 
 def encode(kind: int, number: int, payload: bytes) -> bytes:
@@ -180,7 +165,8 @@ class _Exchange:
             self.sent += 1
         if self.sent == len(self.requests):
             return None
-        if self.sent != self.done and sum(len(r.line) for r in self.under_way) + len(self.requests[self.sent].line) > window:
+        ahead, waiting = self.requests[self.sent], self.under_way
+        if waiting and (len(waiting) == MOST or sum(len(r.line) for r in waiting) + len(ahead.line) > window):
             return None
         self.sent += 1
         return self.requests[self.sent - 1]
@@ -190,8 +176,8 @@ class _Exchange:
         return [r for r in self.requests[self.done : self.sent] if r.answer is None]
 
     def index(self, number: int) -> int:
-        """Where a number belongs, counted from the first request; may lie beyond the last."""
-        return (number - self.requests[0].number) % NUMBERS
+        """Which request a number belongs to, the unanswered ones and those after them considered."""
+        return self.done + (number - self.requests[self.done].number) % NUMBERS
 
     def take(self, frame: Frame) -> bool:
         """Note an answer; whether it answers something new."""
@@ -248,7 +234,8 @@ class Link:
 
     def strange(self, what: str) -> EdgeqError:
         """The error for an answer that no firmware of this version gives."""
-        return EdgeqError(f"the board answers {what} with something else", where=self.port.url, fix="flash firmware of this version of edgeq")
+        fix = "flash firmware of this version of edgeq"
+        return EdgeqError(f"the board answers {what} with something else", where=self.port.url, fix=fix)
 
     def transact(self, requests: Sequence[tuple[Command, bytes]]) -> list[bytes]:
         """Send requests in order and return the payloads of their answers.
@@ -290,7 +277,7 @@ class Link:
             return False
         i, under_way = exchange.index(frame.number), exchange.under_way
         if frame.command == Command.REFUSED and len(frame.payload) == REFUSAL.size:
-            return self._refused(*REFUSAL.unpack(frame.payload), frame.number, exchange)
+            return self._refused(frame, exchange)
         if frame.command == Command.BUSY:
             return any(r.number == frame.number for r in under_way)
         if not exchange.take(frame):
@@ -302,7 +289,8 @@ class Link:
             self._write(first.line)
         return True
 
-    def _refused(self, why: int, detail: int, number: int, exchange: _Exchange) -> bool:
+    def _refused(self, frame: Frame, exchange: _Exchange) -> bool:
+        why, detail = REFUSAL.unpack(frame.payload)
         under_way = exchange.under_way
         if why == Refusal.EXPECTED:
             i = exchange.index(detail)
@@ -310,12 +298,12 @@ class Link:
                 self._again(exchange, i)
                 return False
             return i == exchange.sent and any(r.command in (Command.INVOKE, Command.RESUME) for r in under_way)
-        if not any(r.number == number for r in under_way):
+        if not any(r.number == frame.number for r in under_way):
             return False
         if why == Refusal.NO_SESSION:
             raise EdgeqError("the board was restarted in the middle", where=self.port.url, fix="run it again; watch its supply")
-        text = REASONS.get(Refusal(why), "") if why in set(Refusal) else f"reason {why}"
-        raise EdgeqError("the board refuses", where=self.port.url, why=f"{text}; detail {detail}")
+        reason = REASONS.get(why, f"reason {why}")
+        raise EdgeqError("the board refuses a request", where=self.port.url, why=f"{reason}; detail {detail}")
 
     @contextlib.contextmanager
     def _port_errors(self) -> Iterator[None]:

@@ -18,7 +18,8 @@ from edgeq.build import manifest
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array
 from edgeq.run.layout import Layout
-from edgeq.run.link import Command, Link, Port
+from edgeq.run.link import Command, Link
+from edgeq.run.ports import Port
 from edgeq.simulate import Run
 
 NAME = "board"
@@ -212,6 +213,11 @@ class Device:
         """Load the weights anew from flash."""
         self.link.transact([(Command.RESTORE, b"")])
 
+    def instructions(self, ticks: int) -> int | None:
+        """What the ticks of an emulated board's clock stand for; None on a real one."""
+        ratio = self.description.get("instructions_per_tick")
+        return round(ticks * ratio) if isinstance(ratio, float) and 0 < ratio < 1e6 else None
+
     def statistics(self) -> Statistics:
         """What the board counted."""
         (answer,) = self.link.transact([(Command.STATISTICS, b"")])
@@ -248,24 +254,53 @@ def _check(device: Device, model: Mapping[str, Any]) -> None:
         raise device.link.strange("HELLO")
 
 
-def infer(device: Device, layout: Layout, packed: bytes, *, steps: bool, reset: bool) -> tuple[Result, bytes, bytes, list[int]]:
+def infer(device: Device, layout: Layout, packed: bytes, *, steps: bool, reset: bool) -> tuple[Result, bytes, bytes]:
     """One inference.
 
     Returns:
-        Its result, the output block, the step block, and the ticks of each step; the latter two are empty without `steps`.
+        Its result, the output block and the step block, which is empty without `steps`.
     """
     device.write(Area.INPUT, packed)
     result = device.invoke(stop=steps, reset=reset)
-    tensors, ticks = bytearray(), []
+    tensors = bytearray()
     for i, tensor in enumerate(layout.steps if steps else ()):
         if not result.at_step or (result.step, result.bytes) != (layout.step_of[i], tensor["bytes"]):
             raise device.link.strange("INVOKE")
-        ticks.append(result.ticks)
         tensors += device.read(Area.STEP, result.bytes) + bytes(-result.bytes % 4)
         result = device.resume()
     if result.at_step:
         raise device.link.strange("INVOKE")
-    return result, device.read(Area.OUTPUT, layout.output_bytes), bytes(tensors), ticks
+    return result, device.read(Area.OUTPUT, layout.output_bytes), bytes(tensors)
+
+
+def step_ticks(device: Device) -> list[tuple[int, int]]:
+    """Step and ticks of each tensor that an inference on the input that lies there now computes.
+
+    Raises:
+        EdgeqError: it stops more often than the model has steps.
+    """
+    ticks = []
+    result = device.invoke(stop=True, reset=True)
+    while result.at_step:
+        ticks.append((result.step, result.ticks))
+        if len(ticks) > device.steps:
+            raise device.link.strange("RESUME")
+        result = device.resume()
+    return ticks
+
+
+def line_speed(device: Device, amount: int) -> tuple[float, float]:
+    """Bytes of payload per second to the board and from it, over at least `amount` bytes each way."""
+    rounds = -(-amount // device.input_bytes)
+    data = np.random.default_rng(0).bytes(device.input_bytes)
+    begun = time.perf_counter()
+    device.link.transact(device.writing(Area.INPUT, data) * rounds)
+    middle = time.perf_counter()
+    answers = device.link.transact(device.reading(Area.INPUT, len(data)) * rounds)
+    end = time.perf_counter()
+    if device.joined(answers, len(data) * rounds) != data * rounds:
+        raise device.link.strange("READ")
+    return len(data) * rounds / (middle - begun), len(data) * rounds / (end - middle)
 
 
 def measure(
@@ -280,35 +315,27 @@ def measure(
     vectors, packed = layout.pack(inputs)
     link = device.link
     before, retried = link.sent + link.received, link.retries
-    results, outputs, tensors, step_ticks, seconds = [], [], [], [], []
+    results, outputs, tensors, seconds = [], [], [], []
     for v in range(vectors):
         begun = time.perf_counter()
-        result, output, blocks, ticks = infer(device, layout, packed[v].tobytes(), steps=steps, reset=v == 0)
+        result, output, blocks = infer(device, layout, packed[v].tobytes(), steps=steps, reset=v == 0)
         seconds.append(time.perf_counter() - begun)
         results.append(result)
         outputs.append(np.frombuffer(output, np.uint8))
         tensors.append(np.frombuffer(blocks, np.uint8))
-        step_ticks.append(ticks)
         if progress:
             progress(v + 1, vectors)
     counts = np.array([r.ticks for r in results], np.int64)
     stacks = [r.stack for r in results if r.stack != UNKNOWN]
-    ratio = device.description.get("instructions_per_tick")
-    per_step = None
     run = Run(
         NAME,
         layout.unpack_outputs(np.stack(outputs)),
         layout.unpack_steps(np.stack(tensors)) if steps else {},
-        instructions=_instructions(int(counts.max()), ratio),
-        step_instructions=per_step,
+        instructions=device.instructions(int(counts.max())),
         stack_bytes=max(stacks, default=None),
     )
     payload = packed.nbytes + vectors * (layout.output_bytes + layout.step_bytes * steps)
     return Measured(run, counts, np.array(seconds), link.sent + link.received - before, payload, link.retries - retried)
-
-
-def _instructions(ticks: int, ratio: Any) -> int | None:
-    return round(ticks * ratio) if isinstance(ratio, float) else None
 
 
 def run(
