@@ -27,7 +27,7 @@ ANSWER, COMMANDS, NUMBERS = 0x20, 0x1F, 0x100
 FACTS = struct.Struct("<9I")
 LONGEST = 65535 + HEADER.size + CRC.size
 MOST = 64  # requests under way, so that no number is ambiguous
-PATIENCE = 0.4  # seconds without a byte after which a request is sent again; transmission comes on top
+PATIENCE = (0.1, 0.4)  # seconds without a byte after which a request is sent again, at least and at most; transmission comes on top
 LONGEST_EXCHANGE = 600.0  # seconds, however often the board says that it is busy
 
 
@@ -208,7 +208,7 @@ class Link:
         self.port, self.window = port, 0
         self.sent = self.received = self.retries = 0
         self._decoder, self._frames, self._heard = Decoder(), list[Frame](), 0.0
-        self._number = secrets.randbelow(NUMBERS)
+        self._number, self._slowest = secrets.randbelow(NUMBERS), PATIENCE[1]
         try:
             self._line = serial.serial_for_url(port.url, port.baud, timeout=0.02, write_timeout=port.timeout, exclusive=True)
         except (serial.SerialException, OSError, ValueError) as e:
@@ -255,13 +255,19 @@ class Link:
             frame = self._read()
             now = time.monotonic()
             if frame is not None and self._heed(frame, exchange):
+                self._slowest = max(now - asked, 0.9 * self._slowest)
                 alive = asked = now
             if now - alive > self.port.timeout or now - begun > LONGEST_EXCHANGE:
                 raise _Silence(f"nothing for {self.port.timeout:g} s", self.port.url)
-            if now - max(asked, self._heard) > PATIENCE + sum(len(r.line) for r in exchange.under_way) * 15 / self.port.baud:
-                self._write(b"\0")
+            if now - max(asked, self._heard) > self._patience(exchange):
+                self._write(b"\0")  # ends what noise may have begun
                 self._again(exchange, exchange.done)
         return [r.answer or b"" for r in exchange.requests]
+
+    def _patience(self, exchange: _Exchange) -> float:
+        """Seconds to wait for an answer: some of the slowest so far, and the time that the requests take at this baud rate."""
+        least, most = PATIENCE
+        return min(max(least, 4 * self._slowest), most) + sum(len(r.line) for r in exchange.under_way) * 15 / self.port.baud
 
     def _again(self, exchange: _Exchange, first: int) -> None:
         self.retries += 1

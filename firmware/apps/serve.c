@@ -252,7 +252,7 @@ static void answer(const eq_link_request *request)
 static void stay_alive(void)
 {
     eq_link_request request;
-    while (eq_link_receive(&request, 0u)) {
+    if (eq_link_receive(&request, 0u)) {
         disturbed = 1u; /* the stack was used by more than the model */
         eq_link_busy(&request);
     }
