@@ -58,10 +58,12 @@ class Board:
     stack: int
     qemu: Emulation | None
 
-    def linker_memory(self) -> str:
-        """The text of memory.ld."""
+    def linker_memory(self, weights: str = "flash") -> str:
+        """The text of memory.ld, with the model's weights in the region `weights`."""
         lines = [f"    {n.upper()} ({m}) : ORIGIN = {r.origin:#x}, LENGTH = {r.bytes:#x}" for n, m, r in self._linked()]
-        return "MEMORY\n{\n" + "\n".join(lines) + f"\n}}\n_stack_size = {self.stack:#x};\n_vectors = {self.memory['vectors'].origin:#x};\n"
+        alias = f'REGION_ALIAS("WEIGHTS", {weights.upper()})\n'
+        symbols = f"_stack_size = {self.stack:#x};\n_vectors = {self.memory['vectors'].origin:#x};\n"
+        return "MEMORY\n{\n" + "\n".join(lines) + "\n}\n" + alias + symbols
 
     def _linked(self) -> list[tuple[str, str, Region]]:
         return [("flash", "rx", self.memory["flash"]), ("ram", "rwx", self.memory["ram"])]

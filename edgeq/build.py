@@ -19,7 +19,7 @@ from typing import Any
 from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
 
-from edgeq import board
+from edgeq import board, description
 from edgeq.errors import EdgeqError
 from edgeq.files import json_text
 from edgeq.resources import resource
@@ -55,10 +55,14 @@ class Toolchain:
 
 @dataclass(frozen=True)
 class Program:
-    """A firmware to build: an application of firmware/apps, with the step hook or without."""
+    """A firmware to build: an application of firmware/apps, with the step hook or without; serve always has it."""
 
     app: str = "bench"
     hook: bool = False
+
+    def __post_init__(self) -> None:
+        if self.app == "serve":
+            object.__setattr__(self, "hook", True)
 
     @property
     def file(self) -> str:
@@ -166,17 +170,20 @@ def build_library(folder: Path, output: Path, target: Target, chain: Toolchain, 
     return output
 
 
-def _settings(folder: Path, target: Target, chain: Toolchain, programs: Sequence[Program], optimize: str, work: Path) -> dict[str, Any]:
-    """What firmware/SConstruct reads, beside the model's sources and memory.ld, which go into `work` too."""
-    place, bsp = board.load(target), resource("firmware") / "bsp" / "common"
-    (work / "memory.ld").write_text(place.linker_memory(), encoding="ascii")
+def _settings(
+    folder: Path, target: Target, chain: Toolchain, programs: Sequence[Program], optimize: str, weights: str, work: Path
+) -> dict[str, Any]:
+    """What firmware/SConstruct reads, beside the model's sources, memory.ld and eq_description.h, which go into `work` too."""
+    place, bsp, model = board.load(target), resource("firmware") / "bsp" / "common", manifest(folder)
+    (work / "memory.ld").write_text(place.linker_memory(weights), encoding="ascii")
+    (work / "eq_description.h").write_text(description.header(model, place, weights_in_ram=weights == "ram"), encoding="ascii")
     (work / "model").mkdir()
     for file in (f for f in folder.iterdir() if f.suffix in (".c", ".h") or f.name == "SConscript"):
         shutil.copyfile(file, work / "model" / file.name)
     compiler = [*chain.command, *chain.flags, *COMMON_FLAGS, *FIRMWARE_FLAGS, optimize]
     script = ["-Wl,--gc-sections", "-Wl,-e,eq_reset", "-L.", f"-L{bsp}", "-T", str(bsp / "board.ld")]
     return {
-        "name": manifest(folder)["model"], "firmware": str(resource("firmware")), "board": str(place.folder),
+        "name": model["model"], "firmware": str(resource("firmware")), "board": str(place.folder),
         "compile": compiler, "link": [*chain.link, optimize, "-g", *script],
         "libraries": list(chain.libraries), "sources": list(place.sources), "defines": {k: f"{v:#x}u" for k, v in place.defines.items()},
         "programs": [{"output": p.file, "app": p.app, "hook": p.hook} for p in programs],
@@ -184,7 +191,8 @@ def _settings(folder: Path, target: Target, chain: Toolchain, programs: Sequence
 
 
 def build_programs(
-    folder: Path, target: Target, chain: Toolchain, programs: Sequence[Program], work: Path, optimize: str = "-O3"
+    folder: Path, target: Target, chain: Toolchain, programs: Sequence[Program], work: Path, optimize: str = "-O3",
+    weights: str = "flash",
 ) -> dict[Program, Path]:
     """Compile an emitted folder and the target's board support into programs, by SCons.
 
@@ -192,6 +200,7 @@ def build_programs(
         programs: what to build; they share the objects that they have in common.
         work: an empty folder for the products.
         optimize: -O0, -O1, -O2, -O3, -Os, -Oz or -Og, for model and firmware.
+        weights: flash, or ram: there the application copies them, and may change them (serve).
 
     Returns:
         The ELF file of each program, in `work`.
@@ -205,7 +214,7 @@ def build_programs(
         raise EdgeqError("SCons is not installed", fix="pip install scons")
     work = work.resolve()
     settings = work / "settings.json"
-    settings.write_text(json.dumps(_settings(folder, target, chain, programs, optimize, work), indent=1), encoding="utf-8")
+    settings.write_text(json.dumps(_settings(folder, target, chain, programs, optimize, weights, work), indent=1), encoding="utf-8")
     script = resource("firmware") / "SConstruct"
     scons = [sys.executable, "-m", "SCons", "-Q", "-s", "-j2", "-C", str(work), "-f", str(script), f"settings={settings}"]
     try:
@@ -220,13 +229,15 @@ def build_programs(
 
 
 def build_firmware(
-    folder: Path, target: Target, chain: Toolchain, output: Path, *, app: str = "bench", hook: bool = False, optimize: str = "-O3"
+    folder: Path, target: Target, chain: Toolchain, output: Path, *, app: str = "bench", hook: bool = False, optimize: str = "-O3",
+    weights: str = "flash",
 ) -> Path:
     """Compile an emitted folder and one application of firmware/apps for a target's board.
 
     Args:
         output: the ELF file to write.
-        app: bench (measures on vectors that an emulator loads) or selftest (runs the emitted test vectors).
+        app: bench (measures on vectors that an emulator loads), selftest (runs the emitted test vectors), serve (speaks the device
+            link) or mlperf (answers the MLPerf Tiny runner).
         hook: also report every step.
         optimize: -O0, -O1, -O2, -O3, -Os, -Oz or -Og.
 
@@ -238,7 +249,7 @@ def build_firmware(
     """
     program = Program(app, hook)
     with temporary_folder() as work:
-        elf = build_programs(folder, target, chain, [program], Path(work), optimize)[program]
+        elf = build_programs(folder, target, chain, [program], Path(work), optimize, weights)[program]
         try:
             output.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(elf, output)

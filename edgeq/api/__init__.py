@@ -9,6 +9,7 @@
 """
 
 from edgeq.api.building import Built, build
+from edgeq.api.device import BoardBench, BoardComparison, bench_board, compare_board
 from edgeq.api.execution import Outcome, compare, contract, run, simulate
 from edgeq.api.models import is_quantized, load, random_inputs, read_inputs
 from edgeq.api.quantizing import Choices, Quantized, Recipe, quantize, write_quantized
@@ -17,6 +18,8 @@ from edgeq.api.tuning import Tuned, tune
 
 __all__ = [
     "Accuracy",
+    "BoardBench",
+    "BoardComparison",
     "Built",
     "Choices",
     "Outcome",
@@ -24,8 +27,10 @@ __all__ = [
     "Recipe",
     "Tuned",
     "accuracy",
+    "bench_board",
     "build",
     "compare",
+    "compare_board",
     "contract",
     "is_quantized",
     "load",

@@ -1,5 +1,5 @@
-/* What an application needs from a board: four functions, which each bsp supplies. The unicorn runner intercepts
- * them by name, so they must stay functions of their own. */
+/* What an application needs from a board. Each bsp supplies it, except eq_board_read (lib/read.c) and eq_board_fault
+ * (lib/stream.c). The unicorn runner intercepts init, write, clock and exit by name, so they must stay functions of their own. */
 #ifndef EQ_BOARD_H
 #define EQ_BOARD_H
 
@@ -10,6 +10,10 @@ void eq_board_init(void);
 
 /* Send bytes over the UART; returns when the last one is on its way. */
 void eq_board_write(const void *data, uint32_t bytes);
+
+/* Receive `bytes` bytes over the UART. Returns how many have come: all, or fewer when none came for `ticks` of
+ * eq_board_clock(); with 0 ticks, those that are there. EQ_TICKS_PER_MS ticks are a millisecond. The core sleeps meanwhile. */
+uint32_t eq_board_read(void *data, uint32_t bytes, uint32_t ticks);
 
 /* Ticks since some moment, modulo 2^32; bsp.toml says how many instructions a tick is. */
 uint32_t eq_board_clock(void);

@@ -1,23 +1,13 @@
 /* eq_stream.h, and the fault record, which is a stream of its own. */
 #include "eq_board.h"
+#include "eq_crc.h"
 #include "eq_stream.h"
 
 static uint32_t crc;
 
-static const uint32_t crc_of_nibble[16] = {
-    0x00000000u, 0x1db71064u, 0x3b6e20c8u, 0x26d930acu, 0x76dc4190u, 0x6b6b51f4u, 0x4db26158u, 0x5005713cu,
-    0xedb88320u, 0xf00f9344u, 0xd6d6a3e8u, 0xcb61b38cu, 0x9b64c2b0u, 0x86d3d2d4u, 0xa00ae278u, 0xbdbdf21cu,
-};
-
 static void send(const unsigned char *data, uint32_t bytes)
 {
-    uint32_t c = ~crc;
-    for (uint32_t i = 0; i < bytes; i++) {
-        c ^= data[i];
-        c = (c >> 4) ^ crc_of_nibble[c & 15u];
-        c = (c >> 4) ^ crc_of_nibble[c & 15u];
-    }
-    crc = ~c;
+    crc = eq_crc32(crc, data, bytes);
     eq_board_write(data, bytes);
 }
 

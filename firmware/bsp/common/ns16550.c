@@ -1,12 +1,22 @@
-/* UART of type 16550 at EQ_UART, registers one byte apart. */
+/* UART of type 16550 at EQ_UART, registers one byte apart; it interrupts at EQ_UART_INTERRUPT when it has received. */
 #include "eq_board.h"
+#include "eq_uart.h"
 
 #define UART_THR (*(volatile uint8_t *)(EQ_UART + 0u))
+#define UART_RBR (*(volatile uint8_t *)(EQ_UART + 0u))
+#define UART_IER (*(volatile uint8_t *)(EQ_UART + 1u))
+#define UART_FCR (*(volatile uint8_t *)(EQ_UART + 2u))
+#define UART_LCR (*(volatile uint8_t *)(EQ_UART + 3u))
 #define UART_LSR (*(volatile uint8_t *)(EQ_UART + 5u))
+#define UART_DATA_READY 0x01u
 #define UART_THR_EMPTY 0x20u
 
 void eq_board_init(void)
 {
+    UART_LCR = 3u; /* 8N1 */
+    UART_FCR = 7u; /* FIFOs on, and empty */
+    UART_IER = 1u;
+    eq_wait_init(EQ_UART_INTERRUPT);
 }
 
 void eq_board_write(const void *data, uint32_t bytes)
@@ -17,4 +27,9 @@ void eq_board_write(const void *data, uint32_t bytes)
         }
         UART_THR = p[i];
     }
+}
+
+int32_t eq_uart_take(void)
+{
+    return UART_LSR & UART_DATA_READY ? (int32_t)UART_RBR : -1;
 }

@@ -1,4 +1,4 @@
-/* Start-up of RV32, one hart in machine mode. */
+/* Start-up of RV32, one hart in machine mode; others sleep. */
 #if defined(__clang__) && __clang_major__ >= 17
     .option arch, +zicsr            /* older Clang has it in the base ISA; GCC gets it by -march */
 #endif
@@ -8,7 +8,11 @@
     .global eq_reset
     .type eq_reset, %function
 eq_reset:
-    .option push
+    csrr t0, mhartid
+1:  beqz t0, 2f
+    wfi
+    j 1b
+2:  .option push
     .option norelax
     la gp, __global_pointer$
     .option pop

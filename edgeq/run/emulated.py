@@ -1,0 +1,109 @@
+"""A board that QEMU emulates behind a pseudo-terminal: to a program on this computer, a board on a serial port."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import tty
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from edgeq.errors import EdgeqError
+from edgeq.run.qemu import emulation
+from edgeq.target import Target
+
+
+class EmulatedBoard:
+    """A board under QEMU, from power-on to power-off; a context manager.
+
+    It is switched on with its core halted, so that nothing that the firmware says is lost: open `port`, then `start`.
+
+    Args:
+        elf: what lies in its memory; None where `options` say it.
+        target: a target whose board QEMU has.
+        options: more arguments for QEMU: drives, memory, harts.
+
+    Attributes:
+        port: the device to open, /dev/pts/N.
+
+    Raises:
+        EdgeqError: QEMU is not installed, has no such board, or refuses the arguments.
+    """
+
+    def __init__(self, elf: Path | None, target: Target, options: Sequence[str] = ()) -> None:
+        qemu, cpu = emulation(target), target.data.get("qemu", {}).get("cpu")
+        command = [
+            qemu.command, *qemu.arguments, *(("-cpu", cpu) if cpu else ()), *(("-kernel", str(elf)) if elf else ()), "-display", "none",
+            "-monitor", "none", "-S", "-serial", "pty", "-qmp", "stdio", *options,
+        ]  # fmt: skip
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        try:
+            self._read()
+            self.command("qmp_capabilities")
+            (uart,) = [c for c in self.command("query-chardev") if c["label"] == "serial0"]
+            self.port = str(uart["filename"]).removeprefix("pty:")
+            self._line = os.open(self.port, os.O_RDWR | os.O_NOCTTY)  # kept, so that the line survives one program's end
+            tty.setraw(self._line)
+        except BaseException:
+            self._process.kill()
+            self._process.communicate()
+            raise
+
+    def _read(self) -> dict[str, Any]:
+        """The next message from QEMU, past its notices."""
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            if line.startswith("{"):
+                return dict(json.loads(line))
+        assert self._process.stderr is not None
+        why = self._process.stderr.read().strip().splitlines()
+        raise EdgeqError("QEMU has stopped", why=why[-1] if why else f"exit code {self._process.wait()}")
+
+    def command(self, name: str, **arguments: Any) -> Any:
+        """Execute a command of QEMU's machine protocol and return its result.
+
+        Raises:
+            EdgeqError: QEMU has ended or refuses it.
+        """
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps({"execute": name, "arguments": arguments}) + "\n")
+            self._process.stdin.flush()
+        except OSError as e:
+            raise EdgeqError("QEMU has stopped", why=f"exit code {self._process.wait()}") from e
+        while True:
+            message = self._read()
+            if "error" in message:
+                raise EdgeqError(f"QEMU refuses {name}", why=message["error"]["desc"])
+            if "return" in message:
+                return message["return"]
+
+    def start(self) -> None:
+        """Let the core run."""
+        self.command("cont")
+
+    def reset(self) -> None:
+        """Press the reset button: memory that no program file fills keeps its content."""
+        self.command("system_reset")
+
+    def kill(self) -> None:
+        """Pull the plug: the port is gone, without a last word."""
+        self._process.kill()
+        self._process.communicate()
+
+    @property
+    def running(self) -> bool:
+        """Whether the emulator is there; it ends when the firmware calls eq_board_exit."""
+        return self._process.poll() is None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.kill()
+        with contextlib.suppress(OSError):
+            os.close(self._line)

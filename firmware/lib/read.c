@@ -1,0 +1,21 @@
+/* Reception over any board's UART. */
+#include "eq_board.h"
+#include "eq_uart.h"
+
+uint32_t eq_board_read(void *data, uint32_t bytes, uint32_t ticks)
+{
+    unsigned char *p = (unsigned char *)data;
+    uint32_t last = eq_board_clock();
+    for (uint32_t i = 0; i < bytes;) {
+        const int32_t byte = eq_uart_take();
+        if (byte >= 0) {
+            p[i++] = (unsigned char)byte;
+            last = eq_board_clock();
+        } else if (eq_board_clock() - last >= ticks) {
+            return i;
+        } else {
+            eq_wait();
+        }
+    }
+    return bytes;
+}
