@@ -293,7 +293,7 @@ def emit(program: Program, plan: MemoryPlan, name: str, vectors: Mapping[str, Ar
     manifest = emitter.manifest(steps)
     runtime = resource("templates") / "runtime"
     coded = any(c.coded for c in program.calls)
-    used = sorted({("half" if c.params.law == half.LAW else "simd", c.kernel.isa) for c in program.calls})
+    used = sorted({("half" if c.params.law in half.LAWS else "simd", c.kernel.isa) for c in program.calls})
     includes = [*(HALF if DType.FLOAT16 in {t.type.dtype for t in program.graph.tensors.values()} else ())]
     for stem in (f"eq_{kind}_{isa}" for kind, isa in used):  # an ISA of plain C has none
         includes += sorted(h.name for h in (*runtime.glob(f"{stem}.h"), *runtime.glob(f"{stem}_*.h")))

@@ -14,8 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeq.errors import EdgeqError
+
 Array = NDArray[Any]
 LAW = "half"  # the law of parameters that are bound to halves
+SUMS = "half-f16"  # the same with sums of products in halves
+LAWS = (LAW, SUMS)
 INFINITE = 0x7C00
 LARGEST = 65504.0
 ORDER_MIN, ORDER_MAX = -INFINITE - 1, INFINITE  # `order` of -inf and inf
@@ -96,6 +100,47 @@ def products(x: Array, w: Array, start: Array | float = 0.0) -> Array:
                 np.multiply(columns[i, first : first + step, None], rows[i], out=product[: len(block)])
                 block += product[: len(block)]
     return total.reshape(*lead, n)
+
+
+def fused(x: Array, w: Array, start: Array | float = 0.0) -> Array:
+    """As `products`, of the law `SUMS`: halves ``[..., N]``, each step ``start + x w`` rounded once, to a half.
+
+    float64 holds the product, and enough of the sum: where it rounds, what is lost lies far from the middle between two halves.
+
+    Args:
+        x: halves ``[..., K]``.
+        w: halves ``[K, N]``.
+        start: halves that are not -0, broadcasts to the result.
+    """
+    lead, (k, n) = x.shape[:-1], w.shape
+    columns, rows = np.ascontiguousarray(x.reshape(-1, k).T, np.float64), w.astype(np.float64)
+    total = np.array(np.broadcast_to(np.asarray(start, np.float16), (*lead, n))).reshape(-1, n)
+    step = max(1, BLOCK // n)
+    with np.errstate(all="ignore"):
+        for first in range(0, len(total), step):
+            block = total[first : first + step]
+            for i in range(k):
+                block[...] = columns[i, first : first + step, None] * rows[i] + block.astype(np.float64)
+    return total.reshape(*lead, n)
+
+
+def summed(law: str, x: Array, w: Array, start: Array) -> Array:
+    """Sums of products under a law of halves: `products`, or `fused`."""
+    return fused(x, w, start) if law == SUMS else products(x, w, start)
+
+
+def starts(where: str, law: str, b: Array) -> Array:
+    """What the sums of a layer start at: `biases`, as halves that are not -0 in the law `SUMS`.
+
+    Raises:
+        EdgeqError: a bias is no finite half.
+    """
+    if law != SUMS:
+        return biases(b)
+    rounded = from_float(b) + np.float16(0)
+    if not np.isfinite(rounded).all():
+        raise EdgeqError(f"a bias of {np.abs(b).max():g}, half precision ends at {LARGEST:g}", where=where, fix="sum up in float32")
+    return rounded
 
 
 def running_sum(x: Array, axis: int = -1) -> Array:

@@ -188,7 +188,7 @@ class Op:
         return (self.reference(params, *x),)
 
     def bind_half(self, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
-        """The constants of the operator on halves, under `half.LAW`; arguments as for `bind`.
+        """The constants of the operator on halves, under a law of `half`; arguments as for `bind`.
 
         Raises:
             EdgeqError: it has no such meaning, or the types do not fit.
@@ -212,7 +212,7 @@ class Op:
 
     def compute(self, params: Params, *x: Array) -> tuple[Array, ...]:
         """The meaning of all outputs bit for bit under the law of the parameters."""
-        return self.reference_half_all(params, *x) if params.law == half.LAW else self.reference_all(params, *x)
+        return self.reference_half_all(params, *x) if params.law in half.LAWS else self.reference_all(params, *x)
 
     def macs(self, *types: TensorType) -> int:
         """Multiply-accumulates of one inference."""

@@ -110,8 +110,11 @@ class Program:
 
 
 def kernel_dtype(operands: list[TensorType], output: TensorType, params: Params) -> str:
-    """The dtype part of a kernel's name: the output's, ``<input>_<output>``, or ``f16_w8`` of a layer on halves with int8 weights."""
+    """The dtype part of a kernel's name: the output's, ``<input>_<output>``, or of a layer on halves
+    ``f16_w8`` (int8 weights) and ``f16_a16`` (sums in halves)."""
     first = operands[0].dtype if operands else output.dtype
+    if params.law == half.SUMS:
+        return f"{output.dtype.value}_a16"
     if params.law == half.LAW and "weights" in params.tables and params.tables["weights"].dtype.name == "int8":
         return f"{output.dtype.value}_w8"
     return output.dtype.value if first is output.dtype else f"{first.value}_{output.dtype.value}"

@@ -206,10 +206,21 @@ def filled(rows: int) -> Callable[[Array], Array]:
     return lambda table: np.pad(table, ((0, -len(table) % rows), *((0, 0) for _ in table.shape[1:])))
 
 
+def blocks(rows: int) -> Callable[[Array], Array]:
+    """``[N, ...]`` -> ``[ceil(N / rows), K, rows]``: blocks of rows, the last one filled up with zeros, element by element."""
+
+    def pack(weights: Array) -> Array:
+        matrix = filled(rows)(weights.reshape(len(weights), -1))
+        return np.ascontiguousarray(matrix.reshape(-1, rows, matrix.shape[1]).swapaxes(1, 2))
+
+    return pack
+
+
 def mixed(rows: int) -> Callable[[Array], Array]:
     """The layout of kernels that convert eight halves at once, those at even places to one vector of float32, the others to another.
 
-    float16 ``[N, ...]`` -> ``[ceil(N / rows), K, rows]``, of each eight rows in the order 0, 4, 1, 5, 2, 6, 3, 7; N is filled up with zeros.
+    float16 ``[N, ...]`` -> ``[ceil(N / rows), K, rows]``, of each eight rows in the order 0, 4, 1, 5, 2, 6, 3, 7; N is filled up with
+    zeros.
     """
 
     def pack(weights: Array) -> Array:
@@ -220,14 +231,14 @@ def mixed(rows: int) -> Callable[[Array], Array]:
     return pack
 
 
-def four_units(gates: int, layout: Callable[..., Array]) -> Callable[..., Array]:
-    """The layout of kernels that compute a gate of four units at a time: rows unit after unit, `gates` of each -> the first gate of
-    units 0 to 3, the second one of these, and so on, then units 4 to 7, the last row up to four units; then `layout`."""
+def gate_blocks(gates: int, units: int, layout: Callable[..., Array]) -> Callable[..., Array]:
+    """The layout of kernels that compute a gate of `units` units at a time: rows unit after unit, `gates` of each -> the first gate of
+    so many units, the second one of these, and so on, then the next units, the last row up to so many; then `layout`."""
 
     def order(table: Array) -> Array:
-        rows = np.pad(table, ((0, -len(table) % (4 * gates)), *((0, 0) for _ in table.shape[1:])), "edge")
-        units = rows.reshape(-1, 4, gates, *table.shape[1:])
-        return np.ascontiguousarray(units.swapaxes(1, 2)).reshape(-1, *table.shape[1:])
+        rows = np.pad(table, ((0, -len(table) % (units * gates)), *((0, 0) for _ in table.shape[1:])), "edge")
+        blocks = rows.reshape(-1, units, gates, *table.shape[1:])
+        return np.ascontiguousarray(blocks.swapaxes(1, 2)).reshape(-1, *table.shape[1:])
 
     return lambda *tables: layout(*map(order, tables))
 
@@ -305,13 +316,20 @@ LAYOUTS: dict[str, Callable[..., Array]] = {
     "halves16": halves(16),
     "filled8": filled(8),
     "filled16": filled(16),
+    "filled32": filled(32),
+    "blocks16": blocks(16),
+    "blocks32": blocks(32),
+    "units8_filled32": gate_blocks(4, 8, filled(32)),
+    "units8_blocks32": gate_blocks(4, 8, blocks(32)),
+    "thirds_filled32": thirds(filled(32)),
+    "thirds_blocks32": thirds(blocks(32)),
     "mixed8": mixed(8),
     "mixed16": mixed(16),
-    "units4_filled16": four_units(4, filled(16)),
-    "units4_mixed16": four_units(4, mixed(16)),
-    "units3_chunks": four_units(3, chunks),
-    "units4_chunks": four_units(4, chunks),
-    "units2_apart_chunks": last_apart(four_units(2, chunks), chunks),
+    "units4_filled16": gate_blocks(4, 4, filled(16)),
+    "units4_mixed16": gate_blocks(4, 4, mixed(16)),
+    "units3_chunks": gate_blocks(3, 4, chunks),
+    "units4_chunks": gate_blocks(4, 4, chunks),
+    "units2_apart_chunks": last_apart(gate_blocks(2, 4, chunks), chunks),
     "thirds_filled16": thirds(filled(16)),
     "thirds_mixed16": thirds(mixed(16)),
     "thirds_rows8": thirds(interleaved(8)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
@@ -16,6 +16,7 @@ from edgeq.emit import Artifact, check_output, write
 from edgeq.errors import EdgeqError
 from edgeq.files import json_text, read_arrays, reason, write_bytes
 from edgeq.ir import Array, DType, Graph
+from edgeq.quantize import storage
 from edgeq.quantize.decide import Decision, decide, describe
 from edgeq.quantize.diagnosis import diagnose
 from edgeq.quantize.floating import dequantized
@@ -34,6 +35,7 @@ PRECISION = "precision.toml"
 RANDOM_CALIBRATION = 64
 DIAGNOSED = 64
 RECIPES = ("int8", "fp16", "mixed", "auto")
+SUMS = ("f32", "f16")
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +57,7 @@ class Choices(TypedDict, total=False):
 
     recipe: ``int8`` (the default; needs calibration samples), ``fp16``: everything in half precision, no samples needed; ``mixed``:
         recurrent layers in int8, the rest in half precision; ``auto``: chosen node by node within a budget (see `Goal`).
+    accumulate: ``f16``: layers in half precision that can sum up in halves (recipes ``fp16`` and ``mixed``); ``f32`` is the default.
     calibration_limit: use at most so many of them.
     stored: ``(scale, zero_point)``: integer samples mean ``scale * (q - zero_point)``.
     pixels: the values of black and white that the model expects of images.
@@ -63,6 +66,7 @@ class Choices(TypedDict, total=False):
     """
 
     recipe: str | None
+    accumulate: str | None
     calibration_limit: int | None
     stored: tuple[float, float] | None
     pixels: tuple[float, float] | None
@@ -142,11 +146,22 @@ def quantized(
     name = recipe.get("recipe") or "int8"
     if name not in RECIPES:
         raise EdgeqError(f"unknown recipe '{name}'", fix=f"choose one of {', '.join(RECIPES)}")
+    sums = recipe.get("accumulate")
+    if sums not in (None, *SUMS):
+        raise EdgeqError(f"unknown accumulation '{sums}'", fix=f"choose one of {', '.join(SUMS)}")
     if is_quantized(graph):
-        if name != "int8" or recipe.get("precision") is not None or recipe.get("options") is not None:
+        if name != "int8" or sums is not None or recipe.get("precision") is not None or recipe.get("options") is not None:
             raise EdgeqError("the model is quantized already", where=graph.name, fix="leave --precision, --method, --law and the like out")
         return Quantized(graph, {} if samples is None else diagnosis(dequantized(graph), graph, samples, {}, progress), {})
     written = read_precision_file(recipe.get("precision"), graph)
+    if sums is not None and (name not in ("fp16", "mixed") or (written is not None and written.nodes)):
+        raise EdgeqError(
+            "in what layers sum up is chosen with recipe fp16 or mixed", where=graph.name,
+            fix=f"leave --accumulate out; [nodes] of a precision file may say {storage.SUMS}",
+        )  # fmt: skip
+    if written is not None and written.nodes:
+        graph, kept = storage.with_sums(graph, written.nodes, None)
+        written = replace(written, nodes=kept)
     halves = written is not None and written.nodes and set(complete(graph, written.nodes).values()) == {HALF}
     if halves or (name == "fp16" and written is None):
         return halved(graph, samples, recipe, progress)
@@ -158,6 +173,8 @@ def quantized(
             fix="give --calib with some tens of real inputs, `--calib random` to try the path without them, or --recipe fp16",
         )  # fmt: skip
     nodes: Storage | None = mixed(graph) if name == "mixed" else None
+    if nodes is not None:
+        graph, nodes = storage.with_sums(graph, nodes, sums)
     found = None
     data: Arrays | Ranges = samples
     if name == "auto" and not (written and written.nodes):
@@ -168,7 +185,7 @@ def quantized(
     result = quantize_decided(decision, stage(progress, "quantize"))
     options = {"law": decision.precision.law, "method": decision.precision.method, **layer_options(decision)}
     if decision.precision.nodes:
-        options = {"recipe": name, **options}
+        options = {"recipe": name, **({"accumulate": sums} if sums else {}), **options}
     record = diagnosis(graph, result, samples, options, progress)
     if found is not None:
         record["allocation"] = found.record()
@@ -183,11 +200,13 @@ def halved(graph: Graph, samples: Arrays | None, recipe: Recipe, progress: Progr
     """
     if recipe.get("options") is not None:
         raise EdgeqError("half precision has no scales to choose", where=graph.name, fix="leave --method, --law and the like out")
+    graph = storage.with_sums(graph, {n.name: HALF for n in graph.nodes}, recipe.get("accumulate"))[0]
     result = to_half(graph)
-    record: Mapping[str, Any] = {"options": {"recipe": "fp16"}, "samples": 0, "tensors": []}
+    options = {"recipe": "fp16", **({"accumulate": sums} if (sums := recipe.get("accumulate")) else {})}
+    record: Mapping[str, Any] = {"options": options, "samples": 0, "tensors": []}
     if samples is not None:
         check_range(graph, samples, stage(progress, "range"))
-        record = diagnosis(graph, result, samples, {"recipe": "fp16"}, progress)
+        record = diagnosis(graph, result, samples, options, progress)
     return Quantized(result, record, {PRECISION: describe_half(result).encode()})
 
 

@@ -9,6 +9,7 @@ import typer
 
 from edgeq.cli import common
 from edgeq.cli.common import (
+    AccumulateOption,
     CalibrationLimitOption,
     CalibrationOption,
     JsonOption,
@@ -28,6 +29,7 @@ def accuracy(
     data: Annotated[Path, typer.Option("--data", "-d", help="Labelled .npz: x (or by input name) and y.", show_default=False)],
     float_model: Annotated[Path | None, typer.Option(help="Score this float model beside a quantized MODEL.", show_default=False)] = None,
     recipe: RecipeOption = None,
+    accumulate: AccumulateOption = None,
     calib: CalibrationOption = None,
     calib_limit: CalibrationLimitOption = None,
     stored: StoredOption = None,
@@ -48,7 +50,8 @@ def accuracy(
     with common.bars() as progress:
         result = api.accuracy(
             model, data, float_model=float_model, runner=runner, target=target, toolchain=toolchain, limit=limit,
-            shapes=common.parse_shapes(shape), progress=progress, **common.recipe(calib, calib_limit, stored, pixels, recipe=recipe),
+            shapes=common.parse_shapes(shape), progress=progress,
+            **common.recipe(calib, calib_limit, stored, pixels, recipe=recipe, accumulate=accumulate),
         )  # fmt: skip
     scores = {"float model": result.real, "simulator": result.simulator, result.runner_name or "runner": result.runner}
     if as_json:

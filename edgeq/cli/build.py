@@ -10,6 +10,7 @@ import typer
 
 from edgeq.cli import common
 from edgeq.cli.common import (
+    AccumulateOption,
     CalibrationLimitOption,
     CalibrationOption,
     EqualizeOption,
@@ -47,6 +48,7 @@ def build(
     target: Annotated[str, typer.Option("--target", "-t", help="Target, see `edgeq targets`.")] = "host",
     toolchain: ToolchainOption = None,
     recipe: RecipeOption = None,
+    accumulate: AccumulateOption = None,
     calib: CalibrationOption = None,
     calib_limit: CalibrationLimitOption = None,
     stored: StoredOption = None,
@@ -83,7 +85,7 @@ def build(
 
     chosen = common.recipe(
         calib, calib_limit, stored, pixels, method=method, law=law, rounding=rounding, equalize=equalize, precision=precision,
-        recipe=recipe,
+        recipe=recipe, accumulate=accumulate,
     )  # fmt: skip
     with common.bars() as progress:
         built = api.build(

@@ -70,6 +70,15 @@ RecipeOption = Annotated[
         show_default=False,
     ),
 ]
+AccumulateOption = Annotated[
+    str | None,
+    typer.Option(
+        "--accumulate",
+        help="What layers in half precision sum up in, with recipe fp16 or mixed: f32 (default), or f16: less than half the "
+        "instructions on Helium, at the cost of accuracy.",
+        show_default=False,
+    ),
+]
 CalibrationOption = Annotated[
     str | None,
     typer.Option(
@@ -178,6 +187,7 @@ def recipe(
     equalize: bool = False,
     precision: Path | None = None,
     recipe: str | None = None,
+    accumulate: str | None = None,
 ) -> Recipe:
     """The options about quantization as the API takes them; warns of random calibration.
 
@@ -192,7 +202,8 @@ def recipe(
     if equalize:
         given["equalize"] = True
     return {
-        "recipe": recipe, "calibration": calib, "calibration_limit": calib_limit, "stored": parse_pair(stored, "--stored"),
+        "recipe": recipe, "accumulate": accumulate, "calibration": calib, "calibration_limit": calib_limit,
+        "stored": parse_pair(stored, "--stored"),
         "pixels": parse_pair(pixels, "--pixels"), "options": Options(**given) if given else None, "precision": precision,
     }  # fmt: skip
 

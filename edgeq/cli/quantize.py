@@ -10,6 +10,7 @@ import typer
 
 from edgeq.cli import common
 from edgeq.cli.common import (
+    AccumulateOption,
     CalibrationLimitOption,
     CalibrationOption,
     EqualizeOption,
@@ -39,6 +40,7 @@ def quantize(
     model: ModelArgument,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to write, or a file *.eqg.", show_default=False)],
     recipe: RecipeOption = None,
+    accumulate: AccumulateOption = None,
     calib: CalibrationOption = None,
     calib_limit: CalibrationLimitOption = None,
     stored: StoredOption = None,
@@ -65,7 +67,7 @@ def quantize(
 
     chosen = common.recipe(
         calib, calib_limit, stored, pixels, method=method, law=law, rounding=rounding, equalize=equalize, precision=precision,
-        recipe=recipe,
+        recipe=recipe, accumulate=accumulate,
     )  # fmt: skip
     with common.bars() as progress:
         shapes, states = common.parse_shapes(shape), common.parse_states(state)

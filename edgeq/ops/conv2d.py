@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from edgeq.ops.windows import Pads, Pair, geometry, output_size, patches
 class Conv2d(Op):
     """x ``[N, H, W, C]``, weights ``[O, kernel_h, kernel_w, C / groups]``, bias ``[O]`` -> ``[N, H', W', O]``.
 
-    `pads` are (top, left, bottom, right) and hold the input's zero.
+    `pads` are (top, left, bottom, right) and hold the input's zero. `accumulate`: in what a layer on halves sums up.
     """
 
     stride: Pair = (1, 1)
@@ -26,6 +26,7 @@ class Conv2d(Op):
     pads: Pads = (0, 0, 0, 0)
     groups: int = 1
     clamp: Clamp = NO_CLAMP
+    accumulate: Literal["f32", "f16"] = "f32"
 
     parameters: ClassVar[tuple[int, ...]] = (1, 2)
 
@@ -71,7 +72,7 @@ class Conv2d(Op):
 
     def bind_half(self, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
         x, w, b = inputs
-        return half_layer(where, w, b, self._geometry(x.type, w.type, output), self.clamp)
+        return half_layer(where, w, b, self._geometry(x.type, w.type, output), self.clamp, self.accumulate)
 
     def _geometry(self, x: TensorType, w: TensorType, output: TensorType) -> dict[str, int | str]:
         return {

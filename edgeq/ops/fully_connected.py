@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -15,9 +15,13 @@ from edgeq.ops.linear import NO_CLAMP, Clamp, apply_output_stage, exact_matmul, 
 
 @dataclass(frozen=True)
 class FullyConnected(Op):
-    """x ``[..., K]``, weights ``[N, K]`` (quantized along axis 0), bias ``[N]`` -> ``[..., N]``."""
+    """x ``[..., K]``, weights ``[N, K]`` (quantized along axis 0), bias ``[N]`` -> ``[..., N]``.
+
+    `accumulate`: in what a layer on halves sums up.
+    """
 
     clamp: Clamp = NO_CLAMP
+    accumulate: Literal["f32", "f16"] = "f32"
 
     parameters: ClassVar[tuple[int, ...]] = (1, 2)
 
@@ -50,7 +54,7 @@ class FullyConnected(Op):
     def bind_half(self, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
         x, w, b = inputs
         n, k = w.type.shape
-        return half_layer(where, w, b, {"batches": x.type.size // k, "in_c": k, "out_c": n}, self.clamp)
+        return half_layer(where, w, b, {"batches": x.type.size // k, "in_c": k, "out_c": n}, self.clamp, self.accumulate)
 
     def reference_half(self, params: Params, *x: Array) -> Array:
         return finish(params, layer(params, x[0]))

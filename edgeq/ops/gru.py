@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 from scipy import special
@@ -32,10 +33,11 @@ class Gru(_Recurrent):
     """x ``[T, I]``, W ``[3H, I]``, R ``[3H, H]``, biases ``[3H]`` of both products, h ``[1, H]`` -> y ``[T, H]``.
 
     Gates in the order r, z, n: ``h = (1 - z) n + z h``. With `linear_before_reset` (PyTorch) r scales the state's product,
-    ``n = tanh(Wx + b + r (Rh + b'))``, else the state, ``n = tanh(Wx + b + R(r h) + b')``.
+    ``n = tanh(Wx + b + r (Rh + b'))``, else the state, ``n = tanh(Wx + b + R(r h) + b')``. `accumulate`: in what a layer on halves sums up.
     """
 
     linear_before_reset: bool = True
+    accumulate: Literal["f32", "f16"] = "f32"
 
     gates: ClassVar[int] = 3
     biases: ClassVar[int] = 2
@@ -103,22 +105,23 @@ class Gru(_Recurrent):
         own = b.data[last] if self.linear_before_reset else joined[last]
         biases = {"x": np.concatenate([joined[: 2 * units], own]), "h": c.data[last]}
         scalars = self.shape_scalars(x.type, units) | {"linear_before_reset": int(self.linear_before_reset)}
-        return half_constants(where, {"x": w, "h": r}, biases, scalars)
+        return half_constants(where, {"x": w, "h": r}, biases, scalars, self.accumulate)
 
     def reference_half(self, params: Params, *x: Array) -> Array:
         data, h0 = x
         split = 2 * params.units
+        summed = functools.partial(half.summed, params.law)
         w, r, bias = params.x_weights.T, params.h_weights.T, params.x_bias
 
         def step(now: Array, h: Array) -> tuple[Array]:
-            sums = half.products(now, w, bias)
-            both = floats.sigmoid(half.products(h, np.ascontiguousarray(r[:, :split]), sums[:, :split]))
+            sums = summed(now, w, bias)
+            both = floats.sigmoid(half.to_float(summed(h, np.ascontiguousarray(r[:, :split]), sums[:, :split])))
             reset, z = both[:, : params.units], both[:, params.units :]
             wide, last = half.to_float(h), np.ascontiguousarray(r[:, split:])
             if self.linear_before_reset:
-                n = sums[:, split:] + reset * half.products(h, last, params.h_bias)
+                n = half.to_float(sums[:, split:]) + reset * half.to_float(summed(h, last, params.h_bias))
             else:
-                n = half.products(half.from_float(reset * wide), last, sums[:, split:])
+                n = half.to_float(summed(half.from_float(reset * wide), last, sums[:, split:]))
             n = floats.tanh(n)
             return (half.from_float((np.float32(1) - z) * n + z * wide),)
 

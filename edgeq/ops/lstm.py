@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 from scipy import special
@@ -19,8 +19,10 @@ class Lstm(_Recurrent):
     """x ``[T, I]``, W ``[4H, I]``, R ``[4H, H]``, bias ``[4H]``, h ``[1, H]``, c ``[1, H]`` -> y ``[T, H]``, c ``[1, H]``.
 
     Gates in the order i, f, g, o: ``c = f c + i g``, ``h = o tanh(c)``. The last h is the last row of y (the first where
-    time runs in reverse).
+    time runs in reverse). `accumulate`: in what a layer on halves sums up.
     """
+
+    accumulate: Literal["f32", "f16"] = "f32"
 
     gates: ClassVar[int] = 4
     biases: ClassVar[int] = 1
@@ -77,14 +79,14 @@ class Lstm(_Recurrent):
         units = h.type.shape[-1]
         order = recurrent.unit_major(np.arange(4 * units), 4)
         weights = {"x": replace(w, data=w.data[order]), "h": replace(r, data=r.data[order])}
-        return recurrent.half_constants(where, weights, {"x": b.data[order]}, self.shape_scalars(x.type, units))
+        return recurrent.half_constants(where, weights, {"x": b.data[order]}, self.shape_scalars(x.type, units), self.accumulate)
 
     def reference_half_all(self, params: Params, *x: Array) -> tuple[Array, ...]:
         data, h0, c0 = x
-        w, r = params.x_weights.T, params.h_weights.T
+        law, w, r = params.law, params.x_weights.T, params.h_weights.T
 
         def step(now: Array, h: Array, c: Array) -> tuple[Array, Array]:
-            sums = half.products(h, r, half.products(now, w, params.x_bias)).reshape(len(h), -1, 4)
+            sums = half.to_float(half.summed(law, h, r, half.summed(law, now, w, params.x_bias))).reshape(len(h), -1, 4)
             i, f, o = (floats.sigmoid(np.ascontiguousarray(sums[..., k])) for k in (0, 1, 3))
             g = floats.tanh(np.ascontiguousarray(sums[..., 2]))
             c = half.from_float(f * half.to_float(c) + i * g)

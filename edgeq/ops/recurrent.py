@@ -17,6 +17,7 @@ from edgeq import half, numerics
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, DType, Op, Params, QParams, Tensor, TensorType
 from edgeq.ops.elementwise import require_int8
+from edgeq.ops.halves import law_of
 from edgeq.ops.linear import NO_CLAMP, exact_matmul, fits_pairs, output_stage, rescaled, rescaling
 
 GATE = TensorType((1,), DType.INT16, QParams((2.0**-12,)))  # of a pre-activation: Q3.12
@@ -78,8 +79,8 @@ def unit_major(rows: Array, gates: int) -> Array:
     return np.ascontiguousarray(rows.reshape(gates, -1, *rows.shape[1:]).swapaxes(0, 1).reshape(rows.shape))
 
 
-def half_constants(where: str, weights: dict[str, Tensor], biases: dict[str, Array], scalars: dict[str, int]) -> Params:
-    """The constants of a layer on halves: weights as halves, biases as float32 that are neither -0 nor subnormal, rows in the kernels' order.
+def half_constants(where: str, weights: dict[str, Tensor], biases: dict[str, Array], scalars: dict[str, int], accumulate: str) -> Params:
+    """The constants of a layer on halves: weights as halves, biases as `half.starts`, rows in the kernels' order.
 
     Raises:
         EdgeqError: weights are no constant halves.
@@ -88,7 +89,8 @@ def half_constants(where: str, weights: dict[str, Tensor], biases: dict[str, Arr
         if t.data is None or t.type.dtype is not DType.FLOAT16:
             raise EdgeqError(f"weights of a layer in half precision are {t.type}", where=where, why="constant halves are expected")
     tables = {f"{n}_weights": t.data for n, t in weights.items() if t.data is not None}
-    return Params(half.LAW, scalars, {**tables, **{f"{n}_bias": half.biases(b) for n, b in biases.items()}})
+    law = law_of(accumulate)
+    return Params(law, scalars, {**tables, **{f"{n}_bias": half.starts(where, law, b) for n, b in biases.items()}})
 
 
 def require_types(where: str, op: Op, x: TensorType, h: TensorType, output: TensorType, *constants: Tensor) -> None:

@@ -26,4 +26,4 @@ def _flattened(graph: Graph, node: Node, names: Names, made: list[Tensor]) -> No
         return node
     matrix = constant(names.fresh(f"{weights.name}.matrix"), weights.data.reshape(len(weights.data), -1), weights.type.q)
     made.append(matrix)
-    return replace(node, op=FullyConnected(op.clamp), inputs=(node.inputs[0], matrix.name, node.inputs[2]))
+    return replace(node, op=FullyConnected(op.clamp, op.accumulate), inputs=(node.inputs[0], matrix.name, node.inputs[2]))

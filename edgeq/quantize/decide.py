@@ -118,11 +118,12 @@ def write_precision(
 def describe(decision: Decision) -> str:
     """The text of precision.toml for a decision."""
     graph, borders, p = decision.graph, decision.borders, decision.precision
+    kept = p.nodes
     if borders is not None:
         stored = {borders.origin(n): t for n, t in p.tensors.items() if n not in borders.halves}
         p = replace(p, tensors=stored, nodes=listed(graph, p.nodes))
     notes = {n: str(graph.type(n)) for n in p.tensors}
-    notes |= {n.name: f"{n.op.kind()}: {storage.roles(n, p.nodes[n.name])}" for n in graph.nodes if n.name in p.nodes}
+    notes |= {n.name: f"{n.op.kind()}: {storage.roles(n, kept[n.name])}" for n in graph.nodes if n.name in p.nodes}
     weights = {n.name: f"{n.op.kind()} {graph.type(n.inputs[1])}" for n in graph.nodes if n.name in p.layers}
     seen = {n: r.seen for n, r in decision.ranges.tensors.items()}
     return format_precision(p, seen, notes, weights)
@@ -130,4 +131,4 @@ def describe(decision: Decision) -> str:
 
 def listed(graph: Graph, nodes: Storage) -> dict[str, str]:
     """The nodes of a precision file: those that compute."""
-    return {n.name: nodes[n.name] for n in graph.nodes if n.name in nodes and n.op.kind() not in MOVES}
+    return {n.name: storage.written(n, nodes[n.name]) for n in graph.nodes if n.name in nodes and n.op.kind() not in MOVES}

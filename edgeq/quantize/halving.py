@@ -15,7 +15,7 @@ from edgeq.quantize.floating import Progress, require_float, stream
 from edgeq.quantize.precision import Precision, format_precision
 from edgeq.quantize.ranges import check_samples
 from edgeq.quantize.sharing import MOVES
-from edgeq.quantize.storage import HALF, roles
+from edgeq.quantize.storage import HALF, roles, written
 
 
 def to_half(graph: Graph) -> Graph:
@@ -82,6 +82,6 @@ def check_range(graph: Graph, samples: Mapping[str, Array], progress: Progress |
 
 def describe_half(graph: Graph) -> str:
     """The text of precision.toml of a graph in half precision."""
-    nodes = {n.name: HALF for n in graph.nodes if n.op.kind() not in MOVES}
+    nodes = {n.name: written(n, HALF) for n in graph.nodes if n.op.kind() not in MOVES}
     notes = {n.name: f"{n.op.kind()}: {roles(n, HALF)}" for n in graph.nodes}
     return format_precision(Precision(graph.name, nodes=nodes), shapes=notes)

@@ -19,7 +19,7 @@ from edgeq.quantize.cells import cell_scale
 from edgeq.quantize.observers import METHODS
 from edgeq.quantize.options import ROUNDINGS
 from edgeq.quantize.sharing import Scale, affine, cells, span
-from edgeq.quantize.storage import STORAGES
+from edgeq.quantize.storage import STORAGES, SUMS
 from edgeq.quantize.weights import SCALES
 
 FORMAT = 1
@@ -32,8 +32,8 @@ HEADER = """\
 #   To change a tensor give scale and zero_point, or a range alone, or a method alone (minmax, moving, percentile, mse, kl).
 #   equalize: channel c is stored divided by 2^equalize[c]; the layers around it make up for it exactly.
 #   A tensor or layer that is left out is decided anew.
-#   [nodes], where there is more than int8: what a node is computed in: int8; float16 (sums in float32); w8a16 (int8 weights, float16
-#   inputs and outputs). The scale of a tensor is what it has wherever it is stored in int8.
+#   [nodes], where there is more than int8: what a node is computed in: int8; float16 (sums in float32); float16-sums (sums in float16,
+#   too); w8a16 (int8 weights, float16 inputs and outputs). The scale of a tensor is what it has wherever it is stored in int8.
 """
 
 
@@ -63,7 +63,7 @@ class Precision:
     Attributes:
         method: of calibration, for tensors that are left out.
         samples: how many samples were used (for the reader).
-        nodes: node -> one of `STORAGES`; empty: everything in int8.
+        nodes: node -> one of `STORAGES` or `SUMS`; empty: everything in int8.
     """
 
     model: str = ""
@@ -189,7 +189,7 @@ class _Reader:
             self.integer(calibration.get("samples", 0), ("calibration", "samples"), 0, 2**62),
             {n: self.tensor(v, ("tensors", n)) for n, v in tensors.items()},
             {n: self.layer(v, ("layers", n)) for n, v in layers.items()},
-            {n: self.choice(nodes, ("nodes",), n, STORAGES, "") for n in nodes},
+            {n: self.choice(nodes, ("nodes",), n, (*STORAGES, SUMS), "") for n in nodes},
         )
 
     def tensor(self, value: Any, path: tuple[str, ...]) -> TensorPrecision:

@@ -13,6 +13,7 @@ from edgeq.quantize.sharing import MOVES, cells, demanded
 
 INT8, HALF, WEIGHTS = "int8", "float16", "w8a16"
 STORAGES = (INT8, HALF, WEIGHTS)
+SUMS = "float16-sums"  # as it is written in precision.toml: HALF, and sums of products in half precision, too
 WEIGHT_KINDS = ("fully_connected", "conv2d")  # operators on halves whose weights may be int8
 Storage = Mapping[str, str]  # node -> one of STORAGES
 SUFFIX = {INT8: "s8", HALF: "f16"}
@@ -78,6 +79,31 @@ def _unit(nodes: tuple[Node, ...]) -> Unit:
         kinds = ", ".join(sorted({n.op.kind() for n in unit.computing}))
         raise EdgeqError(f"{kinds} is computed neither in int8 nor in half precision", where=unit.name)
     return replace(unit, choices=tuple(common))
+
+
+def with_sums(graph: Graph, storage: Storage, sums: str | None) -> tuple[Graph, dict[str, str]]:
+    """The graph whose layers say in what they sum up, and a storage of `STORAGES`.
+
+    Args:
+        storage: may hold `SUMS`.
+        sums: ``f16``: all layers in half precision that can sum up in halves do so.
+
+    Raises:
+        EdgeqError: an operator with `SUMS` cannot.
+    """
+    wanted = {n for n, s in storage.items() if s == SUMS or (s == HALF and sums == "f16")}
+    nodes = []
+    for node in graph.nodes:
+        able = hasattr(node.op, "accumulate")
+        if storage.get(node.name) == SUMS and not able:
+            raise EdgeqError(f"{node.op.kind()} is not summed up in half precision", where=node.name, fix=f"write {HALF}")
+        nodes.append(replace(node, op=replace(node.op, accumulate="f16")) if able and node.name in wanted else node)  # type: ignore[call-arg]
+    return replace(graph, nodes=tuple(nodes)), {n: HALF if s == SUMS else s for n, s in storage.items()}
+
+
+def written(node: Node, storage: str) -> str:
+    """A node's storage as precision.toml has it: with `SUMS` told from `HALF`."""
+    return SUMS if storage == HALF and getattr(node.op, "accumulate", "f32") == "f16" else storage
 
 
 def spread(found: Iterable[Unit], chosen: Mapping[str, str]) -> dict[str, str]:

@@ -126,4 +126,27 @@ static inline float eq_add_product(float a, float b, float c)
 #endif
 }
 
+/* a * b + c of halves, rounded once: the sum in float32 rounded to odd is rounded to a half as the exact one is. */
+static inline uint16_t eq_half_fused(uint16_t a, uint16_t b, uint16_t c)
+{
+#if defined(__arm__) && defined(__ARM_FEATURE_FP16_SCALAR_ARITHMETIC)
+    float y = eq_from_bits(c);
+    __asm__("vfma.f16 %0, %1, %2" : "+t"(y) : "t"(eq_from_bits(a)), "t"(eq_from_bits(b)));
+    return (uint16_t)eq_bits(y);
+#elif defined(__riscv_zfh)
+    int32_t y = c;
+    float x, w, sum;
+    __asm__("fmv.h.x %1, %4\n\tfmv.h.x %2, %5\n\tfmv.h.x %3, %0\n\tfmadd.h %3, %1, %2, %3\n\tfmv.x.h %0, %3"
+            : "+r"(y), "=&f"(x), "=&f"(w), "=&f"(sum) : "r"((int32_t)a), "r"((int32_t)b));
+    return (uint16_t)(y & 0xffff);
+#else
+    const float product = eq_float_from_half(a) * eq_float_from_half(b), start = eq_float_from_half(c);
+    const float sum = product + start, rest = sum - product;
+    const float error = (product - (sum - rest)) + (start - rest); /* what the sum lacks, exact */
+    const int32_t bits = eq_bits(sum), inexact = -(eq_bits(error) & INT32_MAX) >> 31;
+    const int32_t below = ((bits ^ eq_bits(error)) >> 31) & inexact; /* to be cut off, its last bit set */
+    return eq_half_from_float(eq_from_bits((bits + below) | (inexact & 1)));
+#endif
+}
+
 #endif

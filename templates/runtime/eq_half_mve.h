@@ -79,6 +79,20 @@ static inline eq_f32x4 eq_load4_f32(const float *from)
 #endif
 }
 
+/* The first n (any number; at most four are read) of four float32, the others 0. */
+static inline eq_f32x4 eq_first4_f32(const float *from, int32_t n)
+{
+#if EQ_MVE
+    return vldrwq_z_f32(from, vctp32q((uint32_t)n));
+#else
+    eq_f32x4 v;
+    for (int32_t i = 0; i < 4; i++) {
+        v.lane[i] = i < n ? from[i] : 0.0f;
+    }
+    return v;
+#endif
+}
+
 /* Four float32 to memory. */
 static inline void eq_store4_f32(float *to, eq_f32x4 v)
 {
@@ -303,6 +317,12 @@ static inline eq_i32x4 eq_first4_f16(const uint16_t *from, int32_t n)
     }
     return v;
 #endif
+}
+
+/* Four halves as floats. */
+static inline eq_f32x4 eq_real4(const uint16_t *from)
+{
+    return eq_float4(eq_load4_f16(from));
 }
 
 /* Four halves to memory. */

@@ -87,7 +87,7 @@ static inline eq_f32x4 eq_exp_parts4(eq_f32x4 x, eq_f32x4 *t)
     return eq_add4_f32(r, eq_mul4_f32(eq_mul4_f32(r, r), p));
 }
 
-/* Of x >= -62, and of smaller x where exp(x) only meets numbers of 2^-63 and more. */
+/* Of x >= -62, and of smaller x where what exp(x) meets next is 2^-63 or more, or a half. */
 static inline eq_f32x4 eq_exp4(eq_f32x4 x)
 {
     eq_f32x4 t;
@@ -98,6 +98,11 @@ static inline eq_f32x4 eq_exp4(eq_f32x4 x)
 static inline eq_f32x4 eq_sigmoid4(eq_f32x4 x)
 {
     return eq_each_div4(eq_dup4_f32(1.0f), eq_plus4(eq_exp4(eq_negative4(x)), 1.0f));
+}
+
+static inline eq_f32x4 eq_silu4(eq_f32x4 x)
+{
+    return eq_each_div4(x, eq_plus4(eq_exp4(eq_negative4(x)), 1.0f));
 }
 
 /* A subnormal number is its own tanh. */

@@ -127,12 +127,4 @@ static inline void eq_float_third(float *to, const uint16_t *from, int32_t count
 #endif
 }
 
-/* `count` zeros, three floats apart. */
-static inline void eq_zero_third(float *to, int32_t count)
-{
-    for (const float *const end = to + 3 * count; to < end; to += 3) {
-        *to = 0.0f;
-    }
-}
-
 #endif

@@ -122,6 +122,15 @@ def with_int8_weights(case: Case) -> Case:
     return replace(half_case, name=f"{case.name}_w8", inputs=(x, case.inputs[1], bias))
 
 
+def summed_in_halves(case: Case) -> Case:
+    """A layer on int8 as one on halves whose sums are halves, too."""
+    half_case = halved(case)
+    weights = half_case.inputs[1]
+    assert isinstance(weights, Tensor)
+    tolerance = half_case.half_tolerance * 4 * np.sqrt(weights.type.size / weights.type.shape[0])
+    return replace(half_case, name=f"{case.name}_a16", op=replace(half_case.op, accumulate="f16"), half_tolerance=tolerance)  # type: ignore[call-arg]
+
+
 def computes_halves(case: Case) -> bool:
     """Whether `halved` applies: integers in and out, and the operator is not int8's own."""
     types = [case.output_type, *(t for i, t in enumerate(case.types) if i not in case.op.parameters)]

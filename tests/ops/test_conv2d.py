@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from harness import Case, activation, fitting_output, suite, vectors, weights_and_bias, with_int8_weights
+from harness import Case, activation, fitting_output, suite, summed_in_halves, vectors, weights_and_bias, with_int8_weights
 from oracle import tflite_model, tflm
 
 from edgeq.errors import EdgeqError
@@ -92,7 +92,10 @@ CASES += [
     with_sum(case("difference", (1, 4, 3, 5), 9, (3, 3), pads=SAME, zero=-128), 0.3, Sub()),
 ]
 INT8_WEIGHTS = ("groups3", "saturated", "pads_beyond", "pointwise_batch", "pixels3", "relu6", "batch")
-test_conv2d = suite([*CASES, *(with_int8_weights(c) for c in CASES if c.name in INT8_WEIGHTS)])
+HALF_SUMS = ("pointwise_padded", "stride2", "speech", "batch", "dilated", "groups2", "groups3", "quads_stride", "pads_beyond")
+test_conv2d = suite(
+    [*CASES, *(with_int8_weights(c) for c in CASES if c.name in INT8_WEIGHTS), *(summed_in_halves(c) for c in CASES if c.name in HALF_SUMS)]
+)
 
 
 @pytest.mark.parametrize(("window", "stride", "same"), [((3, 3), (1, 1), True), ((3, 2), (2, 1), False), ((1, 1), (2, 2), True)])

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from harness import Case, activation, fitting_output, suite, vectors, weights_and_bias, with_int8_weights
+from harness import Case, activation, fitting_output, suite, summed_in_halves, vectors, weights_and_bias, with_int8_weights
 from oracle import tflite_model, tflm
 
 from edgeq.ir import QParams, Tensor, TensorType
@@ -55,7 +55,10 @@ CASES = [
     case("tiny_ratio", (1,), 16, 8, out=QParams((1e6,), 1)),
 ]
 INT8_WEIGHTS = ("n1_k1", "n7_k7", "n9_k8", "n17_k4", "n33_k19", "rows", "rows3_n5_k9", "rows5_n16_k6", "saturated_weights", "relu6")
-test_fully_connected = suite([*CASES, *(with_int8_weights(c) for c in CASES if c.name in INT8_WEIGHTS)])
+HALF_SUMS = ("n1_k1", "n7_k7", "n33_k19", "n130_k19", "rows", "rows3_n5_k9", "rows5_n16_k6", "rows4_n3_k1", "deep_n7_k260", "relu6")
+test_fully_connected = suite(
+    [*CASES, *(with_int8_weights(c) for c in CASES if c.name in INT8_WEIGHTS), *(summed_in_halves(c) for c in CASES if c.name in HALF_SUMS)]
+)
 
 
 @pytest.mark.parametrize("per_channel", [False, True])
