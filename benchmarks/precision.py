@@ -13,14 +13,14 @@ import numpy as np
 
 from benchmarks.models import DATA, ROOT
 from edgeq import api
-from edgeq.ir import Graph
+from edgeq.ir import Array, Graph
 from edgeq.lower import lower
 from edgeq.simulate import dequantize_array
 from edgeq.target import load
 
 sys.path.insert(0, str(ROOT / "examples" / "denoiser"))
 
-from deploy import read  # type: ignore[import-not-found]
+from deploy import Network, read  # type: ignore[import-not-found]
 from metrics import mask_sqnr  # type: ignore[import-not-found]
 from recordings import calibration_set, test_set  # type: ignore[import-not-found]
 
@@ -43,17 +43,29 @@ def flash(graph: Graph) -> int:
     return sum(t.nbytes for call in lower(graph, load("host")).calls for t in call.tables.values())
 
 
+def samples(network: Network) -> dict[str, Array]:
+    """What a network is calibrated on."""
+    return {n: a[:CALIBRATION] for n, a in network.samples(calibration_set(DATA / "valentini", 4)).items()}
+
+
+def quantized(model: str, recipe: str) -> Graph | None:
+    """A network by a recipe, None where the data folder is absent."""
+    path = DATA / "denoiser" / f"{model}.onnx"
+    if not path.is_file():
+        return None
+    network = read(path)
+    return api.quantize(network.graph, samples(network), recipe=recipe).graph
+
+
 def rows(model: str, recipes: tuple[str, ...]) -> list[str]:
     """One line of the table per recipe."""
     network = read(DATA / "denoiser" / f"{model}.onnx")
-    folder = DATA / "valentini"
-    samples = {n: a[:CALIBRATION] for n, a in network.samples(calibration_set(folder, 4)).items()}
     found: list[str] = []
     half = 0
     for recipe in recipes:
-        graph = api.quantize(network.graph, samples, recipe=recipe).graph
+        graph = api.quantize(network.graph, samples(network), recipe=recipe).graph
         t, scores = graph.type(network.output), []
-        for u in test_set(folder, RECORDINGS):
+        for u in test_set(DATA / "valentini", RECORDINGS):
             inputs = {n: a[:JUDGED] for n, a in network.samples([u.noisy]).items()}
             got = api.simulate(graph, inputs).run.outputs[network.output]
             mask = got.astype(np.float32) if t.q is None else dequantize_array(got, t.scale, t.zero_point)

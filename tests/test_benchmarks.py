@@ -28,13 +28,22 @@ HELD = [
 ]  # fmt: skip
 DENSE256 = {"cortex-m4": 1.2, "cortex-m55": 0.2, "riscv-v": 0.25}  # instructions per multiply-accumulate at most
 
+CELLS = [  # likewise
+    ("lstm256", "cortex-m4", "gcc", 1.08), ("gru256", "cortex-m4", "zig", 1.13), ("lstm256", "riscv-f", "zig", 2.85),
+    ("gru256", "riscv-f", "gcc", 2.85), ("lstm256", "riscv-v", "gcc", 0.24), ("gru256", "riscv-vh", "zig", 0.19),
+]  # fmt: skip
 
-@pytest.mark.parametrize(("model", "target", "toolchain", "optimize"), HELD)
-def test_a_shipped_model_costs_what_the_table_says(model: str, target: str, toolchain: str, optimize: str) -> None:
+
+def require_emulator(target: str) -> None:
     machine = load(target)
     emulation = board.load(machine).qemu
     if machine.runners[0] == "qemu" and emulation and shutil.which(emulation.command) is None:
         pytest.skip(f"not installed: {emulation.command}")
+
+
+@pytest.mark.parametrize(("model", "target", "toolchain", "optimize"), HELD)
+def test_a_shipped_model_costs_what_the_table_says(model: str, target: str, toolchain: str, optimize: str) -> None:
+    require_emulator(target)
     row = measure(model, models.SHIPPED[model](), target, toolchain, optimize)
     committed = json.loads(RESULTS.read_text())[row.key]
     for figure in ("instructions", "code", "weights", "arena", "stack"):
@@ -43,6 +52,14 @@ def test_a_shipped_model_costs_what_the_table_says(model: str, target: str, tool
     assert row.constant_time is committed["constant_time"]
     if model == "dense256" and target in DENSE256:
         assert row.instructions <= DENSE256[target] * row.macs
+
+
+@pytest.mark.parametrize(("model", "target", "toolchain", "most"), CELLS)
+def test_a_recurrent_layer_takes_few_instructions(model: str, target: str, toolchain: str, most: float) -> None:
+    require_emulator(target)
+    row = measure(model, models.CELLS[model](), target, toolchain, "3")
+    assert row.constant_time
+    assert row.instructions <= most * row.macs
 
 
 def test_the_table_is_made_from_the_figures() -> None:

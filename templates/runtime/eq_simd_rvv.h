@@ -293,7 +293,7 @@ typedef char eq_offsets_required[offsetof(eq_product_t, y) == 68 && offsetof(eq_
     "vsetvli zero, %[vl], e8, m4, ta, ma\n\t"
 #define EQ_FIRST_HALF(F, A, B) F("v0", A, B)
 #define EQ_SECOND_HALF(F, A, B) F("v8", A, B)
-#define EQ_WIDE_FINISH(STAGE) /* int8 in v24 */ \
+#define EQ_WIDE_STAGES(STAGE) /* int16 in v16 */ \
     "vsetvli zero, %[n0], e32, m8, ta, ma\n\t" \
     STAGE(EQ_FIRST_HALF, "v16", "v22", "v24") \
     "beqz %[n1], 6f\n\t" \
@@ -304,13 +304,13 @@ typedef char eq_offsets_required[offsetof(eq_product_t, y) == 68 && offsetof(eq_
     STAGE(EQ_SECOND_HALF, "v16", "v22", "v24") \
     "sub %[o], %[o], %[n0]\n\t" \
     "6:\n\t" \
-    EQ_WIDE_NARROW
-#define EQ_WIDE_NARROW \
     "vsetvli zero, %[n0], e16, m4, ta, ma\n\t" \
     EQ_NARROW("v16", "v0") \
     "vsetvli zero, %[n1], e16, m4, ta, ma\n\t" \
     EQ_NARROW("v20", "v8") \
-    "vsetvli zero, %[vl], e16, m8, ta, ma\n\t" \
+    "vsetvli zero, %[vl], e16, m8, ta, ma\n\t"
+#define EQ_WIDE_FINISH(STAGE) /* int8 in v24 */ \
+    EQ_WIDE_STAGES(STAGE) \
     "lw %[a], 16(%[j])\n\t" \
     EQ_OFFSET("v16") \
     "vsetvli zero, %[vl], e8, m4, ta, ma\n\t" \
@@ -319,7 +319,15 @@ typedef char eq_offsets_required[offsetof(eq_product_t, y) == 68 && offsetof(eq_
 
 #define EQ_K1(OP, at) EQ_ELEMENT("t0", "x0", at) EQ_WEIGHTS("v24") OP("v16", "v24", "t0")
 #define EQ_MOVE1(add, n) add " %[x0], %[x0], " n "\n\t"
-#define EQ_ASM1(STAGE) \
+#define EQ_STORE_INT8 EQ_STORE("v24", "68")
+#define EQ_STORE_INT16 \
+    "lw %[a], 68(%[j])\n\t" \
+    "slli %[t0], %[o], 1\n\t" \
+    "add %[a], %[a], %[t0]\n\t" \
+    "vse16.v v16, (%[a])\n\t"
+#define EQ_ASM1(STAGE) EQ_ASM_ROW(EQ_WIDE_FINISH(STAGE) EQ_STORE_INT8)
+#define EQ_ASM1_INT16(STAGE) EQ_ASM_ROW(EQ_WIDE_STAGES(STAGE) EQ_STORE_INT16)
+#define EQ_ASM_ROW(FINISH) \
     __asm__ volatile( \
         "lw %[vl], 32(%[j])\n\t" \
         "sub %[vl], %[vl], %[o]\n\t" \
@@ -328,8 +336,7 @@ typedef char eq_offsets_required[offsetof(eq_product_t, y) == 68 && offsetof(eq_
         "lw %[p], 48(%[j])\n\t" \
         "lw %[x0], 52(%[j])\n\t" \
         EQ_PIECES(EQ_K1, EQ_WIDE_DRAIN, EQ_MOVE1) \
-        EQ_WIDE_FINISH(STAGE) \
-        EQ_STORE("v24", "68") \
+        FINISH \
         : [vl] "=&r"(vl), [a] "=&r"(a), [o4] "=&r"(o4), [w] "=&r"(w), [s] "=&r"(s), [n] "=&r"(n), [k] "=&r"(k), \
           [p] "=&r"(p), [x0] "=&r"(x0), [t0] "=&r"(t0), [n0] "=&r"(n0), [n1] "=&r"(n1), [o] "+&r"(o) \
         : [j] "r"(job) \
@@ -370,16 +377,19 @@ typedef char eq_offsets_required[offsetof(eq_product_t, y) == 68 && offsetof(eq_
 
 #endif
 
-/* The sum of channel `o` as int8: what the stages do. */
-static inline int8_t eq_output(const eq_channels_t *c, int kind, int32_t o, int32_t sum)
+/* The sum of channel `o` rescaled: what the stages do. */
+static inline int32_t eq_rescaled(const eq_channels_t *c, int kind, int32_t o, int32_t sum)
 {
     const int32_t m = c->multiplier[o], n = c->shift[o];
     if (kind == EQ_SINGLE || kind == EQ_SINGLE_LEFT) {
-        sum = eq_requantize_single(kind == EQ_SINGLE ? sum : eq_shift_left(sum, c->left), m, n);
-    } else {
-        sum = kind == EQ_TFLM ? eq_requantize_tflm_small(sum, m, n) : eq_requantize_tflm(sum, m, n);
+        return eq_requantize_single(kind == EQ_SINGLE ? sum : eq_shift_left(sum, c->left), m, n);
     }
-    return (int8_t)eq_clamp(sum + c->offset, c->low, c->high);
+    return kind == EQ_TFLM ? eq_requantize_tflm_small(sum, m, n) : eq_requantize_tflm(sum, m, n);
+}
+
+static inline int8_t eq_output(const eq_channels_t *c, int kind, int32_t o, int32_t sum)
+{
+    return (int8_t)eq_clamp(eq_rescaled(c, kind, o, sum) + c->offset, c->low, c->high);
 }
 
 #if !EQ_RVV
@@ -441,6 +451,29 @@ static inline void eq_product1(const eq_product_t *job, int kind)
     }
 #else
     eq_product_plain(job, 1, kind);
+#endif
+}
+
+/* One row of `count` inputs from `x` on as the only piece; the outputs are int16, saturated. `twos` tells whether elements may
+ * be summed up in pairs. */
+static inline void eq_product16(const eq_channels_t *c, int kind, int32_t channels, int32_t twos, const int8_t *x, int32_t count, int16_t *y)
+{
+#if EQ_RVV
+    const int32_t blocks = twos ? count / 8 : 0;
+    const eq_product_t made = { *c, channels, blocks, count - 8 * blocks, 1, 0, { x }, { (int8_t *)y } }, *const job = &made;
+    int32_t vl, a, o4, w, s, n, k, p, x0, t0, n0, n1;
+    for (int32_t o = 0; o < channels; o += vl) {
+        EQ_CHOOSE_STAGE(kind, EQ_ASM1_INT16)
+    }
+#else
+    (void)twos;
+    for (int32_t o = 0; o < channels; o++) {
+        int32_t sum = c->bias[o];
+        for (int32_t k = 0; k < count; k++) {
+            sum += x[k] * c->weights[k * channels + o];
+        }
+        y[o] = (int16_t)eq_clamp(eq_rescaled(c, kind, o, sum), INT16_MIN, INT16_MAX);
+    }
 #endif
 }
 
