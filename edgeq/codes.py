@@ -14,8 +14,9 @@ import numpy as np
 from edgeq.errors import EdgeqError
 from edgeq.numerics import Array
 
-CHECKS = {"none": 0, "parity": 1, "triple": 2}  # bits that they add
+CHECKS = {"none": 0, "parity": 1, "triple": 2, "hamming": 3}  # bits that they add
 COVERED = 3  # the highest bits of a value that the parity covers
+MENDED = np.array([0, 0, 0, 1, 0, 2, 4, 8])  # syndrome of `hamming` -> what to xor to the highest four bits
 BIAS_BITS = 16
 
 
@@ -27,7 +28,8 @@ class Code:
         bits: of a weight's value, 2 to 8.
         offset: offset binary instead of two's complement.
         check: ``none``; ``parity``: one more bit makes the highest three even, and where they are odd the reader takes, of the values
-            that one fault explains, that of least magnitude; ``triple``: the highest bit is stored three times and the majority holds.
+            that one fault explains, that of least magnitude; ``triple``: the highest bit is stored three times and the majority holds;
+            ``hamming``: three more bits mend one fault of the highest four.
         votes: biases are stored in 16 bits (times a power of two per layer) three times, of which the majority holds bit by bit; else once
             in 32 bits.
     """
@@ -38,8 +40,9 @@ class Code:
     votes: bool = False
 
     def __post_init__(self) -> None:
-        if not 2 <= self.bits <= 8 or self.check not in CHECKS:
-            raise EdgeqError(f"no storage code of {self.bits} bits with check '{self.check}'", fix=f"2 to 8 bits; {', '.join(CHECKS)}")
+        if not 2 <= self.bits <= 8 or self.check not in CHECKS or (self.check == "hamming" and not 4 <= self.bits <= 7):
+            fix = f"2 to 8 bits (4 to 7 with hamming); {', '.join(CHECKS)}"
+            raise EdgeqError(f"no storage code of {self.bits} bits with check '{self.check}'", fix=fix)
 
     @property
     def width(self) -> int:
@@ -68,6 +71,8 @@ class Code:
             word = word | self._parity(word) << self.bits
         elif self.check == "triple":
             word = word | (word >> (self.bits - 1)) * 3 << self.bits
+        elif self.check == "hamming":
+            word = word | _hamming(word >> (self.bits - 4)) << self.bits
         return np.asarray(word, np.uint32)
 
     def values(self, words: Array) -> Array:
@@ -77,6 +82,9 @@ class Code:
         if self.check == "triple":
             votes = (w >> top & 1) + (w >> self.bits & 1) + (w >> (self.bits + 1) & 1)
             w = (w & (2**top - 1)) | (votes >= 2).astype(np.int64) << top
+        elif self.check == "hamming":
+            syndrome = _hamming(w >> (self.bits - 4) & 15) ^ (w >> self.bits & 7)
+            w = w ^ MENDED[syndrome] << (self.bits - 4)
         value = self._value(w)
         if self.check == "parity":
             odd = (self._parity(w) ^ (w >> self.bits & 1)).astype(bool)
@@ -123,6 +131,12 @@ class Code:
             chance *= np.where(flips >> bit & 1, p, 1 - p)
         square = (self.values(words ^ flips).astype(np.float64) - domain[:, None]) ** 2
         return np.asarray((chance * square).sum(1)[np.asarray(values, np.int64) - domain[0]])
+
+
+def _hamming(data: Array) -> Array:
+    """The three check bits of four."""
+    d0, d1, d2, d3 = (data >> i & 1 for i in range(4))
+    return np.asarray((d0 ^ d1 ^ d3) | (d0 ^ d2 ^ d3) << 1 | (d1 ^ d2 ^ d3) << 2)
 
 
 def bias_shift(biases: Array) -> int:

@@ -16,7 +16,7 @@ from typing import Any
 
 import jinja2
 
-from edgeq import half
+from edgeq import faults, half
 from edgeq.ctext import Table, brief, comment, ctype_of, identifier, table, unique
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, DType, Graph, TensorType
@@ -271,6 +271,7 @@ class _Emitter:
             "lifetimes": self.lifetimes(),
             "tables": {t.symbol: t.crc for t in self.tables},
             "table_bytes": {t.symbol: t.bytes for t in self.tables},
+            "fault_tables": {f"{self.name}_{c.symbol}": place for place, c in faults.tables(self.program)},
         }  # fmt: skip
 
 

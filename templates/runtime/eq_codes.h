@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-enum { EQ_CHECK_NONE, EQ_CHECK_PARITY, EQ_CHECK_TRIPLE }; /* its value is the number of bits that it adds */
+enum { EQ_CHECK_NONE, EQ_CHECK_PARITY, EQ_CHECK_TRIPLE, EQ_CHECK_HAMMING }; /* its value is the number of bits that it adds */
 
 /* The value of a code word; `half` is 2^(bits - 1), `twos` the same for two's complement and 0 for offset binary. */
 static inline int32_t eq_code_value(uint32_t word, uint32_t half, uint32_t twos)
@@ -24,6 +24,15 @@ static inline int32_t eq_code_mended(uint32_t word, uint32_t half, uint32_t twos
         }
     }
     return value;
+}
+
+/* Four bits and their three checks above them: what mends one fault of the four. */
+static inline uint32_t eq_code_hamming(uint32_t x)
+{
+    const uint32_t a = (x ^ (x >> 1) ^ (x >> 3) ^ (x >> 4)) & 1u;
+    const uint32_t b = (x ^ (x >> 2) ^ (x >> 3) ^ (x >> 5)) & 1u;
+    const uint32_t c = ((x >> 1) ^ (x >> 2) ^ (x >> 3) ^ (x >> 6)) & 1u;
+    return (a & b & (c ^ 1u)) | (a & (b ^ 1u) & c) << 1 | ((a ^ 1u) & b & c) << 2 | (a & b & c) << 3;
 }
 
 /* `count` weights of `bits` bits from a stream of words, the first in the lowest bits. */
@@ -52,6 +61,8 @@ static inline void eq_decode_weights(const uint8_t *codes, int8_t *weights, int3
                 const uint32_t top = word >> (bits - 1);
                 const uint32_t votes = (top & 1u) + ((top >> 1) & 1u) + ((top >> 2) & 1u);
                 word = (word & (half - 1u)) | (votes >= 2u ? half : 0u);
+            } else if (check == EQ_CHECK_HAMMING) {
+                word ^= eq_code_hamming(word >> (bits - 4)) << (bits - 4);
             }
             value = eq_code_value(word, half, twos);
         }
