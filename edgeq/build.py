@@ -177,6 +177,8 @@ def _settings(
     place, bsp, model = board.load(target), resource("firmware") / "bsp" / "common", manifest(folder)
     (work / "memory.ld").write_text(place.linker_memory(weights), encoding="ascii")
     (work / "eq_description.h").write_text(description.header(model, place, weights_in_ram=weights == "ram"), encoding="ascii")
+    if any(p.app == "mlperf" for p in programs):
+        (work / "eq_mlperf.h").write_text(description.mlperf_header(model, place), encoding="ascii")
     (work / "model").mkdir()
     for file in (f for f in folder.iterdir() if f.suffix in (".c", ".h") or f.name == "SConscript"):
         shutil.copyfile(file, work / "model" / file.name)
