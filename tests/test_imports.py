@@ -20,7 +20,7 @@ LAYERS = (
     ("quantize",),
     ("ctext", "emit"),
     ("build",),
-    ("run",),
+    ("run", "flash"),
     ("compare",),
     ("tune",),
     ("report",),

@@ -8,6 +8,7 @@
     edgeq.compare("out", vectors=16)                      # every step, byte for byte
 """
 
+from edgeq.api.boards import Made, boards, firmware, flash
 from edgeq.api.building import Built, build
 from edgeq.api.execution import Outcome, compare, contract, run, simulate
 from edgeq.api.models import is_quantized, load, random_inputs, read_inputs
@@ -19,14 +20,18 @@ __all__ = [
     "Accuracy",
     "Built",
     "Choices",
+    "Made",
     "Outcome",
     "Quantized",
     "Recipe",
     "Tuned",
     "accuracy",
+    "boards",
     "build",
     "compare",
     "contract",
+    "firmware",
+    "flash",
     "is_quantized",
     "load",
     "quantize",
