@@ -333,7 +333,9 @@ def build_firmware(
     """
     program = Program(app, hook)
     with temporary_folder() as work:
-        _deliver(build_programs(folder, target, chain, [program], Path(work), optimize, deployed=deployed, weights=weights)[program], output)
+        _deliver(
+            build_programs(folder, target, chain, [program], Path(work), optimize, deployed=deployed, weights=weights)[program], output
+        )
     return output
 
 

@@ -1,4 +1,4 @@
-"""The dialogue of MLPerf Tiny's runner with an emulated board, for its four tasks: their reference models, or stand-ins where those are absent."""
+"""The dialogue of MLPerf Tiny's runner with an emulated board, for its four tasks: their reference models, else stand-ins."""
 
 from __future__ import annotations
 
