@@ -11,6 +11,8 @@ from edgeq.errors import EdgeqError
 from edgeq.resources import resource
 from edgeq.target import Target, read_inherited, size
 
+IMAGE_HEADER = 256  # bytes before the program that edgeq's bootloader starts (firmware/bootloader/eq_boot.h)
+
 
 @dataclass(frozen=True)
 class Region:
@@ -28,12 +30,44 @@ class Emulation:
         command: the program, `install` how to get it.
         arguments: machine, memory, -icount, semihosting.
         instructions_per_tick: of the clock that eq_board_clock() reads, under those arguments.
+        keep: arguments with which a file, named {file}, holds what the board keeps without power; it is `kept` bytes long.
+            Empty where an emulated board forgets everything.
     """
 
     command: str
     install: str
     arguments: tuple[str, ...]
     instructions_per_tick: float
+    keep: tuple[str, ...]
+    kept: int
+
+
+@dataclass(frozen=True)
+class Boot:
+    """How edgeq's bootloader serves a board.
+
+    Attributes:
+        application: where the image lies: a header, then the program.
+        sector: bytes that are erased at once.
+        core: what runs there; the image's header must say the same.
+        sources: of firmware/bootloader or of the board: how its memory is written, how the application is started.
+    """
+
+    application: Region
+    sector: int
+    core: int
+    sources: tuple[str, ...]
+
+    @property
+    def program(self) -> Region:
+        """Where the program lies, behind the image's header."""
+        return Region(self.application.origin + IMAGE_HEADER, self.application.bytes - IMAGE_HEADER)
+
+    @property
+    def defines(self) -> dict[str, int]:
+        """Macros for the bootloader."""
+        region = self.application
+        return {"EQ_APP_ORIGIN": region.origin, "EQ_APP_BYTES": region.bytes, "EQ_APP_SECTOR": self.sector, "EQ_APP_CORE": self.core}
 
 
 @dataclass(frozen=True)
@@ -43,8 +77,11 @@ class Board:
     Attributes:
         folder: where bsp.toml lies.
         sources: C and assembly files, in `folder` or else in firmware/bsp/common.
+        exit: the file that ends a program, where somebody watches: an emulator or a debugger.
         defines: macros for them: addresses of devices.
         memory: flash, ram, and where an emulator's loader puts test vectors.
+        boot: None where edgeq's bootloader does not serve the board.
+        programmer: which of edgeq/flash writes its flash; `settings` for it.
         stack: bytes reserved for the stack.
         qemu: None where QEMU has no such board.
     """
@@ -53,24 +90,39 @@ class Board:
     description: str
     folder: Path
     sources: tuple[str, ...]
+    exit: str
     defines: Mapping[str, int]
     memory: Mapping[str, Region]
     stack: int
+    boot: Boot | None
+    programmer: str
+    settings: Mapping[str, Any]
     qemu: Emulation | None
 
-    def linker_memory(self, weights: str = "flash") -> str:
-        """The text of memory.ld, with the model's weights in the region `weights`."""
-        lines = [f"    {n.upper()} ({m}) : ORIGIN = {r.origin:#x}, LENGTH = {r.bytes:#x}" for n, m, r in self._linked()]
-        alias = f'REGION_ALIAS("WEIGHTS", {weights.upper()})\n'
-        symbols = f"_stack_size = {self.stack:#x};\n_vectors = {self.memory['vectors'].origin:#x};\n"
-        return "MEMORY\n{\n" + "\n".join(lines) + "\n}\n" + alias + symbols
+    def linker_memory(self, flash: Region | None = None, weights: str = "flash") -> str:
+        """The text of memory.ld.
 
-    def _linked(self) -> list[tuple[str, str, Region]]:
-        return [("flash", "rx", self.memory["flash"]), ("ram", "rwx", self.memory["ram"])]
+        Args:
+            flash: where the program lies; None for the board's flash.
+            weights: flash or ram: where the model's weights lie while it runs.
+        """
+        regions = (("FLASH (rx)", flash or self.memory["flash"]), ("RAM (rwx)", self.memory["ram"]))
+        lines = [f"    {name} : ORIGIN = {r.origin:#x}, LENGTH = {r.bytes:#x}" for name, r in regions]
+        names = f"_stack_size = {self.stack:#x};\n_vectors = {self.memory['vectors'].origin:#x};\n"
+        return "MEMORY\n{\n" + "\n".join(lines) + f'\n}}\nREGION_ALIAS("WEIGHTS", {weights.upper()})\n{names}'
 
 
 def _emulation(data: Mapping[str, Any]) -> Emulation:
-    return Emulation(data["command"], data["install"], tuple(data["arguments"]), float(data["instructions_per_tick"]))
+    keep, kept = tuple(data.get("keep", ())), size(data.get("kept", 0))
+    return Emulation(data["command"], data["install"], tuple(data["arguments"]), float(data["instructions_per_tick"]), keep, kept)
+
+
+def _region(data: tuple[int, str | int]) -> Region:
+    return Region(int(data[0]), size(data[1]))
+
+
+def _boot(data: Mapping[str, Any]) -> Boot:
+    return Boot(_region(data["application"]), size(data["sector"]), int(data["core"]), tuple(data["sources"]))
 
 
 def load(target: Target) -> Board:
@@ -90,9 +142,13 @@ def load(target: Target) -> Board:
             description=data["description"],
             folder=path.parent,
             sources=tuple(data["sources"]),
+            exit=data["exit"],
             defines={k: int(v) for k, v in data["defines"].items()},
-            memory={k: Region(int(origin), size(length)) for k, (origin, length) in data["memory"].items()},
+            memory={k: _region(v) for k, v in data["memory"].items()},
             stack=size(data["stack"]),
+            boot=_boot(data["boot"]) if "boot" in data else None,
+            programmer=data.get("programmer", {}).get("name", "an3155" if "boot" in data else "command"),
+            settings=data.get("programmer", {}),
             qemu=_emulation(data["qemu"]) if "qemu" in data else None,
         )
     except KeyError as e:

@@ -20,6 +20,7 @@ from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
 
 from edgeq import board, description
+from edgeq.board import Board, Boot
 from edgeq.errors import EdgeqError
 from edgeq.files import json_text
 from edgeq.resources import resource
@@ -34,6 +35,7 @@ FIRMWARE_FLAGS = (
     "-g", "-ffunction-sections", "-fdata-sections", "-fno-common", "-fomit-frame-pointer", "-fno-stack-protector",
     "-fno-unwind-tables", "-fno-asynchronous-unwind-tables",
 )  # fmt: skip
+HALT = "halt.c"  # the end of programs that nobody watches
 OPTIMIZE = ("-O0", "-O1", "-O2", "-O3", "-Os", "-Oz", "-Og")
 
 
@@ -172,26 +174,15 @@ def build_library(folder: Path, output: Path, target: Target, chain: Toolchain, 
     return output
 
 
-def _settings(
-    folder: Path, target: Target, chain: Toolchain, programs: Sequence[Program], optimize: str, weights: str, work: Path
-) -> dict[str, Any]:
-    """What firmware/SConstruct reads, beside the model's sources, memory.ld and eq_description.h, which go into `work` too."""
-    place, bsp, model = board.load(target), resource("firmware") / "bsp" / "common", manifest(folder)
-    (work / "memory.ld").write_text(place.linker_memory(weights), encoding="ascii")
-    (work / "eq_description.h").write_text(description.header(model, place, weights_in_ram=weights == "ram"), encoding="ascii")
-    (work / "model").mkdir()
-    for file in (f for f in folder.iterdir() if f.suffix in (".c", ".h") or f.name == "SConscript"):
-        shutil.copyfile(file, work / "model" / file.name)
+def _settings(place: Board, chain: Toolchain, sources: Sequence[str], defines: Mapping[str, int], optimize: str) -> dict[str, Any]:
+    """What firmware/SConstruct reads of a board and a tool chain."""
+    bsp = resource("firmware") / "bsp" / "common"
     compiler = [*chain.command, *chain.flags, *COMMON_FLAGS, *FIRMWARE_FLAGS, optimize]
-    if any(p.faults for p in programs):
-        (work / "model" / "tables.c").write_text(fault_tables(manifest(folder), str(folder)), encoding="ascii")
-        compiler.append("-fwrapv")  # sums that faulty biases start may overflow
     script = ["-Wl,--gc-sections", "-Wl,-e,eq_reset", "-L.", f"-L{bsp}", "-T", str(bsp / "board.ld")]
     return {
-        "name": model["model"], "firmware": str(resource("firmware")), "board": str(place.folder),
-        "compile": compiler, "link": [*chain.link, optimize, "-g", *script],
-        "libraries": list(chain.libraries), "sources": list(place.sources), "defines": {k: f"{v:#x}u" for k, v in place.defines.items()},
-        "programs": [{"output": p.file, "app": p.app, "hook": p.hook, "faults": p.faults} for p in programs],
+        "firmware": str(resource("firmware")), "board": str(place.folder), "compile": compiler,
+        "link": [*chain.link, optimize, "-g", *script], "libraries": list(chain.libraries), "sources": list(sources),
+        "defines": {k: f"{v:#x}u" for k, v in {**place.defines, **defines}.items()},
     }  # fmt: skip
 
 
@@ -211,8 +202,47 @@ def fault_tables(data: Mapping[str, Any], where: str) -> str:
     )
 
 
+def _scons(settings: Mapping[str, Any], name: str, where: str, work: Path) -> None:
+    """Run firmware/SConstruct in `work`, where memory.ld and the model lie.
+
+    Raises:
+        EdgeqError: SCons is not installed, the code does not compile, or the program does not fit the board's memory.
+    """
+    if find_spec("SCons") is None:
+        raise EdgeqError("SCons is not installed", fix="pip install scons")
+    file = work / "settings.json"
+    file.write_text(json.dumps(settings, indent=1), encoding="utf-8")
+    script = resource("firmware") / "SConstruct"
+    scons = [sys.executable, "-m", "SCons", "-Q", "-s", "-j2", "-C", str(work), "-f", str(script), f"settings={file}"]
+    try:
+        run_tool(scons, where)
+    except EdgeqError as e:
+        overflow = re.search(r"region [`'](FLASH|RAM)'.* overflowed by (\d+) bytes", e.what)
+        if overflow:
+            region, missing = overflow.groups()
+            raise EdgeqError(f"the program exceeds the {region.lower()} of board {name} by {missing} bytes", where=where) from e
+        raise
+
+
+def check_level(optimize: str) -> None:
+    """Refuse what is no optimization level.
+
+    Raises:
+        EdgeqError: it is none.
+    """
+    if optimize not in OPTIMIZE:
+        raise EdgeqError(f"unknown optimization level '{optimize}'", fix=f"choose one of {', '.join(OPTIMIZE)}")
+
+
 def build_programs(
-    folder: Path, target: Target, chain: Toolchain, programs: Sequence[Program], work: Path, optimize: str = "-O3",
+    folder: Path,
+    target: Target,
+    chain: Toolchain,
+    programs: Sequence[Program],
+    work: Path,
+    optimize: str = "-O3",
+    *,
+    deployed: bool = False,
     weights: str = "flash",
 ) -> dict[Program, Path]:
     """Compile an emitted folder and the target's board support into programs, by SCons.
@@ -221,6 +251,8 @@ def build_programs(
         programs: what to build; they share the objects that they have in common.
         work: an empty folder for the products.
         optimize: -O0, -O1, -O2, -O3, -Os, -Oz or -Og, for model and firmware.
+        deployed: for the board as it is used: edgeq's bootloader starts the programs where it serves the board, and nobody
+            watches their end: they halt.
         weights: flash, or ram: there the application copies them, and may change them (serve).
 
     Returns:
@@ -229,28 +261,79 @@ def build_programs(
     Raises:
         EdgeqError: SCons is not installed, the code does not compile, or the program does not fit the board's memory.
     """
-    if optimize not in OPTIMIZE:
-        raise EdgeqError(f"unknown optimization level '{optimize}'", fix=f"choose one of {', '.join(OPTIMIZE)}")
-    if find_spec("SCons") is None:
-        raise EdgeqError("SCons is not installed", fix="pip install scons")
-    work = work.resolve()
-    settings = work / "settings.json"
-    settings.write_text(json.dumps(_settings(folder, target, chain, programs, optimize, weights, work), indent=1), encoding="utf-8")
-    script = resource("firmware") / "SConstruct"
-    scons = [sys.executable, "-m", "SCons", "-Q", "-s", "-j2", "-C", str(work), "-f", str(script), f"settings={settings}"]
-    try:
-        run_tool(scons, str(folder))
-    except EdgeqError as e:
-        overflow = re.search(r"region [`'](FLASH|RAM)'.* overflowed by (\d+) bytes", e.what)
-        if overflow:
-            region, missing = overflow.groups()
-            raise EdgeqError(f"the program exceeds the {region.lower()} of board {target.bsp} by {missing} bytes", where=str(folder)) from e
-        raise
+    check_level(optimize)
+    place, work, data = board.load(target), work.resolve(), manifest(folder)
+    memory = place.linker_memory(place.boot.program if deployed and place.boot else None, weights)
+    (work / "memory.ld").write_text(memory, encoding="ascii")
+    (work / "eq_description.h").write_text(description.header(data, place, weights_in_ram=weights == "ram"), encoding="ascii")
+    if any(p.app == "mlperf" for p in programs):
+        (work / "eq_mlperf.h").write_text(description.mlperf_header(data, place), encoding="ascii")
+    (work / "model").mkdir()
+    for file in (f for f in folder.iterdir() if f.suffix in (".c", ".h") or f.name == "SConscript"):
+        shutil.copyfile(file, work / "model" / file.name)
+    settings = _settings(place, chain, [*place.sources, HALT if deployed else place.exit], {}, optimize)
+    if any(p.faults for p in programs):
+        (work / "model" / "tables.c").write_text(fault_tables(data, str(folder)), encoding="ascii")
+        settings["compile"].append("-fwrapv")  # sums that faulty biases start may overflow
+    wanted = [{"output": p.file, "app": p.app, "hook": p.hook, "faults": p.faults} for p in programs]
+    _scons({**settings, "name": data["model"], "programs": wanted}, place.name, str(folder), work)
     return {p: work / p.file for p in programs}
 
 
+def bootable(place: Board) -> Boot:
+    """How edgeq's bootloader serves a board.
+
+    Raises:
+        EdgeqError: it does not.
+    """
+    if place.boot is None:
+        raise EdgeqError(f"edgeq's bootloader does not serve board {place.name}", fix="use its own bootloader or a debug probe")
+    return place.boot
+
+
+def build_bootloader(target: Target, chain: Toolchain, output: Path, optimize: str = "-Os") -> Path:
+    """Compile edgeq's bootloader for a target's board.
+
+    Args:
+        output: the ELF file to write.
+
+    Returns:
+        `output`.
+
+    Raises:
+        EdgeqError: it does not serve the board, does not compile or does not fit; or `output` cannot be written.
+    """
+    check_level(optimize)
+    place = board.load(target)
+    boot = bootable(place)
+    with temporary_folder() as name:
+        work = Path(name).resolve()
+        (work / "memory.ld").write_text(place.linker_memory(), encoding="ascii")
+        settings = _settings(place, chain, [*place.sources, HALT, *boot.sources], boot.defines, optimize)
+        wanted = [{"output": "bootloader.elf", "app": "bootloader", "hook": False, "faults": False}]
+        _scons({**settings, "name": None, "programs": wanted}, place.name, "bootloader", work)
+        _deliver(work / "bootloader.elf", output)
+    return output
+
+
+def _deliver(elf: Path, output: Path) -> None:
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(elf, output)
+    except OSError as e:
+        raise EdgeqError("cannot write the program", where=str(output), why=e.strerror or str(e)) from e
+
+
 def build_firmware(
-    folder: Path, target: Target, chain: Toolchain, output: Path, *, app: str = "bench", hook: bool = False, optimize: str = "-O3",
+    folder: Path,
+    target: Target,
+    chain: Toolchain,
+    output: Path,
+    *,
+    app: str = "bench",
+    hook: bool = False,
+    optimize: str = "-O3",
+    deployed: bool = False,
     weights: str = "flash",
 ) -> Path:
     """Compile an emitted folder and one application of firmware/apps for a target's board.
@@ -261,6 +344,7 @@ def build_firmware(
             link) or mlperf (answers the MLPerf Tiny runner).
         hook: also report every step.
         optimize: -O0, -O1, -O2, -O3, -Os, -Oz or -Og.
+        deployed, weights: see `build_programs`.
 
     Returns:
         `output`.
@@ -270,12 +354,9 @@ def build_firmware(
     """
     program = Program(app, hook)
     with temporary_folder() as work:
-        elf = build_programs(folder, target, chain, [program], Path(work), optimize, weights)[program]
-        try:
-            output.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(elf, output)
-        except OSError as e:
-            raise EdgeqError("cannot write the program", where=str(output), why=e.strerror or str(e)) from e
+        _deliver(
+            build_programs(folder, target, chain, [program], Path(work), optimize, deployed=deployed, weights=weights)[program], output
+        )
     return output
 
 

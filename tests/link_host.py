@@ -9,7 +9,7 @@ import subprocess
 import threading
 import tty
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -77,7 +77,7 @@ class Process:
         """End the program and the line."""
         self._process.kill()
         for fd in (self._master, self._slave):
-            with_suppressed(fd)
+            close(fd)
 
     def close(self) -> None:
         """End the program by closing its input, and collect what the sanitizers said."""
@@ -87,15 +87,13 @@ class Process:
             self._process.wait(10)
         self.errors = self._process.stderr.read()
         for fd in (self._master, self._slave):
-            with_suppressed(fd)
+            close(fd)
 
 
-def with_suppressed(fd: int) -> None:
+def close(fd: int) -> None:
     """Close what may be closed already."""
-    try:
+    with suppress(OSError):
         os.close(fd)
-    except OSError:
-        pass
 
 
 @contextmanager

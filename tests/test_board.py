@@ -13,12 +13,14 @@ import numpy as np
 import pytest
 from mlperf_tiny import INT8, keywords, path
 from test_firmware import need
+from typer.testing import CliRunner
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "examples" / "digits"))
 
 from edgeq import api
 from edgeq import target as targets
 from edgeq.build import build_firmware, manifest, toolchain
+from edgeq.cli.main import app
 from edgeq.errors import EdgeqError
 from edgeq.run import serial
 from edgeq.run.emulated import EmulatedBoard
@@ -137,9 +139,6 @@ def test_a_reset_while_streaming(digits: dict[str, tuple[Path, Path, Path]]) -> 
 
 
 def test_the_commands_take_a_port(digits: dict[str, tuple[Path, Path, Path]], tmp_path: Path) -> None:
-    from edgeq.cli.main import app
-    from typer.testing import CliRunner
-
     folder, elf, test = digits["virt"]
 
     def edgeq(*words: object) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import socket
 import struct
@@ -86,21 +87,24 @@ def test_frames_come_back(kind: int, number: int, payload: bytes) -> None:
 @pytest.mark.parametrize("content", ["random", "zeros", "ones"])
 def test_frames_and_acknowledgements_cost_three_percent_at_most(size: int, content: str) -> None:
     data = {"random": np.random.default_rng(size).bytes(size), "zeros": bytes(size), "ones": b"\1" * size}[content]
-    written = len(encode(REQUEST | Command.WRITE, 7, struct.pack("<I", 1 << 24) + data)) + len(encode(REQUEST | ANSWER | Command.WRITE, 7, b""))
-    read = len(encode(REQUEST | ANSWER | Command.READ, 7, data))
-    assert written <= 1.03 * size and read <= 1.03 * size
+    request, acknowledged = (
+        encode(REQUEST | Command.WRITE, 7, struct.pack("<I", 1 << 24) + data),
+        encode(REQUEST | ANSWER | Command.WRITE, 7, b""),
+    )
+    assert len(request) + len(acknowledged) <= 1.03 * size
+    assert len(encode(REQUEST | ANSWER | Command.READ, 7, data)) <= 1.03 * size
 
 
 def test_hostile_bytes_are_frames_or_nothing() -> None:
     rng = random.Random(1)
     decoder = Decoder()
-    for _ in range(20_000):
+    for _ in range(FUZZED):
         line = bytearray(encode(rng.randrange(256), rng.randrange(256), rng.randbytes(rng.randrange(40))))
         for _ in range(rng.randrange(3)):
             line[rng.randrange(len(line))] = rng.randrange(256)
         for frame in decoder.feed(bytes(line[: rng.randrange(len(line) + 1)]) if rng.random() < 0.1 else bytes(line)):
             assert len(frame.payload) <= LONGEST
-    assert decoder.damaged > 5000
+    assert decoder.damaged > FUZZED // 4
     list(decoder.feed(b"\1" * 10 * LONGEST))
     assert len(decoder._open) <= LONGEST + LONGEST // 254 + 1
     assert list(decoder.feed(b"\0" + encode(1, 2, b"x"))) == [Frame(1, 2, b"x")]
@@ -155,6 +159,70 @@ def test_a_hundred_thousand_mutated_frames(served: Served) -> None:
     refusals = {REFUSAL.unpack(f.payload)[0] for f in answers if f.command == Command.REFUSED}
     assert all(kinds.count(c) >= 50 for c in Command), {c.name: kinds.count(c) for c in Command}
     assert refusals == set(Refusal)
+
+
+class HostileBoard:
+    """A line whose other end answers every request, but with what it likes: mutated facts, descriptions and results."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng, self.decoder, self.waiting, self.frames = random.Random(seed), Decoder(), bytearray(), 0
+        tensor = {"name": "x", "dtype": "s8", "shape": [1, 8], "bytes": 8, "scale": 1.0, "zero_point": 0}
+        text = {"model": "m", "inputs": [tensor], "outputs": [tensor], "arena_bytes": 8, "state_bytes": 0, "instructions_per_tick": 1.0}
+        self.text = bytearray(json.dumps(text).encode())
+        if seed % 2:
+            words = [b"-1", b"1e999", b"null", b"[]", b"{}", b'"s32"', b"99999999999", b'"\\ud800"', b"[[[["]
+            at = self.rng.randrange(len(self.text))
+            self.text[at : at + self.rng.randrange(9)] = self.rng.choice(words)
+
+    @property
+    def in_waiting(self) -> int:
+        return len(self.waiting)
+
+    def read(self, size: int) -> bytes:
+        data = bytes(self.waiting[:size])
+        del self.waiting[:size]
+        return data
+
+    def write(self, data: bytes) -> None:
+        for frame in self.decoder.feed(data):
+            self.frames += 1
+            self.waiting += encode(frame.kind | ANSWER, frame.number, self.answer(frame))
+            if self.rng.random() < 0.02:
+                kind = REQUEST | ANSWER | self.rng.choice((Command.BUSY, Command.REFUSED, self.rng.randrange(32)))
+                self.waiting[:0] = encode(kind, frame.number, self.rng.randbytes(self.rng.choice((0, 8, 20))))
+
+    def answer(self, frame: Frame) -> bytes:
+        payload = {
+            Command.HELLO: frame.payload + struct.pack("<8I", 4096, 0, len(self.text), 8, 8, 3, 2, 0),
+            Command.INVOKE: struct.pack("<5I", self.rng.randrange(2), 0, 5, 9, 8), Command.RESUME: struct.pack("<5I", 0, 3, 5, 9, 8),
+            Command.CHECK: bytes(8), Command.STATISTICS: bytes(36),
+        }.get(Command(frame.command), b"")  # fmt: skip
+        if frame.command == Command.READ:
+            place, size = struct.unpack("<IH", frame.payload)
+            payload = bytes(self.text[place & 0xFFFFFF :][:size] if place >> 24 == Area.DESCRIPTION else size)
+        if self.rng.random() < 0.02 and payload:
+            changed = bytearray(payload)
+            changed[self.rng.randrange(len(changed))] = self.rng.randrange(256)
+            payload = bytes(changed[: self.rng.randrange(len(changed) + 1)] if self.rng.random() < 0.5 else changed)
+        return payload
+
+    def close(self) -> None:
+        pass
+
+
+def test_hostile_boards_are_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    outcomes, frames = [], 0
+    for seed in range(400):
+        board = HostileBoard(seed)
+        monkeypatch.setattr("serial.serial_for_url", lambda *_, line=board, **__: line)
+        try:
+            api.bench_board(Port("x", timeout=0.02), vectors=2)
+            outcomes.append("")
+        except EdgeqError as e:
+            assert "\n" not in str(e) and len(str(e)) < 300
+            outcomes.append(e.what)
+        frames += board.frames
+    assert frames > 10_000 and outcomes.count("") > 50 and len(set(outcomes)) > 4, set(outcomes)
 
 
 def test_same_bytes_as_the_simulator(served: Served) -> None:

@@ -8,6 +8,7 @@
     edgeq.compare("out", vectors=16)                      # every step, byte for byte
 """
 
+from edgeq.api.boards import Made, boards, firmware, flash
 from edgeq.api.building import Built, build
 from edgeq.api.device import BoardBench, BoardComparison, bench_board, compare_board
 from edgeq.api.execution import Outcome, compare, contract, run, simulate
@@ -22,16 +23,20 @@ __all__ = [
     "BoardComparison",
     "Built",
     "Choices",
+    "Made",
     "Outcome",
     "Quantized",
     "Recipe",
     "Tuned",
     "accuracy",
     "bench_board",
+    "boards",
     "build",
     "compare",
     "compare_board",
     "contract",
+    "firmware",
+    "flash",
     "is_quantized",
     "load",
     "quantize",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -142,9 +143,7 @@ class BoardBench:
     line: tuple[float, float]
 
 
-def bench_board(
-    port: Port, folder: str | Path | None = None, *, vectors: int = 16, progress: Progress | None = None
-) -> BoardBench:
+def bench_board(port: Port, folder: str | Path | None = None, *, vectors: int = 16, progress: Progress | None = None) -> BoardBench:
     """Measure latency, stack, arena and the line of a board, on random vectors.
 
     Args:
@@ -156,19 +155,32 @@ def bench_board(
     if folder is not None:
         require_firmware(folder)
     with serial.connect(port, None if folder is None else read_manifest(Path(folder))) as device:
-        try:
-            layout = Layout({"steps": [], **device.description})
-            inputs = noise(device.description["inputs"], vectors)
-            fits = (layout.input_bytes, layout.output_bytes) == (device.input_bytes, device.output_bytes)
-        except (LookupError, TypeError, ValueError) as e:
-            raise device.link.strange("a request for its description") from e
-        if not fits:
-            raise device.link.strange("a request for its description")
+        layout = described(device)
+        inputs = noise(layout.inputs, vectors)
         measured = serial.measure(device, layout, inputs, progress=stage(progress, "board"))
         ticks = serial.step_ticks(device)
         return BoardBench(
             device.description, measured, ticks, measured.run.instructions, device.statistics(), serial.line_speed(device, TRANSFER)
         )
+
+
+def described(device: Device) -> Layout:
+    """The layout of the model that a board says it runs; nobody vouches for it.
+
+    Raises:
+        EdgeqError: it is none.
+    """
+    try:
+        layout = Layout({"steps": [], **{k: device.description[k] for k in ("inputs", "outputs", "arena_bytes", "state_bytes")}})
+        for x in (*layout.inputs, *layout.outputs):
+            whole = all(type(n) is int and n > 0 for n in x["shape"])
+            if not whole or x["bytes"] != math.prod(x["shape"]) * DType(x["dtype"]).numpy.itemsize or type(x["name"]) is not str:
+                raise ValueError(x)
+        if (layout.input_bytes, layout.output_bytes) != (device.input_bytes, device.output_bytes):
+            raise ValueError(layout.input_bytes)
+    except (LookupError, TypeError, ValueError, AttributeError) as e:
+        raise device.link.strange("a request for its description") from e
+    return layout
 
 
 def noise(inputs: list[dict[str, Any]], vectors: int) -> dict[str, Array]:
@@ -177,8 +189,6 @@ def noise(inputs: list[dict[str, Any]], vectors: int) -> dict[str, Array]:
     arrays: dict[str, Array] = {}
     for x in inputs:
         dtype, shape = DType(x["dtype"]).numpy, (vectors, *x["shape"])
-        if int(np.prod(shape)) > serial.LARGEST:
-            raise ValueError(shape)
         if dtype.kind == "f":
             arrays[x["name"]] = rng.standard_normal(shape).astype(dtype)
         else:

@@ -20,7 +20,8 @@ def bench(
         str, typer.Option("--port", "-p", metavar="PORT", help="Of a board that runs `edgeq firmware --app serve`.", show_default=False)
     ],
     model: Annotated[
-        Path | None, typer.Argument(metavar="[DIR]", help="The folder that its firmware was built from: names the steps.", show_default=False)
+        Path | None,
+        typer.Argument(metavar="[DIR]", help="The folder that its firmware was built from: names the steps.", show_default=False),
     ] = None,
     vectors: VectorsOption = 16,
     baud: BaudOption = 115200,

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import subprocess
+import time
 import tty
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,8 +24,10 @@ class EmulatedBoard:
     It is switched on with its core halted, so that nothing that the firmware says is lost: open `port`, then `start`.
 
     Args:
-        elf: what lies in its memory; None where `options` say it.
+        elf: what lies in its memory when it is switched on.
         target: a target whose board QEMU has.
+        memory: a file that holds what the board keeps without power (`Emulation.keep`); made where it is missing. None: it
+            forgets everything.
         options: more arguments for QEMU: drives, memory, harts.
 
     Attributes:
@@ -34,10 +37,14 @@ class EmulatedBoard:
         EdgeqError: QEMU is not installed, has no such board, or refuses the arguments.
     """
 
-    def __init__(self, elf: Path | None, target: Target, options: Sequence[str] = ()) -> None:
+    def __init__(self, elf: Path, target: Target, *, memory: Path | None = None, options: Sequence[str] = ()) -> None:
         qemu, cpu = emulation(target), target.data.get("qemu", {}).get("cpu")
+        if memory is not None:
+            with memory.open("ab") as file:
+                file.truncate(qemu.kept)
+            options = [*(word.replace("{file}", str(memory)) for word in qemu.keep), *options]
         command = [
-            qemu.command, *qemu.arguments, *(("-cpu", cpu) if cpu else ()), *(("-kernel", str(elf)) if elf else ()), "-display", "none",
+            qemu.command, *qemu.arguments, *(("-cpu", cpu) if cpu else ()), "-device", f"loader,file={elf}", "-display", "none",
             "-monitor", "none", "-S", "-serial", "pty", "-qmp", "stdio", *options,
         ]  # fmt: skip
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -48,6 +55,7 @@ class EmulatedBoard:
             self.port = str(uart["filename"]).removeprefix("pty:")
             self._line = os.open(self.port, os.O_RDWR | os.O_NOCTTY)  # kept, so that the line survives one program's end
             tty.setraw(self._line)
+            time.sleep(1.1)  # QEMU looks once a second whether somebody has opened its pseudo-terminal
         except BaseException:
             self._process.kill()
             self._process.communicate()

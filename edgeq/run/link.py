@@ -27,7 +27,7 @@ ANSWER, COMMANDS, NUMBERS = 0x20, 0x1F, 0x100
 FACTS = struct.Struct("<9I")
 LONGEST = 65535 + HEADER.size + CRC.size
 MOST = 64  # requests under way, so that no number is ambiguous
-PATIENCE = (0.1, 0.4)  # seconds without a byte after which a request is sent again, at least and at most; transmission comes on top
+PATIENCE = (0.1, 1.0)  # seconds without a byte after which a request is sent again, at least and at most; transmission comes on top
 LONGEST_EXCHANGE = 600.0  # seconds, however often the board says that it is busy
 
 
@@ -208,7 +208,7 @@ class Link:
         self.port, self.window = port, 0
         self.sent = self.received = self.retries = 0
         self._decoder, self._frames, self._heard = Decoder(), list[Frame](), 0.0
-        self._number, self._slowest = secrets.randbelow(NUMBERS), PATIENCE[1]
+        self._number, self._slowest = secrets.randbelow(NUMBERS), PATIENCE[0]
         try:
             self._line = serial.serial_for_url(port.url, port.baud, timeout=0.02, write_timeout=port.timeout, exclusive=True)
         except (serial.SerialException, OSError, ValueError) as e:

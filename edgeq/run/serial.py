@@ -124,7 +124,8 @@ class Device:
     def __init__(self, link: Link) -> None:
         self.link = link
         self.frame, window, size, self.input_bytes, self.output_bytes, self.steps, self.tables, in_ram = link.facts
-        if not 64 <= self.frame <= 65535 or max(size, self.input_bytes, self.output_bytes) >= LARGEST:
+        sizes = (size, self.input_bytes, self.output_bytes)
+        if not 64 <= self.frame <= 65535 or not min(sizes) > 0 or max(sizes) >= LARGEST or max(self.steps, self.tables) > 65535:
             raise link.strange("HELLO")
         self.frame = min(self.frame, max(256, link.port.baud // 10))  # no frame takes longer than a second
         self.weights_in_ram = bool(in_ram)

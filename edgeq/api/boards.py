@@ -1,0 +1,100 @@
+"""Boards: a model's folder -> a firmware -> the board."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgeq import flash as programmers
+from edgeq import target as targets
+from edgeq.api.models import Progress
+from edgeq.board import load as load_board
+from edgeq.build import build_bootloader, build_firmware
+from edgeq.build import toolchain as find_toolchain
+from edgeq.errors import EdgeqError
+from edgeq.flash import image
+
+APPS = ("serve", "selftest", "mlperf", "bench")
+WEIGHTS = ("flash", "ram")
+
+
+@dataclass(frozen=True)
+class Made:
+    """What `firmware` wrote.
+
+    Attributes:
+        elf: the program.
+        origin, bytes: where it lies in the board's memory.
+        bootloader: edgeq's, None where it was not asked for.
+    """
+
+    elf: Path
+    origin: int
+    bytes: int
+    bootloader: Path | None
+
+
+def firmware(
+    folder: str | Path,
+    *,
+    board: str,
+    output: str | Path,
+    app: str = "selftest",
+    weights: str = "flash",
+    bootloader: str | Path | None = None,
+    toolchain: str | None = None,
+    optimize: str = "s",
+) -> Made:
+    """Compile an emitted folder and an application into a program for a board.
+
+    Args:
+        folder: what `build` wrote.
+        board: a target with a board.
+        output: the ELF file to write.
+        app: serve (speaks the device link), selftest, mlperf (answers the MLPerf Tiny runner) or bench.
+        weights: flash, or ram: there a host may damage them over the device link.
+        bootloader: also write edgeq's bootloader for the board here, to be put there once by a debug probe or an emulator.
+        toolchain: zig (default), gcc or clang.
+        optimize: s, 2 or 3.
+
+    Raises:
+        EdgeqError: it does not compile or does not fit; there is no such application; or edgeq's bootloader does not serve the board.
+    """
+    if app not in APPS:
+        raise EdgeqError(f"unknown application '{app}'", fix=f"choose one of {', '.join(APPS)}")
+    if weights not in WEIGHTS:
+        raise EdgeqError(f"no weights in '{weights}'", fix=f"choose one of {', '.join(WEIGHTS)}")
+    if weights == "ram" and app != "serve":
+        raise EdgeqError(f"application '{app}' reads its weights from flash", fix="choose serve")
+    target = targets.load(board)
+    chain = find_toolchain(target, toolchain)
+    elf = build_firmware(Path(folder), target, chain, Path(output), app=app, optimize=f"-O{optimize}", deployed=True, weights=weights)
+    program = image.read(elf)
+    loader = None if bootloader is None else build_bootloader(target, chain, Path(bootloader))
+    return Made(elf, program.origin, len(program.data), loader)
+
+
+def flash(
+    elf: str | Path,
+    *,
+    board: str,
+    port: str | None = None,
+    programmer: str | None = None,
+    baud: int | None = None,
+    command: str | None = None,
+    start: bool = True,
+    listen: float = 0,
+    heard: Callable[[bytes], None] = lambda data: None,
+    progress: Progress | None = None,
+) -> str:
+    """Write a firmware to a board, verify it there and start it; see `edgeq.flash.flash`."""
+    return programmers.flash(
+        Path(elf), targets.load(board), port=port, programmer=programmer, baud=baud, command=command, start=start, listen=listen,
+        heard=heard, progress=progress,
+    )  # fmt: skip
+
+
+def boards() -> list[str]:
+    """The targets with a board."""
+    return [n for n in targets.names() if targets.load(n).bsp and load_board(targets.load(n))]

@@ -1,0 +1,61 @@
+"""edgeq firmware: emitted folder -> program for a board."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgeq.cli import common
+from edgeq.cli.common import FolderArgument, JsonOption, OptimizeOption, ToolchainOption
+from edgeq.text import size
+
+BoardOption = Annotated[str, typer.Option("--board", "-b", help="Target with a board, see `edgeq targets`.", show_default=False)]
+
+APPS = (
+    "What it does: serve answers `edgeq run`, `compare` and `bench --port`; selftest runs the test vectors and prints PASS or FAIL; "
+    "mlperf answers the MLPerf Tiny runner."
+)
+
+
+def firmware(
+    folder: FolderArgument,
+    board: BoardOption,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="ELF file to write.", show_default=False)],
+    app: Annotated[str, typer.Option("--app", help=APPS)] = "selftest",
+    weights: Annotated[
+        str, typer.Option("--weights", help="Where they lie while it runs: flash, or ram (serve), where a host may damage them.")
+    ] = "flash",
+    bootloader: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Also write edgeq's bootloader for the board, to be put there once.", show_default=False),
+    ] = None,
+    toolchain: ToolchainOption = None,
+    optimize: OptimizeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compile a folder of edgeq's into a program for a board, ready for `edgeq flash`."""
+    from edgeq import api
+
+    made = api.firmware(
+        folder, board=board, output=output, app=app, weights=weights, bootloader=bootloader, toolchain=toolchain, optimize=optimize or "s"
+    )
+    if as_json:
+        common.print_json(
+            {"elf": str(made.elf), "origin": made.origin, "bytes": made.bytes, "bootloader": made.bootloader and str(made.bootloader)}
+        )
+        return
+    common.facts(
+        f"{app} for {board}",
+        {
+            "program": f"{made.elf}, {size(made.bytes)} at {made.origin:#x}",
+            "bootloader": str(made.bootloader or ""),
+            "next": f"edgeq flash {made.elf} --board {board} --port PORT",
+        },
+    )
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command(epilog="Example:  edgeq firmware out --board mps2-an386 -o fw.elf --bootloader boot.elf")(firmware)

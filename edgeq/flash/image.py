@@ -1,0 +1,124 @@
+"""Firmware files: what an ELF file puts where, and the image that edgeq's bootloader starts."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from elftools.elf.constants import SH_FLAGS
+from elftools.elf.elffile import ELFFile
+
+from edgeq.board import IMAGE_HEADER, Boot
+from edgeq.errors import EdgeqError
+from edgeq.files import reason
+
+MAGIC = 0x31495145  # "EQI1", eq_boot.h
+LARGEST = 64 * 1024**2  # bytes of flash that a firmware may span
+ERASED = b"\xff"
+
+
+@dataclass(frozen=True)
+class Firmware:
+    """What an ELF file loads into a board's memory.
+
+    Attributes:
+        origin: the lowest address.
+        data: everything from there on; gaps are 0xFF.
+        entry: where it begins to run.
+        machine: ``arm`` or ``riscv``.
+        attributes: what its build attributes say of the instruction set, by tag.
+        flags: the ELF header's.
+    """
+
+    path: Path
+    origin: int
+    data: bytes
+    entry: int
+    machine: str
+    attributes: dict[str, int | str]
+    flags: int
+
+    @property
+    def end(self) -> int:
+        """The first address behind it."""
+        return self.origin + len(self.data)
+
+
+MACHINES = {"EM_ARM": "arm", "EM_RISCV": "riscv"}
+ATTRIBUTES = (".ARM.attributes", ".riscv.attributes")
+
+
+def read(path: Path) -> Firmware:
+    """Read an ELF file.
+
+    Raises:
+        EdgeqError: it cannot be read, is no 32-bit executable for Arm or RISC-V, or loads nothing.
+    """
+    try:
+        with path.open("rb") as file:
+            elf = ELFFile(file)
+            if elf["e_machine"] not in MACHINES or elf.elfclass != 32 or not elf.little_endian or elf["e_type"] != "ET_EXEC":
+                raise EdgeqError("no program for a 32-bit Arm or RISC-V chip", where=str(path), why=f"{elf['e_machine']}, {elf['e_type']}")
+            loads = _loads(elf)
+            found = MACHINES[elf["e_machine"]], int(elf["e_entry"]), int(elf["e_flags"]), _attributes(elf)
+    except OSError as e:
+        raise EdgeqError("cannot read the firmware", where=str(path), why=reason(e)) from e
+    except EdgeqError:
+        raise
+    except Exception as e:  # pyelftools lets many kinds out of damaged files
+        raise EdgeqError("not an ELF file, or a damaged one", where=str(path), why=reason(e), fix="give what the linker wrote") from e
+    machine, entry, flags, attributes = found
+    origin, data = _flat(path, loads)
+    return Firmware(path, origin, data, entry, machine, attributes, flags)
+
+
+def _loads(elf: ELFFile) -> list[tuple[int, bytes]]:
+    """Address and content of every section that is loaded: a segment may have the file's own headers before them."""
+    loads = []
+    for segment in elf.iter_segments("PT_LOAD"):
+        begin, end = int(segment["p_offset"]), int(segment["p_offset"]) + int(segment["p_filesz"])
+        for section in elf.iter_sections():
+            at, size = int(section["sh_offset"]), int(section["sh_size"])
+            loaded = int(section["sh_flags"]) & SH_FLAGS.SHF_ALLOC and section["sh_type"] != "SHT_NOBITS" and size
+            if loaded and begin <= at and at + size <= end:
+                loads.append((int(segment["p_paddr"]) + at - begin, bytes(section.data())))
+    return loads
+
+
+def _flat(path: Path, loads: list[tuple[int, bytes]]) -> tuple[int, bytes]:
+    if not loads:
+        raise EdgeqError("the firmware holds nothing to load", where=str(path))
+    origin, end = min(a for a, _ in loads), max(a + len(d) for a, d in loads)
+    if end - origin > LARGEST or end > 2**32:
+        raise EdgeqError(f"the firmware spans {origin:#x} to {end:#x}", where=str(path), fix="link it for the board's flash alone")
+    data = bytearray(ERASED * (end - origin))
+    for address, part in loads:
+        data[address - origin : address - origin + len(part)] = part
+    return origin, bytes(data)
+
+
+def _attributes(elf: ELFFile) -> dict[str, int | str]:
+    values: dict[str, int | str] = {}
+    for name in ATTRIBUTES:
+        section: Any = elf.get_section_by_name(name)
+        if section is not None:
+            for vendor in section.iter_subsections():
+                for scope in vendor.iter_subsubsections():
+                    values.update({a.tag: a.value for a in scope.iter_attributes()})
+    return values
+
+
+def sealed(firmware: Firmware, boot: Boot) -> tuple[bytes, bytes]:
+    """The image for edgeq's bootloader: its header, and the program padded to whole words.
+
+    The header is written last: while it is missing or does not fit the program, nothing is started.
+    """
+    program = firmware.data + ERASED * (-len(firmware.data) % 4)
+    words = struct.pack("<II", boot.core, len(program))
+    header = struct.pack("<I", MAGIC) + words + struct.pack("<I", zlib.crc32(words + program))
+    return header + ERASED * (IMAGE_HEADER - len(header)), program
+
+

@@ -1,0 +1,61 @@
+"""What every programmer is given, and what it may ask of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from edgeq.board import Board
+from edgeq.errors import EdgeqError
+from edgeq.flash.image import Firmware
+from edgeq.target import Target
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One firmware for one board.
+
+    Attributes:
+        port: serial port or URL; the folder of a drive; None where the programmer finds the board by itself.
+        command: the user's own.
+        start: start the firmware when it is there.
+        listen: seconds of silence up to which what it says is heard; 0: not at all.
+        heard: called with what it says.
+    """
+
+    firmware: Firmware
+    target: Target
+    board: Board
+    port: str | None
+    baud: int
+    command: str | None = None
+    start: bool = True
+    listen: float = 0
+    heard: Callable[[bytes], None] = lambda data: None
+
+    def need_port(self, what: str = "a serial port") -> str:
+        """The port.
+
+        Raises:
+            EdgeqError: none was given.
+        """
+        if not self.port:
+            raise EdgeqError(f"board {self.target.name} is programmed through {what}", fix="give --port; `edgeq flash --list` shows them")
+        return self.port
+
+    def check_region(self, origin: int, size: int, name: str) -> None:
+        """Refuse a firmware that is not within a region of memory.
+
+        Raises:
+            EdgeqError: it is not; the message says what to do.
+        """
+        f = self.firmware
+        if not (origin <= f.origin and f.end <= origin + size):
+            got = f"{f.origin:#x} to {f.end:#x}"
+            fix = f"build it for this board: `edgeq firmware DIR --board {self.target.name} -o FILE`"
+            raise EdgeqError(
+                f"the firmware does not fit the {name} of board {self.target.name}, {origin:#x} to {origin + size:#x}",
+                where=str(f.path), why=f"it lies at {got}", fix=fix,
+            )  # fmt: skip

@@ -1,0 +1,301 @@
+/* eq_boot.h: images and the protocol. What arrives is not trusted: lengths, addresses and checksums are checked before
+ * anything is written, and no address outside of the region is read or written. */
+#include "eq_boot.h"
+#include "eq_board.h"
+#include "eq_crc.h"
+#include "eq_flash.h"
+
+#define ACK 0x79u
+#define NACK 0x1Fu
+#define SYNC 0x7Fu
+#define VERSION 0x31u
+#define BLOCK 4096u   /* most bytes of one WRITE_BLOCK */
+#define PAGES 256u    /* most pages of one EXTENDED_ERASE */
+
+#define COMMAND_TICKS (2000u * EQ_TICKS_PER_MS)
+#define BYTE_TICKS (500u * EQ_TICKS_PER_MS)
+#define QUIET_TICKS (20u * EQ_TICKS_PER_MS)
+
+enum {
+    GET = 0x00, GET_VERSION = 0x01, GET_ID = 0x02, READ = 0x11, GO = 0x21, WRITE = 0x31, EXTENDED_ERASE = 0x44,
+    DESCRIBE = 0xE0, WRITE_BLOCK = 0xE1, CHECK = 0xE2 /* our own */
+};
+
+static union {
+    uint32_t align;
+    unsigned char bytes[BLOCK];
+} buffer;
+
+static int take(void *to, uint32_t bytes)
+{
+    return eq_board_read(to, bytes, BYTE_TICKS) == bytes;
+}
+
+static void acknowledge(void)
+{
+    static const unsigned char ack = ACK;
+    eq_board_write(&ack, 1);
+}
+
+/* NACK once the line is quiet: what is left of a damaged frame is not taken for commands. */
+static int refuse(void)
+{
+    static const unsigned char nack = NACK;
+    while (eq_board_read(buffer.bytes, BLOCK, QUIET_TICKS) != 0) {
+    }
+    eq_board_write(&nack, 1);
+    return EQ_BOOT_DONE;
+}
+
+static int answer(uint32_t sent)
+{
+    eq_board_write(buffer.bytes, sent);
+    acknowledge();
+    return EQ_BOOT_DONE;
+}
+
+static unsigned char folded(const unsigned char *data, uint32_t bytes, unsigned char sum)
+{
+    for (uint32_t i = 0; i < bytes; i++) {
+        sum = (unsigned char)(sum ^ data[i]);
+    }
+    return sum;
+}
+
+/* `bytes` bytes and the byte that makes their sum modulo 2 zero; not more than BLOCK - 1. */
+static int take_sealed(unsigned char *to, uint32_t bytes)
+{
+    return take(to, bytes + 1u) && folded(to, bytes + 1u, 0) == 0;
+}
+
+static uint32_t big(const unsigned char *p)
+{
+    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | (uint32_t)p[3];
+}
+
+static void put(unsigned char *p, uint32_t value)
+{
+    p[0] = (unsigned char)(value >> 24);
+    p[1] = (unsigned char)(value >> 16);
+    p[2] = (unsigned char)(value >> 8);
+    p[3] = (unsigned char)value;
+}
+
+/* Whether `bytes` bytes at `address` lie in the region. */
+static int inside(uint32_t address, uint32_t bytes)
+{
+    const uint32_t offset = address - EQ_APP_ORIGIN;
+    return offset < EQ_APP_BYTES && bytes <= EQ_APP_BYTES - offset;
+}
+
+int eq_boot_valid(void)
+{
+    const unsigned char *const region = eq_flash_data();
+    const eq_image_t *const image = (const eq_image_t *)(const void *)region;
+    if (image->magic != EQ_IMAGE_MAGIC || image->core != EQ_APP_CORE) {
+        return 0;
+    }
+    if (image->bytes == 0 || image->bytes > EQ_APP_BYTES - EQ_IMAGE_HEADER) {
+        return 0;
+    }
+    return eq_crc32(eq_crc32(0, &image->core, 8), region + EQ_IMAGE_HEADER, image->bytes) == image->crc;
+}
+
+static int get(void)
+{
+    static const unsigned char commands[] = { VERSION, GET, GET_VERSION, GET_ID, READ, GO, WRITE, EXTENDED_ERASE, DESCRIBE, WRITE_BLOCK, CHECK };
+    buffer.bytes[0] = (unsigned char)(sizeof commands - 1u);
+    for (uint32_t i = 0; i < sizeof commands; i++) {
+        buffer.bytes[1u + i] = commands[i];
+    }
+    return answer(1u + (uint32_t)sizeof commands);
+}
+
+static int get_version(void)
+{
+    buffer.bytes[0] = VERSION;
+    buffer.bytes[1] = 0;
+    buffer.bytes[2] = 0;
+    return answer(3);
+}
+
+static int get_id(void)
+{
+    buffer.bytes[0] = 1;
+    buffer.bytes[1] = (unsigned char)(EQ_APP_CORE >> 8);
+    buffer.bytes[2] = (unsigned char)EQ_APP_CORE;
+    return answer(3);
+}
+
+/* As GET: number of bytes less one, then words: the region's origin, its bytes, those of a sector, of the longest block. */
+static int describe(void)
+{
+    buffer.bytes[0] = 15;
+    put(buffer.bytes + 1, EQ_APP_ORIGIN);
+    put(buffer.bytes + 5, EQ_APP_BYTES);
+    put(buffer.bytes + 9, EQ_APP_SECTOR);
+    put(buffer.bytes + 13, BLOCK);
+    return answer(17);
+}
+
+static int read_memory(void)
+{
+    unsigned char n[2];
+    if (!take_sealed(buffer.bytes, 4)) {
+        return refuse();
+    }
+    const uint32_t address = big(buffer.bytes);
+    if (!inside(address, 1)) {
+        return refuse();
+    }
+    acknowledge();
+    if (!take(n, 2) || (n[0] ^ n[1]) != 0xFF || !inside(address, n[0] + 1u)) {
+        return refuse();
+    }
+    acknowledge();
+    eq_board_write(eq_flash_data() + (address - EQ_APP_ORIGIN), n[0] + 1u);
+    return EQ_BOOT_DONE;
+}
+
+static int store(uint32_t address, uint32_t bytes)
+{
+    if (eq_flash_write(address - EQ_APP_ORIGIN, buffer.bytes, bytes) != 0) {
+        return refuse();
+    }
+    acknowledge();
+    return EQ_BOOT_DONE;
+}
+
+static int write_memory(void)
+{
+    unsigned char n, sum;
+    if (!take_sealed(buffer.bytes, 4)) {
+        return refuse();
+    }
+    const uint32_t address = big(buffer.bytes);
+    if (!inside(address, 4) || (address & 3u) != 0) {
+        return refuse();
+    }
+    acknowledge();
+    if (!take(&n, 1) || !take(buffer.bytes, n + 1u) || !take(&sum, 1) || folded(buffer.bytes, n + 1u, n) != sum) {
+        return refuse();
+    }
+    if ((n & 3u) != 3u || !inside(address, n + 1u)) {
+        return refuse();
+    }
+    return store(address, n + 1u);
+}
+
+/* Address, bytes (2), checksum; ACK; the bytes and their CRC-32; ACK. */
+static int write_block(void)
+{
+    unsigned char crc[4];
+    if (!take_sealed(buffer.bytes, 6)) {
+        return refuse();
+    }
+    const uint32_t address = big(buffer.bytes), bytes = (uint32_t)buffer.bytes[4] << 8 | (uint32_t)buffer.bytes[5];
+    if (bytes == 0 || bytes > BLOCK || ((address | bytes) & 3u) != 0 || !inside(address, bytes)) {
+        return refuse();
+    }
+    acknowledge();
+    if (!take(buffer.bytes, bytes) || !take(crc, 4) || eq_crc32(0, buffer.bytes, bytes) != big(crc)) {
+        return refuse();
+    }
+    return store(address, bytes);
+}
+
+/* Address, bytes (4), checksum; ACK; the CRC-32 of the memory there; ACK. */
+static int check(void)
+{
+    if (!take_sealed(buffer.bytes, 8)) {
+        return refuse();
+    }
+    const uint32_t address = big(buffer.bytes), bytes = big(buffer.bytes + 4);
+    if (!inside(address, bytes)) {
+        return refuse();
+    }
+    acknowledge();
+    put(buffer.bytes, eq_crc32(0, eq_flash_data() + (address - EQ_APP_ORIGIN), bytes));
+    return answer(4);
+}
+
+/* All sectors, the one with the header first: from then on there is no image that might be started. */
+static int erase_all(void)
+{
+    for (uint32_t offset = 0; offset < EQ_APP_BYTES; offset += EQ_APP_SECTOR) {
+        if (eq_flash_erase(offset) != 0) {
+            return refuse();
+        }
+    }
+    acknowledge();
+    return EQ_BOOT_DONE;
+}
+
+static int erase_pages(uint32_t pages)
+{
+    for (uint32_t i = 0; i < pages; i++) {
+        const uint32_t page = (uint32_t)buffer.bytes[2u + 2u * i] << 8 | (uint32_t)buffer.bytes[3u + 2u * i];
+        if (page >= EQ_APP_BYTES / EQ_APP_SECTOR) {
+            return refuse();
+        }
+    }
+    for (uint32_t i = 0; i < pages; i++) {
+        const uint32_t page = (uint32_t)buffer.bytes[2u + 2u * i] << 8 | (uint32_t)buffer.bytes[3u + 2u * i];
+        if (eq_flash_erase(page * EQ_APP_SECTOR) != 0) {
+            return refuse();
+        }
+    }
+    acknowledge();
+    return EQ_BOOT_DONE;
+}
+
+static int extended_erase(void)
+{
+    if (!take(buffer.bytes, 2)) {
+        return refuse();
+    }
+    const uint32_t n = (uint32_t)buffer.bytes[0] << 8 | (uint32_t)buffer.bytes[1];
+    const uint32_t pages = n == 0xFFFFu ? 0 : n + 1u;
+    if (pages > PAGES || !take(buffer.bytes + 2, 2u * pages + 1u) || folded(buffer.bytes, 2u * pages + 3u, 0) != 0) {
+        return refuse();
+    }
+    return pages == 0 ? erase_all() : erase_pages(pages);
+}
+
+static int go(void)
+{
+    if (!take_sealed(buffer.bytes, 4) || big(buffer.bytes) != EQ_APP_ORIGIN || !eq_boot_valid()) {
+        return refuse();
+    }
+    acknowledge();
+    return EQ_BOOT_GO;
+}
+
+int eq_boot_command(void)
+{
+    static const struct {
+        unsigned char code;
+        int (*execute)(void);
+    } commands[] = {
+        { GET, get }, { GET_VERSION, get_version }, { GET_ID, get_id }, { READ, read_memory }, { GO, go }, { WRITE, write_memory },
+        { EXTENDED_ERASE, extended_erase }, { DESCRIBE, describe }, { WRITE_BLOCK, write_block }, { CHECK, check },
+    };
+    unsigned char code[2];
+    if (eq_board_read(code, 1, COMMAND_TICKS) == 0) {
+        return EQ_BOOT_SILENT;
+    }
+    if (code[0] == SYNC) {
+        acknowledge();
+        return EQ_BOOT_DONE;
+    }
+    if (!take(code + 1, 1) || (code[0] ^ code[1]) != 0xFF) {
+        return refuse();
+    }
+    for (uint32_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
+        if (commands[i].code == code[0]) {
+            acknowledge();
+            return commands[i].execute();
+        }
+    }
+    return refuse();
+}
