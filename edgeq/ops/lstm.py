@@ -11,7 +11,9 @@ from scipy import special
 from edgeq import floats, half, numerics
 from edgeq.ir import Array, Params, Tensor, TensorType
 from edgeq.ops import recurrent
-from edgeq.ops.recurrent import _Recurrent, pre_activations, products, saturate, to_state
+from edgeq.ops.recurrent import WIDE, _Recurrent, pre_activations, products, saturate, to_state
+
+REACH = 1 << 20  # of a cell state in int32: 16, far beyond what tanh tells apart
 
 
 @dataclass(frozen=True)
@@ -65,12 +67,11 @@ class Lstm(_Recurrent):
             gates = 3 * saturate(sums + pre_activations(params, "h", h)).reshape(len(h), -1, 4)
             i, f, o = (numerics.sigmoid_q15(table, gates[..., k]) for k in (0, 1, 3))
             g = numerics.tanh_q15(table, gates[..., 2])
-            kept, new = numerics.scale_by_pot(law, f * c, 15), numerics.scale_by_pot(law, i * g, 30 - bits)
-            c = saturate(saturate(kept) + saturate(new))
+            c = next_cell(law, bits, f * c, i * g)
             return to_state(params, o * numerics.tanh_q15(table, cell_argument(c, bits))), c
 
         y, c = self.walk(data, (h0, c0), step, pre_activations(params, "x", data))
-        return np.asarray(y, np.int8), np.asarray(c, np.int16)
+        return np.asarray(y, np.int8), np.asarray(c, np.int32 if bits == WIDE else np.int16)
 
     def bind_half(self, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
         x, w, r, b, h, _ = inputs
@@ -97,6 +98,17 @@ class Lstm(_Recurrent):
         return self.reference_half_all(params, *x)[0]
 
 
+def next_cell(law: str, bits: int, kept: Array, new: Array) -> Array:
+    """``f c + i g`` in the scale of c, int64; `kept` is f c with 15 fraction bits more than c, `new` is Q0.30.
+
+    In int32 no sum overflows, so that nothing saturates: f and i g stay below 1 - 2^-15.
+    """
+    if bits == WIDE:
+        return np.asarray(((kept + (1 << 14)) >> 15) + ((new + (1 << (29 - WIDE))) >> (30 - WIDE)))
+    return saturate(saturate(numerics.scale_by_pot(law, kept, 15)) + saturate(numerics.scale_by_pot(law, new, 30 - bits)))
+
+
 def cell_argument(c: Array, bits: int) -> Array:
     """A cell state of scale 2^-bits in units of 2^-12 / 3, for tanh."""
+    c = np.clip(c, -REACH, REACH) if bits == WIDE else c
     return (3 * c) << (12 - bits) if bits <= 12 else (3 * c + (1 << (bits - 13))) >> (bits - 12)

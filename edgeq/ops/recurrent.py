@@ -21,6 +21,7 @@ from edgeq.ops.linear import NO_CLAMP, exact_matmul, output_stage, rescaled, res
 
 GATE = TensorType((1,), DType.INT16, QParams((2.0**-12,)))  # of a pre-activation: Q3.12
 INT16_MIN, INT16_MAX = -32768, 32767
+WIDE = 16  # fraction bits of a cell state in int32
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,7 @@ def to_state(params: Params, product: Array) -> Array:
 
 
 def fraction_bits(where: str, t: TensorType) -> int:
-    """n of a cell state in int16 with scale 2^-n.
+    """n of a cell state in int16 with scale 2^-n, or in int32 with scale 2^-16.
 
     Raises:
         EdgeqError: it is stored otherwise.
@@ -158,4 +159,8 @@ def fraction_bits(where: str, t: TensorType) -> int:
         mantissa, exponent = math.frexp(t.scale)
         if mantissa == 0.5 and 0 <= 1 - exponent <= 15:
             return 1 - exponent
-    raise EdgeqError("the cell state must be int16 with a scale of 2^-15 to 1, zero point 0", where=where, why=f"{t} {t.q}")
+    if t.dtype is DType.INT32 and t.q == QParams((2.0**-WIDE,)):
+        return WIDE
+    raise EdgeqError(
+        "the cell state must be int16 with a scale of 2^-15 to 1, or int32 with 2^-16, zero point 0", where=where, why=f"{t} {t.q}"
+    )

@@ -42,7 +42,7 @@ def case(
     w = rows(seed, x.scale, (op.gates * units, inputs), saturated)
     r = rows(seed + 1, h.scale, (op.gates * units, units), saturated)
     biases = (bias(seed + 2, x.scale, w), bias(seed + 3, h.scale, r))[: op.biases]
-    cells = (activation((1, units), 2.0**-bits, 0, DType.INT16),) if isinstance(op, Lstm) else ()
+    cells = (activation((1, units), 2.0**-bits, 0, DType.INT32 if bits == 16 else DType.INT16),) if isinstance(op, Lstm) else ()
     states: tuple[Any, ...] = (h, *cells)
     if fixed:
         states = tuple(constant(np.full(s.shape, s.zero_point, s.dtype.numpy), s.scale, None, s.zero_point) for s in states)
@@ -53,9 +53,12 @@ def case(
 LSTM = [
     *(case(f"h{h}_i{i}", Lstm(), h, i, zero=h - 4) for h in (1, 3, 4, 5, 8) for i in (1, 4, 7, 16)),
     *(case(f"bits{b}", Lstm(), 4, 6, bits=b, tolerance=t) for b, t in ((0, np.inf), (6, 3.0), (12, 2.0), (13, 2.0), (15, np.inf))),
+    *(case(f"wide_h{h}", Lstm(), h, 6, bits=16) for h in (1, 4, 9)),
     case("sequence", Lstm(), 6, 5, 7, zero=3),
+    case("sequence_wide", Lstm(), 6, 5, 7, bits=16),
     case("reverse", Lstm(reverse=True), 6, 5, 7, zero=-3),
     case("fixed", Lstm(), 5, 9, 4, fixed=True),
+    case("fixed_wide", Lstm(), 5, 9, 4, fixed=True, bits=16),
     case("narrow", Lstm(), 7, 8, 3, state=QParams((0.3 / 128,), 11), tolerance=np.inf),
     case("shifted", Lstm(), 7, 8, 3, state=QParams((0.01,), -9)),
     case("saturated", Lstm(), 8, 40, 2, saturated=True, zero=-128),
