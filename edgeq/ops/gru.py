@@ -15,6 +15,7 @@ from edgeq.ops.recurrent import (
     _Recurrent,
     from_q30,
     half_constants,
+    half_sums,
     pre_activations,
     products,
     require_types,
@@ -96,7 +97,7 @@ class Gru(_Recurrent):
 
     def bind_half(self, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
         x, w, r, b, c, h = inputs
-        assert w.data is not None and r.data is not None and b.data is not None and c.data is not None
+        assert b.data is not None and c.data is not None
         units = h.type.shape[-1]
         joined = b.data + c.data  # the state's own bias is apart where r scales it
         last = slice(2 * units, None)
@@ -108,18 +109,17 @@ class Gru(_Recurrent):
     def reference_half(self, params: Params, *x: Array) -> Array:
         data, h0 = x
         split = 2 * params.units
-        w, r, bias = params.x_weights.T, params.h_weights.T, params.x_bias
+        first, last = slice(split), slice(split, None)
 
-        def step(now: Array, h: Array) -> tuple[Array]:
-            sums = half.products(now, w, bias)
-            both = floats.sigmoid(half.products(h, np.ascontiguousarray(r[:, :split]), sums[:, :split]))
+        def step(sums: Array, h: Array) -> tuple[Array]:
+            both = floats.sigmoid(half_sums(params, "h", h, sums[:, first], first))
             reset, z = both[:, : params.units], both[:, params.units :]
-            wide, last = half.to_float(h), np.ascontiguousarray(r[:, split:])
+            wide = half.to_float(h)
             if self.linear_before_reset:
-                n = sums[:, split:] + reset * half.products(h, last, params.h_bias)
+                n = sums[:, last] + reset * half_sums(params, "h", h, params.h_bias, last)
             else:
-                n = half.products(half.from_float(reset * wide), last, sums[:, split:])
+                n = half_sums(params, "h", half.from_float(reset * wide), sums[:, last], last)
             n = floats.tanh(n)
             return (half.from_float((np.float32(1) - z) * n + z * wide),)
 
-        return self.walk(data, (h0,), step, data)[0]
+        return self.walk(data, (h0,), step, half_sums(params, "x", data, params.x_bias))[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -75,24 +75,22 @@ class Lstm(_Recurrent):
 
     def bind_half(self, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
         x, w, r, b, h, _ = inputs
-        assert w.data is not None and r.data is not None and b.data is not None
+        assert b.data is not None
         units = h.type.shape[-1]
         order = recurrent.unit_major(np.arange(4 * units), 4)
-        weights = {"x": replace(w, data=w.data[order]), "h": replace(r, data=r.data[order])}
-        return recurrent.half_constants(where, weights, {"x": b.data[order]}, self.shape_scalars(x.type, units))
+        return recurrent.half_constants(where, {"x": w, "h": r}, {"x": b.data}, self.shape_scalars(x.type, units), order)
 
     def reference_half_all(self, params: Params, *x: Array) -> tuple[Array, ...]:
         data, h0, c0 = x
-        w, r = params.x_weights.T, params.h_weights.T
 
-        def step(now: Array, h: Array, c: Array) -> tuple[Array, Array]:
-            sums = half.products(h, r, half.products(now, w, params.x_bias)).reshape(len(h), -1, 4)
+        def step(sums: Array, h: Array, c: Array) -> tuple[Array, Array]:
+            sums = recurrent.half_sums(params, "h", h, sums).reshape(len(h), -1, 4)
             i, f, o = (floats.sigmoid(np.ascontiguousarray(sums[..., k])) for k in (0, 1, 3))
             g = floats.tanh(np.ascontiguousarray(sums[..., 2]))
             c = half.from_float(f * half.to_float(c) + i * g)
             return half.from_float(o * floats.tanh(half.to_float(c))), c
 
-        return self.walk(data, (h0, c0), step, data)
+        return self.walk(data, (h0, c0), step, recurrent.half_sums(params, "x", data, params.x_bias))
 
     def reference_half(self, params: Params, *x: Array) -> Array:
         return self.reference_half_all(params, *x)[0]

@@ -79,17 +79,40 @@ def unit_major(rows: Array, gates: int) -> Array:
     return np.ascontiguousarray(rows.reshape(gates, -1, *rows.shape[1:]).swapaxes(0, 1).reshape(rows.shape))
 
 
-def half_constants(where: str, weights: dict[str, Tensor], biases: dict[str, Array], scalars: dict[str, int]) -> Params:
-    """The constants of a layer on halves: weights as halves, biases as float32 that are not -0, rows in the kernels' order.
+def half_constants(
+    where: str, weights: dict[str, Tensor], biases: dict[str, Array], scalars: dict[str, int], order: Array | slice = slice(None)
+) -> Params:
+    """The constants of a layer on halves, rows in the kernels' order: biases as float32 that are not -0, weights as halves or int8.
+
+    Of weights in int8 there is a table ``<part>_scale``; those of h may be int8 where those of x are.
 
     Raises:
-        EdgeqError: weights are no constant halves.
+        EdgeqError: weights are neither.
     """
-    for t in weights.values():
-        if t.data is None or t.type.dtype is not DType.FLOAT16:
-            raise EdgeqError(f"weights of a layer in half precision are {t.type}", where=where, why="constant halves are expected")
-    tables = {f"{n}_weights": t.data for n, t in weights.items() if t.data is not None}
-    return Params(half.LAW, scalars, {**tables, **{f"{n}_bias": np.asarray(b, np.float32) + np.float32(0) for n, b in biases.items()}})
+    tables: dict[str, Array] = {}
+    narrow = {n: t.type.dtype is DType.INT8 and t.type.q is not None for n, t in weights.items()}
+    for n, t in weights.items():
+        if t.data is None or not (narrow[n] or t.type.dtype is DType.FLOAT16) or (narrow["h"] and not narrow["x"]):
+            why = "constant halves, or constant int8 with scales, first of x, are expected"
+            raise EdgeqError(f"weights of {n} in a layer on halves are {t.type}", where=where, why=why)
+        tables[f"{n}_weights"] = t.data[order]
+        if narrow[n] and t.type.q is not None:
+            tables[f"{n}_scale"] = np.broadcast_to(np.asarray(t.type.q.scale, np.float32), len(t.data))[order]
+    tables |= {f"{n}_bias": np.asarray(b, np.float32)[order if n == "x" else slice(None)] + np.float32(0) for n, b in biases.items()}
+    return Params(half.LAW, {**scalars, **({"h_int8": int(narrow["h"])} if narrow["x"] else {})}, tables)
+
+
+def half_sums(params: Params, part: str, x: Array, start: Array, rows: slice = slice(None)) -> Array:
+    """float32 `start` plus products of halves ``x [..., K]`` with some rows of weights, in order.
+
+    With int8 weights the products, exact in float32, are summed from 0; the sum times the row's scale, rounded, is added.
+    """
+    w = np.ascontiguousarray(params.tables[f"{part}_weights"][rows].T)
+    scale = params.tables.get(f"{part}_scale")
+    if scale is None:
+        return half.products(x, w, start)
+    with np.errstate(all="ignore"):
+        return np.asarray(start + half.products(x, w) * scale[rows], np.float32)
 
 
 def require_types(where: str, op: Op, x: TensorType, h: TensorType, output: TensorType, *constants: Tensor) -> None:

@@ -123,7 +123,8 @@ def describe(decision: Decision) -> str:
         stored = {borders.origin(n): t for n, t in p.tensors.items() if n not in borders.halves}
         p = replace(p, tensors=stored, nodes=listed(graph, p.nodes))
     notes = {n: str(graph.type(n)) for n in p.tensors}
-    notes |= {n.name: f"{n.op.kind()}: {storage.roles(n, p.nodes[n.name])}" for n in graph.nodes if n.name in p.nodes}
+    last = {n.name: decision.precision.tensors[n.outputs[-1]].dtype for n in graph.nodes}
+    notes |= {n.name: f"{n.op.kind()}: {storage.roles(n, p.nodes[n.name], last[n.name])}" for n in graph.nodes if n.name in p.nodes}
     weights = {n.name: f"{n.op.kind()} {graph.type(n.inputs[1])}" for n in graph.nodes if n.name in p.layers}
     seen = {n: r.seen for n, r in decision.ranges.tensors.items()}
     return format_precision(p, seen, notes, weights)

@@ -22,8 +22,8 @@ from edgeq.quantize.floating import evaluate_float
 from edgeq.quantize.options import Options
 from edgeq.quantize.quantizer import quantize_decided
 from edgeq.quantize.ranges import Ranges
-from edgeq.quantize.storage import HALF, INT8, STORAGES, Unit, roles, spread, uniform, units
-from edgeq.simulate import dequantize_array, fit_inputs, simulate
+from edgeq.quantize.storage import HALF, INT8, STORAGES, WEIGHTS, Unit, roles, spread, uniform, units
+from edgeq.simulate import fit_inputs, real_array, simulate
 from edgeq.target import load as load_target
 from edgeq.tune.allocation import Allocator, Costs, Goal, Point, decibels
 from edgeq.tune.measure import executed
@@ -33,7 +33,7 @@ FRAMES = 256  # samples that noise is measured on
 TURNS = 12  # how often a choice that does not hold is tightened
 STRICTER = 0.999
 # Where nothing is measured: instructions per multiply-accumulate, per element of what is no layer, and per element of a cast.
-PER_MAC, PER_ELEMENT, PER_CAST = {INT8: 1.0, HALF: 3.0, "w8a16": 4.0}, 20.0, 20.0
+PER_MAC, PER_ELEMENT, PER_CAST = {INT8: 1.0, HALF: 3.0, WEIGHTS: 4.0}, 20.0, 20.0
 CASTS = ("quantize", "dequantize")
 Progress = Callable[[int, int], None]
 
@@ -143,8 +143,7 @@ class _Judge:
         got = simulate(quantized, self.samples).outputs
         result = []
         for name, real in self.real.items():
-            t = quantized.type(name)
-            values = dequantize_array(got[name], t.scale, t.zero_point) if t.q else got[name].astype(np.float64)
+            values = real_array(got[name], quantized.type(name)).astype(np.float64)
             result.append(float(((values - real) ** 2).sum()) / max(float((real**2).sum()), 1e-30))
         return np.array(result)
 
@@ -196,7 +195,7 @@ def _measure(
             first = graph.type(c.output)
             weights = next((t for n, t in c.tables.items() if n.endswith("weights")), None)
             halves = first.dtype is DType.FLOAT16
-            kind = "w8a16" if halves and weights is not None and weights.dtype == np.int8 else HALF if halves else INT8
+            kind = WEIGHTS if halves and weights is not None and weights.dtype == np.int8 else HALF if halves else INT8
             counts.append(c.macs * PER_MAC[kind] + first.size * (PER_CAST if c.node.op.kind() in CASTS else PER_ELEMENT))
     for c, n in zip(program.calls, counts, strict=True):
         if c.node.op.kind() in CASTS:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from harness import Case, activation, constant, suite
+from harness import Case, activation, constant, suite, with_int8_weights
 
 from edgeq import numerics
 from edgeq.ir import Array, DType, QParams, Tensor
@@ -84,8 +84,17 @@ def gru(first: bool) -> list[Case]:
 
 
 GRU = [*gru(False), *gru(True)]
-test_lstm = suite(LSTM)
-test_gru = suite(GRU)
+INT8_WEIGHTS = ("h1_i1", "h3_i7", "h4_i4", "h8_i16", "sequence", "reverse", "fixed", "shifted")
+
+
+def on_halves(cases: list[Case]) -> list[Case]:
+    """With int8 weights of x, and of both."""
+    chosen = [c for c in cases if c.name.removesuffix("_first0").removesuffix("_first1") in INT8_WEIGHTS]
+    return [with_int8_weights(c, count) for c in chosen for count in (1, 2)]
+
+
+test_lstm = suite([*LSTM, *on_halves(LSTM)])
+test_gru = suite([*GRU, *on_halves(GRU)])
 
 
 def gate_weights(seed: int, gates: int, units: int, inputs: int) -> tuple[Array, ...]:
