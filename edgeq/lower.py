@@ -115,7 +115,8 @@ def kernel_dtype(operands: list[TensorType], output: TensorType, params: Params)
     first = operands[0].dtype if operands else output.dtype
     if params.law == half.SUMS:
         return f"{output.dtype.value}_a16"
-    if params.law == half.LAW and "weights" in params.tables and params.tables["weights"].dtype.name == "int8":
+    weights = params.tables.get("weights", params.tables.get("x_weights"))
+    if params.law == half.LAW and weights is not None and weights.dtype.name == "int8":
         return f"{output.dtype.value}_w8"
     return output.dtype.value if first is output.dtype else f"{first.value}_{output.dtype.value}"
 

@@ -217,7 +217,10 @@ def quantize(law: str, x: Array, scale: float, zero_point: int, low: int, high: 
     """Real values to stored integers in [low, high]; int64 result.
 
     Law ``single``: float32 ``x * (1 / scale)``, halves to even. Law ``tflm``: float32 ``x / scale``, halves away from zero.
+    Beyond int16, where no kernel does it: float64 ``x / scale``, halves to even.
     """
+    if high >= 1 << 15:
+        return np.asarray(np.clip(np.rint(np.asarray(x, np.float64) / scale) + zero_point, low, high), np.int64)
     factor = quantize_factor(law, scale)
     with np.errstate(all="ignore"):
         steps = np.asarray(x, np.float32) * factor if law == "single" else np.asarray(x, np.float32) / factor

@@ -9,7 +9,7 @@ import numpy as np
 
 from edgeq import half, numerics
 from edgeq.errors import EdgeqError
-from edgeq.ir import Array, DType, Graph, Node, Params
+from edgeq.ir import Array, DType, Graph, Node, Params, TensorType
 from edgeq.lower import bind
 
 CHUNK_BYTES = 64 * 2**20
@@ -93,6 +93,11 @@ def quantize_array(x: Array, scale: float, zero_point: int, dtype: np.dtype[np.g
 def dequantize_array(q: Array, scale: float, zero_point: int) -> Array:
     """Stored integers to float32 (`numerics.dequantize`)."""
     return numerics.dequantize(q, scale, zero_point)
+
+
+def real_array(a: Array, t: TensorType) -> Array:
+    """Stored values of a type as float32."""
+    return np.asarray(a, np.float32) if t.q is None else dequantize_array(a, t.scale, t.zero_point)
 
 
 def evaluate(

@@ -25,11 +25,12 @@ class Budget:
 
 
 KEYS = ("flash", "ram", "instructions", "drop")
-EXAMPLE = "write --budget flash=256K,ram=64K; with --recipe auto also instructions=2M, drop=24dB"
+LOSS = "loss"  # what drop=1% becomes
+EXAMPLE = "write --budget flash=256K,ram=64K; with --recipe auto also instructions=2M, drop=24dB or drop=1%"
 
 
 def parse(text: str) -> dict[str, float]:
-    """``"flash=256K,ram=64K,instructions=2M,drop=24dB"`` as bytes, instructions and decibels.
+    """``"flash=256K,ram=64K,instructions=2M,drop=24dB"`` as bytes, instructions and decibels; ``drop=1%`` as `LOSS`, percentage points.
 
     Raises:
         EdgeqError: another key, or not a size.
@@ -39,8 +40,10 @@ def parse(text: str) -> dict[str, float]:
         key, _, value = part.partition("=")
         if key not in KEYS or not value:
             raise EdgeqError(f"'{part}' is not a budget", fix=EXAMPLE)
+        if key == "drop" and value.endswith("%"):
+            key, value = LOSS, value.removesuffix("%")
         limits[key] = _amount(key, value)
-        if limits[key] <= 0:
+        if limits[key] < 0 or (limits[key] == 0 and key != LOSS):
             raise EdgeqError(f"a budget of {value} is not positive", fix=EXAMPLE)
     return limits
 

@@ -28,6 +28,7 @@ from edgeq.quantize.ranges import Ranges, calibrate
 from edgeq.quantize.storage import HALF, Storage, complete, mixed
 from edgeq.simulate import fit_inputs
 from edgeq.tune.allocation import Goal
+from edgeq.tune.labels import labels
 from edgeq.tune.precision import search
 
 RANDOM = "random"
@@ -132,6 +133,23 @@ def calibration_samples(graph: Graph, recipe: Recipe) -> dict[str, Array] | None
         return {n: a.astype(np.float32, copy=False) if n in real else a for n, a in samples.items()}
 
 
+def calibration_labels(graph: Graph, recipe: Recipe, count: int) -> Array:
+    """The labels of `calibration_samples`, int64 ``[V]``.
+
+    Raises:
+        EdgeqError: there are none, or not one for each sample, or the graph is no classifier.
+    """
+    source = recipe.get("calibration")
+    if isinstance(source, (str, Path)) and (source == RANDOM or Path(source).suffix.lower() != ".npz"):
+        raise EdgeqError("no labels", where=str(source), fix="give an .npz with samples and their classes y, or drop in dB")
+    arrays = source if isinstance(source, Mapping) else read_arrays(Path(str(source)))
+    y = spread(graph, {"y": labels(str(source) if isinstance(source, (str, Path)) else "", arrays)}, recipe.get("calibration_limit"))["y"]
+    if len(y) != count or len(graph.results) != 1:
+        why = f"{len(y)} labels, {count} samples, {len(graph.results)} outputs"
+        raise EdgeqError("a drop in % needs one label for each sample and one output", where=graph.name, why=why)
+    return y
+
+
 def quantized(
     graph: Graph, samples: Arrays | None, recipe: Recipe, progress: Progress | None = None, goal: Goal | None = None
 ) -> Quantized:
@@ -179,7 +197,8 @@ def quantized(
     data: Arrays | Ranges = samples
     if name == "auto" and not (written and written.nodes):
         data = calibrate(graph, samples, (recipe.get("options") or Options()).method, stage(progress, "calibrate"))
-        found = search(graph, data, goal or Goal(), recipe.get("options"), stage(progress, "measure"))
+        y = calibration_labels(graph, recipe, data.vectors) if goal and goal.loss is not None else None
+        found = search(graph, data, goal or Goal(), recipe.get("options"), stage(progress, "measure"), y)
         nodes = found.storage
     decision = decide(graph, data, recipe.get("options"), written, stage(progress, "calibrate"), nodes)
     result = quantize_decided(decision, stage(progress, "quantize"))
@@ -277,18 +296,21 @@ def goal_of(
     """What recipe ``auto`` aims at; None for other recipes.
 
     Args:
-        budget: ``flash`` and ``ram`` in bytes, ``instructions`` per inference, ``drop`` in dB of signal over noise at the outputs.
+        budget: ``flash`` and ``ram`` in bytes, ``instructions`` per inference, ``drop`` in dB of signal over noise at the outputs,
+            ``loss`` in percentage points of right answers (the samples need labels).
         target: whose instructions are measured; without one, or on one that counts none, they are estimated.
 
     Raises:
         EdgeqError: a budget for another recipe.
     """
     if recipe != "auto":
-        if budget and {"instructions", "drop"} & set(budget):
+        if budget and {"instructions", "drop", "loss"} & set(budget):
             raise EdgeqError("a budget for instructions or drop needs recipe auto", fix="add --recipe auto")
         return None
-    limits = {key: int(value) for key, value in (budget or {}).items() if key != "drop"}
-    return Goal(targets.load(target) if target else None, toolchain, optimize, drop=(budget or {}).get("drop"), **limits)
+    budget = budget or {}
+    limits = {key: int(value) for key, value in budget.items() if key not in ("drop", "loss")}
+    chip = targets.load(target) if target else None
+    return Goal(chip, toolchain, optimize, drop=budget.get("drop"), loss=budget.get("loss"), **limits)
 
 
 def write_quantized(

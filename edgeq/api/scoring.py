@@ -21,8 +21,7 @@ from edgeq.files import read_arrays
 from edgeq.ir import Array, Graph
 from edgeq.quantize.floating import dequantized, evaluate_float
 from edgeq.simulate import simulate as run_simulator
-
-LABELS = ("y", "labels", "label")
+from edgeq.tune.labels import LABELS, labels, right
 
 
 @dataclass(frozen=True)
@@ -42,33 +41,6 @@ class Accuracy:
     runner: int | None
     runner_name: str | None
     bit_exact: bool | None
-
-
-def labels(path: str, arrays: Arrays) -> Array:
-    """The labels ``y`` (or ``labels``), int64 ``[V]``; one-hot rows are reduced.
-
-    Raises:
-        EdgeqError: there are none, or they are no class numbers.
-    """
-    name = next((n for n in LABELS if n in arrays), None)
-    if name is None:
-        raise EdgeqError("no labels", where=path, why=f"arrays are {', '.join(map(repr, arrays))}", fix="give arrays x and y")
-    y = np.asarray(arrays[name])
-    if y.ndim == 2 and y.shape[1] > 1:
-        y = y.argmax(axis=1)
-    y = y.reshape(-1)
-    if y.dtype.kind not in "iub" and not (y.dtype.kind == "f" and np.isfinite(y).all() and (y == np.rint(y)).all()):
-        raise EdgeqError("the labels are no class numbers", where=path, why=f"array '{name}' of {y.dtype}")
-    if not y.size:
-        raise EdgeqError("there are no labels", where=path)
-    return y.astype(np.int64)
-
-
-def right(outputs: Array, y: Array) -> int:
-    """Top-1 hits: the largest of several outputs (the first of equals), a single one against one half."""
-    flat = outputs.reshape(len(outputs), -1)
-    answers = flat.argmax(axis=1) if flat.shape[1] > 1 else (flat[:, 0] > 0.5).astype(np.int64)
-    return int((answers == y).sum())
 
 
 def read_labelled(data: str | Path | Arrays, limit: int | None) -> tuple[dict[str, Array], Array, str]:

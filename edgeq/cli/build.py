@@ -19,6 +19,7 @@ from edgeq.cli.common import (
     MethodOption,
     ModelArgument,
     PixelsOption,
+    PlotOption,
     PrecisionOption,
     RecipeOption,
     RoundingOption,
@@ -65,7 +66,8 @@ def build(
     budget: Annotated[
         str | None,
         typer.Option(
-            metavar="flash=256K,ram=64K", help="Limits; they replace the target's. With --recipe auto also instructions=2M,drop=24dB.",
+            metavar="flash=256K,ram=64K",
+            help="Limits; they replace the target's. With --recipe auto also instructions=2M, and drop=24dB or drop=1%.",
             show_default=False,
         ),
     ] = None,
@@ -74,6 +76,7 @@ def build(
     tuning: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Kernels that `edgeq tune` found the fastest.", show_default=False)
     ] = None,
+    plot: PlotOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Turn a model into a self-contained folder of C for a target, and measure it.
@@ -87,6 +90,7 @@ def build(
         calib, calib_limit, stored, pixels, method=method, law=law, rounding=rounding, equalize=equalize, precision=precision,
         recipe=recipe, accumulate=accumulate,
     )  # fmt: skip
+    common.check_plot(plot, recipe, precision)
     with common.bars() as progress:
         built = api.build(
             model, output=output, target=target, name=name, shapes=common.parse_shapes(shape),
@@ -94,6 +98,7 @@ def build(
             budget=parse(budget) if budget else None, vectors=test_vectors, check=check,
             tuning=tuning, progress=progress, **chosen,
         )  # fmt: skip
+    common.write_plot(plot, built.measured.get("quantization", {}))
     if as_json:
         common.print_json(summary(built))
     else:

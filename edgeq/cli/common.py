@@ -18,6 +18,9 @@ from rich.measure import Measurement
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from edgeq.errors import EdgeqError
+from edgeq.files import write_bytes
+
 if TYPE_CHECKING:
     from edgeq.api.models import Progress as Report
     from edgeq.api.quantizing import Recipe
@@ -108,6 +111,10 @@ PrecisionOption = Annotated[
     Path | None, typer.Option("--precision", metavar="FILE", help="An edited precision.toml to go by.", show_default=False)
 ]
 
+PlotOption = Annotated[
+    Path | None, typer.Option("--plot", metavar="FILE.svg", help="Draw what --recipe auto chose from.", show_default=False)
+]
+
 errors = Console(stderr=True, highlight=False)
 
 
@@ -121,6 +128,26 @@ def board_port(url: str | None, baud: int, timeout: float) -> Port | None:
     from edgeq.run.ports import Port
 
     return None if url is None else Port(url, baud, timeout)
+
+
+def check_plot(plot: Path | None, recipe: str | None, precision: Path | None) -> None:
+    """Refuse a plot that nothing would be drawn on.
+
+    Raises:
+        EdgeqError: nothing is chosen, or the file's name has another ending.
+    """
+    if plot is not None and (recipe != "auto" or precision is not None):
+        raise EdgeqError("nothing to plot", where=str(plot), why="no recipe chooses here", fix="--recipe auto, no --precision")
+    if plot is not None and plot.suffix.lower() != ".svg":
+        raise EdgeqError("a plot is an .svg file", where=str(plot), fix=f"write --plot {plot.with_suffix('.svg')}")
+
+
+def write_plot(plot: Path | None, record: Mapping[str, Any]) -> None:
+    """Draw the ``allocation`` of a quantization's record."""
+    if plot is not None:
+        from edgeq.report import pareto
+
+        write_bytes(plot, pareto.svg(record["allocation"]).encode())
 
 
 def parse_shapes(texts: Iterable[str] | None) -> dict[str, tuple[int, ...]] | None:

@@ -19,6 +19,7 @@ from edgeq.cli.common import (
     MethodOption,
     ModelArgument,
     PixelsOption,
+    PlotOption,
     PrecisionOption,
     RecipeOption,
     RoundingOption,
@@ -53,9 +54,14 @@ def quantize(
     shape: ShapeOption = None,
     state: StateOption = None,
     budget: Annotated[
-        str | None, typer.Option(metavar="flash=256K,drop=24dB", help="What --recipe auto keeps to: flash, ram, instructions, drop.")
+        str | None,
+        typer.Option(
+            metavar="flash=256K,drop=24dB",
+            help="What --recipe auto keeps to: flash, ram, instructions, drop (in dB; in % of right answers where samples have labels).",
+        ),
     ] = None,
     target: TargetOption = None,
+    plot: PlotOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Quantize a float model to int8, half precision or both and say how well each tensor survived.
@@ -69,12 +75,14 @@ def quantize(
         calib, calib_limit, stored, pixels, method=method, law=law, rounding=rounding, equalize=equalize, precision=precision,
         recipe=recipe, accumulate=accumulate,
     )  # fmt: skip
+    common.check_plot(plot, recipe, precision)
     with common.bars() as progress:
         shapes, states = common.parse_shapes(shape), common.parse_states(state)
         limits = parse(budget) if budget else None
         result = api.write_quantized(
             model, output, shapes=shapes, states=states, budget=limits, target=target, progress=progress, **chosen
         )  # fmt: skip
+    common.write_plot(plot, result.record)
     if as_json:
         common.print_json({"output": str(output), "law": result.graph.law, **result.record})
     else:
@@ -117,6 +125,7 @@ def show_allocation(found: Mapping[str, Any]) -> None:
         ],
         title="own noise: output SQNR with that node alone so, the others in half precision",
     )  # fmt: skip
+    lost = f", {found['loss']:.2f} % of the right answers lost" if "loss" in found else ""
     common.table(
         ["", ("flash", "right"), ("instructions", "right"), ("SQNR dB", "right"), ("nodes that are not float16", "text")],
         [
@@ -126,7 +135,7 @@ def show_allocation(found: Mapping[str, Any]) -> None:
             )
             for p in found["pareto"]
         ],
-        title=f"{found['costs']} instructions; predicted SQNR; measured for the chosen: {found['sqnr_db']:.1f} dB",
+        title=f"{found['costs']} instructions; predicted SQNR; measured for the chosen: {found['sqnr_db']:.1f} dB{lost}",
     )  # fmt: skip
 
 

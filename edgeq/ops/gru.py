@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -16,6 +15,7 @@ from edgeq.ops.recurrent import (
     _Recurrent,
     from_q30,
     half_constants,
+    half_sums,
     joined,
     pre_activations,
     products,
@@ -98,31 +98,29 @@ class Gru(_Recurrent):
 
     def bind_half(self, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
         x, w, r, b, c, h = inputs
-        assert w.data is not None and r.data is not None and b.data is not None and c.data is not None
+        assert b.data is not None and c.data is not None
         units = h.type.shape[-1]
-        joined = b.data + c.data  # the state's own bias is apart where r scales it
+        total = b.data + c.data  # the state's own bias is apart where r scales it
         last = slice(2 * units, None)
-        own = b.data[last] if self.linear_before_reset else joined[last]
-        biases = {"x": np.concatenate([joined[: 2 * units], own]), "h": c.data[last]}
+        own = b.data[last] if self.linear_before_reset else total[last]
+        biases = {"x": np.concatenate([total[: 2 * units], own]), "h": c.data[last]}
         scalars = self.shape_scalars(x.type, units) | {"linear_before_reset": int(self.linear_before_reset)}
         return half_constants(where, {"x": w, "h": r}, biases, scalars, self.accumulate)
 
     def reference_half(self, params: Params, *x: Array) -> Array:
         data, h0 = x
         split = 2 * params.units
-        summed = functools.partial(half.summed, params.law)
-        w, r, bias = params.x_weights.T, params.h_weights.T, params.x_bias
+        first, last = slice(split), slice(split, None)
 
-        def step(now: Array, h: Array) -> tuple[Array]:
-            sums = summed(now, w, bias)
-            both = floats.sigmoid(half.to_float(summed(h, np.ascontiguousarray(r[:, :split]), sums[:, :split])))
+        def step(sums: Array, h: Array) -> tuple[Array]:
+            both = floats.sigmoid(half.to_float(half_sums(params, "h", h, sums[:, first], first)))
             reset, z = both[:, : params.units], both[:, params.units :]
-            wide, last = half.to_float(h), np.ascontiguousarray(r[:, split:])
+            wide = half.to_float(h)
             if self.linear_before_reset:
-                n = half.to_float(sums[:, split:]) + reset * half.to_float(summed(h, last, params.h_bias))
+                n = half.to_float(sums[:, last]) + reset * half.to_float(half_sums(params, "h", h, params.h_bias, last))
             else:
-                n = half.to_float(summed(half.from_float(reset * wide), last, sums[:, split:]))
+                n = half.to_float(half_sums(params, "h", half.from_float(reset * wide), sums[:, last], last))
             n = floats.tanh(n)
             return (half.from_float((np.float32(1) - z) * n + z * wide),)
 
-        return self.walk(data, (h0,), step, data)[0]
+        return self.walk(data, (h0,), step, half_sums(params, "x", data, params.x_bias))[0]

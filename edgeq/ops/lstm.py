@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -11,7 +11,9 @@ from scipy import special
 from edgeq import floats, half, numerics
 from edgeq.ir import Array, Params, Tensor, TensorType
 from edgeq.ops import recurrent
-from edgeq.ops.recurrent import _Recurrent, joined, pre_activations, products, saturate, to_state
+from edgeq.ops.recurrent import WIDE, _Recurrent, joined, pre_activations, products, saturate, to_state
+
+REACH = 1 << 20  # of a cell state in int32: 16, far beyond what tanh tells apart
 
 
 @dataclass(frozen=True)
@@ -66,38 +68,47 @@ class Lstm(_Recurrent):
             gates = 3 * saturate(sums + pre_activations(params, "h", h)).reshape(len(h), -1, 4)
             i, f, o = (numerics.sigmoid_q15(table, gates[..., k]) for k in (0, 1, 3))
             g = numerics.tanh_q15(table, gates[..., 2])
-            kept, new = numerics.scale_by_pot(law, f * c, 15), numerics.scale_by_pot(law, i * g, 30 - bits)
-            c = saturate(saturate(kept) + saturate(new))
+            c = next_cell(law, bits, f * c, i * g)
             return to_state(params, o * numerics.tanh_q15(table, cell_argument(c, bits))), c
 
         y, c = self.walk(data, (h0, c0), step, pre_activations(params, "x", data))
-        return np.asarray(y, np.int8), np.asarray(c, np.int16)
+        return np.asarray(y, np.int8), np.asarray(c, np.int32 if bits == WIDE else np.int16)
 
     def bind_half(self, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
         x, w, r, b, h, _ = inputs
-        assert w.data is not None and r.data is not None and b.data is not None
+        assert b.data is not None
         units = h.type.shape[-1]
         order = recurrent.unit_major(np.arange(4 * units), 4)
-        weights = {"x": replace(w, data=w.data[order]), "h": replace(r, data=r.data[order])}
-        return recurrent.half_constants(where, weights, {"x": b.data[order]}, self.shape_scalars(x.type, units), self.accumulate)
+        scalars = self.shape_scalars(x.type, units)
+        return recurrent.half_constants(where, {"x": w, "h": r}, {"x": b.data}, scalars, self.accumulate, order)
 
     def reference_half_all(self, params: Params, *x: Array) -> tuple[Array, ...]:
         data, h0, c0 = x
-        law, w, r = params.law, params.x_weights.T, params.h_weights.T
 
-        def step(now: Array, h: Array, c: Array) -> tuple[Array, Array]:
-            sums = half.to_float(half.summed(law, h, r, half.summed(law, now, w, params.x_bias))).reshape(len(h), -1, 4)
+        def step(sums: Array, h: Array, c: Array) -> tuple[Array, Array]:
+            sums = half.to_float(recurrent.half_sums(params, "h", h, sums)).reshape(len(h), -1, 4)
             i, f, o = (floats.sigmoid(np.ascontiguousarray(sums[..., k])) for k in (0, 1, 3))
             g = floats.tanh(np.ascontiguousarray(sums[..., 2]))
             c = half.from_float(f * half.to_float(c) + i * g)
             return half.from_float(o * floats.tanh(half.to_float(c))), c
 
-        return self.walk(data, (h0, c0), step, data)
+        return self.walk(data, (h0, c0), step, recurrent.half_sums(params, "x", data, params.x_bias))
 
     def reference_half(self, params: Params, *x: Array) -> Array:
         return self.reference_half_all(params, *x)[0]
 
 
+def next_cell(law: str, bits: int, kept: Array, new: Array) -> Array:
+    """``f c + i g`` in the scale of c, int64; `kept` is f c with 15 fraction bits more than c, `new` is Q0.30.
+
+    In int32 no sum overflows, so that nothing saturates: f and i g stay below 1 - 2^-15.
+    """
+    if bits == WIDE:
+        return np.asarray(((kept + (1 << 14)) >> 15) + ((new + (1 << (29 - WIDE))) >> (30 - WIDE)))
+    return saturate(saturate(numerics.scale_by_pot(law, kept, 15)) + saturate(numerics.scale_by_pot(law, new, 30 - bits)))
+
+
 def cell_argument(c: Array, bits: int) -> Array:
     """A cell state of scale 2^-bits in units of 2^-12 / 3, for tanh."""
+    c = np.clip(c, -REACH, REACH) if bits == WIDE else c
     return (3 * c) << (12 - bits) if bits <= 12 else (3 * c + (1 << (bits - 13))) >> (bits - 12)

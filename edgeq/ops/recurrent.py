@@ -22,6 +22,7 @@ from edgeq.ops.linear import NO_CLAMP, exact_matmul, fits_pairs, output_stage, r
 
 GATE = TensorType((1,), DType.INT16, QParams((2.0**-12,)))  # of a pre-activation: Q3.12
 INT16_MIN, INT16_MAX = -32768, 32767
+WIDE = 16  # fraction bits of a cell state in int32
 
 
 @dataclass(frozen=True)
@@ -79,18 +80,43 @@ def unit_major(rows: Array, gates: int) -> Array:
     return np.ascontiguousarray(rows.reshape(gates, -1, *rows.shape[1:]).swapaxes(0, 1).reshape(rows.shape))
 
 
-def half_constants(where: str, weights: dict[str, Tensor], biases: dict[str, Array], scalars: dict[str, int], accumulate: str) -> Params:
-    """The constants of a layer on halves: weights as halves, biases as `half.starts`, rows in the kernels' order.
+def half_constants(
+    where: str, weights: dict[str, Tensor], biases: dict[str, Array], scalars: dict[str, int], accumulate: str,
+    order: Array | slice = slice(None),
+) -> Params:  # fmt: skip
+    """The constants of a layer on halves, rows in the kernels' order: biases as `half.starts`, weights as halves or int8.
+
+    Of weights in int8 there is a table ``<part>_scale``; those of h may be int8 where those of x are.
 
     Raises:
-        EdgeqError: weights are no constant halves.
+        EdgeqError: weights are neither.
     """
-    for t in weights.values():
-        if t.data is None or t.type.dtype is not DType.FLOAT16:
-            raise EdgeqError(f"weights of a layer in half precision are {t.type}", where=where, why="constant halves are expected")
-    tables = {f"{n}_weights": t.data for n, t in weights.items() if t.data is not None}
+    tables: dict[str, Array] = {}
+    narrow = {n: t.type.dtype is DType.INT8 and t.type.q is not None for n, t in weights.items()}
     law = law_of(accumulate)
-    return Params(law, scalars, {**tables, **{f"{n}_bias": half.starts(where, law, b) for n, b in biases.items()}})
+    for n, t in weights.items():
+        known = t.type.dtype is DType.FLOAT16 or (narrow[n] and law == half.LAW)
+        if t.data is None or not known or (narrow["h"] and not narrow["x"]):
+            why = "constant halves, or constant int8 with scales, first of x, are expected"
+            raise EdgeqError(f"weights of {n} in a layer on halves are {t.type}", where=where, why=why)
+        tables[f"{n}_weights"] = t.data[order]
+        if narrow[n] and t.type.q is not None:
+            tables[f"{n}_scale"] = np.broadcast_to(np.asarray(t.type.q.scale, np.float32), len(t.data))[order]
+    tables |= {f"{n}_bias": half.starts(where, law, b)[order if n == "x" else slice(None)] for n, b in biases.items()}
+    return Params(law, {**scalars, **({"h_int8": int(narrow["h"])} if narrow["x"] else {})}, tables)
+
+
+def half_sums(params: Params, part: str, x: Array, start: Array, rows: slice = slice(None)) -> Array:
+    """`start` plus products of halves ``x [..., K]`` with some rows of weights, in order: float32, or halves of the law `half.SUMS`.
+
+    With int8 weights the products, exact in float32, are summed from 0; the sum times the row's scale, rounded, is added.
+    """
+    w = np.ascontiguousarray(params.tables[f"{part}_weights"][rows].T)
+    scale = params.tables.get(f"{part}_scale")
+    if scale is None:
+        return half.summed(params.law, x, w, start)
+    with np.errstate(all="ignore"):
+        return np.asarray(start + half.products(x, w) * scale[rows], np.float32)
 
 
 def require_types(where: str, op: Op, x: TensorType, h: TensorType, output: TensorType, *constants: Tensor) -> None:
@@ -158,7 +184,7 @@ def to_state(params: Params, product: Array) -> Array:
 
 
 def fraction_bits(where: str, t: TensorType) -> int:
-    """n of a cell state in int16 with scale 2^-n.
+    """n of a cell state in int16 with scale 2^-n, or in int32 with scale 2^-16.
 
     Raises:
         EdgeqError: it is stored otherwise.
@@ -167,4 +193,8 @@ def fraction_bits(where: str, t: TensorType) -> int:
         mantissa, exponent = math.frexp(t.scale)
         if mantissa == 0.5 and 0 <= 1 - exponent <= 15:
             return 1 - exponent
-    raise EdgeqError("the cell state must be int16 with a scale of 2^-15 to 1, zero point 0", where=where, why=f"{t} {t.q}")
+    if t.dtype is DType.INT32 and t.q == QParams((2.0**-WIDE,)):
+        return WIDE
+    raise EdgeqError(
+        "the cell state must be int16 with a scale of 2^-15 to 1, or int32 with 2^-16, zero point 0", where=where, why=f"{t} {t.q}"
+    )

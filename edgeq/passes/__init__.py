@@ -19,6 +19,7 @@ from edgeq.passes.join_affine import join_affine
 from edgeq.passes.layout import layout
 from edgeq.passes.merge_duplicates import merge_duplicates
 from edgeq.passes.own_outputs import own_outputs
+from edgeq.passes.recognise_layer_norm import recognise_layer_norm
 from edgeq.passes.recognise_lstm import recognise_lstm
 from edgeq.passes.remove_channels import remove_channels
 from edgeq.passes.remove_dead import remove_dead
@@ -32,6 +33,7 @@ Pass = Callable[[Graph], Graph]
 PASSES: tuple[Pass, ...] = (
     own_outputs,
     recognise_lstm,
+    recognise_layer_norm,
     fold_constants,
     remove_identities,
     compose,

@@ -1,4 +1,4 @@
-"""The scale of an LSTM's cell state in int16: what saturates is weighed against what rounding loses."""
+"""An LSTM's cell state: int16 where that is fine enough, else int32."""
 
 from __future__ import annotations
 
@@ -8,17 +8,23 @@ from collections.abc import Mapping
 import numpy as np
 from scipy import special
 
-from edgeq.ir import Array, Graph, Node
+from edgeq.ir import Array, DType, Graph, Node
 from edgeq.ops.lstm import Lstm
+from edgeq.ops.recurrent import WIDE
 
 STEPS = 512  # of time that a scale is tried on
-FINER = 6  # how many powers of two finer than what covers everything seen
+KEPT = 50.0  # dB: what h must keep for int16
 LIMIT = 32767.0
 
 
 def cell_scale(peak: float) -> float:
     """The power of two that covers a cell state in int16: 2^-15 to 1."""
     return 2.0 ** -min(15, max(0, math.floor(math.log2(LIMIT / max(peak, 2.0**-1)))))
+
+
+def cell_dtype(scale: float) -> DType:
+    """int32 for a scale of 2^-16, int16 for coarser ones."""
+    return DType.INT32 if scale == 2.0**-WIDE else DType.INT16
 
 
 def inputs(graph: Graph) -> set[str]:
@@ -28,18 +34,26 @@ def inputs(graph: Graph) -> set[str]:
 
 
 def fitted(graph: Graph, seen: Mapping[str, Array], peaks: Mapping[str, float]) -> dict[str, float]:
-    """Cell state -> the scale with which its layer's h, carried along in float but for c, stays closest to what it is.
+    """Cell state -> its scale: of int16 where that loses next to nothing, else of int32.
 
-    A cell that adds up without end may reach hundreds, where tanh has long been 1, while others live below 1.
+    Twice what was seen has room. A cell that adds up to hundreds leaves int16 with steps so coarse that it stands still
+    where it should fall.
 
     Args:
         seen: values of `inputs`, ``[V, ...]``; of a graph with states those of consecutive inferences.
         peaks: largest magnitude per cell state.
     """
-    return {n.outputs[1]: _best(n, graph, seen, peaks[n.outputs[1]]) for n in graph.nodes if isinstance(n.op, Lstm)}
+    scales = {}
+    for node in graph.nodes:
+        if isinstance(node.op, Lstm):
+            c = node.outputs[1]
+            narrow = cell_scale(2 * peaks[c])
+            scales[c] = narrow if _fits(node, graph, seen, narrow) else 2.0**-WIDE
+    return scales
 
 
-def _best(node: Node, graph: Graph, seen: Mapping[str, Array], peak: float) -> float:
+def _fits(node: Node, graph: Graph, seen: Mapping[str, Array], scale: float) -> bool:
+    """Whether h, carried along in float but for c in int16, stays within `KEPT` of what it is."""
     constants = {n: graph.tensors[n].data for n in node.inputs}
     x, h, c = (seen[n] if (d := constants[n]) is None else d[None] for n in (node.inputs[0], *node.inputs[4:]))
     w, r, b = (np.asarray(constants[n]) for n in node.inputs[1:4])
@@ -52,19 +66,17 @@ def _best(node: Node, graph: Graph, seen: Mapping[str, Array], peak: float) -> f
     sums = x @ w.T + b
     start = tuple(np.broadcast_to(a.reshape(len(a), -1), (len(x), r.shape[1])) for a in (h, c))
 
-    def run(scale: float | None) -> Array:
+    def run(stored: bool) -> Array:
         state, cell = start
         rows = []
         for t in order:
             i, f, g, o = np.split(sums[:, t] + state @ r.T, 4, axis=-1)
             cell = special.expit(f) * cell + special.expit(i) * np.tanh(g)
-            if scale is not None:
+            if stored:
                 cell = np.clip(np.rint(cell / scale), -LIMIT - 1, LIMIT) * scale
             state = special.expit(o) * np.tanh(cell)
             rows.append(state)
         return np.stack(rows)
 
-    real, widest = run(None), cell_scale(peak)
-    scales = [s for k in range(FINER + 1) if (s := widest * 2.0**-k) >= 2.0**-15]
-    errors = [float(((run(s) - real) ** 2).sum()) for s in scales]
-    return scales[errors.index(min(errors))]
+    real = run(False)
+    return float(((run(True) - real) ** 2).sum()) <= 10 ** (-KEPT / 10) * float((real**2).sum())

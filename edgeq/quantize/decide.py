@@ -10,6 +10,7 @@ import numpy as np
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, DType, Graph
 from edgeq.quantize import equalize, storage
+from edgeq.quantize.cells import cell_dtype
 from edgeq.quantize.floating import Progress
 from edgeq.quantize.linear import WEIGHT_AXIS
 from edgeq.quantize.options import Options
@@ -85,7 +86,7 @@ def decide(
     wide, tensors = cells(graph, law), {}
     for name, scale in scales.items():
         how = "fixed" if name in natural else "grid" if ranges.tensors[name].grid == scale else ranges.tensors[name].method
-        dtype = DType.FLOAT16 if name in borders.halves else DType.INT16 if name in wide else DType.INT8
+        dtype = DType.FLOAT16 if name in borders.halves else cell_dtype(scale[0]) if name in wide else DType.INT8
         written = own[name]
         tensors[name] = TensorPrecision(scale, written.method if written else how, tuple(int(e) for e in exponents.get(name, ())), dtype)
     layers = {n.name: _layer(n.name, given, options) for n in graph.nodes if n.op.kind() in (*WEIGHT_AXIS, *KINDS)}
@@ -126,7 +127,8 @@ def describe(decision: Decision) -> str:
         stored = {borders.origin(n): t for n, t in p.tensors.items() if n not in borders.halves}
         p = replace(p, tensors=stored, nodes=listed(graph, p.nodes))
     notes = {n: str(graph.type(n)) for n in p.tensors}
-    notes |= {n.name: f"{n.op.kind()}: {storage.roles(n, kept[n.name])}" for n in graph.nodes if n.name in p.nodes}
+    last = {n.name: decision.precision.tensors[n.outputs[-1]].dtype for n in graph.nodes}
+    notes |= {n.name: f"{n.op.kind()}: {storage.roles(n, kept[n.name], last[n.name])}" for n in graph.nodes if n.name in p.nodes}
     weights = {n.name: f"{n.op.kind()} {graph.type(n.inputs[1])}" for n in graph.nodes if n.name in p.layers}
     seen = {n: r.seen for n, r in decision.ranges.tensors.items()}
     return format_precision(p, seen, notes, weights)

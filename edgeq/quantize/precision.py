@@ -15,7 +15,8 @@ import numpy as np
 from edgeq.errors import EdgeqError
 from edgeq.ir import DType, Graph
 from edgeq.numerics import LAWS
-from edgeq.quantize.cells import cell_scale
+from edgeq.ops.recurrent import WIDE
+from edgeq.quantize.cells import cell_dtype, cell_scale
 from edgeq.quantize.observers import METHODS
 from edgeq.quantize.options import ROUNDINGS
 from edgeq.quantize.sharing import Scale, affine, cells, span
@@ -23,8 +24,9 @@ from edgeq.quantize.storage import STORAGES, SUMS
 from edgeq.quantize.weights import SCALES
 
 FORMAT = 1
-DTYPES = {"int8": DType.INT8, "int16": DType.INT16}
+DTYPES = {"int8": DType.INT8, "int16": DType.INT16, "int32": DType.INT32}
 MAX_EXPONENT = 32
+CELLS = "a cell state is int16 with a scale of 2^-15 to 1, or int32 with 2^-16, zero point 0"
 FIXED = ("fixed", "grid", "edited")  # how a scale came about, beside the methods: by the operator, the data's own steps, by hand
 HEADER = """\
 # What every tensor of the model is stored as. Edit and feed it back: edgeq ... --precision precision.toml
@@ -218,11 +220,15 @@ class _Reader:
         if ("scale" in table) != ("zero_point" in table):
             raise self.fail("scale and zero_point belong together", path, fix="give both, or a range alone")
         if "scale" not in table:
+            if dtype is DType.INT32:
+                return 2.0**-WIDE, 0
             return None if not ends else (cell_scale(max(-low, high)), 0) if dtype is DType.INT16 else affine(low, high)
         scale = self.number(table["scale"], (*path, "scale"))
         if not 1e-30 < scale < 1e30:
             raise self.fail(f"scale is {scale:g}", (*path, "scale"), fix="give a positive number")
         found = float(np.float32(scale)), self.integer(table["zero_point"], (*path, "zero_point"), -128, 127)
+        if dtype is not DType.INT8 and (cell_dtype(found[0]) is not dtype or found[1]):
+            raise self.fail(f"{dtype.numpy} with scale {found[0]:g} and zero point {found[1]}", (*path, "scale"), fix=CELLS)
         if ends and max(abs(a - b) for a, b in zip(span(found, dtype), (low, high), strict=True)) > found[0] / 100:
             expected = "[{:g}, {:g}]".format(*span(found, dtype))
             raise self.fail(
@@ -274,8 +280,8 @@ def read_precision(text: str, graph: Graph, where: str = "precision.toml") -> Pr
     activations = [n for n, t in graph.tensors.items() if not t.is_constant]
     wide = cells(graph, result.law)
     for name, t in result.tensors.items():
-        if name in activations and (t.dtype is DType.INT16) != (name in wide):
-            wanted = "int16, a cell state" if name in wide else "int8"
+        if name in activations and (t.dtype is not DType.INT8) != (name in wide):
+            wanted = "int16 or int32, a cell state" if name in wide else "int8"
             raise reader.fail(f"'{name}' is stored in {wanted}", ("tensors", name, "dtype"), fix="leave its dtype as edgeq wrote it")
         if name not in activations:
             raise reader.fail(f"the model has no tensor '{name}'", ("tensors", name), fix="take the names from a file that edgeq wrote")

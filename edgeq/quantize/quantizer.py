@@ -21,9 +21,9 @@ from edgeq.quantize.options import Options
 from edgeq.quantize.precision import Precision
 from edgeq.quantize.ranges import Ranges
 from edgeq.quantize.sharing import MERGES, Scale, affine
-from edgeq.quantize.storage import HALF
+from edgeq.quantize.storage import HALF, INPUTS
 from edgeq.quantize.weights import Grid
-from edgeq.simulate import dequantize_array, quantize_array
+from edgeq.simulate import quantize_array, real_array
 
 MEMORY = 2**30  # bytes of activations that the walk may hold
 STEP = 16  # samples that a layer is compared on at once
@@ -139,6 +139,10 @@ class _Walk:
         self.tensors[name] = replace(tensor, name=name)
         return name
 
+    def halved(self, node: Node, position: int) -> str:
+        """File a constant operand in half precision, see `half_constant`."""
+        return self.add(half_constant(node, position, self.graph.tensors[node.inputs[position]]))
+
     def quantize(self, node: Node) -> Node:
         """Quantize a node's constants and run it in both meanings."""
         output = node.outputs[0]
@@ -150,9 +154,10 @@ class _Walk:
         if self.precision.nodes.get(node.name) == HALF:
             for i, n in enumerate(node.inputs):
                 if n in constants:
-                    names[i] = self.add(half_constant(node, i, self.graph.tensors[n]))
+                    names[i] = self.halved(node, i)
         elif recurrent.is_recurrent(node):
-            names = list(recurrent.quantize_layer(self, node, real, outputs))
+            narrow = (1,) if self.precision.nodes.get(node.name) == INPUTS else (1, 2)
+            names = list(recurrent.quantize_layer(self, node, real, outputs, narrow))
         elif node.op.kind() in WEIGHT_AXIS:
             names[1:3] = _layer(self, node, real)
         else:
@@ -187,8 +192,8 @@ def _layer(walk: _Walk, node: Node, real: list[Array]) -> tuple[str, str]:
     x, w, b = real
     t, y = walk.type(node.inputs[0]), walk.type(node.outputs[0])
     v = view(op, t.shape, w.shape, y.shape)
-    halves, x_stored = t.dtype is DType.FLOAT16, walk.stored[node.inputs[0]]
-    stored = half.to_float(x_stored) if halves else dequantize_array(x_stored, t.scale, t.zero_point)
+    halves = t.dtype is DType.FLOAT16
+    stored = real_array(walk.stored[node.inputs[0]], t)
     matrix = v.matrix(w).astype(np.float64)
     scales = walk.usable(walk.grid.scales(layer.weight_scale, matrix), 2.0**20 if halves else t.scale / y.scale)
     q = walk.grid.integers(layer.rounding, matrix, scales, lambda: moments(v, stored, x))

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeq import half
 from edgeq.ir import Array, DType, Graph, Node, QParams, Tensor, TensorType
 from edgeq.ops.recurrent import GATE, _Recurrent
 from edgeq.quantize.linear import Moments, moments, view
-from edgeq.simulate import dequantize_array, quantize_array
+from edgeq.simulate import quantize_array, real_array
 
 if TYPE_CHECKING:
     from edgeq.quantize.quantizer import _Walk
@@ -45,14 +46,17 @@ def roots(graph: Graph, position: int) -> list[str]:
     return [n.outputs[position] for n in graph.nodes if is_recurrent(n) and len(n.outputs) > position]
 
 
-def quantize_layer(walk: _Walk, node: Node, real: list[Array], outputs: tuple[Array, ...]) -> tuple[str, ...]:
+def quantize_layer(
+    walk: _Walk, node: Node, real: list[Array], outputs: tuple[Array, ...], narrow: tuple[int, ...] = (1, 2)
+) -> tuple[str, ...]:
     """Quantize a recurrent layer's constants and file them.
 
-    Weights are fitted to the stored inputs, and to the float states as they are stored.
+    Weights are fitted to the stored inputs, and to the float states as they are stored. On halves those of h may stay so.
 
     Args:
         real: the float inputs.
         outputs: the float outputs.
+        narrow: positions of the weights that become int8; the others stay halves.
 
     Returns:
         The names of all inputs.
@@ -61,26 +65,34 @@ def quantize_layer(walk: _Walk, node: Node, real: list[Array], outputs: tuple[Ar
     layer = walk.precision.layers[node.name]
     names = list(node.inputs)
     x_type, h_type = walk.type(node.inputs[0]), walk.type(node.outputs[0])
-    stored_x = dequantize_array(walk.stored[node.inputs[0]], x_type.scale, x_type.zero_point)
+    halves = x_type.dtype is DType.FLOAT16
+    stored_x = real_array(walk.stored[node.inputs[0]], x_type)
     h = _before(op, real[3 + op.biases], outputs[0])
-    stored_h = dequantize_array(_stored(h, h_type), h_type.scale, h_type.zero_point)
+    stored_h = real_array(_stored(h, h_type), h_type)
     errors, scales = [], []
     for position, t, exact, stored in ((1, x_type, real[0], stored_x), (2, h_type, h, stored_h)):
+        if position not in narrow:
+            names[position] = walk.halved(node, position)
+            errors.append(np.zeros(len(real[position])))
+            continue
         w = real[position]
         v = view(_DENSE, exact.shape[1:], w.shape, (*exact.shape[1:-1], len(w)))
         matrix = v.matrix(w).astype(np.float64)
-        rows = walk.usable(walk.grid.scales(layer.weight_scale, matrix), t.scale / GATE.scale)
+        rows = walk.usable(walk.grid.scales(layer.weight_scale, matrix), 2.0**20 if halves else t.scale / GATE.scale)
         seen: Moments = moments(v, stored, exact)
         q = walk.grid.integers(layer.rounding, matrix, rows, lambda seen=seen: seen)
         kind = QParams(tuple(rows[0].tolist()), 0, 0)
         names[position] = walk.add(Tensor(node.inputs[position], TensorType(w.shape, DType.INT8, kind), q[0].astype(np.int8)))
         errors.append(matrix[0] @ seen.mean_f[0] - (q[0] * rows[0][:, None]) @ seen.mean_q[0])
-        scales.append(t.scale * rows[0])
+        scales.append(rows[0] if halves else t.scale * rows[0])
     if op.biases == 1:
-        errors, scales = [errors[0] + errors[1]], scales[:1]
-    for i, (error, scale) in enumerate(zip(errors, scales, strict=True)):
+        errors = [errors[0] + errors[1]]
+    for i, error in enumerate(errors):
         bias = real[3 + i].astype(np.float64) + (error if layer.bias_correction else 0.0)
-        integers = np.clip(np.rint(bias / scale), -LIMIT, LIMIT).astype(np.int32)
+        if halves:
+            names[3 + i] = walk.add(Tensor(node.inputs[3 + i], TensorType(bias.shape), bias.astype(np.float32)))
+            continue
+        integers = np.clip(np.rint(bias / scales[i]), -LIMIT, LIMIT).astype(np.int32)
         names[3 + i] = walk.add(Tensor(node.inputs[3 + i], TensorType(bias.shape, DType.INT32), integers))
     for i, (before, after) in enumerate(states(node)):
         data = walk.graph.tensors[before].data
@@ -102,7 +114,7 @@ _DENSE = _Dense()
 
 
 def _stored(a: Array, t: TensorType) -> Array:
-    return quantize_array(a, t.scale, t.zero_point, t.dtype.numpy)
+    return half.from_float(a) if t.dtype is DType.FLOAT16 else quantize_array(a, t.scale, t.zero_point, t.dtype.numpy)
 
 
 def _before(op: _Recurrent, h0: Array, y: Array) -> Array:

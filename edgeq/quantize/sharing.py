@@ -76,7 +76,7 @@ def demanded(graph: Graph, kinds: tuple[str, ...]) -> Groups:
 
 
 def cells(graph: Graph, law: str) -> frozenset[str]:
-    """The activations that are stored in int16: cell states, and what is only a moved form of one."""
+    """The activations that are stored in int16 or int32: cell states, and what is only a moved form of one."""
     tied = demanded(graph, moves(law))
     found = {tied.find(n) for n in recurrent.roots(graph, 1)}
     return frozenset(n for n in tied.parent if tied.find(n) in found)
@@ -177,7 +177,7 @@ def _free(graph: Graph, ranges: Ranges, law: str) -> dict[str, Scale]:
             low, high = min(ranges.tensors[n].seen[0] for n in members), max(ranges.tensors[n].seen[1] for n in members)
         if not inside.isdisjoint(wide):
             fitted = [ranges.cells[n] for n in members if n in ranges.cells]
-            chosen |= dict.fromkeys(members, (max(fitted, default=0.0) or cell_scale(max(-low, high)), 0))
+            chosen |= dict.fromkeys(members, (min(fitted, default=0.0) or cell_scale(max(-low, high)), 0))
             continue
         q = next(iter(found), None) or _grid(graph, ranges, members, read) or affine(low, high)
         chosen |= dict.fromkeys(members, q)

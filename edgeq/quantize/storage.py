@@ -1,4 +1,8 @@
-"""What every node is computed in: int8, half precision, or halves with int8 weights; and the casts where they meet."""
+"""What every node is computed in, and the casts where storages meet.
+
+``int8``; ``float16``: half precision; ``w8a16``: halves with int8 weights; ``w8r16``: a recurrent layer on halves with int8 weights
+of x alone.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +10,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from edgeq.errors import EdgeqError
-from edgeq.ir import Graph, Node, Op, Tensor, check
+from edgeq.ir import DType, Graph, Node, Op, Tensor, check
 from edgeq.ops.quantize import Dequantize, Quantize
 from edgeq.quantize import recurrent
 from edgeq.quantize.sharing import MOVES, cells, demanded
 
-INT8, HALF, WEIGHTS = "int8", "float16", "w8a16"
-STORAGES = (INT8, HALF, WEIGHTS)
+INT8, HALF, WEIGHTS, INPUTS = "int8", "float16", "w8a16", "w8r16"
+STORAGES = (INT8, HALF, WEIGHTS, INPUTS)
 SUMS = "float16-sums"  # as it is written in precision.toml: HALF, and sums of products in half precision, too
-WEIGHT_KINDS = ("fully_connected", "conv2d")  # operators on halves whose weights may be int8
+WEIGHT_KINDS = ("fully_connected", "conv2d", *recurrent.KINDS)  # operators on halves whose weights may be int8
 Storage = Mapping[str, str]  # node -> one of STORAGES
 SUFFIX = {INT8: "s8", HALF: "f16"}
 
@@ -24,6 +28,7 @@ def possible(node: Node) -> tuple[str, ...]:
     found: tuple[str, ...] = (INT8,) if type(node.op).bind is not Op.bind else ()
     if type(node.op).bind_half is not Op.bind_half:
         found += (HALF, WEIGHTS) if node.op.kind() in WEIGHT_KINDS else (HALF,)
+        found += (INPUTS,) if recurrent.is_recurrent(node) else ()
     return found
 
 
@@ -146,13 +151,18 @@ def complete(graph: Graph, written: Storage) -> dict[str, str]:
     return result
 
 
-def roles(node: Node, storage: str) -> str:
-    """The dtypes of what a node reads and holds, by role: ``x s8, h s8, c s16, W s8, R s8, gates s16``."""
+def roles(node: Node, storage: str, cell: DType = DType.INT16) -> str:
+    """The dtypes of what a node reads and holds, by role: ``x s8, h s8, c s16, W s8, R s8, gates s16``.
+
+    Args:
+        cell: of an LSTM's cell state in integers.
+    """
     value, weight = ("s8" if storage == INT8 else "f16"), ("f16" if storage == HALF else "s8")
     if not recurrent.is_recurrent(node):
         return f"x {value}" + (f", W {weight}" if node.op.parameters else "")
-    cell = f", c {'s16' if storage == INT8 else 'f16'}" if node.op.kind() == "lstm" else ""
-    return f"x {value}, h {value}{cell}, W {weight}, R {weight}, gates {'s16' if storage == INT8 else 'f32'}"
+    c = f", c {cell.value if storage == INT8 else 'f16'}" if node.op.kind() == "lstm" else ""
+    state = "f16" if storage == INPUTS else weight
+    return f"x {value}, h {value}{c}, W {weight}, R {state}, gates {'s16' if storage == INT8 else 'f32'}"
 
 
 @dataclass(frozen=True, eq=False)

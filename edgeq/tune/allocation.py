@@ -27,6 +27,7 @@ class Goal:
         flash, ram: bytes of weights and tables; of arena and states.
         instructions: per inference.
         drop: dB: the least signal over noise of every output. Without it noise is made as small as the other limits allow.
+        loss: percentage points of right answers that a classifier may lose.
     """
 
     target: Target | None = None
@@ -36,6 +37,7 @@ class Goal:
     ram: int | None = None
     instructions: int | None = None
     drop: float | None = None
+    loss: float | None = None
 
 
 @dataclass(frozen=True)

@@ -7,33 +7,37 @@ taken to add up; what was chosen is then simulated as it is, and chosen anew wit
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from edgeq.errors import EdgeqError
-from edgeq.ir import Array, DType, Graph
+from edgeq.ir import Array, DType, Graph, Node
 from edgeq.lower import lower
 from edgeq.plan import plan
+from edgeq.quantize.cells import cell_dtype
 from edgeq.quantize.decide import decide, listed
 from edgeq.quantize.floating import evaluate_float
 from edgeq.quantize.options import Options
 from edgeq.quantize.quantizer import quantize_decided
-from edgeq.quantize.ranges import Ranges
-from edgeq.quantize.storage import HALF, INT8, STORAGES, Unit, roles, spread, uniform, units
-from edgeq.simulate import dequantize_array, fit_inputs, simulate
+from edgeq.quantize.ranges import Ranges, calibrate
+from edgeq.quantize.storage import HALF, INT8, STORAGES, WEIGHTS, Unit, roles, spread, uniform, units
+from edgeq.simulate import fit_inputs, real_array, simulate
+from edgeq.target import Target
 from edgeq.target import load as load_target
 from edgeq.tune.allocation import Allocator, Costs, Goal, Point, decibels
+from edgeq.tune.labels import right
 from edgeq.tune.measure import executed
 
 DROP = 24.0  # dB, where nothing else is asked for
-FRAMES = 256  # samples that noise is measured on
+FRAMES = 400  # samples that noise is measured on
+LEAST = 32  # samples that a graph is fitted to, or judged by, where they are not the same
 TURNS = 12  # how often a choice that does not hold is tightened
 STRICTER = 0.999
 # Where nothing is measured: instructions per multiply-accumulate, per element of what is no layer, and per element of a cast.
-PER_MAC, PER_ELEMENT, PER_CAST = {INT8: 1.0, HALF: 3.0, "w8a16": 4.0}, 20.0, 20.0
+PER_MAC, PER_ELEMENT, PER_CAST = {INT8: 1.0, HALF: 3.0, WEIGHTS: 4.0}, 20.0, 20.0
 CASTS = ("quantize", "dequantize")
 Progress = Callable[[int, int], None]
 
@@ -44,9 +48,11 @@ class Found:
 
     Attributes:
         storage: node -> storage.
-        sqnr_db: measured.
+        sqnr_db: measured, on samples that the graph was not fitted to.
         point: what it is predicted to cost.
         front: the Pareto front of cost and noise, cheapest first, without limits.
+        cells: what cell states are stored in, where their layers are in integers.
+        loss: measured percentage points of right answers, where asked for.
     """
 
     graph: Graph
@@ -56,12 +62,14 @@ class Found:
     sqnr_db: float
     point: Point
     front: tuple[Point, ...]
+    cells: Mapping[str, DType]
+    loss: float | None = None
 
     def record(self) -> dict[str, Any]:
         """As JSON."""
         nodes = [
             {
-                "name": n.name, "storage": self.storage[n.name], "roles": roles(n, self.storage[n.name]),
+                "name": n.name, "storage": self.storage[n.name], "roles": self._roles(n),
                 "flash": {s: self.costs.flash[u.name, s] for s in u.choices},
                 "instructions": {s: round(self.costs.instructions[u.name, s]) for s in u.choices},
                 "sqnr_db": {s: None if s == HALF else round(decibels(self.costs.noise[u.name, s]), 2) for s in u.choices},
@@ -71,8 +79,12 @@ class Found:
         points = [p for p in self.front if p.chosen != self.point.chosen] + [self.point]
         return {
             "costs": "measured" if self.costs.measured else "estimated", "sqnr_db": round(self.sqnr_db, 2), "nodes": nodes,
+            **({} if self.loss is None else {"loss": round(self.loss, 3)}),
             "pareto": [self._row(p) for p in sorted(points, key=lambda p: p.sqnr_db)],
         }  # fmt: skip
+
+    def _roles(self, node: Node) -> str:
+        return roles(node, self.storage[node.name], self.cells.get(node.outputs[-1], DType.INT16))
 
     def _row(self, p: Point) -> dict[str, Any]:
         nodes = listed(self.graph, spread(self.units, p.chosen))
@@ -82,7 +94,9 @@ class Found:
         }  # fmt: skip
 
 
-def search(graph: Graph, ranges: Ranges, goal: Goal, options: Options | None = None, progress: Progress | None = None) -> Found:
+def search(
+    graph: Graph, ranges: Ranges, goal: Goal, options: Options | None = None, progress: Progress | None = None, labels: Array | None = None
+) -> Found:
     """Choose a storage for every node within a goal.
 
     Args:
@@ -90,63 +104,141 @@ def search(graph: Graph, ranges: Ranges, goal: Goal, options: Options | None = N
         ranges: its calibration.
         options: of quantization.
         progress: called with (graphs measured, graphs in all).
+        labels: of the calibration samples, int64 ``[V]``, where the goal has a `loss`.
 
     Raises:
         EdgeqError: nothing keeps to the goal; says what is within reach.
     """
-    if all(v is None for v in (goal.flash, goal.ram, goal.instructions, goal.drop)):
-        goal = Goal(goal.target, goal.toolchain, goal.optimize, drop=DROP)
-    judge = _Judge(graph, ranges, options)
+    if all(v is None for v in (goal.flash, goal.ram, goal.instructions, goal.drop, goal.loss)):
+        goal = replace(goal, drop=DROP)
+    judge = _Judge(graph, ranges, options, labels)
     found = tuple(units(graph))
     costs = _costs(graph, found, judge, goal, progress)
     program = Allocator(graph, found, costs)
-    limit, ram = 1.0, goal.ram
-    for _ in range(TURNS):
-        point = program.solve(goal, limit, ram)
-        if point is None:
-            break
-        storage = spread(found, point.chosen)
-        quantized = judge.quantized(storage)
-        sqnr = decibels(judge.noise(quantized))
-        lowered = lower(quantized, goal.target or load_target("host"))
-        need = plan(lowered).arena_bytes + sum(quantized.type(a).bytes for a, _ in quantized.states)
-        if goal.ram is not None and ram is not None and need > goal.ram:
-            ram -= need - goal.ram
-        elif goal.drop is not None and sqnr < goal.drop:
-            limit = min(limit * 10 ** ((sqnr - goal.drop) / 10), STRICTER * program.share(point, goal.drop))
-        else:
-            return Found(graph, found, costs, storage, sqnr, point, tuple(program.front()))
-    best = max(program.front(), key=lambda p: p.sqnr_db)
+    front = tuple(program.front())
+    trials = _by_noise(program, goal, judge) if goal.loss is None else _by_loss(program, goal, front)
+    lost = []
+    for trial in trials:
+        storage = spread(found, trial.point.chosen)
+        trial.sqnr_db, need = decibels(judge.worst(storage)), judge.ram(storage, goal.target)
+        trial.excess = 0 if goal.ram is None else need - goal.ram
+        if goal.loss is not None:
+            lost.append(judge.loss(storage))
+        if trial.excess <= 0 and (goal.drop is None or trial.sqnr_db >= goal.drop) and (goal.loss is None or lost[-1] <= goal.loss):
+            return Found(graph, found, costs, storage, trial.sqnr_db, trial.point, front, judge.cells, lost[-1] if lost else None)
+    best = max(front, key=lambda p: p.sqnr_db)
+    least = f", {min(lost):.2f} % of the answers lost at least" if lost else ""
     raise EdgeqError(
         "no choice of int8 and half precision keeps to the budget", where=graph.name,
-        why=f"the least noise, {best.sqnr_db:.1f} dB, takes {best.flash} bytes of flash and {best.instructions:.0f} instructions",
+        why=f"the least noise, {best.sqnr_db:.1f} dB, takes {best.flash} bytes of flash and {best.instructions:.0f} instructions{least}",
         fix="allow more, see the table of recipe auto with a looser budget",
     )  # fmt: skip
 
 
+@dataclass
+class _Trial:
+    """An allocation to be tried, and what came out: noise, and bytes of RAM beyond the goal's."""
+
+    point: Point
+    sqnr_db: float = 0.0
+    excess: int = 0
+
+
+def _by_noise(program: Allocator, goal: Goal, judge: _Judge) -> Iterator[_Trial]:
+    """The best allocation, again and again with stricter limits where it did not hold."""
+    limit, ram = 1.0, goal.ram
+    for _ in range(TURNS):
+        point = program.solve(goal, limit, ram)
+        if point is None:
+            return
+        trial = _Trial(point)
+        yield trial
+        if ram is not None and trial.excess > 0:
+            ram -= trial.excess
+        elif goal.drop is not None:
+            limit = min(limit * 10 ** ((trial.sqnr_db - goal.drop) / 10), STRICTER * program.share(point, goal.drop))
+
+
+def _by_loss(program: Allocator, goal: Goal, front: tuple[Point, ...]) -> Iterator[_Trial]:
+    """The cheapest allocations for less and less noise."""
+    seen: list[Mapping[str, str]] = []
+    for limit in (p.sqnr_db for p in front):
+        point = program.solve(replace(goal, drop=max(limit, goal.drop or limit)), 1.0, goal.ram)
+        if point is not None and point.chosen not in seen:
+            seen.append(point.chosen)
+            yield _Trial(point)
+
+
+@dataclass(frozen=True, eq=False)
+class _Fold:
+    """What a graph is fitted to, and the samples that judge it: stored outputs of the float graph on them.
+
+    Attributes:
+        at: which of all samples these are.
+    """
+
+    ranges: Ranges
+    samples: Mapping[str, Array]
+    real: Mapping[str, Array]
+    at: Array
+
+
 class _Judge:
-    """Quantizes by a storage and measures what comes out against the float graph."""
+    """Quantizes by a storage and measures what comes out against the float graph, on samples that calibration has not seen.
 
-    def __init__(self, graph: Graph, ranges: Ranges, options: Options | None) -> None:
-        self.graph, self.ranges, self.options = graph, ranges, options
-        count = min(FRAMES, ranges.vectors)
-        at = np.arange(count) if graph.states else np.arange(count) * ranges.vectors // count
-        self.samples = {n: ranges.samples[n][at] for n in graph.given}
-        outputs = evaluate_float(graph, self.samples)
-        self.real = {n: outputs[n].astype(np.float64) for n in graph.results}
+    One half of the samples is judged by what the other half gave; few samples serve both purposes. With states a half is a
+    stream of its own.
+    """
 
-    def quantized(self, storage: Mapping[str, str]) -> Graph:
-        return quantize_decided(decide(self.graph, self.ranges, self.options, nodes=storage))
+    def __init__(self, graph: Graph, ranges: Ranges, options: Options | None, labels: Array | None = None) -> None:
+        self.graph, self.ranges, self.options, self.labels = graph, ranges, options, labels
+        self.cells = {n: cell_dtype(s) for n, s in ranges.cells.items()}
+        every = np.arange(ranges.vectors)
+        parts = np.array_split(every, 2) if graph.states else [every[::2], every[1::2]]
+        if ranges.vectors < 2 * LEAST:
+            self.folds = [self._fold(ranges, every)]
+        else:
+            fitted = [calibrate(graph, {n: a[part] for n, a in ranges.samples.items()}, ranges.method) for part in parts]
+            self.folds = [self._fold(fitted[0], parts[1]), self._fold(fitted[1], parts[0])]
+        self.samples = self.folds[0].samples
 
-    def noise(self, quantized: Graph) -> Array:
-        """Noise over signal per output."""
-        got = simulate(quantized, self.samples).outputs
-        result = []
-        for name, real in self.real.items():
-            t = quantized.type(name)
-            values = dequantize_array(got[name], t.scale, t.zero_point) if t.q else got[name].astype(np.float64)
-            result.append(float(((values - real) ** 2).sum()) / max(float((real**2).sum()), 1e-30))
-        return np.array(result)
+    def _fold(self, ranges: Ranges, at: Array) -> _Fold:
+        count = min(FRAMES, len(at))
+        at = at[:count] if self.graph.states else at[np.arange(count) * len(at) // count]
+        samples = {n: self.ranges.samples[n][at] for n in self.graph.given}
+        outputs = evaluate_float(self.graph, samples)
+        return _Fold(ranges, samples, {n: outputs[n].astype(np.float64) for n in self.graph.results}, at)
+
+    def quantized(self, storage: Mapping[str, str], ranges: Ranges | None = None) -> Graph:
+        return quantize_decided(decide(self.graph, ranges or self.ranges, self.options, nodes=storage))
+
+    def _outputs(self, storage: Mapping[str, str], fold: _Fold) -> dict[str, Array]:
+        graph = self.quantized(storage, fold.ranges)
+        return {n: real_array(a, graph.type(n)) for n, a in simulate(graph, fold.samples).outputs.items() if n in fold.real}
+
+    def noise(self, storage: Mapping[str, str], fold: _Fold | None = None) -> Array:
+        """Noise over signal per output, on the first fold unless another is given."""
+        fold = fold or self.folds[0]
+        got = self._outputs(storage, fold)
+        power = {n: (float(((got[n] - real) ** 2).sum()), float((real**2).sum())) for n, real in fold.real.items()}
+        return np.array([error / max(signal, 1e-30) for error, signal in power.values()])
+
+    def worst(self, storage: Mapping[str, str]) -> Array:
+        """The noise of the worse fold."""
+        return np.asarray(np.max([self.noise(storage, fold) for fold in self.folds], axis=0))
+
+    def loss(self, storage: Mapping[str, str]) -> float:
+        """Percentage points of right answers that the float graph gives and this one does not."""
+        assert self.labels is not None
+        (name,) = self.graph.results
+        pairs = [(f.real[name], self._outputs(storage, f)[name], self.labels[f.at]) for f in self.folds]
+        lost = sum(right(real, y) - right(got, y) for real, got, y in pairs)
+        return 100 * lost / sum(len(y) for _, _, y in pairs)
+
+    def ram(self, storage: Mapping[str, str], target: Target | None) -> int:
+        """Bytes of arena and states."""
+        graph = self.quantized(storage)
+        return plan(lower(graph, target or load_target("host"))).arena_bytes + sum(graph.type(a).bytes for a, _ in graph.states)
 
 
 def _costs(graph: Graph, found: tuple[Unit, ...], judge: _Judge, goal: Goal, progress: Progress | None) -> Costs:
@@ -154,11 +246,11 @@ def _costs(graph: Graph, found: tuple[Unit, ...], judge: _Judge, goal: Goal, pro
     alone = [(u, s) for u in found for s in u.choices if s != HALF and len(u.choices) > 1]
     total, done = len(alone) + 1 + len(STORAGES), 0
     half = uniform(graph, HALF)
-    base = judge.noise(judge.quantized(half))
+    base = judge.noise(half)
     zero = np.zeros_like(base)
     noise = {(u.name, s): zero for u in found for s in u.choices}
     for u, s in alone:
-        noise[u.name, s] = np.maximum(judge.noise(judge.quantized({**half, **{n.name: s for n in u.nodes}})) - base, 0)
+        noise[u.name, s] = np.maximum(judge.noise({**half, **{n.name: s for n in u.nodes}}) - base, 0)
         done += 1
         if progress:
             progress(done, total)
@@ -196,7 +288,7 @@ def _measure(
             first = graph.type(c.output)
             weights = next((t for n, t in c.tables.items() if n.endswith("weights")), None)
             halves = first.dtype is DType.FLOAT16
-            kind = "w8a16" if halves and weights is not None and weights.dtype == np.int8 else HALF if halves else INT8
+            kind = WEIGHTS if halves and weights is not None and weights.dtype == np.int8 else HALF if halves else INT8
             counts.append(c.macs * PER_MAC[kind] + first.size * (PER_CAST if c.node.op.kind() in CASTS else PER_ELEMENT))
     for c, n in zip(program.calls, counts, strict=True):
         if c.node.op.kind() in CASTS:

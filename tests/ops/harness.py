@@ -115,11 +115,11 @@ def halved(case: Case) -> Case:
     return replace(case, inputs=inputs, output=TensorType(case.output_type.shape, DType.FLOAT16), laws=(LAW,), addend=None, total=None)
 
 
-def with_int8_weights(case: Case) -> Case:
-    """A layer on int8 as one on halves that keeps its int8 weights."""
+def with_int8_weights(case: Case, count: int = 1) -> Case:
+    """A layer on int8 as one on halves that keeps `count` of its int8 weights."""
     half_case = halved(case)
-    x, _, bias = half_case.inputs
-    return replace(half_case, name=f"{case.name}_w8", inputs=(x, case.inputs[1], bias))
+    x, rest = half_case.inputs[0], half_case.inputs[1 + count :]
+    return replace(half_case, name=f"{case.name}_w{8 if count == 1 else 88}", inputs=(x, *case.inputs[1 : 1 + count], *rest))
 
 
 def summed_in_halves(case: Case) -> Case:

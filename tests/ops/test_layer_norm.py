@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from harness import Case, suite
+from harness import Case, activation, suite
 
 from edgeq.errors import EdgeqError
 from edgeq.half import LAW
-from edgeq.ir import DType, Tensor, TensorType
+from edgeq.ir import DType, QParams, Tensor, TensorType
+from edgeq.numerics import LAWS
 from edgeq.ops.layer_norm import LayerNorm
 
 RNG = np.random.default_rng(5)
@@ -21,7 +24,18 @@ def case(name: str, shape: tuple[int, ...], epsilon: float = 1e-5) -> Case:
     return Case(name, LayerNorm(epsilon), (half, *constants), half, laws=(LAW,))
 
 
-test_layer_norm = suite([case("image", (1, 4, 3, 5)), case("sequence", (1, 7, 64)), case("one", (3, 1)), case("coarse", (2, 33), 0.1)])
+def int8_case(name: str, shape: tuple[int, ...], zero: int, output: QParams) -> Case:
+    of_halves = case(name, shape)
+    return replace(of_halves, inputs=(activation(shape, 0.05, zero), *of_halves.inputs[1:]), output=output, laws=LAWS)
+
+
+INT8 = [
+    int8_case("int8_sequence", (1, 7, 64), 5, QParams((0.03,), -7)),
+    int8_case("int8_one", (3, 1), -128, QParams((0.01,), 0)),
+    int8_case("int8_saturated", (2, 33), 127, QParams((0.002,), 20)),
+]
+HALF = [case("image", (1, 4, 3, 5)), case("sequence", (1, 7, 64)), case("one", (3, 1)), case("coarse", (2, 33), 0.1)]
+test_layer_norm = suite([*INT8, *HALF])
 
 
 def test_real_equals_torch() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from harness import Case, activation, constant, suite, summed_in_halves
+from harness import Case, activation, constant, suite, summed_in_halves, with_int8_weights
 
 from edgeq import numerics
 from edgeq.ir import Array, DType, QParams, Tensor
@@ -43,7 +43,7 @@ def case(
     w = rows(seed, x.scale, (op.gates * units, inputs), saturated, least)
     r = rows(seed + 1, h.scale, (op.gates * units, units), saturated, least)
     biases = (bias(seed + 2, x.scale, w), bias(seed + 3, h.scale, r))[: op.biases]
-    cells = (activation((1, units), 2.0**-bits, 0, DType.INT16),) if isinstance(op, Lstm) else ()
+    cells = (activation((1, units), 2.0**-bits, 0, DType.INT32 if bits == 16 else DType.INT16),) if isinstance(op, Lstm) else ()
     states: tuple[Any, ...] = (h, *cells)
     if fixed:
         states = tuple(constant(np.full(s.shape, s.zero_point, s.dtype.numpy), s.scale, None, s.zero_point) for s in states)
@@ -54,9 +54,12 @@ def case(
 LSTM = [
     *(case(f"h{h}_i{i}", Lstm(), h, i, zero=h - 4) for h in (1, 3, 4, 5, 8) for i in (1, 4, 7, 16)),
     *(case(f"bits{b}", Lstm(), 4, 6, bits=b, tolerance=t) for b, t in ((0, np.inf), (6, 3.0), (12, 2.0), (13, 2.0), (15, np.inf))),
+    *(case(f"wide_h{h}", Lstm(), h, 6, bits=16) for h in (1, 4, 9)),
     case("sequence", Lstm(), 6, 5, 7, zero=3),
+    case("sequence_wide", Lstm(), 6, 5, 7, bits=16),
     case("reverse", Lstm(reverse=True), 6, 5, 7, zero=-3),
     case("fixed", Lstm(), 5, 9, 4, fixed=True),
+    case("fixed_wide", Lstm(), 5, 9, 4, fixed=True, bits=16),
     case("narrow", Lstm(), 7, 8, 3, state=QParams((0.3 / 128,), 11), tolerance=np.inf),
     case("shifted", Lstm(), 7, 8, 3, state=QParams((0.01,), -9)),
     case("saturated", Lstm(), 8, 40, 2, saturated=True, zero=-128),
@@ -85,8 +88,20 @@ def gru(first: bool) -> list[Case]:
 
 GRU = [*gru(False), *gru(True)]
 HALF_SUMS = ("h1_i7", "h3_i4", "h5_i16", "h8_i7", "sequence", "reverse", "larger")
-test_lstm = suite([*LSTM, *(summed_in_halves(c) for c in LSTM if c.name in HALF_SUMS)])
-test_gru = suite([*GRU, *(summed_in_halves(c) for c in GRU if c.name.split("_first")[0] in HALF_SUMS)])
+INT8_WEIGHTS = ("h1_i1", "h3_i7", "h4_i4", "h8_i16", "sequence", "reverse", "fixed", "shifted")
+
+
+def on_halves(cases: list[Case]) -> list[Case]:
+    """With sums in halves; with int8 weights of x, and of both."""
+
+    def among(names: tuple[str, ...]) -> list[Case]:
+        return [c for c in cases if c.name.removesuffix("_first0").removesuffix("_first1") in names]
+
+    return [*map(summed_in_halves, among(HALF_SUMS)), *(with_int8_weights(c, count) for c in among(INT8_WEIGHTS) for count in (1, 2))]
+
+
+test_lstm = suite([*LSTM, *on_halves(LSTM)])
+test_gru = suite([*GRU, *on_halves(GRU)])
 
 
 def gate_weights(seed: int, gates: int, units: int, inputs: int) -> tuple[Array, ...]:
