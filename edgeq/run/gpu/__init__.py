@@ -7,7 +7,7 @@ kernel is refused by name; nothing is computed elsewhere. Without a GPU the same
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -20,8 +20,9 @@ from edgeq.simulate import Run
 
 Tables = Mapping[str, Mapping[str, Array]]
 Progress = Callable[[int, int], None]
+PATTERNED = ("conv2d", "transpose_conv2d", "fully_connected", "depthwise_conv2d", "lstm", "gru")  # whose weights may differ
 
-__all__ = ["Device", "Tables", "find", "nodes", "recorder", "run", "run_patterns"]
+__all__ = ["Device", "find", "nodes", "recorder", "run", "run_patterns"]
 
 
 def run(
@@ -50,26 +51,28 @@ def run(
 
 
 def run_patterns(
-    program: Program, inputs: Mapping[str, Array], tables: Tables, *, device: str | Device = "gpu", progress: Progress | None = None
+    programs: Sequence[Program],
+    inputs: Mapping[str, Array],
+    *,
+    device: str | Device = "gpu",
+    progress: Progress | None = None,
 ) -> dict[str, Array]:
-    """Run every vector under every fault pattern.
+    """Run every vector under every fault pattern, all at once.
 
     Args:
+        programs: one per pattern, the same but for weights and biases (`faults.apply`).
         inputs: as for `run`.
-        tables: node -> table of its params (``weights``, ``bias``, ...) -> ``[P, *shape of the table]``, one P for all. Tables that are
-            not named are the program's own.
         device: as for `run`.
 
     Returns:
-        per output ``[P, V, *shape]``.
+        per output ``[patterns, V, *shape]``.
 
     Raises:
-        EdgeqError: as for `run`; or a table is unknown, of another shape or dtype, or no kernel takes it pattern by pattern.
+        EdgeqError: as for `run`; or the programs differ in more than weights and biases.
     """
     place = find(device) if isinstance(device, str) else device
-    patterns = _check(program, tables)
-    found = _run(program, inputs, tables, place, False, progress)
-    shapes = {n: (patterns, *found[n].shape[1:]) for n in program.graph.results}
+    found = _run(programs[0], inputs, _differing(programs), place, False, progress)
+    shapes = {n: (len(programs), *found[n].shape[1:]) for n in programs[0].graph.results}
     return {n: np.ascontiguousarray(np.broadcast_to(found[n], shape)) for n, shape in shapes.items()}
 
 
@@ -93,29 +96,25 @@ def nodes(program: Program) -> list[Node]:
     return [*found, *waiting]
 
 
-def _check(program: Program, tables: Tables) -> int:
-    """The number of patterns.
+def _differing(programs: Sequence[Program]) -> Tables:
+    """Node -> table -> ``[patterns, *shape]``, of those tables that are not one array in all programs.
 
     Raises:
-        EdgeqError: the tables do not fit the program.
+        EdgeqError: a kernel does not take that table pattern by pattern.
     """
-    graph, counts = program.graph, set()
-    by_name = {n.name: n for n in graph.nodes}
-    for name, own in tables.items():
-        if name not in by_name:
-            raise EdgeqError("no such node", where=name, fix=f"give nodes of {graph.name}")
-        params = bind(graph, by_name[name])
-        for table, array in own.items():
-            if table not in params.tables:
-                raise EdgeqError(f"the node has no table '{table}'", where=name, fix=f"it has {', '.join(params.tables) or 'none'}")
-            clean = params.tables[table]
-            if array.dtype != clean.dtype or array.shape[1:] != clean.shape or not len(array):
-                what = f"{clean.dtype}{list(clean.shape)}"
-                raise EdgeqError(f"{array.dtype}{list(array.shape)} are no patterns of table '{table}'", where=name, why=f"it is {what}")
-            counts.add(len(array))
-    if len(counts) != 1:
-        raise EdgeqError("the tables hold different numbers of patterns", why=str(sorted(counts)), fix="give one number for all")
-    return counts.pop()
+    first, found = programs[0], dict[str, dict[str, Array]]()
+    for calls in zip(*(p.calls for p in programs), strict=True):
+        node = calls[0].node
+        for name, table in calls[0].params.tables.items():
+            own = [c.params.tables[name] for c in calls]
+            if all(t is table for t in own):
+                continue
+            if node.op.kernel_op() not in PATTERNED or not name.endswith(("weights", "bias")):
+                raise unsupported(node, f"with a table '{name}' per pattern")
+            found.setdefault(node.name, {})[name] = np.stack(own)
+    if any(p.graph is not first.graph for p in programs):
+        raise EdgeqError("the patterns belong to different graphs", where=first.graph.name)
+    return found
 
 
 class _Walk:
@@ -129,7 +128,8 @@ class _Walk:
         for node in self.nodes:
             if node.op.kernel_op() not in self.known:
                 raise unsupported(node, "")
-        self.params = {n.name: bind(self.graph, n) for n in self.nodes}
+        own = {call.node.name: call.params for call in program.calls}
+        self.params = {n.name: own.get(n.name) or bind(self.graph, n) for n in self.nodes}
         self.last = {name: i for i, node in enumerate(self.nodes) for name in node.inputs}
         self.constants = {n: device.send(t.data.reshape(1, 1, -1)) for n, t in self.graph.tensors.items() if t.data is not None and t.type.size}
 

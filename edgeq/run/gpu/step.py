@@ -13,9 +13,6 @@ from edgeq.errors import EdgeqError
 from edgeq.ir import Array, DType, Graph, Node, Params
 from edgeq.run.gpu.device import Device
 
-WEIGHTS = ("weights", "x_weights", "h_weights")  # the last part of a table's name says what it holds
-
-
 @dataclass(frozen=True)
 class Value:
     """A tensor of every pattern and vector.
@@ -54,7 +51,7 @@ class Step:
 
     Attributes:
         operands: in the order of the node's inputs that are no parameters.
-        tables: of the params, with a leading pattern axis, where patterns differ.
+        tables: those of the params that patterns differ in, with a leading axis of patterns.
     """
 
     device: Device

@@ -1,4 +1,4 @@
-"""Tables, sums, products, extrema and PReLU, element by element, with broadcasting."""
+"""Sums, products, extrema and PReLU, element by element, with broadcasting."""
 
 import numpy as np
 import triton
@@ -28,15 +28,6 @@ def operand(i, size, vectors, pattern, vector, map_ptr, MAPPED: tl.constexpr):
     e, row = i % size, i // size
     at = tl.load(map_ptr + e).to(tl.int64) if MAPPED else e
     return (row // vectors) * pattern + (row % vectors) * vector + at
-
-
-@kernel()
-def table_s8(x_ptr, values_ptr, y_ptr, total, values_step, block_size, BLOCK: tl.constexpr):
-    """values ``[P, 256]``; a pattern's elements are `block_size`."""
-    i = elements(BLOCK)
-    live = i < total
-    q = tl.load(x_ptr + i, mask=live, other=0).to(tl.int64) + 128
-    tl.store(y_ptr + i, tl.load(values_ptr + (i // block_size) * values_step + q, mask=live, other=0), mask=live)
 
 
 @kernel()
@@ -158,18 +149,6 @@ def both(step: Step, kernel_: object, y: Value, *scalars: int | object, **fixed:
         kernel_, grid, a.data, b.data, y.data, *maps, y.total, y.size, y.vectors, *a.steps, *b.steps, *scalars,
         A_MAPPED=maps[0] is not None, B_MAPPED=maps[1] is not None, BLOCK=block, **fixed,
     )  # fmt: skip
-    return (y,)
-
-
-
-def table(step: Step) -> tuple[Value, ...]:
-    """A function of one int8 by its 256 results."""
-    x, values = step.operands[0], step.table("values")
-    if x.patterns == 1 and values[1]:
-        x = Value(x.data.expand(len(step.tables["values"]), -1, -1).contiguous())
-    y = step.result(patterns=x.patterns)
-    block, grid = flat(step, x.total)
-    step.device.launch(table_s8, grid, x.data, values[0], y.data, x.total, values[1], x.total // x.patterns, BLOCK=block)
     return (y,)
 
 

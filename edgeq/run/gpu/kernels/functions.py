@@ -1,4 +1,4 @@
-"""Functions of one half, clamps, and conversions between halves, float32 and int8."""
+"""Functions of one number, clamps, and conversions between halves, float32 and int8."""
 
 import triton
 import triton.language as tl
@@ -6,7 +6,7 @@ import triton.language as tl
 from edgeq.ir import DType
 from edgeq.run.gpu.device import kernel
 from edgeq.run.gpu.kernels import computes, halves
-from edgeq.run.gpu.kernels.elementwise import elements, flat, table
+from edgeq.run.gpu.kernels.elementwise import elements, flat
 from edgeq.run.gpu.kernels.law import limit
 from edgeq.run.gpu.step import Step, Value
 
@@ -81,6 +81,15 @@ def evaluate(x, a, b, F: tl.constexpr):
 
 
 @kernel()
+def table_s8(x_ptr, values_ptr, y_ptr, total, BLOCK: tl.constexpr):
+    """values int8 ``[256]``."""
+    i = elements(BLOCK)
+    live = i < total
+    q = tl.load(x_ptr + i, mask=live, other=0).to(tl.int32) + 128
+    tl.store(y_ptr + i, tl.load(values_ptr + q), mask=live)
+
+
+@kernel()
 def function_f16(x_ptr, constants_ptr, y_ptr, total, CONSTANTS: tl.constexpr, FUNCTION: tl.constexpr, BLOCK: tl.constexpr):
     """constants float32 ``[CONSTANTS]``, at most two."""
     i = elements(BLOCK)
@@ -138,11 +147,11 @@ def cast(x_ptr, y_ptr, total, HALF: tl.constexpr, BLOCK: tl.constexpr):
 @computes("table")
 def function(step: Step) -> tuple[Value, ...]:
     """A function of one number: of int8 a table, of halves a sequence."""
-    if not step.half:
-        return table(step)
     x, p, y = step.operands[0], step.params, step.result()
     block, grid = flat(step, x.total)
-    if p.function == "limit":
+    if not step.half:
+        step.device.launch(table_s8, grid, x.data, step.table("values")[0], y.data, x.total, BLOCK=block)
+    elif p.function == "limit":
         step.device.launch(clamp_f16, grid, x.data, y.data, x.total, *step.limits(), BLOCK=block)
     else:
         fixed = {"CONSTANTS": p.constants, "FUNCTION": p.function, "BLOCK": block}

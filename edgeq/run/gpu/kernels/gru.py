@@ -13,7 +13,7 @@ from edgeq.run.gpu.kernels.law import saturate, sigmoid_q15, tanh_q15
 from edgeq.run.gpu.kernels.recurrent import accumulate, out_stage, part, patterns, place, pre_activations, sigmoid, tiles, to_state
 from edgeq.run.gpu.step import Step, Value
 
-BITS = tl.constexpr(STATE_BITS)
+HALF, RIGHT = tl.constexpr(1 << (STATE_BITS - 16)), tl.constexpr(STATE_BITS - 15)  # from the scale of h to Q0.15
 
 
 @kernel()
@@ -74,7 +74,7 @@ def gru_state_s8(
     n = tanh_q15(table_ptr, 3 * saturate(n))
     z = tl.load(z_ptr + at, mask=there, other=0).to(tl.int64)
     h = tl.load(h_ptr + h_at[:, None] + u[None, :], mask=there, other=0).to(tl.int64) - out_offset
-    h = saturate((h * state_multiplier + (1 << (BITS - 16))) >> (BITS - 15))
+    h = saturate((h * state_multiplier + HALF) >> RIGHT)
     y = to_state(z * h + (32768 - z) * n, out_multiplier, out_shift, out_left, out_offset, low, high, SINGLE)
     tl.store(y_ptr + (p * y_pattern + v * y_vector + y_start)[:, None] + u[None, :], y.to(tl.int8), mask=there)
 

@@ -233,8 +233,9 @@ def sqrt(x):
 
 @triton.jit
 def power(x, exponent, odd):
-    y = exp(exponent * log(magnitude(tl.where((odd < 0.0) & (x < 0.0), 0.0, x))))
-    return tl.where((odd > 0.0) & (x < 0.0), negative(y), y)
+    below = tl.where(x < 0.0, odd, 0.0)
+    y = exp(exponent * log(magnitude(tl.where(below < 0.0, 0.0, x))))
+    return tl.where(below > 0.0, negative(y), y)
 
 
 @triton.jit

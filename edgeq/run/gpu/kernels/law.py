@@ -36,12 +36,13 @@ def requantize_tflm(x, multiplier, right):
 
 @triton.jit
 def rescale(x, multiplier, shift, left, SINGLE: tl.constexpr):
-    """An accumulator by the tables ``multiplier`` and ``shift`` of a layer, before offset and limits: int64."""
+    """An accumulator by the tables ``multiplier`` and ``shift`` of a layer, before offset and limits: int64. It wraps as int32 does."""
     if SINGLE:
         s = 32 - left + tl.cast(shift, tl.int64)
-        y = (tl.cast(x, tl.int64) * tl.cast(multiplier, tl.int64) + power_of_two(s - 1)) >> s
+        x = (tl.cast(x, tl.int64) << tl.cast(left, tl.int64)).to(tl.int32) >> left
+        y = (x.to(tl.int64) * tl.cast(multiplier, tl.int64) + power_of_two(s - 1)) >> s
     else:
-        y = requantize_tflm(x, multiplier, shift)
+        y = requantize_tflm(tl.cast(x, tl.int32), multiplier, shift)
     return y
 
 
@@ -74,14 +75,20 @@ def one_over_one_plus_x(a):
 
 
 @triton.jit
+def skip_zeros(n, x, STEP: tl.constexpr):
+    """n + STEP and x shifted, where the highest STEP bits of the 32 are zero."""
+    zero = (x >> (32 - STEP)) == 0
+    return tl.where(zero, n + STEP, n), tl.where(zero, x << STEP, x)
+
+
+@triton.jit
 def leading_zeros(x):
-    """Of x as 32 bits, 0 < x < 2^31."""
-    n = x * 0
-    for width in tl.static_range(5):
-        step: tl.constexpr = 16 >> width
-        small = (x >> (32 - step)) == 0
-        n = tl.where(small, n + step, n)
-        x = tl.where(small, x << step, x)
+    """Of x as 32 bits, 0 < x < 2^31; x int64."""
+    n, x = skip_zeros(x * 0, x, 16)
+    n, x = skip_zeros(n, x, 8)
+    n, x = skip_zeros(n, x, 4)
+    n, x = skip_zeros(n, x, 2)
+    n, x = skip_zeros(n, x, 1)
     return n
 
 
