@@ -131,7 +131,9 @@ class _Walk:
         own = {call.node.name: call.params for call in program.calls}
         self.params = {n.name: own.get(n.name) or bind(self.graph, n) for n in self.nodes}
         self.last = {name: i for i, node in enumerate(self.nodes) for name in node.inputs}
-        self.constants = {n: device.send(t.data.reshape(1, 1, -1)) for n, t in self.graph.tensors.items() if t.data is not None and t.type.size}
+        operands = {n for node in self.nodes for i, n in enumerate(node.inputs) if i not in node.op.parameters}
+        data = {n: self.graph.tensors[n].data for n in (*operands, *self.graph.outputs)}
+        self.constants = {n: device.send(a.reshape(1, 1, -1)) for n, a in data.items() if a is not None}
 
     def __call__(self, inputs: Mapping[str, Value], wanted: set[str]) -> dict[str, Value]:
         """The wanted tensors of one batch; others are freed after their last use."""

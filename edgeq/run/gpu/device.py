@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,10 +20,12 @@ ELEMENTS = {"gpu": 2**28, "interpreter": 2**22, "record": 2**28}  # of the large
 # Rows of a tile at most: on a GPU what its registers hold; in the interpreter, whose cost is that of its operations, more.
 ROWS = {"gpu": 64, "interpreter": 4096, "record": 64}
 FLAT = {"gpu": 1024, "interpreter": 2**18, "record": 1024}  # elements of a program that goes element by element
+OPTIONS = {"enable_fp_fusion": False}  # each addition and product is rounded: no fused multiply-add
 _POINTERS = {
     "torch.int8": "*i8", "torch.int16": "*i16", "torch.int32": "*i32", "torch.int64": "*i64",
     "torch.uint16": "*u16", "torch.float16": "*fp16", "torch.float32": "*fp32",
 }  # fmt: skip
+KERNELS: dict[str, Any] = {}  # every kernel by its name, once the families are loaded
 
 
 @dataclass(frozen=True)
@@ -74,11 +77,12 @@ class Device:
         return _power(count, 128, FLAT[self.kind])
 
     def launch(self, kernel: Any, grid: tuple[int, ...], *arguments: Any, **constants: Any) -> None:
-        """Run a kernel on a grid of programs. No contraction: each addition and product is rounded."""
+        """Run a kernel on a grid of programs."""
         if self.kind == "record":
             self.launches.setdefault(_specialisation(kernel, arguments, constants))
         else:
-            kernel[grid](*arguments, **constants, enable_fp_fusion=False)
+            with np.errstate(all="ignore"):  # of the interpreter
+                kernel[grid](*arguments, **constants, **OPTIONS)
 
 
 def _power(count: int, least: int, most: int) -> int:
@@ -140,6 +144,17 @@ def recorder() -> Device:
     return Device("record", "none")
 
 
+def assembly(launch: Launch, capability: int) -> Mapping[str, Any]:
+    """What Triton makes of a specialisation for GPUs of a compute capability, 80 or 90, whether there is one or not: ``ptx``, ``cubin``."""
+    import triton
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    source = ASTSource(fn=launch.kernel, signature=dict(launch.signature), constexprs=dict(launch.constants))
+    found: Mapping[str, Any] = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=OPTIONS).asm
+    return found
+
+
 def require() -> None:
     """Refuse to go on without Triton and torch.
 
@@ -151,21 +166,20 @@ def require() -> None:
             raise EdgeqError(f"{module} is not installed", where="--device gpu", fix="pip install 'edgeq[gpu]'")
 
 
-_loaded: list[bool] = []  # whether the kernels of this process are interpreted, once that is settled
-
-
 def _interpret(wanted: bool) -> None:
-    """Triton decides when a kernel is defined whether it is interpreted."""
-    if not _loaded:
-        _loaded.append(wanted)
+    """Settle for this process whether kernels are interpreted: Triton decides it when they, and its own functions, are defined."""
+    if "triton" not in sys.modules:
         if wanted:
             os.environ[INTERPRET] = "1"
         else:
             os.environ.pop(INTERPRET, None)
-    if _loaded[0] != wanted:
+    import triton
+    from triton.runtime.interpreter import InterpretedFunction
+
+    if isinstance(triton.language.standard.max, InterpretedFunction) != wanted:
         raise EdgeqError(
-            "one process cannot run kernels both on a GPU and in the interpreter", why="Triton decides when they are loaded",
-            fix="use two processes",
+            f"Triton was loaded to {'compile' if wanted else 'interpret'} kernels", why="one process cannot do both",
+            fix=f"start anew{f' with {INTERPRET}=1 in the environment' if wanted else f' without {INTERPRET}'}",
         )  # fmt: skip
 
 
@@ -177,6 +191,7 @@ def kernel() -> Callable[[Any], Any]:
 
     def wrap(function: Any) -> Any:
         runtime = [n for n, p in inspect.signature(function).parameters.items() if "constexpr" not in str(p.annotation)]
-        return triton.jit(function, do_not_specialize=[n for n in runtime if not n.endswith("_ptr")])
+        KERNELS[function.__name__] = triton.jit(function, do_not_specialize=[n for n in runtime if not n.endswith("_ptr")])
+        return KERNELS[function.__name__]
 
     return wrap

@@ -13,6 +13,7 @@ from edgeq.errors import EdgeqError
 from edgeq.ir import Array, DType, Graph, Node, Params
 from edgeq.run.gpu.device import Device
 
+
 @dataclass(frozen=True)
 class Value:
     """A tensor of every pattern and vector.

@@ -4,7 +4,8 @@ int8 goes to the tensor cores, a tile of pixels times a tile of channels: sums a
 bytes. Halves are summed one k after the other in float32, each output by one thread.
 """
 
-import numpy as np
+from typing import Any
+
 import triton
 import triton.language as tl
 
@@ -103,9 +104,8 @@ def conv_f16(
     if not SCALED:
         total += bias[None, :]
     for t in range(KERNEL_H * KERNEL_W):
-        at, inside = tap(
-            image, oy, ox, t // KERNEL_W, t % KERNEL_W, in_h, in_w, stride_h, stride_w, dilation_h, dilation_w, pad_top, pad_left, TRANSPOSED
-        )
+        ky, kx = t // KERNEL_W, t % KERNEL_W
+        at, inside = tap(image, oy, ox, ky, kx, in_h, in_w, stride_h, stride_w, dilation_h, dilation_w, pad_top, pad_left, TRANSPOSED)
         inside = inside & (m < pixels)
         a_ptr = x_ptr + p * x_pattern + at * (GROUPS * IN_C) + group * IN_C
         b_ptr = w_ptr + p * w_pattern + t * IN_C * out_c + channel
@@ -135,9 +135,8 @@ def depthwise_s8(
     in_c = out_c // MULTIPLE
     total = tl.zeros((BLOCK,), tl.int32)
     for t in range(KERNEL_H * KERNEL_W):
-        at, inside = tap(
-            image, oy, ox, t // KERNEL_W, t % KERNEL_W, in_h, in_w, stride_h, stride_w, dilation_h, dilation_w, pad_top, pad_left, False
-        )
+        ky, kx = t // KERNEL_W, t % KERNEL_W
+        at, inside = tap(image, oy, ox, ky, kx, in_h, in_w, stride_h, stride_w, dilation_h, dilation_w, pad_top, pad_left, False)
         a = tl.load(x_ptr + p * x_pattern + at * in_c + channel // MULTIPLE, mask=inside & live, other=0).to(tl.int32)
         b = tl.load(w_ptr + p * w_pattern + t * out_c + channel, mask=live, other=0).to(tl.int32)
         total += tl.where(inside, a, in_zero) * b
@@ -163,9 +162,8 @@ def depthwise_f16(
     in_c = out_c // MULTIPLE
     total = tl.load(stage_ptr + p * stage_pattern + channel, mask=live, other=0.0)
     for t in range(KERNEL_H * KERNEL_W):
-        at, inside = tap(
-            image, oy, ox, t // KERNEL_W, t % KERNEL_W, in_h, in_w, stride_h, stride_w, dilation_h, dilation_w, pad_top, pad_left, False
-        )
+        ky, kx = t // KERNEL_W, t % KERNEL_W
+        at, inside = tap(image, oy, ox, ky, kx, in_h, in_w, stride_h, stride_w, dilation_h, dilation_w, pad_top, pad_left, False)
         a = tl.load(x_ptr + p * x_pattern + at * in_c + channel // MULTIPLE, mask=inside & live, other=0.0).to(tl.float32)
         b = tl.load(w_ptr + p * w_pattern + t * out_c + channel, mask=live, other=0).to(tl.float32)
         total += a * b
@@ -188,7 +186,8 @@ def rescaling(step: Step) -> tuple[int, ...]:
 @computes("conv2d", "transpose_conv2d", "fully_connected")
 def convolution(step: Step) -> tuple[Value, ...]:
     """A convolution; a fully connected layer is one of 1x1 pixels."""
-    x, g = step.operands[0], {**POINT, **step.params.scalars}
+    x = step.operands[0]
+    g: dict[str, Any] = {**POINT, **step.params.scalars}
     weights, transposed, depth = step.array("weights"), step.node.op.kernel_op() == "transpose_conv2d", step.array("weights")[0, 0].size
     scaled = "scale" in step.params.tables
     names = ("weights", "bias", *(("scale",) if scaled else () if step.half else ("multiplier", "shift")))

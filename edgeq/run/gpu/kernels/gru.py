@@ -151,6 +151,7 @@ def gru(step: Step) -> tuple[Value, ...]:
     grid, fixed = tiles(step, y)
     fixed["LINEAR"] = linear
     sizes = y.vectors, p.units, p.in_c
+    table = None if step.half else sigmoid(step)
     before: tuple[Any, int] = h, 0
     for t in op.order(p.steps):
         state, start = before
@@ -162,7 +163,7 @@ def gru(step: Step) -> tuple[Value, ...]:
             rest = *x_part, *h_part, *sizes, *read, *written, *x_steps, *h_steps
             step.device.launch(gru_state_f16, grid, x.data, state.data, r, z, y.data, *rest, **fixed)
         else:
-            tables, shares = (*x_part, *h_part, sigmoid(step)), (*x_steps, *h_steps, p.x_left, p.h_left)
+            tables, shares = (*x_part, *h_part, table), (*x_steps, *h_steps, p.x_left, p.h_left)
             step.device.launch(gru_gates_s8, grid, x.data, state.data, r, z, *tables, *sizes, *read, *shares, p.out_offset, **fixed)
             rest = *tables, *sizes, *read, *written, *shares, p.state_multiplier, *out_stage(step)
             step.device.launch(gru_state_s8, grid, x.data, state.data, r, z, y.data, *rest, **fixed)

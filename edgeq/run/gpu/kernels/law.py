@@ -119,8 +119,4 @@ def tanh_q15(table_ptr, x):
 @triton.jit
 def scale_by_pot(x, bits, SINGLE: tl.constexpr):
     """x / 2^bits by a law's rounding of that ratio."""
-    if SINGLE:
-        y = (x + (power_of_two(bits) >> 1)) >> tl.cast(bits, tl.int64)
-    else:
-        y = divide_by_pot((x + 1) >> 1, bits - 1)
-    return y
+    return (x + (power_of_two(bits) >> 1)) >> tl.cast(bits, tl.int64) if SINGLE else divide_by_pot((x + 1) >> 1, bits - 1)

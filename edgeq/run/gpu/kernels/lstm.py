@@ -41,10 +41,7 @@ def lstm_s8(
     kept = scale_by_pot(sigmoid_q15(table_ptr, 3 * saturate(f)) * c, 15, SINGLE)
     c = saturate(saturate(kept) + saturate(new))
     tl.store(c_at, c.to(tl.int16), mask=there)
-    if CELL_BITS <= 12:
-        argument = (3 * c) << (12 - CELL_BITS)
-    else:
-        argument = (3 * c + (1 << (CELL_BITS - 13))) >> (CELL_BITS - 12)
+    argument = (3 * c) << (12 - CELL_BITS) if CELL_BITS <= 12 else (3 * c + (1 << (CELL_BITS - 13))) >> (CELL_BITS - 12)
     o = pre_activations(x_ptr, x_at, known, x_w_ptr, x_stage_ptr, u * 4 + 3, live, rows, in_c, x_left, SINGLE, M, N, K)
     o += pre_activations(h_ptr, h_at, known, h_w_ptr, h_stage_ptr, u * 4 + 3, live, rows, units, h_left, SINGLE, M, N, K)
     product = sigmoid_q15(table_ptr, 3 * saturate(o)) * tanh_q15(table_ptr, argument)
@@ -92,17 +89,16 @@ def lstm(step: Step) -> tuple[Value, ...]:
     c = copied(step, c, y.patterns, y.vectors)
     (x_part, x_steps), (h_part, h_steps) = part(step, "x"), part(step, "h")
     grid, fixed = tiles(step, y)
+    table = None if step.half else sigmoid(step)
     before: tuple[Any, int] = h, 0
     for t in op.order(p.steps):
         state, start = before
         moving = *x.steps, t * p.in_c, *state.steps, start, y.vectors * y.size, y.size, t * p.units
-        sizes = y.vectors, p.units, p.in_c
+        tensors, sizes = (x.data, state.data, c.data, y.data, *x_part, h_part[0]), (y.vectors, p.units, p.in_c)
         if step.half:
-            tensors = x.data, state.data, c.data, y.data, *x_part, h_part[0]
             step.device.launch(lstm_f16, grid, *tensors, *sizes, *moving, *x_steps, h_steps[0], **fixed)
         else:
-            tensors = x.data, state.data, c.data, y.data, *x_part, *h_part, sigmoid(step)
             own = *x_steps, *h_steps, p.x_left, p.h_left, *out_stage(step)
-            step.device.launch(lstm_s8, grid, *tensors, *sizes, *moving, *own, **fixed, CELL_BITS=p.cell_bits)
+            step.device.launch(lstm_s8, grid, *tensors, h_part[1], table, *sizes, *moving, *own, **fixed, CELL_BITS=p.cell_bits)
         before = y, t * p.units
     return y, c

@@ -16,12 +16,9 @@ LOWEST = tl.constexpr(half.ORDER_MIN)
 
 
 @triton.jit
-def span(start, step, size, COUNT: tl.constexpr):
-    """How many of the COUNT places from `start` on, `step` apart, lie in [0, size)."""
-    n = start * 0
-    for i in tl.static_range(COUNT):
-        n += ((start + i * step >= 0) & (start + i * step < size)).to(tl.int32)
-    return n
+def span(start, size, COUNT: tl.constexpr):
+    """How many of the COUNT places from `start` on lie in [0, size)."""
+    return (tl.minimum(start + COUNT, size) - tl.maximum(start, 0)).to(tl.int32)
 
 
 @kernel()
@@ -39,7 +36,7 @@ def average_pool_s8(
     for t in range(KERNEL_H * KERNEL_W):
         at, inside = tap(image, oy, ox, t // KERNEL_W, t % KERNEL_W, in_h, in_w, stride_h, stride_w, 1, 1, pad_top, pad_left, False)
         sums += tl.load(x_ptr + at * channels + channel, mask=inside & live, other=0).to(tl.int32)
-    taps = span((oy * stride_h - pad_top).to(tl.int32), 1, in_h, KERNEL_H) * span((ox * stride_w - pad_left).to(tl.int32), 1, in_w, KERNEL_W)
+    taps = span(oy * stride_h - pad_top, in_h, KERNEL_H) * span(ox * stride_w - pad_left, in_w, KERNEL_W)
     divisor = taps * 0 + KERNEL_H * KERNEL_W if INCLUDE_PAD else taps
     if SINGLE:
         at = divisor - least
@@ -67,7 +64,7 @@ def average_pool_f16(
     for t in range(KERNEL_H * KERNEL_W):
         at, inside = tap(image, oy, ox, t // KERNEL_W, t % KERNEL_W, in_h, in_w, stride_h, stride_w, 1, 1, pad_top, pad_left, False)
         sums += tl.load(x_ptr + at * channels + channel, mask=inside & live, other=0.0).to(tl.float32)
-    taps = span((oy * stride_h - pad_top).to(tl.int32), 1, in_h, KERNEL_H) * span((ox * stride_w - pad_left).to(tl.int32), 1, in_w, KERNEL_W)
+    taps = span(oy * stride_h - pad_top, in_h, KERNEL_H) * span(ox * stride_w - pad_left, in_w, KERNEL_W)
     divisor = taps * 0 + KERNEL_H * KERNEL_W if INCLUDE_PAD else taps
     factor = tl.load(factors_ptr + divisor - least, mask=live, other=0.0)
     tl.store(y_ptr + i, finish(sums * factor, low, high), mask=live)
@@ -96,7 +93,10 @@ def max_pool(
 
 
 @triton.jit
-def corner(x_ptr, image, rows_ptr, columns_ptr, oy, ox, in_h, in_w, channels, channel, ROW: tl.constexpr, COLUMN: tl.constexpr, WIDTH: tl.constexpr, live):
+def corner(
+    x_ptr, image, rows_ptr, columns_ptr, oy, ox, in_h, in_w, channels, channel, live,
+    ROW: tl.constexpr, COLUMN: tl.constexpr, WIDTH: tl.constexpr,
+):  # fmt: skip
     """One of the four elements that meet in a result."""
     y, x = tl.load(rows_ptr + oy * WIDTH + ROW).to(tl.int64), tl.load(columns_ptr + ox * WIDTH + COLUMN).to(tl.int64)
     return tl.load(x_ptr + ((image * in_h + y) * in_w + x) * channels + channel, mask=live, other=0)
@@ -116,7 +116,7 @@ def resize_s8(
     y = tl.zeros((BLOCK,), tl.int64)
     for r in tl.static_range(2):
         for c in tl.static_range(2):
-            q = corner(x_ptr, image, rows_ptr, columns_ptr, oy, ox, in_h, in_w, channels, channel, r, c, 3, live).to(tl.int64)
+            q = corner(x_ptr, image, rows_ptr, columns_ptr, oy, ox, in_h, in_w, channels, channel, live, r, c, 3).to(tl.int64)
             y += q * (v if r else one - v) * (h if c else one - h)
     nearest = (one * one) >> 1
     shift = 2 * tl.cast(bits, tl.int64)
@@ -140,8 +140,8 @@ def resize_f16(
     image, oy, ox = pixel(i // channels, out_h, out_w)
     y = tl.zeros((BLOCK,), tl.float32)
     for r in tl.static_range(2):
-        first = corner(x_ptr, image, rows_ptr, columns_ptr, oy, ox, in_h, in_w, channels, channel, r, 0, 2, live).to(tl.float32)
-        second = corner(x_ptr, image, rows_ptr, columns_ptr, oy, ox, in_h, in_w, channels, channel, r, 1, 2, live).to(tl.float32)
+        first = corner(x_ptr, image, rows_ptr, columns_ptr, oy, ox, in_h, in_w, channels, channel, live, r, 0, 2).to(tl.float32)
+        second = corner(x_ptr, image, rows_ptr, columns_ptr, oy, ox, in_h, in_w, channels, channel, live, r, 1, 2).to(tl.float32)
         row = first * tl.load(column_weights_ptr + ox * 2) + second * tl.load(column_weights_ptr + ox * 2 + 1)
         row = row * tl.load(row_weights_ptr + oy * 2 + r)
         y = y + row if r else row

@@ -21,8 +21,9 @@ def place(M: tl.constexpr, N: tl.constexpr, vectors, units):
 
 @triton.jit
 def pre_activations(
-    x_ptr, at, known, w_ptr, stage_ptr, row, live, rows, depth, left, SINGLE: tl.constexpr, M: tl.constexpr, N: tl.constexpr, K: tl.constexpr
-):
+    x_ptr, at, known, w_ptr, stage_ptr, row, live, rows, depth, left,
+    SINGLE: tl.constexpr, M: tl.constexpr, N: tl.constexpr, K: tl.constexpr,
+):  # fmt: skip
     """Q3.12 sums ``[M, N]`` of int8 rows at `at` with weight rows `row`, saturated to int16; stage ``[bias multiplier shift, rows]``."""
     total = tl.zeros((M, N), tl.int32)
     for start in range(0, depth, K):

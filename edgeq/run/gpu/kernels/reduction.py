@@ -69,47 +69,66 @@ def extreme(
 
 
 @kernel()
-def softmax_s8(x_ptr, exponentials_ptr, y_ptr, rows, depth, BLOCK: tl.constexpr):
+def softmax_s8(x_ptr, exponentials_ptr, y_ptr, rows, depth, R: tl.constexpr, D: tl.constexpr):
     """exponentials int32 ``[256]`` by the difference from the largest, Q0.31."""
-    i = elements(BLOCK)
-    live = i < rows
-    x_ptr += i * depth
-    y_ptr += i * depth
-    largest = tl.full((BLOCK,), -128, tl.int32)
-    for k in range(depth):
-        largest = tl.maximum(largest, tl.load(x_ptr + k, mask=live, other=-128).to(tl.int32))
-    total = tl.zeros((BLOCK,), tl.int64)
-    for k in range(depth):
-        e = tl.load(exponentials_ptr + largest - tl.load(x_ptr + k, mask=live, other=-128).to(tl.int32))
-        total += divide_by_pot(e, BITS)
-    zeros = leading_zeros(total)
-    reciprocal = one_over_one_plus_x((total << zeros) - 2147483648)
-    exponent = BITS + 31 - 8 - zeros
-    for k in range(depth):
-        e = tl.load(exponentials_ptr + largest - tl.load(x_ptr + k, mask=live, other=-128).to(tl.int32))
-        y = divide_by_pot(doubling_high_mul(reciprocal, e.to(tl.int64)), tl.minimum(exponent, 31))
+    r = tl.program_id(0).to(tl.int64) * R + tl.arange(0, R)
+    largest = tl.full((R,), -128, tl.int32)
+    for start in range(0, depth, D):
+        k = start + tl.arange(0, D)
+        live = (r < rows)[:, None] & (k < depth)[None, :]
+        x = tl.load(x_ptr + r[:, None] * depth + k[None, :], mask=live, other=-128).to(tl.int32)
+        largest = tl.maximum(largest, tl.max(x, axis=1))
+    total = tl.zeros((R,), tl.int64)
+    for start in range(0, depth, D):
+        k = start + tl.arange(0, D)
+        live = (r < rows)[:, None] & (k < depth)[None, :]
+        x = tl.load(x_ptr + r[:, None] * depth + k[None, :], mask=live, other=-128).to(tl.int32)
+        e = tl.load(exponentials_ptr + largest[:, None] - x)
+        total += tl.sum(tl.where(live, divide_by_pot(e, BITS), 0), axis=1)
+    zeros = leading_zeros(tl.where(r < rows, total, 1))
+    reciprocal = one_over_one_plus_x((total << zeros) - 2147483648)[:, None]
+    exponent = BITS + 31 - 8 - zeros[:, None]
+    for start in range(0, depth, D):
+        k = start + tl.arange(0, D)
+        live = (r < rows)[:, None] & (k < depth)[None, :]
+        x = tl.load(x_ptr + r[:, None] * depth + k[None, :], mask=live, other=-128).to(tl.int32)
+        e = tl.load(exponentials_ptr + largest[:, None] - x).to(tl.int64)
+        y = divide_by_pot(doubling_high_mul(reciprocal, e), tl.minimum(exponent, 31))
         y = limit(tl.where(exponent <= 31, y, 0), 0, 255) - 128
-        tl.store(y_ptr + k, y.to(tl.int8), mask=live)
+        tl.store(y_ptr + r[:, None] * depth + k[None, :], y.to(tl.int8), mask=live)
 
 
 @kernel()
-def softmax_f16(x_ptr, beta_ptr, y_ptr, rows, depth, BLOCK: tl.constexpr):
+def exponentials_f16(x_ptr, beta_ptr, e_ptr, rows, depth, R: tl.constexpr, D: tl.constexpr):
+    """Halves to float32 exp((x - largest of the row) * beta)."""
+    r = tl.program_id(0).to(tl.int64) * R + tl.arange(0, R)
+    n = tl.full((R,), LOWEST, tl.int32)
+    for start in range(0, depth, D):
+        k = start + tl.arange(0, D)
+        live = (r < rows)[:, None] & (k < depth)[None, :]
+        x = tl.load(x_ptr + r[:, None] * depth + k[None, :], mask=live, other=0.0)
+        n = tl.maximum(n, tl.max(tl.where(live, order(x), LOWEST), axis=1))
+    largest = of_order(n).to(tl.float32)[:, None]
+    for start in range(0, depth, D):
+        k = start + tl.arange(0, D)
+        live = (r < rows)[:, None] & (k < depth)[None, :]
+        x = tl.load(x_ptr + r[:, None] * depth + k[None, :], mask=live, other=0.0).to(tl.float32)
+        tl.store(e_ptr + r[:, None] * depth + k[None, :], halves.exp((x - largest) * tl.load(beta_ptr)), mask=live)
+
+
+@kernel()
+def softmax_f16(e_ptr, y_ptr, rows, depth, BLOCK: tl.constexpr):
+    """float32 exponentials, summed in order, to halves."""
     i = elements(BLOCK)
     live = i < rows
-    x_ptr += i * depth
+    e_ptr += i * depth
     y_ptr += i * depth
-    beta = tl.load(beta_ptr)
-    n = tl.full((BLOCK,), LOWEST, tl.int32)
-    for k in range(depth):
-        n = tl.maximum(n, order(tl.load(x_ptr + k, mask=live, other=0.0)))
-    largest = of_order(n).to(tl.float32)
     total = tl.zeros((BLOCK,), tl.float32)
     for k in range(depth):
-        total += halves.exp((tl.load(x_ptr + k, mask=live, other=0.0).to(tl.float32) - largest) * beta)
+        total += tl.load(e_ptr + k, mask=live, other=0.0)
     factor = halves.reciprocal(total)
     for k in range(depth):
-        e = halves.exp((tl.load(x_ptr + k, mask=live, other=0.0).to(tl.float32) - largest) * beta)
-        tl.store(y_ptr + k, from_float(e * factor), mask=live)
+        tl.store(y_ptr + k, halves.from_float(tl.load(e_ptr + k, mask=live, other=0.0) * factor), mask=live)
 
 
 @kernel()
@@ -166,11 +185,18 @@ def reduce(step: Step) -> tuple[Value, ...]:
 @computes("softmax")
 def softmax(step: Step) -> tuple[Value, ...]:
     """Along the last axis."""
-    x, y = step.operands[0], step.result()
-    rows = x.total // step.params.depth
-    block, grid = flat(step, rows)
-    own, table = (softmax_f16, "beta") if step.half else (softmax_s8, "exponentials")
-    step.device.launch(own, grid, x.data, step.table(table)[0], y.data, rows, step.params.depth, BLOCK=block)
+    x, y, depth = step.operands[0], step.result(), step.params.depth
+    rows = x.total // depth
+    d = step.device.rows(depth, most=1024)
+    r = step.device.rows(rows, 1, max(1, step.device.flat(x.total) // d))
+    sizes, grid = (rows, depth), (triton.cdiv(rows, r),)
+    if not step.half:
+        step.device.launch(softmax_s8, grid, x.data, step.table("exponentials")[0], y.data, *sizes, R=r, D=d)
+        return (y,)
+    e = step.device.empty((x.total,), np.dtype(np.float32))
+    step.device.launch(exponentials_f16, grid, x.data, step.table("beta")[0], e, *sizes, R=r, D=d)
+    block, across = flat(step, rows)
+    step.device.launch(softmax_f16, across, e, y.data, *sizes, BLOCK=block)
     return (y,)
 
 
