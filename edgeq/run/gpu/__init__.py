@@ -144,7 +144,7 @@ class _Walk:
             values |= zip(node.outputs, self.known[node.op.kernel_op()](step), strict=True)
             for name in set(node.inputs):
                 if self.last[name] == i and name not in wanted and name not in self.constants:
-                    del values[name]
+                    values.pop(name, None)
         return {n: values[n] for n in wanted}
 
 
