@@ -41,7 +41,7 @@ $(VENV)/.demo: $(BIN)/python pyproject.toml
 	@touch $@
 
 $(VENV)/.dev: $(BIN)/python pyproject.toml constraints.txt
-	$(BIN)/python -m pip install -q -e ".[dev,torch]" -c constraints.txt
+	$(BIN)/python -m pip install -q -e ".[dev,torch,gpu]" -c constraints.txt
 	@touch $@
 
 clean:

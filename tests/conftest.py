@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+os.environ.setdefault("TRITON_INTERPRET", "1")  # before anything imports Triton: GPU kernels are interpreted
+
 DATA = Path(os.environ.get("EDGEQ_DATA") or Path(__file__).parent.parent.parent / "shared" / "data")
 
 

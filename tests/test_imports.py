@@ -30,7 +30,8 @@ LAYERS = (
     ("cli", "__main__", ""),
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
-FORMATS = {"onnx": ("frontends/onnx",), "tflite": ("frontends/tflite",), "torch": ("frontends/torch", "train/")}
+FORMATS = {"onnx": ("frontends/onnx",), "tflite": ("frontends/tflite",), "torch": ("frontends/torch", "train/", "run/gpu/")}
+FORMATS["triton"] = ("run/gpu/",)
 
 
 def imports(path: Path) -> set[str]:

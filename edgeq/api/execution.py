@@ -12,6 +12,7 @@ from typing import Any
 from edgeq import graphfile, measurements
 from edgeq import target as targets
 from edgeq.api.building import OPTIMIZE, artifact, build
+from edgeq.api.devices import evaluate
 from edgeq.api.models import Arrays, Progress, Shapes, is_quantized, load, random_inputs, read_inputs, stage
 from edgeq.api.proving import How, prove, real_values, record
 from edgeq.build import manifest as read_manifest
@@ -121,6 +122,7 @@ def simulate(
     vectors: int = VECTORS,
     shapes: Shapes | None = None,
     steps: bool = False,
+    device: str | None = None,
     progress: Progress | None = None,
 ) -> Outcome:
     """Run the simulator: the meaning of a quantized model, bit for bit.
@@ -131,9 +133,11 @@ def simulate(
             (quantized on entry). Default: `vectors` random ones.
         target: whose kernels and memory plan the outcome describes (default: the folder's, else ``host``).
         steps: keep every intermediate tensor in ``outcome.run.steps``.
+        device: let another compute the simulator's bytes, for many vectors: ``cpu``, ``gpu`` or ``interpreter`` (see
+            `edgeq.api.devices.evaluate`); outputs alone.
 
     Raises:
-        EdgeqError: the model is float, or the inputs do not fit.
+        EdgeqError: the model is float, the inputs do not fit, or there is no such device.
     """
     graph = model if isinstance(model, Graph) else load(model, shapes=shapes)
     require_quantized(graph, graph.name if isinstance(model, Graph) else str(model))
@@ -144,6 +148,8 @@ def simulate(
     else:
         data = dict(artifact(graph, targets.load(target or "host"), graph.name).manifest)
     fitted = vectors_of(graph, inputs, vectors)
+    if device is not None:
+        return Outcome(graph, data, measured, evaluate(device, graph, fitted, progress))
     return Outcome(graph, data, measured, run_simulator(graph, fitted, steps=steps, progress=stage(progress, "simulate")))
 
 

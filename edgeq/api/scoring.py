@@ -11,6 +11,7 @@ from typing import Unpack
 import numpy as np
 
 from edgeq import measurements
+from edgeq.api.devices import evaluate
 from edgeq.api.execution import is_emitted, run
 from edgeq.api.models import Arrays, Progress, Shapes, is_quantized, load, select_inputs, stage
 from edgeq.api.proving import real_values
@@ -20,6 +21,7 @@ from edgeq.errors import EdgeqError
 from edgeq.files import read_arrays
 from edgeq.ir import Array, Graph
 from edgeq.quantize.floating import dequantized, evaluate_float
+from edgeq.simulate import fit_inputs
 from edgeq.simulate import simulate as run_simulator
 from edgeq.tune.labels import LABELS, labels, right
 
@@ -65,6 +67,7 @@ def accuracy(
     runner: str | None = None,
     target: str | None = None,
     toolchain: str | None = None,
+    device: str | None = None,
     limit: int | None = None,
     shapes: Shapes | None = None,
     progress: Progress | None = None,
@@ -78,12 +81,15 @@ def accuracy(
         data: arrays ``x`` (or by input name; stored dtype or float32) and ``y`` (class numbers), or their .npz.
         float_model: scored beside a quantized `model`.
         runner, target, toolchain: score the emitted C as well, where a runner or a target is given (see `run`).
+        device: let ``cpu``, ``gpu`` or ``interpreter`` (`edgeq.api.devices`) score in place of the simulator, as the runner of that name.
         limit: use the first so many vectors.
         recipe: see `Recipe`; ``stored`` says what integer `data` mean to a float model.
 
     Raises:
-        EdgeqError: the data do not fit the model, or the model is no classifier with one output.
+        EdgeqError: the data do not fit the model, the model is no classifier with one output, or there is no such device.
     """
+    if device is not None and (runner is not None or target is not None):
+        raise EdgeqError("a device and a runner", why="one scores in place of the simulator, one beside it", fix="give one of them")
     arrays, y, where = read_labelled(data, limit)
     arrays = dequantize_integers(arrays, recipe.get("stored"))
     graph = model if isinstance(model, Graph) else load(model, shapes=shapes)
@@ -97,13 +103,17 @@ def accuracy(
     if is_quantized(graph) or samples is not None or recipe.get("recipe") == "fp16":
         graph = quantized(graph, samples, recipe, progress).graph
         inputs = select_inputs(graph, arrays, where)
-        simulated = hits(graph, run_simulator(graph, inputs, progress=stage(progress, "simulate")).outputs, y, where)
+        if device is not None:
+            evaluated = evaluate(device, graph, fit_inputs(graph, inputs), progress)
+            name, ran = evaluated.runner, hits(graph, evaluated.outputs, y, where)
+        else:
+            simulated = hits(graph, run_simulator(graph, inputs, progress=stage(progress, "simulate")).outputs, y, where)
         if runner is not None or target is not None:
             source = model if is_emitted(model) else graph
             outcome = run(source, inputs, target=target, runner=runner, toolchain=toolchain, steps=False, progress=progress)
             name, ran = outcome.run.runner, hits(graph, outcome.run.outputs, y, where)
             exact = outcome.comparison.bit_exact if outcome.comparison else None
-    elif runner is not None or target is not None:
+    elif runner is not None or target is not None or device is not None:
         raise EdgeqError(
             "the model is float: there is no C to run", where=graph.name, fix="give --calib, or the folder that `edgeq build` wrote"
         )

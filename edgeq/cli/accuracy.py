@@ -12,6 +12,7 @@ from edgeq.cli.common import (
     AccumulateOption,
     CalibrationLimitOption,
     CalibrationOption,
+    DeviceOption,
     JsonOption,
     ModelArgument,
     PixelsOption,
@@ -37,6 +38,7 @@ def accuracy(
     runner: RunnerOption = None,
     target: TargetOption = None,
     toolchain: ToolchainOption = None,
+    device: DeviceOption = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Use the first so many vectors.", show_default=False)] = None,
     shape: ShapeOption = None,
     as_json: JsonOption = False,
@@ -49,7 +51,7 @@ def accuracy(
 
     with common.bars() as progress:
         result = api.accuracy(
-            model, data, float_model=float_model, runner=runner, target=target, toolchain=toolchain, limit=limit,
+            model, data, float_model=float_model, runner=runner, target=target, toolchain=toolchain, device=device, limit=limit,
             shapes=common.parse_shapes(shape), progress=progress,
             **common.recipe(calib, calib_limit, stored, pixels, recipe=recipe, accumulate=accumulate),
         )  # fmt: skip

@@ -45,6 +45,15 @@ ToolchainOption = Annotated[str | None, typer.Option("--toolchain", help="zig (d
 RunnerOption = Annotated[
     str | None, typer.Option("--runner", "-r", help="host, unicorn or qemu (default: the target's first).", show_default=False)
 ]
+DeviceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--device",
+        help="Compute the simulator's bytes elsewhere, for many vectors: cpu (the emitted C on all cores), gpu (Triton kernels; "
+        "pip install 'edgeq[gpu]'), or interpreter (those kernels without a GPU, slowly).",
+        show_default=False,
+    ),
+]
 OptimizeOption = Annotated[str | None, typer.Option("--optimize", "-O", help="Optimization level: s, 2 or 3.", show_default=False)]
 PortOption = Annotated[
     str | None,

@@ -7,7 +7,16 @@ from typing import Annotated
 import typer
 
 from edgeq.cli import common, execute
-from edgeq.cli.common import InputOption, JsonOption, ModelArgument, OutputArraysOption, ShapeOption, TargetOption, VectorsOption
+from edgeq.cli.common import (
+    DeviceOption,
+    InputOption,
+    JsonOption,
+    ModelArgument,
+    OutputArraysOption,
+    ShapeOption,
+    TargetOption,
+    VectorsOption,
+)
 
 
 def simulate(
@@ -17,6 +26,7 @@ def simulate(
     target: TargetOption = None,
     real: Annotated[bool, typer.Option("--float", help="Write dequantized float32 outputs.")] = False,
     vectors: VectorsOption = 16,
+    device: DeviceOption = None,
     shape: ShapeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -24,7 +34,9 @@ def simulate(
     from edgeq import api
 
     with common.bars() as progress:
-        outcome = api.simulate(model, inputs, target=target, vectors=vectors, shapes=common.parse_shapes(shape), progress=progress)
+        outcome = api.simulate(
+            model, inputs, target=target, vectors=vectors, shapes=common.parse_shapes(shape), device=device, progress=progress
+        )
     execute.write_outputs(outcome, output, real)
     if as_json:
         common.print_json(api.contract(outcome))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -15,23 +16,39 @@ from edgeq.simulate import Run
 from edgeq.target import load
 
 
-def run(folder: Path, inputs: Mapping[str, Array], *, steps: bool = False, chain: str | None = None, optimize: str = "-O2") -> Run:
+def run(
+    folder: Path,
+    inputs: Mapping[str, Array],
+    *,
+    steps: bool = False,
+    chain: str | None = None,
+    optimize: str = "-O2",
+    threads: int = 1,
+) -> Run:
     """Compile `folder` for this computer and run every vector.
 
     Args:
         inputs: per input ``[V, *shape]`` in the stored dtype.
         steps: keep every step's output.
         chain: tool chain name (zig, gcc, clang).
+        threads: parts of the vectors that run at a time; vectors of a stream follow each other.
     """
     layout = Layout(manifest(folder))
     target = load("host")
     vectors, packed = layout.pack(inputs)
     out = np.zeros((vectors, layout.output_bytes), np.uint8)
     kept = np.zeros((vectors, layout.step_bytes), np.uint8) if steps else None
-    arena = np.zeros(layout.arena_bytes + 16, np.uint8)
-    with temporary_folder() as work:
+    count = 1 if layout.streams else max(1, min(threads, vectors))
+    arenas = np.zeros((count, layout.arena_bytes + 16), np.uint8)
+    with temporary_folder() as work, ThreadPoolExecutor(count) as pool:
         library = ctypes.CDLL(str(build_library(folder, Path(work) / "model.so", target, toolchain(target, chain), optimize)))
         library.eq_host_run.restype = None
-        pointer = [ctypes.c_void_p(a.ctypes.data if a is not None else None) for a in (arena, packed, out, kept)]
-        library.eq_host_run(ctypes.c_int32(vectors), *pointer)
+
+        def part(i: int) -> None:
+            own = slice(vectors * i // count, vectors * (i + 1) // count)
+            blocks = (arenas[i], packed[own], out[own], kept[own] if kept is not None else None)
+            pointers = [ctypes.c_void_p(a.ctypes.data if a is not None else None) for a in blocks]
+            library.eq_host_run(ctypes.c_int32(own.stop - own.start), *pointers)
+
+        list(pool.map(part, range(count)))
     return Run("host", layout.unpack_outputs(out), layout.unpack_steps(kept) if kept is not None else {})

@@ -11,6 +11,7 @@ are computed in half precision as well, as if that were a third law, where the o
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import subprocess
@@ -33,12 +34,14 @@ from edgeq.lower import Program, lower, request
 from edgeq.numerics import LAWS
 from edgeq.ops.add import Add
 from edgeq.plan import plan
-from edgeq.run import host, run
+from edgeq.run import gpu, host, run
 from edgeq.simulate import Run, dequantize_array, simulate
 
 VECTORS = 24  # on the host; the emulators take the first EMULATED
 EMULATED = 8
 EMULATORS = [t for t in ("riscv", "riscv-b", "cortex-m4", "cortex-m55", "riscv-v") if t in target.names()]  # each by its first runner
+INTERPRETED = 6  # vectors for the GPU's kernels in Triton's interpreter
+FEW_CASES = 24
 HALF_EMULATORS = [*EMULATORS, "riscv-f"]
 HALF_VECTORS = "riscv-vh"  # for operators that have kernels of its own
 ISAS = sorted({k.isa for k in kernels.scan()} - {"c"})  # their kernels run on this computer too, under the sanitizers
@@ -204,7 +207,17 @@ class _Bench:
                 nodes.append(Node(f"{case.name}_sum", case.sum, (f"{case.name}_y", f"{case.name}_a"), (outputs[-1],)))
         self.graph = check(Graph("cases", tuple(nodes), tensors, tuple(inputs), tuple(outputs), "single" if law == LAW else law), "test")
         self.data = {n: vectors(n, self.graph.type(n), VECTORS) for n in inputs}
-        self.expected: Run = simulate(self.graph, self.data, steps=True)
+
+    @functools.cached_property
+    def expected(self) -> Run:
+        """What the simulator says of the data, every step."""
+        return simulate(self.graph, self.data, steps=True)
+
+    def first(self, count: int) -> tuple[dict[str, Array], Run]:
+        """The first vectors, and what the simulator says of them."""
+        e = self.expected
+        outputs, steps = ({n: a[:count] for n, a in part.items()} for part in (e.outputs, e.steps))
+        return {n: a[:count] for n, a in self.data.items()}, replace(e, outputs=outputs, steps=steps)
 
     def programs(self, name: str, isa: str = "c") -> list[Program]:
         """For a target; for the host with the kernels of some ISA. So many that each kernel of the best ISA is used where it applies."""
@@ -233,7 +246,7 @@ def suite(cases: Sequence[Case]) -> Callable[..., None]:
     isas = [isa for isa in ISAS if any(k.isa == isa and k.op in operators for k in kernels.scan())]
 
     laws = [law for law in (*LAWS, LAW) if any(law in c.laws for c in cases)]
-    checks = ["real", "gcc", "clang", "sanitizers", *(f"sanitizers-{isa}" for isa in isas)]
+    checks = ["real", "gpu", "gcc", "clang", "sanitizers", *(f"sanitizers-{isa}" for isa in isas)]
     half_emulators = [*HALF_EMULATORS, *([HALF_VECTORS] if "zvfh" in isas else [])]
     pairs = [(law, check) for law in laws for check in (*checks, *(half_emulators if law == LAW else EMULATORS))]
 
@@ -251,20 +264,33 @@ def suite(cases: Sequence[Case]) -> Callable[..., None]:
                 folder = bench.folder(program, tmp_path / f"turn{i}", self_test=True)
                 _check_sanitizers(bench, folder)
                 _check_equal(bench.expected, in_arena.run(folder, bench.data, "-O0"))  # where inputs are overwritten
+        elif check == "gpu":
+            for module in ("triton", "torch"):
+                pytest.importorskip(module)
+            some = _Bench(interpreted(cases, law), law)
+            few, expected = some.first(INTERPRETED)
+            _check_equal(expected, gpu.run(some.program("host"), few, steps=True, device="interpreter"))
         elif check in ("gcc", "clang"):
             _check_equal(bench.expected, host.run(bench.folder(bench.program("host"), path), bench.data, steps=True, chain=check))
         else:
             _need_emulator(check)
-            few = {n: a[:EMULATED] for n, a in bench.data.items()}
-            expected = replace(
-                bench.expected,
-                outputs={n: a[:EMULATED] for n, a in bench.expected.outputs.items()},
-                steps={n: a[:EMULATED] for n, a in bench.expected.steps.items()},
-            )
+            few, expected = bench.first(EMULATED)
             for program in bench.programs(check):
                 _check_equal(expected, run(bench.folder(program, path), target.load(check), few, steps=True))
 
+    test.cases = cases  # type: ignore[attr-defined]
     return test
+
+
+def interpreted(cases: Sequence[Case], law: str) -> list[Case]:
+    """The cases under a law that the GPU's kernels are interpreted with: of many sizes of one operator every other one, laws in turn."""
+    own = [c for c in cases if law in c.laws]
+    return own if len(own) <= FEW_CASES or differ(own) else own[law == "tflm" :: 2]
+
+
+def differ(cases: Sequence[Case]) -> bool:
+    """Whether the cases are of many operators rather than of many sizes."""
+    return 2 * len({c.op for c in cases}) > len(cases)
 
 
 def _operators(cases: Sequence[Case]) -> set[str]:

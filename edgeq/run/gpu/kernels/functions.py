@@ -1,0 +1,188 @@
+"""Functions of one number, clamps, and conversions between halves, float32 and int8."""
+
+import triton
+import triton.language as tl
+
+from edgeq.ir import DType
+from edgeq.run.gpu.device import kernel
+from edgeq.run.gpu.kernels import computes, halves
+from edgeq.run.gpu.kernels.elementwise import elements, flat
+from edgeq.run.gpu.kernels.law import limit
+from edgeq.run.gpu.step import Step, Value
+
+
+@triton.jit
+def evaluate(x, a, b, F: tl.constexpr):
+    """The function of edgeq.floats with the name F, of x and its constants."""
+    if F == "sigmoid":
+        y = halves.sigmoid(x)
+    elif F == "tanh":
+        y = halves.tanh(x)
+    elif F == "hard_sigmoid":
+        y = halves.hard_sigmoid(x, a, b)
+    elif F == "hard_swish":
+        y = halves.hard_swish(x)
+    elif F == "silu":
+        y = halves.silu(x)
+    elif F == "gelu":
+        y = halves.gelu(x)
+    elif F == "gelu_tanh":
+        y = halves.gelu_tanh(x)
+    elif F == "leaky_relu":
+        y = halves.leaky_relu(x, a)
+    elif F == "thresholded_relu":
+        y = tl.where(x > a, x, 0.0)
+    elif F == "elu":
+        y = halves.elu(x, a)
+    elif F == "selu":
+        y = b * halves.elu(x, a)
+    elif F == "celu":
+        y = halves.celu(x, a)
+    elif F == "softplus":
+        y = halves.softplus(x)
+    elif F == "softsign":
+        y = halves.softsign(x)
+    elif F == "mish":
+        y = halves.mish(x)
+    elif F == "absolute":
+        y = halves.magnitude(x)
+    elif F == "negative":
+        y = halves.negative(x)
+    elif F == "exp":
+        y = halves.exp(x)
+    elif F == "log":
+        y = halves.log(x)
+    elif F == "sqrt":
+        y = halves.sqrt(x)
+    elif F == "rsqrt":
+        y = halves.reciprocal(halves.sqrt(x))
+    elif F == "reciprocal":
+        y = halves.reciprocal(x)
+    elif F == "square":
+        y = x * x
+    elif F == "erf":
+        y = halves.erf(x)
+    elif F == "sin":
+        y = halves.circle(x, 0)
+    elif F == "cos":
+        y = halves.circle(x, 1)
+    elif F == "floor":
+        y = halves.floor(x)
+    elif F == "ceil":
+        y = halves.ceil(x)
+    elif F == "nearest":
+        y = halves.nearest(x)
+    elif F == "sign":
+        y = halves.sign(x)
+    else:
+        tl.static_assert(F == "power")
+        y = halves.power(x, a, b)
+    return y
+
+
+@kernel()
+def table_s8(x_ptr, values_ptr, y_ptr, total, BLOCK: tl.constexpr):
+    """values int8 ``[256]``."""
+    i = elements(BLOCK)
+    live = i < total
+    q = tl.load(x_ptr + i, mask=live, other=0).to(tl.int32) + 128
+    tl.store(y_ptr + i, tl.load(values_ptr + q), mask=live)
+
+
+@kernel()
+def function_f16(x_ptr, constants_ptr, y_ptr, total, CONSTANTS: tl.constexpr, FUNCTION: tl.constexpr, BLOCK: tl.constexpr):
+    """constants float32 ``[CONSTANTS]``, at most two."""
+    i = elements(BLOCK)
+    live = i < total
+    x = tl.load(x_ptr + i, mask=live, other=0.0).to(tl.float32)
+    a = tl.load(constants_ptr) if CONSTANTS > 0 else 0.0
+    b = tl.load(constants_ptr + 1) if CONSTANTS > 1 else 0.0
+    tl.store(y_ptr + i, halves.from_float(evaluate(x, a, b, FUNCTION)), mask=live)
+
+
+@kernel()
+def clamp_f16(x_ptr, y_ptr, total, low, high, BLOCK: tl.constexpr):
+    i = elements(BLOCK)
+    live = i < total
+    n = halves.order(tl.load(x_ptr + i, mask=live, other=0.0))
+    tl.store(y_ptr + i, halves.of_order(limit(n, low, high)), mask=live)
+
+
+@kernel()
+def quantize(x_ptr, factor_ptr, y_ptr, total, zero, SINGLE: tl.constexpr, BLOCK: tl.constexpr):
+    """float32 or halves to int8; halves of a step to even in law ``single``, else away from zero."""
+    i = elements(BLOCK)
+    live = i < total
+    x = tl.load(x_ptr + i, mask=live, other=0.0).to(tl.float32)
+    factor = tl.load(factor_ptr)
+    steps = x * factor if SINGLE else tl.div_rn(x, factor)
+    m = halves.float_of(tl.minimum(halves.bits_of(steps) & 0x7FFFFFFF, 0x4A800000))  # 2^22
+    if SINGLE:
+        n = ((m + halves.MAGIC) - halves.MAGIC).to(tl.int32)
+    else:
+        n = m.to(tl.int32)
+        n += tl.where(m - n.to(tl.float32) >= 0.5, 1, 0)
+    n = tl.where(halves.bits_of(steps) < 0, -n, n)
+    tl.store(y_ptr + i, limit(n + zero, -128, 127).to(tl.int8), mask=live)
+
+
+@kernel()
+def dequantize(x_ptr, scale_ptr, y_ptr, total, zero, HALF: tl.constexpr, BLOCK: tl.constexpr):
+    """int8 to float32 or halves: the difference times the scale, rounded once in float32."""
+    i = elements(BLOCK)
+    live = i < total
+    y = (tl.load(x_ptr + i, mask=live, other=0).to(tl.int32) - zero).to(tl.float32) * tl.load(scale_ptr)
+    tl.store(y_ptr + i, halves.from_float(y) if HALF else y, mask=live)
+
+
+@kernel()
+def cast(x_ptr, y_ptr, total, HALF: tl.constexpr, BLOCK: tl.constexpr):
+    """float32 to halves (HALF) or halves to float32."""
+    i = elements(BLOCK)
+    live = i < total
+    x = tl.load(x_ptr + i, mask=live, other=0.0)
+    tl.store(y_ptr + i, halves.from_float(x) if HALF else x.to(tl.float32), mask=live)
+
+
+@computes("table")
+def function(step: Step) -> tuple[Value, ...]:
+    """A function of one number: of int8 a table, of halves a sequence."""
+    x, p, y = step.operands[0], step.params, step.result()
+    block, grid = flat(step, x.total)
+    if not step.half:
+        step.device.launch(table_s8, grid, x.data, step.table("values")[0], y.data, x.total, BLOCK=block)
+    elif p.function == "limit":
+        step.device.launch(clamp_f16, grid, x.data, y.data, x.total, *step.limits(), BLOCK=block)
+    else:
+        fixed = {"CONSTANTS": p.constants, "FUNCTION": p.function, "BLOCK": block}
+        step.device.launch(function_f16, grid, x.data, step.table("values")[0], y.data, x.total, **fixed)
+    return (y,)
+
+
+@computes("quantize")
+def to_int8(step: Step) -> tuple[Value, ...]:
+    """Real numbers to int8."""
+    x, y = step.operands[0], step.result()
+    block, grid = flat(step, x.total)
+    arguments = x.data, step.table("factor")[0], y.data, x.total, step.params.zero
+    step.device.launch(quantize, grid, *arguments, SINGLE=step.single, BLOCK=block)
+    return (y,)
+
+
+@computes("dequantize")
+def to_real(step: Step) -> tuple[Value, ...]:
+    """int8 to real numbers."""
+    x, y = step.operands[0], step.result()
+    block, grid = flat(step, x.total)
+    arguments = x.data, step.table("scale")[0], y.data, x.total, step.params.zero
+    step.device.launch(dequantize, grid, *arguments, HALF=bool(step.params.half), BLOCK=block)
+    return (y,)
+
+
+@computes("cast")
+def convert(step: Step) -> tuple[Value, ...]:
+    """float32 to halves or back."""
+    x, y = step.operands[0], step.result()
+    block, grid = flat(step, x.total)
+    step.device.launch(cast, grid, x.data, y.data, x.total, HALF=step.graph.type(step.node.outputs[0]).dtype is DType.FLOAT16, BLOCK=block)
+    return (y,)
