@@ -19,7 +19,7 @@ LAYERS = (
     ("place", "plan", "simulate"),
     ("quantize",),
     ("ctext", "emit"),
-    ("build",),
+    ("build", "export", "scaffold"),
     ("run", "flash"),
     ("compare",),
     ("tune",),

@@ -11,10 +11,26 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from edgeq.cli import accuracy, build, compare, doctor, firmware, flash, inspect, quantize, report, run, simulate, targets, tune
+from edgeq.cli import (
+    accuracy,
+    build,
+    compare,
+    doctor,
+    export,
+    firmware,
+    flash,
+    inspect,
+    new,
+    quantize,
+    report,
+    run,
+    simulate,
+    targets,
+    tune,
+)
 from edgeq.errors import EdgeqError
 
-VERBS = (build, quantize, simulate, run, compare, accuracy, tune, firmware, flash, report, inspect, targets, doctor)
+VERBS = (build, quantize, simulate, run, compare, accuracy, tune, firmware, flash, export, new, report, inspect, targets, doctor)
 INTERRUPTED = 130
 
 
