@@ -14,8 +14,9 @@ from edgeq.build import build_bootloader, build_firmware
 from edgeq.build import toolchain as find_toolchain
 from edgeq.errors import EdgeqError
 from edgeq.flash import image
+from edgeq.resources import resource
 
-APPS = ("serve", "selftest", "mlperf", "bench")
+WATCHED = ("bench", "host", "unicorn")  # applications that only runners use
 WEIGHTS = ("flash", "ram")
 
 
@@ -33,6 +34,11 @@ class Made:
     origin: int
     bytes: int
     bootloader: Path | None
+
+
+def apps() -> list[str]:
+    """What a firmware can do with a model: files of firmware/apps."""
+    return sorted(p.stem for p in (resource("firmware") / "apps").glob("*.c") if p.stem not in WATCHED)
 
 
 def firmware(
@@ -61,15 +67,17 @@ def firmware(
     Raises:
         EdgeqError: it does not compile or does not fit; there is no such application; or edgeq's bootloader does not serve the board.
     """
-    if app not in APPS:
-        raise EdgeqError(f"unknown application '{app}'", fix=f"choose one of {', '.join(APPS)}")
+    if app not in apps():
+        raise EdgeqError(f"unknown application '{app}'", fix=f"choose one of {', '.join(apps())}")
     if weights not in WEIGHTS:
         raise EdgeqError(f"no weights in '{weights}'", fix=f"choose one of {', '.join(WEIGHTS)}")
     if weights == "ram" and app != "serve":
         raise EdgeqError(f"application '{app}' reads its weights from flash", fix="choose serve")
     target = targets.load(board)
-    chain = find_toolchain(target, toolchain)
-    elf = build_firmware(Path(folder), target, chain, Path(output), app=app, optimize=f"-O{optimize}", deployed=True, weights=weights)
+    chain, level = find_toolchain(target, toolchain), f"-O{optimize}"
+    elf = build_firmware(
+        Path(folder), target, chain, Path(output), app=app, hook=app == "selftest", optimize=level, deployed=True, weights=weights
+    )
     program = image.read(elf)
     loader = None if bootloader is None else build_bootloader(target, chain, Path(bootloader))
     return Made(elf, program.origin, len(program.data), loader)
