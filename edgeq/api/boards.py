@@ -58,7 +58,7 @@ def firmware(
         folder: what `build` wrote.
         board: a target with a board.
         output: the ELF file to write.
-        app: serve (speaks the device link), selftest, mlperf (answers the MLPerf Tiny runner) or bench.
+        app: serve (speaks the device link), selftest or mlperf (answers the MLPerf Tiny runner).
         weights: flash, or ram: there a host may damage them over the device link.
         bootloader: also write edgeq's bootloader for the board here, to be put there once by a debug probe or an emulator.
         toolchain: zig (default), gcc or clang.
