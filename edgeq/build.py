@@ -254,6 +254,7 @@ def build_programs(
     for file in (f for f in folder.iterdir() if f.suffix in (".c", ".h") or f.name == "SConscript"):
         shutil.copyfile(file, work / "model" / file.name)
     settings = _settings(place, chain, [*place.sources, HALT if deployed else place.exit], {}, optimize)
+    settings["compile"] += ["-fwrapv"] if weights == "ram" else []  # sums of damaged weights may overflow
     wanted = [{"output": p.file, "app": p.app, "hook": p.hook} for p in programs]
     _scons({**settings, "name": data["model"], "programs": wanted}, place.name, str(folder), work)
     return {p: work / p.file for p in programs}

@@ -337,6 +337,15 @@ def test_what_a_board_refuses(served: Served) -> None:
         assert [f"{crc:08x}" for crc, _ in device.checksums()] == list(manifest(served.folder)["tables"].values())
 
 
+def test_faults_are_named_as_the_manifest_names_tables(served: Served) -> None:
+    model = manifest(served.folder)
+    name, size = list(model["table_bytes"].items())[2]
+    assert Fault.of(model, name, size - 1, 255) == Fault.of(model, name.removeprefix("m_"), size - 1, 255) == Fault(2, size - 1, 255)
+    for symbol, offset, xor in (("nothing", 0, 1), (name, size, 1), (name, -1, 1), (name, 0, 0), (name, 0, 256)):
+        with pytest.raises(EdgeqError, match="no byte"):
+            Fault.of(model, symbol, offset, xor)
+
+
 def test_a_board_with_another_model_is_refused(served: Served, tmp_path: Path) -> None:
     other, graph = make(tmp_path / "other", side=8)
     with running(served.program) as board:
