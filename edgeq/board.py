@@ -99,15 +99,17 @@ class Board:
     settings: Mapping[str, Any]
     qemu: Emulation | None
 
-    def linker_memory(self, flash: Region | None = None) -> str:
+    def linker_memory(self, flash: Region | None = None, weights: str = "flash") -> str:
         """The text of memory.ld.
 
         Args:
             flash: where the program lies; None for the board's flash.
+            weights: flash or ram: where the model's weights lie while it runs.
         """
         regions = (("FLASH (rx)", flash or self.memory["flash"]), ("RAM (rwx)", self.memory["ram"]))
         lines = [f"    {name} : ORIGIN = {r.origin:#x}, LENGTH = {r.bytes:#x}" for name, r in regions]
-        return "MEMORY\n{\n" + "\n".join(lines) + f"\n}}\n_stack_size = {self.stack:#x};\n_vectors = {self.memory['vectors'].origin:#x};\n"
+        names = f"_stack_size = {self.stack:#x};\n_vectors = {self.memory['vectors'].origin:#x};\n"
+        return "MEMORY\n{\n" + "\n".join(lines) + f'\n}}\nREGION_ALIAS("WEIGHTS", {weights.upper()})\n{names}'
 
 
 def _emulation(data: Mapping[str, Any]) -> Emulation:

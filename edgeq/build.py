@@ -19,7 +19,7 @@ from typing import Any
 from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
 
-from edgeq import board
+from edgeq import board, description
 from edgeq.board import Board, Boot
 from edgeq.errors import EdgeqError
 from edgeq.files import json_text
@@ -57,10 +57,14 @@ class Toolchain:
 
 @dataclass(frozen=True)
 class Program:
-    """A firmware to build: an application of firmware/apps, with the step hook or without."""
+    """A firmware to build: an application of firmware/apps, with the step hook or without; serve always has it."""
 
     app: str = "bench"
     hook: bool = False
+
+    def __post_init__(self) -> None:
+        if self.app == "serve":
+            object.__setattr__(self, "hook", True)
 
     @property
     def file(self) -> str:
@@ -221,6 +225,7 @@ def build_programs(
     optimize: str = "-O3",
     *,
     deployed: bool = False,
+    weights: str = "flash",
 ) -> dict[Program, Path]:
     """Compile an emitted folder and the target's board support into programs, by SCons.
 
@@ -230,6 +235,7 @@ def build_programs(
         optimize: -O0, -O1, -O2, -O3, -Os, -Oz or -Og, for model and firmware.
         deployed: for the board as it is used: edgeq's bootloader starts the programs where it serves the board, and nobody
             watches their end: they halt.
+        weights: flash, or ram: there the application copies them, and may change them (serve).
 
     Returns:
         The ELF file of each program, in `work`.
@@ -239,12 +245,16 @@ def build_programs(
     """
     check_level(optimize)
     place, work, data = board.load(target), work.resolve(), manifest(folder)
-    memory = place.linker_memory(place.boot.program if deployed and place.boot else None)
+    memory = place.linker_memory(place.boot.program if deployed and place.boot else None, weights)
     (work / "memory.ld").write_text(memory, encoding="ascii")
+    (work / "eq_description.h").write_text(description.header(data, place, weights_in_ram=weights == "ram"), encoding="ascii")
+    if any(p.app == "mlperf" for p in programs):
+        (work / "eq_mlperf.h").write_text(description.mlperf_header(data, place), encoding="ascii")
     (work / "model").mkdir()
     for file in (f for f in folder.iterdir() if f.suffix in (".c", ".h") or f.name == "SConscript"):
         shutil.copyfile(file, work / "model" / file.name)
     settings = _settings(place, chain, [*place.sources, HALT if deployed else place.exit], {}, optimize)
+    settings["compile"] += ["-fwrapv"] if weights == "ram" else []  # sums of damaged weights may overflow
     wanted = [{"output": p.file, "app": p.app, "hook": p.hook} for p in programs]
     _scons({**settings, "name": data["model"], "programs": wanted}, place.name, str(folder), work)
     return {p: work / p.file for p in programs}
@@ -304,15 +314,17 @@ def build_firmware(
     hook: bool = False,
     optimize: str = "-O3",
     deployed: bool = False,
+    weights: str = "flash",
 ) -> Path:
     """Compile an emitted folder and one application of firmware/apps for a target's board.
 
     Args:
         output: the ELF file to write.
-        app: bench (measures on vectors that an emulator loads) or selftest (runs the emitted test vectors).
+        app: bench (measures on vectors that an emulator loads), selftest (runs the emitted test vectors), serve (speaks the device
+            link) or mlperf (answers the MLPerf Tiny runner).
         hook: also report every step.
         optimize: -O0, -O1, -O2, -O3, -Os, -Oz or -Og.
-        deployed: for the board as it is used, see `build_programs`.
+        deployed, weights: see `build_programs`.
 
     Returns:
         `output`.
@@ -322,7 +334,9 @@ def build_firmware(
     """
     program = Program(app, hook)
     with temporary_folder() as work:
-        _deliver(build_programs(folder, target, chain, [program], Path(work), optimize, deployed=deployed)[program], output)
+        _deliver(
+            build_programs(folder, target, chain, [program], Path(work), optimize, deployed=deployed, weights=weights)[program], output
+        )
     return output
 
 

@@ -19,6 +19,7 @@ LAYERS = (
     ("place", "plan", "simulate"),
     ("quantize",),
     ("ctext", "emit"),
+    ("description",),
     ("build", "export", "scaffold"),
     ("run", "flash"),
     ("compare",),

@@ -10,6 +10,7 @@
 
 from edgeq.api.boards import Made, boards, export, firmware, flash, new
 from edgeq.api.building import Built, build
+from edgeq.api.device import BoardBench, BoardComparison, bench_board, compare_board
 from edgeq.api.execution import Outcome, compare, contract, run, simulate
 from edgeq.api.models import is_quantized, load, random_inputs, read_inputs
 from edgeq.api.quantizing import Choices, Quantized, Recipe, quantize, write_quantized
@@ -18,6 +19,8 @@ from edgeq.api.tuning import Tuned, tune
 
 __all__ = [
     "Accuracy",
+    "BoardBench",
+    "BoardComparison",
     "Built",
     "Choices",
     "Made",
@@ -26,9 +29,11 @@ __all__ = [
     "Recipe",
     "Tuned",
     "accuracy",
+    "bench_board",
     "boards",
     "build",
     "compare",
+    "compare_board",
     "contract",
     "export",
     "firmware",

@@ -19,6 +19,7 @@ from edgeq.resources import resource
 from edgeq.scaffold import scaffold
 
 WATCHED = ("bench", "host", "unicorn")  # applications that only runners use
+WEIGHTS = ("flash", "ram")
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ def firmware(
     board: str,
     output: str | Path,
     app: str = "selftest",
+    weights: str = "flash",
     bootloader: str | Path | None = None,
     toolchain: str | None = None,
     optimize: str = "s",
@@ -58,7 +60,8 @@ def firmware(
         folder: what `build` wrote.
         board: a target with a board.
         output: the ELF file to write.
-        app: of firmware/apps.
+        app: serve (speaks the device link), selftest or mlperf (answers the MLPerf Tiny runner).
+        weights: flash, or ram: there a host may damage them over the device link.
         bootloader: also write edgeq's bootloader for the board here, to be put there once by a debug probe or an emulator.
         toolchain: zig (default), gcc or clang.
         optimize: s, 2 or 3.
@@ -68,9 +71,15 @@ def firmware(
     """
     if app not in apps():
         raise EdgeqError(f"unknown application '{app}'", fix=f"choose one of {', '.join(apps())}")
+    if weights not in WEIGHTS:
+        raise EdgeqError(f"no weights in '{weights}'", fix=f"choose one of {', '.join(WEIGHTS)}")
+    if weights == "ram" and app != "serve":
+        raise EdgeqError(f"application '{app}' reads its weights from flash", fix="choose serve")
     target = targets.load(board)
     chain, level = find_toolchain(target, toolchain), f"-O{optimize}"
-    elf = build_firmware(Path(folder), target, chain, Path(output), app=app, hook=app == "selftest", optimize=level, deployed=True)
+    elf = build_firmware(
+        Path(folder), target, chain, Path(output), app=app, hook=app == "selftest", optimize=level, deployed=True, weights=weights
+    )
     program = image.read(elf)
     loader = None if bootloader is None else build_bootloader(target, chain, Path(bootloader))
     return Made(elf, program.origin, len(program.data), loader)

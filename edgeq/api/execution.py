@@ -19,6 +19,7 @@ from edgeq.build import temporary_folder
 from edgeq.compare import Comparison
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Graph
+from edgeq.run.ports import Port
 from edgeq.simulate import Run, fit_inputs
 from edgeq.simulate import simulate as run_simulator
 from edgeq.target import Target
@@ -84,6 +85,19 @@ def require_quantized(graph: Graph, where: str) -> None:
 def is_emitted(model: str | Path | Graph) -> bool:
     """Whether `model` is a folder that `build` wrote."""
     return not isinstance(model, Graph) and (Path(model) / "manifest.json").is_file()
+
+
+def require_firmware(model: str | Path | Graph, target: str | None = None, runner: str | None = None) -> None:
+    """Refuse what no board's firmware was built from.
+
+    Raises:
+        EdgeqError: it is no emitted folder, or a target or a runner was chosen too.
+    """
+    if target is not None or runner is not None:
+        raise EdgeqError("a port takes the place of target and runner", fix="leave --target and --runner out")
+    if not is_emitted(model):
+        where = model.name if isinstance(model, Graph) else str(model)
+        raise EdgeqError("no emitted folder", where=where, fix="give the folder that the board's firmware was built from")
 
 
 def vectors_of(graph: Graph, inputs: Source | None, vectors: int) -> dict[str, Array]:
@@ -171,9 +185,10 @@ def run(
     toolchain: str | None = None,
     optimize: str | None = None,
     shapes: Shapes | None = None,
+    port: Port | None = None,
     progress: Progress | None = None,
 ) -> Outcome:
-    """Run the emitted C, on this computer or on an emulated chip, and compare it with the simulator.
+    """Run the emitted C, on this computer, on an emulated chip or on a board, and compare it with the simulator.
 
     What came out is noted in the measurements.json of the folder, if that is writable.
 
@@ -185,17 +200,21 @@ def run(
         steps: compare, keep and count every step too; None does where the runner counts instructions.
         check: False leaves the comparison out.
         toolchain, optimize: default: what the folder was built with.
+        port: of a board with the firmware of the folder `model` (docs/link.md); takes the place of target and runner.
 
     Raises:
-        EdgeqError: the model is float, the inputs do not fit, a tool is missing, or the program failed.
+        EdgeqError: the model is float, the inputs do not fit, a tool is missing, or the program failed; the board is none that
+            runs this folder's firmware, or was unplugged or restarted.
     """
+    if port is not None:
+        require_firmware(model, target, runner)
     with emitted(model, target, toolchain, optimize, shapes, progress) as (folder, graph, chip):
         data = read_manifest(folder)
         fitted = vectors_of(graph, inputs, vectors)
         measured = measurements.read(folder, data.get("sources_sha256"))
         built = measured.get("build", {})
-        how = How(chip, runner, toolchain or built.get("toolchain"), optimize or built.get("optimize") or OPTIMIZE)
-        counted = (runner or chip.runners[0]) != "host"
+        how = How(chip, runner, toolchain or built.get("toolchain"), optimize or built.get("optimize") or OPTIMIZE, port)
+        counted = port is None and (runner or chip.runners[0]) != "host"
         proof = prove(folder, graph, fitted, how, steps=counted if steps is None else steps, check=check, progress=progress)
         if is_emitted(model) and folder == Path(str(model)) and os.access(folder, os.W_OK):
             record(folder, data.get("sources_sha256"), graph, proof, how, real=inputs is not None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from edgeq import target as targets
 from edgeq.api.models import Progress, stage
 from edgeq.compare import Comparison, compare
 from edgeq.ir import Array, Graph
+from edgeq.run.ports import Port
 from edgeq.simulate import Run, dequantize_array, simulate
 from edgeq.target import Target
 
@@ -26,12 +27,14 @@ class How:
         runner: None is the target's first.
         toolchain: None is the default one.
         optimize: ``s``, ``2`` or ``3``.
+        port: of a board that runs the folder's firmware already; then nothing is compiled.
     """
 
     target: Target
     runner: str | None
     toolchain: str | None
     optimize: str
+    port: Port | None = None
 
     def json(self) -> dict[str, Any]:
         """As measurements.json notes it."""
@@ -55,17 +58,25 @@ def prove(
     Raises:
         EdgeqError: a tool is missing, or the program failed.
     """
-    from edgeq.run import run  # the emulators are imported where they are used
-
-    machine = targets.load("host") if how.runner == "host" else how.target  # kernels of every ISA run here too
-    ran = run(
-        folder, machine, inputs, runner=how.runner, steps=steps, chain=how.toolchain, optimize=f"-O{how.optimize}",
-        progress=stage(progress, "run"),
-    )  # fmt: skip
+    ran = execute(folder, inputs, how, steps, stage(progress, "run"))
     if not check:
         return Proof(ran, None, None)
     truth = simulate(graph, inputs, steps=steps, progress=stage(progress, "simulate"))
     return Proof(ran, truth, compare(truth, ran))
+
+
+def execute(folder: Path, inputs: Mapping[str, Array], how: How, steps: bool, progress: Callable[[int, int], None] | None) -> Run:
+    """Run fitted vectors on this computer, an emulated chip or a board."""
+    if how.port is not None:
+        from edgeq.run import serial
+
+        return serial.run(folder, inputs, how.port, steps=steps, progress=progress)
+    from edgeq.run import run  # the emulators are imported where they are used
+
+    machine = targets.load("host") if how.runner == "host" else how.target  # kernels of every ISA run here too
+    return run(
+        folder, machine, inputs, runner=how.runner, steps=steps, chain=how.toolchain, optimize=f"-O{how.optimize}", progress=progress
+    )  # fmt: skip
 
 
 def real_values(graph: Graph, name: str, values: Array) -> Array:

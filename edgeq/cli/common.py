@@ -21,6 +21,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     from edgeq.api.models import Progress as Report
     from edgeq.api.quantizing import Recipe
+    from edgeq.run.ports import Port
 
 MODEL = "Model file (.tflite, .onnx, .pt2), graph file (.eqg), or a folder that edgeq wrote."
 
@@ -42,6 +43,15 @@ RunnerOption = Annotated[
     str | None, typer.Option("--runner", "-r", help="host, unicorn or qemu (default: the target's first).", show_default=False)
 ]
 OptimizeOption = Annotated[str | None, typer.Option("--optimize", "-O", help="Optimization level: s, 2 or 3.", show_default=False)]
+PortOption = Annotated[
+    str | None,
+    typer.Option(
+        "--port", "-p", metavar="PORT",
+        help="Of a board that runs `edgeq firmware --app serve`: /dev/ttyACM0, COM3, socket://HOST:PORT.", show_default=False,
+    ),
+]  # fmt: skip
+BaudOption = Annotated[int, typer.Option("--baud", min=1, help="Of --port.")]
+TimeoutOption = Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds after which a silent board at --port counts as lost.")]
 InputOption = Annotated[
     Path | None,
     typer.Option(
@@ -95,6 +105,13 @@ errors = Console(stderr=True, highlight=False)
 def console() -> Console:
     """Stdout for people; made anew for each use, so that a redirected stdout is respected: there lines may be long."""
     return Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+
+
+def board_port(url: str | None, baud: int, timeout: float) -> Port | None:
+    """The options about a port as the API takes them."""
+    from edgeq.run.ports import Port
+
+    return None if url is None else Port(url, baud, timeout)
 
 
 def parse_shapes(texts: Iterable[str] | None) -> dict[str, tuple[int, ...]] | None:

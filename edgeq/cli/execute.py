@@ -10,6 +10,7 @@ from edgeq.text import count, short, size
 
 if TYPE_CHECKING:
     from edgeq.api import Outcome
+    from edgeq.compare import Comparison
 
 SHOWN_STEPS = 40
 
@@ -23,10 +24,12 @@ def write_outputs(outcome: Outcome, path: Path | None, real: bool) -> None:
 
 
 def stamp(outcome: Outcome) -> str:
-    """The verdict in one line."""
-    c = outcome.comparison
-    if c is None:
-        return ""
+    """The verdict on an outcome in one line."""
+    return "" if outcome.comparison is None else verdict(outcome.comparison)
+
+
+def verdict(c: Comparison) -> str:
+    """A comparison in one line."""
     values = f"{c.vectors} vectors, {c.tensors} tensors, {count(c.values)} values"
     if c.difference is None:
         return f"bit-exact: {c.actual} = {c.expected} in {values}"

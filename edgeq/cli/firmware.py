@@ -13,12 +13,20 @@ from edgeq.text import size
 
 BoardOption = Annotated[str, typer.Option("--board", "-b", help="Target with a board, see `edgeq targets`.", show_default=False)]
 
+APPS = (
+    "What it does: serve answers `edgeq run`, `compare` and `bench --port`; selftest runs the test vectors and prints PASS or FAIL; "
+    "mlperf answers the MLPerf Tiny runner."
+)
+
 
 def firmware(
     folder: FolderArgument,
     board: BoardOption,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="ELF file to write.", show_default=False)],
-    app: Annotated[str, typer.Option("--app", help="What it does: selftest runs the test vectors and prints PASS or FAIL.")] = "selftest",
+    app: Annotated[str, typer.Option("--app", help=APPS)] = "selftest",
+    weights: Annotated[
+        str, typer.Option("--weights", help="Where they lie while it runs: flash, or ram (serve), where a host may damage them.")
+    ] = "flash",
     bootloader: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Also write edgeq's bootloader for the board, to be put there once.", show_default=False),
@@ -31,7 +39,7 @@ def firmware(
     from edgeq import api
 
     made = api.firmware(
-        folder, board=board, output=output, app=app, bootloader=bootloader, toolchain=toolchain, optimize=optimize or "s"
+        folder, board=board, output=output, app=app, weights=weights, bootloader=bootloader, toolchain=toolchain, optimize=optimize or "s"
     )
     if as_json:
         common.print_json(

@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 
 from edgeq.cli import (
     accuracy,
+    bench,
     build,
     compare,
     doctor,
@@ -30,7 +31,9 @@ from edgeq.cli import (
 )
 from edgeq.errors import EdgeqError
 
-VERBS = (build, quantize, simulate, run, compare, accuracy, tune, firmware, flash, export, new, report, inspect, targets, doctor)
+VERBS = (
+    build, quantize, simulate, run, compare, accuracy, tune, firmware, flash, bench, export, new, report, inspect, targets, doctor,
+)  # fmt: skip
 INTERRUPTED = 130
 
 

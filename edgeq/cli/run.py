@@ -1,4 +1,4 @@
-"""edgeq run: the emitted C, on this computer or an emulated chip."""
+"""edgeq run: the emitted C, on this computer, an emulated chip or a board."""
 
 from __future__ import annotations
 
@@ -8,17 +8,21 @@ import typer
 
 from edgeq.cli import common, execute
 from edgeq.cli.common import (
+    BaudOption,
     InputOption,
     JsonOption,
     ModelArgument,
     OptimizeOption,
     OutputArraysOption,
+    PortOption,
     RunnerOption,
     ShapeOption,
     TargetOption,
+    TimeoutOption,
     ToolchainOption,
     VectorsOption,
 )
+from edgeq.run.ports import BAUD, SILENCE
 
 
 def run(
@@ -33,18 +37,23 @@ def run(
     toolchain: ToolchainOption = None,
     optimize: OptimizeOption = None,
     shape: ShapeOption = None,
+    port: PortOption = None,
+    baud: BaudOption = BAUD,
+    timeout: TimeoutOption = SILENCE,
     as_json: JsonOption = False,
 ) -> None:
     """Run the emitted C and compare its outputs with the simulator's.
 
-    A quantized model file is built in a temporary folder first. Exit code 1 if an output differs.
+    A quantized model file is built in a temporary folder first. With --port the board's firmware must have been built from
+    MODEL, a folder. Exit code 1 if an output differs.
     """
     from edgeq import api
 
     with common.bars() as progress:
         outcome = api.run(
             model, inputs, target=target, runner=runner, vectors=vectors, check=check, toolchain=toolchain,
-            optimize=optimize, shapes=common.parse_shapes(shape), progress=progress,
+            optimize=optimize, shapes=common.parse_shapes(shape),
+            port=common.board_port(port, baud, timeout), progress=progress,
         )  # fmt: skip
     execute.write_outputs(outcome, output, real)
     if as_json:

@@ -1,0 +1,197 @@
+"""Boards: compare one with the simulator over a data set, and measure it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgeq import graphfile
+from edgeq.api.execution import Source, require_firmware, vectors_of
+from edgeq.api.models import Arrays, Progress, select_inputs, stage
+from edgeq.api.scoring import hits, read_labelled
+from edgeq.build import manifest as read_manifest
+from edgeq.compare import Comparison
+from edgeq.compare import compare as compare_runs
+from edgeq.ir import Array, DType, Graph
+from edgeq.run import serial
+from edgeq.run.layout import Layout
+from edgeq.run.ports import Port
+from edgeq.run.serial import Device, Measured, Statistics
+from edgeq.simulate import fit_inputs, simulate
+
+TRANSFER = 32768  # bytes that measure the line
+
+
+@dataclass(frozen=True, eq=False)
+class BoardComparison:
+    """A board against the simulator.
+
+    Attributes:
+        outputs: compared in all vectors.
+        steps: every tensor, in the vectors that were streamed step by step; None where none was.
+        tables: constant tables whose CRC-32 on the board is another than the manifest's.
+        labelled: how many vectors had labels; `right_simulator` and `right_board` of them were answered rightly. None without labels.
+    """
+
+    manifest: Mapping[str, Any]
+    outputs: Comparison
+    steps: Comparison | None
+    tables: tuple[str, ...]
+    measured: Measured
+    statistics: Statistics
+    labelled: int | None = None
+    right_simulator: int | None = None
+    right_board: int | None = None
+
+    @property
+    def bit_exact(self) -> bool:
+        """No output, streamed tensor or table differs."""
+        return self.outputs.bit_exact and (self.steps is None or self.steps.bit_exact) and not self.tables
+
+
+def compare_board(
+    folder: str | Path,
+    port: Port,
+    inputs: Source | None = None,
+    *,
+    data: str | Path | Arrays | None = None,
+    vectors: int = 16,
+    steps: int = 1,
+    limit: int | None = None,
+    progress: Progress | None = None,
+) -> BoardComparison:
+    """Run a data set on a board and on the simulator.
+
+    The outputs of all vectors are compared, and every step of the first few; where an output differs, the steps of the first such
+    vector too, which names the step that goes wrong.
+
+    Args:
+        folder: what the board's firmware was built from.
+        inputs, vectors: see `simulate`.
+        data: labelled vectors instead (see `accuracy`), the first `limit` of them.
+        steps: how many vectors to stream step by step.
+
+    Raises:
+        EdgeqError: the vectors do not fit, or the board is none that runs this folder's firmware, or is lost on the way.
+    """
+    require_firmware(folder)
+    graph, model, y, where = graphfile.load(Path(folder)), read_manifest(Path(folder)), None, ""
+    if data is not None:
+        arrays, y, where = read_labelled(data, limit)
+        fitted = fit_inputs(graph, select_inputs(graph, arrays, where))
+    else:
+        fitted = vectors_of(graph, inputs, vectors)
+    truth = simulate(graph, fitted, progress=stage(progress, "simulate"))
+    with serial.connect(port, model) as device:
+        wrong = tuple(n for (n, crc), (found, _) in zip(model["tables"].items(), device.checksums(), strict=True) if int(crc, 16) != found)
+        measured = serial.measure(device, Layout(model), fitted, progress=stage(progress, "board"))
+        outputs = compare_runs(truth, measured.run)
+        chosen = chosen_vectors(len(next(iter(fitted.values()))), steps, outputs, bool(graph.states))
+        stepped = compare_steps(device, graph, Layout(model), fitted, chosen, progress) if chosen else None
+        result = BoardComparison(model, outputs, stepped, wrong, measured, device.statistics())
+    if y is None:
+        return result
+    right = (hits(graph, r.outputs, y, where) for r in (truth, measured.run))
+    return replace(result, labelled=len(y), right_simulator=next(right), right_board=next(right))
+
+
+def chosen_vectors(count: int, first: int, outputs: Comparison, consecutive: bool) -> list[int]:
+    """Which vectors to stream step by step: the first few, and the first whose output differs.
+
+    Args:
+        consecutive: a state is carried from each to the next, so none may be left out.
+    """
+    chosen = set(range(min(first, count)))
+    if outputs.difference is not None:
+        chosen.add(outputs.difference.vector)
+    return list(range(max(chosen) + 1)) if consecutive and chosen else sorted(chosen)
+
+
+def compare_steps(
+    device: Device, graph: Graph, layout: Layout, inputs: Mapping[str, Array], chosen: list[int], progress: Progress | None
+) -> Comparison:
+    """Compare every tensor of some vectors."""
+    subset = {n: a[chosen] for n, a in inputs.items()}
+    truth = simulate(graph, subset, steps=True)
+    found = compare_runs(truth, serial.measure(device, layout, subset, steps=True, progress=stage(progress, "steps")).run)
+    at = found.difference
+    return found if at is None else replace(found, difference=replace(at, vector=chosen[at.vector]))
+
+
+@dataclass(frozen=True, eq=False)
+class BoardBench:
+    """What a board takes for an inference.
+
+    Attributes:
+        description: what the board tells of itself.
+        measured: over random vectors.
+        steps: per tensor that the model computes, its step and ticks.
+        instructions: per inference, None on a real board.
+        line: bytes per second of payload to the board and from it.
+    """
+
+    description: Mapping[str, Any]
+    measured: Measured
+    steps: list[tuple[int, int]]
+    instructions: int | None
+    statistics: Statistics
+    line: tuple[float, float]
+
+
+def bench_board(port: Port, folder: str | Path | None = None, *, vectors: int = 16, progress: Progress | None = None) -> BoardBench:
+    """Measure latency, stack, arena and the line of a board, on random vectors.
+
+    Args:
+        folder: what its firmware must have been built from; None takes what is there.
+
+    Raises:
+        EdgeqError: no board answers, it runs another model, or is lost on the way.
+    """
+    if folder is not None:
+        require_firmware(folder)
+    with serial.connect(port, None if folder is None else read_manifest(Path(folder))) as device:
+        layout = described(device)
+        inputs = noise(layout.inputs, vectors)
+        measured = serial.measure(device, layout, inputs, progress=stage(progress, "board"))
+        ticks = serial.step_ticks(device)
+        return BoardBench(
+            device.description, measured, ticks, measured.run.instructions, device.statistics(), serial.line_speed(device, TRANSFER)
+        )
+
+
+def described(device: Device) -> Layout:
+    """The layout of the model that a board says it runs; nobody vouches for it.
+
+    Raises:
+        EdgeqError: it is none.
+    """
+    try:
+        layout = Layout({"steps": [], **{k: device.description[k] for k in ("inputs", "outputs", "arena_bytes", "state_bytes")}})
+        for x in (*layout.inputs, *layout.outputs):
+            whole = all(type(n) is int and n > 0 for n in x["shape"])
+            if not whole or x["bytes"] != math.prod(x["shape"]) * DType(x["dtype"]).numpy.itemsize or type(x["name"]) is not str:
+                raise ValueError(x)
+        if (layout.input_bytes, layout.output_bytes) != (device.input_bytes, device.output_bytes):
+            raise ValueError(layout.input_bytes)
+    except (LookupError, TypeError, ValueError, AttributeError) as e:
+        raise device.link.strange("a request for its description") from e
+    return layout
+
+
+def noise(inputs: list[dict[str, Any]], vectors: int) -> dict[str, Array]:
+    """Random vectors for the inputs that a board describes, as `random_inputs` makes them."""
+    rng = np.random.default_rng(0)
+    arrays: dict[str, Array] = {}
+    for x in inputs:
+        dtype, shape = DType(x["dtype"]).numpy, (vectors, *x["shape"])
+        if dtype.kind == "f":
+            arrays[x["name"]] = rng.standard_normal(shape).astype(dtype)
+        else:
+            info = np.iinfo(dtype)
+            arrays[x["name"]] = rng.integers(info.min, info.max, shape, dtype=dtype, endpoint=True)
+    return arrays
