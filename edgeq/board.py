@@ -146,10 +146,10 @@ def load(target: Target) -> Board:
             defines={k: int(v) for k, v in data["defines"].items()},
             memory={k: _region(v) for k, v in data["memory"].items()},
             stack=size(data["stack"]),
-            boot=_boot(data["boot"]) if "boot" in data else None,
-            programmer=data.get("programmer", {}).get("name", "an3155" if "boot" in data else "command"),
+            boot=_boot(data["boot"]) if data.get("boot") else None,
+            programmer=data.get("programmer", {}).get("name", "an3155" if data.get("boot") else "command"),
             settings=data.get("programmer", {}),
-            qemu=_emulation(data["qemu"]) if "qemu" in data else None,
+            qemu=_emulation(data["qemu"]) if data.get("qemu") else None,
         )
     except KeyError as e:
         raise EdgeqError("incomplete", where=str(path), why=f"no {e}") from e

@@ -274,7 +274,8 @@ def build_programs(
     settings = _settings(place, chain, [*place.sources, HALT if deployed else place.exit], {}, optimize)
     if any(p.faults for p in programs):
         (work / "model" / "tables.c").write_text(fault_tables(data, str(folder)), encoding="ascii")
-        settings["compile"].append("-fwrapv")  # sums that faulty biases start may overflow
+    damaged = weights == "ram" or any(p.faults for p in programs)
+    settings["compile"] += ["-fwrapv"] if damaged else []  # sums of damaged weights may overflow
     wanted = [{"output": p.file, "app": p.app, "hook": p.hook, "faults": p.faults} for p in programs]
     _scons({**settings, "name": data["model"], "programs": wanted}, place.name, str(folder), work)
     return {p: work / p.file for p in programs}

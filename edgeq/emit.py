@@ -9,7 +9,8 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping
+import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -281,12 +282,22 @@ def _with_included(runtime: Path, header: str) -> list[str]:
     return [*(found for h in inner for found in _with_included(runtime, h)), header]
 
 
+def step_checks(steps: Sequence[Mapping[str, Any]], vectors: Mapping[str, Array]) -> Array | None:
+    """CRC-32 of what the hook delivers, uint32 ``[V, tensors]``; None unless all of these tensors are given."""
+    names = [tensor["tensor"] for s in steps for tensor in (s, *s["more"])]
+    if not names or not set(names) <= set(vectors):
+        return None
+    rows = zip(*(vectors[n] for n in names), strict=True)
+    return np.array([[zlib.crc32(np.ascontiguousarray(x).tobytes()) for x in row] for row in rows], np.uint32)
+
+
 def emit(program: Program, plan: MemoryPlan, name: str, vectors: Mapping[str, Array] | None = None) -> Artifact:
     """Render the C of a program.
 
     Args:
         name: the model's name; made an identifier and the prefix of every external symbol.
-        vectors: per input and output ``[V, *shape]`` in the stored dtype: the self-test's vectors.
+        vectors: per input and output ``[V, *shape]`` in the stored dtype: the self-test's vectors. With the tensors of all
+            steps too, the self-test of a board checks every step.
     """
     emitter = _Emitter(program, plan, name)
     functions, structs = emitter.functions()
@@ -301,12 +312,14 @@ def emit(program: Program, plan: MemoryPlan, name: str, vectors: Mapping[str, Ar
     includes += sorted({h for c in program.calls for h in c.kernel.headers})
     includes = list(dict.fromkeys(found for h in includes for found in _with_included(runtime, h) if found not in RUNTIME))
     tables = None if vectors is None else {n: table(f"{emitter.name}_vectors_{a}", vectors[n]) for n, a in emitter.arguments.items()}
+    checks = step_checks(steps, vectors or {})
     context = {
         "m": emitter.name, "M": emitter.name.upper(), "functions": functions, "structs": structs, "steps": steps,
         "tables": emitter.tables, "inputs": emitter.interface(program.graph.given),
         "outputs": emitter.interface(program.graph.results), "manifest": manifest, "lifetimes": emitter.lifetimes(),
         "comment": comment, "brief": brief, "runtime": RUNTIME, "states": emitter.states(), "includes": includes,
-        "coded": coded, "vectors": tables, "vector_count": 0 if vectors is None else len(next(iter(vectors.values()))),
+        "coded": coded, "checks": None if checks is None else table(f"{emitter.name}_vectors_steps", checks), "vectors": tables,
+        "vector_count": 0 if vectors is None else len(next(iter(vectors.values()))),
     }  # fmt: skip
     m = emitter.name
     names = {

@@ -166,6 +166,7 @@ class HostileBoard:
 
     def __init__(self, seed: int) -> None:
         self.rng, self.decoder, self.waiting, self.frames = random.Random(seed), Decoder(), bytearray(), 0
+        self.input, self.rate = b"", seed % 3 * 0.01
         tensor = {"name": "x", "dtype": "s8", "shape": [1, 8], "bytes": 8, "scale": 1.0, "zero_point": 0}
         text = {"model": "m", "inputs": [tensor], "outputs": [tensor], "arena_bytes": 8, "state_bytes": 0, "instructions_per_tick": 1.0}
         self.text = bytearray(json.dumps(text).encode())
@@ -187,20 +188,22 @@ class HostileBoard:
         for frame in self.decoder.feed(data):
             self.frames += 1
             self.waiting += encode(frame.kind | ANSWER, frame.number, self.answer(frame))
-            if self.rng.random() < 0.02:
+            if self.rng.random() < self.rate:
                 kind = REQUEST | ANSWER | self.rng.choice((Command.BUSY, Command.REFUSED, self.rng.randrange(32)))
                 self.waiting[:0] = encode(kind, frame.number, self.rng.randbytes(self.rng.choice((0, 8, 20))))
 
     def answer(self, frame: Frame) -> bytes:
         payload = {
             Command.HELLO: frame.payload + struct.pack("<8I", 4096, 0, len(self.text), 8, 8, 3, 2, 0),
-            Command.INVOKE: struct.pack("<5I", self.rng.randrange(2), 0, 5, 9, 8), Command.RESUME: struct.pack("<5I", 0, 3, 5, 9, 8),
+            Command.INVOKE: struct.pack("<5I", frame.payload[:1] == b"\3", 0, 5, 9, 8), Command.RESUME: struct.pack("<5I", 0, 3, 5, 9, 8),
             Command.CHECK: bytes(8), Command.STATISTICS: bytes(36),
         }.get(Command(frame.command), b"")  # fmt: skip
         if frame.command == Command.READ:
             place, size = struct.unpack("<IH", frame.payload)
-            payload = bytes(self.text[place & 0xFFFFFF :][:size] if place >> 24 == Area.DESCRIPTION else size)
-        if self.rng.random() < 0.02 and payload:
+            payload = bytes((self.text if place >> 24 == Area.DESCRIPTION else self.input)[place & 0xFFFFFF :][:size])
+        elif frame.command == Command.WRITE:
+            self.input = frame.payload[4:]
+        if self.rng.random() < self.rate and payload:
             changed = bytearray(payload)
             changed[self.rng.randrange(len(changed))] = self.rng.randrange(256)
             payload = bytes(changed[: self.rng.randrange(len(changed) + 1)] if self.rng.random() < 0.5 else changed)
@@ -332,6 +335,15 @@ def test_what_a_board_refuses(served: Served) -> None:
         with pytest.raises(EdgeqError, match="does not fit what the board is doing"):
             device.invoke()
         assert [f"{crc:08x}" for crc, _ in device.checksums()] == list(manifest(served.folder)["tables"].values())
+
+
+def test_faults_are_named_as_the_manifest_names_tables(served: Served) -> None:
+    model = manifest(served.folder)
+    name, size = list(model["table_bytes"].items())[2]
+    assert Fault.of(model, name, size - 1, 255) == Fault.of(model, name.removeprefix("m_"), size - 1, 255) == Fault(2, size - 1, 255)
+    for symbol, offset, xor in (("nothing", 0, 1), (name, size, 1), (name, -1, 1), (name, 0, 0), (name, 0, 256)):
+        with pytest.raises(EdgeqError, match="no byte"):
+            Fault.of(model, symbol, offset, xor)
 
 
 def test_a_board_with_another_model_is_refused(served: Served, tmp_path: Path) -> None:

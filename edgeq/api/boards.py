@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgeq import export as exporter
 from edgeq import flash as programmers
 from edgeq import target as targets
 from edgeq.api.models import Progress
@@ -14,8 +15,10 @@ from edgeq.build import build_bootloader, build_firmware
 from edgeq.build import toolchain as find_toolchain
 from edgeq.errors import EdgeqError
 from edgeq.flash import image
+from edgeq.resources import resource
+from edgeq.scaffold import scaffold
 
-APPS = ("serve", "selftest", "mlperf", "bench")
+WATCHED = ("bench", "host", "unicorn")  # applications that only runners use
 WEIGHTS = ("flash", "ram")
 
 
@@ -35,6 +38,11 @@ class Made:
     bootloader: Path | None
 
 
+def apps() -> list[str]:
+    """What a firmware can do with a model: files of firmware/apps."""
+    return sorted(p.stem for p in (resource("firmware") / "apps").glob("*.c") if p.stem not in WATCHED)
+
+
 def firmware(
     folder: str | Path,
     *,
@@ -52,7 +60,7 @@ def firmware(
         folder: what `build` wrote.
         board: a target with a board.
         output: the ELF file to write.
-        app: serve (speaks the device link), selftest, mlperf (answers the MLPerf Tiny runner) or bench.
+        app: serve (speaks the device link), selftest or mlperf (answers the MLPerf Tiny runner).
         weights: flash, or ram: there a host may damage them over the device link.
         bootloader: also write edgeq's bootloader for the board here, to be put there once by a debug probe or an emulator.
         toolchain: zig (default), gcc or clang.
@@ -61,15 +69,17 @@ def firmware(
     Raises:
         EdgeqError: it does not compile or does not fit; there is no such application; or edgeq's bootloader does not serve the board.
     """
-    if app not in APPS:
-        raise EdgeqError(f"unknown application '{app}'", fix=f"choose one of {', '.join(APPS)}")
+    if app not in apps():
+        raise EdgeqError(f"unknown application '{app}'", fix=f"choose one of {', '.join(apps())}")
     if weights not in WEIGHTS:
         raise EdgeqError(f"no weights in '{weights}'", fix=f"choose one of {', '.join(WEIGHTS)}")
     if weights == "ram" and app != "serve":
         raise EdgeqError(f"application '{app}' reads its weights from flash", fix="choose serve")
     target = targets.load(board)
-    chain = find_toolchain(target, toolchain)
-    elf = build_firmware(Path(folder), target, chain, Path(output), app=app, optimize=f"-O{optimize}", deployed=True, weights=weights)
+    chain, level = find_toolchain(target, toolchain), f"-O{optimize}"
+    elf = build_firmware(
+        Path(folder), target, chain, Path(output), app=app, hook=app == "selftest", optimize=level, deployed=True, weights=weights
+    )
     program = image.read(elf)
     loader = None if bootloader is None else build_bootloader(target, chain, Path(bootloader))
     return Made(elf, program.origin, len(program.data), loader)
@@ -93,6 +103,16 @@ def flash(
         Path(elf), targets.load(board), port=port, programmer=programmer, baud=baud, command=command, start=start, listen=listen,
         heard=heard, progress=progress,
     )  # fmt: skip
+
+
+def export(folder: str | Path, *, form: str, output: str | Path) -> Path:
+    """Write an emitted folder for another build system; see `edgeq.export.export`."""
+    return exporter.export(Path(folder), form, Path(output))
+
+
+def new(board: str, *, core: str, root: str | Path | None = None) -> list[Path]:
+    """Write a board to fill in; see `edgeq.scaffold.scaffold`."""
+    return scaffold(board, core, None if root is None else Path(root))
 
 
 def boards() -> list[str]:

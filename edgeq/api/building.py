@@ -80,11 +80,12 @@ def artifact(
 
 
 def test_vectors(graph: Graph, inputs: Arrays, limit: int) -> dict[str, Any] | None:
-    """The first `limit` vectors with the simulator's outputs, per input and output; None for 0."""
+    """The first `limit` vectors with the simulator's outputs and all tensors between; None for 0."""
     if limit == 0:
         return None
     fitted = {n: a[:limit] for n, a in fit_inputs(graph, inputs).items()}
-    return {**fitted, **simulate(graph, fitted).outputs}
+    run = simulate(graph, fitted, steps=True)
+    return {**run.steps, **fitted, **run.outputs}
 
 
 def default_name(model: str | Path | Graph, graph: Graph) -> str:

@@ -9,6 +9,7 @@ import typer
 
 from edgeq.cli import common
 from edgeq.cli.common import BaudOption, JsonOption, TimeoutOption, VectorsOption
+from edgeq.run.ports import BAUD, SILENCE
 from edgeq.text import count, short, size
 
 if TYPE_CHECKING:
@@ -24,8 +25,8 @@ def bench(
         typer.Argument(metavar="[DIR]", help="The folder that its firmware was built from: names the steps.", show_default=False),
     ] = None,
     vectors: VectorsOption = 16,
-    baud: BaudOption = 115200,
-    timeout: TimeoutOption = 4.0,
+    baud: BaudOption = BAUD,
+    timeout: TimeoutOption = SILENCE,
     as_json: JsonOption = False,
 ) -> None:
     """Measure a board on random vectors: latency in ticks of its clock, per step too, stack, arena, and the line.

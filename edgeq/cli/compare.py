@@ -21,6 +21,7 @@ from edgeq.cli.common import (
     ToolchainOption,
     VectorsOption,
 )
+from edgeq.run.ports import BAUD, SILENCE
 from edgeq.text import count
 
 if TYPE_CHECKING:
@@ -40,8 +41,8 @@ def compare(
     optimize: OptimizeOption = None,
     shape: ShapeOption = None,
     port: PortOption = None,
-    baud: BaudOption = 115200,
-    timeout: TimeoutOption = 4.0,
+    baud: BaudOption = BAUD,
+    timeout: TimeoutOption = SILENCE,
     data: Annotated[
         Path | None,
         typer.Option("--data", "-d", help="With --port: labelled .npz, x and y; shows the accuracy of both.", show_default=False),

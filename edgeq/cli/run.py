@@ -22,6 +22,7 @@ from edgeq.cli.common import (
     ToolchainOption,
     VectorsOption,
 )
+from edgeq.run.ports import BAUD, SILENCE
 
 
 def run(
@@ -37,8 +38,8 @@ def run(
     optimize: OptimizeOption = None,
     shape: ShapeOption = None,
     port: PortOption = None,
-    baud: BaudOption = 115200,
-    timeout: TimeoutOption = 4.0,
+    baud: BaudOption = BAUD,
+    timeout: TimeoutOption = SILENCE,
     as_json: JsonOption = False,
 ) -> None:
     """Run the emitted C and compare its outputs with the simulator's.

@@ -210,7 +210,7 @@ class Link:
         self._decoder, self._frames, self._heard = Decoder(), list[Frame](), 0.0
         self._number, self._slowest = secrets.randbelow(NUMBERS), PATIENCE[0]
         try:
-            self._line = serial.serial_for_url(port.url, port.baud, timeout=0.02, write_timeout=port.timeout, exclusive=True)
+            self._line = serial.serial_for_url(port.url, port.baud, timeout=0.02, write_timeout=port.timeout / 2, exclusive=True)
         except (serial.SerialException, OSError, ValueError) as e:
             fix = "is the board connected, and no other program?"
             raise EdgeqError("cannot open the port", where=port.url, why=reason(e), fix=fix) from e

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 BAUD = 115200
-SILENCE = 4.0  # seconds
+SILENCE = 3.0  # seconds
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -66,6 +66,19 @@ class Fault(NamedTuple):
     table: int
     offset: int
     xor: int
+
+    @classmethod
+    def of(cls, manifest: Mapping[str, Any], symbol: str, offset: int, xor: int) -> Self:
+        """The fault in the table of that symbol, which may lack the model's prefix (``s0_weights``).
+
+        Raises:
+            EdgeqError: there is no such table or no such byte.
+        """
+        names = list(manifest["tables"])
+        name = symbol if symbol in names else f"{manifest['model']}_{symbol}"
+        if name not in names or not 0 <= offset < manifest["table_bytes"][name] or not 0 < xor < 256:
+            raise EdgeqError(f"no byte {offset} to xor with {xor}", where=symbol, fix="see `tables` and `table_bytes` in manifest.json")
+        return cls(names.index(name), offset, xor)
 
 
 @dataclass(frozen=True)
@@ -291,8 +304,8 @@ def step_ticks(device: Device) -> list[tuple[int, int]]:
 
 
 def line_speed(device: Device, amount: int) -> tuple[float, float]:
-    """Bytes of payload per second to the board and from it, over at least `amount` bytes each way."""
-    rounds = -(-amount // device.input_bytes)
+    """Bytes of payload per second to the board and from it: its input, written and read until `amount` bytes or 64 times."""
+    rounds = min(-(-amount // device.input_bytes), 64)
     data = np.random.default_rng(0).bytes(device.input_bytes)
     begun = time.perf_counter()
     device.link.transact(device.writing(Area.INPUT, data) * rounds)

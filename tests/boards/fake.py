@@ -92,7 +92,8 @@ class FakeBoard:
 
     def store(self, data: bytes) -> bytes:
         at = self.address - self.origin
-        if not self.inside(len(data)) or len(data) % 4 or any(m & d != d for m, d in zip(self.memory[at:], data, strict=False)):
+        new, old = (int.from_bytes(x, "big") for x in (data, self.memory[at : at + len(data)]))
+        if not self.inside(len(data)) or len(data) % 4 or new & old != new:
             return self.refuse()
         self.memory[at : at + len(data)] = data
         return bytes([ACK])

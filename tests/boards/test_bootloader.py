@@ -150,9 +150,11 @@ def test_unplugged_while_flashing(
     """The emulator is killed; what its flash held then is in a file. The next one refuses to start half an image."""
     programs, dice = files(target, built, tmp_path_factory), random.Random(target)
     for _ in range(moments):
-        with EmulatedBoard(programs.bootloader, load(target), memory=tmp_path / "flash") as emulated:
-            with pytest.raises(LineLost, match=r"connection to the board was lost.*flash it once more"):
-                flash(programs, target, emulated, monkeypatch, words=dice.randint(2, 15))
+        with (
+            EmulatedBoard(programs.bootloader, load(target), memory=tmp_path / "flash") as emulated,
+            pytest.raises(LineLost, match=r"connection to the board was lost.*flash it once more"),
+        ):
+            flash(programs, target, emulated, monkeypatch, words=dice.randint(2, 15))
         with EmulatedBoard(programs.bootloader, load(target), memory=tmp_path / "flash") as emulated:
             assert flash(programs, target, emulated, monkeypatch).endswith("PASS\n")
 

@@ -7,11 +7,20 @@
 #define UART_RXCTRL (*(volatile uint32_t *)(EQ_UART + 0xCu))
 #define UART_IE (*(volatile uint32_t *)(EQ_UART + 0x10u))
 #define UART_TXCTRL (*(volatile uint32_t *)(EQ_UART + 0x8u))
+#define UART_DIV (*(volatile uint32_t *)(EQ_UART + 0x18u))
+#define GPIO_IOF_ENABLE (*(volatile uint32_t *)(EQ_GPIO + 0x38u))
+#define GPIO_IOF_SELECT (*(volatile uint32_t *)(EQ_GPIO + 0x3Cu))
+#define GPIO_UART_PINS 0x30000u
 #define UART_TX_FULL 0x80000000u
 #define UART_RX_EMPTY 0x80000000u
 
 void eq_board_init(void)
 {
+#ifdef EQ_GPIO /* silicon: pins and speed; an emulator has neither */
+    GPIO_IOF_SELECT &= ~GPIO_UART_PINS;
+    GPIO_IOF_ENABLE |= GPIO_UART_PINS;
+    UART_DIV = EQ_UART_DIVISOR;
+#endif
     UART_TXCTRL = 1u;
     UART_RXCTRL = 1u;
     UART_IE = 2u; /* received: more than 0 bytes */
