@@ -1,0 +1,133 @@
+"""What is put into a network for training: weights as stored, norm scales about one, activations as int8 holds them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from edgeq.train.codes import TINY, Code, flips
+
+PLAIN, CLEAN, FAULTY = "plain", "clean", "faulty"  # as the network was; as it is stored; as it is stored with bit errors
+WEIGHTED = (nn.Conv1d, nn.Conv2d, nn.Linear)
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+SCALED = (*NORMS, nn.GroupNorm, nn.LayerNorm)  # their scales are trained as 1 + a
+MOMENTUM = 0.05
+
+
+class StoredWeight(nn.Module):
+    """Parametrization of a weight: what is decoded from memory, with the gradient of the real weight (straight through)."""
+
+    def __init__(self, code: Code) -> None:
+        super().__init__()
+        self.code, self.mode, self.p = code, PLAIN, 0.0
+        self.generator: torch.Generator | None = None
+        self.scale: Tensor | None = None
+        self.change: Tensor | None = None  # what the errors add to the sum of each output channel's weights, [O]
+
+    def forward(self, w: Tensor) -> Tensor:
+        if self.mode == PLAIN:
+            return w
+        stored = self.code.encode(w)
+        self.scale, real = stored.scale, stored.real()
+        if self.mode == FAULTY:
+            assert self.generator is not None
+            faulty = stored.faulty(self.p, self.generator).real()
+            self.change = (faulty - real).reshape(len(w), -1).sum(1)
+            real = faulty
+        return w + (real - w).detach()
+
+
+class AboutOne(nn.Module):
+    """Parametrization of a norm's scale: 1 + a, so that clipping and decay draw it to one."""
+
+    def forward(self, a: Tensor) -> Tensor:
+        return 1 + a
+
+    def right_inverse(self, scale: Tensor) -> Tensor:
+        return scale - 1
+
+
+class Range(nn.Module):
+    """The range of an activation, and its int8 form in the forward pass.
+
+    The range is a moving average of each clean batch's extremes, or is learned by gradient from the first batch's.
+
+    Args:
+        learned: which of the two.
+        symmetric: zero point 0 (integers -127 ... 127), or affine (-128 ... 127).
+    """
+
+    low: Tensor
+    high: Tensor
+    known: Tensor
+
+    def __init__(self, learned: bool, symmetric: bool) -> None:
+        super().__init__()
+        self.learned, self.symmetric = learned, symmetric
+        for name in ("low", "high"):
+            if learned:
+                self.register_parameter(name, nn.Parameter(torch.zeros(())))
+            else:
+                self.register_buffer(name, torch.zeros(()))
+        self.register_buffer("known", torch.tensor(False))
+
+    @torch.no_grad()
+    def observe(self, x: Tensor) -> None:
+        """Take in a clean batch."""
+        if self.learned and self.known:
+            return
+        x = x.detach()
+        if x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last):
+            x = x.movedim(1, -1)  # spares a copy
+        low, high = (v.float() for v in torch.aminmax(x))
+        if not self.known:
+            self.low.copy_(low.clamp_max(0))
+            self.high.copy_(high.clamp_min(0))
+            self.known.fill_(True)
+        else:
+            self.low.lerp_(low.clamp_max(0), MOMENTUM)
+            self.high.lerp_(high.clamp_min(0), MOMENTUM)
+
+    def steps(self) -> tuple[Tensor, Tensor]:
+        """Scale and zero point, as edgeq rounds them; the scale has a gradient where it is learned."""
+        low, high = self.low.clamp_max(0), self.high.clamp_min(0)
+        if self.symmetric:
+            scale = torch.maximum(high, -low) / 127
+            return scale.clamp_min(TINY), torch.zeros(())
+        scale = ((high - low) / 255).clamp_min(TINY)
+        return scale, (-128 - low / scale).round().clamp(-128, 127).detach()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`x` rounded to int8 and back, saturated at the range."""
+        scale, zero = self.steps()
+        low = -127 if self.symmetric else -128
+        if not self.learned:
+            return torch.fake_quantize_per_tensor_affine(x, float(scale), int(zero), low, 127)
+        steps = (x / scale + zero).clamp(low, 127)
+        return (steps + (steps.round() - steps).detach() - zero) * scale
+
+    def saturated(self, x: Tensor) -> Tensor:
+        """`x` within the range, not rounded."""
+        return torch.minimum(torch.maximum(x, self.low), self.high)
+
+
+def bias_errors(real: Tensor, step: Tensor, bits: int | None, p: float, generator: torch.Generator) -> Tensor:
+    """What bit errors add to biases ``real [O]`` that are stored as integers, multiples of ``step [O]``.
+
+    Args:
+        bits: of the words; None: as few as hold all of them.
+    """
+    integers = (real.double() / step.double()).round().clamp(-(2**31), 2**31 - 1).to(torch.int64)
+    if bits is None:
+        bits = int(integers.abs().max()).bit_length() + 1
+    words = integers ^ (flips(real.shape, min(bits, 32), p, generator).to(torch.int64) & (2**bits - 1))
+    half = 1 << (bits - 1)
+    words = ((words & (2**bits - 1)) ^ half) - half
+    return ((words - integers) * step.double()).float()
+
+
+def channelwise(offset: Tensor, layer: nn.Module) -> Tensor:
+    """``[O]`` so that it adds to the layer's output."""
+    return offset.reshape(-1, *[1] * len(getattr(layer, "kernel_size", ())))

@@ -1,0 +1,237 @@
+"""One network made ready for training with bit errors (Stutz et al., MLSys 2021, section 4): passes, gradients, projection."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from edgeq.errors import EdgeqError
+from edgeq.train.codes import Code
+from edgeq.train.layers import (
+    CLEAN, FAULTY, NORMS, PLAIN, SCALED, WEIGHTED, AboutOne, Range, StoredWeight, bias_errors, channelwise,
+)  # fmt: skip
+
+ACTIVATIONS = ("moving", "learned", "float")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a network is trained to bear.
+
+    Attributes:
+        p: the rate of bit errors in the perturbed pass; 0: no such pass (clipping alone).
+        w_max: weights, and norm scales about one, are held within this; None: they are free.
+        code: how weights are stored.
+        activations: ranges of int8 activations: ``moving``, ``learned``; or ``float``: activations stay float.
+        symmetric: activations have zero point 0 (see docs/robustness.md for why that is the better half of the range).
+        bias_p: the rate of errors in the integer biases; None: as in the weights.
+        bias_bits: the width of the words that hold them; None: as narrow as each layer's biases allow.
+        limit: elements of the perturbed pass's gradient are clamped to this.
+        onset: errors begin once the clean loss was below this.
+    """
+
+    p: float = 0.01
+    w_max: float | None = 0.1
+    code: Code = field(default_factory=Code)
+    activations: str = "moving"
+    symmetric: bool = True
+    bias_p: float | None = None
+    bias_bits: int | None = 32
+    limit: float = 0.05
+    onset: float = 1.75
+
+    def __post_init__(self) -> None:
+        for name, rate in (("p", self.p), ("bias_p", self.bias_p or 0.0)):
+            if not 0 <= rate < 1:
+                raise EdgeqError(f"a rate {name} of {rate}", fix="give 0 <= rate < 1, such as 0.01")
+        if self.w_max is not None and not self.w_max > 0:
+            raise EdgeqError(f"weights clipped at {self.w_max}", fix="give a positive w_max, such as 0.1")
+        if self.activations not in ACTIVATIONS:
+            raise EdgeqError(f"unknown activations '{self.activations}'", fix=f"choose one of {', '.join(ACTIVATIONS)}")
+        if self.bias_bits is not None and not 2 <= self.bias_bits <= 32:
+            raise EdgeqError(f"biases of {self.bias_bits} bit", fix="choose 2 to 32")
+
+
+class Robust(nn.Module):
+    """A network between `Robust(network, options)` and `finish()`.
+
+    Convolutions (1d, 2d), linear layers and norms are found by their type. A batch norm that reads a convolution's or linear
+    layer's output is seen as folded into it, as in the deployed model: together they have one bias.
+
+    Raises:
+        EdgeqError: there is no layer with weights, or one is parametrized already.
+    """
+
+    on: Tensor
+
+    def __init__(self, network: nn.Module, options: Options | None = None) -> None:
+        super().__init__()
+        self.network, self.options = network, options or Options()
+        self.layers = [m for m in network.modules() if isinstance(m, WEIGHTED)]
+        if not self.layers:
+            raise EdgeqError("the network has no Conv1d, Conv2d or Linear", where=type(network).__name__)
+        if any(parametrize.is_parametrized(m) for m in network.modules()):
+            raise EdgeqError("the network's weights are parametrized already", where=type(network).__name__, fix="finish() it first")
+        self.register_buffer("on", torch.tensor(False))
+        self.generator = torch.Generator()
+        self.mode = PLAIN
+        self.weights = [StoredWeight(self.options.code) for _ in self.layers]
+        self.norms = [m for m in network.modules() if isinstance(m, SCALED) and m.weight is not None]
+        for layer, weight in zip(self.layers, self.weights, strict=True):
+            weight.generator, weight.p = self.generator, self.options.p
+            parametrize.register_parametrization(layer, "weight", weight)
+        for norm in self.norms:
+            parametrize.register_parametrization(norm, "weight", AboutOne())
+        kind = self.options.activations == "learned", self.options.symmetric
+        self.inputs = nn.ModuleList(Range(*kind) for _ in self.layers)
+        self.outputs = nn.ModuleList(Range(False, self.options.symmetric) for _ in self.layers)
+        self.pairs: dict[nn.Module, nn.Module] = {}  # layer -> the batch norm that is folded into it
+        self._seen: list[tuple[Tensor, nn.Module]] = []  # outputs of the current pass
+        self._hooks = [self._hooked(i, layer) for i, layer in enumerate(self.layers)]
+        self._hooks += [[m.register_forward_pre_hook(self._pair), m.register_forward_hook(self._after_norm)]
+                        for m in network.modules() if isinstance(m, NORMS)]  # fmt: skip
+        self.project()
+
+    def _hooked(self, i: int, layer: nn.Module) -> list[Any]:
+        """Ranges before the layer, errors of its bias after it."""
+
+        def before(_: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+            x = args[0]
+            if self.mode == PLAIN or self.options.activations == "float":
+                return args
+            seen = self.inputs[i]
+            if self.mode == CLEAN and layer.training:
+                seen.observe(x)
+            return (seen(x) if seen.known else x, *args[1:])
+
+        def after(_: nn.Module, args: tuple[Any, ...], y: Tensor) -> Tensor:
+            if self.mode == FAULTY:
+                y = y + channelwise(self._offset(i, layer), layer)
+            self._seen.append((y, layer))
+            return y if layer in self.pairs else self._stored_output(i, y, layer.training)
+
+        return [layer.register_forward_pre_hook(before), layer.register_forward_hook(after)]
+
+    def _pair(self, norm: nn.Module, args: tuple[Any, ...]) -> None:
+        """A norm reads what a layer gave: they belong together."""
+        self.pairs |= {layer: norm for y, layer in self._seen if y is args[0]}
+
+    def _after_norm(self, norm: nn.Module, args: tuple[Any, ...], y: Tensor) -> Tensor:
+        layer = next((layer for layer, other in self.pairs.items() if other is norm), None)
+        return y if layer is None else self._stored_output(self.layers.index(layer), y, norm.training)  # type: ignore[arg-type]
+
+    def _stored_output(self, i: int, y: Tensor, training: bool) -> Tensor:
+        """A layer's output as int8 bounds it: errors cannot drive it further."""
+        seen = self.outputs[i]
+        if self.options.activations == "float":
+            return y
+        if self.mode == CLEAN and training:
+            seen.observe(y)
+        return seen.saturated(y) if self.mode == FAULTY and seen.known else y
+
+    @torch.no_grad()
+    def _offset(self, i: int, layer: nn.Module) -> Tensor:
+        """What errors add to every output of a channel, beside the changed products: ``[O]``.
+
+        Kernels multiply integers that still bear their zero point, and take its share off the stored bias, which knows nothing of
+        the errors in the weights. Then the bias's own errors.
+        """
+        weight, options = self.weights[i], self.options
+        assert weight.change is not None and weight.scale is not None
+        total = torch.zeros_like(weight.change)
+        step = torch.ones(())
+        if options.activations != "float":
+            step, zero = self.inputs[i].steps()
+            total += weight.change * step * zero
+        rate = options.p if options.bias_p is None else options.bias_p
+        real = _bias(layer, self.pairs.get(layer))
+        if rate and real is not None and options.activations != "float":
+            step = (step * weight.scale.reshape(-1)).expand(len(real))
+            folded = real - step * zero * weight_sum(layer, weight)
+            total += bias_errors(folded, step, options.bias_bits, rate, self.generator)
+        return total
+
+    def _pass(self, mode: str, loss: Callable[[], Tensor]) -> float:
+        """One forward and backward pass; gradients are left in the parameters."""
+        self.mode, self._seen = mode, []
+        for weight in self.weights:
+            weight.mode = mode
+        try:
+            value = loss()
+            value.backward()
+        finally:
+            self.mode, self._seen = PLAIN, []
+            for weight in self.weights:
+                weight.mode = PLAIN
+        return float(value.detach())
+
+    def backward(self, loss: Callable[[], Tensor], seed: int) -> tuple[float, float | None]:
+        """Gradients of a batch: of its clean loss, and once errors are on (g + clamp(g~, +-limit)) / 2.
+
+        Args:
+            loss: forward pass of `network` and loss; called once or twice.
+            seed: of this batch's bit errors.
+
+        Returns:
+            The clean loss, the perturbed one or None.
+        """
+        self.generator.manual_seed(seed)
+        self.zero_grad()
+        clean = self._pass(CLEAN, loss)
+        if clean < self.options.onset and self.options.p > 0:
+            self.on.fill_(True)
+        if not self.on:
+            return clean, None
+        kept = [p.grad for p in self.parameters()]
+        self.zero_grad()
+        norms = [m for m in self.network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training]
+        for norm in norms:
+            norm.training = False  # normalize by what clean passes saw, and learn nothing from this one
+        try:
+            faulty = self._pass(FAULTY, loss)
+        finally:
+            for norm in norms:
+                norm.training = True
+        for p, g in zip(self.parameters(), kept, strict=True):
+            noisy = torch.zeros_like(p) if p.grad is None else p.grad.clamp(-self.options.limit, self.options.limit)
+            p.grad = (noisy if g is None else g + noisy) / 2
+        return clean, faulty
+
+    @torch.no_grad()
+    def project(self) -> None:
+        """Weights and norm scales (about one) to +-w_max."""
+        if self.options.w_max is not None:
+            for module in (*self.layers, *self.norms):
+                original = module.parametrizations["weight"].original
+                original.clamp_(-self.options.w_max, self.options.w_max)
+
+    def finish(self) -> nn.Module:
+        """The network itself, without what was put into it; its weights are real numbers, clipped."""
+        for hooks in self._hooks:
+            for hook in hooks:
+                hook.remove()
+        for module in (*self.layers, *self.norms):
+            parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
+        self.network.zero_grad()
+        return self.network
+
+
+def weight_sum(layer: nn.Module, weight: StoredWeight) -> Tensor:
+    """Per output channel, the sum of the stored integers."""
+    original = layer.parametrizations["weight"].original
+    return weight.code.encode(original).integers.reshape(len(original), -1).sum(1)
+
+
+def _bias(layer: nn.Module, norm: nn.Module | None) -> Tensor | None:
+    """A layer's bias as deployed, in units of the layer's own output: the norm folded in. None: it has none."""
+    bias: Tensor | None = layer.bias  # type: ignore[assignment]
+    if norm is None or norm.running_mean is None:
+        return bias
+    deviation = (norm.running_var + norm.eps).sqrt()
+    shift = -norm.running_mean if norm.bias is None else norm.bias * deviation / norm.weight - norm.running_mean
+    return shift if bias is None else shift + bias
