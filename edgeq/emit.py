@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -13,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import numpy as np
 
 from edgeq import half
 from edgeq.ctext import Table, brief, comment, ctype_of, identifier, table, unique
@@ -22,6 +22,7 @@ from edgeq.ir import Array, DType, Graph, TensorType
 from edgeq.lower import Call, Program
 from edgeq.plan import MemoryPlan
 from edgeq.resources import resource
+from edgeq.tables import Constants
 
 RUNTIME = ("eq_numerics.h", "eq_step.h")
 HALF = ("eq_float.h", "eq_f16.h")  # where some tensor is of half precision
@@ -88,10 +89,7 @@ class _Emitter:
     def __init__(self, program: Program, plan: MemoryPlan, name: str) -> None:
         self.program, self.plan, self.graph, self.name = program, plan, program.graph, identifier(name)
         self.env = environment()
-        self.tables: list[Table] = []
-        self._by_content: dict[tuple[str, str, bytes], str] = {}
-        self.symbols: set[str] = set()
-        self.constants: dict[str, str] = {}
+        self.constants = Constants(program)
         arguments = unique([identifier(n) for n in (*self.graph.given, *self.graph.results)])
         self.arguments = dict(zip((*self.graph.given, *self.graph.results), arguments, strict=True))
         self.state_offsets: dict[str, int] = {}
@@ -100,15 +98,10 @@ class _Emitter:
             self.state_offsets[name] = self.state_bytes
             self.state_bytes += -(-self.graph.type(name).bytes // plan.alignment) * plan.alignment
 
-    def table(self, symbol: str, array: Array) -> str:
-        """Register a constant array and return its symbol; equal arrays are stored once."""
-        array = np.ascontiguousarray(array)
-        key = (array.dtype.name, str(array.shape), array.tobytes())
-        if key not in self._by_content:
-            self._by_content[key] = f"{self.name}_{symbol}"
-            self.tables.append(table(f"{self.name}_{symbol}", array))
-            self.symbols.add(f"{self.name}_{symbol}")
-        return self._by_content[key]
+    @functools.cached_property
+    def tables(self) -> list[Table]:
+        """The constant arrays as C text."""
+        return [table(f"{self.name}_{c.symbol}", c.array) for c in self.constants.tables]
 
     def function_names(self) -> dict[tuple[Any, ...], str]:
         """Kernel and literal values -> C symbol; literals that differ within the model go into the name."""
@@ -164,9 +157,7 @@ class _Emitter:
                 return self.arguments[output]
         tensor = self.graph.tensors[storage]
         if tensor.data is not None:
-            if storage not in self.constants:
-                self.constants[storage] = self.table(f"c{len(self.constants)}_values", tensor.data)
-            return self.constants[storage]
+            return f"{self.name}_{self.constants.operand(storage)}"
         if storage in self.state_offsets:
             return f"(const {tensor.type.dtype.c} *)(const void *)(kept + {self.state_offsets[storage]})"
         return f"({tensor.type.dtype.c} *)(void *)(bytes + {self.plan.offsets[storage]})"
@@ -174,8 +165,9 @@ class _Emitter:
     def steps(self) -> list[dict[str, Any]]:
         """One record per call: text for `<m>.c` and the manifest."""
         names, records = self.function_names(), []
+        symbols = {f"{self.name}_{c.symbol}" for c in self.constants.tables}
         for i, call in enumerate(self.program.calls):
-            members = {n: self.table(f"s{i}_{n}", a) for n, a in call.tables.items()}
+            members = {n: f"{self.name}_{self.constants.symbol(i, n)}" for n in call.tables}
             members |= {n: str(x) for n, x in call.params.scalars.items() if n not in call.kernel.specialize}
             inputs = [self.location(n) for n in call.operands]
             variadic = bool(getattr(call.node.op, "variadic", False))
@@ -197,7 +189,7 @@ class _Emitter:
                     "text": f"{call.kind}  {', '.join(str(self.graph.type(n)) for n in call.operands)} -> {output}",
                     "tensor": call.output, "dtype": output.dtype.value, "shape": list(output.shape), "macs": call.macs,
                     "scratch": call.scratch, "scratch_offset": self.plan.scratch.get(i), "operands": list(call.operands),
-                    "tables": [x for x in (*members.values(), *inputs) if x in self.symbols],
+                    "tables": [x for x in (*members.values(), *inputs) if x in symbols],
                     "more": [{"tensor": n, "dtype": t.dtype.value, "shape": list(t.shape), "bytes": t.bytes} for n, t in more],
                     "hooks": [(self.location(n), self.graph.type(n).bytes) for n in call.outputs],
                 }

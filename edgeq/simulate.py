@@ -9,7 +9,7 @@ import numpy as np
 
 from edgeq import half, numerics
 from edgeq.errors import EdgeqError
-from edgeq.ir import Array, DType, Graph, Node
+from edgeq.ir import Array, DType, Graph, Node, Params
 from edgeq.lower import bind
 
 CHUNK_BYTES = 64 * 2**20
@@ -143,7 +143,12 @@ def _ancestors(graph: Graph, names: Sequence[str]) -> set[str]:
 
 
 def simulate(
-    graph: Graph, arrays: Mapping[str, Array], *, steps: bool = False, progress: Callable[[int, int], None] | None = None
+    graph: Graph,
+    arrays: Mapping[str, Array],
+    *,
+    steps: bool = False,
+    parameters: Mapping[str, Params] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Run:
     """Run a quantized graph bit-exactly over a batch of vectors; those of a graph with states follow each other.
 
@@ -151,13 +156,15 @@ def simulate(
         graph: quantized; float graphs run through `quantize.evaluate_float`.
         arrays: per input ``[V, ...]`` (see `fit_inputs`).
         steps: keep every intermediate tensor.
+        parameters: node -> constants to compute with instead of its own.
         progress: called with (vectors done, vectors in all).
 
     Raises:
         EdgeqError: an array does not fit, or an operator has no integer meaning here.
     """
     inputs = fit_inputs(graph, arrays)
-    params = {node.name: bind(graph, node) for node in graph.nodes}
+    given = parameters or {}
+    params = {node.name: given.get(node.name) or bind(graph, node) for node in graph.nodes}
     positions = {node.name: [i for i in range(len(node.inputs)) if i not in node.op.parameters] for node in graph.nodes}
 
     def step(node: Node, x: list[Array]) -> tuple[Array, ...]:

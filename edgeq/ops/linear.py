@@ -142,7 +142,9 @@ def apply_rescaling(params: Params, accumulator: Array, multiplier: Array, shift
 
 
 def rescaled(params: Params, accumulator: Array, multiplier: Array | int, shift: Array | int) -> Array:
-    """What `apply_rescaling` computes, as int64."""
+    """What `apply_rescaling` computes, as int64. Accumulators wrap as int32 does, which faulty biases alone can make them."""
+    left = params.left if params.law == "single" else 0
+    accumulator = (np.asarray(accumulator, np.int64) << left).astype(np.int32) >> left
     wide = np.asarray(shift, np.int64)
     wide = params.left - 1 - wide if params.law == "single" else -wide
     y = numerics.requantize(params.law, accumulator, multiplier, wide)

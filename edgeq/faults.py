@@ -1,0 +1,248 @@
+"""Memory faults: which stored bits of a program's weights and biases flip, by one law on every device.
+
+The law (twin: firmware/lib/faults.h; uint32 arithmetic alone). Every bit of a table has a number, ``8 * byte + bit``, bit 0 the
+lowest. Seed, table and number give it one uniform ``u`` in 0 ... 2^32 - 1::
+
+    key(seed, table) = mix(mix(seed + 0x9e3779b9) ^ table)          table: its place in `Constants.tables`
+    u = mix(mix(number ^ key) + key)                                 mix: the finalizer lowbias32 of C. Wellons (public domain)
+
+and the cell is faulty where ``u < threshold(p)``, ``threshold(p) = min(round(p * 2^32), 2^32 - 1)``: what is faulty at some p is so
+at every larger one, as on one chip whose voltage falls.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeq.errors import EdgeqError
+from edgeq.ir import Array, Graph, Params
+from edgeq.lower import Call, Program, lower
+from edgeq.packing import applied
+from edgeq.tables import Constant, Constants
+from edgeq.target import Target
+
+KINDS = ("random", "columns", "stuck", "asymmetric", "list")
+STORED = re.compile(r"weights|bias")  # in the names of the tables that faults hit
+GOLDEN = 0x9E3779B9
+COLUMNS, ROWS = 128, 256  # of a memory bank: bit `number` lies in column number % COLUMNS of bank number // (COLUMNS * ROWS)
+COLUMN_TABLE = 0x80000000  # added to the table's place for the draws of columns
+STUCK = 0x632BE5AB  # added to u for the draw of the value that a cell is stuck at
+Words = NDArray[np.uint32]
+Bytes = NDArray[np.uint8]
+
+
+def mix(x: Words | int) -> Words:
+    """lowbias32: a bijection of 32-bit words whose output bits look independent of the input's."""
+    x = np.asarray(x, np.uint32)
+    with np.errstate(over="ignore"):
+        x = (x ^ (x >> np.uint32(16))) * np.uint32(0x7FEB352D)
+        x = (x ^ (x >> np.uint32(15))) * np.uint32(0x846CA68B)
+    return np.asarray(x ^ (x >> np.uint32(16)))
+
+
+def uniform(seed: int, table: int, numbers: Words) -> Words:
+    """The uniform words of some bits of a table."""
+    key = mix(mix((seed + GOLDEN) % 2**32) ^ np.uint32(table))
+    with np.errstate(over="ignore"):
+        return mix(mix(numbers ^ key) + key)
+
+
+def threshold(p: float) -> int:
+    """Cells with a word below it are faulty at rate `p`."""
+    return min(round(p * 2**32), 2**32 - 1)
+
+
+@dataclass(frozen=True)
+class FaultMap:
+    """Faulty cells of one chip at one rate.
+
+    Attributes:
+        kind: ``random``: every bit flips with probability p. ``columns``: a column of a memory bank is weak with probability
+            sqrt(p), and a bit of a weak column flips with probability sqrt(p). ``stuck``: a cell is stuck with probability 2 p, at
+            0 or 1 alike, so that p of the bits are wrong. ``asymmetric``: a stored 0 flips with probability p0, a stored 1 with p1,
+            where p = (p0 + p1) / 2. ``list``: what `entries` say.
+        seed: the pattern.
+        p: the rate.
+        ratio: p1 / p0 of ``asymmetric``; and of ``stuck`` the share of cells stuck at 0, in which 0.5 is the default (see `parse`).
+        entries: (table's symbol, byte, xor, least p at which it appears) of ``list``.
+    """
+
+    kind: str = "random"
+    seed: int = 0
+    p: float = 0.0
+    ratio: float = 0.5
+    entries: tuple[tuple[str, int, int, float], ...] = field(default=(), repr=False)
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise EdgeqError(f"unknown fault map '{self.kind}'", fix=f"choose one of {', '.join(KINDS[:-1])} or a file")
+        if not (0 <= self.p <= 1 and 0 <= self.seed < 2**32):
+            raise EdgeqError(f"a fault rate of {self.p} or a seed of {self.seed}", fix="give 0 <= p <= 1 and 0 <= seed < 2^32")
+
+    def flips(self, table: int, symbol: str, data: Bytes) -> Bytes:
+        """What to xor to the stored bytes ``[n]`` of a table.
+
+        Args:
+            table: its place in `Constants.tables`.
+            symbol: its name, without the model's prefix.
+        """
+        if self.kind == "list":
+            return self._listed(symbol, data)
+        if self.p == 0:
+            return np.zeros_like(data)
+        faulty = self._faulty(table, np.arange(8 * len(data), dtype=np.uint32), np.unpackbits(data, bitorder="little").astype(bool))
+        return np.packbits(faulty, bitorder="little")
+
+    def _faulty(self, table: int, numbers: Words, ones: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Which bits flip, of those that are 1 or not."""
+        u = uniform(self.seed, table, numbers)
+        if self.kind == "random":
+            return u < threshold(self.p)
+        if self.kind == "columns":
+            columns = numbers // np.uint32(COLUMNS * ROWS) * np.uint32(COLUMNS) + numbers % np.uint32(COLUMNS)
+            weak = uniform(self.seed, table + COLUMN_TABLE, columns) < threshold(self.p**0.5)
+            return weak & (u < threshold(self.p**0.5))
+        if self.kind == "stuck":
+            with np.errstate(over="ignore"):
+                at_one = mix(u + np.uint32(STUCK)) >= threshold(self.ratio)
+            return (u < threshold(min(1.0, 2 * self.p))) & (at_one != ones)
+        p0, p1 = self.rates
+        return np.where(ones, u < threshold(p1), u < threshold(p0))
+
+    @property
+    def rates(self) -> tuple[float, float]:
+        """Of ``asymmetric``: the probabilities that a stored 0 and a stored 1 flip."""
+        p0 = 2 * self.p / (1 + self.ratio)
+        return min(1.0, p0), min(1.0, p0 * self.ratio)
+
+    def _listed(self, symbol: str, data: Bytes) -> Bytes:
+        flips = np.zeros_like(data)
+        for name, byte, xor, least in self.entries:
+            if name == symbol and self.p >= least:
+                if byte >= len(data):
+                    raise EdgeqError(f"byte {byte} of a table with {len(data)}", where=symbol, fix="make the fault list for this model")
+                flips[byte] ^= np.uint8(xor)
+        return flips
+
+
+def parse(text: str) -> FaultMap:
+    """``random``, ``columns``, ``stuck``, ``stuck:SHARE`` (of cells stuck at 0), ``asymmetric:RATIO`` (p of ones over p of zeros), or a
+    JSON file ``{"faults": [[symbol, byte, xor], [symbol, byte, xor, least p], ...]}``; seed and p are to be replaced.
+
+    Raises:
+        EdgeqError: none of these.
+    """
+    kind, _, value = text.partition(":")
+    if kind in ("random", "columns", "stuck", "asymmetric"):
+        defaults = {"stuck": 0.5, "asymmetric": 4.0}
+        try:
+            ratio = float(value) if value else defaults.get(kind, 0.0)
+        except ValueError:
+            ratio = -1.0
+        if (value and kind not in defaults) or not 0 <= ratio <= (1 if kind == "stuck" else 1e6):
+            raise EdgeqError(f"fault map '{text}'", fix="write stuck:SHARE with 0 <= SHARE <= 1, or asymmetric:RATIO")
+        return FaultMap(kind, ratio=ratio)
+    path = Path(text)
+    if not path.is_file():
+        raise EdgeqError(f"no fault map '{text}'", fix="choose random, columns, stuck, asymmetric, or a JSON file of faults")
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))["faults"]
+        return FaultMap("list", entries=tuple(_entry(row) for row in rows))
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as e:
+        why = str(e)[:120]
+        raise EdgeqError("not a fault list", where=text, why=why, fix='write {"faults": [["s0_weights", byte, xor], ...]}') from e
+
+
+def _entry(row: object) -> tuple[str, int, int, float]:
+    if not isinstance(row, list) or len(row) not in (3, 4):
+        raise ValueError(f"entry {str(row)[:40]}")
+    symbol, byte, xor, least = (*row, 0.0)[:4]
+    whole = all(isinstance(n, int) and not isinstance(n, bool) for n in (byte, xor))
+    if not (isinstance(symbol, str) and whole and byte >= 0 and 0 < xor < 256 and isinstance(least, (int, float)) and 0 <= least <= 1):
+        raise ValueError(f"entry {str(row)[:40]}")
+    return symbol, byte, xor, float(least)
+
+
+def hardened(graph: Graph, target: Target) -> Program:
+    """The program that faults are studied on: portable kernels, which give the simulator's bytes whatever the weights and biases.
+
+    The others rely on bounds of this model's weights. Sums wrap modulo 2^32 (build with ``-fwrapv``).
+
+    Raises:
+        EdgeqError: see `lower`.
+    """
+    program = lower(graph, replace(target, isa=("c",)))
+    return replace(program, target=target, calls=tuple(_hardened(c) for c in program.calls))
+
+
+def _hardened(call: Call) -> Call:
+    """Under law ``tflm`` with the output stage for accumulators of any size."""
+    if call.params.law != "tflm" or "left" not in call.params.scalars:
+        return call
+    return replace(call, params=replace(call.params, scalars={**call.params.scalars, "left": 1}))
+
+
+def tables(program: Program) -> list[tuple[int, Constant]]:
+    """The tables that faults hit, each with its place among all: integer weights, and the biases that belong to them."""
+    layers = {i for i, call in enumerate(program.calls) if any("weights" in name for name in call.params.tables)}
+
+    def hit(constant: Constant) -> bool:
+        return constant.array.dtype.kind in "iu" and any(step in layers and STORED.search(name) for step, name in constant.users)
+
+    return [(i, c) for i, c in enumerate(Constants(program).tables) if hit(c)]
+
+
+def apply(program: Program, faults: FaultMap, layers: frozenset[int] | None = None) -> Program:
+    """The program whose tables carry the flips, as they are stored and as the simulator reads them (`parameters`).
+
+    Args:
+        layers: flip in the tables of these steps alone.
+
+    Raises:
+        EdgeqError: a kernel's layout does not keep the weights one by one, or a fault list does not fit.
+    """
+    changed: dict[tuple[int, str], Array] = {}
+    for place, constant in tables(program):
+        users = [u for u in constant.users if layers is None or u[0] in layers]
+        flips = faults.flips(place, constant.symbol, constant.data) if users else np.zeros(0, np.uint8)
+        if flips.any():
+            array = (constant.data ^ flips).view(constant.array.dtype.newbyteorder("<")).astype(constant.array.dtype)
+            changed |= {user: array.reshape(constant.array.shape) for user in users if user[0] >= 0}
+    return with_tables(program, changed)
+
+
+def with_tables(program: Program, changed: Mapping[tuple[int, str], Array]) -> Program:
+    """The program with other stored tables, by step and name."""
+    calls = list(program.calls)
+    for (step, name), array in changed.items():
+        call = calls[step]
+        logical = _unpacked(call, name, array)
+        params = Params(call.params.law, call.params.scalars, {**call.params.tables, name: logical})
+        calls[step] = replace(call, params=params, tables={**call.tables, name: array})
+    return replace(program, calls=tuple(calls))
+
+
+def _unpacked(call: Call, name: str, packed: Array) -> Array:
+    """A table as the operator bound it, from the kernel's layout of it."""
+    table = call.params.tables[name]
+    layout = call.kernel.pack.get(name)
+    if not layout:
+        return packed
+    order = applied(layout, name, {**call.params.tables, name: np.arange(table.size).reshape(table.shape)}).ravel()
+    if len(order) != table.size or not np.array_equal(np.sort(order), np.arange(table.size)):
+        raise EdgeqError(f"kernel {call.kernel.name} does not keep its weights one by one", where=call.node.name, fix="use `hardened`")
+    logical = np.empty_like(table)
+    logical.reshape(-1)[order] = packed.ravel()
+    return logical
+
+
+def parameters(program: Program) -> dict[str, Params]:
+    """Node -> its constants, for `simulate`."""
+    return {call.node.name: call.params for call in program.calls}
