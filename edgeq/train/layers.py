@@ -56,56 +56,53 @@ class Range(nn.Module):
 
     Args:
         learned: which of the two.
-        symmetric: zero point 0 (integers -127 ... 127), or affine (-128 ... 127).
+        zero: what the integer 0 means: ``centre``, about the mean of what was seen; ``symmetric``, 0; ``affine``, the middle of the range.
     """
 
     low: Tensor
     high: Tensor
+    mean: Tensor
     known: Tensor
 
-    def __init__(self, learned: bool, symmetric: bool) -> None:
+    def __init__(self, learned: bool, zero: str) -> None:
         super().__init__()
-        self.learned, self.symmetric = learned, symmetric
+        self.learned, self.zero = learned, zero
         for name in ("low", "high"):
             if learned:
                 self.register_parameter(name, nn.Parameter(torch.zeros(())))
             else:
                 self.register_buffer(name, torch.zeros(()))
+        self.register_buffer("mean", torch.zeros(()))
         self.register_buffer("known", torch.tensor(False))
 
     @torch.no_grad()
     def observe(self, x: Tensor) -> None:
         """Take in a clean batch."""
-        if self.learned and self.known:
-            return
         x = x.detach()
         if x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last):
             x = x.movedim(1, -1)  # spares a copy
-        low, high = (v.float() for v in torch.aminmax(x))
-        if not self.known:
-            self.low.copy_(low.clamp_max(0))
-            self.high.copy_(high.clamp_min(0))
-            self.known.fill_(True)
-        else:
-            self.low.lerp_(low.clamp_max(0), MOMENTUM)
-            self.high.lerp_(high.clamp_min(0), MOMENTUM)
+        part = MOMENTUM if self.known else 1.0
+        if self.zero == "centre":
+            self.mean.lerp_(x.mean().float(), part)
+        if not (self.learned and self.known):
+            low, high = torch.aminmax(x)
+            self.low.lerp_(low.float().clamp_max(0), part)
+            self.high.lerp_(high.float().clamp_min(0), part)
+        self.known.fill_(True)
 
     def steps(self) -> tuple[Tensor, Tensor]:
-        """Scale and zero point, as edgeq rounds them; the scale has a gradient where it is learned."""
+        """Scale and zero point (the integer that means 0); the scale has a gradient where it is learned."""
         low, high = self.low.clamp_max(0), self.high.clamp_min(0)
-        if self.symmetric:
-            scale = torch.maximum(high, -low) / 127
-            return scale.clamp_min(TINY), torch.zeros(())
-        scale = ((high - low) / 255).clamp_min(TINY)
-        return scale, (-128 - low / scale).round().clamp(-128, 127).detach()
+        middle = (low + high) / 2 if self.zero == "affine" else self.mean
+        scale = (torch.maximum(high - middle, middle - low) / 127).clamp_min(TINY)
+        return scale, (-middle / scale).round().clamp(-128, 127).detach()
 
     def forward(self, x: Tensor) -> Tensor:
         """`x` rounded to int8 and back, saturated at the range."""
         scale, zero = self.steps()
-        low = -127 if self.symmetric else -128
         if not self.learned:
-            return torch.fake_quantize_per_tensor_affine(x, float(scale), int(zero), low, 127)
-        steps = (x / scale + zero).clamp(low, 127)
+            return torch.fake_quantize_per_tensor_affine(x, float(scale), int(zero), -128, 127)
+        steps = (x / scale + zero).clamp(-128, 127)
         return (steps + (steps.round() - steps).detach() - zero) * scale
 
     def saturated(self, x: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,7 @@ from edgeq.train.layers import (
 )  # fmt: skip
 
 ACTIVATIONS = ("moving", "learned", "float")
+ZEROS = ("centre", "symmetric", "affine")
 
 
 @dataclass(frozen=True)
@@ -25,10 +26,12 @@ class Options:
 
     Attributes:
         p: the rate of bit errors in the perturbed pass; 0: no such pass (clipping alone).
-        w_max: weights, and norm scales about one, are held within this; None: they are free.
+        w_max: weights, and norm scales about one, are held within +- this; None: they are free. Or by the layer's or norm's name, with
+            ``""`` for those without an entry.
         code: how weights are stored.
         activations: ranges of int8 activations: ``moving``, ``learned``; or ``float``: activations stay float.
-        symmetric: activations have zero point 0 (see docs/robustness.md for why that is the better half of the range).
+        zero: what the integer 0 of an activation means: ``centre``, its mean (as recipe robust stores it); ``symmetric``, 0; or
+            ``affine``, the middle of its range (as the other recipes do).
         bias_p: the rate of errors in the integer biases; None: as in the weights.
         bias_bits: the width of the words that hold them; None: as narrow as each layer's biases allow.
         limit: elements of the perturbed pass's gradient are clamped to this.
@@ -36,10 +39,10 @@ class Options:
     """
 
     p: float = 0.01
-    w_max: float | None = 0.1
+    w_max: float | None | Mapping[str, float | None] = 0.1
     code: Code = field(default_factory=Code)
     activations: str = "moving"
-    symmetric: bool = True
+    zero: str = "centre"
     bias_p: float | None = None
     bias_bits: int | None = 32
     limit: float = 0.05
@@ -49,10 +52,13 @@ class Options:
         for name, rate in (("p", self.p), ("bias_p", self.bias_p or 0.0)):
             if not 0 <= rate < 1:
                 raise EdgeqError(f"a rate {name} of {rate}", fix="give 0 <= rate < 1, such as 0.01")
-        if self.w_max is not None and not self.w_max > 0:
-            raise EdgeqError(f"weights clipped at {self.w_max}", fix="give a positive w_max, such as 0.1")
+        for limit in self.w_max.values() if isinstance(self.w_max, Mapping) else (self.w_max,):
+            if limit is not None and not limit > 0:
+                raise EdgeqError(f"weights clipped at {limit}", fix="give a positive w_max, such as 0.1")
         if self.activations not in ACTIVATIONS:
             raise EdgeqError(f"unknown activations '{self.activations}'", fix=f"choose one of {', '.join(ACTIVATIONS)}")
+        if self.zero not in ZEROS:
+            raise EdgeqError(f"unknown zero '{self.zero}'", fix=f"choose one of {', '.join(ZEROS)}")
         if self.bias_bits is not None and not 2 <= self.bias_bits <= 32:
             raise EdgeqError(f"biases of {self.bias_bits} bit", fix="choose 2 to 32")
 
@@ -87,15 +93,29 @@ class Robust(nn.Module):
             parametrize.register_parametrization(layer, "weight", weight)
         for norm in self.norms:
             parametrize.register_parametrization(norm, "weight", AboutOne())
-        kind = self.options.activations == "learned", self.options.symmetric
-        self.inputs = nn.ModuleList(Range(*kind) for _ in self.layers)
-        self.outputs = nn.ModuleList(Range(False, self.options.symmetric) for _ in self.layers)
+        learned, zero = self.options.activations == "learned", self.options.zero
+        self.inputs = nn.ModuleList(Range(learned, zero) for _ in self.layers)
+        self.outputs = nn.ModuleList(Range(False, zero) for _ in self.layers)
         self.pairs: dict[nn.Module, nn.Module] = {}  # layer -> the batch norm that is folded into it
         self._seen: list[tuple[Tensor, nn.Module]] = []  # outputs of the current pass
         self._hooks = [self._hooked(i, layer) for i, layer in enumerate(self.layers)]
         self._hooks += [[m.register_forward_pre_hook(self._pair), m.register_forward_hook(self._after_norm)]
                         for m in network.modules() if isinstance(m, NORMS)]  # fmt: skip
+        self._limits = list(self._clipped())
         self.project()
+
+    def _clipped(self) -> Iterator[tuple[Any, float]]:
+        """The layers and norms that are clipped, and where."""
+        w_max, clipped = self.options.w_max, [*self.layers, *self.norms]
+        names = {name: m for name, m in self.network.named_modules() if m in clipped}
+        limits = w_max if isinstance(w_max, Mapping) else {"": w_max}
+        unknown = [name for name in limits if name and name not in names]
+        if unknown:
+            raise EdgeqError(f"w_max names '{unknown[0]}'", fix=f"the layers and norms are {', '.join(names)}")
+        for name, module in names.items():
+            limit = limits.get(name, limits.get(""))
+            if limit is not None:
+                yield module, limit
 
     def _hooked(self, i: int, layer: nn.Module) -> list[Any]:
         """Ranges before the layer, errors of its bias after it."""
@@ -205,10 +225,8 @@ class Robust(nn.Module):
     @torch.no_grad()
     def project(self) -> None:
         """Weights and norm scales (about one) to +-w_max."""
-        if self.options.w_max is not None:
-            for module in (*self.layers, *self.norms):
-                original = module.parametrizations["weight"].original
-                original.clamp_(-self.options.w_max, self.options.w_max)
+        for module, limit in self._limits:
+            module.parametrizations["weight"].original.clamp_(-limit, limit)
 
     def finish(self) -> nn.Module:
         """The network itself, without what was put into it; its weights are real numbers, clipped."""

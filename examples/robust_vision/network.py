@@ -5,9 +5,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections import OrderedDict
 
-import onnx
 import torch
 from torch import nn
 
@@ -34,5 +33,8 @@ def network(classes: int = 10, widths: tuple[int, ...] = WIDTHS) -> nn.Module:
     """Images float32 ``[B, 3, 32, 32]`` in -1...1 -> logits ``[B, classes]``."""
     before = (widths[0], *widths[:-1])
     blocks = [Block(a, b, 1 if k == 0 else 2) for k, (a, b) in enumerate(zip(before, widths, strict=True))]
-    ends = nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(widths[-1], classes)
-    return nn.Sequential(convolution(3, widths[0], 3, 2), nn.ReLU(), *blocks, *ends)
+    parts = {
+        "stem": convolution(3, widths[0], 3, 2), "relu": nn.ReLU(), **{f"block{k + 1}": block for k, block in enumerate(blocks)},
+        "mean": nn.AdaptiveAvgPool2d(1), "flat": nn.Flatten(), "head": nn.Linear(widths[-1], classes),
+    }  # fmt: skip
+    return nn.Sequential(OrderedDict(parts))

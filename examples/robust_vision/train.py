@@ -33,7 +33,7 @@ HERE = Path(__file__).parent
 BATCH = 128
 EPOCHS = {"plain": 24, "clipped": 6, "randbet": 8}
 RATE = {"plain": 0.1, "clipped": 0.05, "randbet": 0.05}
-W_MAX = 0.1
+W_MAX = {"": 0.1, "head": 0.3}
 Batches = Callable[[int], tuple[torch.Tensor, torch.Tensor]]
 
 
@@ -161,8 +161,8 @@ def main() -> None:
     else:
         start(model, options.start or options.work / "plain.pt")
         p = options.p if options.kind == "randbet" else 0.0
-        wanted = Options(p=p, w_max=W_MAX, code=Code(options.bits), bias_bits=None)
-        randbet(model, draw, steps=steps, options=wanted, rate=RATE[options.kind], seed=options.seed, checkpoint=checkpoint, progress=report)
+        wanted = Options(p=p, w_max=W_MAX, code=Code(options.bits), bias_p=3 * p**2, bias_bits=None)  # biases are voted on
+        randbet(model, draw, steps=steps, options=wanted, rate=RATE[options.kind], schedule="cosine", seed=options.seed, checkpoint=checkpoint, progress=report)
     output = options.output or HERE / f"{name}.onnx"
     export(model, output)
     print(f"{output}: test accuracy {accuracy(model, test):.2f} % in float", flush=True)
