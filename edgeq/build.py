@@ -55,14 +55,15 @@ class Toolchain:
 
 @dataclass(frozen=True)
 class Program:
-    """A firmware to build: an application of firmware/apps, with the step hook or without."""
+    """A firmware to build: an application of firmware/apps, with the step hook or without, with tables in RAM for faults or in flash."""
 
     app: str = "bench"
     hook: bool = False
+    faults: bool = False
 
     @property
     def file(self) -> str:
-        return f"{self.app}{'_hook' if self.hook else ''}.elf"
+        return f"{self.app}{'_hook' if self.hook else ''}{'_faults' if self.faults else ''}.elf"
 
 
 def toolchain(target: Target, name: str | None = None) -> Toolchain:
@@ -174,13 +175,32 @@ def _settings(folder: Path, target: Target, chain: Toolchain, programs: Sequence
     for file in (f for f in folder.iterdir() if f.suffix in (".c", ".h") or f.name == "SConscript"):
         shutil.copyfile(file, work / "model" / file.name)
     compiler = [*chain.command, *chain.flags, *COMMON_FLAGS, *FIRMWARE_FLAGS, optimize]
+    if any(p.faults for p in programs):
+        (work / "model" / "tables.c").write_text(fault_tables(manifest(folder), str(folder)), encoding="ascii")
+        compiler.append("-fwrapv")  # sums that faulty biases start may overflow
     script = ["-Wl,--gc-sections", "-Wl,-e,eq_reset", "-L.", f"-L{bsp}", "-T", str(bsp / "board.ld")]
     return {
         "name": manifest(folder)["model"], "firmware": str(resource("firmware")), "board": str(place.folder),
         "compile": compiler, "link": [*chain.link, optimize, "-g", *script],
         "libraries": list(chain.libraries), "sources": list(place.sources), "defines": {k: f"{v:#x}u" for k, v in place.defines.items()},
-        "programs": [{"output": p.file, "app": p.app, "hook": p.hook} for p in programs],
+        "programs": [{"output": p.file, "app": p.app, "hook": p.hook, "faults": p.faults} for p in programs],
     }  # fmt: skip
+
+
+def fault_tables(data: Mapping[str, Any], where: str) -> str:
+    """C: the model's tables without `const`, so that the linker puts them in RAM, and where firmware/lib/faults.c finds them.
+
+    Raises:
+        EdgeqError: the model has none that faults hit.
+    """
+    found = data.get("fault_tables")
+    if not found:
+        raise EdgeqError("the model has no integer weights that faults could hit", where=where, fix="quantize it, or build it again")
+    rows = "".join(f"    {{ {place}u, (uint32_t)sizeof {s}, (unsigned char *){s} }},\n" for s, place in found.items())
+    return (
+        f'#define const\n#include "{data["model"]}_weights.c"\n#undef const\n#include "faults.h"\n\n'
+        f"const eq_table_t eq_tables[] = {{\n{rows}}};\nconst uint32_t eq_table_count = sizeof eq_tables / sizeof eq_tables[0];\n"
+    )
 
 
 def build_programs(

@@ -15,7 +15,7 @@ from typing import Any
 
 import jinja2
 
-from edgeq import half
+from edgeq import faults, half
 from edgeq.ctext import Table, brief, comment, ctype_of, identifier, table, unique
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, DType, Graph, TensorType
@@ -26,6 +26,9 @@ from edgeq.tables import Constants
 
 RUNTIME = ("eq_numerics.h", "eq_step.h")
 HALF = ("eq_float.h", "eq_f16.h")  # where some tensor is of half precision
+CODED = ("eq_codes.h",)  # where tables are stored in a code
+
+
 @dataclass(frozen=True, eq=False)
 class Artifact:
     """An emitted model: file name -> bytes, and the manifest that is among them as manifest.json."""
@@ -167,11 +170,12 @@ class _Emitter:
         names, records = self.function_names(), []
         symbols = {f"{self.name}_{c.symbol}" for c in self.constants.tables}
         for i, call in enumerate(self.program.calls):
-            members = {n: f"{self.name}_{self.constants.symbol(i, n)}" for n in call.tables}
+            symbols_of = {n: f"{self.name}_{self.constants.symbol(i, n)}" for n in call.tables}
+            members = {n: "0" if n in call.coded else symbol for n, symbol in symbols_of.items()}
             members |= {n: str(x) for n, x in call.params.scalars.items() if n not in call.kernel.specialize}
             inputs = [self.location(n) for n in call.operands]
             variadic = bool(getattr(call.node.op, "variadic", False))
-            arguments = [f"&{self.name}_s{i}"] if members else []
+            arguments = [f"&p{i}" if call.coded else f"&{self.name}_s{i}"] if members else []
             arguments += [f"x{i}"] if variadic else inputs
             arguments += [self.location(n) for n in call.outputs]
             if call.kernel.scratch != "0":
@@ -185,16 +189,30 @@ class _Emitter:
                     "symbol": names[self.variant(call)], "struct": f"{self.name}_{call.kernel.name}_params",
                     "members": members, "arguments": ", ".join(arguments), "gather": inputs if variadic else [],
                     "ctype": output.dtype.c, "output": self.location(call.output), "bytes": output.bytes,
-                    "law": call.params.law,
+                    "law": call.params.law, "decodes": self.decodes(i, call, symbols_of),
                     "text": f"{call.kind}  {', '.join(str(self.graph.type(n)) for n in call.operands)} -> {output}",
                     "tensor": call.output, "dtype": output.dtype.value, "shape": list(output.shape), "macs": call.macs,
                     "scratch": call.scratch, "scratch_offset": self.plan.scratch.get(i), "operands": list(call.operands),
-                    "tables": [x for x in (*members.values(), *inputs) if x in symbols],
+                    "tables": [x for x in (*symbols_of.values(), *inputs) if x in symbols],
                     "more": [{"tensor": n, "dtype": t.dtype.value, "shape": list(t.shape), "bytes": t.bytes} for n, t in more],
                     "hooks": [(self.location(n), self.graph.type(n).bytes) for n in call.outputs],
                 }
             )  # fmt: skip
         return records
+
+    def decodes(self, step: int, call: Call, symbols: Mapping[str, str]) -> list[dict[str, str]]:
+        """Per coded table its member, the place in scratch that it is decoded to, and the call that does it."""
+        result = []
+        for name, coded in call.coded.items():
+            table = call.tables[name]
+            place = f"({ctype_of(table)} *)(void *)(bytes + {self.plan.scratch[step] + coded.offset})"
+            how = f"{symbols[name]}, {place}, {table.size}"
+            code = coded.code
+            line = f"eq_decode_biases({how}, {coded.shift});"
+            if coded.shift < 0:
+                line = f"eq_decode_weights({how}, {code.bits}, {int(code.offset)}, EQ_CHECK_{code.check.upper()});"
+            result.append({"member": name, "place": f"(const {place[1:]}", "line": line})
+        return result
 
     def interface(self, names: tuple[str, ...]) -> list[dict[str, Any]]:
         """The public description of inputs or outputs."""
@@ -252,6 +270,7 @@ class _Emitter:
             "lifetimes": self.lifetimes(),
             "tables": {t.symbol: t.crc for t in self.tables},
             "table_bytes": {t.symbol: t.bytes for t in self.tables},
+            "fault_tables": {f"{self.name}_{c.symbol}": place for place, c in faults.tables(self.program)},
         }  # fmt: skip
 
 
@@ -269,6 +288,7 @@ def emit(program: Program, plan: MemoryPlan, name: str, vectors: Mapping[str, Ar
     steps = emitter.steps()
     manifest = emitter.manifest(steps)
     runtime = resource("templates") / "runtime"
+    coded = any(c.coded for c in program.calls)
     used = sorted({("half" if c.params.law == half.LAW else "simd", c.kernel.isa) for c in program.calls})
     includes = [*(HALF if DType.FLOAT16 in {t.type.dtype for t in program.graph.tensors.values()} else ())]
     for stem in (f"eq_{kind}_{isa}" for kind, isa in used):  # an ISA of plain C has none
@@ -280,7 +300,7 @@ def emit(program: Program, plan: MemoryPlan, name: str, vectors: Mapping[str, Ar
         "tables": emitter.tables, "inputs": emitter.interface(program.graph.given),
         "outputs": emitter.interface(program.graph.results), "manifest": manifest, "lifetimes": emitter.lifetimes(),
         "comment": comment, "brief": brief, "runtime": RUNTIME, "states": emitter.states(), "includes": includes,
-        "vectors": tables, "vector_count": 0 if vectors is None else len(next(iter(vectors.values()))),
+        "coded": coded, "vectors": tables, "vector_count": 0 if vectors is None else len(next(iter(vectors.values()))),
     }  # fmt: skip
     m = emitter.name
     names = {
@@ -291,7 +311,7 @@ def emit(program: Program, plan: MemoryPlan, name: str, vectors: Mapping[str, Ar
     if vectors is not None:
         names |= {"vectors.h": f"{m}_vectors.h", "vectors.c": f"{m}_vectors.c"}
     files = {out: emitter.env.get_template(f"model/{t}.j2").render(context).encode() for t, out in names.items()}
-    files |= {r: (runtime / r).read_bytes() for r in (*RUNTIME, *includes)}
+    files |= {r: (runtime / r).read_bytes() for r in (*RUNTIME, *includes, *(CODED if coded else ()))}
     digest = hashlib.sha256(b"".join(n.encode() + files[n] for n in sorted(files))).hexdigest()
     manifest["sources_sha256"] = digest
     files["manifest.json"] = (json.dumps(manifest, indent=1) + "\n").encode()

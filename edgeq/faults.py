@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Graph, Params
-from edgeq.lower import Call, Program, lower
+from edgeq.lower import Call, Program, has_weights, lower
 from edgeq.packing import applied
 from edgeq.tables import Constant, Constants
 from edgeq.target import Target
@@ -97,30 +97,39 @@ class FaultMap:
             return self._listed(symbol, data)
         if self.p == 0:
             return np.zeros_like(data)
-        faulty = self._faulty(table, np.arange(8 * len(data), dtype=np.uint32), np.unpackbits(data, bitorder="little").astype(bool))
-        return np.packbits(faulty, bitorder="little")
+        ones = np.unpackbits(data, bitorder="little").astype(np.bool_)
+        return np.packbits(self._faulty(table, np.arange(8 * len(data), dtype=np.uint32), ones), bitorder="little")
 
     def _faulty(self, table: int, numbers: Words, ones: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Which bits flip, of those that are 1 or not."""
+        first, second = (np.uint32(threshold(p)) for p in self.thresholds)
         u = uniform(self.seed, table, numbers)
-        if self.kind == "random":
-            return u < threshold(self.p)
         if self.kind == "columns":
             columns = numbers // np.uint32(COLUMNS * ROWS) * np.uint32(COLUMNS) + numbers % np.uint32(COLUMNS)
-            weak = uniform(self.seed, table + COLUMN_TABLE, columns) < threshold(self.p**0.5)
-            return weak & (u < threshold(self.p**0.5))
+            return np.asarray((uniform(self.seed, table + COLUMN_TABLE, columns) < first) & (u < second))
         if self.kind == "stuck":
             with np.errstate(over="ignore"):
-                at_one = mix(u + np.uint32(STUCK)) >= threshold(self.ratio)
-            return (u < threshold(min(1.0, 2 * self.p))) & (at_one != ones)
-        p0, p1 = self.rates
-        return np.where(ones, u < threshold(p1), u < threshold(p0))
+                at_one = mix(u + np.uint32(STUCK)) >= second
+            return np.asarray((u < first) & (at_one != ones))
+        return np.asarray(u < np.where(ones, second, first))
 
     @property
     def rates(self) -> tuple[float, float]:
-        """Of ``asymmetric``: the probabilities that a stored 0 and a stored 1 flip."""
-        p0 = 2 * self.p / (1 + self.ratio)
-        return min(1.0, p0), min(1.0, p0 * self.ratio)
+        """The probabilities that a stored 0 and a stored 1 flip."""
+        if self.kind == "stuck":
+            cell = min(1.0, 2 * self.p)
+            return cell * (1 - self.ratio), cell * self.ratio
+        if self.kind == "asymmetric":
+            p0 = 2 * self.p / (1 + self.ratio)
+            return min(1.0, p0), min(1.0, p0 * self.ratio)
+        return self.p, self.p
+
+    @property
+    def thresholds(self) -> tuple[float, float]:
+        """The two probabilities that the law of this kind compares uniform words with."""
+        if self.kind == "columns":
+            return self.p**0.5, self.p**0.5
+        return (min(1.0, 2 * self.p), self.ratio) if self.kind == "stuck" else self.rates
 
     def _listed(self, symbol: str, data: Bytes) -> Bytes:
         flips = np.zeros_like(data)
@@ -191,7 +200,7 @@ def _hardened(call: Call) -> Call:
 
 def tables(program: Program) -> list[tuple[int, Constant]]:
     """The tables that faults hit, each with its place among all: integer weights, and the biases that belong to them."""
-    layers = {i for i, call in enumerate(program.calls) if any("weights" in name for name in call.params.tables)}
+    layers = {i for i, call in enumerate(program.calls) if has_weights(call.params)}
 
     def hit(constant: Constant) -> bool:
         return constant.array.dtype.kind in "iu" and any(step in layers and STORED.search(name) for step, name in constant.users)
@@ -199,22 +208,45 @@ def tables(program: Program) -> list[tuple[int, Constant]]:
     return [(i, c) for i, c in enumerate(Constants(program).tables) if hit(c)]
 
 
-def apply(program: Program, faults: FaultMap, layers: frozenset[int] | None = None) -> Program:
-    """The program whose tables carry the flips, as they are stored and as the simulator reads them (`parameters`).
+def flips(program: Program, faults: FaultMap, layers: frozenset[int] | None = None) -> dict[str, Bytes]:
+    """What to xor to the stored bytes of the tables in which something flips, by symbol.
 
     Args:
         layers: flip in the tables of these steps alone.
 
     Raises:
+        EdgeqError: a fault list does not fit.
+    """
+    if faults.kind == "list":
+        known = {c.symbol for _, c in tables(program)}
+        for symbol, *_ in faults.entries:
+            if symbol not in known:
+                why = f"it has {', '.join(sorted(known)[:6])}, ..."
+                raise EdgeqError(f"the model stores no table '{symbol}'", why=why, fix="make the fault list for this model")
+    found = {
+        c.symbol: faults.flips(place, c.symbol, c.data)
+        for place, c in tables(program) if layers is None or not layers.isdisjoint(step for step, _ in c.users)
+    }  # fmt: skip
+    return {symbol: xor for symbol, xor in found.items() if xor.any()}
+
+
+def apply(program: Program, faults: FaultMap, layers: frozenset[int] | None = None) -> Program:
+    """The program whose tables carry the flips, as they are stored and as the simulator reads them (`parameters`).
+
+    Raises:
         EdgeqError: a kernel's layout does not keep the weights one by one, or a fault list does not fit.
     """
+    return flipped(program, flips(program, faults, layers))
+
+
+def flipped(program: Program, xor: Mapping[str, Bytes]) -> Program:
+    """The program whose tables carry some flips, by symbol."""
     changed: dict[tuple[int, str], Array] = {}
-    for place, constant in tables(program):
-        users = [u for u in constant.users if layers is None or u[0] in layers]
-        flips = faults.flips(place, constant.symbol, constant.data) if users else np.zeros(0, np.uint8)
-        if flips.any():
-            array = (constant.data ^ flips).view(constant.array.dtype.newbyteorder("<")).astype(constant.array.dtype)
-            changed |= {user: array.reshape(constant.array.shape) for user in users if user[0] >= 0}
+    for _, constant in tables(program):
+        if constant.symbol in xor:
+            little = constant.array.dtype.newbyteorder("<")
+            array = (constant.data ^ xor[constant.symbol]).view(little).astype(constant.array.dtype).reshape(constant.array.shape)
+            changed |= {user: array for user in constant.users if user[0] >= 0}
     return with_tables(program, changed)
 
 
@@ -222,10 +254,13 @@ def with_tables(program: Program, changed: Mapping[tuple[int, str], Array]) -> P
     """The program with other stored tables, by step and name."""
     calls = list(program.calls)
     for (step, name), array in changed.items():
-        call = calls[step]
-        logical = _unpacked(call, name, array)
-        params = Params(call.params.law, call.params.scalars, {**call.params.tables, name: logical})
-        calls[step] = replace(call, params=params, tables={**call.tables, name: array})
+        call, coded = calls[step], calls[step].coded.get(name)
+        table = array if coded is None else coded.decoded(array, call.tables[name])
+        tables = {**call.params.tables, name: _unpacked(call, name, table)}
+        calls[step] = replace(
+            call, params=replace(call.params, tables=tables), tables={**call.tables, name: table},
+            coded=call.coded if coded is None else {**call.coded, name: replace(coded, data=array)},
+        )  # fmt: skip
     return replace(program, calls=tuple(calls))
 
 
@@ -241,6 +276,23 @@ def _unpacked(call: Call, name: str, packed: Array) -> Array:
     logical = np.empty_like(table)
     logical.reshape(-1)[order] = packed.ravel()
     return logical
+
+
+MAGIC = 0x314D5145  # "EQM1"
+FORM = {"random": 0, "asymmetric": 0, "columns": 1, "stuck": 2, "list": 3}
+
+
+def block(program: Program, faults: FaultMap) -> bytes:
+    """A map as firmware/lib/faults.c reads it, in words: magic, form, seed, two thresholds, number of entries, (place, byte, xor) each."""
+    if faults.kind == "list":
+        places = {c.symbol: i for i, c in tables(program)}
+        flips(program, faults)  # refuses what does not fit
+        rows = [(places[symbol], byte, xor) for symbol, byte, xor, least in faults.entries if faults.p >= least]
+    else:
+        rows = []
+    first, second = (threshold(p) for p in faults.thresholds)
+    words = [MAGIC, FORM[faults.kind], faults.seed, first, second, len(rows), *(n for row in rows for n in row)]
+    return np.array(words, "<u4").tobytes()
 
 
 def parameters(program: Program) -> dict[str, Params]:

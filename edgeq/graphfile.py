@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from edgeq import numerics, ops
+from edgeq.codes import Code
 from edgeq.errors import EdgeqError
 from edgeq.files import reason, write_bytes
 from edgeq.ir import DType, Graph, Node, Op, QParams, Tensor, TensorType, check
@@ -121,6 +122,7 @@ def dumps(graph: Graph) -> bytes:
     header = {
         "name": graph.name, "law": graph.law, "inputs": list(graph.inputs), "outputs": list(graph.outputs),
         "nodes": nodes, "tensors": tensors, **({"states": [list(pair) for pair in graph.states]} if graph.states else {}),
+        **({"code": dataclasses.asdict(graph.code)} if graph.code else {}),
     }  # fmt: skip
     text = json.dumps(header, allow_nan=False, separators=(",", ":")).encode()
     return b"".join([MAGIC, f"{len(text)}\n".encode(), text, *blobs])
@@ -146,6 +148,14 @@ def _strings(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
         raise ValueError("a list of names")
     return tuple(value)
+
+
+def _code(fields: dict[str, Any]) -> Code:
+    """How weights are stored; `Code` itself refuses impossible numbers."""
+    hints = typing.get_type_hints(Code)
+    if set(fields) != set(hints) or not all(_fits(value, hints[name]) for name, value in fields.items()):
+        raise ValueError("code")
+    return Code(**fields)
 
 
 def _parse(content: bytes) -> Graph:
@@ -175,10 +185,11 @@ def _parse(content: bytes) -> Graph:
     )
     inputs, outputs, law = _strings(header["inputs"]), _strings(header["outputs"]), header["law"]
     states = tuple((a, b) for a, b in (_strings(pair) for pair in header.get("states", ())))
+    code = _code(header["code"]) if "code" in header else None
     unknown = {*inputs, *outputs, *(x for n in nodes for x in (*n.inputs, *n.outputs))} - set(tensors)
     if unknown or law not in numerics.LAWS or not inputs or not outputs or not all(n.outputs for n in nodes):
         raise ValueError(f"undefined tensors {sorted(unknown)[:3]}" if unknown else "inputs, outputs or law")
-    return check(Graph(str(header["name"]), nodes, tensors, inputs, outputs, law, states), "load")
+    return check(Graph(str(header["name"]), nodes, tensors, inputs, outputs, law, states, code), "load")
 
 
 def loads(content: bytes, where: str = "") -> Graph:

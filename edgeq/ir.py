@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeq import half
+from edgeq.codes import Code
 from edgeq.errors import EdgeqError
 
 Array = NDArray[Any]
@@ -231,7 +232,8 @@ class Graph:
     """Nodes in topological order over named tensors.
 
     `law` is the requantization law of a quantized graph. `states` are pairs of a graph input and the graph output that is its
-    value at the next inference: they belong to the stream, not to the vectors that a caller gives and gets.
+    value at the next inference: they belong to the stream, not to the vectors that a caller gives and gets. `code` is how integer
+    weights and their biases are stored, None for arrays that the kernels read as they are.
     """
 
     name: str
@@ -241,6 +243,7 @@ class Graph:
     outputs: tuple[str, ...]
     law: str = "single"
     states: tuple[tuple[str, str], ...] = ()
+    code: Code | None = None
 
     @property
     def given(self) -> tuple[str, ...]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+
+import numpy as np
 
 from edgeq import half, kernels
+from edgeq.codes import Code, bias_shift, decode_biases, encode_biases, round_biases
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Graph, Node, Params, TensorType
 from edgeq.kernels import Kernel
@@ -17,6 +20,30 @@ from edgeq.order import Step, best_order
 from edgeq.packing import applied
 from edgeq.target import Target
 
+ALIGNMENT = 8  # of decoded tables in a call's scratch
+
+
+@dataclass(frozen=True, eq=False)
+class Coded:
+    """A table in a storage code.
+
+    Attributes:
+        data: what is stored: uint8 of weights, int16 ``[3, N]`` of biases.
+        offset: where its decoded form lies in the call's scratch.
+        shift: of biases, see `codes.decode_biases`; -1 of weights.
+    """
+
+    data: Array
+    code: Code
+    offset: int
+    shift: int = -1
+
+    def decoded(self, data: Array, like: Array) -> Array:
+        """What the kernel reads of stored `data`, which may be faulty; `like` a table of its form."""
+        if self.shift < 0:
+            return self.code.decode(data, like.size).reshape(like.shape)
+        return decode_biases(data, self.shift).reshape(like.shape)
+
 
 @dataclass(frozen=True, eq=False)
 class Call:
@@ -26,6 +53,7 @@ class Call:
         tables: the params' tables in the kernel's own layout.
         inplace: positions of the operands whose storage the output may take.
         follower: the node that the kernel computes too, on the first one's result; `output` and the last operand are its.
+        coded: the tables that are stored otherwise, and decoded into scratch, behind the kernel's own, before it runs.
     """
 
     node: Node
@@ -38,6 +66,12 @@ class Call:
     macs: int
     inplace: tuple[int, ...] = ()
     follower: Node | None = None
+    coded: Mapping[str, Coded] = field(default_factory=dict)
+
+    @property
+    def stored(self) -> dict[str, Array]:
+        """The tables as they are stored."""
+        return {n: self.coded[n].data if n in self.coded else table for n, table in self.tables.items()}
 
     @property
     def output(self) -> str:
@@ -84,8 +118,41 @@ def kernel_dtype(operands: list[TensorType], output: TensorType, params: Params)
 
 
 def bind(graph: Graph, node: Node) -> Params:
-    """The node's constants under the graph's law."""
-    return node.op.bound(graph.law, node.name, graph.node_inputs(node), graph.type(node.outputs[0]))
+    """The node's constants under the graph's law, as its storage code keeps them."""
+    params = node.op.bound(graph.law, node.name, graph.node_inputs(node), graph.type(node.outputs[0]))
+    if graph.code is None or not graph.code.votes:
+        return params
+    return replace(params, tables={n: round_biases(t) if voted(n, params) else t for n, t in params.tables.items()})
+
+
+def voted(name: str, params: Params) -> bool:
+    """Whether a storage code keeps a table as biases."""
+    return "bias" in name and params.tables[name].dtype == np.int32 and has_weights(params)
+
+
+def has_weights(params: Params) -> bool:
+    return any("weights" in name for name in params.tables)
+
+
+def encoded(code: Code | None, kernel: Kernel, params: Params, tables: Mapping[str, Array]) -> dict[str, Coded]:
+    """The tables that a code stores otherwise than the kernel reads them.
+
+    Raises:
+        EdgeqError: weights do not fit the code, or the kernel keeps no bytes of weights.
+    """
+    if code is None:
+        return {}
+    found: dict[str, Coded] = {}
+    at = -(-kernel.scratch_bytes(params) // ALIGNMENT) * ALIGNMENT
+    for name, table in tables.items():
+        if code.votes and voted(name, params):
+            found[name] = Coded(encode_biases(table), code, at, bias_shift(table))
+        elif not code.plain and "weights" in name and table.dtype == np.int8:
+            found[name] = Coded(code.encode(table), code, at)
+        else:
+            continue
+        at += -(-table.nbytes // ALIGNMENT) * ALIGNMENT
+    return found
 
 
 def operands(graph: Graph, node: Node) -> tuple[str, ...]:
@@ -107,12 +174,17 @@ def lower(graph: Graph, target: Target, choices: Mapping[str, str] | None = None
     the convolution that computes one of its operands, where the convolution's kernel has such a variant.
     The calls may run in another order than the nodes, if that needs less memory.
 
+    A graph with a storage code gets portable kernels, which compute the same whatever faults make of the weights.
+
     Args:
         choices: kernels to take instead of the preferred ones, see `kernels.select`.
 
     Raises:
         EdgeqError: the graph is not quantized, or no kernel applies to a node.
     """
+    chip = target
+    if graph.code is not None:
+        target, choices = replace(target, isa=("c",)), None
     calls: list[Call] = []
     views: dict[str, str] = {}
     owners = {n: n for n in graph.inputs}  # storage -> the graph input or output that it belongs to
@@ -143,21 +215,24 @@ def lower(graph: Graph, target: Target, choices: Mapping[str, str] | None = None
         macs = node.op.macs(*(t.type for t in graph.node_inputs(node)))
         variant = kernels.fused(kernel, addition)
         if follower and variant:
-            waiting[follower.name] = _call(node, variant, *_with_addition(graph, node, follower, params, names), macs, follower)
+            waiting[follower.name] = _call(graph, node, variant, *_with_addition(graph, node, follower, params, names), macs, follower)
         else:
-            calls.append(_call(node, kernel, params, names, node.outputs, macs))
-    return _ordered(Program(graph, target, tuple(calls), views))
+            calls.append(_call(graph, node, kernel, params, names, node.outputs, macs))
+    return _ordered(Program(graph, chip, tuple(calls), views))
 
 
 def _call(
-    node: Node, kernel: Kernel, params: Params, names: tuple[str, ...], outputs: tuple[str, ...], macs: int, follower: Node | None = None
-) -> Call:
+    graph: Graph, node: Node, kernel: Kernel, params: Params, names: tuple[str, ...], outputs: tuple[str, ...], macs: int,
+    follower: Node | None = None,
+) -> Call:  # fmt: skip
     try:
         packed = {n: applied(layout, n, params.tables) for n, layout in kernel.pack.items() if layout}
     except KeyError as error:
         raise EdgeqError(f"`pack` names an unknown table or layout {error}", where=kernel.path) from None
     tables = {n: packed.get(n, table) for n, table in params.tables.items() if kernel.pack.get(n) != ""}
-    return Call(node, kernel, params, names, outputs, kernel.scratch_bytes(params), tables, macs, kernel.overwrites(params), follower)
+    coded = encoded(graph.code, kernel, params, tables)
+    scratch = max([kernel.scratch_bytes(params), *(c.offset + tables[n].nbytes for n, c in coded.items())])
+    return Call(node, kernel, params, names, outputs, scratch, tables, macs, kernel.overwrites(params), follower, coded)
 
 
 def _folded_additions(graph: Graph) -> dict[str, Node]:

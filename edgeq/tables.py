@@ -17,7 +17,7 @@ class Constant:
 
     Attributes:
         symbol: its C name without the model's prefix, ``s3_weights``: the step that is the first to use it, and its name there.
-        array: the elements in the kernel's own layout.
+        array: the elements in the kernel's own layout, or in the graph's storage code.
         users: all that share it: (step, name in the kernel's params), or (-1, tensor) of an operand.
     """
 
@@ -45,7 +45,7 @@ class Constants:
         self._symbols: dict[tuple[int, str], str] = {}
         self._operands = 0
         for i, call in enumerate(program.calls):
-            for name, array in call.tables.items():
+            for name, array in call.stored.items():
                 self._add(f"s{i}_{name}", array, (i, name))
             self._operands_of(program, call.operands)
         self._operands_of(program, program.graph.outputs)

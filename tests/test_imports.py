@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "edgeq"
 LAYERS = (
     ("errors", "resources", "files", "measurements", "text"),
-    ("numerics", "half", "floats"),
+    ("numerics", "half", "floats", "codes"),
     ("ir",),
     ("ops", "target", "board"),
     ("frontends", "passes", "kernels", "packing", "graphfile"),

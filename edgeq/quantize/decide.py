@@ -14,7 +14,7 @@ from edgeq.quantize.floating import Progress
 from edgeq.quantize.linear import WEIGHT_AXIS
 from edgeq.quantize.options import Options
 from edgeq.quantize.precision import LayerPrecision, Precision, TensorPrecision, format_precision
-from edgeq.quantize.ranges import Ranges, calibrate
+from edgeq.quantize.ranges import Ranges, calibrate, centred
 from edgeq.quantize.recurrent import KINDS
 from edgeq.quantize.sharing import MOVES, NATURAL, assign, cells
 from edgeq.quantize.storage import Bordered, Storage, bordered, complete
@@ -29,12 +29,14 @@ class Decision:
         precision: every activation and every layer with weights.
         ranges: of `graph`.
         borders: for a precision with `nodes`, the casts in `graph`.
+        options: as they were given.
     """
 
     graph: Graph
     precision: Precision
     ranges: Ranges
     borders: Bordered | None = None
+    options: Options = Options()
 
 
 def decide(
@@ -73,6 +75,7 @@ def decide(
     for name, t in given.tensors.items():
         if t.scale is None and t.method != ranges.tensors[name].method:
             ranges = replace(ranges, tensors={**ranges.tensors, name: ranges.choose(name, t.method)})
+    ranges = centred(ranges) if options.centre else ranges
     borders = bordered(graph, kept) if kept else Bordered(graph, {}, frozenset())
     graph, ranges = borders.graph, _copied(ranges, borders)
     own = {n: given.tensors.get(borders.origin(n)) for n, t in graph.tensors.items() if not t.is_constant}
@@ -91,7 +94,7 @@ def decide(
             raise EdgeqError("this layer has no weights", where=name, fix="delete it from the precision file")
     layers = {n: p for n, p in layers.items() if kept.get(n) != storage.HALF}
     complete_precision = Precision(graph.name, law, ranges.method, ranges.vectors, tensors, layers, kept)
-    return Decision(graph, complete_precision, ranges, borders if kept else None)
+    return Decision(graph, complete_precision, ranges, borders if kept else None, options)
 
 
 def _copied(ranges: Ranges, borders: Bordered) -> Ranges:

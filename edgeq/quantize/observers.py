@@ -52,6 +52,10 @@ class Observer:
     def total(self) -> int:
         return int(self.counts.sum()) + self.zeros
 
+    @property
+    def mean(self) -> float:
+        return float(self.counts @ self.centers) / max(1, self.total)
+
     def see_extremes(self, a: Array) -> None:
         """Pass one: `a` is ``[V, *shape]``."""
         flat = a.reshape(len(a), -1)

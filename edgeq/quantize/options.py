@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edgeq.codes import Code
 from edgeq.errors import EdgeqError
 from edgeq.numerics import LAWS
 from edgeq.quantize.observers import METHODS
-from edgeq.quantize.weights import SCALES
+from edgeq.quantize.weights import LIMIT, SCALES, Grid
 
 ROUNDINGS = ("nearest", "second-order")
 
@@ -23,6 +24,11 @@ class Options:
         bias_correction: biases take up the mean error of each channel.
         equalize: channels of an activation are brought to similar ranges where the layers around it allow it exactly.
         law: the requantization law.
+        code: how weights and biases are stored, None for plain arrays.
+        clip: weights beyond this part of their channel's largest saturate.
+        per_tensor: one scale for all channels of a layer.
+        truncate: weights are rounded toward zero.
+        centre: activations are stored about their mean, so that a faulty weight meets small numbers.
     """
 
     method: str = "mse"
@@ -31,8 +37,20 @@ class Options:
     bias_correction: bool = True
     equalize: bool = True
     law: str = "single"
+    code: Code | None = None
+    clip: float = 1.0
+    per_tensor: bool = False
+    truncate: bool = False
+    centre: bool = False
+
+    @property
+    def grid(self) -> Grid:
+        """The integers that weights may become."""
+        return Grid(self.code.limit if self.code else LIMIT, self.clip, self.per_tensor, self.truncate)
 
     def __post_init__(self) -> None:
+        if not 0 < self.clip <= 1:
+            raise EdgeqError(f"weights clipped to {self.clip} of their range", fix="give 0 < clip <= 1")
         for key, value, allowed in (
             ("method", self.method, tuple(METHODS)),
             ("weight_scale", self.weight_scale, tuple(SCALES)),

@@ -22,7 +22,7 @@ from edgeq.quantize.precision import Precision
 from edgeq.quantize.ranges import Ranges
 from edgeq.quantize.sharing import MERGES, Scale, affine
 from edgeq.quantize.storage import HALF
-from edgeq.quantize.weights import SCALES, nearest, second_order
+from edgeq.quantize.weights import Grid
 from edgeq.simulate import dequantize_array, quantize_array
 
 MEMORY = 2**30  # bytes of activations that the walk may hold
@@ -61,7 +61,7 @@ def quantize_decided(decision: Decision, progress: Progress | None = None) -> Gr
         progress: called with (layers done, layers in all).
     """
     graph = decision.graph
-    walk = _Walk(graph, decision.precision)
+    walk = _Walk(graph, decision.precision, decision.options.grid)
     walk.start(_subset(graph, decision.ranges.samples))
     last = {name: i for i, node in enumerate(graph.nodes) for name in node.inputs}
     nodes = []
@@ -73,7 +73,7 @@ def quantize_decided(decision: Decision, progress: Progress | None = None) -> Gr
                 walk.stored.pop(name, None)
         if progress:
             progress(i + 1, len(graph.nodes))
-    result = replace(graph, tensors=walk.tensors, law=decision.precision.law, nodes=()).with_nodes(nodes)
+    result = replace(graph, tensors=walk.tensors, law=decision.precision.law, code=decision.options.code, nodes=()).with_nodes(nodes)
     return check(result, "quantize")
 
 
@@ -97,6 +97,7 @@ class _Walk:
 
     graph: Graph
     precision: Precision
+    grid: Grid = Grid()
     tensors: dict[str, Tensor] = field(default_factory=dict)
     real: dict[str, Array] = field(default_factory=dict)
     stored: dict[str, Array] = field(default_factory=dict)
@@ -189,8 +190,8 @@ def _layer(walk: _Walk, node: Node, real: list[Array]) -> tuple[str, str]:
     halves, x_stored = t.dtype is DType.FLOAT16, walk.stored[node.inputs[0]]
     stored = half.to_float(x_stored) if halves else dequantize_array(x_stored, t.scale, t.zero_point)
     matrix = v.matrix(w).astype(np.float64)
-    scales = walk.usable(SCALES[layer.weight_scale](matrix), 2.0**20 if halves else t.scale / y.scale)
-    q = second_order(matrix, scales, moments(v, stored, x)) if layer.rounding == "second-order" else nearest(matrix, scales)
+    scales = walk.usable(walk.grid.scales(layer.weight_scale, matrix), 2.0**20 if halves else t.scale / y.scale)
+    q = walk.grid.integers(layer.rounding, matrix, scales, lambda: moments(v, stored, x))
     bias = b.astype(np.float64)
     if layer.bias_correction:
         bias = bias + _mean_error(op, x, stored, w, v.weights(q * scales[..., None]).astype(np.float32))

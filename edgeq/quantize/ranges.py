@@ -193,3 +193,19 @@ def calibrate(graph: Graph, samples: Mapping[str, Array], method: str = "mse", p
     peaks = {n: max(-o.low, o.high) for n, o in collector.observers.items()}
     fitted = cells.fitted(graph, {n: np.concatenate(parts) for n, parts in collector.cells.items()}, peaks)
     return Ranges(method, chosen, collector.observers, collector.channels, inputs, fitted)
+
+
+def centred(ranges: Ranges) -> Ranges:
+    """With ranges widened so that their middle, which is stored as zero, is the tensor's mean; inputs keep theirs.
+
+    A faulty weight adds its error times what it meets: about the mean that is least in the mean square, and rectified activations,
+    most of which are small, would else be stored near the end of the range.
+    """
+
+    def middle(name: str, r: TensorRange) -> TensorRange:
+        mean = min(max(ranges.observers[name].mean, r.low), r.high)
+        if name in ranges.samples:
+            return r
+        return replace(r, low=min(r.low, 2 * mean - r.high), high=max(r.high, 2 * mean - r.low))
+
+    return replace(ranges, tensors={n: middle(n, r) for n, r in ranges.tensors.items()})

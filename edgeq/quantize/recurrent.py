@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from edgeq.ir import Array, DType, Graph, Node, QParams, Tensor, TensorType
 from edgeq.ops.recurrent import GATE, _Recurrent
 from edgeq.quantize.linear import Moments, moments, view
-from edgeq.quantize.weights import SCALES, nearest, second_order
 from edgeq.simulate import dequantize_array, quantize_array
 
 if TYPE_CHECKING:
@@ -70,9 +69,9 @@ def quantize_layer(walk: _Walk, node: Node, real: list[Array], outputs: tuple[Ar
         w = real[position]
         v = view(_DENSE, exact.shape[1:], w.shape, (*exact.shape[1:-1], len(w)))
         matrix = v.matrix(w).astype(np.float64)
-        rows = walk.usable(SCALES[layer.weight_scale](matrix), t.scale / GATE.scale)
+        rows = walk.usable(walk.grid.scales(layer.weight_scale, matrix), t.scale / GATE.scale)
         seen: Moments = moments(v, stored, exact)
-        q = second_order(matrix, rows, seen) if layer.rounding == "second-order" else nearest(matrix, rows)
+        q = walk.grid.integers(layer.rounding, matrix, rows, lambda seen=seen: seen)
         kind = QParams(tuple(rows[0].tolist()), 0, 0)
         names[position] = walk.add(Tensor(node.inputs[position], TensorType(w.shape, DType.INT8, kind), q[0].astype(np.int8)))
         errors.append(matrix[0] @ seen.mean_f[0] - (q[0] * rows[0][:, None]) @ seen.mean_q[0])

@@ -1,6 +1,9 @@
-"""Weight scales per output channel and the rounding of weights to int8."""
+"""Weight scales per output channel and the rounding of weights to integers."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,19 +18,19 @@ FLOOR = 1e-5  # of the ridge, relative to the inputs' mean square: more than the
 Float = NDArray[np.float64]
 
 
-def max_scales(matrix: Float) -> Float:
-    """Per row of ``[..., K]``, the largest magnitude over `LIMIT`; 0 for a row of zeros."""
-    result: Float = np.abs(matrix).max(axis=-1) / LIMIT
+def max_scales(matrix: Float, limit: int = LIMIT) -> Float:
+    """Per row of ``[..., K]``, the largest magnitude over `limit`; 0 for a row of zeros."""
+    result: Float = np.abs(matrix).max(axis=-1) / limit
     return result
 
 
-def mse_scales(matrix: Float) -> Float:
+def mse_scales(matrix: Float, limit: int = LIMIT) -> Float:
     """Per row of ``[..., K]``, the scale of least squared rounding and saturation error (at most `max_scales`)."""
-    full = max_scales(matrix)
+    full = max_scales(matrix, limit)
     best, scales = np.full(full.shape, np.inf), full.copy()
     for shrink in SHRINKS:
         s = np.maximum(full * shrink, 1e-300)[..., None]
-        error = ((np.clip(np.rint(matrix / s), -LIMIT, LIMIT) * s - matrix) ** 2).sum(axis=-1)
+        error = ((np.clip(np.rint(matrix / s), -limit, limit) * s - matrix) ** 2).sum(axis=-1)
         better = error < best
         best, scales = np.where(better, error, best), np.where(better, full * shrink, scales)
     return scales
@@ -36,13 +39,41 @@ def mse_scales(matrix: Float) -> Float:
 SCALES = {"max": max_scales, "mse": mse_scales}
 
 
-def nearest(matrix: Float, scales: Float) -> Float:
+@dataclass(frozen=True)
+class Grid:
+    """The integers that weights may become.
+
+    Attributes:
+        limit: their largest magnitude.
+        clip: weights beyond this part of their channel's largest saturate.
+        shared: one scale for all channels.
+        truncated: rounded toward zero instead of to nearest.
+    """
+
+    limit: int = LIMIT
+    clip: float = 1.0
+    shared: bool = False
+    truncated: bool = False
+
+    def scales(self, method: str, matrix: Float) -> Float:
+        """Per row of ``[..., K]``."""
+        found: Float = np.minimum(SCALES[method](matrix, self.limit), self.clip * max_scales(matrix, self.limit))
+        return np.full_like(found, found.max()) if self.shared else found
+
+    def integers(self, rounding: str, matrix: Float, scales: Float, seen: Callable[[], Moments]) -> Float:
+        """``[G, O, K]`` as floats; `seen` gives the moments of the inputs, which only ``second-order`` asks for."""
+        if self.truncated:
+            return np.clip(np.trunc(matrix / scales[..., None]), -self.limit, self.limit)
+        return second_order(matrix, scales, seen(), self.limit) if rounding == "second-order" else nearest(matrix, scales, self.limit)
+
+
+def nearest(matrix: Float, scales: Float, limit: int = LIMIT) -> Float:
     """Integers of least distance, as floats: ``[..., K]`` over scales ``[...]``."""
-    result: Float = np.clip(np.rint(matrix / scales[..., None]), -LIMIT, LIMIT)
+    result: Float = np.clip(np.rint(matrix / scales[..., None]), -limit, limit)
     return result
 
 
-def second_order(matrix: Float, scales: Float, m: Moments) -> Float:
+def second_order(matrix: Float, scales: Float, m: Moments, limit: int = LIMIT) -> Float:
     """Integers that reproduce the float outputs on the calibration data in the least-squares sense.
 
     Minimises ``E |W f - s Q q|^2`` over integers Q, with f the float inputs and q the stored ones, both
@@ -63,22 +94,22 @@ def second_order(matrix: Float, scales: Float, m: Moments) -> Float:
     h = m.square + ridge[:, None, None] * np.eye(k)
     target = matrix @ m.cross + ridge[:, None, None] * matrix
     goal = np.linalg.solve(h, target.transpose(0, 2, 1)).transpose(0, 2, 1)  # the best real weights
-    q = _brain_quantize(goal, scales, h)
-    return _descend(q, scales, h, target)
+    q = _brain_quantize(goal, scales, h, limit)
+    return _descend(q, scales, h, target, limit)
 
 
-def _brain_quantize(goal: Float, scales: Float, h: Float) -> Float:
+def _brain_quantize(goal: Float, scales: Float, h: Float, limit: int) -> Float:
     """Round column by column; the columns still to come make up for each rounding error."""
     u = np.linalg.cholesky(np.linalg.inv(h)).transpose(0, 2, 1)  # upper: inv(h) = u^T u
     w, q = goal.copy(), np.empty_like(goal)
     for i in range(w.shape[2]):
-        q[..., i] = np.clip(np.rint(w[..., i] / scales), -LIMIT, LIMIT)
+        q[..., i] = np.clip(np.rint(w[..., i] / scales), -limit, limit)
         error = (w[..., i] - q[..., i] * scales) / u[:, None, i, i]
         w[..., i:] -= error[..., None] * u[:, None, i, i:]
     return q
 
 
-def _descend(q: Float, scales: Float, h: Float, target: Float) -> Float:
+def _descend(q: Float, scales: Float, h: Float, target: Float, limit: int) -> Float:
     """Coordinate descent on ``W h W^T - 2 W target^T`` over the integers."""
     product = (q * scales[..., None]) @ h
     diagonal = np.einsum("gkk->gk", h)
@@ -86,7 +117,7 @@ def _descend(q: Float, scales: Float, h: Float, target: Float) -> Float:
         moved = False
         for i in range(q.shape[2]):
             value = q[..., i] + (target[..., i] - product[..., i]) / (diagonal[:, None, i] * scales)
-            new = np.clip(np.rint(value), -LIMIT, LIMIT)
+            new = np.clip(np.rint(value), -limit, limit)
             delta = (new - q[..., i]) * scales
             if delta.any():
                 moved = True

@@ -59,9 +59,9 @@ class Measured:
     steps: Array
 
 
-def block(vectors: int, packed: Array) -> bytes:
-    """The memory image that bench.c reads, from packed inputs ``[V, input_bytes]``."""
-    return struct.pack("<4sIII", b"EQV1", vectors, packed.shape[1], 0) + packed.tobytes()
+def block(vectors: int, packed: Array, faults: bytes = b"") -> bytes:
+    """The memory image that bench.c reads, from packed inputs ``[V, input_bytes]`` and a fault map (`faults.block`)."""
+    return struct.pack("<4sIII", b"EQV1", vectors, packed.shape[1], len(faults) // 4) + packed.tobytes() + faults
 
 
 def record_type(layout: Layout, hook: bool) -> np.dtype[np.void]:
@@ -164,7 +164,7 @@ def _join(parts: list[Measured]) -> Measured:
 
 
 def _measure(
-    folder: Path, layout: Layout, elf: Path, hook: bool, packed: Array, emulator: Emulator, ratio: float, done: Received
+    folder: Path, layout: Layout, elf: Path, hook: bool, packed: Array, emulator: Emulator, ratio: float, done: Received, faults: bytes
 ) -> Measured:
     """Run one program over some vectors; `done` is told how many are finished."""
     last = -1
@@ -176,7 +176,7 @@ def _measure(
             last = finished
             done(finished)
 
-    execution = emulator(elf, block(len(packed), packed), received)
+    execution = emulator(elf, block(len(packed), packed, faults), received)
     if execution.exit_code != 0:
         why = fault(execution.sent, elf)
         raise EdgeqError(f"the program ended with exit code {execution.exit_code}", where=str(folder), why=why)
@@ -195,15 +195,17 @@ def bench(
     chain: str | None,
     optimize: str,
     progress: Progress | None,
+    faults: bytes = b"",
 ) -> Run:
     """Build the bench application, run it in an emulator over all vectors, and assemble the Run.
 
     With `steps` two programs are run: one with the step hook over all vectors, and over one vector that without it,
     from which the instructions and the stack are taken, so that both are the same whether steps are asked for or not.
+    A fault map (`faults.block`) hits the model's tables, which lie in RAM then, before the first vector.
     """
     layout, place = Layout(manifest(folder)), board.load(target)
     vectors, packed = layout.pack(inputs)
-    programs = [Program("bench", hook=True), Program("bench")] if steps else [Program("bench")]
+    programs = [Program("bench", hook, bool(faults)) for hook in ((True, False) if steps else (False,))]
     with temporary_folder() as work:
         elf = build_programs(folder, target, toolchain(target, chain), programs, Path(work), optimize)
 
@@ -212,9 +214,9 @@ def bench(
                 if progress and program is programs[0]:
                     progress(rows.start + finished, vectors)
 
-            return _measure(folder, layout, elf[program], program.hook, packed[rows], emulator, instructions_per_tick, done)
+            return _measure(folder, layout, elf[program], program.hook, packed[rows], emulator, instructions_per_tick, done, faults)
 
-        measured = _join([measure(programs[0], rows) for rows in batches(layout, vectors, place.memory["vectors"].bytes)])
+        measured = _join([measure(programs[0], rows) for rows in batches(layout, vectors, place.memory["vectors"].bytes - len(faults))])
         plain = measure(programs[1], slice(0, 1)) if steps else measured
     stack = int(plain.stack_bytes.max())
     if stack >= place.stack - STACK_RESERVE:

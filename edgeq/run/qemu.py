@@ -95,6 +95,7 @@ def run(
     optimize: str = "-O3",
     progress: Progress | None = None,
     timeout: float = 600.0,
+    faults: bytes = b"",
 ) -> Run:
     """Build `folder` for the target's board and run every vector on the board that QEMU emulates.
 
@@ -104,6 +105,7 @@ def run(
         chain: tool chain name (zig, gcc, clang).
         optimize: -O0, -O1, -O2, -O3, -Os, -Oz or -Og.
         progress: called with (vectors done, vectors in all).
+        faults: a map (`faults.block`) that hits the model's tables first; the folder's program must be `hardened`.
         timeout: seconds for each run of QEMU.
 
     Raises:
@@ -115,4 +117,6 @@ def run(
     def emulator(elf: Path, vectors: bytes, received: Received) -> Execution:
         return execute(elf, target, vectors, timeout=timeout, received=received)
 
-    return bench.bench("qemu", folder, target, inputs, emulator, ratio, steps=steps, chain=chain, optimize=optimize, progress=progress)
+    return bench.bench(
+        "qemu", folder, target, inputs, emulator, ratio, steps=steps, chain=chain, optimize=optimize, progress=progress, faults=faults
+    )

@@ -1,6 +1,7 @@
 /* Runs the model on the vectors that lie at _vectors and sends, for each, what it computed and what that took.
  *
- * Vectors: "EQV1", their number, bytes of one; 4 zero bytes; the input blocks (eq_model.h).
+ * Vectors: "EQV1", their number, bytes of one, words of a fault map; the input blocks (eq_model.h); the fault map (faults.h), which
+ * programs built with EQ_FAULTS read.
  * Stream, in words: "EQR1", vectors, steps, output bytes, ticks of an empty measurement, ticks of an empty step; per
  * vector the steps (ticks, output block), then ticks since the last step or the beginning, stack bytes of the
  * inference and the output block; last "EQE1" and the CRC-32 of all before. Steps are sent by programs built with EQ_HOOK only, else their number is 0.
@@ -10,6 +11,9 @@
 #include "eq_stack.h"
 #include "eq_step.h"
 #include "eq_stream.h"
+#ifdef EQ_FAULTS
+#include "faults.h"
+#endif
 
 #ifdef EQ_HOOK
 #define STEPS EQ_MODEL_STEPS
@@ -20,7 +24,7 @@
 typedef void (*work_t)(void *arena, const unsigned char *in, unsigned char *out);
 
 typedef struct {
-    uint32_t tag, count, input_bytes, reserved;
+    uint32_t tag, count, input_bytes, fault_words;
     unsigned char data[];
 } vectors_t;
 
@@ -88,6 +92,12 @@ int main(void)
     if (vectors->tag != EQ_TAG('E', 'Q', 'V', '1') || vectors->input_bytes != EQ_MODEL_INPUT_BYTES) {
         return 2;
     }
+#ifdef EQ_FAULTS
+    const void *const map = vectors->data + vectors->count * EQ_MODEL_INPUT_BYTES;
+    if (vectors->fault_words && eq_faults_apply(map, vectors->fault_words)) {
+        return 3;
+    }
+#endif
 #ifdef EQ_HOOK
     measure(two_steps, vectors->data, &ticks, &stack);
     empty_step = last_step;

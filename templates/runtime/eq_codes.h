@@ -1,0 +1,82 @@
+/* Storage codes of weights and biases; twin of edgeq/codes.py. Freestanding ISO C99. */
+#ifndef EQ_CODES_H
+#define EQ_CODES_H
+
+#include <stdint.h>
+
+enum { EQ_CHECK_NONE, EQ_CHECK_PARITY, EQ_CHECK_TRIPLE, EQ_CHECK_HAMMING }; /* its value is the number of bits that it adds */
+
+/* The value of a code word; `half` is 2^(bits - 1), `twos` the same for two's complement and 0 for offset binary. */
+static inline int32_t eq_code_value(uint32_t word, uint32_t half, uint32_t twos)
+{
+    return (int32_t)((word & (2u * half - 1u)) ^ twos) - (int32_t)half;
+}
+
+/* The highest three bits and the one above them are odd: of the values that one fault explains, the one of least magnitude. */
+static inline int32_t eq_code_mended(uint32_t word, uint32_t half, uint32_t twos)
+{
+    int32_t value = eq_code_value(word, half, twos);
+    uint32_t bit = half;
+    for (int32_t i = 0; i < 3 && bit > 0u; i++, bit >>= 1) {
+        const int32_t other = eq_code_value(word ^ bit, half, twos);
+        if ((other < 0 ? -other : other) < (value < 0 ? -value : value)) {
+            value = other;
+        }
+    }
+    return value;
+}
+
+/* Four bits and their three checks above them: what mends one fault of the four. */
+static inline uint32_t eq_code_hamming(uint32_t x)
+{
+    const uint32_t a = (x ^ (x >> 1) ^ (x >> 3) ^ (x >> 4)) & 1u;
+    const uint32_t b = (x ^ (x >> 2) ^ (x >> 3) ^ (x >> 5)) & 1u;
+    const uint32_t c = ((x >> 1) ^ (x >> 2) ^ (x >> 3) ^ (x >> 6)) & 1u;
+    return (a & b & (c ^ 1u)) | (a & (b ^ 1u) & c) << 1 | ((a ^ 1u) & b & c) << 2 | (a & b & c) << 3;
+}
+
+/* `count` weights of `bits` bits from a stream of words, the first in the lowest bits. */
+static inline void eq_decode_weights(const uint8_t *codes, int8_t *weights, int32_t count, int32_t bits, int32_t offset, int32_t check)
+{
+    const int32_t width = bits + check;
+    const uint32_t half = 1u << (bits - 1), twos = offset ? 0u : half;
+    const uint32_t covered = half | (half >> 1) | (half >> 2);
+    int32_t at = 0;
+    for (int32_t i = 0; i < count; i++, at += width) {
+        uint32_t word = codes[at >> 3];
+        if ((at & 7) + width > 8) {
+            word |= (uint32_t)codes[(at >> 3) + 1] << 8;
+        }
+        word = (word >> (at & 7)) & ((1u << width) - 1u);
+        int32_t value;
+        if (check == EQ_CHECK_PARITY) {
+            uint32_t odd = word & (covered | (2u * half));
+            odd ^= odd >> 8;
+            odd ^= odd >> 4;
+            odd ^= odd >> 2;
+            odd ^= odd >> 1;
+            value = (odd & 1u) ? eq_code_mended(word, half, twos) : eq_code_value(word, half, twos);
+        } else {
+            if (check == EQ_CHECK_TRIPLE) {
+                const uint32_t top = word >> (bits - 1);
+                const uint32_t votes = (top & 1u) + ((top >> 1) & 1u) + ((top >> 2) & 1u);
+                word = (word & (half - 1u)) | (votes >= 2u ? half : 0u);
+            } else if (check == EQ_CHECK_HAMMING) {
+                word ^= eq_code_hamming(word >> (bits - 4)) << (bits - 4);
+            }
+            value = eq_code_value(word, half, twos);
+        }
+        weights[i] = (int8_t)value;
+    }
+}
+
+/* `count` biases, multiples of 2^shift: the majority of three, bit by bit. */
+static inline void eq_decode_biases(const int16_t *votes, int32_t *biases, int32_t count, int32_t shift)
+{
+    for (int32_t i = 0; i < count; i++) {
+        const int32_t a = votes[i], b = votes[count + i], c = votes[2 * count + i];
+        biases[i] = ((a & b) | (b & c) | (a & c)) * ((int32_t)1 << shift);
+    }
+}
+
+#endif
