@@ -13,7 +13,7 @@ try:
 except ImportError as e:
     raise EdgeqError("training needs PyTorch", why=str(e), fix="pip install edgeq[torch]") from e
 
-from edgeq.train.codes import Code
+from edgeq.codes import Code
 from edgeq.train.randbet import Outcome, randbet
 from edgeq.train.robust import Options, Robust
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from edgeq.train.codes import TINY, Code, flips
+from edgeq.errors import EdgeqError
+from edgeq.train.codes import TINY, Grid
 
 PLAIN, CLEAN, FAULTY = "plain", "clean", "faulty"  # as the network was; as it is stored; as it is stored with bit errors
 WEIGHTED = (nn.Conv1d, nn.Conv2d, nn.Linear)
@@ -17,26 +17,31 @@ MOMENTUM = 0.05
 
 
 class StoredWeight(nn.Module):
-    """Parametrization of a weight: what is decoded from memory, with the gradient of the real weight (straight through)."""
+    """Parametrization of a weight: what is read from memory, with the gradient of the real weight (straight through).
 
-    def __init__(self, code: Code) -> None:
+    Attributes:
+        integers, scale: of the last clean or faulty reading.
+        change: what its errors add to the sum of each output channel's weights, ``[O]``.
+    """
+
+    integers: Tensor
+    scale: Tensor
+    change: Tensor
+
+    def __init__(self, grid: Grid, p: float) -> None:
         super().__init__()
-        self.code, self.mode, self.p = code, PLAIN, 0.0
-        self.generator: torch.Generator | None = None
-        self.scale: Tensor | None = None
-        self.change: Tensor | None = None  # what the errors add to the sum of each output channel's weights, [O]
+        self.grid, self.p, self.mode = grid, p, PLAIN
+        self.rng = np.random.default_rng(0)
 
     def forward(self, w: Tensor) -> Tensor:
         if self.mode == PLAIN:
             return w
-        stored = self.code.encode(w)
-        self.scale, real = stored.scale, stored.real()
+        self.integers, self.scale = self.grid.encode(w)
+        read = self.integers
         if self.mode == FAULTY:
-            assert self.generator is not None
-            faulty = stored.faulty(self.p, self.generator).real()
-            self.change = (faulty - real).reshape(len(w), -1).sum(1)
-            real = faulty
-        return w + (real - w).detach()
+            read = self.grid.faulty(self.integers, self.p, self.rng)
+            self.change = ((read - self.integers) * self.scale).reshape(len(w), -1).sum(1)
+        return w + (read * self.scale - w).detach()
 
 
 class AboutOne(nn.Module):
@@ -86,6 +91,8 @@ class Range(nn.Module):
             self.mean.lerp_(x.mean().float(), part)
         if not (self.learned and self.known):
             low, high = torch.aminmax(x)
+            if not (low.isfinite() and high.isfinite()):
+                raise EdgeqError("an activation is infinite or NaN", fix="lower the learning rate, or look at the data")
             self.low.lerp_(low.float().clamp_max(0), part)
             self.high.lerp_(high.float().clamp_min(0), part)
         self.known.fill_(True)
@@ -93,9 +100,10 @@ class Range(nn.Module):
     def steps(self) -> tuple[Tensor, Tensor]:
         """Scale and zero point (the integer that means 0); the scale has a gradient where it is learned."""
         low, high = self.low.clamp_max(0), self.high.clamp_min(0)
-        middle = (low + high) / 2 if self.zero == "affine" else self.mean
-        scale = (torch.maximum(high - middle, middle - low) / 127).clamp_min(TINY)
-        return scale, (-middle / scale).round().clamp(-128, 127).detach()
+        middle = (low + high) / 2 if self.zero == "affine" else self.mean  # 0 where it is not observed
+        reach = torch.maximum(high - middle, middle - low)
+        scale = (2 * reach / 255).clamp_min(TINY)
+        return scale, ((reach - middle) / scale - 128).round().clamp(-128, 127).detach()
 
     def forward(self, x: Tensor) -> Tensor:
         """`x` rounded to int8 and back, saturated at the range."""
@@ -108,21 +116,6 @@ class Range(nn.Module):
     def saturated(self, x: Tensor) -> Tensor:
         """`x` within the range, not rounded."""
         return torch.minimum(torch.maximum(x, self.low), self.high)
-
-
-def bias_errors(real: Tensor, step: Tensor, bits: int | None, p: float, generator: torch.Generator) -> Tensor:
-    """What bit errors add to biases ``real [O]`` that are stored as integers, multiples of ``step [O]``.
-
-    Args:
-        bits: of the words; None: as few as hold all of them.
-    """
-    integers = (real.double() / step.double()).round().clamp(-(2**31), 2**31 - 1).to(torch.int64)
-    if bits is None:
-        bits = int(integers.abs().max()).bit_length() + 1
-    words = integers ^ (flips(real.shape, min(bits, 32), p, generator).to(torch.int64) & (2**bits - 1))
-    half = 1 << (bits - 1)
-    words = ((words & (2**bits - 1)) ^ half) - half
-    return ((words - integers) * step.double()).float()
 
 
 def channelwise(offset: Tensor, layer: nn.Module) -> Tensor:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from edgeq.codes import Code
 from edgeq.errors import EdgeqError
-from edgeq.train.codes import Code
+from edgeq.train.codes import Grid, faulty_biases
 from edgeq.train.layers import (
-    CLEAN, FAULTY, NORMS, PLAIN, SCALED, WEIGHTED, AboutOne, Range, StoredWeight, bias_errors, channelwise,
+    CLEAN, FAULTY, NORMS, PLAIN, SCALED, WEIGHTED, AboutOne, Range, StoredWeight, channelwise,
 )  # fmt: skip
 
 ACTIVATIONS = ("moving", "learned", "float")
@@ -28,30 +30,28 @@ class Options:
         p: the rate of bit errors in the perturbed pass; 0: no such pass (clipping alone).
         w_max: weights, and norm scales about one, are held within +- this; None: they are free. Or by the layer's or norm's name, with
             ``""`` for those without an entry.
-        code: how weights are stored.
+        code: how weights and biases are stored; biases that are not voted on are the first to fail.
+        truncate, per_tensor: how weights become integers, see `Grid`.
         activations: ranges of int8 activations: ``moving``, ``learned``; or ``float``: activations stay float.
         zero: what the integer 0 of an activation means: ``centre``, its mean (as recipe robust stores it); ``symmetric``, 0; or
             ``affine``, the middle of its range (as the other recipes do).
-        bias_p: the rate of errors in the integer biases; None: as in the weights.
-        bias_bits: the width of the words that hold them; None: as narrow as each layer's biases allow.
         limit: elements of the perturbed pass's gradient are clamped to this.
         onset: errors begin once the clean loss was below this.
     """
 
     p: float = 0.01
     w_max: float | None | Mapping[str, float | None] = 0.1
-    code: Code = field(default_factory=Code)
+    code: Code = Code(votes=True)
+    truncate: bool = False
+    per_tensor: bool = False
     activations: str = "moving"
     zero: str = "centre"
-    bias_p: float | None = None
-    bias_bits: int | None = 32
     limit: float = 0.05
     onset: float = 1.75
 
     def __post_init__(self) -> None:
-        for name, rate in (("p", self.p), ("bias_p", self.bias_p or 0.0)):
-            if not 0 <= rate < 1:
-                raise EdgeqError(f"a rate {name} of {rate}", fix="give 0 <= rate < 1, such as 0.01")
+        if not 0 <= self.p < 1:
+            raise EdgeqError(f"bit errors at a rate of {self.p}", fix="give 0 <= p < 1, such as 0.01")
         for limit in self.w_max.values() if isinstance(self.w_max, Mapping) else (self.w_max,):
             if limit is not None and not limit > 0:
                 raise EdgeqError(f"weights clipped at {limit}", fix="give a positive w_max, such as 0.1")
@@ -59,8 +59,6 @@ class Options:
             raise EdgeqError(f"unknown activations '{self.activations}'", fix=f"choose one of {', '.join(ACTIVATIONS)}")
         if self.zero not in ZEROS:
             raise EdgeqError(f"unknown zero '{self.zero}'", fix=f"choose one of {', '.join(ZEROS)}")
-        if self.bias_bits is not None and not 2 <= self.bias_bits <= 32:
-            raise EdgeqError(f"biases of {self.bias_bits} bit", fix="choose 2 to 32")
 
 
 class Robust(nn.Module):
@@ -84,12 +82,11 @@ class Robust(nn.Module):
         if any(parametrize.is_parametrized(m) for m in network.modules()):
             raise EdgeqError("the network's weights are parametrized already", where=type(network).__name__, fix="finish() it first")
         self.register_buffer("on", torch.tensor(False))
-        self.generator = torch.Generator()
         self.mode = PLAIN
-        self.weights = [StoredWeight(self.options.code) for _ in self.layers]
+        grid = Grid(self.options.code, self.options.truncate, self.options.per_tensor)
+        self.weights = [StoredWeight(grid, self.options.p) for _ in self.layers]
         self.norms = [m for m in network.modules() if isinstance(m, SCALED) and m.weight is not None]
         for layer, weight in zip(self.layers, self.weights, strict=True):
-            weight.generator, weight.p = self.generator, self.options.p
             parametrize.register_parametrization(layer, "weight", weight)
         for norm in self.norms:
             parametrize.register_parametrization(norm, "weight", AboutOne())
@@ -133,7 +130,7 @@ class Robust(nn.Module):
             if self.mode == FAULTY:
                 y = y + channelwise(self._offset(i, layer), layer)
             self._seen.append((y, layer))
-            return y if layer in self.pairs else self._stored_output(i, y, layer.training)
+            return y if layer in self.pairs else self._saturated(i, y)
 
         return [layer.register_forward_pre_hook(before), layer.register_forward_hook(after)]
 
@@ -143,38 +140,40 @@ class Robust(nn.Module):
 
     def _after_norm(self, norm: nn.Module, args: tuple[Any, ...], y: Tensor) -> Tensor:
         layer = next((layer for layer, other in self.pairs.items() if other is norm), None)
-        return y if layer is None else self._stored_output(self.layers.index(layer), y, norm.training)  # type: ignore[arg-type]
+        if layer is None:
+            return y
+        self._seen.append((y, norm))
+        return self._saturated(self.layers.index(layer), y)
 
-    def _stored_output(self, i: int, y: Tensor, training: bool) -> Tensor:
+    def _saturated(self, i: int, y: Tensor) -> Tensor:
         """A layer's output as int8 bounds it: errors cannot drive it further."""
         seen = self.outputs[i]
-        if self.options.activations == "float":
-            return y
-        if self.mode == CLEAN and training:
-            seen.observe(y)
         return seen.saturated(y) if self.mode == FAULTY and seen.known else y
+
+    def _observe(self) -> None:
+        """Take in the layers' outputs of a clean pass, those of their norms where they have one."""
+        given = {module: y for y, module in self._seen}
+        for layer, seen in zip(self.layers, self.outputs, strict=True):
+            if layer.training and layer in given and self.options.activations != "float":
+                seen.observe(given[self.pairs.get(layer, layer)])
 
     @torch.no_grad()
     def _offset(self, i: int, layer: nn.Module) -> Tensor:
         """What errors add to every output of a channel, beside the changed products: ``[O]``.
 
         Kernels multiply integers that still bear their zero point, and take its share off the stored bias, which knows nothing of
-        the errors in the weights. Then the bias's own errors.
+        the errors in the weights. Then the bias's own errors. Float activations have neither.
         """
-        weight, options = self.weights[i], self.options
-        assert weight.change is not None and weight.scale is not None
-        total = torch.zeros_like(weight.change)
-        step = torch.ones(())
-        if options.activations != "float":
-            step, zero = self.inputs[i].steps()
-            total += weight.change * step * zero
-        rate = options.p if options.bias_p is None else options.bias_p
-        real = _bias(layer, self.pairs.get(layer))
-        if rate and real is not None and options.activations != "float":
-            step = (step * weight.scale.reshape(-1)).expand(len(real))
-            folded = real - step * zero * weight_sum(layer, weight)
-            total += bias_errors(folded, step, options.bias_bits, rate, self.generator)
-        return total
+        weight = self.weights[i]
+        if self.options.activations == "float":
+            return torch.zeros(len(weight.change))
+        step, zero = self.inputs[i].steps()
+        total = weight.change * step * zero
+        unit = (step * weight.scale.reshape(-1)).double()
+        folded = _bias(layer, self.pairs.get(layer)) / unit - zero * weight.integers.reshape(len(unit), -1).sum(1)
+        whole = folded.round().clamp(-(2.0**31), 2.0**31 - 1).to(torch.int32).numpy()
+        read = faulty_biases(whole, self.options.code.votes, self.options.p, weight.rng)
+        return total + (torch.from_numpy(read.astype(np.float64) - whole) * unit).float()
 
     def _pass(self, mode: str, loss: Callable[[], Tensor]) -> float:
         """One forward and backward pass; gradients are left in the parameters."""
@@ -183,6 +182,8 @@ class Robust(nn.Module):
             weight.mode = mode
         try:
             value = loss()
+            if mode == CLEAN:
+                self._observe()
             value.backward()
         finally:
             self.mode, self._seen = PLAIN, []
@@ -200,7 +201,8 @@ class Robust(nn.Module):
         Returns:
             The clean loss, the perturbed one or None.
         """
-        self.generator.manual_seed(seed)
+        for i, weight in enumerate(self.weights):
+            weight.rng = np.random.default_rng([seed, i])
         self.zero_grad()
         clean = self._pass(CLEAN, loss)
         if clean < self.options.onset and self.options.p > 0:
@@ -239,17 +241,11 @@ class Robust(nn.Module):
         return self.network
 
 
-def weight_sum(layer: nn.Module, weight: StoredWeight) -> Tensor:
-    """Per output channel, the sum of the stored integers."""
-    original = layer.parametrizations["weight"].original
-    return weight.code.encode(original).integers.reshape(len(original), -1).sum(1)
-
-
-def _bias(layer: nn.Module, norm: nn.Module | None) -> Tensor | None:
-    """A layer's bias as deployed, in units of the layer's own output: the norm folded in. None: it has none."""
-    bias: Tensor | None = layer.bias  # type: ignore[assignment]
+def _bias(layer: Any, norm: Any) -> Tensor:
+    """A layer's bias as deployed, in units of the layer's own output: with the batch norm (or None) folded in. ``[O]``"""
+    bias = torch.zeros(len(layer.weight)) if layer.bias is None else layer.bias
     if norm is None or norm.running_mean is None:
         return bias
-    deviation = (norm.running_var + norm.eps).sqrt()
-    shift = -norm.running_mean if norm.bias is None else norm.bias * deviation / norm.weight - norm.running_mean
-    return shift if bias is None else shift + bias
+    bias = bias - norm.running_mean
+    gain = (norm.running_var + norm.eps).rsqrt() * (1 if norm.weight is None else norm.weight)
+    return bias if norm.bias is None else bias + norm.bias / gain

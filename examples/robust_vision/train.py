@@ -161,7 +161,7 @@ def main() -> None:
     else:
         start(model, options.start or options.work / "plain.pt")
         p = options.p if options.kind == "randbet" else 0.0
-        wanted = Options(p=p, w_max=W_MAX, code=Code(options.bits), bias_p=3 * p**2, bias_bits=None)  # biases are voted on
+        wanted = Options(p=p, w_max=W_MAX, code=Code(options.bits, votes=True))
         randbet(model, draw, steps=steps, options=wanted, rate=RATE[options.kind], schedule="cosine", seed=options.seed, checkpoint=checkpoint, progress=report)
     output = options.output or HERE / f"{name}.onnx"
     export(model, output)
