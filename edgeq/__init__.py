@@ -21,6 +21,7 @@ __all__ = ["EdgeqError", "Graph", "__version__", "accuracy", "build", "compare",
 
 _STAGES = ("build", "compare", "quantize", "run", "simulate", "tune")  # verbs that are also the names of modules
 _VERBS = ("accuracy", "load")
+_PACKAGES = ("train",)
 
 
 class _Stage(ModuleType):
@@ -41,7 +42,7 @@ class _Package(ModuleType):
 
 
 def __getattr__(name: str) -> Any:
-    if name in _STAGES:
+    if name in _STAGES or name in _PACKAGES:
         return importlib.import_module(f"edgeq.{name}")
     if name in _VERBS:
         return getattr(importlib.import_module("edgeq.api"), name)

@@ -12,6 +12,7 @@ LAYERS = (
     ("errors", "resources", "files", "measurements", "text"),
     ("numerics", "half", "floats", "codes"),
     ("ir",),
+    ("train",),
     ("ops", "target", "board"),
     ("frontends", "passes", "kernels", "packing", "graphfile"),
     ("order",),

@@ -1,0 +1,21 @@
+"""Training for the chip, in PyTorch: weights that bear bit errors in the memory that holds them.
+
+    edgeq.train.randbet(network, batches, steps=4000)      # a trained network or a fresh one; its own module, changed in place
+    edgeq.load of the exported network, edgeq.quantize(graph, samples, options=...), as always
+
+docs/robustness.md tells what to expect and how to quantize what was trained. This package and `edgeq.frontends.torch` alone import PyTorch.
+"""
+
+from edgeq.errors import EdgeqError
+
+try:
+    import torch as _torch
+except ImportError as e:
+    raise EdgeqError("training needs PyTorch", why=str(e), fix="pip install edgeq[torch]") from e
+
+from edgeq.codes import Code
+from edgeq.train.randbet import Outcome, randbet
+from edgeq.train.robust import Options, Robust
+
+__all__ = ["Code", "Options", "Outcome", "Robust", "randbet"]
+del _torch

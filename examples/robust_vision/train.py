@@ -1,0 +1,175 @@
+"""Trains the network on a folder or zip of images and writes it as ONNX (PyTorch, two cores).
+
+    pip install "edgeq[torch,images]"
+    python examples/robust_vision/train.py plain   --data FOLDER      # from scratch: plain.onnx
+    python examples/robust_vision/train.py clipped --data FOLDER      # from plain: weights clipped at 0.1
+    python examples/robust_vision/train.py randbet --data FOLDER      # from plain: clipped, with bit errors in 1 % of the stored bits
+    python examples/robust_vision/train.py randbet --bits 4 --data FOLDER   # the same for weights of 4 bit: randbet4.onnx
+
+Decoded images and checkpoints are kept in --work; an interrupted run goes on where it stopped when it is started again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import math
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from images import SIDE, Images, augmented, load
+from network import network
+from torch import nn
+
+from edgeq import EdgeqError
+from edgeq.train import Code, Options, randbet
+
+HERE = Path(__file__).parent
+BATCH = 128
+EPOCHS = {"plain": 24, "clipped": 6, "randbet": 8}
+RATE = {"plain": 0.1, "clipped": 0.05, "randbet": 0.05}
+W_MAX = {"": 0.1, "head": 0.3}
+Batches = Callable[[int], tuple[torch.Tensor, torch.Tensor]]
+
+
+def batches(images: Images, seed: int) -> Batches:
+    """A function of the step: augmented images and labels. Every epoch is a permutation of its own seed."""
+    pixels, per_epoch = images.real(), len(images.labels) // BATCH
+    orders: dict[int, np.ndarray] = {}
+
+    def draw(step: int) -> tuple[torch.Tensor, torch.Tensor]:
+        epoch, i = divmod(step, per_epoch)
+        if epoch not in orders:
+            orders.clear()
+            orders[epoch] = np.random.default_rng([seed, 0, epoch]).permutation(len(pixels))
+        pick = orders[epoch][i * BATCH : (i + 1) * BATCH]
+        x = torch.from_numpy(augmented(pixels[pick], np.random.default_rng([seed, 1, step])))
+        return x.contiguous(memory_format=torch.channels_last), torch.from_numpy(images.labels[pick])
+
+    return draw
+
+
+def accuracy(model: nn.Module, images: Images) -> float:
+    """Percent right."""
+    training = model.training
+    model.eval()
+    with torch.no_grad():
+        right = [model(torch.from_numpy(x)).argmax(1).numpy() for x in np.array_split(images.real(), max(1, len(images.labels) // 250))]
+    model.train(training)
+    return 100 * float((np.concatenate(right) == images.labels).mean())
+
+
+def plain(model: nn.Module, draw: Batches, steps: int, checkpoint: Path, report: Callable[[int, int, float, float | None], None]) -> None:
+    """Ordinary training: SGD, cosine schedule after a short warm-up."""
+    optimizer = torch.optim.SGD(model.parameters(), lr=RATE["plain"], momentum=0.9, nesterov=True, weight_decay=5e-4)
+    done = 0
+    if checkpoint.is_file():
+        kept = torch.load(checkpoint, weights_only=True)
+        model.load_state_dict(kept["model"])
+        optimizer.load_state_dict(kept["optimizer"])
+        done = kept["done"]
+    model.train()
+    for step in range(done, steps):
+        for group in optimizer.param_groups:
+            group["lr"] = RATE["plain"] * min(1, (step + 1) / 500) * (0.5 + 0.5 * math.cos(math.pi * step / steps))
+        x, y = draw(step)
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(model(x), y)
+        loss.backward()
+        optimizer.step()
+        if (step + 1) % 100 == 0 or step + 1 == steps:
+            torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "done": step + 1}, checkpoint)
+        report(step + 1, steps, float(loss.detach()), None)
+
+
+def export(model: nn.Module, path: Path) -> None:
+    """Write the network as ONNX, without the exporter's notes (stack traces and paths of this computer)."""
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    model = model.eval().to(memory_format=torch.contiguous_format)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            model, (torch.zeros(1, 3, SIDE, SIDE),), input_names=["image"], output_names=["logits"], dynamo=True, verbose=False
+        )
+    assert program is not None
+    proto = program.model_proto
+    graph = proto.graph
+    graph.name = path.stem
+    for part in (proto, graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
+        del part.metadata_props[:]
+        part.doc_string = ""
+    onnx.save(proto, path)
+
+
+def reporter(model: nn.Module, test: Images, every: int) -> Callable[[int, int, float, float | None], None]:
+    """Prints mean losses, and the accuracy in float, once in `every` steps."""
+    started, losses = time.monotonic(), []
+
+    def report(done: int, steps: int, clean: float, faulty: float | None) -> None:
+        losses.append((clean, math.nan if faulty is None else faulty))
+        if done % every == 0 or done == steps:
+            mean = np.mean(losses, axis=0)
+            losses.clear()
+            errors = "" if math.isnan(mean[1]) else f", with bit errors {mean[1]:.3f}"
+            seconds = time.monotonic() - started
+            print(f"step {done} of {steps}: loss {mean[0]:.3f}{errors}, test {accuracy(model, test):.1f} %, {seconds:.0f} s", flush=True)
+
+    return report
+
+
+def parse() -> argparse.Namespace:
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("kind", choices=list(EPOCHS))
+    p.add_argument("--data", type=Path, required=True, help="a folder or zip of train/<class>/<image> and test/<class>/<image>")
+    p.add_argument("--bits", type=int, default=8, help="of the stored weights, for clipped and randbet")
+    p.add_argument("--p", type=float, default=0.01, help="rate of bit errors, for randbet")
+    p.add_argument("--epochs", type=float, help="default: " + ", ".join(f"{e} {k}" for k, e in EPOCHS.items()))
+    p.add_argument("--seed", type=int, default=0)
+    p.add_argument("--threads", type=int, default=2)
+    p.add_argument("--work", type=Path, default=HERE / "work", help="decoded images and checkpoints")
+    p.add_argument("--start", type=Path, help="the checkpoint of a plain network; default: plain.pt in --work")
+    p.add_argument("--output", type=Path, help="default: beside this file")
+    return p.parse_args()
+
+
+def start(model: nn.Module, path: Path) -> None:
+    """Load the plain network that a robust one begins from."""
+    if not path.is_file():
+        raise EdgeqError("no plain network to begin from", where=str(path), fix="run train.py plain first")
+    model.load_state_dict(torch.load(path, weights_only=True)["model"])
+
+
+def main() -> None:
+    options = parse()
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(options.seed)
+    train, test = (load(options.data, split, options.work) for split in ("train", "test"))
+    name = options.kind + ("" if options.bits == 8 else str(options.bits))
+    model = network(len(train.names)).to(memory_format=torch.channels_last)
+    per_epoch = len(train.labels) // BATCH
+    steps = max(1, round((options.epochs or EPOCHS[options.kind]) * per_epoch))
+    draw, report = batches(train, options.seed), reporter(model, test, min(per_epoch, steps))
+    checkpoint = options.work / f"{name}.pt"
+    print(f"{name}: {sum(p.numel() for p in model.parameters())} parameters, {steps} steps of {BATCH} images", flush=True)
+    if options.kind == "plain":
+        plain(model, draw, steps, checkpoint, report)
+    else:
+        start(model, options.start or options.work / "plain.pt")
+        p = options.p if options.kind == "randbet" else 0.0
+        wanted = Options(p=p, w_max=W_MAX, code=Code(options.bits, votes=True))
+        randbet(model, draw, steps=steps, options=wanted, rate=RATE[options.kind], schedule="cosine", seed=options.seed, checkpoint=checkpoint, progress=report)
+    output = options.output or HERE / f"{name}.onnx"
+    export(model, output)
+    print(f"{output}: test accuracy {accuracy(model, test):.2f} % in float", flush=True)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except EdgeqError as e:
+        raise SystemExit(f"error: {e}") from e
