@@ -59,12 +59,12 @@ def cell256(op: Lstm | Gru) -> Graph:
     rows = op.gates * 256
     inputs = ["x", "w", "r", *("b", "c")[: op.biases], "h"]
     tensors = [Tensor("x", TensorType((1, 256), DType.INT8, QParams((1 / 32,), -3))), Tensor("h", TensorType((1, 256), DType.INT8, state))]
-    for weights, bias, scale in zip(("w", "r"), ("b", "c")[: op.biases] + ("",), (1 / 32, 1 / 128), strict=False):
+    for weights, bias, scale in (("w", "b", 1 / 32), ("r", "c", 1 / 128)):
         real = rng.normal(0, 0.06, (rows, 256))
         scales = np.abs(real).max(1) / 127
         whole = np.rint(real / scales[:, None]).astype(np.int8)
         tensors += [Tensor(weights, TensorType((rows, 256), DType.INT8, QParams(tuple(map(float, scales)), 0, 0)), whole)]
-        if bias:
+        if bias in inputs:
             sums = QParams(tuple(float(scale * s) for s in scales), 0, 0)
             tensors += [Tensor(bias, TensorType((rows,), DType.INT32, sums), rng.integers(-500, 500, rows).astype(np.int32))]
     tensors += [Tensor("y", TensorType((1, 256), DType.INT8, state))]

@@ -25,7 +25,7 @@ static inline void eq_half_products(
     const float *start, float *sums, int32_t n, const uint16_t *x, const uint16_t *w, int32_t step, int32_t count)
 {
 #if EQ_ZVFH
-#define EQ_ELEMENT(at, v) \
+#define EQ_HALF_ELEMENT(at, v) \
     "flh %[f], " at "(%[from])\n\tvle16.v " v ", (%[v])\n\tadd %[v], %[v], %[step]\n\tvfwmacc.vf v0, %[f], " v "\n\t"
     for (int32_t vl; n > 0; n -= vl, start += vl, sums += vl, w += vl) {
         const uint16_t *from = x, *v = w;
@@ -36,7 +36,7 @@ static inline void eq_half_products(
             "addi %[left], %[left], -4\n\t"
             "bltz %[left], 2f\n"
             "1:\n\t"
-            EQ_ELEMENT("0", "v8") EQ_ELEMENT("2", "v12") EQ_ELEMENT("4", "v16") EQ_ELEMENT("6", "v20")
+            EQ_HALF_ELEMENT("0", "v8") EQ_HALF_ELEMENT("2", "v12") EQ_HALF_ELEMENT("4", "v16") EQ_HALF_ELEMENT("6", "v20")
             "addi %[from], %[from], 8\n\t"
             "addi %[left], %[left], -4\n\t"
             "bgez %[left], 1b\n"
@@ -44,7 +44,7 @@ static inline void eq_half_products(
             "addi %[left], %[left], 4\n\t"
             "beqz %[left], 4f\n"
             "3:\n\t"
-            EQ_ELEMENT("0", "v8")
+            EQ_HALF_ELEMENT("0", "v8")
             "addi %[from], %[from], 2\n\t"
             "addi %[left], %[left], -1\n\t"
             "bnez %[left], 3b\n"
@@ -54,7 +54,7 @@ static inline void eq_half_products(
             : [n] "r"(n), [start] "r"(start), [sums] "r"(sums), [step] "r"(2 * step)
             : EQ_HALF_CLOBBERED);
     }
-#undef EQ_ELEMENT
+#undef EQ_HALF_ELEMENT
 #else
     for (int32_t c = 0; c < n; c++) {
         float sum = start[c];
@@ -111,21 +111,21 @@ static inline void eq_half_depthwise(
 static inline void eq_half_outputs(uint16_t *y, const float *sums, int32_t n, int32_t low, int32_t high)
 {
 #if EQ_ZVFH
-#define EQ_ORDER "vsra.vi v12, v8, 15\n\tvand.vx v12, v12, %[mask]\n\tvxor.vv v8, v8, v12\n\t"
+#define EQ_HALF_ORDER "vsra.vi v12, v8, 15\n\tvand.vx v12, v12, %[mask]\n\tvxor.vv v8, v8, v12\n\t"
     for (int32_t vl; n > 0; n -= vl, y += vl, sums += vl) {
         __asm__ volatile(
             EQ_HALF_SUMS("%[sums]")
             "vfncvt.f.f.w v8, v0\n\t"
-            EQ_ORDER
+            EQ_HALF_ORDER
             "vmax.vx v8, v8, %[low]\n\t"
             "vmin.vx v8, v8, %[high]\n\t"
-            EQ_ORDER
+            EQ_HALF_ORDER
             "vse16.v v8, (%[y])\n\t"
             : [vl] "=&r"(vl)
             : [n] "r"(n), [sums] "r"(sums), [y] "r"(y), [mask] "r"(0x7fff), [low] "r"(low), [high] "r"(high)
             : EQ_HALF_CLOBBERED);
     }
-#undef EQ_ORDER
+#undef EQ_HALF_ORDER
 #else
     for (int32_t c = 0; c < n; c++) {
         y[c] = eq_half_clamp(eq_half_from_float(sums[c]), low, high);

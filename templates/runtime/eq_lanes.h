@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #define EQ_LANE_MASK 0x00ff00ffu
+
 /* Two neighbouring inputs a and b. */
 typedef struct {
     int32_t rest;   /* b - 256 * a */

@@ -75,31 +75,6 @@ static inline int32_t eq_mac2(int32_t sum, uint32_t a, uint32_t b)
 #endif
 }
 
-/* Two words from `*from`, which moves past them. */
-static inline void eq_take2(const uint32_t **from, uint32_t *a, uint32_t *b)
-{
-#if EQ_DSP
-    __asm__ volatile("ldrd %0, %1, [%2], #8" : "=&r"(*a), "=&r"(*b), "+r"(*from) : : "memory");
-#else
-    *a = (*from)[0];
-    *b = (*from)[1];
-    *from += 2;
-#endif
-}
-
-/* One word from `*from`, which moves past it. */
-static inline uint32_t eq_take(const uint32_t **from)
-{
-    uint32_t word;
-#if EQ_DSP
-    __asm__ volatile("ldr %0, [%1], #4" : "=&r"(word), "+r"(*from) : : "memory");
-#else
-    word = (*from)[0];
-    *from += 1;
-#endif
-    return word;
-}
-
 /* Two words to `to`. */
 static inline void eq_put2(uint32_t *to, uint32_t a, uint32_t b)
 {

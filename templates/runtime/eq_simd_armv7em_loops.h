@@ -166,14 +166,15 @@ static inline void eq_expand_quads(uint32_t *to, const int8_t *from, int32_t cou
     }
 }
 
-/* As eq_row, of expanded inputs with `rows` channels, 3 or 4, a literal. */
+/* As eq_row, of expanded inputs with `rows` channels, 2, 3 or 4, a literal. */
 static inline const uint32_t *eq_expanded_row(int32_t *a, const uint32_t *x, const uint32_t *w, int32_t count, int32_t rows, int32_t mixed)
 {
 #if EQ_DSP
-#define EQ_MAC3(x) \
-    "smlad %[a0], " x ", r8, %[a0]\n\tsmlad %[a1], " x ", r9, %[a1]\n\tsmlad %[a2], " x ", r10, %[a2]\n\t"
+#define EQ_MAC2(x) "smlad %[a0], " x ", r8, %[a0]\n\tsmlad %[a1], " x ", r9, %[a1]\n\t"
+#define EQ_MAC3(x) EQ_MAC2(x) "smlad %[a2], " x ", r10, %[a2]\n\t"
 #define EQ_MAC4(x) EQ_MAC3(x) "smlad %[a3], " x ", r12, %[a3]\n\t"
-#define EQ_UNPACK3(rotation) "sxtb16 r8, r8" rotation "\n\tsxtb16 r9, r9" rotation "\n\tsxtb16 r10, r10" rotation "\n\t"
+#define EQ_UNPACK2(rotation) "sxtb16 r8, r8" rotation "\n\tsxtb16 r9, r9" rotation "\n\t"
+#define EQ_UNPACK3(rotation) EQ_UNPACK2(rotation) "sxtb16 r10, r10" rotation "\n\t"
 #define EQ_UNPACK4(rotation) EQ_UNPACK3(rotation) "sxtb16 r12, r12" rotation "\n\t"
 #define EQ_EXPANDED_ROW(registers, first, mac, between) \
     __asm__ volatile( \
@@ -188,26 +189,35 @@ static inline const uint32_t *eq_expanded_row(int32_t *a, const uint32_t *x, con
           [even] "=&r"(even), [second] "=&r"(second) \
         : \
         : "r8", "r9", "r10", "r12", "cc", "memory")
-    int32_t a0 = a[0], a1 = a[1], a2 = a[2], a3 = rows == 4 ? a[3] : 0;
+    int32_t a0 = a[0], a1 = a[1], a2 = rows > 2 ? a[2] : 0, a3 = rows > 3 ? a[3] : 0;
     uint32_t even, second;
     if (rows == 4 && mixed) {
         EQ_EXPANDED_ROW("{r8, r9, r10, r12}", "", EQ_MAC4, EQ_UNPACK4(""));
     } else if (rows == 4) {
         EQ_EXPANDED_ROW("{r8, r9, r10, r12}", EQ_UNPACK4(""), EQ_MAC4, "ldmdb %[w], {r8, r9, r10, r12}\n\t" EQ_UNPACK4(", ror #8"));
-    } else if (mixed) {
+    } else if (rows == 3 && mixed) {
         EQ_EXPANDED_ROW("{r8, r9, r10}", "", EQ_MAC3, EQ_UNPACK3(""));
-    } else {
+    } else if (rows == 3) {
         EQ_EXPANDED_ROW("{r8, r9, r10}", EQ_UNPACK3(""), EQ_MAC3, "ldmdb %[w], {r8, r9, r10}\n\t" EQ_UNPACK3(", ror #8"));
+    } else if (mixed) {
+        EQ_EXPANDED_ROW("{r8, r9}", "", EQ_MAC2, EQ_UNPACK2(""));
+    } else {
+        EQ_EXPANDED_ROW("{r8, r9}", EQ_UNPACK2(""), EQ_MAC2, "ldmdb %[w], {r8, r9}\n\t" EQ_UNPACK2(", ror #8"));
     }
-    a[0] = a0, a[1] = a1, a[2] = a2;
-    if (rows == 4) {
+    a[0] = a0, a[1] = a1;
+    if (rows > 2) {
+        a[2] = a2;
+    }
+    if (rows > 3) {
         a[3] = a3;
     }
 #undef EQ_EXPANDED_ROW
 #undef EQ_UNPACK4
 #undef EQ_UNPACK3
+#undef EQ_UNPACK2
 #undef EQ_MAC4
 #undef EQ_MAC3
+#undef EQ_MAC2
 #else
     for (; count > 0; count--, x += 2, w += rows) {
         for (int32_t c = 0; c < rows; c++) {

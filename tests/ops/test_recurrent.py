@@ -17,11 +17,13 @@ from edgeq.ops.lstm import Lstm
 UNIT = QParams((1 / 128,), 0)
 
 
-def rows(seed: int, scale: float, shape: tuple[int, int], saturated: bool = False, least: bool = False) -> Tensor:
-    """Weights with a scale per row; no sum leaves Q3.12, unless they are `saturated`. `least`: some are -128."""
+def rows(seed: int, scale: float, shape: tuple[int, int], saturated: bool = False, least: bool = False, small: bool = False) -> Tensor:
+    """Weights with a scale per row; no sum leaves Q3.12, unless they are `saturated`. `least`: some are -128; `small`: two of
+    three columns of eight are such that four products fit int16."""
     rng = np.random.default_rng(seed)
     w = rng.choice([-127, 127], shape) if saturated else rng.integers(-127, 128, shape)
     w[::3] = np.where(least & (w[::3] > 60), -128, w[::3])
+    w[:, (np.arange(shape[1]) % 24 < 16) & small] //= 2
     scales = rng.uniform(0.5, 1.0, shape[0]) * (70 if saturated else 7) / (scale * 128 * 127 * shape[1])
     return constant(w.astype(np.int8), scales, 0)
 
@@ -35,13 +37,13 @@ def bias(seed: int, scale: float, w: Tensor) -> Tensor:
 
 def case(
     name: str, op: Lstm | Gru, units: int, inputs: int, steps: int = 1, *, zero: int = 0, state: QParams = UNIT, bits: int = 11,
-    fixed: bool = False, saturated: bool = False, least: bool = False, **options: Any,
+    fixed: bool = False, saturated: bool = False, least: bool = False, small: bool = False, **options: Any,
 ) -> Case:  # fmt: skip
-    """`fixed`: the state at the start is constant; `least`: some weights are -128."""
+    """`fixed`: the state at the start is constant; `least`, `small`: see `rows`."""
     x, h = activation((steps, inputs), 0.02, zero), activation((1, units), state.scale[0], state.zero_point)
     seed = 1000 * units + 10 * inputs + steps
-    w = rows(seed, x.scale, (op.gates * units, inputs), saturated, least)
-    r = rows(seed + 1, h.scale, (op.gates * units, units), saturated, least)
+    w = rows(seed, x.scale, (op.gates * units, inputs), saturated, least, small)
+    r = rows(seed + 1, h.scale, (op.gates * units, units), saturated, least, small)
     biases = (bias(seed + 2, x.scale, w), bias(seed + 3, h.scale, r))[: op.biases]
     cells = (activation((1, units), 2.0**-bits, 0, DType.INT32 if bits == 16 else DType.INT16),) if isinstance(op, Lstm) else ()
     states: tuple[Any, ...] = (h, *cells)
@@ -65,6 +67,7 @@ LSTM = [
     case("saturated", Lstm(), 8, 40, 2, saturated=True, zero=-128),
     case("least", Lstm(), 6, 9, 2, least=True, zero=5),
     case("larger", Lstm(), 33, 50, 2),
+    *(case(f"small_i{i}", Lstm(), 26, i, small=True, zero=-7) for i in (24, 39, 50)),
 ]
 
 
@@ -83,6 +86,7 @@ def gru(first: bool) -> list[Case]:
         some("shifted", 7, 8, 3, state=QParams((0.007,), -9)),
         some("saturated", 8, 40, 2, saturated=True, zero=-128),
         some("least", 6, 9, 2, least=True, zero=5),
+        *(some(f"small_i{i}", 26, i, small=True, zero=-7) for i in (24, 39)),
     ]
 
 

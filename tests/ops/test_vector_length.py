@@ -16,15 +16,17 @@ import test_elementwise
 import test_fully_connected
 import test_mat_mul
 import test_max_pool2d
+import test_recurrent
 import test_reduce
-from harness import Case, _Bench
+from harness import Case, _Bench, computes_halves, halved
 
 from edgeq import kernels, target
 from edgeq.compare import compare
+from edgeq.half import LAW
 from edgeq.run import qemu
 from edgeq.simulate import simulate
 
-NAME = "riscv-v"
+HALF = ("test_conv2d", "test_depthwise_conv2d", "test_fully_connected", "recurrent")  # of which zvfh has kernels
 SUM = test_elementwise.SUM
 VECTORS = 4
 MODULES: Sequence[ModuleType] = (
@@ -32,25 +34,30 @@ MODULES: Sequence[ModuleType] = (
 )  # fmt: skip
 
 
-def some_cases() -> list[Case]:
+def some_cases(law: str) -> list[Case]:
     """Every fourth of each operator's cases, and those in which a vector of 128 bits is too short or too long."""
     found = [(m.__name__, c) for m in MODULES for c in m.CASES]
     found += [("elementwise", c) for op in (test_elementwise.Add, test_elementwise.Mul) for c in test_elementwise.cases(op, SUM)]
+    found += [("recurrent", c) for c in (*test_recurrent.LSTM, *test_recurrent.GRU)]
+    if law == LAW:
+        found = [(n, halved(c)) for n, c in found if n in HALF and computes_halves(c)]
     chosen = [(n, c) for i, (n, c) in enumerate(found) if i % 4 == 0 or any(n > 30 for t in c.types for n in t.shape[-1:])]
     return [replace(c, name=f"{n}_{i}_{c.name}") for i, (n, c) in enumerate(chosen)]
 
 
-@pytest.mark.parametrize(("law", "bits"), [("tflm", 256), ("single", 512)])
-def test_bytes_do_not_depend_on_the_length_of_a_vector(law: str, bits: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("law", "bits", "name", "isa"), [("tflm", 256, "riscv-v", "rvv"), ("single", 512, "riscv-v", "rvv"), (LAW, 256, "riscv-vh", "zvfh")]
+)
+def test_bytes_do_not_depend_on_the_length_of_a_vector(law: str, bits: int, name: str, isa: str, tmp_path: Path) -> None:
     if shutil.which("qemu-system-riscv32") is None:
         pytest.skip("not installed: qemu-system-riscv32")
-    machine = target.load(NAME)
+    machine = target.load(name)
     cpu = machine.data["qemu"]["cpu"]
     assert "vlen=128" in cpu
     longer = replace(machine, data={**machine.data, "qemu": {"cpu": cpu.replace("vlen=128", f"vlen={bits}")}})
-    bench = _Bench(some_cases(), law)
-    program = bench.program(NAME)
-    assert {k.stem for k in kernels.scan() if k.isa == "rvv"} == {c.kernel.stem for c in program.calls if c.kernel.isa == "rvv"}
+    bench = _Bench(some_cases(law), law)
+    program = bench.program(name)
+    assert {k.stem for k in kernels.scan() if k.isa == isa} == {c.kernel.stem for c in program.calls if c.kernel.isa == isa}
     few = {n: a[:VECTORS] for n, a in bench.data.items()}
     result = compare(simulate(bench.graph, few), qemu.run(bench.folder(program, tmp_path / "model"), longer, few))
     assert result.bit_exact, f"VLEN {bits}: {result.difference}"
