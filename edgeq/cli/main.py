@@ -18,6 +18,7 @@ from edgeq.cli import (
     compare,
     doctor,
     export,
+    faults,
     firmware,
     flash,
     inspect,
@@ -32,7 +33,7 @@ from edgeq.cli import (
 from edgeq.errors import EdgeqError
 
 VERBS = (
-    build, quantize, simulate, run, compare, accuracy, tune, firmware, flash, bench, export, new, report, inspect, targets, doctor,
+    build, quantize, simulate, run, compare, accuracy, faults, tune, firmware, flash, bench, export, new, report, inspect, targets, doctor,
 )  # fmt: skip
 INTERRUPTED = 130
 

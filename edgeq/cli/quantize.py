@@ -13,6 +13,7 @@ from edgeq.cli.common import (
     AccumulateOption,
     CalibrationLimitOption,
     CalibrationOption,
+    CodeOption,
     EqualizeOption,
     JsonOption,
     LawOption,
@@ -21,6 +22,7 @@ from edgeq.cli.common import (
     PixelsOption,
     PlotOption,
     PrecisionOption,
+    RateOption,
     RecipeOption,
     RoundingOption,
     ShapeOption,
@@ -42,6 +44,8 @@ def quantize(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to write, or a file *.eqg.", show_default=False)],
     recipe: RecipeOption = None,
     accumulate: AccumulateOption = None,
+    p: RateOption = None,
+    code: CodeOption = None,
     calib: CalibrationOption = None,
     calib_limit: CalibrationLimitOption = None,
     stored: StoredOption = None,
@@ -76,6 +80,7 @@ def quantize(
         recipe=recipe, accumulate=accumulate,
     )  # fmt: skip
     common.check_plot(plot, recipe, precision)
+    chosen["p"], chosen["code"] = None if p is None else common.parse_rate(p), code
     with common.bars() as progress:
         shapes, states = common.parse_shapes(shape), common.parse_states(state)
         limits = parse(budget) if budget else None
@@ -108,7 +113,24 @@ def show(result: Quantized, output: Path) -> None:
     )
     if "allocation" in record:
         show_allocation(record["allocation"])
+    if "robust" in record:
+        show_candidates(record["robust"])
     typer.echo(str(output))
+
+
+def show_candidates(found: Mapping[str, Any]) -> None:
+    """What recipe robust chose, and between what."""
+    common.table(
+        ["", "code", ("clip", "right"), ("loss without faults", "right"), ("mean", "right"), ("worst", "right")],
+        [
+            (
+                "chosen" if (c["code"], c["clip"]) == (found["code"], found["clip"]) else "", c["code"], f"{c['clip']:g}",
+                *(f"{100 * c[k]:.2f} %" for k in ("clean", "mean", "worst")),
+            )
+            for c in found["candidates"]
+        ],
+        title=f"bit errors at p = {100 * found['p']:g} %: squared distance from the float outputs, of their spread",
+    )  # fmt: skip
 
 
 def show_allocation(found: Mapping[str, Any]) -> None:
