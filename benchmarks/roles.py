@@ -83,7 +83,8 @@ class Chain:
             a = np.stack([h for h, _ in rows])
             seen[f"h of LSTM {n}"], seen[f"c of LSTM {n}"] = a, np.stack([c for _, c in rows])
         a = np.maximum(dense(1, a), 0)
-        return {**seen, "mask": special.expit(dense(2, a))}
+        seen["mask"] = special.expit(dense(2, a))
+        return seen
 
 
 def affine(low: float, high: float) -> Rounding:
