@@ -179,7 +179,7 @@ def test_the_program_is_exact(real: Graph) -> None:
     for _ in range(6):
         noise = {p: rng.uniform(0, 1e-3, 1) for p in pairs}
         flash, work = ({p: int(rng.integers(100, 2000)) for p in pairs} for _ in range(2))
-        costs = Costs(flash, {p: float(n) for p, n in work.items()}, {"quantize": 30.0, "dequantize": 20.0}, noise, np.zeros(1), False)
+        costs = Costs(flash, {p: float(n) for p, n in work.items()}, {"quantize": 30.0, "dequantize": 20.0}, noise, np.zeros(1), True)
         program = Allocator(real, found, costs)
         goal = Goal(drop=27.0, instructions=9000)
         best = min(_price(real, found, costs, c, goal) for c in itertools.product(*(u.choices for u in found)))
