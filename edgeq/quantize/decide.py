@@ -89,7 +89,7 @@ def decide(
         if stored == storage.INT16:
             known = written is not None and written.dtype is not DType.INT8
             scale = scale if known else (2.0**-WIDE, 0) if name in wide else words[name]
-            dtype = DType.INT32 if name in wide else DType.INT16
+            dtype = cell_dtype(scale[0]) if name in wide else DType.INT16
         tensors[name] = TensorPrecision(scale, written.method if written else how, tuple(int(e) for e in exponents.get(name, ())), dtype)
     layers = {n.name: _layer(n.name, given, options) for n in graph.nodes if n.op.kind() in (*WEIGHT_AXIS, *KINDS)}
     for name in given.layers:

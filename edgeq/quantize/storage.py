@@ -131,16 +131,17 @@ def complete(graph: Graph, written: Storage) -> dict[str, str]:
     return result
 
 
-def roles(node: Node, storage: str, cell: DType = DType.INT16) -> str:
+def roles(node: Node, storage: str, cell: DType | None = None) -> str:
     """The dtypes of what a node reads and holds, by role: ``x s8, h s8, c s16, W s8, R s8, gates s16``.
 
     Args:
-        cell: of an LSTM's cell state in integers.
+        cell: of an LSTM's cell state in integers; int32 beside int16 and int16 beside int8 where it is not known.
     """
     value, weight = SUFFIX.get(storage, "f16"), ("f16" if storage == HALF else "s8")
     if not recurrent.is_recurrent(node):
         return f"x {value}" + (f", W {weight}" if node.op.parameters else "")
-    kept = {INT8: cell.value, INT16: DType.INT32.value}.get(storage, "f16")
+    usual = {INT8: DType.INT16, INT16: DType.INT32}
+    kept = (cell or usual[storage]).value if storage in INTEGERS else "f16"
     c = f", c {kept}" if node.op.kind() == "lstm" else ""
     state = "f16" if storage == INPUTS else weight
     return f"x {value}, h {value}{c}, W {weight}, R {state}, gates {'s16' if storage in INTEGERS else 'f32'}"

@@ -86,7 +86,8 @@ class Found:
         }  # fmt: skip
 
     def _roles(self, node: Node) -> str:
-        return roles(node, self.storage[node.name], self.cells.get(node.outputs[-1], DType.INT16))
+        storage = self.storage[node.name]
+        return roles(node, storage, self.cells.get(node.outputs[-1]) if storage == INT8 else None)
 
     def _row(self, p: Point) -> dict[str, Any]:
         nodes = listed(self.graph, spread(self.units, p.chosen))

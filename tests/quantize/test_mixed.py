@@ -118,7 +118,7 @@ def test_int8_weights_on_halves_take_half_the_flash(real: Graph, mixed: api.Quan
 @pytest.mark.parametrize(
     ("storage", "roles", "least"),
     [
-        ("int16", b"lstm: x s16, h s16, c s32, W s8, R s8, gates s16", 45),
+        ("int16", b"lstm: x s16, h s16, c s16, W s8, R s8, gates s16", 45),
         ("w8a16", b"lstm: x f16, h f16, c f16, W s8, R s8, gates f32", 45),
         ("w8r16", b"lstm: x f16, h f16, c f16, W s8, R f16, gates f32", 45),
     ],
