@@ -1,12 +1,13 @@
 """What recipes cost and keep on recurrent networks: the tensor-train LSTM256 denoisers, on recordings that calibration has not seen.
 
-    python -m benchmarks.precision            writes precision.md (needs the data folder; minutes)
-    python -m benchmarks.precision auto       another recipe instead of fp16, int8 and mixed; prints its rows only
+    python -m benchmarks.precision                     writes precision.md (needs the data folder, pesq and pystoi; minutes)
+    python -m benchmarks.precision tt_rank_80 auto     one network, some recipes; prints their rows only
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,27 +16,33 @@ from benchmarks.models import DATA, ROOT
 from edgeq import api
 from edgeq.ir import Array, Graph
 from edgeq.lower import lower
-from edgeq.simulate import dequantize_array
+from edgeq.quantize.floating import evaluate_float
+from edgeq.simulate import real_array
 from edgeq.target import load
 
 sys.path.insert(0, str(ROOT / "examples" / "denoiser"))
 
 from deploy import Network, read  # type: ignore[import-not-found]
-from metrics import mask_sqnr  # type: ignore[import-not-found]
-from recordings import calibration_set, test_set  # type: ignore[import-not-found]
+from metrics import mask_sqnr, pesq, stoi  # type: ignore[import-not-found]
+from recordings import Utterance, calibration_set, test_set  # type: ignore[import-not-found]
+from stft import HOP, denoise  # type: ignore[import-not-found]
 
 MODELS = ("tt_rank_8", "tt_rank_80")
-RECIPES = ("fp16", "int8", "mixed")
-CALIBRATION, JUDGED, RECORDINGS = 400, 300, 3  # frames, frames of each recording, recordings
+RECIPES = ("fp16", "int8", "mixed", "auto")
+JUDGED, RECORDINGS = 400, 6  # frames of each recording, recordings
+LATE = 3  # frames that a stream is longer than its sound
+NUDGE = 1e-6  # of the input: what float arithmetic itself makes of next to nothing
 HEAD = f"""# Precision of recurrent networks
 
-Mask SQNR of every recording: the power of the float network's mask over that of the difference, on the first {JUDGED}
-frames. Calibrated on {CALIBRATION} frames of other recordings. Flash: weights and tables. Regenerate with
-`python -m benchmarks.precision`.
+PESQ (wide band) and STOI of the sound, means, and mask SQNR, the power of the float network's mask over that of the difference, mean
+and per recording: on the first {JUDGED} frames of {RECORDINGS} recordings. Calibrated on four others. `auto` has no budget but its
+own, 24 dB. Flash: weights and tables. The last row of a network is the float network with its input {NUDGE:g} louder: where that alone
+changes the mask, no arithmetic can keep it. Regenerate with `python -m benchmarks.precision`.
 
-| network | recipe | mask SQNR dB, per recording | flash | of fp16's |
-|---|---|---|--:|--:|
+| network | recipe | PESQ | STOI | mask SQNR dB | per recording | flash | fp16's, times |
+|---|---|--:|--:|--:|---|--:|--:|
 """
+Row = tuple[list[float], list[float], list[float]]
 
 
 def flash(graph: Graph) -> int:
@@ -45,7 +52,8 @@ def flash(graph: Graph) -> int:
 
 def samples(network: Network) -> dict[str, Array]:
     """What a network is calibrated on."""
-    return {n: a[:CALIBRATION] for n, a in network.samples(calibration_set(DATA / "valentini", 4)).items()}
+    found: dict[str, Array] = network.samples(calibration_set(DATA / "valentini", 4))
+    return found
 
 
 def quantized(model: str, recipe: str) -> Graph | None:
@@ -57,33 +65,58 @@ def quantized(model: str, recipe: str) -> Graph | None:
     return api.quantize(network.graph, samples(network), recipe=recipe).graph
 
 
-def rows(model: str, recipes: tuple[str, ...]) -> list[str]:
-    """One line of the table per recipe."""
+def scores(network: Network, masks: Callable[[Utterance], Array]) -> Row:
+    """PESQ, STOI and mask SQNR per recording."""
+    found: Row = ([], [], [])
+    for u in test_set(DATA / "valentini", RECORDINGS):
+        want, got = network.masks(u.noisy)[:JUDGED], masks(u)
+        noisy, clean = (a[: (len(want) - LATE) * HOP] for a in (u.noisy, u.clean))
+        sound = denoise(noisy, got.reshape(want.shape))
+        for values, score in zip(found, (pesq(clean, sound), stoi(clean, sound), mask_sqnr(want, got.reshape(want.shape))), strict=True):
+            values.append(score)
+    return found
+
+
+def line(model: str, recipe: str, found: Row, size: str = "", saved: str = "") -> str:
+    quality = [f"{np.nanmean(found[i]):.3f}" for i in (0, 1)]
+    masks = [] if recipe == "fp32" else found[2]
+    mean = f"{np.mean(masks):.1f}" if masks else ""
+    return f"| {model} | `{recipe}` | {' | '.join(quality)} | {mean} | {', '.join(f'{m:.1f}' for m in masks)} | {size} | {saved} |"
+
+
+def rows(model: str, recipes: tuple[str, ...]) -> Iterator[str]:
+    """One line of the table per recipe, and those of the float network."""
     network = read(DATA / "denoiser" / f"{model}.onnx")
-    found: list[str] = []
-    half = 0
+
+    def inputs(u: Utterance) -> dict[str, Array]:
+        return {n: a[:JUDGED] for n, a in network.samples([u.noisy]).items()}
+
+    def real(u: Utterance, factor: float = 1.0) -> Array:
+        return evaluate_float(network.graph, {n: a * np.float32(factor) for n, a in inputs(u).items()})[network.output]
+
+    yield line(model, "fp32", scores(network, real))
+    half = flash(api.quantize(network.graph, recipe="fp16").graph)
     for recipe in recipes:
         graph = api.quantize(network.graph, samples(network), recipe=recipe).graph
-        t, scores = graph.type(network.output), []
-        for u in test_set(DATA / "valentini", RECORDINGS):
-            inputs = {n: a[:JUDGED] for n, a in network.samples([u.noisy]).items()}
-            got = api.simulate(graph, inputs).run.outputs[network.output]
-            mask = got.astype(np.float32) if t.q is None else dequantize_array(got, t.scale, t.zero_point)
-            want = network.masks(u.noisy)[:JUDGED]
-            scores.append(f"{mask_sqnr(want, mask.reshape(want.shape)):.1f}")
-        size = flash(graph)
-        half = half or size
-        found.append(f"| {model} | `{recipe}` | {', '.join(scores)} | {size:,} | {size / half:.2f} |")
-        print(found[-1], flush=True)
-    return found
+
+        def stored(u: Utterance, graph: Graph = graph) -> Array:
+            return real_array(api.simulate(graph, inputs(u)).run.outputs[network.output], graph.type(network.output))
+
+        found = scores(network, stored)
+        yield line(model, recipe, found, f"{flash(graph):,}", f"{half / flash(graph):.2f}")
+    yield line(model, "fp32, nudged", scores(network, lambda u: real(u, 1 + NUDGE)))
 
 
 def main() -> None:
     if not DATA.is_dir():
         sys.exit("no data folder (set EDGEQ_DATA)")
-    recipes = tuple(sys.argv[1:]) or RECIPES
-    lines = [line for model in MODELS for line in rows(model, recipes)]
-    if recipes == RECIPES:
+    models, recipes = tuple(a for a in sys.argv[1:] if a in MODELS), tuple(a for a in sys.argv[1:] if a not in MODELS)
+    lines = []
+    for model in models or MODELS:
+        for text in rows(model, recipes or RECIPES):
+            print(text, flush=True)
+            lines.append(text)
+    if not sys.argv[1:]:
         (Path(__file__).parent / "precision.md").write_text(HEAD + "\n".join(lines) + "\n")
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import numpy as np
 
 from edgeq import faults, half
 from edgeq.ctext import Table, brief, comment, ctype_of, identifier, table, unique

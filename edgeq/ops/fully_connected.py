@@ -9,8 +9,19 @@ import numpy as np
 
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Op, Params, Tensor, TensorType
+from edgeq.ops import words
 from edgeq.ops.halves import finish, half_layer, layer
-from edgeq.ops.linear import NO_CLAMP, Clamp, apply_output_stage, exact_matmul, fits_pairs, lane_group, output_stage, twos_fit
+from edgeq.ops.linear import (
+    NO_CLAMP,
+    Clamp,
+    apply_output_stage,
+    clamp_limits,
+    exact_matmul,
+    fits_pairs,
+    lane_group,
+    output_stage,
+    twos_fit,
+)
 
 
 @dataclass(frozen=True)
@@ -42,6 +53,8 @@ class FullyConnected(Op):
 
     def bind(self, law: str, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
         x, w, b = inputs
+        if words.is_words(x.type):
+            return self._bind_words(law, where, inputs, output)
         assert w.data is not None
         wide = w.data.astype(np.int64)
         sums = np.stack([wide.sum(1), np.abs(wide).sum(1)], axis=1)
@@ -49,6 +62,16 @@ class FullyConnected(Op):
         n, k = w.data.shape
         pairs = fits_pairs(w.data, stage.tables["bias"])
         scalars = {"batches": x.type.size // k, "in_c": k, "out_c": n, "group": lane_group(wide), "pairs": pairs, "twos": twos_fit(wide)}
+        return Params(law, {**scalars, **stage.scalars}, {"weights": w.data, **stage.tables})
+
+    def _bind_words(self, law: str, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
+        x, w, b = inputs
+        words.require_int16(where, self, x.type, output)
+        assert w.data is not None and b.data is not None
+        stage = words.stage(where, x.type, w, b.data, output.scale)
+        low, high = clamp_limits(self.clamp, output)
+        n, k = w.data.shape
+        scalars = {"batches": x.type.size // k, "in_c": k, "out_c": n, "act_min": low, "act_max": high}
         return Params(law, {**scalars, **stage.scalars}, {"weights": w.data, **stage.tables})
 
     def bind_half(self, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
@@ -61,6 +84,9 @@ class FullyConnected(Op):
 
     def reference(self, params: Params, *x: Array) -> Array:
         w = params.weights
+        if "wide" in params.scalars:
+            sums = words.results(x[0], w, params.bias, params.multiplier, params.shift)
+            return np.asarray(np.clip(sums, params.act_min, params.act_max), np.int16)
         bound = float(np.abs(w.astype(np.int64)).sum(1).max()) * 128
         sums = exact_matmul(x[0].reshape(-1, w.shape[1]), w.T, bound)
         return apply_output_stage(params, sums + params.bias).reshape(*x[0].shape[:-1], w.shape[0])

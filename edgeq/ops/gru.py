@@ -71,8 +71,9 @@ class Gru(_Recurrent):
         if output.scale > 2:
             raise EdgeqError(f"the scale {output.scale:g} of the state is too coarse", where=where, why="at most 2")
         to_q15 = int(numerics.round_half_away(np.float64(np.float32(output.scale)) * 2**STATE_BITS))
+        zero = {"out_offset": output.zero_point}
         own = {"linear_before_reset": int(self.linear_before_reset), "state_multiplier": to_q15}
-        scalars = self.shape_scalars(x.type, units) | own | from_q30(law, where, output)
+        scalars = self.shape_scalars(x.type, units) | own | zero | from_q30(law, where, output)
         return Params(law, {**scalars, **both.scalars}, {**both.tables, "sigmoid": numerics.sigmoid_table()})
 
     def reference(self, params: Params, *x: Array) -> Array:
@@ -88,13 +89,13 @@ class Gru(_Recurrent):
             if self.linear_before_reset:
                 n = (r * both[..., 2] + (1 << 14)) >> 15
             else:
-                reset = (((r * centred + (1 << 14)) >> 15) + zero).astype(np.int8)
+                reset = (((r * centred + (1 << 14)) >> 15) + zero).astype(h.dtype)
                 n = pre_activations(params, "h", reset, slice(2 * units, None))
             n = numerics.tanh_q15(table, 3 * saturate(sums[..., 2] + n))
             state = saturate((centred * params.state_multiplier + (1 << (STATE_BITS - 16))) >> (STATE_BITS - 15))
             return (to_state(params, z * state + (32768 - z) * n),)
 
-        return np.asarray(self.walk(data, (h0,), step, pre_activations(params, "x", data))[0], np.int8)
+        return np.asarray(self.walk(data, (h0,), step, pre_activations(params, "x", data))[0])
 
     def bind_half(self, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
         x, w, r, b, c, h = inputs

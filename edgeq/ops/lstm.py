@@ -72,7 +72,7 @@ class Lstm(_Recurrent):
             return to_state(params, o * numerics.tanh_q15(table, cell_argument(c, bits))), c
 
         y, c = self.walk(data, (h0, c0), step, pre_activations(params, "x", data))
-        return np.asarray(y, np.int8), np.asarray(c, np.int32 if bits == WIDE else np.int16)
+        return np.asarray(y), np.asarray(c, np.int32 if bits == WIDE else np.int16)
 
     def bind_half(self, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
         x, w, r, b, h, _ = inputs

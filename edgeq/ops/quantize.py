@@ -1,4 +1,4 @@
-"""Quantize and Dequantize: real numbers, float32 or halves, to int8 and back."""
+"""Quantize and Dequantize: real numbers, float32 or halves, to int8 or int16 and back."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from edgeq.errors import EdgeqError
 from edgeq.ir import Array, DType, Op, Params, Tensor, TensorType
 
 REALS = (DType.FLOAT32, DType.FLOAT16)
+INTEGERS = (DType.INT8, DType.INT16)
 
 
 def _expect(where: str, stored: TensorType, real: TensorType) -> None:
-    if stored.dtype is not DType.INT8 or stored.q is None or len(stored.q.scale) != 1:
-        raise EdgeqError(f"{stored} is not s8 with one scale", where=where)
+    if stored.dtype not in INTEGERS or stored.q is None or len(stored.q.scale) != 1:
+        raise EdgeqError(f"{stored} is not s8 or s16 with one scale", where=where)
     if real.dtype not in REALS:
         raise EdgeqError(f"{real} is neither f32 nor f16", where=where)
 
 
 @dataclass(frozen=True)
 class Quantize(Op):
-    """x float32 or float16 -> int8 in the output's scale."""
+    """x float32 or float16 -> int8 or int16 in the output's scale."""
 
     def infer(self, *types: TensorType) -> TensorType:
         return replace(types[0], dtype=DType.INT8, q=None)
@@ -35,19 +36,21 @@ class Quantize(Op):
         factor = numerics.quantize_factor(law, output.scale)
         if not (np.isfinite(factor) and factor > 0):
             raise EdgeqError(f"scale {output.scale} is out of the range of float32", where=where)
-        return Params(law, {"size": output.size, "zero": output.zero_point}, {"factor": np.array([factor], np.float32)})
+        scalars = {"size": output.size, "zero": output.zero_point, "bytes": output.dtype.bytes}
+        return Params(law, scalars, {"factor": np.array([factor], np.float32)})
 
     def reference(self, params: Params, *x: Array) -> Array:
         scale = params.factor[0]
         data = np.asarray(x[0], np.float32)
         with np.errstate(all="ignore"):
             steps = data * scale if params.law == "single" else data / scale
-        return np.asarray(np.clip(numerics.round_float(steps, params.law == "single") + params.zero, -128, 127), np.int8)
+        info = np.iinfo(np.int8 if params.bytes == 1 else np.int16)
+        return np.asarray(np.clip(numerics.round_float(steps, params.law == "single") + params.zero, info.min, info.max), info.dtype)
 
 
 @dataclass(frozen=True)
 class Dequantize(Op):
-    """x int8 -> float32, or float16 where that is the output's type."""
+    """x int8 or int16 -> float32, or float16 where that is the output's type."""
 
     def infer(self, *types: TensorType) -> TensorType:
         return replace(types[0], dtype=DType.FLOAT32, q=None)

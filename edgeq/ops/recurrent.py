@@ -16,12 +16,14 @@ import numpy as np
 from edgeq import half, numerics
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, DType, Op, Params, QParams, Tensor, TensorType
+from edgeq.ops import words
 from edgeq.ops.elementwise import require_int8
 from edgeq.ops.halves import law_of
 from edgeq.ops.linear import NO_CLAMP, exact_matmul, fits_pairs, output_stage, rescaled, rescaling
 
 GATE = TensorType((1,), DType.INT16, QParams((2.0**-12,)))  # of a pre-activation: Q3.12
 INT16_MIN, INT16_MAX = -32768, 32767
+UNIT = 2.0**-15  # the scale of h in int16
 WIDE = 16  # fraction bits of a cell state in int32
 
 
@@ -123,9 +125,15 @@ def require_types(where: str, op: Op, x: TensorType, h: TensorType, output: Tens
     """Refuse types that the integer meaning does not know.
 
     Raises:
-        EdgeqError: x, h or y are not int8, h and y differ in scale, or weights and biases are not int8 and int32 constants.
+        EdgeqError: x, h or y are not int8 (or int16, h and y of scale 2^-15 then), h and y differ in scale, or weights and biases are
+            not int8 and int32 constants.
     """
-    require_int8(where, op, x, h, output)
+    if words.is_words(x):
+        words.require_int16(where, op, x, h, output)
+        if output.scale != UNIT:
+            raise EdgeqError("the state h in int16 must have the scale 2^-15", where=where, why=str(output.q))
+    else:
+        require_int8(where, op, x, h, output)
     if h.q != output.q:
         raise EdgeqError("the state h must have one scale before and after the layer", where=where, why=f"{h.q} and {output.q}")
     for t in constants:
@@ -143,8 +151,13 @@ def products(law: str, where: str, part: str, x: TensorType, w: Tensor, bias: Te
     """
     assert w.data is not None and w.type.q is not None
     rows = len(w.data)
-    wide = w.data.astype(np.int64)
     b = bias or Tensor("", TensorType((rows,), DType.INT32), np.zeros(rows, np.int32))
+    if words.is_words(x):
+        assert b.data is not None
+        own = words.stage(where, x, w, b.data, GATE.scale)
+        tables = {"weights": w.data, **own.tables}
+        return Params(law, {f"{part}_wide": own.wide}, {f"{part}_{n}": t[order] for n, t in tables.items()})
+    wide = w.data.astype(np.int64)
     stage = output_stage(law, where, x, w, b, GATE, NO_CLAMP, np.stack([wide.sum(1), np.abs(wide).sum(1)], axis=1))
     tables = {"weights": w.data, **stage.tables}
     return Params(law, {f"{part}_left": stage.left}, {f"{part}_{n}": t[order] for n, t in tables.items()})
@@ -158,8 +171,10 @@ def joined(*parts: Params) -> Params:
 
 
 def pre_activations(params: Params, part: str, x: Array, rows: slice = slice(None)) -> Array:
-    """Q3.12 sums ``[..., rows]`` of int8 ``x [..., K]``, saturated to int16; int64."""
+    """Q3.12 sums ``[..., rows]`` of int8 or int16 ``x [..., K]``, saturated to int16; int64."""
     w, bias, multiplier, shift = (getattr(params, f"{part}_{n}")[rows] for n in ("weights", "bias", "multiplier", "shift"))
+    if f"{part}_wide" in params.scalars:
+        return words.results(x, w, bias, multiplier, shift)
     sums = exact_matmul(x, w.T, float(w.shape[1]) * 127 * 128) + bias
     limits = {"left": getattr(params, f"{part}_left"), "out_offset": 0, "act_min": INT16_MIN, "act_max": INT16_MAX}
     return rescaled(Params(params.law, limits), sums, multiplier, shift)
@@ -170,7 +185,12 @@ def saturate(x: Array) -> Array:
 
 
 def from_q30(law: str, where: str, output: TensorType) -> dict[str, int]:
-    """Scalars that requantize a Q0.30 product below 1 to h: ``out_multiplier``, ``out_shift``, ``out_left``, offset and limits."""
+    """Scalars that requantize a Q0.30 product below 1 to h: ``out_multiplier``, ``out_shift``, ``out_left``, offset and limits.
+
+    In int16 h is Q0.15, and there are none.
+    """
+    if words.is_words(output):
+        return {}
     multiplier, shift = numerics.quantize_multipliers(np.array([2.0**-30 / np.float64(np.float32(output.scale))]))
     stage = rescaling(law, where, multiplier, shift, output, NO_CLAMP, 2**30 - 1)
     named = {"out_left": stage.left, "out_multiplier": int(stage.multiplier[0]), "out_shift": int(stage.shift[0])}
@@ -178,7 +198,9 @@ def from_q30(law: str, where: str, output: TensorType) -> dict[str, int]:
 
 
 def to_state(params: Params, product: Array) -> Array:
-    """Q0.30 -> h, int8."""
+    """Q0.30 -> h, int8 or int16."""
+    if "out_left" not in params.scalars:
+        return ((product + (1 << 14)) >> 15).astype(np.int16)
     limits = {"left": params.out_left, **{n: params.scalars[n] for n in ("out_offset", "act_min", "act_max")}}
     return rescaled(Params(params.law, limits), product, params.out_multiplier, params.out_shift).astype(np.int8)
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, DType, Graph
+from edgeq.ops.recurrent import WIDE
 from edgeq.quantize import equalize, storage
 from edgeq.quantize.cells import cell_dtype
 from edgeq.quantize.floating import Progress
@@ -17,7 +18,7 @@ from edgeq.quantize.options import Options
 from edgeq.quantize.precision import LayerPrecision, Precision, TensorPrecision, format_precision
 from edgeq.quantize.ranges import Ranges, calibrate, centred
 from edgeq.quantize.recurrent import KINDS
-from edgeq.quantize.sharing import MOVES, NATURAL, assign, cells
+from edgeq.quantize.sharing import MOVES, NATURAL, assign, cells, symmetric
 from edgeq.quantize.storage import Bordered, Storage, bordered, complete
 
 
@@ -77,17 +78,21 @@ def decide(
         if t.scale is None and t.method != ranges.tensors[name].method:
             ranges = replace(ranges, tensors={**ranges.tensors, name: ranges.choose(name, t.method)})
     ranges = centred(ranges) if options.centre else ranges
-    borders = bordered(graph, kept) if kept else Bordered(graph, {}, frozenset())
+    borders = bordered(graph, kept) if kept else Bordered(graph, {}, {})
     graph, ranges = borders.graph, _copied(ranges, borders)
     own = {n: given.tensors.get(borders.origin(n)) for n, t in graph.tensors.items() if not t.is_constant}
     pinned = {n: t.scale for n, t in own.items() if t is not None and t.scale is not None}
     scales = assign(graph, ranges, law, pinned)
     natural = {n.outputs[0] for n in graph.nodes if n.op.kind() in NATURAL}
-    wide, tensors = cells(graph, law), {}
+    wide, words, tensors = cells(graph, law), symmetric(graph, ranges, law), {}
     for name, scale in scales.items():
         how = "fixed" if name in natural else "grid" if ranges.tensors[name].grid == scale else ranges.tensors[name].method
-        dtype = DType.FLOAT16 if name in borders.halves else cell_dtype(scale[0]) if name in wide else DType.INT8
-        written = own[name]
+        stored, written = borders.stored.get(name, storage.INT8), own[name]
+        dtype = DType.FLOAT16 if stored == storage.HALF else cell_dtype(scale[0]) if name in wide else DType.INT8
+        if stored == storage.INT16:
+            known = written is not None and written.dtype is not DType.INT8
+            scale = scale if known else (2.0**-WIDE, 0) if name in wide else words[name]
+            dtype = cell_dtype(scale[0]) if name in wide else DType.INT16
         tensors[name] = TensorPrecision(scale, written.method if written else how, tuple(int(e) for e in exponents.get(name, ())), dtype)
     layers = {n.name: _layer(n.name, given, options) for n in graph.nodes if n.op.kind() in (*WEIGHT_AXIS, *KINDS)}
     for name in given.layers:
@@ -124,7 +129,7 @@ def describe(decision: Decision) -> str:
     graph, borders, p = decision.graph, decision.borders, decision.precision
     kept = p.nodes
     if borders is not None:
-        stored = {borders.origin(n): t for n, t in p.tensors.items() if n not in borders.halves}
+        stored = {borders.origin(n): t for n, t in p.tensors.items() if borders.stored[n] != storage.HALF}
         p = replace(p, tensors=stored, nodes=listed(graph, p.nodes))
     notes = {n: str(graph.type(n)) for n in p.tensors}
     last = {n.name: decision.precision.tensors[n.outputs[-1]].dtype for n in graph.nodes}

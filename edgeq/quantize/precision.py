@@ -26,7 +26,7 @@ from edgeq.quantize.weights import SCALES
 FORMAT = 1
 DTYPES = {"int8": DType.INT8, "int16": DType.INT16, "int32": DType.INT32}
 MAX_EXPONENT = 32
-CELLS = "a cell state is int16 with a scale of 2^-15 to 1, or int32 with 2^-16, zero point 0"
+CELLS = "int16 with a scale of 2^-15 to 1, or int32 with 2^-16: a cell state"
 FIXED = ("fixed", "grid", "edited")  # how a scale came about, beside the methods: by the operator, the data's own steps, by hand
 HEADER = """\
 # What every tensor of the model is stored as. Edit and feed it back: edgeq ... --precision precision.toml
@@ -227,8 +227,8 @@ class _Reader:
         if not 1e-30 < scale < 1e30:
             raise self.fail(f"scale is {scale:g}", (*path, "scale"), fix="give a positive number")
         found = float(np.float32(scale)), self.integer(table["zero_point"], (*path, "zero_point"), -128, 127)
-        if dtype is not DType.INT8 and (cell_dtype(found[0]) is not dtype or found[1]):
-            raise self.fail(f"{dtype.numpy} with scale {found[0]:g} and zero point {found[1]}", (*path, "scale"), fix=CELLS)
+        if dtype is not DType.INT8 and found[1]:
+            raise self.fail(f"{dtype.numpy} with zero point {found[1]}", (*path, "zero_point"), fix="it is 0 there")
         if ends and max(abs(a - b) for a, b in zip(span(found, dtype), (low, high), strict=True)) > found[0] / 100:
             expected = "[{:g}, {:g}]".format(*span(found, dtype))
             raise self.fail(
@@ -260,6 +260,14 @@ def _path(table: str) -> tuple[str, ...]:
     return tuple(names)
 
 
+def _fits(t: TensorPrecision, cell: bool) -> bool:
+    """Whether a tensor may be stored so."""
+    if not cell or t.scale is None:
+        return t.dtype is not DType.INT32
+    power = math.frexp(t.scale[0])[0] == 0.5 and (2.0**-15 <= t.scale[0] <= 1 or t.dtype is DType.INT32)
+    return t.dtype is cell_dtype(t.scale[0]) and power
+
+
 def read_precision(text: str, graph: Graph, where: str = "precision.toml") -> Precision:
     """Read and check a precision file for a float graph.
 
@@ -280,8 +288,8 @@ def read_precision(text: str, graph: Graph, where: str = "precision.toml") -> Pr
     activations = [n for n, t in graph.tensors.items() if not t.is_constant]
     wide = cells(graph, result.law)
     for name, t in result.tensors.items():
-        if name in activations and (t.dtype is not DType.INT8) != (name in wide):
-            wanted = "int16 or int32, a cell state" if name in wide else "int8"
+        if name in activations and not _fits(t, name in wide):
+            wanted = CELLS if name in wide else "int8 or int16"
             raise reader.fail(f"'{name}' is stored in {wanted}", ("tensors", name, "dtype"), fix="leave its dtype as edgeq wrote it")
         if name not in activations:
             raise reader.fail(f"the model has no tensor '{name}'", ("tensors", name), fix="take the names from a file that edgeq wrote")

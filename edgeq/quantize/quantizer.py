@@ -27,6 +27,7 @@ from edgeq.simulate import quantize_array, real_array
 
 MEMORY = 2**30  # bytes of activations that the walk may hold
 STEP = 16  # samples that a layer is compared on at once
+BIAS = 2.0**30  # of a bias in the scale of sums
 RATIO_MIN = 2.0**-20  # of accumulator to output units: tiny weights get no finer scale, so that their biases fit
 INT8 = np.dtype(np.int8)
 Float = NDArray[np.float64]
@@ -206,7 +207,8 @@ def _layer(walk: _Walk, node: Node, real: list[Array]) -> tuple[str, str]:
     if halves:
         return weights, walk.add(Tensor(node.inputs[2], TensorType(b.shape), bias.astype(np.float32)))
     # beyond this the output saturates whatever the input is, so that nothing is lost
-    limit = 512 * y.scale / (flat * t.scale) + 255 * np.abs(v.weights(q)).sum(axis=v.others)
+    steps = 2 ** (8 * t.dtype.bytes)
+    limit = np.minimum(2 * steps * y.scale / (flat * t.scale) + steps * np.abs(v.weights(q)).sum(axis=v.others), BIAS)
     integers = np.clip(np.rint(bias / (flat * t.scale)), -limit, limit)
     return weights, walk.add(Tensor(node.inputs[2], TensorType(b.shape, DType.INT32), integers.astype(np.int32)))
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from edgeq.errors import EdgeqError
 from edgeq.ir import DType, Graph, Node
+from edgeq.ops.recurrent import UNIT
 from edgeq.quantize import recurrent
 from edgeq.quantize.cells import cell_scale
 from edgeq.quantize.ranges import Ranges
@@ -181,6 +182,17 @@ def _free(graph: Graph, ranges: Ranges, law: str) -> dict[str, Scale]:
             continue
         q = next(iter(found), None) or _grid(graph, ranges, members, read) or affine(low, high)
         chosen |= dict.fromkeys(members, q)
+    return chosen
+
+
+def symmetric(graph: Graph, ranges: Ranges, law: str) -> dict[str, Scale]:
+    """The scale of every activation in int16: what was seen of all that move it has room, states have 2^-15."""
+    states = {*recurrent.roots(graph, 0)}
+    chosen: dict[str, Scale] = {}
+    for members in demanded(graph, moves(law)).members().values():
+        peak = max(abs(v) for n in members for v in ranges.tensors[n].seen)
+        scale = UNIT if not states.isdisjoint(members) else float(np.float32(max(peak, TINY) / 32767))
+        chosen |= dict.fromkeys(members, (scale, 0))
     return chosen
 
 

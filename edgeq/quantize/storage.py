@@ -1,7 +1,7 @@
 """What every node is computed in, and the casts where storages meet.
 
 ``int8``; ``float16``: half precision; ``w8a16``: halves with int8 weights; ``w8r16``: a recurrent layer on halves with int8 weights
-of x alone.
+of x alone; ``int16``: int16 with int8 weights.
 """
 
 from __future__ import annotations
@@ -15,12 +15,15 @@ from edgeq.ops.quantize import Dequantize, Quantize
 from edgeq.quantize import recurrent
 from edgeq.quantize.sharing import MOVES, cells, demanded
 
-INT8, HALF, WEIGHTS, INPUTS = "int8", "float16", "w8a16", "w8r16"
-STORAGES = (INT8, HALF, WEIGHTS, INPUTS)
+INT8, HALF, WEIGHTS, INPUTS, INT16 = "int8", "float16", "w8a16", "w8r16", "int16"
+STORAGES = (INT8, HALF, WEIGHTS, INPUTS, INT16)
 SUMS = "float16-sums"  # as it is written in precision.toml: HALF, and sums of products in half precision, too
+INTEGERS = (INT8, INT16)
 WEIGHT_KINDS = ("fully_connected", "conv2d", *recurrent.KINDS)  # operators on halves whose weights may be int8
 Storage = Mapping[str, str]  # node -> one of STORAGES
-SUFFIX = {INT8: "s8", HALF: "f16"}
+WORD_KINDS = ("fully_connected", *recurrent.KINDS)  # operators on int16
+WORD_MOVES = tuple(k for k in MOVES if k not in ("max_pool2d", "resize_bilinear", "reduce_max", "reduce_min"))
+SUFFIX = {INT8: "s8", HALF: "f16", INT16: "s16"}
 
 
 def possible(node: Node) -> tuple[str, ...]:
@@ -29,6 +32,7 @@ def possible(node: Node) -> tuple[str, ...]:
     if type(node.op).bind_half is not Op.bind_half:
         found += (HALF, WEIGHTS) if node.op.kind() in WEIGHT_KINDS else (HALF,)
         found += (INPUTS,) if recurrent.is_recurrent(node) else ()
+    found += (INT16,) if node.op.kind() in WORD_KINDS else ()
     return found
 
 
@@ -80,6 +84,8 @@ def _unit(nodes: tuple[Node, ...]) -> Unit:
     if not unit.computing:
         return replace(unit, choices=(HALF,))
     common = [s for s in STORAGES if all(s in possible(n) for n in unit.computing)]
+    if any(n.op.kind() in MOVES and n.op.kind() not in WORD_MOVES for n in nodes):
+        common = [s for s in common if s != INT16]
     if not common:
         kinds = ", ".join(sorted({n.op.kind() for n in unit.computing}))
         raise EdgeqError(f"{kinds} is computed neither in int8 nor in half precision", where=unit.name)
@@ -151,18 +157,20 @@ def complete(graph: Graph, written: Storage) -> dict[str, str]:
     return result
 
 
-def roles(node: Node, storage: str, cell: DType = DType.INT16) -> str:
+def roles(node: Node, storage: str, cell: DType | None = None) -> str:
     """The dtypes of what a node reads and holds, by role: ``x s8, h s8, c s16, W s8, R s8, gates s16``.
 
     Args:
-        cell: of an LSTM's cell state in integers.
+        cell: of an LSTM's cell state in integers; int32 beside int16 and int16 beside int8 where it is not known.
     """
-    value, weight = ("s8" if storage == INT8 else "f16"), ("f16" if storage == HALF else "s8")
+    value, weight = SUFFIX.get(storage, "f16"), ("f16" if storage == HALF else "s8")
     if not recurrent.is_recurrent(node):
         return f"x {value}" + (f", W {weight}" if node.op.parameters else "")
-    c = f", c {cell.value if storage == INT8 else 'f16'}" if node.op.kind() == "lstm" else ""
+    usual = {INT8: DType.INT16, INT16: DType.INT32}
+    kept = (cell or usual[storage]).value if storage in INTEGERS else "f16"
+    c = f", c {kept}" if node.op.kind() == "lstm" else ""
     state = "f16" if storage == INPUTS else weight
-    return f"x {value}, h {value}{c}, W {weight}, R {state}, gates {'s16' if storage == INT8 else 'f32'}"
+    return f"x {value}, h {value}{c}, W {weight}, R {state}, gates {'s16' if storage in INTEGERS else 'f32'}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,12 +180,12 @@ class Bordered:
     Attributes:
         graph: with nodes Quantize and Dequantize, which do nothing to real numbers.
         origins: new tensor -> the one that it is a copy of.
-        halves: the tensors in half precision.
+        stored: tensor -> `HALF`, `INT8` or `INT16`.
     """
 
     graph: Graph
     origins: Mapping[str, str]
-    halves: frozenset[str]
+    stored: Mapping[str, str]
 
     def origin(self, name: str) -> str:
         return self.origins.get(name, name)
@@ -187,15 +195,16 @@ def bordered(graph: Graph, storage: Storage) -> Bordered:
     """Insert casts. Graph inputs and outputs are halves, states what their layers compute in.
 
     A tensor keeps its name in the storage that it is computed in; its copy is called ``x.s8`` or ``x.f16``. An output that is
-    computed in int8 is called ``y.s8``, its copy ``y``.
+    computed in int8 is called ``y.s8``, its copy in halves ``y``.
 
     Raises:
-        EdgeqError: a cell state in int16 is read by something else than its layer.
+        EdgeqError: a cell state in integers is read by something else than its layer.
     """
-    home = {t: INT8 if storage[n.name] == INT8 else HALF for n in graph.nodes for t in n.outputs}
+    kinds = {n.name: storage[n.name] if storage[n.name] in INTEGERS else HALF for n in graph.nodes}
+    home = {t: kinds[n.name] for n in graph.nodes for t in n.outputs}
     home |= dict.fromkeys(graph.given, HALF) | {a: home.get(b, HALF) for a, b in graph.states}
-    wide = {t for t in cells(graph, "single") if home[t] == INT8}
-    own = {t: f"{t}.s8" if t in graph.results and kind == INT8 else t for t, kind in home.items()}
+    wide = {t for t in cells(graph, "single") if home[t] in INTEGERS}
+    own = {t: f"{t}.{SUFFIX[kind]}" if t in graph.results and kind in INTEGERS else t for t, kind in home.items()}
     names = {(t, kind): own[t] for t, kind in home.items()}
     tensors = dict(graph.tensors)
     nodes: list[Node] = []
@@ -203,15 +212,16 @@ def bordered(graph: Graph, storage: Storage) -> Bordered:
     def cast(t: str, wanted: str) -> str:
         """The name of a tensor in a storage."""
         if (t, wanted) not in names:
-            if t in wide or (wanted == INT8 and t in cells(graph, "single")):
+            if t in wide or (wanted in INTEGERS and t in cells(graph, "single")):
                 raise EdgeqError("a cell state is read in another storage than it is kept in", where=t, fix="give its readers one storage")
-            names[t, wanted] = t if own[t] != t else f"{t}.{SUFFIX[wanted]}"
-            op = Quantize() if wanted == INT8 else Dequantize()
-            nodes.append(Node(f"{t}/to_{SUFFIX[wanted]}", op, (own[t],), (names[t, wanted],)))
+            source = cast(t, HALF) if wanted in INTEGERS and home[t] in INTEGERS else own[t]  # from integers to others by halves
+            names[t, wanted] = t if own[t] != t and wanted == HALF else f"{t}.{SUFFIX[wanted]}"
+            op = Quantize() if wanted in INTEGERS else Dequantize()
+            nodes.append(Node(f"{t}/to_{SUFFIX[wanted]}", op, (source,), (names[t, wanted],)))
         return names[t, wanted]
 
     for node in graph.nodes:
-        wanted = INT8 if storage[node.name] == INT8 else HALF
+        wanted = kinds[node.name]
         inputs = tuple(n if graph.tensors[n].is_constant else cast(n, wanted) for n in node.inputs)
         nodes.append(replace(node, inputs=inputs, outputs=tuple(own[n] for n in node.outputs)))
     for t in graph.results:
@@ -220,5 +230,4 @@ def bordered(graph: Graph, storage: Storage) -> Bordered:
     for (t, _), name in names.items():
         tensors[name] = Tensor(name, graph.type(t))
     made = check(replace(graph, tensors=tensors, nodes=()).with_nodes(nodes), "borders")
-    halves = frozenset(name for (_, kind), name in names.items() if kind == HALF)
-    return Bordered(made, {name: t for (t, _), name in names.items() if name != t}, halves)
+    return Bordered(made, {name: t for (t, _), name in names.items() if name != t}, {name: kind for (_, kind), name in names.items()})

@@ -12,10 +12,12 @@ from scipy import sparse
 
 from edgeq.ir import Array, Graph
 from edgeq.ops.reshape import Reshape
-from edgeq.quantize.storage import HALF, INT8, Unit
+from edgeq.quantize.storage import HALF, INT8, INTEGERS, Unit
 from edgeq.target import Target
 
+CASTS = tuple((stored, kind, sign) for stored in INTEGERS for kind, sign in (("quantize", 1.0), ("dequantize", -1.0)))
 POINTS = 24  # of the front
+ESTIMATED = 0.1  # what estimated instructions weigh against flash; measured ones weigh as much
 
 
 @dataclass(frozen=True)
@@ -82,25 +84,25 @@ class Allocator:
         self.unit = {n.name: u.name for u in found for n in u.nodes}
         self.home = {t: self.unit[n.name] for n in graph.nodes for t in n.outputs}
         self.home |= {a: self.home[b] for a, b in graph.states if b in self.home}
-        self.casts: dict[tuple[str, str], int] = {}
+        self.casts: dict[tuple[str, str, str], int] = {}
         rows: list[dict[int, float]] = []
         for reader, t in [(self.unit[n.name], t) for n in graph.nodes for t in n.inputs if not graph.tensors[t].is_constant] + [
             ("", t) for t in graph.results
         ]:
             if self.home.get(t, "") != reader:
-                for kind, sign in (("quantize", 1.0), ("dequantize", -1.0)):  # a cast is made if reader and home differ that way
-                    cast = self.casts.setdefault((t, kind), len(self.choices) + len(self.casts))
+                for stored, kind, sign in CASTS:  # a cast is made if reader and home differ that way
+                    cast = self.casts.setdefault((t, stored, kind), len(self.choices) + len(self.casts))
                     row = {cast: -1.0}
                     for unit, factor in ((reader, sign), (self.home.get(t, ""), -sign)):
-                        if (unit, INT8) in self.index:
-                            row[self.index[unit, INT8]] = row.get(self.index[unit, INT8], 0.0) + factor
+                        if (unit, stored) in self.index:
+                            row[self.index[unit, stored]] = row.get(self.index[unit, stored], 0.0) + factor
                     rows.append(row)
         self.size = len(self.choices) + len(self.casts)
         one = [{self.index[u.name, s]: 1.0 for s in u.choices} for u in found]
         self.fixed = [self._constraint(rows, -np.inf, 0.0)] if rows else []
         self.fixed.append(self._constraint(one, 1.0, 1.0))
         self.flash = np.array([float(costs.flash[c]) for c in self.choices] + [8.0] * len(self.casts))
-        elements = [costs.casts[kind] * graph.type(t).size for t, kind in self.casts]
+        elements = [costs.casts[kind] * graph.type(t).size for t, _, kind in self.casts]
         self.instructions = np.array([costs.instructions[c] for c in self.choices] + elements)
         self.noise = np.array([[costs.noise[c][o] for c in self.choices] + [0.0] * len(self.casts) for o in range(len(costs.base))])
         self.live = [self._bytes(i) for i in range(len(graph.nodes))]
@@ -131,9 +133,9 @@ class Allocator:
             if (self.home.get(t, ""), INT8) in self.index and len(self._tied(t)) == 0:
                 row[self.index[self.home[t], INT8]] = row.get(self.index[self.home[t], INT8], 0.0) - size
             if t in nodes[at].inputs:
-                for kind, factor in (("quantize", size), ("dequantize", 2 * size)):
-                    if (t, kind) in self.casts:
-                        row[self.casts[t, kind]] = factor
+                for stored, kind, _ in CASTS:
+                    if (t, stored, kind) in self.casts:
+                        row[self.casts[t, stored, kind]] = size if (stored, kind) == (INT8, "quantize") else 2 * size
         return row, constant
 
     def _tied(self, t: str) -> tuple[str, ...]:
@@ -153,7 +155,8 @@ class Allocator:
         """
         base = self.costs.base
         constraints = list(self.fixed)
-        weights = self.flash / max(1.0, self._half(self.flash)) + self.instructions / max(1.0, self._half(self.instructions))
+        work = self.instructions / max(1.0, self._half(self.instructions))
+        weights = self.flash / max(1.0, self._half(self.flash)) + work * (1.0 if self.costs.measured else ESTIMATED)
         if goal.flash is not None:
             constraints.append(solver.LinearConstraint(self.flash[None], -np.inf, float(goal.flash)))
         if goal.instructions is not None:

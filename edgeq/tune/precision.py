@@ -23,7 +23,7 @@ from edgeq.quantize.floating import evaluate_float
 from edgeq.quantize.options import Options
 from edgeq.quantize.quantizer import quantize_decided
 from edgeq.quantize.ranges import Ranges, calibrate
-from edgeq.quantize.storage import HALF, INT8, STORAGES, WEIGHTS, Unit, roles, spread, uniform, units
+from edgeq.quantize.storage import HALF, INT8, INT16, STORAGES, WEIGHTS, Unit, roles, spread, uniform, units
 from edgeq.simulate import fit_inputs, real_array, simulate
 from edgeq.target import Target
 from edgeq.target import load as load_target
@@ -32,12 +32,14 @@ from edgeq.tune.labels import right
 from edgeq.tune.measure import executed
 
 DROP = 24.0  # dB, where nothing else is asked for
+MARGIN = 3.0  # dB that the samples must keep beyond a drop: other recordings differ from them by as much
 FRAMES = 400  # samples that noise is measured on
 LEAST = 32  # samples that a graph is fitted to, or judged by, where they are not the same
 TURNS = 12  # how often a choice that does not hold is tightened
 STRICTER = 0.999
 # Where nothing is measured: instructions per multiply-accumulate, per element of what is no layer, and per element of a cast.
-PER_MAC, PER_ELEMENT, PER_CAST = {INT8: 1.0, HALF: 3.0, WEIGHTS: 4.0}, 20.0, 20.0
+PER_MAC, PER_ELEMENT, PER_CAST = {INT8: 1.0, HALF: 3.0, WEIGHTS: 4.0, INT16: 2.0}, 20.0, 20.0
+INTEGER = {DType.INT8: INT8, DType.INT16: INT16, DType.INT32: INT16}
 CASTS = ("quantize", "dequantize")
 Progress = Callable[[int, int], None]
 
@@ -84,7 +86,8 @@ class Found:
         }  # fmt: skip
 
     def _roles(self, node: Node) -> str:
-        return roles(node, self.storage[node.name], self.cells.get(node.outputs[-1], DType.INT16))
+        storage = self.storage[node.name]
+        return roles(node, storage, self.cells.get(node.outputs[-1]) if storage == INT8 else None)
 
     def _row(self, p: Point) -> dict[str, Any]:
         nodes = listed(self.graph, spread(self.units, p.chosen))
@@ -124,7 +127,8 @@ def search(
         trial.excess = 0 if goal.ram is None else need - goal.ram
         if goal.loss is not None:
             lost.append(judge.loss(storage))
-        if trial.excess <= 0 and (goal.drop is None or trial.sqnr_db >= goal.drop) and (goal.loss is None or lost[-1] <= goal.loss):
+        quiet = goal.drop is None or trial.sqnr_db >= goal.drop + MARGIN
+        if trial.excess <= 0 and quiet and (goal.loss is None or lost[-1] <= goal.loss):
             return Found(graph, found, costs, storage, trial.sqnr_db, trial.point, front, judge.cells, lost[-1] if lost else None)
     best = max(front, key=lambda p: p.sqnr_db)
     least = f", {min(lost):.2f} % of the answers lost at least" if lost else ""
@@ -146,7 +150,7 @@ class _Trial:
 
 def _by_noise(program: Allocator, goal: Goal, judge: _Judge) -> Iterator[_Trial]:
     """The best allocation, again and again with stricter limits where it did not hold."""
-    limit, ram = 1.0, goal.ram
+    limit, ram = 10 ** (-MARGIN / 10), goal.ram
     for _ in range(TURNS):
         point = program.solve(goal, limit, ram)
         if point is None:
@@ -156,7 +160,7 @@ def _by_noise(program: Allocator, goal: Goal, judge: _Judge) -> Iterator[_Trial]
         if ram is not None and trial.excess > 0:
             ram -= trial.excess
         elif goal.drop is not None:
-            limit = min(limit * 10 ** ((trial.sqnr_db - goal.drop) / 10), STRICTER * program.share(point, goal.drop))
+            limit = min(limit * 10 ** ((trial.sqnr_db - goal.drop - MARGIN) / 10), STRICTER * program.share(point, goal.drop))
 
 
 def _by_loss(program: Allocator, goal: Goal, front: tuple[Point, ...]) -> Iterator[_Trial]:
@@ -288,7 +292,7 @@ def _measure(
             first = graph.type(c.output)
             weights = next((t for n, t in c.tables.items() if n.endswith("weights")), None)
             halves = first.dtype is DType.FLOAT16
-            kind = WEIGHTS if halves and weights is not None and weights.dtype == np.int8 else HALF if halves else INT8
+            kind = WEIGHTS if halves and weights is not None and weights.dtype == np.int8 else HALF if halves else INTEGER[first.dtype]
             counts.append(c.macs * PER_MAC[kind] + first.size * (PER_CAST if c.node.op.kind() in CASTS else PER_ELEMENT))
     for c, n in zip(program.calls, counts, strict=True):
         if c.node.op.kind() in CASTS:

@@ -27,6 +27,13 @@ static inline int32_t eq_tanh_q15(const uint16_t *table, int32_t x)
     return (((eq_gate_table(table, x, sign, 8) - (1 << 23)) ^ sign) + (1 << 7)) >> 8;
 }
 
+/* x m / 2^n, rounded to nearest, limited to int16; |x| < 2^47, 1 <= n <= 62. */
+static inline int32_t eq_requantize_words(int64_t x, int32_t m, int32_t n)
+{
+    const int64_t y = (x * m + ((int64_t)1 << (n - 1))) >> n;
+    return y > 32767 ? 32767 : y < -32768 ? -32768 : (int32_t)y;
+}
+
 /* x limited to int16. */
 static inline int32_t eq_saturate16(int32_t x)
 {

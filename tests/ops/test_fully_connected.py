@@ -11,7 +11,7 @@ import pytest
 from harness import Case, activation, fitting_output, suite, summed_in_halves, vectors, weights_and_bias, with_int8_weights
 from oracle import tflite_model, tflm
 
-from edgeq.ir import QParams, Tensor, TensorType
+from edgeq.ir import DType, QParams, Tensor, TensorType
 from edgeq.ops.fully_connected import FullyConnected
 
 
@@ -54,11 +54,25 @@ CASES = [
     case("ratio_above_one", (1,), 2, 6, out=QParams((0.0001,), -3)),
     case("tiny_ratio", (1,), 16, 8, out=QParams((1e6,), 1)),
 ]
+def on_words(rows: int, k: int, n: int, clamp: tuple[float, float] = (-math.inf, math.inf), width: float = 9000, **options: Any) -> Case:
+    """On int16: sums are int32, or int64 where 700 saturated weights may leave it."""
+    x = activation((rows, k), 0.05 / 256, 0, DType.INT16)
+    w, b = weights_and_bias(n * 1000 + k, activation((rows, k), x.scale), (n, k), 0, **options)
+    out = fitting_output(x, w, 0, width=width)
+    output = activation((rows, n), out.scale[0] * 256, 0, DType.INT16)
+    return Case(f"words_r{rows}_n{n}_k{k}", FullyConnected(clamp=clamp), (x, w, b), output, tolerance=3.0)
+
+
+WORDS = [
+    *(on_words(1, k, n) for n in (1, 3, 4, 5, 8, 9) for k in (1, 4, 7)),
+    on_words(3, 19, 6), on_words(1, 30, 7, (0.0, math.inf)), on_words(1, 700, 6, saturated=True), on_words(2, 16, 4, width=400000),
+]  # fmt: skip
 INT8_WEIGHTS = ("n1_k1", "n7_k7", "n9_k8", "n17_k4", "n33_k19", "rows", "rows3_n5_k9", "rows5_n16_k6", "saturated_weights", "relu6")
 HALF_SUMS = ("n1_k1", "n7_k7", "n33_k19", "n130_k19", "rows", "rows3_n5_k9", "rows5_n16_k6", "rows4_n3_k1", "deep_n7_k260", "relu6")
-test_fully_connected = suite(
-    [*CASES, *(with_int8_weights(c) for c in CASES if c.name in INT8_WEIGHTS), *(summed_in_halves(c) for c in CASES if c.name in HALF_SUMS)]
-)
+HALVES = [
+    *(with_int8_weights(c) for c in CASES if c.name in INT8_WEIGHTS), *(summed_in_halves(c) for c in CASES if c.name in HALF_SUMS),
+]  # fmt: skip
+test_fully_connected = suite([*CASES, *HALVES, *WORDS])
 
 
 @pytest.mark.parametrize("per_channel", [False, True])

@@ -24,6 +24,13 @@ CASES = [
     *(Case(f"qh_{i}", Quantize(), (HALF,), activation(REAL.shape, s, z), tolerance=0.51) for i, (s, z) in enumerate(SCALES)),
     *(Case(f"dh_{i}", Dequantize(), (activation(REAL.shape, s, z),), HALF) for i, (s, z) in enumerate(SCALES)),
 ]
+WORDS = [activation(REAL.shape, s, 0, DType.INT16) for s in (0.01, 1 / 3, 1e-6)]
+CASES += [
+    *(Case(f"qw_{i}", Quantize(), (REAL,), t, tolerance=0.51) for i, t in enumerate(WORDS)),
+    *(Case(f"qhw_{i}", Quantize(), (HALF,), t, tolerance=0.51) for i, t in enumerate(WORDS)),
+    *(Case(f"dw_{i}", Dequantize(), (t,)) for i, t in enumerate(WORDS)),
+    *(Case(f"dhw_{i}", Dequantize(), (t,), HALF) for i, t in enumerate(WORDS)),
+]
 test_quantize = suite(CASES)
 
 

@@ -24,7 +24,8 @@ def rows(seed: int, scale: float, shape: tuple[int, int], saturated: bool = Fals
     w = rng.choice([-127, 127], shape) if saturated else rng.integers(-127, 128, shape)
     w[::3] = np.where(least & (w[::3] > 60), -128, w[::3])
     w[:, (np.arange(shape[1]) % 24 < 16) & small] //= 2
-    scales = rng.uniform(0.5, 1.0, shape[0]) * (70 if saturated else 7) / (scale * 128 * 127 * shape[1])
+    reach = scale * (128 if scale > 1e-3 else 32768)
+    scales = rng.uniform(0.5, 1.0, shape[0]) * (70 if saturated else 7) / (reach * 127 * shape[1])
     return constant(w.astype(np.int8), scales, 0)
 
 
@@ -37,10 +38,11 @@ def bias(seed: int, scale: float, w: Tensor) -> Tensor:
 
 def case(
     name: str, op: Lstm | Gru, units: int, inputs: int, steps: int = 1, *, zero: int = 0, state: QParams = UNIT, bits: int = 11,
-    fixed: bool = False, saturated: bool = False, least: bool = False, small: bool = False, **options: Any,
+    fixed: bool = False, saturated: bool = False, least: bool = False, small: bool = False, dtype: DType = DType.INT8, **options: Any,
 ) -> Case:  # fmt: skip
     """`fixed`: the state at the start is constant; `least`, `small`: see `rows`."""
-    x, h = activation((steps, inputs), 0.02, zero), activation((1, units), state.scale[0], state.zero_point)
+    step = 0.02 / 256 if dtype is DType.INT16 else 0.02
+    x, h = activation((steps, inputs), step, zero, dtype), activation((1, units), state.scale[0], state.zero_point, dtype)
     seed = 1000 * units + 10 * inputs + steps
     w = rows(seed, x.scale, (op.gates * units, inputs), saturated, least, small)
     r = rows(seed + 1, h.scale, (op.gates * units, units), saturated, least, small)
@@ -69,6 +71,18 @@ LSTM = [
     case("larger", Lstm(), 33, 50, 2),
     *(case(f"small_i{i}", Lstm(), 26, i, small=True, zero=-7) for i in (24, 39, 50)),
 ]
+
+
+def on_words(op: Lstm | Gru, name: str, *sizes: int, **options: Any) -> Case:
+    """On int16; 500 inputs and more may not fit int32 sums."""
+    limits = {"tolerance": np.inf if options.get("saturated") else 80.0, "state": QParams((2.0**-15,))}
+    return case(f"words_{name}", op, *sizes, dtype=DType.INT16, bits=16, **{**limits, **options})
+
+
+def words(*ops: Lstm | Gru) -> list[Case]:
+    plain = [on_words(op, f"{i}_{'_'.join(map(str, n))}", *n) for i, op in enumerate(ops) for n in ((1, 1), (3, 7), (8, 16), (6, 5, 7))]
+    fixed = [on_words(op, f"{i}_fixed", 5, 9, 4, fixed=True) for i, op in enumerate(ops)]
+    return [*plain, *fixed, *(on_words(op, f"{i}_wide{n}", 2, n, 2, saturated=True) for i, op in enumerate(ops) for n in (40, 600))]
 
 
 def gru(first: bool) -> list[Case]:
@@ -104,8 +118,8 @@ def on_halves(cases: list[Case]) -> list[Case]:
     return [*map(summed_in_halves, among(HALF_SUMS)), *(with_int8_weights(c, count) for c in among(INT8_WEIGHTS) for count in (1, 2))]
 
 
-test_lstm = suite([*LSTM, *on_halves(LSTM)])
-test_gru = suite([*GRU, *on_halves(GRU)])
+test_lstm = suite([*LSTM, *on_halves(LSTM), *words(Lstm(), Lstm(reverse=True))])
+test_gru = suite([*GRU, *on_halves(GRU), *words(Gru(), Gru(linear_before_reset=False))])
 
 
 def gate_weights(seed: int, gates: int, units: int, inputs: int) -> tuple[Array, ...]:

@@ -1,0 +1,61 @@
+"""Layers on int16 with int8 weights: exact sums, then one rounding by a multiplier of 15 bits (TFLM's 16x8).
+
+Activations are symmetric. Sums are int32 where the weights prove that they fit, else int64.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edgeq import numerics
+from edgeq.errors import EdgeqError
+from edgeq.ir import Array, DType, Op, Params, Tensor, TensorType
+from edgeq.ops.linear import exact_matmul
+
+LEAST = -32768
+MOST = 32767
+
+
+def is_words(t: TensorType) -> bool:
+    return t.dtype is DType.INT16
+
+
+def require_int16(where: str, op: Op, *types: TensorType) -> None:
+    """Refuse tensors that are not int16 with one scale and zero point 0.
+
+    Raises:
+        EdgeqError: names the first that is not.
+    """
+    for t in types:
+        if not is_words(t) or t.q is None or len(t.q.scale) != 1 or t.q.zero_point:
+            raise EdgeqError(f"{op.kind()} on int16 wants symmetric int16 with one scale, not {t} {t.q}", where=where)
+
+
+def stage(where: str, x: TensorType, weights: Tensor, bias: Array, output: float) -> Params:
+    """What turns sums of products ``[rows]`` into int16 of scale `output`: scalar ``wide``, tables ``bias``, ``multiplier``, ``shift``.
+
+    Args:
+        weights: int8 ``[rows, K]``.
+        bias: int32 ``[rows]``, in the scale of the sums.
+
+    Raises:
+        EdgeqError: weights are no constant int8, or the sums are 2^14 times as coarse as the output.
+    """
+    if weights.data is None or weights.type.dtype is not DType.INT8 or weights.type.q is None:
+        raise EdgeqError(f"a layer on int16 wants constant int8 weights, not {weights.type}", where=where)
+    bound = np.abs(weights.data.astype(np.int64)).sum(1) * -LEAST + np.abs(bias.astype(np.int64))
+    scales = np.broadcast_to(np.asarray(weights.type.q.scale, np.float32).astype(np.float64), len(bias))
+    multiplier, shift = numerics.quantize_multipliers(np.float64(np.float32(x.scale)) * scales / np.float64(np.float32(output)))
+    right = 15 - shift.astype(np.int64)
+    if right.min() < 1:
+        raise EdgeqError(f"the output's scale {output:g} is too fine for these weights", where=where, why="at most 2^14 steps a sum")
+    short = np.minimum((multiplier.astype(np.int64) + (1 << 15)) >> 16, MOST)
+    tables = {"bias": bias.astype(np.int32), "multiplier": short.astype(np.int16), "shift": np.minimum(right, 62).astype(np.int8)}
+    return Params("", {"wide": int(bound.max(initial=0) >= 2**31)}, tables)
+
+
+def results(x: Array, w: Array, bias: Array, multiplier: Array, shift: Array) -> Array:
+    """int16 ``x [..., K]`` times int8 ``w [rows, K]``, plus bias, in the output's scale, saturated to int16; int64."""
+    sums = exact_matmul(x, w.T, float(w.shape[1]) * 127 * 32768) + bias
+    n = shift.astype(np.int64)
+    return np.asarray(np.clip((sums * multiplier.astype(np.int64) + (np.int64(1) << (n - 1))) >> n, LEAST, MOST))
