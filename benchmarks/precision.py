@@ -1,7 +1,7 @@
 """What recipes cost and keep on recurrent networks: the tensor-train LSTM256 denoisers, on recordings that calibration has not seen.
 
     python -m benchmarks.precision            writes precision.md (needs the data folder; minutes)
-    python -m benchmarks.precision auto       another recipe instead of fp16, int8 and mixed; prints its rows only
+    python -m benchmarks.precision auto       another recipe instead of those in the table; prints its rows only
 """
 
 from __future__ import annotations
@@ -25,12 +25,13 @@ from metrics import mask_sqnr  # type: ignore[import-not-found]
 from recordings import calibration_set, test_set  # type: ignore[import-not-found]
 
 MODELS = ("tt_rank_8", "tt_rank_80")
-RECIPES = ("fp16", "int8", "mixed")
+RECIPES = ("fp16", "fp16+f16", "int8", "mixed")  # after the plus: in what layers in half precision sum up
 CALIBRATION, JUDGED, RECORDINGS = 400, 300, 3  # frames, frames of each recording, recordings
 HEAD = f"""# Precision of recurrent networks
 
 Mask SQNR of every recording: the power of the float network's mask over that of the difference, on the first {JUDGED}
-frames. Calibrated on {CALIBRATION} frames of other recordings. Flash: weights and tables. Regenerate with
+frames. Calibrated on {CALIBRATION} frames of other recordings. Flash: weights and tables. `fp16+f16`: `--recipe fp16
+--accumulate f16`. Regenerate with
 `python -m benchmarks.precision`.
 
 | network | recipe | mask SQNR dB, per recording | flash | of fp16's |
@@ -51,7 +52,8 @@ def rows(model: str, recipes: tuple[str, ...]) -> list[str]:
     found: list[str] = []
     half = 0
     for recipe in recipes:
-        graph = api.quantize(network.graph, samples, recipe=recipe).graph
+        name, _, sums = recipe.partition("+")
+        graph = api.quantize(network.graph, samples, recipe=name, accumulate=sums or None).graph
         t, scores = graph.type(network.output), []
         for u in test_set(folder, RECORDINGS):
             inputs = {n: a[:JUDGED] for n, a in network.samples([u.noisy]).items()}

@@ -51,7 +51,8 @@ class LayerNorm(Op):
         depth = x.type.shape[-1]
         constants = np.concatenate([reciprocals(depth, depth), np.array([self.epsilon], np.float32)])
         tables = {"scale": scale.data.astype(np.float32), "bias": bias.data.astype(np.float32), "constants": constants}
-        return half_params({"rows": x.type.size // depth, "depth": depth, "normal": _normal(depth, tables["scale"], tables["bias"])}, tables)
+        scalars: dict[str, int | str] = {"rows": x.type.size // depth, "depth": depth}
+        return half_params({**scalars, "normal": _normal(depth, tables["scale"], tables["bias"])}, tables)
 
     def reference_half(self, params: Params, *x: Array) -> Array:
         factor, epsilon = params.constants
