@@ -133,7 +133,7 @@ def test_sums_in_halves_are_a_law_by_name(real: Graph, name: str, tmp_path: Path
     actual = host.run(built.folder, x, steps=True) if name == "host" else unicorn.run(built.folder, target.load(name), x, steps=True)
     result = compare(expected, actual)
     assert result.bit_exact, str(result.difference)
-    assert 25 < sqnr(real, chosen.graph) < sqnr(real, api.quantize(real, recipe="fp16").graph) - 5
+    assert 55 < sqnr(real, chosen.graph) < sqnr(real, api.quantize(real, recipe="fp16").graph) - 1
 
 
 def test_sums_in_halves_are_read_back(real: Graph, mixed: api.Quantized, tmp_path: Path) -> None:
