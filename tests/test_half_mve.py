@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 import shutil
 import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,18 +20,31 @@ from edgeq.ir import Array, DType, Graph, Node, Op, Tensor, TensorType
 from edgeq.lower import lower
 from edgeq.ops.activations import Sigmoid, Silu, Tanh
 from edgeq.ops.cast import Cast
+from edgeq.ops.lstm import Lstm
 from edgeq.ops.mathematics import Exp
 from edgeq.plan import plan
 from edgeq.resources import resource
 from edgeq.run import run
 from edgeq.simulate import simulate
 
+TESTS = Path(__file__).parent
+sys.path += [str(TESTS.parent), str(TESTS / "ops")]
+
+import test_fully_connected  # noqa: E402
+import test_recurrent  # noqa: E402
+from harness import _Bench, halved, summed_in_halves  # noqa: E402
+
+from benchmarks.measure import measure  # noqa: E402
+
 F = np.float32
 FUNCTIONS = {"exp": Exp(), "sigmoid": Sigmoid(), "silu": Silu(), "tanh": Tanh()}
 SOURCE = """
 #include "eq_half_mve_functions.h"
 
-void {name}(const float *x, float *y, int32_t n) {{ for (int32_t i = 0; i < n; i += 4) eq_store4_f32(y + i, eq_{name}4(eq_load4_f32(x + i))); }}
+void {name}(const float *x, float *y, int32_t n)
+{{
+    for (int32_t i = 0; i < n; i += 4) eq_store4_f32(y + i, eq_{name}4(eq_load4_f32(x + i)));
+}}
 """
 FUSED = """
 void fused(const uint16_t *a, const uint16_t *b, uint16_t *c, int32_t n)
@@ -138,3 +153,14 @@ def test_conversions_on_the_chip(chip: str, tmp_path: Path) -> None:
     bits = np.random.default_rng(9).integers(0, 2**32, 2**18, np.uint32).view(F)
     x = np.concatenate([near, -near, bits[np.isfinite(bits)]])
     check(one_operator(Cast(), real_type, half_type), x[: len(x) // size * size].reshape(-1, size), chip, tmp_path / "half")
+
+
+@pytest.mark.parametrize(("name", "most"), [("lstm", 0.8), ("lstm_a16", 0.42), ("lstm_s8", 0.25), ("dense", 0.72), ("dense_a16", 0.33)])
+def test_instructions_per_product(name: str, most: float) -> None:
+    """128 units, or 256 channels, of as many inputs, on Cortex-M55; the same number for every input."""
+    if shutil.which("qemu-system-arm") is None:
+        pytest.skip("not installed: qemu-system-arm")
+    found = test_recurrent.case("lstm", Lstm(), 128, 128) if name.startswith("lstm") else test_fully_connected.case("dense", (1,), 256, 256)
+    found = found if name.endswith("s8") else summed_in_halves(found) if name.endswith("a16") else halved(found)
+    row = measure(name, _Bench([replace(found, laws=("single",))], "single").graph, "cortex-m55", "zig", "3")
+    assert row.constant_time and row.instructions <= most * row.macs, row.instructions / row.macs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import sys
 from pathlib import Path
 
@@ -136,11 +137,54 @@ def test_finer_storages_come_closer(
 
 @pytest.mark.parametrize(
     ("nodes", "message"),
-    [({"Gemm_0": "int4"}, "int4"), ({"Sigmoid_7": "w8a16"}, "not computed in w8a16")],
-)
+    [
+        ({"Gemm_0": "int4"}, "int4"), ({"Sigmoid_7": "w8a16"}, "not computed in w8a16"),
+        ({"Sigmoid_7": "float16-sums"}, "sigmoid is not summed up in half precision"),
+    ],
+)  # fmt: skip
 def test_bad_storages_are_named(real: Graph, mixed: api.Quantized, nodes: dict[str, str], message: str, tmp_path: Path) -> None:
     with pytest.raises(EdgeqError, match=message):
         api.quantize(real, {"frame": frames()}, precision=edited(mixed.files["precision.toml"], tmp_path / "p.toml", **nodes))
+
+
+@pytest.mark.parametrize("name", ["host", "cortex-m4"])
+def test_sums_in_halves_are_a_law_by_name(real: Graph, name: str, tmp_path: Path) -> None:
+    chosen = api.quantize(real, recipe="fp16", accumulate="f16")
+    text = chosen.files["precision.toml"]
+    assert b'"LSTM_3" = "float16-sums"' in text and b'"Sigmoid_7" = "float16"' in text
+    built = api.build(chosen.graph, output=tmp_path / "m", target=name, vectors=4, check=False)
+    laws = {s["name"]: s["law"] for s in json.loads((built.folder / "manifest.json").read_text())["steps"]}
+    assert laws == {n: "half" if n == "Sigmoid_7" else "half-f16" for n in laws} and set(NODES) <= set(laws)
+    x = {"frame": frames()[:32].astype(np.float16)}
+    expected = simulate(chosen.graph, x, steps=True)
+    actual = host.run(built.folder, x, steps=True) if name == "host" else unicorn.run(built.folder, target.load(name), x, steps=True)
+    result = compare(expected, actual)
+    assert result.bit_exact, str(result.difference)
+    assert 55 < sqnr(real, chosen.graph) < sqnr(real, api.quantize(real, recipe="fp16").graph) - 1
+
+
+def test_sums_in_halves_are_read_back(real: Graph, mixed: api.Quantized, tmp_path: Path) -> None:
+    chosen, file = api.quantize(real, recipe="fp16", accumulate="f16"), tmp_path / "p.toml"
+    file.write_bytes(chosen.files["precision.toml"])
+    assert graphfile.dumps(api.quantize(real, precision=file).graph) == graphfile.dumps(chosen.graph)
+    both = api.quantize(real, {"frame": frames()}, recipe="mixed", accumulate="f16")
+    kinds = {n.name: getattr(n.op, "accumulate", None) for n in both.graph.nodes if n.name in NODES}
+    assert kinds == {"Gemm_0": "f16", "LSTM_3": "f32", "GRU_4": "f32", "Gemm_6": "f16", "Sigmoid_7": None}
+    one = api.quantize(real, {"frame": frames()}, precision=edited(mixed.files["precision.toml"], file, Gemm_6="float16-sums"))
+    assert [n.name for n in one.graph.nodes if getattr(n.op, "accumulate", "f32") == "f16"] == ["Gemm_6"]
+    assert b'"Gemm_6" = "float16-sums"' in one.files["precision.toml"]
+
+
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [
+        ({"recipe": "auto", "accumulate": "f16"}, "recipe fp16 or mixed"), ({"accumulate": "f16"}, "recipe fp16 or mixed"),
+        ({"recipe": "fp16", "accumulate": "f64"}, "unknown accumulation 'f64'"),
+    ],
+)  # fmt: skip
+def test_sums_that_nobody_knows_are_refused(real: Graph, choices: dict[str, str], message: str) -> None:
+    with pytest.raises(EdgeqError, match=message):
+        api.quantize(real, {"frame": frames()}, **choices)  # type: ignore[arg-type]
 
 
 def test_auto_keeps_to_its_budget(real: Graph) -> None:
