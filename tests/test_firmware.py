@@ -70,7 +70,7 @@ def need(target: str, chain: str, *emulators: str) -> None:
     if missing:
         pytest.skip(f"not installed: {', '.join(missing)}")
     if target in RECENT and chain != "zig":
-        probe = [*spec["command"], *spec["flags"], "-fsyntax-only", "-x", "c", "/dev/null"]
+        probe = [*spec["command"], *spec["flags"], "-c", "-x", "c", "/dev/null", "-o", "/dev/null"]
         if subprocess.run(probe, capture_output=True).returncode:
             pytest.skip(f"this {chain} is too old for {target}")
 
