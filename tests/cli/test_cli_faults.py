@@ -12,6 +12,12 @@ from edgeq.codes import Code
 
 
 @pytest.fixture
+def samples(tmp_path: Path) -> Path:
+    np.savez(tmp_path / "samples.npz", x=np.random.default_rng(4).standard_normal((48, 1, 12)).astype(np.float32))
+    return tmp_path / "samples.npz"
+
+
+@pytest.fixture
 def labelled(tmp_path: Path) -> Path:
     rng = np.random.default_rng(3)
     np.savez(tmp_path / "labelled.npz", x=rng.standard_normal((40, 1, 12)).astype(np.float32), y=rng.integers(0, 4, 40))
