@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import mlperf_tiny
 import numpy as np
@@ -186,6 +187,16 @@ def test_devices_of_the_command_line(device: str, tmp_path: Path) -> None:
     scored = json.loads(done.stdout)
     assert scored["right"]["runner"] == json.loads(plain.stdout)["right"]["simulator"]
     assert scored["runner_name"] == {"cpu": "host"}.get(device, device)
+
+
+def test_the_page_of_the_documentation_runs() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "gpu.md").read_text(encoding="utf-8")
+    graph = small("tflm")
+    names: dict[str, Any] = {"graph": graph, "inputs": random_vectors(graph, 2)}
+    exec(page.split("```python")[1].split("```")[0].replace("range(50)", "range(3)"), names)
+    for name, values in simulate(graph, names["inputs"]).outputs.items():
+        np.testing.assert_array_equal(names["run"].outputs[name], values)
+        assert names["outputs"][name].shape == (3, *values.shape)
 
 
 def test_unknown_devices_are_refused() -> None:
