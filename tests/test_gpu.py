@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import mlperf_tiny
 import numpy as np
@@ -17,7 +18,7 @@ from typer.testing import CliRunner
 from zoo import zoo
 
 import edgeq
-from edgeq import faults, graphfile, target
+from edgeq import api, faults, graphfile, target
 from edgeq.cli.main import app
 from edgeq.compare import compare
 from edgeq.errors import EdgeqError
@@ -26,7 +27,7 @@ from edgeq.ir import Array, Graph
 from edgeq.lower import lower
 from edgeq.run import gpu
 from edgeq.run.gpu import device as devices
-from edgeq.simulate import simulate
+from edgeq.simulate import fit_inputs, simulate
 
 pytest.importorskip("triton")
 pytest.importorskip("torch")
@@ -100,6 +101,31 @@ def test_keyword_model(data: Path) -> None:
     assert result.bit_exact and result.tensors > 10, result.difference
 
 
+def test_faults_by_the_command_line(tmp_path: Path) -> None:
+    graph = small("tflm")
+    graphfile.save(graph, tmp_path / "m.eqg")
+    np.savez(tmp_path / "x.npz", **random_vectors(graph, 5), y=np.arange(5))
+    shared = ["faults", str(tmp_path / "m.eqg"), "-d", str(tmp_path / "x.npz"), "--p", "1%,5%", "--patterns", "3", "--no-layers", "--json"]
+    found = []
+    for device in ("simulator", "interpreter"):
+        done = CliRunner().invoke(app, [*shared, "--device", device])
+        assert done.exit_code == 0, done.output
+        found.append(json.loads(done.stdout))
+    assert found[0]["points"] == found[1]["points"] and found[1]["device"] == "interpreter"
+
+
+@pytest.mark.parametrize("recipe", ["fp16", "mixed"])
+def test_denoiser_frame_by_frame(recipe: str) -> None:
+    """The shipped streaming network: each frame finds the states that the one before left."""
+    graph = api.load(Path(__file__).parent.parent / "examples" / "denoiser" / "denoiser.onnx")
+    frames = np.random.default_rng(1).normal(0, 1, (32, *graph.type(graph.given[0]).shape)).astype(np.float32)
+    graph = api.quantize(graph, {graph.given[0]: frames} if recipe == "mixed" else None, recipe=recipe).graph
+    assert graph.states
+    inputs = fit_inputs(graph, {graph.given[0]: frames[:2]})
+    result = compare(simulate(graph, inputs, steps=True), gpu.run(lower(graph, HOST), inputs, steps=True, device="interpreter"))
+    assert result.bit_exact, result.difference
+
+
 def test_an_operator_without_a_kernel_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     from edgeq.run.gpu import kernels
 
@@ -161,6 +187,16 @@ def test_devices_of_the_command_line(device: str, tmp_path: Path) -> None:
     scored = json.loads(done.stdout)
     assert scored["right"]["runner"] == json.loads(plain.stdout)["right"]["simulator"]
     assert scored["runner_name"] == {"cpu": "host"}.get(device, device)
+
+
+def test_the_page_of_the_documentation_runs() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "gpu.md").read_text(encoding="utf-8")
+    graph = small("tflm")
+    names: dict[str, Any] = {"graph": graph, "inputs": random_vectors(graph, 2)}
+    exec(page.split("```python")[1].split("```")[0].replace("range(50)", "range(3)"), names)
+    for name, values in simulate(graph, names["inputs"]).outputs.items():
+        np.testing.assert_array_equal(names["run"].outputs[name], values)
+        assert names["outputs"][name].shape == (3, *values.shape)
 
 
 def test_unknown_devices_are_refused() -> None:

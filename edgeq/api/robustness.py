@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, Unpack
@@ -22,6 +23,7 @@ from edgeq.errors import EdgeqError
 from edgeq.faults import Bytes, FaultMap
 from edgeq.ir import Array, Graph
 from edgeq.lower import Program
+from edgeq.run import gpu
 from edgeq.run.patched import patched
 from edgeq.simulate import fit_inputs, simulate
 from edgeq.target import load as load_target
@@ -29,6 +31,7 @@ from edgeq.target import load as load_target
 RATES = (0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05)
 PATTERNS = 50
 LAYER_PATTERNS = 10  # per layer, of errors in that layer alone
+AT_ONCE = 16  # patterns of a batch on a GPU
 COST = 1.0  # points of accuracy that the operating point may cost
 # Bit error rates of static memory over its supply voltage, in parts of the least at which it is free of them (Stutz et al. 2021).
 VOLTAGES = ((0.79, 0.055), (0.84, 0.011), (0.88, 0.0015))
@@ -55,13 +58,21 @@ class _Simulated:
             yield simulate(self.program.graph, inputs, parameters=parameters).outputs
 
 
-@contextmanager
-def _simulator(program: Program) -> Iterator[Device]:
-    yield _Simulated(program)
+class _Kernels:
+    """The GPU's kernels as a device, `AT_ONCE` patterns at a time."""
+
+    def __init__(self, program: Program, name: str) -> None:
+        self.program, self.place = program, gpu.find(name)
+
+    def run(self, inputs: Mapping[str, Array], patterns: Iterable[Flips]) -> Iterator[Mapping[str, Array]]:
+        left = iter(patterns)
+        while flips := list(itertools.islice(left, AT_ONCE)):
+            found = gpu.run_patterns([law.flipped(self.program, f) for f in flips], inputs, device=self.place)
+            yield from ({n: a[i] for n, a in found.items()} for i in range(len(flips)))
 
 
 def device(name: str, program: Program) -> AbstractContextManager[Device]:
-    """``cpu``: the emitted C on all cores. ``simulator``: numpy.
+    """``cpu``: the emitted C on all cores. ``simulator``: numpy. ``gpu``: Triton kernels; ``interpreter``: those without a GPU, slowly.
 
     Raises:
         EdgeqError: there is no such device.
@@ -69,8 +80,10 @@ def device(name: str, program: Program) -> AbstractContextManager[Device]:
     if name == "cpu":
         return patched(program)
     if name == "simulator":
-        return _simulator(program)
-    raise EdgeqError(f"no device '{name}'", fix="choose cpu or simulator")
+        return nullcontext(_Simulated(program))
+    if name in gpu.NAMES:
+        return nullcontext(_Kernels(program, name))
+    raise EdgeqError(f"no device '{name}'", fix=f"choose cpu, simulator, {' or '.join(gpu.NAMES)}")
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ PIECES = (
     Piece("tflite", "reads .tflite models", "pip install tflite", True, True),
     Piece("scipy", "the exact memory planner", "pip install scipy", True, True),
     Piece("torch", "reads .pt2 models and torch.nn.Module", "pip install 'edgeq[torch]'", True),
+    Piece("triton", "--device gpu, with torch and an NVIDIA GPU", "pip install 'edgeq[gpu]'", True),
     Piece("pillow", "calibration from folders of images", "pip install 'edgeq[images]'", True),
     Piece("gcc", "--toolchain gcc for the host (quicker than Zig)", "apt-get install gcc", False),
     Piece("clang", "--toolchain clang", "apt-get install clang", False),

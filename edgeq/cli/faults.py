@@ -34,6 +34,8 @@ class Device(StrEnum):
 
     CPU = "cpu"
     SIMULATOR = "simulator"
+    GPU = "gpu"
+    INTERPRETER = "interpreter"
 
 
 def parse_rates(text: str) -> list[float]:
@@ -64,7 +66,10 @@ def faults(
             "RATIO times as often as a 0; or a JSON file of faults.",
         ),
     ] = "random",
-    device: Annotated[Device, typer.Option(help="cpu: the emitted C on all cores; simulator.")] = Device.CPU,
+    device: Annotated[
+        Device,
+        typer.Option(help="cpu: the emitted C on all cores; simulator; gpu: Triton kernels; interpreter: those without a GPU, slowly."),
+    ] = Device.CPU,
     layers: Annotated[bool, typer.Option("--layers/--no-layers", help="Also put errors into one layer at a time.")] = True,
     limit: Annotated[int | None, typer.Option(min=1, help="Use the first so many vectors.", show_default=False)] = None,
     plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw errors over rates (.svg, .png).", show_default=False)] = None,

@@ -8,13 +8,14 @@ kernel is refused by name; nothing is computed elsewhere. Without a GPU the same
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Graph, Node
 from edgeq.lower import Program, bind
-from edgeq.run.gpu.device import ELEMENTS, Device, find, recorder
+from edgeq.run.gpu.device import ELEMENTS, NAMES, Device, find, recorder
 from edgeq.run.gpu.step import Step, Value, unsupported
 from edgeq.simulate import Run
 
@@ -22,7 +23,7 @@ Tables = Mapping[str, Mapping[str, Array]]
 Progress = Callable[[int, int], None]
 PATTERNED = ("conv2d", "transpose_conv2d", "fully_connected", "depthwise_conv2d", "lstm", "gru")  # whose weights may differ
 
-__all__ = ["Device", "find", "nodes", "recorder", "run", "run_patterns"]
+__all__ = ["NAMES", "Device", "find", "nodes", "recorder", "run", "run_patterns"]
 
 
 def run(
@@ -130,6 +131,7 @@ class _Walk:
                 raise unsupported(node, "")
         own = {call.node.name: call.params for call in program.calls}
         self.params = {n.name: own.get(n.name) or bind(self.graph, n) for n in self.nodes}
+        self.sent: dict[str, dict[str, Any]] = {n.name: {} for n in self.nodes}
         self.last = {name: i for i, node in enumerate(self.nodes) for name in node.inputs}
         operands = {n for node in self.nodes for i, n in enumerate(node.inputs) if i not in node.op.parameters}
         data = {n: self.graph.tensors[n].data for n in (*operands, *self.graph.outputs)}
@@ -140,7 +142,9 @@ class _Walk:
         values = {n: Value(a) for n, a in self.constants.items()} | dict(inputs)
         for i, node in enumerate(self.nodes):
             operands = tuple(values[n] for j, n in enumerate(node.inputs) if j not in node.op.parameters)
-            step = Step(self.device, self.graph, node, self.params[node.name], operands, self.tables.get(node.name, {}))
+            step = Step(
+                self.device, self.graph, node, self.params[node.name], operands, self.tables.get(node.name, {}), self.sent[node.name]
+            )
             values |= zip(node.outputs, self.known[node.op.kernel_op()](step), strict=True)
             for name in set(node.inputs):
                 if self.last[name] == i and name not in wanted and name not in self.constants:

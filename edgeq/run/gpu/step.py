@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,6 +53,7 @@ class Step:
     Attributes:
         operands: in the order of the node's inputs that are no parameters.
         tables: those of the params that patterns differ in, with a leading axis of patterns.
+        sent: constants that earlier batches left on the device.
     """
 
     device: Device
@@ -61,6 +62,7 @@ class Step:
     params: Params
     operands: tuple[Value, ...]
     tables: Mapping[str, Array]
+    sent: dict[str, Any]
 
     @property
     def single(self) -> bool:
@@ -82,18 +84,27 @@ class Step:
         """A table ``[P or 1, ...]``."""
         return self.tables[name] if name in self.tables else self.params.tables[name][None]
 
+    def constant(self, name: str, make: Callable[[], Array]) -> Any:
+        """An array on the device, made and sent once."""
+        if name not in self.sent:
+            self.sent[name] = self.device.send(make())
+        return self.sent[name]
+
     def table(self, name: str) -> tuple[Any, int]:
         """A table on the device, and the elements from a pattern to the next."""
         array = self.array(name)
-        return self.device.send(array), array[0].size if len(array) > 1 else 0
+        return self.constant(name, lambda: array), array[0].size if len(array) > 1 else 0
 
     def stacked(self, *names: str) -> tuple[Any, int]:
         """Tables of one length as ``[P or 1, tables, length]``, and the elements from a pattern to the next. int8 become int32."""
         arrays = [self.array(n) for n in names]
         patterns = max(map(len, arrays))
-        wide = np.stack([np.broadcast_to(a, (patterns, *a.shape[1:])) for a in arrays], axis=1)
-        wide = wide.astype(np.int32) if wide.dtype.kind == "i" else wide
-        return self.device.send(wide), wide[0].size if patterns > 1 else 0
+
+        def make() -> Array:
+            wide = np.stack([np.broadcast_to(a, (patterns, *a.shape[1:])) for a in arrays], axis=1)
+            return wide.astype(np.int32) if wide.dtype.kind == "i" else wide
+
+        return self.constant(" ".join(names), make), len(names) * arrays[0][0].size if patterns > 1 else 0
 
     def result(self, position: int = 0, *, patterns: int | None = None, vectors: int | None = None) -> Value:
         """Room for an output."""

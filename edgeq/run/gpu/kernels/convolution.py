@@ -198,9 +198,9 @@ def convolution(step: Step) -> tuple[Value, ...]:
     stage, stage_step = step.stacked(*names[1:])
     fixed = {"GROUPS": g["groups"], "IN_C": g["in_c"] // g["groups"], "KERNEL_H": g["kernel_h"], "KERNEL_W": g["kernel_w"]}
     fixed |= {"TRANSPOSED": transposed, "M": m, "N": n}
-    own = weights.reshape(len(weights), g["out_c"], depth).swapaxes(1, 2) if step.half else weights
+    by_k = step.constant("weights by k", lambda: weights.reshape(len(weights), g["out_c"], depth).swapaxes(1, 2)) if step.half else None
     sizes = pixels, x.steps[0], weights[0].size if len(weights) > 1 else 0, stage_step, *(g[name] for name in PLACE)
-    arguments = x.data, step.device.send(own), stage, y.data, *sizes
+    arguments = x.data, by_k if step.half else step.table("weights")[0], stage, y.data, *sizes
     if step.half:
         step.device.launch(conv_f16, grid, *arguments, *step.limits(), **fixed, SCALED=scaled)
         return (y,)

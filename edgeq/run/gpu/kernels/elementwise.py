@@ -1,10 +1,12 @@
 """Sums, products, extrema and PReLU, element by element, with broadcasting."""
 
+from typing import Any
+
 import numpy as np
 import triton
 import triton.language as tl
 
-from edgeq.ir import Array, DType
+from edgeq.ir import DType
 from edgeq.ops.add import LEFT_SHIFT
 from edgeq.run.gpu.device import kernel
 from edgeq.run.gpu.kernels import computes
@@ -131,19 +133,17 @@ def flat(step: Step, total: int) -> tuple[int, tuple[int]]:
     return block, (triton.cdiv(total, block),)
 
 
-def spread(step: Step, position: int) -> Array | None:
-    """Which element of an operand each element of the result reads; None where it is its own."""
-    names = [n for i, n in enumerate(step.node.inputs) if i not in step.node.op.parameters]
-    own, whole = step.graph.type(names[position]).shape, step.graph.type(step.node.outputs[0]).shape
-    if own == whole:
-        return None
-    return np.ascontiguousarray(np.broadcast_to(np.arange(int(np.prod(own)), dtype=np.int32).reshape(own), whole)).ravel()
+def spread(step: Step, position: int) -> Any:
+    """Which element of an operand each element of the result reads, on the device; None where it is its own."""
+    own, whole = step.graph.type(step.node.inputs[position]).shape, step.graph.type(step.node.outputs[0]).shape
+    numbers = np.arange(int(np.prod(own)), dtype=np.int32).reshape(own)
+    return None if own == whole else step.constant(f"map {position}", lambda: np.broadcast_to(numbers, whole).ravel())
 
 
 def both(step: Step, kernel_: object, y: Value, *scalars: int | object, **fixed: object) -> tuple[Value, ...]:
     """Launch a kernel of two operands."""
     a, b = step.operands
-    maps = [None if m is None else step.device.send(m) for m in (spread(step, 0), spread(step, 1))]
+    maps = [spread(step, 0), spread(step, 1)]
     block, grid = flat(step, y.total)
     step.device.launch(
         kernel_, grid, a.data, b.data, y.data, *maps, y.total, y.size, y.vectors, *a.steps, *b.steps, *scalars,

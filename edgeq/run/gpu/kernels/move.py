@@ -3,6 +3,7 @@
 import numpy as np
 import triton.language as tl
 
+from edgeq.ir import Array
 from edgeq.ops.pad import Pad
 from edgeq.ops.reshape import Reshape
 from edgeq.run.gpu.device import kernel
@@ -51,17 +52,18 @@ def move(step: Step) -> tuple[Value, ...]:
     """An operator that moves elements: its own meaning on their numbers says which goes where."""
     x, op, p = step.operands[0], step.node.op, step.params
     shape = step.graph.type(step.node.inputs[0]).shape
-    numbers = np.arange(x.size, dtype=np.int64).reshape(1, *shape)
     filled = isinstance(op, Pad) and op.mode == "constant"
-    if filled:
-        assert isinstance(op, Pad)
-        places = np.pad(numbers, ((0, 0), *op.pads), constant_values=-1)
-    else:
-        places = op.real(numbers)
+
+    def places() -> Array:
+        numbers = np.arange(x.size, dtype=np.int32).reshape(1, *shape)
+        if isinstance(op, Pad) and filled:
+            return np.pad(numbers, ((0, 0), *op.pads), constant_values=-1)
+        return op.real(numbers)
+
     y = step.result()
     block, grid = flat(step, y.total)
     fill = int(np.array(p.fill, np.uint16).view(np.int16)) if filled and step.half else p.fill if filled else 0
-    arguments = integers(x), step.device.send(places.ravel().astype(np.int32)), integers(y), y.total, y.size, x.size
+    arguments = integers(x), step.constant("map", places), integers(y), y.total, y.size, x.size
     step.device.launch(gather, grid, *arguments, fill, FILLED=filled, BLOCK=block)
     return (y,)
 
@@ -82,7 +84,7 @@ def concat(step: Step) -> tuple[Value, ...]:
     for i, (x, run) in enumerate(zip(step.operands, runs, strict=True)):
         total = y.patterns * y.vectors * x.size
         block, grid = flat(step, total)
-        values = step.device.send(p.values[i]) if p.rescaled else None
+        values = step.table("values")[0][0, i] if p.rescaled else None
         sizes = total, x.size, y.size, y.vectors, *x.steps, run, sum(runs), start
         step.device.launch(scatter, grid, integers(x), values, integers(y), *sizes, RESCALED=bool(p.rescaled), BLOCK=block)
         start += run
