@@ -17,7 +17,8 @@ from edgeq.numerics import Array
 CHECKS = {"none": 0, "parity": 1, "triple": 2, "hamming": 3}  # bits that they add
 COVERED = 3  # the highest bits of a value that the parity covers
 MENDED = np.array([0, 0, 0, 1, 0, 2, 4, 8])  # syndrome of `hamming` -> what to xor to the highest four bits
-BIAS_BITS = 16
+BIAS_BITS, BIAS_WORD = 11, 15  # of a voted bias, and of its word in the Hamming code
+BIAS_PLACES = (3, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15)
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,8 @@ class Code:
         check: ``none``; ``parity``: one more bit makes the highest three even, and where they are odd the reader takes, of the values
             that one fault explains, that of least magnitude; ``triple``: the highest bit is stored three times and the majority holds;
             ``hamming``: three more bits mend one fault of the highest four.
-        votes: biases are stored in 16 bits (times a power of two per layer) three times, of which the majority holds bit by bit; else once
-            in 32 bits.
+        votes: biases are 11-bit multiples of a power of two per layer, in words of 15 bits that mend one fault (Hamming), three times, of
+            which the majority holds bit by bit; else 32 bits, once.
     """
 
     bits: int = 8
@@ -43,6 +44,19 @@ class Code:
         if not 2 <= self.bits <= 8 or self.check not in CHECKS or (self.check == "hamming" and not 4 <= self.bits <= 7):
             fix = f"2 to 8 bits (4 to 7 with hamming); {', '.join(CHECKS)}"
             raise EdgeqError(f"no storage code of {self.bits} bits with check '{self.check}'", fix=fix)
+
+    @classmethod
+    def parse(cls, text: str) -> Code:
+        """``BITS``, ``BITS+parity``, ``BITS+hamming+offset`` and so on; ``+once``: biases in 32 bits, once.
+
+        Raises:
+            EdgeqError: no such code.
+        """
+        bits, *words = text.split("+")
+        checks = [w for w in words if w in CHECKS]
+        if not bits.isdecimal() or len(bits) > 2 or len(checks) > 1 or not set(words) <= {*CHECKS, "offset", "once"}:
+            raise EdgeqError(f"no storage code '{text}'", fix=f"write BITS, and as wanted +{', +'.join([*CHECKS][1:])}, +offset, +once")
+        return cls(int(bits), "offset" in words, checks[0] if checks else "none", "once" not in words)
 
     @property
     def width(self) -> int:
@@ -60,8 +74,8 @@ class Code:
         return self.bits == 8 and not self.offset and self.check == "none"
 
     def __str__(self) -> str:
-        check = "" if self.check == "none" else f" + {self.check}"
-        return f"{self.bits} bit {'offset binary' if self.offset else 'two’s complement'}{check}, biases {'voted' if self.votes else 'int32'}"
+        words = (str(self.bits), *(() if self.check == "none" else (self.check,)), *(("offset",) if self.offset else ()))
+        return "+".join((*words, *(() if self.votes else ("once",))))
 
     def words(self, values: Array) -> Array:
         """Values to words, uint32."""
@@ -149,23 +163,61 @@ def round_biases(biases: Array) -> Array:
     shift = bias_shift(biases)
     most = 2 ** (BIAS_BITS - 1) - 1
     whole = np.clip((biases.astype(np.int64) + (1 << shift >> 1)) >> shift, -most, most)
-    return (whole << shift).astype(np.int32)
+    return np.asarray((whole << shift).astype(np.int32))
+
+
+def _syndrome(words: Array) -> Array:
+    """The places, from 1 on, of the ones of 15-bit words, xored: 0 of a word without fault, else where one fault is."""
+    found = np.zeros_like(words)
+    for place in range(1, BIAS_WORD + 1):
+        found ^= (words >> (place - 1) & 1) * place
+    return found
+
+
+def bias_words(values: Array) -> Array:
+    """Biases over their power of two to words of the Hamming code: data at the places that are no powers of two; int64."""
+    words = np.zeros_like(np.asarray(values, np.int64))
+    for i, place in enumerate(BIAS_PLACES):
+        words |= (values >> i & 1) << (place - 1)
+    check = _syndrome(words)
+    for bit in (1, 2, 4, 8):
+        words |= (check & bit != 0).astype(np.int64) << (bit - 1)
+    return words
+
+
+def bias_values(words: Array) -> Array:
+    """Words, faulty ones too, to biases over their power of two, one fault mended; int64."""
+    words = np.asarray(words, np.int64) & (2**BIAS_WORD - 1)
+    syndrome = _syndrome(words)
+    words = np.where(syndrome > 0, words ^ 1 << np.maximum(syndrome - 1, 0), words)
+    values = np.zeros_like(words)
+    for i, place in enumerate(BIAS_PLACES):
+        values |= (words >> (place - 1) & 1) << i
+    half = 2 ** (BIAS_BITS - 1)
+    return np.asarray((values ^ half) - half)
 
 
 def encode_biases(biases: Array) -> Array:
-    """Biases of `round_biases` to what is stored: int16 ``[3, N]``."""
-    return np.stack([biases.ravel() >> bias_shift(biases)] * 3).astype(np.int16)
+    """Biases of `round_biases` to what is stored: uint16 ``[3, N]``."""
+    return np.stack([bias_words(biases.ravel().astype(np.int64) >> bias_shift(biases))] * 3).astype(np.uint16)
 
 
 def decode_biases(votes: Array, shift: int) -> Array:
-    """The majority of three, bit by bit: int32 ``[N]``."""
-    a, b, c = votes.astype(np.int32)
-    return np.asarray(((a & b) | (b & c) | (a & c)) << shift, np.int32)
+    """The majority of three, bit by bit, mended: int32 ``[N]``."""
+    a, b, c = votes.astype(np.int64)
+    return np.asarray(bias_values((a & b) | (b & c) | (a & c)) << shift, np.int32)
 
 
 def bias_errors(biases: Array, p: float, votes: bool) -> Array:
-    """The expected square error of stored biases where every bit flips with probability p."""
-    shift = bias_shift(biases) if votes else 0
-    bits, p = (BIAS_BITS, 3 * p**2 - 2 * p**3) if votes else (32, p)
-    value = (biases.astype(np.int64) >> shift).astype(np.float64)
-    return np.asarray((p * (1 - p) * (4.0**bits - 1) / 3 + p**2 * (1 + 2 * value) ** 2) * 4.0**shift)
+    """The expected square error of stored biases, exactly, where every bit flips with probability p."""
+    if not votes:
+        value = biases.astype(np.float64)
+        return np.asarray(p * (1 - p) * (4.0**32 - 1) / 3 + p**2 * (1 + 2 * value) ** 2)
+    q, shift = 3 * p**2 - 2 * p**3, bias_shift(biases)
+    flips = np.arange(2**BIAS_WORD)
+    ones = np.unpackbits(flips.astype(">u2").view(np.uint8).reshape(-1, 2), axis=1).sum(1)
+    wrong = bias_values(flips) & (2**BIAS_BITS - 1)  # the code is linear: what stays wrong depends on the faults alone
+    chance = np.bincount(wrong, q**ones * (1 - q) ** (BIAS_WORD - ones), 2**BIAS_BITS)
+    values, half = np.asarray(biases.ravel().astype(np.int64) >> shift), 2 ** (BIAS_BITS - 1)
+    faulty = ((values[:, None] & (2**BIAS_BITS - 1) ^ np.arange(2**BIAS_BITS)) ^ half) - half
+    return np.asarray(((faulty - values[:, None]).astype(np.float64) ** 2 @ chance) * 4.0**shift)

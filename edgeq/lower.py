@@ -28,7 +28,7 @@ class Coded:
     """A table in a storage code.
 
     Attributes:
-        data: what is stored: uint8 of weights, int16 ``[3, N]`` of biases.
+        data: what is stored: uint8 of weights, uint16 ``[3, N]`` of biases.
         offset: where its decoded form lies in the call's scratch.
         shift: of biases, see `codes.decode_biases`; -1 of weights.
     """

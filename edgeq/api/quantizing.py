@@ -12,6 +12,7 @@ import numpy as np
 from edgeq import graphfile, measurements
 from edgeq import target as targets
 from edgeq.api.models import Arrays, Progress, Shapes, States, is_quantized, load, random_inputs, select_inputs, stage
+from edgeq.codes import Code
 from edgeq.emit import Artifact, check_output, write
 from edgeq.errors import EdgeqError
 from edgeq.files import json_text, read_arrays, reason, write_bytes
@@ -26,6 +27,7 @@ from edgeq.quantize.quantizer import quantize_decided
 from edgeq.quantize.ranges import Ranges, calibrate
 from edgeq.quantize.storage import HALF, Storage, complete, mixed
 from edgeq.simulate import fit_inputs
+from edgeq.tune import robust
 from edgeq.tune.allocation import Goal
 from edgeq.tune.precision import search
 
@@ -33,7 +35,8 @@ RANDOM = "random"
 PRECISION = "precision.toml"
 RANDOM_CALIBRATION = 64
 DIAGNOSED = 64
-RECIPES = ("int8", "fp16", "mixed", "auto")
+ROBUST_P = 0.005
+RECIPES = ("int8", "fp16", "mixed", "auto", "robust")
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,12 +57,15 @@ class Choices(TypedDict, total=False):
     """How a float model is quantized; keywords of `quantize`, and of `build` and `accuracy`.
 
     recipe: ``int8`` (the default; needs calibration samples), ``fp16``: everything in half precision, no samples needed; ``mixed``:
-        recurrent layers in int8, the rest in half precision; ``auto``: chosen node by node within a budget (see `Goal`).
+        recurrent layers in int8, the rest in half precision; ``auto``: chosen node by node within a budget (see `Goal`);
+        ``robust``: int8 computation, with the storage code and the clipping of weights that stand bit errors at rate `p` best.
     calibration_limit: use at most so many of them.
     stored: ``(scale, zero_point)``: integer samples mean ``scale * (q - zero_point)``.
     pixels: the values of black and white that the model expects of images.
     options: method, law, rounding and more; the defaults measured best.
     precision: a precision.toml that somebody edited.
+    p: of ``robust``, the bit error rate.
+    code: of ``robust``, the storage code to take instead of the best (`Code.parse`).
     """
 
     recipe: str | None
@@ -68,6 +74,8 @@ class Choices(TypedDict, total=False):
     pixels: tuple[float, float] | None
     options: Options | None
     precision: str | Path | None
+    p: float | None
+    code: str | None
 
 
 class Recipe(Choices, total=False):
@@ -164,12 +172,24 @@ def quantized(
         data = calibrate(graph, samples, (recipe.get("options") or Options()).method, stage(progress, "calibrate"))
         found = search(graph, data, goal or Goal(), recipe.get("options"), stage(progress, "measure"))
         nodes = found.storage
-    decision = decide(graph, data, recipe.get("options"), written, stage(progress, "calibrate"), nodes)
+    chosen, tried = recipe.get("options"), tuple[robust.Candidate, ...]()
+    if name == "robust":
+        if written is not None and written.nodes:
+            raise EdgeqError("recipe robust computes in int8", where=graph.name, fix="give a precision file without [nodes]")
+        data = calibrate(graph, samples, (chosen or Options()).method, stage(progress, "calibrate"))
+        codes = robust.CODES if recipe.get("code") is None else [Code.parse(str(recipe.get("code")))]
+        chosen, tried = robust.search(graph, data, recipe.get("p") or ROBUST_P, chosen or Options(), codes, stage(progress, "search"))
+    elif recipe.get("p") is not None or recipe.get("code") is not None:
+        raise EdgeqError("a bit error rate or a storage code for another recipe", where=graph.name, fix="add --recipe robust")
+    decision = decide(graph, data, chosen, written, stage(progress, "calibrate"), nodes)
     result = quantize_decided(decision, stage(progress, "quantize"))
     options = {"law": decision.precision.law, "method": decision.precision.method, **layer_options(decision)}
     if decision.precision.nodes:
         options = {"recipe": name, **options}
     record = diagnosis(graph, result, samples, options, progress)
+    if tried and chosen is not None:
+        found_code = {"code": str(chosen.code), "clip": chosen.clip, "candidates": [c.record() for c in tried]}
+        record["robust"] = {"p": recipe.get("p") or ROBUST_P, **found_code}
     if found is not None:
         record["allocation"] = found.record()
     return Quantized(result, record, {PRECISION: describe(decision).encode()})

@@ -56,10 +56,21 @@ RecipeOption = Annotated[
         "--recipe",
         help="What a float model becomes: int8 (default; from calibration samples); fp16: everything in half precision, inputs and "
         "outputs too (float32 arrays are rounded on entry), without calibration; mixed: recurrent layers in int8, the rest in half "
-        "precision; auto: chosen node by node within --budget.",
+        "precision; auto: chosen node by node within --budget; robust: int8, stored so that bit errors at rate --p cost least.",
         show_default=False,
     ),
 ]
+RateOption = Annotated[
+    str | None, typer.Option("--p", metavar="0.5%", help="Bit error rate of --recipe robust (default 0.5%).", show_default=False)
+]
+CodeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--code", metavar="5+hamming",
+        help="Storage code of --recipe robust, instead of the best: bits of a weight, then +parity, +triple or +hamming, +offset, +once.",
+        show_default=False,
+    ),
+]  # fmt: skip
 CalibrationOption = Annotated[
     str | None,
     typer.Option(
@@ -88,6 +99,23 @@ EqualizeOption = Annotated[bool, typer.Option("--equalize", help="Bring the chan
 PrecisionOption = Annotated[
     Path | None, typer.Option("--precision", metavar="FILE", help="An edited precision.toml to go by.", show_default=False)
 ]
+
+
+
+def parse_rate(text: str, option: str = "--p") -> float:
+    """``0.5%`` or ``0.005``.
+
+    Raises:
+        typer.BadParameter: it is no probability.
+    """
+    try:
+        rate = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        rate = math.nan
+    if not 0 <= rate <= 1:
+        raise typer.BadParameter(f"'{text}' is no rate; write 0.5% or 0.005", param_hint=option)
+    return rate
+
 
 errors = Console(stderr=True, highlight=False)
 

@@ -11,10 +11,10 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from edgeq.cli import accuracy, build, compare, doctor, inspect, quantize, report, run, simulate, targets, tune
+from edgeq.cli import accuracy, build, compare, doctor, faults, inspect, quantize, report, run, simulate, targets, tune
 from edgeq.errors import EdgeqError
 
-VERBS = (build, quantize, simulate, run, compare, accuracy, tune, report, inspect, targets, doctor)
+VERBS = (build, quantize, simulate, run, compare, accuracy, faults, tune, report, inspect, targets, doctor)
 INTERRUPTED = 130
 
 

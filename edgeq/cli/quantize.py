@@ -12,6 +12,7 @@ from edgeq.cli import common
 from edgeq.cli.common import (
     CalibrationLimitOption,
     CalibrationOption,
+    CodeOption,
     EqualizeOption,
     JsonOption,
     LawOption,
@@ -19,6 +20,7 @@ from edgeq.cli.common import (
     ModelArgument,
     PixelsOption,
     PrecisionOption,
+    RateOption,
     RecipeOption,
     RoundingOption,
     ShapeOption,
@@ -39,6 +41,8 @@ def quantize(
     model: ModelArgument,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to write, or a file *.eqg.", show_default=False)],
     recipe: RecipeOption = None,
+    p: RateOption = None,
+    code: CodeOption = None,
     calib: CalibrationOption = None,
     calib_limit: CalibrationLimitOption = None,
     stored: StoredOption = None,
@@ -67,6 +71,7 @@ def quantize(
         calib, calib_limit, stored, pixels, method=method, law=law, rounding=rounding, equalize=equalize, precision=precision,
         recipe=recipe,
     )  # fmt: skip
+    chosen["p"], chosen["code"] = None if p is None else common.parse_rate(p), code
     with common.bars() as progress:
         shapes, states = common.parse_shapes(shape), common.parse_states(state)
         limits = parse(budget) if budget else None
@@ -98,7 +103,24 @@ def show(result: Quantized, output: Path) -> None:
     )
     if "allocation" in record:
         show_allocation(record["allocation"])
+    if "robust" in record:
+        show_candidates(record["robust"])
     typer.echo(str(output))
+
+
+def show_candidates(found: Mapping[str, Any]) -> None:
+    """What recipe robust chose, and between what."""
+    common.table(
+        ["", "code", ("clip", "right"), ("loss without faults", "right"), ("mean", "right"), ("worst", "right")],
+        [
+            (
+                "chosen" if (c["code"], c["clip"]) == (found["code"], found["clip"]) else "", c["code"], f"{c['clip']:g}",
+                *(f"{100 * c[k]:.2f} %" for k in ("clean", "mean", "worst")),
+            )
+            for c in found["candidates"]
+        ],
+        title=f"bit errors at p = {100 * found['p']:g} %: squared distance from the float outputs, of their spread",
+    )  # fmt: skip
 
 
 def show_allocation(found: Mapping[str, Any]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -36,7 +36,7 @@ class Decision:
     precision: Precision
     ranges: Ranges
     borders: Bordered | None = None
-    options: Options = Options()
+    options: Options = field(default_factory=Options)
 
 
 def decide(

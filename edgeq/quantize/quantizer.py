@@ -97,7 +97,7 @@ class _Walk:
 
     graph: Graph
     precision: Precision
-    grid: Grid = Grid()
+    grid: Grid
     tensors: dict[str, Tensor] = field(default_factory=dict)
     real: dict[str, Array] = field(default_factory=dict)
     stored: dict[str, Array] = field(default_factory=dict)
@@ -191,7 +191,7 @@ def _layer(walk: _Walk, node: Node, real: list[Array]) -> tuple[str, str]:
     stored = half.to_float(x_stored) if halves else dequantize_array(x_stored, t.scale, t.zero_point)
     matrix = v.matrix(w).astype(np.float64)
     scales = walk.usable(walk.grid.scales(layer.weight_scale, matrix), 2.0**20 if halves else t.scale / y.scale)
-    q = walk.grid.integers(layer.rounding, matrix, scales, lambda: moments(v, stored, x))
+    q = walk.grid.integers(layer.rounding, matrix, scales, moments(v, stored, x) if layer.rounding == "second-order" else None)
     bias = b.astype(np.float64)
     if layer.bias_correction:
         bias = bias + _mean_error(op, x, stored, w, v.weights(q * scales[..., None]).astype(np.float32))

@@ -71,7 +71,7 @@ def quantize_layer(walk: _Walk, node: Node, real: list[Array], outputs: tuple[Ar
         matrix = v.matrix(w).astype(np.float64)
         rows = walk.usable(walk.grid.scales(layer.weight_scale, matrix), t.scale / GATE.scale)
         seen: Moments = moments(v, stored, exact)
-        q = walk.grid.integers(layer.rounding, matrix, rows, lambda seen=seen: seen)
+        q = walk.grid.integers(layer.rounding, matrix, rows, seen)
         kind = QParams(tuple(rows[0].tolist()), 0, 0)
         names[position] = walk.add(Tensor(node.inputs[position], TensorType(w.shape, DType.INT8, kind), q[0].astype(np.int8)))
         errors.append(matrix[0] @ seen.mean_f[0] - (q[0] * rows[0][:, None]) @ seen.mean_q[0])

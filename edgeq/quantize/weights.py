@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,11 +59,14 @@ class Grid:
         found: Float = np.minimum(SCALES[method](matrix, self.limit), self.clip * max_scales(matrix, self.limit))
         return np.full_like(found, found.max()) if self.shared else found
 
-    def integers(self, rounding: str, matrix: Float, scales: Float, seen: Callable[[], Moments]) -> Float:
-        """``[G, O, K]`` as floats; `seen` gives the moments of the inputs, which only ``second-order`` asks for."""
+    def integers(self, rounding: str, matrix: Float, scales: Float, seen: Moments | None) -> Float:
+        """``[G, O, K]`` as floats; `seen` are the moments of the inputs, which only ``second-order`` needs."""
         if self.truncated:
             return np.clip(np.trunc(matrix / scales[..., None]), -self.limit, self.limit)
-        return second_order(matrix, scales, seen(), self.limit) if rounding == "second-order" else nearest(matrix, scales, self.limit)
+        if rounding == "second-order":
+            assert seen is not None
+            return second_order(matrix, scales, seen, self.limit)
+        return nearest(matrix, scales, self.limit)
 
 
 def nearest(matrix: Float, scales: Float, limit: int = LIMIT) -> Float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import repeat
@@ -41,8 +41,7 @@ class _Copy:
         self.memory = {s: self._view(f"{NAME}_{s}", len(data)) for s, data in tables.items()}
 
     def _view(self, symbol: str, size: int) -> Bytes:
-        view: Bytes = np.frombuffer((ctypes.c_uint8 * size).in_dll(self.library, symbol), np.uint8)
-        return view
+        return np.ctypeslib.as_array((ctypes.c_uint8 * size).in_dll(self.library, symbol))
 
     def run(self, flips: Flips, packed: Array, out: Array) -> None:
         """Flip, run every vector, mend."""
@@ -107,7 +106,8 @@ def patched(program: Program, chain: str | None = None, workers: int | None = No
             (folder / file).write_bytes(content)
         # The definitions alone lose their `const`, so that the linker puts the tables where they can be written.
         (folder / "tables.c").write_text(f'#define const\n#include "{NAME}_weights.c"\n', encoding="ascii")
-        sources = [*(str(folder / f) for f in (f"{NAME}.c", f"{NAME}_kernels.c", "tables.c")), str(resource("firmware") / "apps" / "host.c")]
+        own = [str(folder / f) for f in (f"{NAME}.c", f"{NAME}_kernels.c", "tables.c")]
+        sources = [*own, str(resource("firmware") / "apps" / "host.c")]
         native = "-mcpu=native" if name == "zig" else "-march=native"
         library = folder / "model.so"
         run_tool([*tool.command, *tool.flags, *COMMON_FLAGS, "-O3", native, "-fwrapv", "-shared", "-fPIC", f"-I{folder}", *sources, "-o",

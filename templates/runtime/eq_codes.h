@@ -70,12 +70,29 @@ static inline void eq_decode_weights(const uint8_t *codes, int8_t *weights, int3
     }
 }
 
-/* `count` biases, multiples of 2^shift: the majority of three, bit by bit. */
-static inline void eq_decode_biases(const int16_t *votes, int32_t *biases, int32_t count, int32_t shift)
+/* The value of a bias's word, a Hamming code of 11 bits in 15: one fault is mended. */
+static inline int32_t eq_bias_value(uint32_t word)
+{
+    uint32_t fault = 0, value = 0, bit = 0;
+    for (uint32_t place = 1; place <= 15u; place++) {
+        fault ^= (word >> (place - 1u)) & 1u ? place : 0u;
+    }
+    word ^= fault ? 1u << (fault - 1u) : 0u;
+    for (uint32_t place = 3; place <= 15u; place++) {
+        if (place & (place - 1u)) { /* the powers of two hold the checks */
+            value |= ((word >> (place - 1u)) & 1u) << bit;
+            bit++;
+        }
+    }
+    return (int32_t)(value ^ 1024u) - 1024;
+}
+
+/* `count` biases, multiples of 2^shift: the majority of three, bit by bit, mended. */
+static inline void eq_decode_biases(const uint16_t *votes, int32_t *biases, int32_t count, int32_t shift)
 {
     for (int32_t i = 0; i < count; i++) {
-        const int32_t a = votes[i], b = votes[count + i], c = votes[2 * count + i];
-        biases[i] = ((a & b) | (b & c) | (a & c)) * ((int32_t)1 << shift);
+        const uint32_t a = votes[i], b = votes[count + i], c = votes[2 * count + i];
+        biases[i] = eq_bias_value(((a & b) | (b & c) | (a & c)) & 0x7FFFu) * ((int32_t)1 << shift);
     }
 }
 

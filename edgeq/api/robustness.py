@@ -1,0 +1,264 @@
+"""Robustness: what bit errors in stored weights and biases cost a classifier, over rates, patterns and layers."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol, Unpack
+
+import numpy as np
+
+from edgeq import faults as law
+from edgeq.api.execution import require_quantized
+from edgeq.api.models import Arrays, Progress, Shapes, is_quantized, load, select_inputs
+from edgeq.api.quantizing import Recipe, calibration_samples, quantized
+from edgeq.api.scoring import hits, read_labelled
+from edgeq.codes import Code, bias_errors
+from edgeq.errors import EdgeqError
+from edgeq.faults import Bytes, FaultMap
+from edgeq.ir import Array, Graph
+from edgeq.lower import Program
+from edgeq.run.patched import patched
+from edgeq.simulate import fit_inputs, simulate
+from edgeq.target import load as load_target
+
+RATES = (0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05)
+PATTERNS = 50
+LAYER_PATTERNS = 10  # per layer, of errors in that layer alone
+COST = 1.0  # points of accuracy that the operating point may cost
+# Bit error rates of static memory over its supply voltage, in parts of the least at which it is free of them (Stutz et al. 2021).
+VOLTAGES = ((0.79, 0.055), (0.84, 0.011), (0.88, 0.0015))
+Flips = Mapping[str, Bytes]
+
+
+class Device(Protocol):
+    """Runs a hardened program under many fault patterns."""
+
+    def run(self, inputs: Mapping[str, Array], patterns: Iterable[Flips]) -> Iterator[Mapping[str, Array]]:
+        """Per pattern (table's symbol -> xor), in order, the outputs ``[V, *shape]``."""
+        ...
+
+
+class _Simulated:
+    """The simulator as a device."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+
+    def run(self, inputs: Mapping[str, Array], patterns: Iterable[Flips]) -> Iterator[Mapping[str, Array]]:
+        for flips in patterns:
+            parameters = law.parameters(law.flipped(self.program, flips))
+            yield simulate(self.program.graph, inputs, parameters=parameters).outputs
+
+
+@contextmanager
+def _simulator(program: Program) -> Iterator[Device]:
+    yield _Simulated(program)
+
+
+def device(name: str, program: Program) -> AbstractContextManager[Device]:
+    """``cpu``: the emitted C on all cores. ``simulator``: numpy.
+
+    Raises:
+        EdgeqError: there is no such device.
+    """
+    if name == "cpu":
+        return patched(program)
+    if name == "simulator":
+        return _simulator(program)
+    raise EdgeqError(f"no device '{name}'", fix="choose cpu or simulator")
+
+
+@dataclass(frozen=True)
+class Point:
+    """One rate. Errors are in percent of the vectors, one per pattern."""
+
+    p: float
+    errors: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        return statistics.fmean(self.errors)
+
+    @property
+    def std(self) -> float:
+        return statistics.pstdev(self.errors)
+
+    @property
+    def worst(self) -> int:
+        """The seed with the largest error."""
+        return int(np.argmax(self.errors))
+
+    @property
+    def voltage(self) -> float:
+        return voltage(self.p)
+
+    def record(self) -> dict[str, Any]:
+        """As JSON."""
+        return {
+            "p": self.p, "mean": self.mean, "std": self.std, "worst": max(self.errors), "worst_seed": self.worst,
+            "voltage": self.voltage, "energy": self.voltage**2, "errors": list(self.errors),
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer.
+
+    Attributes:
+        step, name: of the program.
+        bits: stored ones that faults may hit.
+        mean, std: errors in percent with faults in this layer alone, at the rate `Robustness.layer_p`.
+        predicted, injected: variance of the noise of its weights at that rate, in squares of the weights' step: what `noise` expects,
+            and the mean over the patterns. None where no rate describes the map.
+    """
+
+    step: int
+    name: str
+    bits: int
+    mean: float
+    std: float
+    predicted: float | None
+    injected: float
+
+
+@dataclass(frozen=True)
+class Robustness:
+    """What `robustness` found; errors in percent."""
+
+    model: str
+    kind: str
+    device: str
+    code: str
+    samples: int
+    clean: float
+    points: tuple[Point, ...]
+    layers: tuple[Layer, ...]
+    layer_p: float
+
+    @property
+    def operating_point(self) -> Point | None:
+        """The largest rate, up to which none costs more than `COST` points on average; None where the least one does."""
+        found = None
+        for point in self.points:
+            if point.mean > self.clean + COST:
+                break
+            found = point
+        return found
+
+    def record(self) -> dict[str, Any]:
+        """As JSON."""
+        best = self.operating_point
+        return {
+            "model": self.model, "map": self.kind, "device": self.device, "code": self.code, "samples": self.samples, "clean": self.clean,
+            "points": [p.record() for p in self.points], "layer_p": self.layer_p, "layers": [vars(row) for row in self.layers],
+            "operating_point": None if best is None else {"p": best.p, "voltage": best.voltage, "energy": best.voltage**2},
+        }  # fmt: skip
+
+
+def voltage(p: float) -> float:
+    """The supply at which a memory has bit errors at rate p, in parts of the least without: log p is linear between `VOLTAGES`, and on."""
+    if p <= 0:
+        return 1.0
+    rows = sorted(VOLTAGES, reverse=True)
+    at = next((i for i in range(1, len(rows)) if p <= rows[i][1]), len(rows) - 1)
+    (v0, p0), (v1, p1) = rows[at - 1], rows[at]
+    return min(1.0, v0 + (v1 - v0) * math.log(p / p0) / math.log(p1 / p0))
+
+
+def noise(program: Program, faults: FaultMap, step: int) -> float | None:
+    """The expected variance of the noise of a layer's weights under a map, exactly, in squares of their step."""
+    if faults.kind == "list":
+        return None
+    call, code = program.calls[step], program.graph.code or Code()
+    p0, p1 = faults.rates
+    values = np.concatenate([np.asarray(a).ravel() for n, a in call.tables.items() if "weights" in n and a.dtype == np.int8])
+    return float(code.errors(values, p0, p1).mean())
+
+
+def bias_noise(program: Program, p: float, step: int) -> float:
+    """The expected variance of the noise of a layer's biases under random errors, in squares of the accumulator's step."""
+    call, code = program.calls[step], program.graph.code or Code()
+    biases = np.concatenate([a.ravel() for n, a in call.tables.items() if "bias" in n and a.dtype == np.int32])
+    return float(bias_errors(biases, p, code.votes).mean())
+
+
+def injected(program: Program, flips: Flips, step: int) -> float:
+    """The mean square of what flips do to a layer's weights, in squares of their step."""
+    before, after = program.calls[step].tables, law.flipped(program, flips).calls[step].tables
+    names = [n for n, a in before.items() if "weights" in n and a.dtype == np.int8]
+    errors = [(after[n].astype(np.float64) - before[n].astype(np.float64)).ravel() ** 2 for n in names]
+    return float(np.concatenate(errors).mean())
+
+
+def robustness(
+    model: str | Path | Graph, data: str | Path | Arrays, *, rates: Sequence[float] = RATES, patterns: int = PATTERNS, kind: str = "random",
+    device_name: str = "cpu", layers: bool = True, limit: int | None = None, shapes: Shapes | None = None,
+    progress: Progress | None = None, **recipe: Unpack[Recipe],
+) -> Robustness:  # fmt: skip
+    """The error of a classifier under bit errors in its stored weights and biases.
+
+    Errors persist: pattern i has seed i, and what is faulty at some rate is so at every larger one.
+
+    Args:
+        model: quantized, or float with calibration samples in `recipe`.
+        data: arrays ``x`` (or by input name) and ``y``, or their .npz.
+        rates: bit error rates, ascending.
+        patterns: how many seeds, from 0 on.
+        kind: a map as `faults.parse` reads it.
+        device_name: see `device`.
+        layers: also put errors into one layer at a time, at the middle rate.
+        limit: use the first so many vectors.
+
+    Raises:
+        EdgeqError: the model is float or no classifier, the data do not fit, or a rate is no probability.
+    """
+    rates = sorted(set(rates))
+    if not rates or patterns < 1 or not all(0 <= p <= 1 for p in rates):
+        raise EdgeqError(f"{len(rates)} rates and {patterns} patterns", fix="give rates from 0 to 1, and one pattern or more")
+    chosen = law.parse(kind)
+    arrays, y, where = read_labelled(data, limit)
+    graph = model if isinstance(model, Graph) else load(model, shapes=shapes)
+    if not is_quantized(graph):
+        graph = quantized(graph, calibration_samples(graph, recipe), recipe, progress).graph
+    require_quantized(graph, where)
+    program = law.hardened(graph, load_target("host"))
+    if not law.tables(program):
+        raise EdgeqError("the model has no integer weights that faults could hit", where=graph.name)
+    inputs = fit_inputs(graph, select_inputs(graph, arrays, where))
+    seeds = range(patterns if chosen.kind != "list" else 1)
+    tests = [replace(chosen, seed=s, p=p) for p in rates for s in seeds]
+    steps = [i for i, call in enumerate(program.calls) if any(u[0] == i for _, c in law.tables(program) for u in c.users)] if layers else []
+    layer_p, layer_seeds = rates[len(rates) // 2], seeds[:LAYER_PATTERNS]
+    total, done = 1 + len(tests) + len(steps) * len(layer_seeds), 0
+
+    def jobs() -> Iterator[Flips]:
+        yield {}
+        for m in tests:
+            yield law.flips(program, m)
+        for step in steps:
+            for s in layer_seeds:
+                yield law.flips(program, replace(chosen, seed=s, p=layer_p), frozenset([step]))
+
+    errors: list[float] = []
+    with device(device_name, program) as found:
+        for outputs in found.run(inputs, jobs()):
+            errors.append(100 * (1 - hits(graph, outputs, y, where) / len(y)))
+            done += 1
+            if progress:
+                progress("patterns", done, total)
+    count, own = len(seeds), errors[1 + len(tests) :]
+    points = [Point(p, tuple(errors[1 + i * count : 1 + (i + 1) * count])) for i, p in enumerate(rates)]
+    rows = []
+    for i, step in enumerate(steps):
+        mine, maps = own[i * len(layer_seeds) :][: len(layer_seeds)], [replace(chosen, seed=s, p=layer_p) for s in seeds]
+        bits = 8 * sum(len(c.data) for _, c in law.tables(program) if any(u[0] == step for u in c.users))
+        real = statistics.fmean(injected(program, law.flips(program, m, frozenset([step])), step) for m in maps)
+        expected = noise(program, maps[0], step)
+        rows.append(Layer(step, program.calls[step].node.name, bits, statistics.fmean(mine), statistics.pstdev(mine), expected, real))
+    code = str(graph.code or Code())
+    return Robustness(graph.name, kind, device_name, code, len(y), errors[0], tuple(points), tuple(rows), layer_p)
