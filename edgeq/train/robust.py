@@ -30,9 +30,8 @@ class Options:
         p: the rate of bit errors in the perturbed pass; 0: no such pass (clipping alone).
         w_max: weights, and norm scales about one, are held within +- this; None: they are free. Or by the layer's or norm's name, with
             ``""`` for those without an entry.
-        code: how weights and biases are stored; biases that are not voted on are the first to fail.
+        code: how weights and biases are stored. Biases that are not voted on fail first, and no training helps.
         truncate, per_tensor: how weights become integers, see `Grid`.
-        biases: errors hit them, too. What votes let through is rare and ruinous, and a small network has no way to bear it.
         activations: ranges of int8 activations: ``moving``, ``learned``; or ``float``: activations stay float.
         zero: what the integer 0 of an activation means: ``centre``, its mean (as recipe robust stores it); ``symmetric``, 0; or
             ``affine``, the middle of its range (as the other recipes do).
@@ -45,7 +44,6 @@ class Options:
     code: Code = Code(votes=True)
     truncate: bool = False
     per_tensor: bool = False
-    biases: bool = True
     activations: str = "moving"
     zero: str = "centre"
     limit: float = 0.05
@@ -171,8 +169,6 @@ class Robust(nn.Module):
             return torch.zeros(len(weight.change))
         step, zero = self.inputs[i].steps()
         total = weight.change * step * zero
-        if not self.options.biases:
-            return total
         unit = (step * weight.scale.reshape(-1)).double()
         folded = _bias(layer, self.pairs.get(layer)) / unit - zero * weight.integers.reshape(len(unit), -1).sum(1)
         whole = folded.round().clamp(-(2.0**31), 2.0**31 - 1).to(torch.int32).numpy()

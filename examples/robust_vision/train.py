@@ -162,7 +162,7 @@ def main() -> None:
     else:
         start(model, options.start or options.work / f"{BEFORE[options.kind]}.weights.pt")
         p = options.p if options.kind == "randbet" else 0.0
-        wanted = Options(p=p, w_max=W_MAX, code=Code(options.bits, votes=True), biases=False)
+        wanted = Options(p=p, w_max=W_MAX, code=Code(options.bits, votes=True))
         randbet(model, draw, steps=steps, options=wanted, rate=RATE[options.kind], schedule="cosine", seed=options.seed, checkpoint=checkpoint, progress=report)
     torch.save(model.state_dict(), options.work / f"{name}.weights.pt")
     output = options.output or HERE / f"{name}.onnx"
