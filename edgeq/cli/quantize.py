@@ -111,7 +111,7 @@ def show(result: Quantized, output: Path) -> None:
 def show_candidates(found: Mapping[str, Any]) -> None:
     """What recipe robust chose, and between what."""
     common.table(
-        ["", "code", ("clip", "right"), ("loss without faults", "right"), ("mean", "right"), ("worst", "right")],
+        ["", "code", ("clip", "right"), ("loss without faults", "right"), ("mean", "right"), ("worst third", "right")],
         [
             (
                 "chosen" if (c["code"], c["clip"]) == (found["code"], found["clip"]) else "", c["code"], f"{c['clip']:g}",

@@ -1,0 +1,130 @@
+"""Storage codes: what is stored is what is read, in numpy and in C, and faults cost what is predicted."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgeq.build import COMMON_FLAGS, run_tool, toolchain
+from edgeq.codes import BIAS_WORD, CHECKS, Code, bias_errors, bias_shift, decode_biases, encode_biases, round_biases
+from edgeq.errors import EdgeqError
+from edgeq.faults import FaultMap
+from edgeq.ir import Array
+from edgeq.resources import resource
+from edgeq.target import load
+
+ALL = [
+    Code(bits, offset, check) for bits in range(2, 9) for offset in (False, True) for check in CHECKS
+    if check != "hamming" or 4 <= bits <= 7
+]  # fmt: skip
+
+
+def values(code: Code, count: int) -> Array:
+    """Bell-shaped weights that fit a code."""
+    w = np.random.default_rng(code.bits).normal(0, code.limit / 3, count)
+    return np.clip(np.rint(w), -code.limit - 1, code.limit).astype(np.int8)
+
+
+def flipped(data: Array, faults: FaultMap, table: int) -> Array:
+    return np.asarray(data ^ faults.flips(table, "t", data))
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """eq_codes.h as a library, warnings and undefined behaviour being errors."""
+    folder = tmp_path_factory.mktemp("codes")
+    (folder / "codes.c").write_text(
+        '#include "eq_codes.h"\n'
+        "void weights(const uint8_t *c, int8_t *w, int32_t n, int32_t bits, int32_t offset, int32_t check);\n"
+        "void weights(const uint8_t *c, int8_t *w, int32_t n, int32_t bits, int32_t offset, int32_t check)\n"
+        "{\n    eq_decode_weights(c, w, n, bits, offset, check);\n}\n"
+        "void biases(const uint16_t *v, int32_t *b, int32_t n, int32_t shift);\n"
+        "void biases(const uint16_t *v, int32_t *b, int32_t n, int32_t shift)\n{\n    eq_decode_biases(v, b, n, shift);\n}\n"
+    )
+    chain, output = toolchain(load("host")), folder / "codes.so"
+    flags = ("-O1", "-fsanitize=undefined", "-fsanitize-trap=undefined", "-shared", "-fPIC", f"-I{resource('templates') / 'runtime'}")
+    run_tool([*chain.command, *COMMON_FLAGS, *flags, str(folder / "codes.c"), "-o", str(output)], "codes")
+    return ctypes.CDLL(str(output))
+
+
+@pytest.mark.parametrize("code", ALL, ids=str)
+def test_every_word_means_the_same_in_c(library: Any, code: Code) -> None:
+    every = np.arange(2**code.width, dtype=np.int64)
+    bits = every[:, None] >> np.arange(code.width) & 1
+    stream = np.packbits(bits.astype(np.uint8).ravel(), bitorder="little")
+    out = np.zeros(len(every), np.int8)
+    library.weights(
+        ctypes.c_void_p(stream.ctypes.data), ctypes.c_void_p(out.ctypes.data), len(out), code.bits, int(code.offset), CHECKS[code.check]
+    )
+    assert np.array_equal(out, code.decode(stream, len(every))) and np.array_equal(out, code.values(every))
+    exact = np.arange(-(2 ** (code.bits - 1)), 2 ** (code.bits - 1))
+    assert np.array_equal(code.decode(code.encode(exact), len(exact)), exact)
+    assert len(code.encode(np.zeros(1000, np.int8))) == -(-1000 * code.width // 8)
+
+
+def test_every_word_of_a_bias_means_the_same_in_c(library: Any) -> None:
+    words = np.arange(2**16, dtype=np.uint16)
+    votes = np.stack([words, words, np.roll(words, 1)])
+    out = np.zeros(words.size, np.int32)
+    library.biases(ctypes.c_void_p(votes.ctypes.data), ctypes.c_void_p(out.ctypes.data), words.size, 5)
+    assert np.array_equal(out, decode_biases(votes, 5))
+
+
+def test_biases_survive_two_copies_of_faults_and_one_fault_in_all() -> None:
+    biases = round_biases(np.random.default_rng(0).integers(-(2**19), 2**19, 200).astype(np.int32))
+    shift, votes = bias_shift(biases), encode_biases(biases)
+    assert shift == 9 and np.array_equal(decode_biases(votes, shift), biases)
+    for bit in range(BIAS_WORD):
+        assert np.array_equal(decode_biases(votes ^ np.uint16(1 << bit), shift), biases)
+    votes[1] ^= np.uint16(0xFFFF)
+    assert np.array_equal(decode_biases(votes, shift), biases)
+    assert np.array_equal(round_biases(biases), biases)
+
+
+@pytest.mark.parametrize("code", ALL, ids=str)
+@pytest.mark.parametrize("kind", ["random", "asymmetric"])
+def test_the_noise_of_weights_is_predicted(code: Code, kind: str) -> None:
+    """Within 5 % of what is injected; rates are high enough for the rare faults that a check lets through to be many."""
+    p = 0.04 if code.check == "hamming" else 0.02
+    faults = FaultMap(kind, p=p, ratio=3.0)
+    w = values(code, 150_000)
+    data = code.encode(w)
+    injected = np.mean([((code.decode(flipped(data, faults, t), w.size) - w.astype(float)) ** 2).mean() for t in range(2)])
+    assert injected == pytest.approx(code.errors(w, *faults.rates).mean(), rel=0.05)
+
+
+def test_the_noise_of_plain_weights_is_near_four_thirds_p_r_square() -> None:
+    w = values(Code(8), 1000)
+    assert Code(8).errors(w, 1e-4, 1e-4).mean() == pytest.approx(4 / 3 * 1e-4 * 128**2, rel=0.01)
+
+
+@pytest.mark.parametrize(("votes", "p"), [(False, 0.01), (True, 0.1)])
+def test_the_noise_of_biases_is_predicted(votes: bool, p: float) -> None:
+    biases = round_biases(np.random.default_rng(1).integers(-(2**15), 2**15, 60_000).astype(np.int32))
+    stored = encode_biases(biases) if votes else biases
+    faulty = flipped(stored.view(np.uint8).ravel(), FaultMap(p=p), 0).view(stored.dtype).reshape(stored.shape)
+    read = decode_biases(faulty, bias_shift(biases)) if votes else faulty
+    injected = ((read.astype(float) - biases) ** 2).mean()
+    expected = np.concatenate([bias_errors(part, p, votes) for part in np.split(biases, 1)]) if not votes else _voted(biases, p)
+    assert injected == pytest.approx(expected.mean(), rel=0.05)
+
+
+def _voted(biases: Array, p: float) -> Array:
+    """A part: the table of all flips is 2048 wide. The largest bias fixes the shift of all."""
+    part = np.concatenate([biases[:2000], [biases[np.abs(biases).argmax()]]])
+    return bias_errors(part, p, True)
+
+
+@pytest.mark.parametrize("text", ["", "9", "1", "8+hamming", "5+parity+triple", "x", "5+", "-5", "5+votes", "²"])
+def test_codes_that_do_not_exist_are_refused(text: str) -> None:
+    with pytest.raises(EdgeqError):
+        Code.parse(text)
+
+
+def test_codes_have_names() -> None:
+    assert all(Code.parse(str(code)) == code for code in ALL)
+    with pytest.raises(EdgeqError, match="do not fit 4 bits"):
+        Code(4).encode(np.array([8]))

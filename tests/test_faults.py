@@ -1,0 +1,208 @@
+"""Memory faults: their law, their statistics, and the same bytes from the simulator, the host's C and emulated boards."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from random_graphs import Builder
+
+from edgeq import faults, graphfile
+from edgeq.api.robustness import noise, robustness, voltage
+from edgeq.build import Program, build_programs, manifest, toolchain
+from edgeq.codes import Code
+from edgeq.emit import emit, write
+from edgeq.errors import EdgeqError
+from edgeq.faults import FaultMap, apply, block, flips, hardened, parameters, tables, uniform
+from edgeq.ir import Array, Graph
+from edgeq.plan import plan
+from edgeq.run import bench, qemu, unicorn
+from edgeq.run.layout import Layout
+from edgeq.run.patched import patched
+from edgeq.simulate import simulate
+from edgeq.target import load
+
+HOST = load("host")
+CODES = (None, Code(8, True), Code(7, check="parity", votes=True), Code(5, check="hamming", votes=True), Code(4), Code(3, check="triple"))
+MAPS = (
+    FaultMap(seed=1, p=0.01), FaultMap("columns", 2, 0.05), FaultMap("stuck", 3, 0.02, 0.3), FaultMap("asymmetric", 4, 0.02, 5.0),
+    FaultMap("list", p=0.1, entries=(("s0_weights", 3, 129, 0.0), ("s1_bias", 2, 7, 0.05), ("s1_bias", 1, 7, 0.2))),
+)  # fmt: skip
+
+MIXED = [0, 1753845952, 3507691905, 1734902346]
+UNIFORM = [393338462, 272824855, 1071112584, 281420808]
+
+
+def network(code: Code | None = None, law: str = "single") -> Graph:
+    """A small network, its weights cut to what the code holds."""
+    b = Builder(3, law)
+    x = b.input(1, 7, 7, 3)
+    y = b.depthwise(b.conv(x, 6, 3, stride=2, pads=(1, 1, 1, 1)))
+    graph = b.graph(b.dense(b.pool(b.add(y, y)), 4))
+    if code is None:
+        return graph
+    weights = {n.inputs[1] for n in graph.nodes if 1 in n.op.parameters}
+    cut = {n: replace(t, data=t.data >> (8 - code.bits)) for n, t in graph.tensors.items() if n in weights and t.data is not None}
+    return replace(graph, code=code, tensors={**graph.tensors, **cut})
+
+
+def vectors(graph: Graph, count: int = 3) -> dict[str, Array]:
+    (name,) = graph.given
+    shape = graph.type(name).shape
+    return {name: np.random.default_rng(1).integers(-128, 128, (count, *shape)).astype(np.int8)}
+
+
+def output(graph: Graph, outputs: object) -> Array:
+    return np.asarray(outputs[graph.results[0]])  # type: ignore[index]
+
+
+def test_the_law_is_the_same_on_every_machine() -> None:
+    assert faults.mix(np.array([0, 1, 2, 0xFFFFFFFF])).tolist() == MIXED
+    assert uniform(7, 3, np.array([0, 1, 2, 100000], np.uint32)).tolist() == UNIFORM
+    assert [faults.threshold(p) for p in (0, 2**-32, 0.5, 1)] == [0, 1, 2**31, 2**32 - 1]
+
+
+@pytest.mark.parametrize("p", [1e-4, 1e-3, 0.01, 0.05])
+def test_flip_counts_are_binomial(p: float) -> None:
+    n, counts = 8 * 40_000, []
+    for seed in range(20):
+        counts.append(np.unpackbits(FaultMap(seed=seed, p=p).flips(seed, "t", np.zeros(n // 8, np.uint8))).sum())
+    z = (np.array(counts) - n * p) / np.sqrt(n * p * (1 - p))
+    assert np.abs(z).max() < 4 and abs(z.sum()) / np.sqrt(20) < 3 and 0.4 < z.std() < 1.7
+
+
+@pytest.mark.parametrize("kind", ["random", "columns", "stuck", "asymmetric"])
+def test_rates_are_kept_and_faults_persist(kind: str) -> None:
+    data = np.random.default_rng(0).integers(0, 256, 200_000).astype(np.uint8)
+    bits = np.unpackbits(data).astype(bool)
+    before = np.zeros(bits.size, bool)
+    for p in (0.001, 0.01, 0.04):
+        faults_at = FaultMap(kind, 5, p, 0.3)
+        found = np.unpackbits(faults_at.flips(2, "t", data)).astype(bool)
+        p0, p1 = faults_at.rates
+        if kind != "columns":  # whose columns are few
+            assert (found[~bits].mean(), found[bits].mean()) == pytest.approx((p0, p1), rel=0.15)
+        assert found.mean() == pytest.approx(p, rel=0.5) and (p0 + p1) / 2 == pytest.approx(p)
+        assert found[before].all()  # a lower rate flips a subset
+        before = found
+
+
+def test_patterns_and_tables_are_independent() -> None:
+    data = np.zeros(50_000, np.uint8)
+    a, b, c = (np.unpackbits(FaultMap(seed=s, p=0.1).flips(t, "t", data)).astype(bool) for s, t in ((0, 0), (1, 0), (0, 1)))
+    for x, y in ((a, b), (a, c), (a, np.roll(a, 1)), (a, np.roll(a, 8))):
+        assert (x & y).mean() == pytest.approx(0.01, rel=0.1)
+    columns = np.unpackbits(FaultMap("columns", 0, 0.01).flips(0, "t", np.zeros(4096, np.uint8)), bitorder="little").reshape(256, 128)
+    assert 3 <= (columns.sum(0) > 0).sum() <= 30  # about a tenth of a bank's columns
+
+
+@pytest.mark.parametrize("law", ["single", "tflm"])
+def test_the_tables_are_those_of_the_c(law: str) -> None:
+    for code in CODES:
+        graph = network(code, law)
+        program = hardened(graph, HOST)
+        emitted = emit(program, plan(program), "m").manifest
+        assert [f"m_{c.symbol}" for c in faults.Constants(program).tables] == list(emitted["tables"])
+        assert {f"m_{c.symbol}": i for i, c in tables(program)} == emitted["fault_tables"]
+        assert {f"m_{c.symbol}": len(c.data) for _, c in tables(program)}.items() <= emitted["table_bytes"].items()
+        names = {n for _, c in tables(program) for _, n in c.users}
+        assert names == {"weights", "bias"}
+        assert graph.code == graphfile.loads(graphfile.dumps(graph)).code
+
+
+@pytest.mark.parametrize(("code", "law"), [*((c, "single") for c in CODES), (None, "tflm"), (CODES[3], "tflm")], ids=str)
+def test_the_c_computes_what_the_simulator_does(code: Code | None, law: str) -> None:
+    graph = network(code, law)
+    program, inputs = hardened(graph, HOST), vectors(graph)
+    maps = [*MAPS, FaultMap(seed=9, p=0.3), FaultMap(seed=10, p=1.0), FaultMap()]
+    with patched(program, "zig", workers=2) as device:
+        found = list(device.run(inputs, (flips(program, m) for m in maps)))
+    expected = [simulate(graph, inputs, parameters=parameters(apply(program, m))).outputs for m in maps]
+    clean = output(graph, simulate(graph, inputs).outputs)
+    for m, a, b in zip(maps, found, expected, strict=True):
+        assert np.array_equal(output(graph, a), output(graph, b)), m
+    assert np.array_equal(output(graph, found[-1]), clean)
+    assert any(not np.array_equal(output(graph, a), clean) for a in found)
+
+
+@pytest.mark.parametrize(("target", "code"), [("riscv", CODES[0]), ("riscv", CODES[3]), ("cortex-m4", CODES[0])], ids=str)
+def test_emulated_boards_compute_what_the_simulator_does(target: str, code: Code | None, tmp_path: Path) -> None:
+    """One program for all maps, as the runners build it."""
+    chip, graph = load(target), network(code)
+    program, inputs, folder = hardened(graph, chip), vectors(graph), tmp_path / "m"
+    write(emit(program, plan(program), "m"), folder)
+    (tmp_path / "work").mkdir()
+    wanted = Program("bench", faults=True)
+    elf = build_programs(folder, chip, toolchain(chip), [wanted], tmp_path / "work", "-Os")[wanted]
+    layout = Layout(manifest(folder))
+    count, packed = layout.pack(inputs)
+    clean, changed = output(graph, simulate(graph, inputs).outputs), 0
+    for i, m in enumerate(MAPS):
+        expected = output(graph, simulate(graph, inputs, parameters=parameters(apply(program, m))).outputs)
+        changed += not np.array_equal(expected, clean)
+        runners = [unicorn, qemu] if i in (0, 4) and target == "riscv" and shutil.which("qemu-system-riscv32") else [unicorn]
+        for runner in runners:
+            done = runner.execute(elf, chip, bench.block(count, packed, block(program, m)))
+            assert done.exit_code == 0
+            found = layout.unpack_outputs(bench.parse(done.sent, layout, False, 1.0, target).outputs)
+            assert np.array_equal(output(graph, found), expected), (runner, m)
+    assert changed >= 2
+    damaged = block(program, MAPS[-1])[:-4]
+    assert unicorn.execute(elf, chip, bench.block(count, packed, damaged)).exit_code == 3
+
+
+def test_the_runner_takes_a_map(tmp_path: Path) -> None:
+    chip, graph = load("riscv"), network()
+    program, inputs = hardened(graph, chip), vectors(graph)
+    write(emit(program, plan(program), "m"), tmp_path / "m")
+    run = unicorn.run(tmp_path / "m", chip, inputs, faults=block(program, MAPS[0]))
+    expected = simulate(graph, inputs, parameters=parameters(apply(program, MAPS[0]))).outputs
+    assert np.array_equal(output(graph, run.outputs), output(graph, expected))
+
+
+def test_maps_are_parsed_or_refused(tmp_path: Path) -> None:
+    assert faults.parse("stuck:0.25") == FaultMap("stuck", ratio=0.25) and faults.parse("asymmetric").ratio == 4
+    file = tmp_path / "map.json"
+    file.write_text(json.dumps({"faults": [["s0_weights", 1, 3], ["s0_weights", 2, 255, 0.5]]}))
+    assert faults.parse(str(file)).entries == (("s0_weights", 1, 3, 0.0), ("s0_weights", 2, 255, 0.5))
+    for bad in ("", "{}", "[]", '{"faults": [["a", 1]]}', '{"faults": [["a", -1, 1]]}', '{"faults": [["a", 1, 256]]}', '{"faults": 3}',
+                '{"faults": [[1, 1, 1]]}', '{"faults": [["a", 1, 1, 2]]}', '{"faults": [["a", true, 1]]}', "[" * 100_000):  # fmt: skip
+        file.write_text(bad)
+        with pytest.raises(EdgeqError):
+            faults.parse(str(file))
+    for bad in ("nothing", "stuck:2", "asymmetric:x", "random:3", "stuck:nan"):
+        with pytest.raises(EdgeqError):
+            faults.parse(bad)
+    program = hardened(network(), HOST)
+    for entry in (("nowhere", 0, 1, 0.0), ("s0_weights", 10**6, 1, 0.0)):
+        with pytest.raises(EdgeqError):
+            flips(program, FaultMap("list", entries=(entry,)))
+
+
+def test_robustness_reports_what_it_measures() -> None:
+    graph = network()
+    inputs = vectors(graph, 20)
+    answers = output(graph, simulate(graph, inputs).outputs).reshape(20, -1).argmax(1)
+    data = {"x": next(iter(inputs.values())), "y": answers}
+    result = robustness(graph, data, rates=[0.3, 0.0], patterns=4, device_name="simulator")
+    assert [p.p for p in result.points] == [0.0, 0.3] and result.clean == 0
+    assert result.points[0].errors == (0.0,) * 4 and max(result.points[1].errors) > 0
+    assert [row.step for row in result.layers] == [0, 1, 4] and result.operating_point in result.points
+    program = hardened(graph, HOST)
+    seeds = [FaultMap(seed=s, p=0.3) for s in range(4)]
+    again = [simulate(graph, inputs, parameters=parameters(apply(program, m))).outputs for m in seeds]
+    wrong = [100 * float((output(graph, o).reshape(20, -1).argmax(1) != answers).mean()) for o in again]
+    assert result.points[1].errors == pytest.approx(wrong)
+    assert noise(program, FaultMap(p=0.02), 0) == pytest.approx(4 / 3 * 0.02 * 128**2, rel=0.03)
+    for bad in ({"rates": []}, {"rates": [2.0]}, {"patterns": 0}, {"device_name": "abacus"}, {"kind": "none"}):
+        with pytest.raises(EdgeqError):
+            robustness(graph, data, **bad)  # type: ignore[arg-type]
+
+
+def test_voltages_go_through_the_published_points() -> None:
+    assert [round(voltage(p), 3) for p in (0.055, 0.011, 0.0015)] == [0.79, 0.84, 0.88]
+    assert voltage(0) == 1 and voltage(1e-12) == 1 and 0.88 < voltage(0.001) < 0.9
