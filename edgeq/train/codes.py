@@ -59,4 +59,4 @@ def faulty_biases(biases: Array, votes: bool, p: float, rng: np.random.Generator
     if not votes:
         return (biases.view(np.uint32) ^ flips(biases.shape, 32, p, rng)).view(np.int32)
     stored = codes.encode_biases(codes.round_biases(biases))
-    return codes.decode_biases(stored ^ flips(stored.shape, 16, p, rng).astype(np.uint16).view(np.int16), codes.bias_shift(biases))
+    return codes.decode_biases(stored ^ flips(stored.shape, 16, p, rng).astype(np.uint16), codes.bias_shift(biases))

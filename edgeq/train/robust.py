@@ -30,7 +30,7 @@ class Options:
         p: the rate of bit errors in the perturbed pass; 0: no such pass (clipping alone).
         w_max: weights, and norm scales about one, are held within +- this; None: they are free. Or by the layer's or norm's name, with
             ``""`` for those without an entry.
-        code: how weights and biases are stored; biases that are not voted on are the first to fail.
+        code: how weights and biases are stored. Biases that are not voted on fail first, and no training helps.
         truncate, per_tensor: how weights become integers, see `Grid`.
         activations: ranges of int8 activations: ``moving``, ``learned``; or ``float``: activations stay float.
         zero: what the integer 0 of an activation means: ``centre``, its mean (as recipe robust stores it); ``symmetric``, 0; or

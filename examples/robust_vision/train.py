@@ -3,7 +3,7 @@
     pip install "edgeq[torch,images]"
     python examples/robust_vision/train.py plain   --data FOLDER      # from scratch: plain.onnx
     python examples/robust_vision/train.py clipped --data FOLDER      # from plain: weights clipped at 0.1
-    python examples/robust_vision/train.py randbet --data FOLDER      # from plain: clipped, with bit errors in 1 % of the stored bits
+    python examples/robust_vision/train.py randbet --data FOLDER      # from clipped: with bit errors in 1 % of the weights' bits
     python examples/robust_vision/train.py randbet --bits 4 --data FOLDER   # the same for weights of 4 bit: randbet4.onnx
 
 Decoded images and checkpoints are kept in --work; an interrupted run goes on where it stopped when it is started again.
@@ -31,8 +31,9 @@ from edgeq.train import Code, Options, randbet
 
 HERE = Path(__file__).parent
 BATCH = 128
-EPOCHS = {"plain": 24, "clipped": 6, "randbet": 8}
-RATE = {"plain": 0.1, "clipped": 0.05, "randbet": 0.05}
+EPOCHS = {"plain": 24, "clipped": 6, "randbet": 4}
+RATE = {"plain": 0.1, "clipped": 0.05, "randbet": 0.02}
+BEFORE = {"clipped": "plain", "randbet": "clipped"}
 W_MAX = {"": 0.1, "head": 0.3}
 Batches = Callable[[int], tuple[torch.Tensor, torch.Tensor]]
 
@@ -132,16 +133,16 @@ def parse() -> argparse.Namespace:
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--work", type=Path, default=HERE / "work", help="decoded images and checkpoints")
-    p.add_argument("--start", type=Path, help="the checkpoint of a plain network; default: plain.pt in --work")
+    p.add_argument("--start", type=Path, help="weights to begin from; default: in --work, of plain for clipped, of clipped for randbet")
     p.add_argument("--output", type=Path, help="default: beside this file")
     return p.parse_args()
 
 
 def start(model: nn.Module, path: Path) -> None:
-    """Load the plain network that a robust one begins from."""
+    """Load the weights that a robust network begins from."""
     if not path.is_file():
-        raise EdgeqError("no plain network to begin from", where=str(path), fix="run train.py plain first")
-    model.load_state_dict(torch.load(path, weights_only=True)["model"])
+        raise EdgeqError("no network to begin from", where=str(path), fix=f"run train.py {path.stem.split('.')[0]} first")
+    model.load_state_dict(torch.load(path, weights_only=True))
 
 
 def main() -> None:
@@ -159,10 +160,11 @@ def main() -> None:
     if options.kind == "plain":
         plain(model, draw, steps, checkpoint, report)
     else:
-        start(model, options.start or options.work / "plain.pt")
+        start(model, options.start or options.work / f"{BEFORE[options.kind]}.weights.pt")
         p = options.p if options.kind == "randbet" else 0.0
         wanted = Options(p=p, w_max=W_MAX, code=Code(options.bits, votes=True))
         randbet(model, draw, steps=steps, options=wanted, rate=RATE[options.kind], schedule="cosine", seed=options.seed, checkpoint=checkpoint, progress=report)
+    torch.save(model.state_dict(), options.work / f"{name}.weights.pt")
     output = options.output or HERE / f"{name}.onnx"
     export(model, output)
     print(f"{output}: test accuracy {accuracy(model, test):.2f} % in float", flush=True)
