@@ -77,13 +77,16 @@ def test_digits_over_the_link(board: str, digits: dict[str, tuple[Path, Path, Pa
 
 
 @pytest.mark.parametrize("board", BOARDS)
-def test_a_hundred_keywords_over_the_link(board: str, data: Path, tmp_path: Path) -> None:
+def test_flash_then_a_hundred_keywords_over_the_link(board: str, data: Path, tmp_path: Path) -> None:
     need(board, "gcc", "qemu")
     model = path(data, INT8["kws"])
     x, y = keywords(data)
     folder = api.build(api.load(model), output=tmp_path / "kws", target=board, name="kws", vectors=0, check=False).folder
-    with EmulatedBoard(firmware(folder, board, tmp_path / "kws.elf"), targets.load(board)) as emulated:
+    made = api.firmware(folder, board=board, app="serve", output=tmp_path / "kws.elf", bootloader=tmp_path / "boot.elf", toolchain="gcc")
+    assert made.bootloader is not None
+    with EmulatedBoard(made.bootloader, targets.load(board), memory=tmp_path / "flash") as emulated:
         emulated.start()
+        assert "verified, started" in api.flash(made.elf, board=board, port=emulated.port)
         result = api.compare_board(folder, Port(emulated.port, timeout=LOADED), data={"x": x, "y": y}, limit=100)
     assert result.bit_exact and result.outputs.vectors == result.labelled == 100 and result.outputs.values == 1200
     assert result.right_board == result.right_simulator and (result.right_board or 0) > 85
