@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,7 @@ class Firmware:
     """What an ELF file loads into a board's memory.
 
     Attributes:
-        origin: the lowest address.
-        data: everything from there on; gaps are 0xFF.
+        parts: address and bytes of each piece.
         entry: where it begins to run.
         machine: ``arm`` or ``riscv``.
         attributes: what its build attributes say of the instruction set, by tag.
@@ -34,17 +34,36 @@ class Firmware:
     """
 
     path: Path
-    origin: int
-    data: bytes
+    parts: tuple[tuple[int, bytes], ...]
     entry: int
     machine: str
     attributes: dict[str, int | str]
     flags: int
 
     @property
+    def origin(self) -> int:
+        """The lowest address."""
+        return min(address for address, _ in self.parts)
+
+    @property
     def end(self) -> int:
         """The first address behind it."""
-        return self.origin + len(self.data)
+        return max(address + len(data) for address, data in self.parts)
+
+    @cached_property
+    def data(self) -> bytes:
+        """Everything from `origin` to `end`; gaps are 0xFF.
+
+        Raises:
+            EdgeqError: the pieces lie too far apart to be one image.
+        """
+        if self.end - self.origin > LARGEST:
+            fix = "link it for the board's flash alone"
+            raise EdgeqError(f"the firmware spans {self.origin:#x} to {self.end:#x}", where=str(self.path), fix=fix)
+        flat = bytearray(ERASED * (self.end - self.origin))
+        for address, part in self.parts:
+            flat[address - self.origin : address - self.origin + len(part)] = part
+        return bytes(flat)
 
 
 MACHINES = {"EM_ARM": "arm", "EM_RISCV": "riscv"}
@@ -71,8 +90,9 @@ def read(path: Path) -> Firmware:
     except Exception as e:  # pyelftools lets many kinds out of damaged files
         raise EdgeqError("not an ELF file, or a damaged one", where=str(path), why=reason(e), fix="give what the linker wrote") from e
     machine, entry, flags, attributes = found
-    origin, data = _flat(path, loads)
-    return Firmware(path, origin, data, entry, machine, attributes, flags)
+    if not loads:
+        raise EdgeqError("the firmware holds nothing to load", where=str(path))
+    return Firmware(path, tuple(loads), entry, machine, attributes, flags)
 
 
 def _loads(elf: ELFFile) -> list[tuple[int, bytes]]:
@@ -86,18 +106,6 @@ def _loads(elf: ELFFile) -> list[tuple[int, bytes]]:
             if loaded and begin <= at and at + size <= end:
                 loads.append((int(segment["p_paddr"]) + at - begin, bytes(section.data())))
     return loads
-
-
-def _flat(path: Path, loads: list[tuple[int, bytes]]) -> tuple[int, bytes]:
-    if not loads:
-        raise EdgeqError("the firmware holds nothing to load", where=str(path))
-    origin, end = min(a for a, _ in loads), max(a + len(d) for a, d in loads)
-    if end - origin > LARGEST or end > 2**32:
-        raise EdgeqError(f"the firmware spans {origin:#x} to {end:#x}", where=str(path), fix="link it for the board's flash alone")
-    data = bytearray(ERASED * (end - origin))
-    for address, part in loads:
-        data[address - origin : address - origin + len(part)] = part
-    return origin, bytes(data)
 
 
 def _attributes(elf: ELFFile) -> dict[str, int | str]:

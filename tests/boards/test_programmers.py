@@ -12,6 +12,7 @@ import sys
 import threading
 import tty
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,9 @@ from edgeq.target import load
 def job(target: str, size: int = 3001, **options: Any) -> Job:
     place = board.load(load(target))
     origin = place.memory["flash"].origin
-    firmware = Firmware(Path("fw.elf"), origin, random.Random(7).randbytes(size), origin, "arm", {}, 0)
+    firmware = Firmware(Path("fw.elf"), ((origin, random.Random(7).randbytes(size)),), origin, "arm", {}, 0)
+    if "memory" in place.settings:
+        firmware = replace(firmware, parts=((place.settings["memory"][0], firmware.data), (0x42000000, b"code")))
     return Job(firmware, load(target), place, options.pop("port", None), 115200, **options)
 
 
@@ -55,7 +58,7 @@ def test_uf2(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("origin", [0x08000000, 0x0800FFF9])
 def test_intel_hex(origin: int, tmp_path: Path) -> None:
-    firmware = Firmware(Path("fw.elf"), origin, random.Random(1).randbytes(140_001), origin, "arm", {}, 0)
+    firmware = Firmware(Path("fw.elf"), ((origin, random.Random(1).randbytes(140_001)),), origin, "arm", {}, 0)
     memory, upper = {}, 0
     for line in copy.intel_hex(firmware).decode().splitlines():
         raw = bytes.fromhex(line[1:])
@@ -119,7 +122,7 @@ def test_esptool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(EdgeqError, match="esptool failed with exit code 2\nwhat it says"):
         esptool.program(job("esp32-c3", port="/dev/ttyACM0"), quiet)
     monkeypatch.setenv("PATH", "")
-    with pytest.raises(EdgeqError, match=r"esptool is not installed\. Fix: pip install esptool"):
+    with pytest.raises(EdgeqError, match=r"esptool is not installed\. Fix: pip install .edgeq\[esp\]"):
         esptool.program(job("esp32-c3", port="/dev/ttyACM0"), quiet)
 
 
