@@ -19,6 +19,7 @@ from edgeq.files import reason
 MAGIC = 0x31495145  # "EQI1", eq_boot.h
 LARGEST = 64 * 1024**2  # bytes of flash that a firmware may span
 ERASED = b"\xff"
+MOST_SEGMENTS, MOST_SECTIONS = 64, 4096
 
 
 @dataclass(frozen=True)
@@ -97,13 +98,15 @@ def read(path: Path) -> Firmware:
 
 def _loads(elf: ELFFile) -> list[tuple[int, bytes]]:
     """Address and content of every section that is loaded: a segment may have the file's own headers before them."""
+    if elf.num_segments() > MOST_SEGMENTS or elf.num_sections() > MOST_SECTIONS:
+        raise ValueError(f"{elf.num_segments()} segments and {elf.num_sections()} sections")
+    sections = [s for s in elf.iter_sections() if int(s["sh_flags"]) & SH_FLAGS.SHF_ALLOC and s["sh_type"] != "SHT_NOBITS" and s["sh_size"]]
     loads = []
     for segment in elf.iter_segments("PT_LOAD"):
         begin, end = int(segment["p_offset"]), int(segment["p_offset"]) + int(segment["p_filesz"])
-        for section in elf.iter_sections():
+        for section in sections:
             at, size = int(section["sh_offset"]), int(section["sh_size"])
-            loaded = int(section["sh_flags"]) & SH_FLAGS.SHF_ALLOC and section["sh_type"] != "SHT_NOBITS" and size
-            if loaded and begin <= at and at + size <= end:
+            if begin <= at and at + size <= end:
                 loads.append((int(segment["p_paddr"]) + at - begin, bytes(section.data())))
     return loads
 

@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import os
 import random
+import shutil
 import struct
 import sys
 import threading
@@ -19,8 +20,9 @@ from typing import Any
 import pytest
 
 from edgeq import board
+from edgeq.build import build_bootloader, toolchain
 from edgeq.errors import EdgeqError
-from edgeq.flash import command, copy, esptool, image, mcumgr, ports, pyocd
+from edgeq.flash import command, copy, cores, esptool, image, mcumgr, ports, pyocd
 from edgeq.flash.image import Firmware
 from edgeq.flash.job import Job
 from edgeq.target import load
@@ -214,3 +216,23 @@ def test_damaged_firmware_files(tmp_path: Path) -> None:
             image.read(file)
     with pytest.raises(EdgeqError, match="cannot read the firmware"):
         image.read(tmp_path / "missing")
+
+
+def test_mutated_firmware_files(tmp_path: Path) -> None:
+    """What an ELF file says is believed nowhere: it is read, or refused with one error."""
+    if shutil.which("arm-none-eabi-gcc") is None:
+        pytest.skip("not installed: arm-none-eabi-gcc")
+    target, file, dice, refused = load("mps2-an386"), tmp_path / "fw.elf", random.Random(3), 0
+    whole = build_bootloader(target, toolchain(target, "gcc"), tmp_path / "boot.elf").read_bytes()
+    for _ in range(200):
+        content = bytearray(whole)
+        for _ in range(dice.randrange(1, 6)):  # the headers lie at both ends
+            at = dice.choice((dice.randrange(52 + 96), dice.randrange(len(content) - 1200, len(content))))
+            content[at] = dice.choice((0, 0xFF, dice.randrange(256)))
+        file.write_bytes(content[: dice.choice((len(content), len(content), dice.randrange(len(content))))])
+        try:
+            cores.check(image.read(file), target)
+            _ = image.read(file).data
+        except EdgeqError:
+            refused += 1
+    assert refused > 50
