@@ -20,7 +20,7 @@ LAYERS = (
     ("quantize",),
     ("ctext", "emit"),
     ("description",),
-    ("build",),
+    ("build", "export", "scaffold"),
     ("run", "flash"),
     ("compare",),
     ("tune",),

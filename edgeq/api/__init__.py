@@ -8,7 +8,7 @@
     edgeq.compare("out", vectors=16)                      # every step, byte for byte
 """
 
-from edgeq.api.boards import Made, boards, firmware, flash
+from edgeq.api.boards import Made, boards, export, firmware, flash, new
 from edgeq.api.building import Built, build
 from edgeq.api.device import BoardBench, BoardComparison, bench_board, compare_board
 from edgeq.api.execution import Outcome, compare, contract, run, simulate
@@ -35,10 +35,12 @@ __all__ = [
     "compare",
     "compare_board",
     "contract",
+    "export",
     "firmware",
     "flash",
     "is_quantized",
     "load",
+    "new",
     "quantize",
     "random_inputs",
     "read_inputs",

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgeq import export as exporter
 from edgeq import flash as programmers
 from edgeq import target as targets
 from edgeq.api.models import Progress
@@ -15,6 +16,7 @@ from edgeq.build import toolchain as find_toolchain
 from edgeq.errors import EdgeqError
 from edgeq.flash import image
 from edgeq.resources import resource
+from edgeq.scaffold import scaffold
 
 WATCHED = ("bench", "host", "unicorn")  # applications that only runners use
 WEIGHTS = ("flash", "ram")
@@ -101,6 +103,16 @@ def flash(
         Path(elf), targets.load(board), port=port, programmer=programmer, baud=baud, command=command, start=start, listen=listen,
         heard=heard, progress=progress,
     )  # fmt: skip
+
+
+def export(folder: str | Path, *, form: str, output: str | Path) -> Path:
+    """Write an emitted folder for another build system; see `edgeq.export.export`."""
+    return exporter.export(Path(folder), form, Path(output))
+
+
+def new(board: str, *, core: str, root: str | Path | None = None) -> list[Path]:
+    """Write a board to fill in; see `edgeq.scaffold.scaffold`."""
+    return scaffold(board, core, None if root is None else Path(root))
 
 
 def boards() -> list[str]:

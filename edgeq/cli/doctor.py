@@ -34,14 +34,18 @@ PIECES = (
     Piece("onnx", "reads .onnx models", "pip install onnx", True, True),
     Piece("tflite", "reads .tflite models", "pip install tflite", True, True),
     Piece("scipy", "the exact memory planner", "pip install scipy", True, True),
+    Piece("pyserial", "boards on serial ports: flash, run, compare, bench", "pip install pyserial", True, True),
     Piece("torch", "reads .pt2 models and torch.nn.Module", "pip install 'edgeq[torch]'", True),
     Piece("pillow", "calibration from folders of images", "pip install 'edgeq[images]'", True),
+    Piece("smpclient", "flash boards with MCUboot or MCUmgr", "pip install 'edgeq[mcumgr]'", True),
     Piece("gcc", "--toolchain gcc for the host (quicker than Zig)", "apt-get install gcc", False),
     Piece("clang", "--toolchain clang", "apt-get install clang", False),
     Piece("arm-none-eabi-gcc", "--toolchain gcc for Cortex-M", "apt-get install gcc-arm-none-eabi", False),
     Piece("riscv64-unknown-elf-gcc", "--toolchain gcc for RISC-V", "apt-get install gcc-riscv64-unknown-elf", False),
     Piece("qemu-system-arm", "--runner qemu for Cortex-M boards", "apt-get install qemu-system-arm", False),
     Piece("qemu-system-riscv32", "--runner qemu for RISC-V boards", "apt-get install qemu-system-misc", False),
+    Piece("esptool", "flash ESP32 boards", "pip install esptool", False),
+    Piece("pyocd", "flash Cortex-M boards through a debug probe", "pip install pyocd", False),
     Piece("cmake", "builds emitted folders with their CMakeLists.txt", "apt-get install cmake", False),
 )
 

@@ -11,10 +11,29 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from edgeq.cli import accuracy, bench, build, compare, doctor, firmware, flash, inspect, quantize, report, run, simulate, targets, tune
+from edgeq.cli import (
+    accuracy,
+    bench,
+    build,
+    compare,
+    doctor,
+    export,
+    firmware,
+    flash,
+    inspect,
+    new,
+    quantize,
+    report,
+    run,
+    simulate,
+    targets,
+    tune,
+)
 from edgeq.errors import EdgeqError
 
-VERBS = (build, quantize, simulate, run, compare, accuracy, tune, firmware, flash, bench, report, inspect, targets, doctor)
+VERBS = (
+    build, quantize, simulate, run, compare, accuracy, tune, firmware, flash, bench, export, new, report, inspect, targets, doctor,
+)  # fmt: skip
 INTERRUPTED = 130
 
 

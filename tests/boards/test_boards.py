@@ -19,7 +19,9 @@ from edgeq.run.bench import Execution
 from edgeq.run.emulated import EmulatedBoard
 from edgeq.target import load
 
-SILICON = ["esp32-c3", "gd32vf103", "hifive1", "nrf52840", "nucleo-f446", "nucleo-h743", "nucleo-l4r5", "rp2040", "stm32f405"]
+SILICON = [
+    "esp32-c3", "gd32vf103", "hifive1", "nrf52840", "nrf52840-mcuboot", "nucleo-f446", "nucleo-h743", "nucleo-l4r5", "rp2040", "stm32f405",
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,152 @@
+"""An emitted folder in the form that other build systems take: the model's C as it is, and their few lines around it."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from edgeq.build import manifest as read_manifest
+from edgeq.emit import environment
+from edgeq.errors import EdgeqError
+from edgeq.files import EPOCH, write_bytes
+
+FLAGS = "-ffp-contract=off -fno-strict-aliasing"  # the arithmetic depends on them
+Files = dict[str, bytes]
+
+
+class _Model:
+    """An emitted folder, read."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.manifest = folder, read_manifest(folder)
+        self.name = str(self.manifest["model"])
+        self.all = {f.name: f.read_bytes() for f in sorted(folder.iterdir()) if f.is_file()}
+        m = self.name
+        self.sources = [f"{m}.c", f"{m}_kernels.c", f"{m}_weights.c"]
+        missing = [n for n in (*self.sources, f"{m}.h", "main.c") if n not in self.all]
+        if missing:
+            raise EdgeqError(f"the folder lacks {', '.join(missing)}", where=str(folder), fix="build the model again")
+        private = ("eq_model.h", f"{m}_vectors.h")
+        self.headers = [n for n in self.all if n.endswith(".h") and n not in private]
+
+    def code(self, folder: str = "") -> Files:
+        """The model's own sources and headers."""
+        return {f"{folder}{n}": self.all[n] for n in (*self.sources, *self.headers)}
+
+    def render(self, template: str) -> bytes:
+        m, facts = self.name, self.manifest
+        context: dict[str, Any] = {
+            "m": m, "M": m.upper(), "sources": self.sources, "headers": self.headers, "flags": FLAGS, "arena": facts["arena_bytes"],
+            "weights": facts["weight_bytes"], "description": f"The neural network {m} in C99, made by edgeq for {facts['target']}",
+        }  # fmt: skip
+        return environment().get_template(f"export/{template}.j2").render(context).encode()
+
+    def selftest(self, folder: str) -> Files:
+        """The example as a function, with its vectors."""
+        m, vectors = self.name, [f"{self.name}_vectors.h", f"{self.name}_vectors.c"]
+        text = self.all["main.c"].decode()
+        if text.count("int main(void)") != 1:
+            raise EdgeqError("main.c is not edgeq's", where=str(self.folder), fix="build the model again")
+        own = f'#include "{m}.h"\n'
+        code = text.replace("int main(void)", f"int {m}_selftest(void)").replace(own, f'{own}#include "{m}_selftest.h"\n')
+        files = {f"{m}_selftest.c": code.encode(), f"{m}_selftest.h": self.render("selftest.h")}
+        return {f"{folder}{n}": c for n, c in (files | {n: self.all[n] for n in vectors if n in self.all}).items()}
+
+
+def _c(model: _Model) -> Files:
+    return model.code()
+
+
+def _cmake(model: _Model) -> Files:
+    vectors = [n for n in model.all if n.startswith(f"{model.name}_vectors.")]
+    return model.code() | {n: model.all[n] for n in ("CMakeLists.txt", "main.c", "eq_model.h", *vectors)}
+
+
+def _cmsis_pack(model: _Model) -> Files:
+    return {f"edgeq.{model.name}.pdsc": model.render("pack.pdsc"), **model.code("src/")}
+
+
+def _zephyr(model: _Model) -> Files:
+    own = {"module.yml": "module.yml", "CMakeLists.txt": "CMakeLists.zephyr.txt", "Kconfig": "Kconfig"}
+    return {f"zephyr/{n}": model.render(t) for n, t in own.items()} | model.code("src/")
+
+
+def _arduino(model: _Model) -> Files:
+    files = {"library.properties": model.render("library.properties"), "examples/SelfTest/SelfTest.ino": model.render("SelfTest.ino")}
+    return {f"{model.name}/{n}": c for n, c in (files | model.code("src/") | model.selftest("src/")).items()}
+
+
+def _esp_idf(model: _Model) -> Files:
+    own = {"CMakeLists.txt": "CMakeLists.idf.txt", "idf_component.yml": "idf_component.yml"}
+    return {n: model.render(t) for n, t in own.items()} | model.code()
+
+
+FORMATS: Mapping[str, tuple[Callable[[_Model], Files], str]] = {  # what it holds, and the suffix of the zip file that it is
+    "c": (_c, ""), "cmake": (_cmake, ""), "cmsis-pack": (_cmsis_pack, ".pack"), "zephyr": (_zephyr, ""), "arduino": (_arduino, ".zip"),
+    "esp-idf": (_esp_idf, ""),
+}  # fmt: skip
+
+
+def zipped(files: Mapping[str, bytes]) -> bytes:
+    """A zip archive: the same files give the same bytes."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in sorted(files.items()):
+            archive.writestr(zipfile.ZipInfo(name, EPOCH), data, zipfile.ZIP_DEFLATED)
+    return content.getvalue()
+
+
+def export(folder: Path, form: str, output: Path) -> Path:
+    """Write an emitted folder in another form.
+
+    Args:
+        folder: what `edgeq build` wrote.
+        form: one of `FORMATS`.
+        output: the folder to write; of a form that is one file, the file, or the folder that it is put into.
+
+    Returns:
+        What was written.
+
+    Raises:
+        EdgeqError: the form is unknown, the folder is none of edgeq's, or the output cannot be written; nothing is left behind then.
+    """
+    if form not in FORMATS:
+        raise EdgeqError(f"unknown format '{form}'", fix=f"choose one of {', '.join(FORMATS)}")
+    make, suffix = FORMATS[form]
+    model = _Model(folder)
+    files = make(model)
+    if not suffix:
+        _write_folder(files, output)
+        return output
+    if output.is_dir():
+        output = output / (f"edgeq.{model.name}.1.0.0.pack" if suffix == ".pack" else f"{model.name}{suffix}")
+    write_bytes(output, zipped(files))
+    return output
+
+
+def _write_folder(files: Files, output: Path) -> None:
+    """All files, or none: the folder must be new or empty."""
+    output = output.resolve()
+    try:
+        if output.exists() and (not output.is_dir() or any(output.iterdir())):
+            raise EdgeqError("the output exists", where=str(output), fix="choose another with -o")
+        output.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
+        try:
+            for name, data in files.items():
+                (temporary / name).parent.mkdir(parents=True, exist_ok=True)
+                (temporary / name).write_bytes(data)
+            temporary.chmod(0o755)
+            if output.exists():
+                output.rmdir()
+            temporary.rename(output)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+    except OSError as e:
+        raise EdgeqError("cannot write the output", where=str(output), why=e.strerror or str(e)) from e

@@ -1,0 +1,168 @@
+"""Exports: each is unpacked, compiled with strict warnings and, where it has the self-test, run; their build files by CMake."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import xml.etree.ElementTree as ElementTree
+import zipfile
+from pathlib import Path
+
+import pytest
+import test_firmware
+
+from edgeq import board
+from edgeq.build import COMMON_FLAGS, build_bootloader, build_firmware, toolchain
+from edgeq.errors import EdgeqError
+from edgeq.export import FORMATS, export
+from edgeq.run import unicorn
+from edgeq.scaffold import scaffold
+from edgeq.target import load
+
+STRICT = [*COMMON_FLAGS, "-pedantic", "-Wmissing-prototypes", "-Wstrict-prototypes"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return test_firmware.make(tmp_path_factory.mktemp("export") / "m").folder
+
+
+def call(*words: object) -> str:
+    done = subprocess.run([str(w) for w in words], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def need(*programs: str) -> None:
+    missing = [p for p in programs if shutil.which(p) is None]
+    if missing:
+        pytest.skip(f"not installed: {', '.join(missing)}")
+
+
+def compiled(sources: Path, out: Path) -> list[Path]:
+    """Every C file of a folder as an object, the folder alone on the path."""
+    out.mkdir()
+    objects = []
+    for source in sorted(sources.glob("*.c")):
+        objects.append(out / f"{source.stem}.o")
+        call("gcc", *STRICT, "-O1", "-I", sources, "-c", source, "-o", objects[-1])
+    return objects
+
+
+def test_arduino_library(folder: Path, tmp_path: Path) -> None:
+    need("gcc", "g++")
+    archive = export(folder, "arduino", tmp_path)
+    assert archive.name == "m.zip" and export(folder, "arduino", tmp_path / "again.zip").read_bytes() == archive.read_bytes()
+    zipfile.ZipFile(archive).extractall(tmp_path / "libraries")
+    library = tmp_path / "libraries" / "m"
+    facts = dict(line.split("=", 1) for line in (library / "library.properties").read_text().splitlines())
+    assert facts["name"] == "m" and facts["architectures"] == "*" and {"version", "author", "sentence", "category"} <= set(facts)
+    objects = compiled(library / "src", tmp_path / "objects")
+    (tmp_path / "Arduino.h").write_text(
+        "#include <cstdio>\nstruct Port { void begin(long) {} operator bool() const { return true; } "
+        "void println(const char *t) { puts(t); } };\nstatic Port Serial;\n"
+    )
+    sketch, main = library / "examples/SelfTest/SelfTest.ino", tmp_path / "main.cpp"
+    main.write_text(f'#include "Arduino.h"\n{sketch.read_text()}\nint main() {{ setup(); loop(); }}\n')
+    call("g++", "-Wall", "-I", library / "src", "-I", tmp_path, main, *objects, "-o", tmp_path / "sketch")
+    assert call(tmp_path / "sketch") == "PASS\n"
+
+
+def test_cmsis_pack(folder: Path, tmp_path: Path) -> None:
+    need("gcc")
+    archive = export(folder, "cmsis-pack", tmp_path)
+    assert archive.name == "edgeq.m.1.0.0.pack"
+    zipfile.ZipFile(archive).extractall(tmp_path / "pack")
+    root = ElementTree.parse(tmp_path / "pack/edgeq.m.pdsc").getroot()
+    named = [f.attrib["name"] for f in root.iter("file")]
+    assert all((tmp_path / "pack" / n).exists() for n in named)
+    there = {p.relative_to(tmp_path / "pack").as_posix() for p in (tmp_path / "pack/src").iterdir()}
+    assert there == {n for n in named if n != "src/"} and len(compiled(tmp_path / "pack/src", tmp_path / "objects")) == 3
+
+
+def test_plain_c(folder: Path, tmp_path: Path) -> None:
+    need("gcc")
+    out = export(folder, "c", tmp_path / "plain")
+    assert len(compiled(out, tmp_path / "objects")) == 3 and not (out / "CMakeLists.txt").exists()
+
+
+def test_cmake(folder: Path, tmp_path: Path) -> None:
+    need("cmake", "gcc")
+    call("cmake", "-S", export(folder, "cmake", tmp_path / "out"), "-B", tmp_path / "build")
+    call("cmake", "--build", tmp_path / "build")
+    call("ctest", "--test-dir", tmp_path / "build")
+
+
+ZEPHYR = """function(zephyr_library_named n)
+  add_library(${n} STATIC)
+  set(LIBRARY ${n} PARENT_SCOPE)
+endfunction()
+macro(zephyr_library_sources)
+  target_sources(${LIBRARY} PRIVATE ${ARGN})
+endmacro()
+macro(zephyr_library_compile_options)
+  target_compile_options(${LIBRARY} PRIVATE ${ARGN})
+endmacro()
+macro(zephyr_include_directories)
+  include_directories(${ARGN})
+endmacro()
+set(CONFIG_M y)
+"""
+IDF = """macro(idf_component_register)
+  cmake_parse_arguments(C "" "" "SRCS;INCLUDE_DIRS" ${ARGN})
+  add_library(component STATIC ${C_SRCS})
+  target_include_directories(component PUBLIC ${C_INCLUDE_DIRS})
+  set(COMPONENT_LIB component)
+endmacro()
+"""
+
+
+@pytest.mark.parametrize(("form", "place", "functions"), [("zephyr", "zephyr", ZEPHYR), ("esp-idf", "", IDF)])
+def test_their_cmake_files(form: str, place: str, functions: str, folder: Path, tmp_path: Path) -> None:
+    """The system's own functions are replaced by such as only compile."""
+    need("cmake", "gcc")
+    out = export(folder, form, tmp_path / "out")
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "CMakeLists.txt").write_text(
+        f"cmake_minimum_required(VERSION 3.13)\nproject(p C)\n{functions}add_subdirectory({out / place} {tmp_path / 'sub'})\n"
+    )
+    call("cmake", "-S", project, "-B", tmp_path / "build", f"-DCMAKE_C_FLAGS={' '.join(COMMON_FLAGS)}")
+    call("cmake", "--build", tmp_path / "build")
+    assert list((tmp_path / "sub").glob("lib*.a"))
+
+
+def test_refused(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(EdgeqError, match=r"unknown format 'x'.*cmsis-pack"):
+        export(folder, "x", tmp_path / "out")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/file").touch()
+    with pytest.raises(EdgeqError, match="the output exists"):
+        export(folder, "c", tmp_path / "full")
+    broken = shutil.copytree(folder, tmp_path / "broken")
+    (broken / "m_kernels.c").unlink()
+    for form in FORMATS:
+        with pytest.raises(EdgeqError, match=r"lacks m_kernels\.c"):
+            export(broken, form, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("core", ["cortex-m4", "riscv"])
+def test_a_new_board_builds_at_once(core: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("targets", "firmware", "templates"):
+        shutil.copytree(Path(__file__).parents[2] / name, tmp_path / name)
+    for module in ("target", "board", "build", "emit", "run.unicorn"):
+        monkeypatch.setattr(f"edgeq.{module}.resource", lambda name: tmp_path / name)
+    written = scaffold("my-board", core, tmp_path)
+    assert [p.name for p in written] == ["my-board.toml", "bsp.toml", "uart.c"]
+    target = load("my-board")
+    elf = build_firmware(folder, target, toolchain(target, "zig"), tmp_path / "fw.elf", app="selftest", optimize="-Os", deployed=True)
+    assert unicorn.execute(elf, target).sent == b"PASS\n"
+    with pytest.raises(EdgeqError, match="bootloader does not serve board my-board"):
+        build_bootloader(target, toolchain(target, "zig"), tmp_path / "boot.elf")
+    assert "TODO" in board.load(target).description
+    for name, words in (("my-board", "exists"), ("../up", "no name"), ("virt", "exists")):
+        with pytest.raises(EdgeqError, match=words):
+            scaffold(name, core, tmp_path)
+    with pytest.raises(EdgeqError, match="host is no chip"):
+        scaffold("other", "host", tmp_path)

@@ -1,0 +1,213 @@
+"""Programmers without an emulated board: what they write and call is what the board or the program gets; errors are told."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import os
+import random
+import struct
+import sys
+import threading
+import tty
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgeq import board
+from edgeq.errors import EdgeqError
+from edgeq.flash import command, copy, esptool, image, mcumgr, ports, pyocd
+from edgeq.flash.image import Firmware
+from edgeq.flash.job import Job
+from edgeq.target import load
+
+
+def job(target: str, size: int = 3001, **options: Any) -> Job:
+    place = board.load(load(target))
+    origin = place.memory["flash"].origin
+    firmware = Firmware(Path("fw.elf"), origin, random.Random(7).randbytes(size), origin, "arm", {}, 0)
+    return Job(firmware, load(target), place, options.pop("port", None), 115200, **options)
+
+
+def quiet(stage: str, done: int, total: int) -> None:
+    pass
+
+
+def test_uf2(tmp_path: Path) -> None:
+    (tmp_path / "INFO_UF2.TXT").write_text("UF2 Bootloader v3.0\nModel: Raspberry Pi RP2\nBoard-ID: RPI-RP2\n")
+    task = job("rp2040", port=str(tmp_path))
+    assert "was not read back" in copy.program(task, quiet)
+    data, memory = (tmp_path / "firmware.uf2").read_bytes(), {}
+    assert len(data) % 512 == 0
+    for i in range(len(data) // 512):
+        block = data[512 * i : 512 * (i + 1)]
+        magic, second, flags, address, payload, number, count, family = struct.unpack("<8I", block[:32])
+        assert (magic, second, flags, payload, number, count, family) == (
+            0x0A324655, 0x9E5D5157, 0x2000, 256, i, len(data) // 512, 0xE48BFF56,
+        )  # fmt: skip
+        assert block[-4:] == struct.pack("<I", 0x0AB16F30) and address % 256 == 0
+        memory |= {address + k: block[32 + k] for k in range(256)}
+    assert bytes(memory[task.firmware.origin + k] for k in range(3001)) == task.firmware.data
+
+
+@pytest.mark.parametrize("origin", [0x08000000, 0x0800FFF9])
+def test_intel_hex(origin: int, tmp_path: Path) -> None:
+    firmware = Firmware(Path("fw.elf"), origin, random.Random(1).randbytes(140_001), origin, "arm", {}, 0)
+    memory, upper = {}, 0
+    for line in copy.intel_hex(firmware).decode().splitlines():
+        raw = bytes.fromhex(line[1:])
+        assert line[0] == ":" and sum(raw) & 0xFF == 0 and raw[0] == len(raw) - 5
+        offset, kind, data = int.from_bytes(raw[1:3], "big"), raw[3], raw[4:-1]
+        if kind == 4:
+            upper = int.from_bytes(data, "big") << 16
+        else:
+            assert kind == (1 if not data else 0) and offset + len(data) <= 0x10000
+            memory |= {upper + offset + k: b for k, b in enumerate(data)}
+    assert bytes(memory[origin + k] for k in range(140_001)) == firmware.data and len(memory) == 140_001
+
+
+def test_drives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(EdgeqError, match="no such drive"):
+        copy.program(job("rp2040", port=str(tmp_path / "x")), quiet)
+    (tmp_path / "DETAILS.TXT").write_text("DAPLink Firmware\n")
+    monkeypatch.setattr(ports, "places", lambda: [tmp_path, tmp_path / "missing"])
+    assert [(c.port, c.programmer) for c in ports.connected() if c.programmer == "copy"] == [(str(tmp_path), "copy")]
+    assert "firmware.hex" in copy.program(job("nrf52840"), quiet), "the only drive is found"
+    (tmp_path / "FAIL.TXT").write_text("error: The hex file cannot be decoded.\n")
+    with pytest.raises(EdgeqError, match=r"refuses the firmware \(error: The hex file cannot be decoded"):
+        copy.program(job("nrf52840"), quiet)
+    monkeypatch.setattr(ports, "places", lambda: [])
+    with pytest.raises(EdgeqError, match="connected: none"):
+        copy.program(job("nrf52840"), quiet)
+
+
+SCRIPT = """#!{python}
+import json, pathlib, sys
+log = pathlib.Path("{log}")
+log.write_text((log.read_text() if log.exists() else "") + json.dumps(sys.argv[1:]) + "\\n")
+for word in sys.argv:
+    if word.startswith("savemem "):
+        _, origin, size, file = word.split()
+        pathlib.Path(file).write_bytes(pathlib.Path("{memory}").read_bytes()[: int(size)])
+if "--output" in sys.argv:
+    pathlib.Path(sys.argv[sys.argv.index("--output") + 1]).write_bytes(b"image")
+print("what it says")
+sys.exit({code})
+"""
+
+
+def fake(folder: Path, name: str, monkeypatch: pytest.MonkeyPatch, code: int = 0) -> Path:
+    """A program on the PATH that notes how it is called; `memory` beside it is what it reads from the board."""
+    log = folder / "log"
+    log.unlink(missing_ok=True)
+    (folder / name).write_text(SCRIPT.format(python=sys.executable, log=log, memory=folder / "memory", code=code))
+    (folder / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder))
+    return log
+
+
+def test_esptool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = fake(tmp_path, "esptool", monkeypatch)
+    assert esptool.program(job("esp32-c3", port="/dev/ttyACM0"), quiet) == "5 bytes at 0x10000 of the flash, verified by esptool, started"
+    first, second = log.read_text().splitlines()
+    assert '"--chip", "esp32c3", "elf2image"' in first and first.endswith('"fw.elf"]')
+    assert '"--port", "/dev/ttyACM0", "--baud", "115200", "--after", "hard_reset", "write_flash", "0x10000"' in second
+    fake(tmp_path, "esptool", monkeypatch, code=2)
+    with pytest.raises(EdgeqError, match="esptool failed with exit code 2\nwhat it says"):
+        esptool.program(job("esp32-c3", port="/dev/ttyACM0"), quiet)
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(EdgeqError, match=r"esptool is not installed\. Fix: pip install esptool"):
+        esptool.program(job("esp32-c3", port="/dev/ttyACM0"), quiet)
+
+
+def test_pyocd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log, task = fake(tmp_path, "pyocd", monkeypatch), job("nucleo-h743")
+    (tmp_path / "memory").write_bytes(task.firmware.data)
+    assert pyocd.program(task, quiet) == "3001 bytes at 0x8000000, verified, started"
+    assert [line.split('"')[1] for line in log.read_text().splitlines()] == ["flash", "commander", "reset"]
+    (tmp_path / "memory").write_bytes(bytes(3001))
+    with pytest.raises(EdgeqError, match="memory differs"):
+        pyocd.program(task, quiet)
+
+
+def test_the_users_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = fake(tmp_path, "mine", monkeypatch)
+    command.program(job("hifive1", command="mine -p '{port} x' {elf}@{origin}", port="usb"), quiet)
+    assert log.read_text() == '["-p", "usb x", "fw.elf@0x20010000"]\n'
+    for line, words in (("", "give --command"), ("' ", "not a command"), ("missing-program", "cannot run missing-program")):
+        with pytest.raises(EdgeqError, match=words):
+            command.program(job("hifive1", command=line), quiet)
+
+
+@pytest.fixture
+def smp_board() -> Iterator[tuple[str, bytearray]]:
+    """A board with MCUmgr at the end of a pseudo-terminal: its port, and what was uploaded."""
+    smp = pytest.importorskip("smp", reason="not installed: smpclient")
+    from smp import header, image_management, os_management, packet
+
+    del smp
+    ours, theirs = os.openpty()
+    for end in (ours, theirs):
+        tty.setraw(end)
+    stored = bytearray()
+
+    def answer(frame: bytes) -> bytes:
+        asked = header.Header.loads(frame[:8])
+        options = {"sequence": asked.sequence}
+        if asked.group_id == header.GroupId.IMAGE_MANAGEMENT and asked.command_id == header.CommandId.ImageManagement.UPLOAD:
+            request = image_management.ImageUploadWriteRequest.loads(frame)
+            if request.off == 0:
+                stored.clear()
+            stored[request.off :] = request.data
+            return bytes(image_management.ImageUploadWriteResponse(off=len(stored), **options).BYTES)
+        if asked.group_id == header.GroupId.IMAGE_MANAGEMENT:
+            state = image_management.ImageState(slot=0, version="0.0.0", hash=bytes(stored[-32:]))
+            return bytes(image_management.ImageStatesReadResponse(images=[state], splitStatus=0, **options).BYTES)
+        if asked.command_id == header.CommandId.OSManagement.RESET:
+            return bytes(os_management.ResetWriteResponse(**options).BYTES)
+        return bytes(os_management.MCUMgrParametersReadResponse(buf_size=384, buf_count=4, **options).BYTES)
+
+    def serve() -> None:
+        waiting, message, expected = b"", b"", 0
+        while chunk := os.read(ours, 4096):
+            waiting += chunk
+            while b"\n" in waiting:
+                line, waiting = waiting.split(b"\n", 1)
+                raw = base64.b64decode(line[2:])
+                if line[:2] == b"\x06\x09":
+                    expected, message = int.from_bytes(raw[:2], "big"), b""
+                    raw = raw[2:]
+                message += raw
+                if len(message) >= expected:
+                    for part in packet.encode(answer(message[:-2])):
+                        os.write(ours, part)
+
+    def run() -> None:
+        with contextlib.suppress(OSError):  # the line was closed
+            serve()
+
+    threading.Thread(target=run, daemon=True).start()
+    yield os.ttyname(theirs), stored
+    os.close(theirs)
+
+
+def test_mcumgr(smp_board: tuple[str, bytearray]) -> None:
+    port, stored = smp_board
+    task = job("nrf52840-mcuboot", port=port)
+    assert mcumgr.program(task, quiet) == f"{len(stored)} bytes, verified by its hash, reset"
+    magic, _, header, _, size = struct.unpack("<IIHHI", stored[:16])
+    assert (magic, header, size) == (0x96F3B83D, 0x200, 3001) and stored[0x200 : 0x200 + 3001] == task.firmware.data
+    assert stored[-32:] == hashlib.sha256(stored[: 0x200 + 3001]).digest() and stored[-36:-32] == bytes([0x10, 0, 32, 0])
+
+
+def test_damaged_firmware_files(tmp_path: Path) -> None:
+    file = tmp_path / "fw.elf"
+    for content in (b"", b"\x7fELF", b"\x7fELF" + bytes(200), random.Random(0).randbytes(5000)):
+        file.write_bytes(content)
+        with pytest.raises(EdgeqError):
+            image.read(file)
+    with pytest.raises(EdgeqError, match="cannot read the firmware"):
+        image.read(tmp_path / "missing")
