@@ -7,18 +7,24 @@ from typing import Annotated
 
 import typer
 
-from edgeq.cli.common import FolderArgument
+from edgeq.cli import common
+from edgeq.cli.common import FolderArgument, JsonOption
 
 
 def export(
     folder: FolderArgument,
     form: Annotated[str, typer.Option("--format", "-f", help="c, cmake, cmsis-pack, zephyr, arduino or esp-idf.", show_default=False)],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="PATH", help="Folder or archive to write.", show_default=False)],
+    as_json: JsonOption = False,
 ) -> None:
     """Write a folder of edgeq's as plain C, a CMake library, a CMSIS-Pack, a Zephyr module, an Arduino library or an ESP-IDF component."""
     from edgeq import api
 
-    typer.echo(str(api.export(folder, form=form, output=output)))
+    written = api.export(folder, form=form, output=output)
+    if as_json:
+        common.print_json({"written": str(written), "format": form})
+    else:
+        typer.echo(str(written))
 
 
 def register(app: typer.Typer) -> None:

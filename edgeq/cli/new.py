@@ -7,6 +7,9 @@ from typing import Annotated
 
 import typer
 
+from edgeq.cli import common
+from edgeq.cli.common import JsonOption
+
 
 def new(
     board: Annotated[str, typer.Argument(metavar="BOARD", help="Name of the new board and target.", show_default=False)],
@@ -15,12 +18,16 @@ def new(
         Path | None,
         typer.Option(metavar="DIR", help="Where targets/ and firmware/ lie (default: edgeq's own).", show_default=False),
     ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Write a target, a board and a UART driver to fill in; docs/boards.md says how to go on."""
     from edgeq import api
 
-    for path in api.new(board, core=core, root=root):
-        typer.echo(str(path))
+    written = [str(path) for path in api.new(board, core=core, root=root)]
+    if as_json:
+        common.print_json({"board": board, "written": written})
+    else:
+        typer.echo("\n".join(written))
 
 
 def register(app: typer.Typer) -> None:

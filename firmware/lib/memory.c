@@ -76,3 +76,29 @@ int memcmp(const void *a, const void *b, size_t n)
     }
     return 0;
 }
+
+#if defined(__arm__) && defined(__clang__)
+/* What Clang calls instead where the target is bare-metal Arm: the same, with the order of memset's arguments changed. */
+#define COPY(name, function) \
+    void name(void *to, const void *from, size_t n); \
+    void name(void *to, const void *from, size_t n) { function(to, from, n); }
+#define CLEAR(name) \
+    void name(void *to, size_t n); \
+    void name(void *to, size_t n) { memset(to, 0, n); }
+#define FILL(name) \
+    void name(void *to, size_t n, int value); \
+    void name(void *to, size_t n, int value) { memset(to, value, n); }
+
+COPY(__aeabi_memcpy, memcpy)
+COPY(__aeabi_memcpy4, memcpy)
+COPY(__aeabi_memcpy8, memcpy)
+COPY(__aeabi_memmove, memmove)
+COPY(__aeabi_memmove4, memmove)
+COPY(__aeabi_memmove8, memmove)
+CLEAR(__aeabi_memclr)
+CLEAR(__aeabi_memclr4)
+CLEAR(__aeabi_memclr8)
+FILL(__aeabi_memset)
+FILL(__aeabi_memset4)
+FILL(__aeabi_memset8)
+#endif

@@ -29,7 +29,8 @@ def test_every_verb_has_help_with_an_example(edgeq, verb: str) -> None:
 
 
 def test_the_verbs(edgeq) -> None:
-    assert NAMES == ["build", "quantize", "simulate", "run", "compare", "accuracy", "tune", "report", "inspect", "targets", "doctor"]
+    words = "build quantize simulate run compare accuracy tune firmware flash bench export new report inspect targets doctor"
+    assert words.split() == NAMES
     result = edgeq("--help")
     assert result.code == 0 and all(name in result.out for name in NAMES)
     assert edgeq("--version").out == f"edgeq {package.__version__}\n"
@@ -40,7 +41,8 @@ USAGE = [
     for text in (
         "nonsense", "build", "build m.onnx", "build m.onnx -o d -O 9", "build m.onnx -o d --test-vectors -1",
         "inspect m.onnx --shape x=1x0", "inspect m.onnx --shape =1", "run m --vectors 0", "targets --colour",
-        "quantize m.onnx -o d --stored 1", "accuracy m.onnx",
+        "quantize m.onnx -o d --stored 1", "accuracy m.onnx", "flash", "flash fw.elf", "flash fw.elf --board virt --baud 1", "new",
+        "firmware out --board virt", "export out -f c",
     )
 ]  # fmt: skip
 

@@ -1,0 +1,61 @@
+"""firmware, flash, export, new: what they print, and how they fail."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from conftest import Edgeq
+from test_firmware import make
+
+from edgeq.flash import ports
+from edgeq.flash.ports import Connected
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make(tmp_path_factory.mktemp("boards") / "m").folder
+
+
+def test_firmware_and_what_flash_refuses(edgeq: Edgeq, folder: Path, tmp_path: Path) -> None:
+    chain = "gcc" if shutil.which("arm-none-eabi-gcc") else "zig"
+    elf = tmp_path / "fw.elf"
+    made = edgeq("firmware", folder, "--board", "stm32f405", "-o", elf, "--toolchain", chain, "--json").json
+    assert made["origin"] == 0x08000000 and made["bytes"] > 1000 and made["bootloader"] is None
+    assert "does not serve board stm32f405" in edgeq(
+        "firmware", folder, "-b", "stm32f405", "-o", elf, "--toolchain", chain, "--bootloader", tmp_path / "boot.elf"
+    ).error  # fmt: skip
+    assert "cannot open the port" in edgeq("flash", elf, "--board", "stm32f405", "--port", tmp_path / "none").error
+    assert "give --port" in edgeq("flash", elf, "--board", "stm32f405").error
+    assert "built for another core than gd32vf103's" in edgeq("flash", elf, "--board", "gd32vf103", "--port", "x").error
+    assert "does not fit the flash of board nrf52840" in edgeq("flash", elf, "-b", "nrf52840", "--programmer", "copy").error
+    assert "unknown programmer 'x'" in edgeq("flash", elf, "--board", "virt", "--programmer", "x").error
+    assert "not an ELF file" in edgeq("flash", folder / "m.c", "--board", "virt", "--port", "x").error
+    assert edgeq("flash", elf, "-b", "stm32f405", "--command", "true {elf}", "--json").json["done"] == "true has succeeded"
+    assert "false failed with exit code 1" in edgeq("flash", elf, "-b", "stm32f405", "--command", "false").err
+    assert "edgeq export DIR --format esp-idf" in edgeq("firmware", folder, "-b", "esp32-c3", "-o", elf).error
+    assert "unknown application 'x'" in edgeq("firmware", folder, "-b", "virt", "-o", elf, "--app", "x").error
+
+
+def test_list(edgeq: Edgeq, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ports, "connected", lambda: [])
+    assert "Neither" in edgeq("flash", "--list").out
+    monkeypatch.setattr(ports, "connected", lambda: [Connected("/dev/x", "an adapter", "an3155", ("stm32f405",))])
+    assert edgeq("flash", "--list", "--json").json == [
+        {"port": "/dev/x", "what": "an adapter", "programmer": "an3155", "boards": ["stm32f405"]}
+    ]
+    assert "an adapter" in edgeq("flash", "--list").out
+
+
+def test_export(edgeq: Edgeq, folder: Path, tmp_path: Path) -> None:
+    assert edgeq("export", folder, "-f", "arduino", "-o", tmp_path).out.strip() == str(tmp_path / "m.zip")
+    assert edgeq("export", folder, "-f", "c", "-o", tmp_path / "c", "--json").json["format"] == "c"
+    assert "unknown format" in edgeq("export", folder, "-f", "x", "-o", tmp_path / "x").error
+    assert "no emitted model here" in edgeq("export", tmp_path / "c", "-f", "c", "-o", tmp_path / "x").error
+
+
+def test_new(edgeq: Edgeq, tmp_path: Path) -> None:
+    written = edgeq("new", "my-board", "--root", tmp_path, "--json").json["written"]
+    assert [Path(p).name for p in written] == ["my-board.toml", "bsp.toml", "uart.c"] and all(Path(p).is_file() for p in written)
+    assert "exists" in edgeq("new", "my-board", "--root", tmp_path).error
