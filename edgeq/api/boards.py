@@ -76,6 +76,9 @@ def firmware(
     if weights == "ram" and app != "serve":
         raise EdgeqError(f"application '{app}' reads its weights from flash", fix="choose serve")
     target = targets.load(board)
+    if form := load_board(target).settings.get("exported"):
+        fix = f"`edgeq export DIR --format {form}`, build that, and give its ELF file to `edgeq flash`"
+        raise EdgeqError(f"programs for board {board} are linked by its own build system", fix=fix)
     chain, level = find_toolchain(target, toolchain), f"-O{optimize}"
     elf = build_firmware(
         Path(folder), target, chain, Path(output), app=app, hook=app == "selftest", optimize=level, deployed=True, weights=weights

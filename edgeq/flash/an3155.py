@@ -124,7 +124,7 @@ class Client:
 
     def _sealed(self, data: bytes, what: str, seconds: float = REPLY) -> None:
         self.line.write(data + bytes([reduce(xor, data, 0)]))
-        self._acknowledged(what, seconds)
+        self._acknowledged(what, seconds + self.line.seconds(len(data)))
 
     def _exactly(self, count: int, what: str, seconds: float = REPLY) -> bytes:
         data = self.line.read(count, seconds)
@@ -163,7 +163,7 @@ class Client:
         self._command(READ, what)
         self._sealed(struct.pack(">I", address), what)
         self._command(count - 1, what)
-        return self._exactly(count, what)
+        return self._exactly(count, what, REPLY + self.line.seconds(count))
 
     def write(self, address: int, data: bytes) -> None:
         """Write 4 to 256 bytes, a multiple of 4, to erased memory."""
@@ -178,7 +178,7 @@ class Client:
         self._command(WRITE_BLOCK, what)
         self._sealed(struct.pack(">IH", address, len(data)), what)
         self.line.write(data + struct.pack(">I", zlib.crc32(data)))
-        self._acknowledged(what, REPLY + 0.5)
+        self._acknowledged(what, REPLY + self.line.seconds(len(data)))
 
     def check(self, address: int, count: int) -> int:
         """The CRC-32 of memory, computed by edgeq's bootloader."""

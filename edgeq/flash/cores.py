@@ -47,7 +47,7 @@ def check(firmware: Firmware, target: Target) -> None:
     flags = " ".join(target.toolchains["gcc"]["flags"])
     missing = _arm(firmware, flags) if "-mcpu=cortex" in flags else _riscv(firmware, flags)
     if missing:
-        fix = f"build it for this board: `edgeq firmware DIR --board {target.name} -o FILE`"
+        fix = f"build it for board {target.name}"
         raise EdgeqError(f"the firmware was built for another core than {target.name}'s", where=str(firmware.path), why=missing, fix=fix)
 
 

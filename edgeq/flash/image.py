@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from edgeq.files import reason
 MAGIC = 0x31495145  # "EQI1", eq_boot.h
 LARGEST = 64 * 1024**2  # bytes of flash that a firmware may span
 ERASED = b"\xff"
+MOST_SEGMENTS, MOST_SECTIONS = 64, 4096
 
 
 @dataclass(frozen=True)
@@ -25,8 +27,7 @@ class Firmware:
     """What an ELF file loads into a board's memory.
 
     Attributes:
-        origin: the lowest address.
-        data: everything from there on; gaps are 0xFF.
+        parts: address and bytes of each piece.
         entry: where it begins to run.
         machine: ``arm`` or ``riscv``.
         attributes: what its build attributes say of the instruction set, by tag.
@@ -34,17 +35,36 @@ class Firmware:
     """
 
     path: Path
-    origin: int
-    data: bytes
+    parts: tuple[tuple[int, bytes], ...]
     entry: int
     machine: str
     attributes: dict[str, int | str]
     flags: int
 
     @property
+    def origin(self) -> int:
+        """The lowest address."""
+        return min(address for address, _ in self.parts)
+
+    @property
     def end(self) -> int:
         """The first address behind it."""
-        return self.origin + len(self.data)
+        return max(address + len(data) for address, data in self.parts)
+
+    @cached_property
+    def data(self) -> bytes:
+        """Everything from `origin` to `end`; gaps are 0xFF.
+
+        Raises:
+            EdgeqError: the pieces lie too far apart to be one image.
+        """
+        if self.end - self.origin > LARGEST:
+            fix = "link it for the board's flash alone"
+            raise EdgeqError(f"the firmware spans {self.origin:#x} to {self.end:#x}", where=str(self.path), fix=fix)
+        flat = bytearray(ERASED * (self.end - self.origin))
+        for address, part in self.parts:
+            flat[address - self.origin : address - self.origin + len(part)] = part
+        return bytes(flat)
 
 
 MACHINES = {"EM_ARM": "arm", "EM_RISCV": "riscv"}
@@ -71,33 +91,24 @@ def read(path: Path) -> Firmware:
     except Exception as e:  # pyelftools lets many kinds out of damaged files
         raise EdgeqError("not an ELF file, or a damaged one", where=str(path), why=reason(e), fix="give what the linker wrote") from e
     machine, entry, flags, attributes = found
-    origin, data = _flat(path, loads)
-    return Firmware(path, origin, data, entry, machine, attributes, flags)
+    if not loads:
+        raise EdgeqError("the firmware holds nothing to load", where=str(path))
+    return Firmware(path, tuple(loads), entry, machine, attributes, flags)
 
 
 def _loads(elf: ELFFile) -> list[tuple[int, bytes]]:
     """Address and content of every section that is loaded: a segment may have the file's own headers before them."""
+    if elf.num_segments() > MOST_SEGMENTS or elf.num_sections() > MOST_SECTIONS:
+        raise ValueError(f"{elf.num_segments()} segments and {elf.num_sections()} sections")
+    sections = [s for s in elf.iter_sections() if int(s["sh_flags"]) & SH_FLAGS.SHF_ALLOC and s["sh_type"] != "SHT_NOBITS" and s["sh_size"]]
     loads = []
     for segment in elf.iter_segments("PT_LOAD"):
         begin, end = int(segment["p_offset"]), int(segment["p_offset"]) + int(segment["p_filesz"])
-        for section in elf.iter_sections():
+        for section in sections:
             at, size = int(section["sh_offset"]), int(section["sh_size"])
-            loaded = int(section["sh_flags"]) & SH_FLAGS.SHF_ALLOC and section["sh_type"] != "SHT_NOBITS" and size
-            if loaded and begin <= at and at + size <= end:
+            if begin <= at and at + size <= end:
                 loads.append((int(segment["p_paddr"]) + at - begin, bytes(section.data())))
     return loads
-
-
-def _flat(path: Path, loads: list[tuple[int, bytes]]) -> tuple[int, bytes]:
-    if not loads:
-        raise EdgeqError("the firmware holds nothing to load", where=str(path))
-    origin, end = min(a for a, _ in loads), max(a + len(d) for a, d in loads)
-    if end - origin > LARGEST or end > 2**32:
-        raise EdgeqError(f"the firmware spans {origin:#x} to {end:#x}", where=str(path), fix="link it for the board's flash alone")
-    data = bytearray(ERASED * (end - origin))
-    for address, part in loads:
-        data[address - origin : address - origin + len(part)] = part
-    return origin, bytes(data)
 
 
 def _attributes(elf: ELFFile) -> dict[str, int | str]:

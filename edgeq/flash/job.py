@@ -54,7 +54,7 @@ class Job:
         f = self.firmware
         if not (origin <= f.origin and f.end <= origin + size):
             got = f"{f.origin:#x} to {f.end:#x}"
-            fix = f"build it for this board: `edgeq firmware DIR --board {self.target.name} -o FILE`"
+            fix = f"build it for board {self.target.name}"
             raise EdgeqError(
                 f"the firmware does not fit the {name} of board {self.target.name}, {origin:#x} to {origin + size:#x}",
                 where=str(f.path), why=f"it lies at {got}", fix=fix,

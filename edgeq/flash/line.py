@@ -12,6 +12,8 @@ import serial
 from edgeq.errors import EdgeqError
 from edgeq.files import reason
 
+LONGEST = 70_000  # bytes that are written at once
+
 
 class LineLost(EdgeqError):
     """The port is gone: no further attempt makes sense."""
@@ -30,11 +32,16 @@ class Line:
     def __init__(self, port: str, baud: int, *, even: bool = False) -> None:
         virtual = "://" in port or re.match(r"/dev/(pts/|ttys\d)", port) is not None
         parity = serial.PARITY_EVEN if even and not virtual else serial.PARITY_NONE
-        self.port = port
+        self.port, self.baud = port, baud
         try:
-            self._serial = serial.serial_for_url(port, baudrate=baud, parity=parity, timeout=1.0, write_timeout=3.0)
+            wait = 3.0 + self.seconds(LONGEST)
+            self._serial = serial.serial_for_url(port, baudrate=baud, parity=parity, timeout=1.0, write_timeout=wait)
         except (serial.SerialException, OSError, ValueError) as e:
             raise EdgeqError("cannot open the port", where=port, why=reason(e), fix="`edgeq flash --list` shows what is there") from e
+
+    def seconds(self, count: int) -> float:
+        """How long so many bytes are on their way."""
+        return 11 * count / self.baud
 
     def write(self, data: bytes) -> None:
         """Send.

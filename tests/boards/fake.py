@@ -18,13 +18,12 @@ class FakeLine(Line):
     """A line whose other end is a function from what is sent to what is answered; silence takes no time."""
 
     def __init__(self, answer: Callable[[bytes], bytes]) -> None:
-        self.port, self.answer, self.waiting, self.reads = "fake", answer, bytearray(), 0
+        self.port, self.baud, self.answer, self.waiting = "fake", 115200, answer, bytearray()
 
     def write(self, data: bytes) -> None:
         self.waiting += self.answer(data)
 
     def read(self, count: int, seconds: float) -> bytes:
-        self.reads += 1
         data, self.waiting = bytes(self.waiting[:count]), self.waiting[count:]
         return data
 

@@ -119,8 +119,13 @@ def flash(files: Files, target: str, emulated: EmulatedBoard, monkeypatch: pytes
     said = bytearray()
     monkeypatch.setattr(an3155, "Line", Cut)
     Cut.emulated, Cut.words = emulated, words
-    done = api.flash(files.application, board=target, port=emulated.port, listen=3, heard=said.extend)
-    assert "verified, started" in done
+    stages: dict[str, bool] = {}
+
+    def progress(stage: str, done: int, total: int) -> None:
+        stages[stage] = done == total
+
+    done = api.flash(files.application, board=target, port=emulated.port, listen=3, heard=said.extend, progress=progress)
+    assert "verified, started" in done and stages == {"erase": True, "write": True, "verify": True}
     return said.decode()
 
 

@@ -7,19 +7,22 @@ import contextlib
 import hashlib
 import os
 import random
+import shutil
 import struct
 import sys
 import threading
 import tty
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from edgeq import board
+from edgeq.build import build_bootloader, toolchain
 from edgeq.errors import EdgeqError
-from edgeq.flash import command, copy, esptool, image, mcumgr, ports, pyocd
+from edgeq.flash import command, copy, cores, esptool, image, mcumgr, ports, pyocd
 from edgeq.flash.image import Firmware
 from edgeq.flash.job import Job
 from edgeq.target import load
@@ -28,7 +31,9 @@ from edgeq.target import load
 def job(target: str, size: int = 3001, **options: Any) -> Job:
     place = board.load(load(target))
     origin = place.memory["flash"].origin
-    firmware = Firmware(Path("fw.elf"), origin, random.Random(7).randbytes(size), origin, "arm", {}, 0)
+    firmware = Firmware(Path("fw.elf"), ((origin, random.Random(7).randbytes(size)),), origin, "arm", {}, 0)
+    if "memory" in place.settings:
+        firmware = replace(firmware, parts=((place.settings["memory"][0], firmware.data), (0x42000000, b"code")))
     return Job(firmware, load(target), place, options.pop("port", None), 115200, **options)
 
 
@@ -55,7 +60,7 @@ def test_uf2(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("origin", [0x08000000, 0x0800FFF9])
 def test_intel_hex(origin: int, tmp_path: Path) -> None:
-    firmware = Firmware(Path("fw.elf"), origin, random.Random(1).randbytes(140_001), origin, "arm", {}, 0)
+    firmware = Firmware(Path("fw.elf"), ((origin, random.Random(1).randbytes(140_001)),), origin, "arm", {}, 0)
     memory, upper = {}, 0
     for line in copy.intel_hex(firmware).decode().splitlines():
         raw = bytes.fromhex(line[1:])
@@ -119,7 +124,7 @@ def test_esptool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(EdgeqError, match="esptool failed with exit code 2\nwhat it says"):
         esptool.program(job("esp32-c3", port="/dev/ttyACM0"), quiet)
     monkeypatch.setenv("PATH", "")
-    with pytest.raises(EdgeqError, match=r"esptool is not installed\. Fix: pip install esptool"):
+    with pytest.raises(EdgeqError, match=r"esptool is not installed\. Fix: pip install .edgeq\[esp\]"):
         esptool.program(job("esp32-c3", port="/dev/ttyACM0"), quiet)
 
 
@@ -211,3 +216,23 @@ def test_damaged_firmware_files(tmp_path: Path) -> None:
             image.read(file)
     with pytest.raises(EdgeqError, match="cannot read the firmware"):
         image.read(tmp_path / "missing")
+
+
+def test_mutated_firmware_files(tmp_path: Path) -> None:
+    """What an ELF file says is believed nowhere: it is read, or refused with one error."""
+    if shutil.which("arm-none-eabi-gcc") is None:
+        pytest.skip("not installed: arm-none-eabi-gcc")
+    target, file, dice, refused = load("mps2-an386"), tmp_path / "fw.elf", random.Random(3), 0
+    whole = build_bootloader(target, toolchain(target, "gcc"), tmp_path / "boot.elf").read_bytes()
+    for _ in range(200):
+        content = bytearray(whole)
+        for _ in range(dice.randrange(1, 6)):  # the headers lie at both ends
+            at = dice.choice((dice.randrange(52 + 96), dice.randrange(len(content) - 1200, len(content))))
+            content[at] = dice.choice((0, 0xFF, dice.randrange(256)))
+        file.write_bytes(content[: dice.choice((len(content), len(content), dice.randrange(len(content))))])
+        try:
+            cores.check(image.read(file), target)
+            _ = image.read(file).data
+        except EdgeqError:
+            refused += 1
+    assert refused > 50

@@ -29,11 +29,12 @@ def test_firmware_and_what_flash_refuses(edgeq: Edgeq, folder: Path, tmp_path: P
     assert "cannot open the port" in edgeq("flash", elf, "--board", "stm32f405", "--port", tmp_path / "none").error
     assert "give --port" in edgeq("flash", elf, "--board", "stm32f405").error
     assert "built for another core than gd32vf103's" in edgeq("flash", elf, "--board", "gd32vf103", "--port", "x").error
-    assert "does not fit the flash of board nrf52840" in edgeq("flash", elf, "-b", "nrf52840", "--programmer", "copy", "--port", tmp_path).error
+    assert "does not fit the flash of board nrf52840" in edgeq("flash", elf, "-b", "nrf52840", "--programmer", "copy").error
     assert "unknown programmer 'x'" in edgeq("flash", elf, "--board", "virt", "--programmer", "x").error
     assert "not an ELF file" in edgeq("flash", folder / "m.c", "--board", "virt", "--port", "x").error
     assert edgeq("flash", elf, "-b", "stm32f405", "--command", "true {elf}", "--json").json["done"] == "true has succeeded"
     assert "false failed with exit code 1" in edgeq("flash", elf, "-b", "stm32f405", "--command", "false").err
+    assert "edgeq export DIR --format esp-idf" in edgeq("firmware", folder, "-b", "esp32-c3", "-o", elf).error
     assert "unknown application 'x'" in edgeq("firmware", folder, "-b", "virt", "-o", elf, "--app", "x").error
 
 
