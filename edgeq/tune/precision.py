@@ -33,7 +33,7 @@ from edgeq.tune.measure import executed
 
 DROP = 24.0  # dB, where nothing else is asked for
 MARGIN = 3.0  # dB that the samples must keep beyond a drop: other recordings differ from them by as much
-FRAMES = 400  # samples that noise is measured on
+FRAMES = 1000  # samples that noise is measured on
 LEAST = 32  # samples that a graph is fitted to, or judged by, where they are not the same
 TURNS = 12  # how often a choice that does not hold is tightened
 STRICTER = 0.999
