@@ -18,6 +18,7 @@ from scipy.io import wavfile
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "denoiser"
 sys.path.insert(0, str(EXAMPLE))
+sys.path.insert(0, str(EXAMPLE.parent.parent))
 
 import audio  # noqa: E402
 import deploy  # noqa: E402
@@ -28,6 +29,7 @@ import sound  # noqa: E402
 import stft  # noqa: E402
 import tables  # noqa: E402
 
+from benchmarks import exact  # noqa: E402
 from edgeq import api  # noqa: E402
 from edgeq.build import COMMON_FLAGS  # noqa: E402
 from edgeq.errors import EdgeqError  # noqa: E402
@@ -290,3 +292,12 @@ def test_training_goes_on_where_it_was_interrupted(tmp_path: Path, monkeypatch: 
     parts = run("parts")
     assert all(torch.equal(whole[k], parts[k]) for k in whole)
     assert (tmp_path / "whole" / "m.onnx").read_bytes() == (tmp_path / "parts" / "m.onnx").read_bytes()
+
+
+@pytest.mark.parametrize("chip", ["cortex-m4", "riscv-f"])
+def test_the_shipped_network_is_bit_exact(chip: str, tmp_path: Path) -> None:
+    """A few frames of it; `python -m benchmarks.exact` takes 200, and larger networks."""
+    network = deploy.read(exact.MODELS["denoiser"])
+    samples = {n: a[:100] for n, a in network.samples(recordings.calibration_set(None, 1)).items()}
+    graph = api.quantize(network.graph, samples, recipe="mixed").graph
+    assert len(list(exact.check(network, graph, chip, 12, tmp_path))) == 1

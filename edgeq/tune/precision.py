@@ -33,7 +33,7 @@ from edgeq.tune.measure import executed
 
 DROP = 24.0  # dB, where nothing else is asked for
 MARGIN = 3.0  # dB that the samples must keep beyond a drop: other recordings differ from them by as much
-FRAMES = 400  # samples that noise is measured on
+FRAMES = 1000  # samples that noise is measured on
 LEAST = 32  # samples that a graph is fitted to, or judged by, where they are not the same
 TURNS = 12  # how often a choice that does not hold is tightened
 STRICTER = 0.999
@@ -119,12 +119,12 @@ def search(
     costs = _costs(graph, found, judge, goal, progress)
     program = Allocator(graph, found, costs)
     front = tuple(program.front())
-    trials = _by_noise(program, goal, judge) if goal.loss is None else _by_loss(program, goal, front)
+    trials = _by_noise(program, goal) if goal.loss is None else _by_loss(program, goal, front)
     lost = []
     for trial in trials:
         storage = spread(found, trial.point.chosen)
-        trial.sqnr_db, need = decibels(judge.worst(storage)), judge.ram(storage, goal.target)
-        trial.excess = 0 if goal.ram is None else need - goal.ram
+        trial.sqnr_db = decibels(judge.worst(storage))
+        trial.excess = 0 if goal.ram is None else judge.ram(storage, goal.target) - goal.ram
         if goal.loss is not None:
             lost.append(judge.loss(storage))
         quiet = goal.drop is None or trial.sqnr_db >= goal.drop + MARGIN
@@ -148,7 +148,7 @@ class _Trial:
     excess: int = 0
 
 
-def _by_noise(program: Allocator, goal: Goal, judge: _Judge) -> Iterator[_Trial]:
+def _by_noise(program: Allocator, goal: Goal) -> Iterator[_Trial]:
     """The best allocation, again and again with stricter limits where it did not hold."""
     limit, ram = 10 ** (-MARGIN / 10), goal.ram
     for _ in range(TURNS):
