@@ -36,8 +36,8 @@ HEAD = f"""# Precision of recurrent networks
 
 PESQ (wide band) and STOI of the sound, means, and mask SQNR, the power of the float network's mask over that of the difference, mean
 and per recording: on the first {JUDGED} frames of {RECORDINGS} recordings. Calibrated on four others. `auto` has no budget but its
-own, 24 dB. `fp16+f16`: `--recipe fp16 --accumulate f16`. Flash: weights and tables. The last row of a network is the float network with its input {NUDGE:g} louder: where that alone
-changes the mask, no arithmetic can keep it. Regenerate with `python -m benchmarks.precision`.
+own, 24 dB. `fp16+f16`: `--recipe fp16 --accumulate f16`. Flash: weights and tables. The last row of a network is the float network with
+its input {NUDGE:g} louder: where that alone changes the mask, no arithmetic can keep it. Regenerate with `python -m benchmarks.precision`.
 
 | network | recipe | PESQ | STOI | mask SQNR dB | per recording | flash | fp16's, times |
 |---|---|--:|--:|--:|---|--:|--:|
