@@ -14,6 +14,7 @@ from edgeq.api.device import BoardBench, BoardComparison, bench_board, compare_b
 from edgeq.api.execution import Outcome, compare, contract, run, simulate
 from edgeq.api.models import is_quantized, load, random_inputs, read_inputs
 from edgeq.api.quantizing import Choices, Quantized, Recipe, quantize, write_quantized
+from edgeq.api.robustness import Robustness, robustness
 from edgeq.api.scoring import Accuracy, accuracy
 from edgeq.api.tuning import Tuned, tune
 
@@ -27,6 +28,7 @@ __all__ = [
     "Outcome",
     "Quantized",
     "Recipe",
+    "Robustness",
     "Tuned",
     "accuracy",
     "bench_board",
@@ -44,6 +46,7 @@ __all__ = [
     "quantize",
     "random_inputs",
     "read_inputs",
+    "robustness",
     "run",
     "simulate",
     "tune",
