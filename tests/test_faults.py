@@ -6,6 +6,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from edgeq.run import bench, qemu, unicorn
 from edgeq.run.layout import Layout
 from edgeq.run.patched import patched
 from edgeq.simulate import simulate
+from edgeq.tables import Constants
 from edgeq.target import load
 
 HOST = load("host")
@@ -106,7 +108,7 @@ def test_the_tables_are_those_of_the_c(law: str) -> None:
         graph = network(code, law)
         program = hardened(graph, HOST)
         emitted = emit(program, plan(program), "m").manifest
-        assert [f"m_{c.symbol}" for c in faults.Constants(program).tables] == list(emitted["tables"])
+        assert [f"m_{c.symbol}" for c in Constants(program).tables] == list(emitted["tables"])
         assert {f"m_{c.symbol}": i for i, c in tables(program)} == emitted["fault_tables"]
         assert {f"m_{c.symbol}": len(c.data) for _, c in tables(program)}.items() <= emitted["table_bytes"].items()
         names = {n for _, c in tables(program) for _, n in c.users}
@@ -198,9 +200,10 @@ def test_robustness_reports_what_it_measures() -> None:
     wrong = [100 * float((output(graph, o).reshape(20, -1).argmax(1) != answers).mean()) for o in again]
     assert result.points[1].errors == pytest.approx(wrong)
     assert noise(program, FaultMap(p=0.02), 0) == pytest.approx(4 / 3 * 0.02 * 128**2, rel=0.03)
-    for bad in ({"rates": []}, {"rates": [2.0]}, {"patterns": 0}, {"device_name": "abacus"}, {"kind": "none"}):
+    wrong_options: list[dict[str, Any]] = [{"rates": []}, {"rates": [2.0]}, {"patterns": 0}, {"device_name": "abacus"}, {"kind": "none"}]
+    for bad in wrong_options:
         with pytest.raises(EdgeqError):
-            robustness(graph, data, **bad)  # type: ignore[arg-type]
+            robustness(graph, data, **bad)
 
 
 def test_voltages_go_through_the_published_points() -> None:

@@ -1,0 +1,71 @@
+"""edgeq faults, and recipe robust."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgeq import graphfile
+from edgeq.codes import Code
+
+
+@pytest.fixture
+def samples(tmp_path: Path) -> Path:
+    np.savez(tmp_path / "samples.npz", x=np.random.default_rng(4).standard_normal((48, 1, 12)).astype(np.float32))
+    return tmp_path / "samples.npz"
+
+
+@pytest.fixture
+def labelled(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(3)
+    np.savez(tmp_path / "labelled.npz", x=rng.standard_normal((40, 1, 12)).astype(np.float32), y=rng.integers(0, 4, 40))
+    return tmp_path / "labelled.npz"
+
+
+def test_robust_is_searched_built_and_studied(edgeq, float_model: Path, samples: Path, labelled: Path, tmp_path: Path, chain: str) -> None:
+    robust = tmp_path / "robust"
+    found = edgeq("quantize", float_model, "--calib", samples, "--recipe", "robust", "--p", "1%", "-o", robust, "--json").json["robust"]
+    tried = {c["code"]: c for c in found["candidates"] if c["clip"] == 1}
+    assert found["p"] == 0.01 and len(found["candidates"]) == 6 and tried["5+hamming"]["worst"] < tried["8"]["worst"]
+    assert str(graphfile.load(robust).code) == found["code"]
+    built = edgeq("build", robust, "-o", tmp_path / "c", "--toolchain", chain)
+    assert built.code == 0 and "bit-exact" in built.out, built.err
+    text = "".join(f.read_text() for f in (tmp_path / "c").glob("*.c"))
+    assert "eq_decode_weights(" in text and "eq_decode_biases(" in text
+    options = ("--data", labelled, "--p", "0.1%,2%", "--patterns", 3)
+    cpu = edgeq("faults", robust, *options, "--json").json
+    assert [p["p"] for p in cpu["points"]] == [0.001, 0.02] and len(cpu["points"][0]["errors"]) == 3 and len(cpu["layers"]) == 2
+    simulated = edgeq("faults", robust, *options, "--device", "simulator", "--json").json
+    assert simulated["points"] == cpu["points"] and simulated["layers"] == cpu["layers"]
+
+
+def test_a_code_may_be_given(edgeq, float_model: Path, samples: Path, tmp_path: Path) -> None:
+    result = edgeq("quantize", float_model, "--calib", samples, "--recipe", "robust", "--code", "4+offset+once", "-o", tmp_path / "q.eqg")
+    assert result.code == 0 and "4+offset+once" in result.out
+    graph = graphfile.load(tmp_path / "q.eqg")
+    assert graph.code == Code(4, True) and np.abs(graph.tensors["w"].data).max() <= 7
+
+
+def test_plots_and_tables(edgeq, model: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    rng = np.random.default_rng(1)
+    np.savez(tmp_path / "d.npz", x=rng.integers(-128, 128, (10, 1, 6, 5, 2)).astype(np.int8), y=rng.integers(0, 4, 10))
+    options = ("--data", tmp_path / "d.npz", "--p", "0.01%..5%", "--patterns", 2, "--device", "simulator")
+    result = edgeq("faults", model, *options, "--plot", tmp_path / "plot.svg", "--map", "stuck")
+    assert result.code == 0 and "± " in result.out and "0.793" in result.out, result.err
+    assert (tmp_path / "plot.svg").read_text().startswith("<?xml")
+    assert edgeq("faults", model, *options, "--map", "nothing").code == 1
+
+
+def test_refusals(edgeq, model: Path, float_model: Path, samples: Path, labelled: Path, tmp_path: Path) -> None:
+    out = tmp_path / "q"
+    assert "add --recipe robust" in edgeq("quantize", float_model, "--calib", samples, "--p", "1%", "-o", out).err
+    robust = ("--calib", samples, "--recipe", "robust", "-o", out)
+    assert "no storage code" in edgeq("quantize", float_model, *robust, "--code", "9").err
+    assert edgeq("quantize", float_model, *robust, "--p", "much").code == 2
+    assert "bit error rate" in edgeq("quantize", float_model, *robust, "--p", "90%").err
+    assert not out.exists()
+    assert edgeq("faults", model, "--data", labelled, "--p", "5%..1%").code == 2
+    assert "calibration" in edgeq("faults", float_model, "--data", labelled).err
