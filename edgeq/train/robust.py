@@ -15,10 +15,20 @@ from edgeq.codes import Code
 from edgeq.errors import EdgeqError
 from edgeq.train.codes import Grid, faulty_biases
 from edgeq.train.layers import (
-    CLEAN, FAULTY, NORMS, PLAIN, SCALED, WEIGHTED, AboutOne, Range, StoredWeight, channelwise,
+    CLEAN,
+    FAULTY,
+    NORMS,
+    PLAIN,
+    SCALED,
+    WEIGHTED,
+    AboutOne,
+    Range,
+    StoredWeight,
+    channelwise,
 )  # fmt: skip
 
 ACTIVATIONS = ("moving", "learned", "float")
+VOTED = Code(votes=True)
 ZEROS = ("centre", "symmetric", "affine")
 
 
@@ -40,8 +50,8 @@ class Options:
     """
 
     p: float = 0.01
-    w_max: float | None | Mapping[str, float | None] = 0.1
-    code: Code = Code(votes=True)
+    w_max: float | Mapping[str, float | None] | None = 0.1
+    code: Code = VOTED
     truncate: bool = False
     per_tensor: bool = False
     activations: str = "moving"
@@ -76,7 +86,7 @@ class Robust(nn.Module):
     def __init__(self, network: nn.Module, options: Options | None = None) -> None:
         super().__init__()
         self.network, self.options = network, options or Options()
-        self.layers = [m for m in network.modules() if isinstance(m, WEIGHTED)]
+        self.layers: list[Any] = [m for m in network.modules() if isinstance(m, WEIGHTED)]
         if not self.layers:
             raise EdgeqError("the network has no Conv1d, Conv2d or Linear", where=type(network).__name__)
         if any(parametrize.is_parametrized(m) for m in network.modules()):
@@ -85,14 +95,14 @@ class Robust(nn.Module):
         self.mode = PLAIN
         grid = Grid(self.options.code, self.options.truncate, self.options.per_tensor)
         self.weights = [StoredWeight(grid, self.options.p) for _ in self.layers]
-        self.norms = [m for m in network.modules() if isinstance(m, SCALED) and m.weight is not None]
+        self.norms: list[Any] = [m for m in network.modules() if isinstance(m, SCALED) and m.weight is not None]
         for layer, weight in zip(self.layers, self.weights, strict=True):
             parametrize.register_parametrization(layer, "weight", weight)
         for norm in self.norms:
             parametrize.register_parametrization(norm, "weight", AboutOne())
         learned, zero = self.options.activations == "learned", self.options.zero
-        self.inputs = nn.ModuleList(Range(learned, zero) for _ in self.layers)
-        self.outputs = nn.ModuleList(Range(False, zero) for _ in self.layers)
+        self.inputs, self.outputs = [Range(learned, zero) for _ in self.layers], [Range(False, zero) for _ in self.layers]
+        self._ranges = nn.ModuleList([*self.inputs, *self.outputs])
         self.pairs: dict[nn.Module, nn.Module] = {}  # layer -> the batch norm that is folded into it
         self._seen: list[tuple[Tensor, nn.Module]] = []  # outputs of the current pass
         self._hooks = [self._hooked(i, layer) for i, layer in enumerate(self.layers)]
@@ -114,7 +124,7 @@ class Robust(nn.Module):
             if limit is not None:
                 yield module, limit
 
-    def _hooked(self, i: int, layer: nn.Module) -> list[Any]:
+    def _hooked(self, i: int, layer: Any) -> list[Any]:
         """Ranges before the layer, errors of its bias after it."""
 
         def before(_: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -158,7 +168,7 @@ class Robust(nn.Module):
                 seen.observe(given[self.pairs.get(layer, layer)])
 
     @torch.no_grad()
-    def _offset(self, i: int, layer: nn.Module) -> Tensor:
+    def _offset(self, i: int, layer: Any) -> Tensor:
         """What errors add to every output of a channel, beside the changed products: ``[O]``.
 
         Kernels multiply integers that still bear their zero point, and take its share off the stored bias, which knows nothing of
@@ -184,7 +194,7 @@ class Robust(nn.Module):
             value = loss()
             if mode == CLEAN:
                 self._observe()
-            value.backward()
+            torch.autograd.backward(value)
         finally:
             self.mode, self._seen = PLAIN, []
             for weight in self.weights:
@@ -243,7 +253,7 @@ class Robust(nn.Module):
 
 def _bias(layer: Any, norm: Any) -> Tensor:
     """A layer's bias as deployed, in units of the layer's own output: with the batch norm (or None) folded in. ``[O]``"""
-    bias = torch.zeros(len(layer.weight)) if layer.bias is None else layer.bias
+    bias: Tensor = torch.zeros(len(layer.weight)) if layer.bias is None else layer.bias
     if norm is None or norm.running_mean is None:
         return bias
     bias = bias - norm.running_mean

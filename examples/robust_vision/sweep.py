@@ -80,17 +80,17 @@ def parse() -> argparse.Namespace:
     return p.parse_args()
 
 
-def spread(pixels: np.ndarray[Any, Any], count: int) -> np.ndarray[Any, Any]:
+def spread(images: int, wanted: int) -> np.ndarray[Any, Any]:
     """Evenly spread positions, so that every class stays represented."""
-    count = min(count, len(pixels))
-    return np.arange(count) * len(pixels) // count
+    count = min(wanted, images)
+    return np.arange(count) * images // count
 
 
 def measure(row: Row, options: argparse.Namespace, bar: Progress, name: str) -> dict[str, Any]:
     """Quantize a network on training images and sweep it on test images."""
     train, test = (load(options.data, split, options.work) for split in ("train", "test"))
     graph = edgeq.load(options.models / f"{row.network}.onnx")
-    at, seen = spread(test.pixels, options.images), spread(train.pixels, CALIBRATION)
+    at, seen = spread(len(test.labels), options.images), spread(len(train.labels), CALIBRATION)
     (image,) = graph.inputs
     task = bar.add_task(name, total=None)
     quantized = edgeq.quantize(graph, {image: train.real()[seen]}, options=row.options()).graph
@@ -99,9 +99,10 @@ def measure(row: Row, options: argparse.Namespace, bar: Progress, name: str) -> 
         bar.update(task, completed=done, total=total)
 
     started = time.monotonic()
+    labelled = {image: test.real()[at], "y": test.labels[at]}
     found = robustness(
-        quantized, {image: test.real()[at], "y": test.labels[at]}, rates=rates(options.rates), patterns=options.patterns, layers=False, progress=progress
-    )
+        quantized, labelled, rates=rates(options.rates), patterns=options.patterns, layers=False, progress=progress
+    )  # fmt: skip
     return {**found.record(), "seconds": round(time.monotonic() - started, 1), "patterns": options.patterns}
 
 

@@ -3,7 +3,7 @@
     pip install "edgeq[torch,images]"
     python examples/robust_vision/train.py plain   --data FOLDER      # from scratch: plain.onnx
     python examples/robust_vision/train.py clipped --data FOLDER      # from plain: weights clipped at 0.1
-    python examples/robust_vision/train.py randbet --data FOLDER      # from clipped: with bit errors in 1 % of the weights' bits
+    python examples/robust_vision/train.py randbet --data FOLDER      # from clipped: with bit errors in 0.5 % of the bits
     python examples/robust_vision/train.py randbet --bits 4 --data FOLDER   # the same for weights of 4 bit: randbet4.onnx
 
 Decoded images and checkpoints are kept in --work; an interrupted run goes on where it stopped when it is started again.
@@ -31,8 +31,8 @@ from edgeq.train import Code, Options, randbet
 
 HERE = Path(__file__).parent
 BATCH = 128
-EPOCHS = {"plain": 24, "clipped": 6, "randbet": 4}
-RATE = {"plain": 0.1, "clipped": 0.05, "randbet": 0.02}
+EPOCHS = {"plain": 24, "clipped": 6, "randbet": 3}
+RATE = {"plain": 0.1, "clipped": 0.05, "randbet": 0.005}
 BEFORE = {"clipped": "plain", "randbet": "clipped"}
 W_MAX = {"": 0.1, "head": 0.3}
 Batches = Callable[[int], tuple[torch.Tensor, torch.Tensor]]
@@ -128,7 +128,7 @@ def parse() -> argparse.Namespace:
     p.add_argument("kind", choices=list(EPOCHS))
     p.add_argument("--data", type=Path, required=True, help="a folder or zip of train/<class>/<image> and test/<class>/<image>")
     p.add_argument("--bits", type=int, default=8, help="of the stored weights, for clipped and randbet")
-    p.add_argument("--p", type=float, default=0.01, help="rate of bit errors, for randbet")
+    p.add_argument("--p", type=float, default=0.005, help="rate of bit errors, for randbet")
     p.add_argument("--epochs", type=float, help="default: " + ", ".join(f"{e} {k}" for k, e in EPOCHS.items()))
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--threads", type=int, default=2)
@@ -163,7 +163,10 @@ def main() -> None:
         start(model, options.start or options.work / f"{BEFORE[options.kind]}.weights.pt")
         p = options.p if options.kind == "randbet" else 0.0
         wanted = Options(p=p, w_max=W_MAX, code=Code(options.bits, votes=True))
-        randbet(model, draw, steps=steps, options=wanted, rate=RATE[options.kind], schedule="cosine", seed=options.seed, checkpoint=checkpoint, progress=report)
+        randbet(
+            model, draw, steps=steps, options=wanted, rate=RATE[options.kind], schedule="cosine", seed=options.seed,
+            checkpoint=checkpoint, progress=report,
+        )  # fmt: skip
     torch.save(model.state_dict(), options.work / f"{name}.weights.pt")
     output = options.output or HERE / f"{name}.onnx"
     export(model, output)
