@@ -29,7 +29,7 @@ from edgeq.run.ports import Port
 from edgeq.run.serial import Fault
 
 BOARDS = ("virt", "mps2-an386")
-LOADED = 15.0  # seconds of silence that a busy computer may cause
+LOADED = 60.0  # seconds of silence that a busy computer may cause
 DIGITS = Path(__file__).parent.parent / "examples" / "digits" / "digits.onnx"
 
 

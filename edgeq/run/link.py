@@ -154,10 +154,11 @@ class _Exchange:
     Attributes:
         done: the first that is not answered.
         sent: the first that is not sent, or to be sent again.
+        tries: how often patience has ended since the last answer.
     """
 
     def __init__(self, requests: list[_Request]) -> None:
-        self.requests, self.done, self.sent = requests, 0, 0
+        self.requests, self.done, self.sent, self.tries = requests, 0, 0, 0
 
     def next(self, window: int) -> _Request | None:
         """The next to send, if the window has room for it."""
@@ -257,17 +258,23 @@ class Link:
             if frame is not None and self._heed(frame, exchange):
                 self._slowest = max(now - asked, 0.9 * self._slowest)
                 alive = asked = now
+                exchange.tries = 0
             if now - alive > self.port.timeout or now - begun > LONGEST_EXCHANGE:
                 raise _Silence(f"nothing for {self.port.timeout:g} s", self.port.url)
             if now - max(asked, self._heard) > self._patience(exchange):
                 self._write(b"\0")  # ends what noise may have begun
+                exchange.tries += 1
                 self._again(exchange, exchange.done)
         return [r.answer or b"" for r in exchange.requests]
 
     def _patience(self, exchange: _Exchange) -> float:
-        """Seconds to wait for an answer: some of the slowest so far, and the time that the requests take at this baud rate."""
+        """Seconds to wait for an answer: some of the slowest so far, and the time that the requests take at this baud rate.
+
+        Doubled with every try, so that a board that is merely slow is not buried in repetitions.
+        """
         least, most = PATIENCE
-        return min(max(least, 4 * self._slowest), most) + sum(len(r.line) for r in exchange.under_way) * 15 / self.port.baud
+        transmission = sum(len(r.line) for r in exchange.under_way) * 15 / self.port.baud
+        return (min(max(least, 4 * self._slowest), most) + transmission) * (1 << exchange.tries)
 
     def _again(self, exchange: _Exchange, first: int) -> None:
         self.retries += 1
