@@ -11,7 +11,7 @@ from edgeq import flash as programmers
 from edgeq import target as targets
 from edgeq.api.models import Progress
 from edgeq.board import load as load_board
-from edgeq.build import build_bootloader, build_firmware
+from edgeq.build import bootable, build_bootloader, build_firmware
 from edgeq.build import toolchain as find_toolchain
 from edgeq.errors import EdgeqError
 from edgeq.flash import image
@@ -76,7 +76,10 @@ def firmware(
     if weights == "ram" and app != "serve":
         raise EdgeqError(f"application '{app}' reads its weights from flash", fix="choose serve")
     target = targets.load(board)
-    if form := load_board(target).settings.get("exported"):
+    place = load_board(target)
+    if bootloader is not None:
+        bootable(place)
+    if form := place.settings.get("exported"):
         fix = f"`edgeq export DIR --format {form}`, build that, and give its ELF file to `edgeq flash`"
         raise EdgeqError(f"programs for board {board} are linked by its own build system", fix=fix)
     chain, level = find_toolchain(target, toolchain), f"-O{optimize}"
