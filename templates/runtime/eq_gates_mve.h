@@ -5,17 +5,6 @@
 #include "eq_gates.h"
 #include "eq_simd_mve.h"
 
-/* Four int16. */
-static inline eq_i32x4 eq_load4_i16(const int16_t *from)
-{
-#if EQ_MVE
-    return vldrhq_s32(from);
-#else
-    const eq_i32x4 v = {{from[0], from[1], from[2], from[3]}};
-    return v;
-#endif
-}
-
 /* The first n (any number; at most four are read) of four int16, the others 0. */
 static inline eq_i32x4 eq_first4_i16(const int16_t *from, int32_t n)
 {

@@ -207,16 +207,6 @@ static inline eq_f32x4 eq_times4(eq_f32x4 a, float b)
 #endif
 }
 
-/* sum + a * b where a * b is exact. */
-static inline eq_f32x4 eq_add_product4(eq_f32x4 sum, eq_f32x4 a, eq_f32x4 b)
-{
-#if EQ_MVE
-    return vfmaq_f32(sum, a, b);
-#else
-    return eq_add4_f32(sum, eq_mul4_f32(a, b));
-#endif
-}
-
 /* The FPU on a lane after the other: q0 = s0, s1, s2, s3. */
 #if EQ_MVE
 #define EQ_EACH(instruction, a, b) \
