@@ -22,6 +22,7 @@ from edgeq import target as targets
 from edgeq.build import build_firmware, manifest, toolchain
 from edgeq.cli.main import app
 from edgeq.errors import EdgeqError
+from edgeq.flash import an3155
 from edgeq.run import serial
 from edgeq.run.emulated import EmulatedBoard
 from edgeq.run.layout import Layout
@@ -77,7 +78,8 @@ def test_digits_over_the_link(board: str, digits: dict[str, tuple[Path, Path, Pa
 
 
 @pytest.mark.parametrize("board", BOARDS)
-def test_flash_then_a_hundred_keywords_over_the_link(board: str, data: Path, tmp_path: Path) -> None:
+def test_flash_then_a_hundred_keywords_over_the_link(board: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(an3155, "REPLY", LOADED)
     need(board, "gcc", "qemu")
     model = path(data, INT8["kws"])
     x, y = keywords(data)
