@@ -122,7 +122,8 @@ class Machine:
         _hook_blocks(self.uc, self.counter)
 
     def _map(self, origin: int, size: int) -> None:
-        self.uc.mem_map(origin, max(PAGE, -(-size // PAGE) * PAGE))
+        first, end = origin // PAGE * PAGE, -(-(origin + size) // PAGE) * PAGE
+        self.uc.mem_map(first, max(PAGE, end - first))
 
     def _load(self, place: Board) -> None:
         flash = place.memory["flash"]
