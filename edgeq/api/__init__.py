@@ -12,6 +12,7 @@ from edgeq.api.building import Built, build
 from edgeq.api.execution import Outcome, compare, contract, run, simulate
 from edgeq.api.models import is_quantized, load, random_inputs, read_inputs
 from edgeq.api.quantizing import Choices, Quantized, Recipe, quantize, write_quantized
+from edgeq.api.robustness import Robustness, robustness
 from edgeq.api.scoring import Accuracy, accuracy
 from edgeq.api.tuning import Tuned, tune
 
@@ -22,6 +23,7 @@ __all__ = [
     "Outcome",
     "Quantized",
     "Recipe",
+    "Robustness",
     "Tuned",
     "accuracy",
     "build",
@@ -32,6 +34,7 @@ __all__ = [
     "quantize",
     "random_inputs",
     "read_inputs",
+    "robustness",
     "run",
     "simulate",
     "tune",

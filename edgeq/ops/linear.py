@@ -143,8 +143,12 @@ def apply_rescaling(params: Params, accumulator: Array, multiplier: Array, shift
 
 def rescaled(params: Params, accumulator: Array, multiplier: Array | int, shift: Array | int) -> Array:
     """What `apply_rescaling` computes, as int64. Accumulators wrap as int32 does, which faulty biases alone can make them."""
-    left = params.left if params.law == "single" else 0
-    accumulator = (np.asarray(accumulator, np.int64) << left).astype(np.int32) >> left
+    accumulator = np.asarray(accumulator)
+    if params.law == "single" and params.left:
+        accumulator = accumulator.astype(np.int64) << params.left
+    accumulator = accumulator.astype(np.int32)
+    if params.law == "single":
+        accumulator = accumulator >> params.left
     wide = np.asarray(shift, np.int64)
     wide = params.left - 1 - wide if params.law == "single" else -wide
     y = numerics.requantize(params.law, accumulator, multiplier, wide)
