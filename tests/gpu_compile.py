@@ -16,7 +16,7 @@ os.environ.pop("TRITON_INTERPRET", None)
 OPS = Path(__file__).parent / "ops"
 sys.path[:0] = [str(OPS), str(OPS.parent)]
 
-from harness import LAW, LAWS, Case, _Bench, differ, interpreted  # noqa: E402
+from harness import LAW, LAWS, Case, _Bench, differ, interpreted, without_kernel  # noqa: E402
 
 from edgeq.run import gpu  # noqa: E402
 from edgeq.run.gpu.device import KERNELS, Launch, assembly  # noqa: E402
@@ -37,7 +37,7 @@ def launches() -> dict[tuple[str, ...], Launch]:
     device = gpu.recorder()
     for cases in suites():
         for law in (*LAWS, LAW):
-            own = interpreted(cases, law)
+            own = [c for c in interpreted(cases, law) if not without_kernel(c, law)]
             own = own if differ(own) else own[:: max(1, len(own) // SOME)]
             if own:
                 bench = _Bench(own, law)

@@ -183,7 +183,8 @@ def rescaling(step: Step) -> tuple[int, ...]:
     return p.left, p.out_offset, p.act_min, p.act_max
 
 
-@computes("conv2d", "transpose_conv2d", "fully_connected")
+@computes("conv2d", "fully_connected", on=("s8", "f16", "f16_w8"))
+@computes("transpose_conv2d")
 def convolution(step: Step) -> tuple[Value, ...]:
     """A convolution; a fully connected layer is one of 1x1 pixels."""
     x = step.operands[0]
@@ -215,8 +216,6 @@ def convolution(step: Step) -> tuple[Value, ...]:
 def depthwise(step: Step) -> tuple[Value, ...]:
     """A depthwise convolution."""
     x, p = step.operands[0], step.params
-    if "scale" in p.tables and step.half:
-        raise unsupported(step.node, "on halves with int8 weights")
     names = ("weights", "bias") if step.half else ("weights", "bias", "multiplier", "shift")
     y = step.result(patterns=step.patterns(*names))
     weights, stage = step.table("weights"), step.stacked(*names[1:])

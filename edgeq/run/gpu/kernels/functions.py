@@ -159,7 +159,7 @@ def function(step: Step) -> tuple[Value, ...]:
     return (y,)
 
 
-@computes("quantize")
+@computes("quantize", on=("f32_s8", "f16_s8"))
 def to_int8(step: Step) -> tuple[Value, ...]:
     """Real numbers to int8."""
     x, y = step.operands[0], step.result()
@@ -169,7 +169,7 @@ def to_int8(step: Step) -> tuple[Value, ...]:
     return (y,)
 
 
-@computes("dequantize")
+@computes("dequantize", on=("s8_f32", "s8_f16"))
 def to_real(step: Step) -> tuple[Value, ...]:
     """int8 to real numbers."""
     x, y = step.operands[0], step.result()
@@ -179,7 +179,7 @@ def to_real(step: Step) -> tuple[Value, ...]:
     return (y,)
 
 
-@computes("cast")
+@computes("cast", on=("f32_f16", "f16_f32"))
 def convert(step: Step) -> tuple[Value, ...]:
     """float32 to halves or back."""
     x, y = step.operands[0], step.result()

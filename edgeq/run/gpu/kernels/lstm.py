@@ -2,14 +2,36 @@
 
 from typing import Any
 
+import triton
 import triton.language as tl
 
+from edgeq.ops.lstm import REACH as FAR
+from edgeq.ops.recurrent import WIDE as WIDE_BITS
 from edgeq.ops.recurrent import _Recurrent
 from edgeq.run.gpu.device import kernel
 from edgeq.run.gpu.kernels import computes, halves
-from edgeq.run.gpu.kernels.law import saturate, scale_by_pot, sigmoid_q15, tanh_q15
+from edgeq.run.gpu.kernels.law import limit, saturate, scale_by_pot, sigmoid_q15, tanh_q15
 from edgeq.run.gpu.kernels.recurrent import accumulate, copied, out_stage, part, patterns, place, pre_activations, sigmoid, tiles, to_state
 from edgeq.run.gpu.step import Step, Value
+
+WIDE, REACH = tl.constexpr(WIDE_BITS), tl.constexpr(FAR)
+
+
+@triton.jit
+def next_cell(kept, new, BITS: tl.constexpr, SINGLE: tl.constexpr):
+    """f c + i g with BITS fraction bits; `kept` has 15 more, `new` is Q0.30. In int32 (WIDE) nothing saturates."""
+    if BITS == WIDE:
+        c = ((kept + (1 << 14)) >> 15) + ((new + (1 << (29 - BITS))) >> (30 - BITS))
+    else:
+        c = saturate(saturate(scale_by_pot(kept, 15, SINGLE)) + saturate(scale_by_pot(new, 30 - BITS, SINGLE)))
+    return c
+
+
+@triton.jit
+def cell_argument(c, BITS: tl.constexpr):
+    """A cell state in units of 2^-12 / 3, for tanh. In int16 none lies beyond REACH."""
+    c = 3 * limit(c, -REACH, REACH)
+    return c << (12 - BITS) if BITS <= 12 else (c + (1 << (BITS - 13))) >> (BITS - 12)
 
 
 @kernel()
@@ -20,7 +42,7 @@ def lstm_s8(
     out_multiplier, out_shift, out_left, out_offset, low, high,
     CELL_BITS: tl.constexpr, SINGLE: tl.constexpr, M: tl.constexpr, N: tl.constexpr, K: tl.constexpr,
 ):  # fmt: skip
-    """One step: weights ``[P, units * gates i f g o, K]``; c int16 ``[P, V, units]`` in place, h goes to y."""
+    """One step: weights ``[P, units * gates i f g o, K]``; c int16 or int32 ``[P, V, units]`` in place, h goes to y."""
     p, v, u, known, live = place(M, N, vectors, units)
     x_at, h_at = p * x_pattern + v * x_vector + x_start, p * h_pattern + v * h_vector + h_start
     x_w_ptr += p * x_w_pattern
@@ -35,16 +57,14 @@ def lstm_s8(
     i += pre_activations(h_ptr, h_at, known, h_w_ptr, h_stage_ptr, u * 4, live, rows, units, h_left, SINGLE, M, N, K)
     g = pre_activations(x_ptr, x_at, known, x_w_ptr, x_stage_ptr, u * 4 + 2, live, rows, in_c, x_left, SINGLE, M, N, K)
     g += pre_activations(h_ptr, h_at, known, h_w_ptr, h_stage_ptr, u * 4 + 2, live, rows, units, h_left, SINGLE, M, N, K)
-    new = scale_by_pot(sigmoid_q15(table_ptr, 3 * saturate(i)) * tanh_q15(table_ptr, 3 * saturate(g)), 30 - CELL_BITS, SINGLE)
+    new = sigmoid_q15(table_ptr, 3 * saturate(i)) * tanh_q15(table_ptr, 3 * saturate(g))
     f = pre_activations(x_ptr, x_at, known, x_w_ptr, x_stage_ptr, u * 4 + 1, live, rows, in_c, x_left, SINGLE, M, N, K)
     f += pre_activations(h_ptr, h_at, known, h_w_ptr, h_stage_ptr, u * 4 + 1, live, rows, units, h_left, SINGLE, M, N, K)
-    kept = scale_by_pot(sigmoid_q15(table_ptr, 3 * saturate(f)) * c, 15, SINGLE)
-    c = saturate(saturate(kept) + saturate(new))
-    tl.store(c_at, c.to(tl.int16), mask=there)
-    argument = (3 * c) << (12 - CELL_BITS) if CELL_BITS <= 12 else (3 * c + (1 << (CELL_BITS - 13))) >> (CELL_BITS - 12)
+    c = next_cell(sigmoid_q15(table_ptr, 3 * saturate(f)) * c, new, CELL_BITS, SINGLE)
+    tl.store(c_at, c.to(c_ptr.dtype.element_ty), mask=there)
     o = pre_activations(x_ptr, x_at, known, x_w_ptr, x_stage_ptr, u * 4 + 3, live, rows, in_c, x_left, SINGLE, M, N, K)
     o += pre_activations(h_ptr, h_at, known, h_w_ptr, h_stage_ptr, u * 4 + 3, live, rows, units, h_left, SINGLE, M, N, K)
-    product = sigmoid_q15(table_ptr, 3 * saturate(o)) * tanh_q15(table_ptr, argument)
+    product = sigmoid_q15(table_ptr, 3 * saturate(o)) * tanh_q15(table_ptr, cell_argument(c, CELL_BITS))
     y = to_state(product, out_multiplier, out_shift, out_left, out_offset, low, high, SINGLE)
     tl.store(y_ptr + (p * y_pattern + v * y_vector + y_start)[:, None] + u[None, :], y.to(tl.int8), mask=there)
 

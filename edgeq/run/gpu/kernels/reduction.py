@@ -200,7 +200,7 @@ def softmax(step: Step) -> tuple[Value, ...]:
     return (y,)
 
 
-@computes("layer_norm")
+@computes("layer_norm", on=("f16",))
 def layer_norm(step: Step) -> tuple[Value, ...]:
     """Along the last axis."""
     x, y = step.operands[0], step.result()
