@@ -148,7 +148,7 @@ def test_every_kernel_is_cross_compiled() -> None:
     for kernel in report["kernels"]:
         assert {80, 90} <= {int(name.split()[-1]) for name in compiled if name.split()[0] == kernel}, kernel
     assert not {name: found["contracted"] for name, found in compiled.items() if found["contracted"]}
-    dots = {"conv_s8", "mat_mul_s8", "lstm_s8", "gru_gates_s8", "gru_state_s8"}
+    dots = {"conv_s8", "mat_mul_s8", "dense_s16", "lstm_s8", "gru_gates_s8", "gru_state_s8"}
     assert {name.split()[0] for name, found in compiled.items() if found["tensor_cores"]} == dots
 
 

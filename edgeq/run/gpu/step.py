@@ -70,7 +70,12 @@ class Step:
 
     @property
     def half(self) -> bool:
-        return self.params.law == half.LAW
+        return self.params.law in half.LAWS
+
+    @property
+    def sums(self) -> bool:
+        """Whether sums of products are halves, too."""
+        return self.params.law == half.SUMS
 
     @property
     def vectors(self) -> int:
