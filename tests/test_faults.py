@@ -138,8 +138,8 @@ def test_emulated_boards_compute_what_the_simulator_does(target: str, code: Code
     program, inputs, folder = hardened(graph, chip), vectors(graph), tmp_path / "m"
     write(emit(program, plan(program), "m"), folder)
     (tmp_path / "work").mkdir()
-    wanted = Program("bench", faults=True)
-    elf = build_programs(folder, chip, toolchain(chip), [wanted], tmp_path / "work", "-Os")[wanted]
+    wanted = Program("bench")
+    elf = build_programs(folder, chip, toolchain(chip), [wanted], tmp_path / "work", "-Os", weights="ram")[wanted]
     layout = Layout(manifest(folder))
     count, packed = layout.pack(inputs)
     clean, changed = output(graph, simulate(graph, inputs).outputs), 0
