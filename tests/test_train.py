@@ -170,10 +170,10 @@ def test_the_perturbed_pass_computes_what_faulty_memory_does() -> None:
     torch.manual_seed(1)
     network = nn.Sequential(nn.Conv2d(2, 4, 3, bias=False), nn.BatchNorm2d(4))
     x = batch(3)[0]
-    robust = Robust(network, Options(p=0.0, zero="affine", w_max=None))
+    robust = Robust(network, Options(p=0.0, code=Code(), zero="affine", w_max=None))
     robust.backward(lambda: network(x).square().mean(), 0)
     robust.weights[0].p = 0.05
-    options = Options(p=0.0, zero="affine")
+    options = Options(p=0.0, code=Code(), zero="affine")
     robust.options = options  # biases without errors
     network.eval()
     robust.mode = robust.weights[0].mode = FAULTY
