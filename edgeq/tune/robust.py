@@ -109,6 +109,8 @@ def search(
         measure(best.code, clip)
         if tried[-1].worst > best.worst:
             break
+    if progress:
+        progress(total, total)
     better = [c for c in tried if c.code == best.code and c.clean <= allowed and c.worst < best.worst - MARGIN]
     best = min(better, key=lambda c: c.worst, default=best)
     return judge.options(options, best.code, best.clip), tuple(tried)
