@@ -213,7 +213,8 @@ class _Emitter:
             code = coded.code
             line = f"eq_decode_biases({how}, {coded.shift});"
             if coded.shift < 0:
-                line = f"eq_decode_weights({how}, {code.bits}, {int(code.offset)}, EQ_CHECK_{code.check.upper()});"
+                copy = coded.data.size // 3 if code.copies(table.size) == 3 else 0
+                line = f"eq_decode_weights({how}, {copy}, {code.bits}, {int(code.offset)}, EQ_CHECK_{code.check.upper()});"
             result.append({"member": name, "place": f"(const {place[1:]}", "line": line})
         return result
 

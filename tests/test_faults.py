@@ -29,7 +29,10 @@ from edgeq.tables import Constants
 from edgeq.target import load
 
 HOST = load("host")
-CODES = (None, Code(8, True), Code(7, check="parity", votes=True), Code(5, check="hamming", votes=True), Code(4), Code(3, check="triple"))
+CODES = (
+    None, Code(8, True), Code(7, check="parity", votes=True), Code(5, check="hamming", votes=True, small=100), Code(4),
+    Code(3, check="triple"), Code(8, small=100),
+)  # fmt: skip
 MAPS = (
     FaultMap(seed=1, p=0.01), FaultMap("columns", 2, 0.05), FaultMap("stuck", 3, 0.02, 0.3), FaultMap("asymmetric", 4, 0.02, 5.0),
     FaultMap("list", p=0.1, entries=(("s0_weights", 3, 129, 0.0), ("s1_bias", 2, 7, 0.05), ("s1_bias", 1, 7, 0.2))),

@@ -18,6 +18,7 @@ from edgeq.cli.common import (
     LawOption,
     MethodOption,
     ModelArgument,
+    PerTensorOption,
     PixelsOption,
     PlotOption,
     PrecisionOption,
@@ -58,6 +59,7 @@ def build(
     law: LawOption = None,
     rounding: RoundingOption = None,
     equalize: EqualizeOption = False,
+    per_tensor: PerTensorOption = False,
     precision: PrecisionOption = None,
     shape: ShapeOption = None,
     state: StateOption = None,
@@ -91,8 +93,8 @@ def build(
     from edgeq.api.budget import parse
 
     chosen = common.recipe(
-        calib, calib_limit, stored, pixels, method=method, law=law, rounding=rounding, equalize=equalize, precision=precision,
-        recipe=recipe, accumulate=accumulate,
+        calib, calib_limit, stored, pixels, method=method, law=law, rounding=rounding, equalize=equalize, per_tensor=per_tensor,
+        precision=precision, recipe=recipe, accumulate=accumulate,
     )  # fmt: skip
     common.check_plot(plot, recipe, precision)
     with common.bars() as progress:

@@ -113,7 +113,8 @@ CodeOption = Annotated[
     str | None,
     typer.Option(
         "--code", metavar="5+hamming",
-        help="Storage code of --recipe robust, instead of the best: bits of a weight, then +parity, +triple or +hamming, +offset, +once.",
+        help="Storage code of --recipe robust, instead of the best: bits of a weight, then +parity, +triple or +hamming, +offset, +smallN "
+        "(tables of at most N weights three times), +once (biases).",
         show_default=False,
     ),
 ]  # fmt: skip
@@ -140,8 +141,11 @@ MethodOption = Annotated[
 LawOption = Annotated[
     str | None, typer.Option("--law", help="Requantization law for a float model: single (default) or tflm.", show_default=False)
 ]
-RoundingOption = Annotated[str | None, typer.Option("--rounding", help="Of weights: nearest or second-order.", show_default=False)]
+RoundingOption = Annotated[
+    str | None, typer.Option("--rounding", help="Of weights: nearest, truncate (toward zero) or second-order.", show_default=False)
+]
 EqualizeOption = Annotated[bool, typer.Option("--equalize", help="Bring the channels of an activation to similar ranges first.")]
+PerTensorOption = Annotated[bool, typer.Option("--per-tensor", help="One scale for all channels of a layer's weights.")]
 PrecisionOption = Annotated[
     Path | None, typer.Option("--precision", metavar="FILE", help="An edited precision.toml to go by.", show_default=False)
 ]
@@ -282,6 +286,7 @@ def recipe(
     law: str | None = None,
     rounding: str | None = None,
     equalize: bool = False,
+    per_tensor: bool = False,
     precision: Path | None = None,
     recipe: str | None = None,
     accumulate: str | None = None,
@@ -298,6 +303,8 @@ def recipe(
     given: dict[str, Any] = {k: v for k, v in (("method", method), ("law", law), ("rounding", rounding)) if v is not None}
     if equalize:
         given["equalize"] = True
+    if per_tensor:
+        given["per_tensor"] = True
     return {
         "recipe": recipe, "accumulate": accumulate, "calibration": calib, "calibration_limit": calib_limit,
         "stored": parse_pair(stored, "--stored"),
