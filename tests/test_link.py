@@ -8,6 +8,7 @@ import socket
 import struct
 import subprocess
 import threading
+import time
 import zlib
 from pathlib import Path
 from typing import NamedTuple
@@ -323,6 +324,8 @@ def test_a_restart_in_the_middle_is_told(served: Served) -> None:
         with server, serial.connect(Port(url)) as device:
             device.write(Area.INPUT, bytes(device.input_bytes))
             board.kill()
+            while len(programs) == 1:
+                time.sleep(0.01)
             with pytest.raises(EdgeqError, match="the board was restarted in the middle"):
                 device.invoke()
     finally:
