@@ -1,7 +1,8 @@
 """edgeq turns a trained model into C99 for a small chip and proves that the chip computes what the desktop said.
 
 The verbs are those of the command line: `load`, `quantize`, `build`, `simulate`, `run`, `compare`,
-`accuracy`, `tune`; edgeq.api documents them. Importing edgeq imports none of what they need; the first use does.
+`accuracy`, `tune`; edgeq.api documents them. `edgeq.train` trains in PyTorch. Importing edgeq imports none
+of what they need; the first use does.
 """
 
 from __future__ import annotations

@@ -2,11 +2,12 @@
 
 Twin of `templates/runtime/eq_codes.h`. A code is a stream of words of `Code.width` bits, the first in the lowest bits of the first
 byte. A word holds, from bit 0 on, the value in `bits` bits of two's complement (or offset binary, which inverts the highest one),
-then the check.
+then the check. A small table is stored three times, one stream behind the other, and read as their majority, bit by bit.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,7 @@ CHECKS = {"none": 0, "parity": 1, "triple": 2, "hamming": 3}  # bits that they a
 COVERED = 3  # the highest bits of a value that the parity covers
 MENDED = np.array([0, 0, 0, 1, 0, 2, 4, 8])  # syndrome of `hamming` -> what to xor to the highest four bits
 BIAS_BITS, BIAS_WORD = 11, 15  # of a voted bias, and of its word in the Hamming code
+SPELLING = re.compile(r"([2-8])(?:\+(parity|triple|hamming))?(\+offset)?(?:\+small(\d{1,9}))?(\+once)?", re.ASCII)
 BIAS_PLACES = (3, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15)
 
 
@@ -33,30 +35,35 @@ class Code:
             ``hamming``: three more bits mend one fault of the highest four.
         votes: biases are 11-bit multiples of a power of two per layer, in words of 15 bits that mend one fault (Hamming), three times, of
             which the majority holds bit by bit; else 32 bits, once.
+        small: tables of at most so many weights are stored three times.
     """
 
     bits: int = 8
     offset: bool = False
     check: str = "none"
     votes: bool = False
+    small: int = 0
 
     def __post_init__(self) -> None:
         if not 2 <= self.bits <= 8 or self.check not in CHECKS or (self.check == "hamming" and not 4 <= self.bits <= 7):
             fix = f"2 to 8 bits (4 to 7 with hamming); {', '.join(CHECKS)}"
             raise EdgeqError(f"no storage code of {self.bits} bits with check '{self.check}'", fix=fix)
+        if not 0 <= self.small < 2**31:
+            raise EdgeqError(f"tables of {self.small} weights", fix="store those of 0 to 2147483647 weights three times")
 
     @classmethod
     def parse(cls, text: str) -> Code:
-        """``BITS``, ``BITS+parity``, ``BITS+hamming+offset`` and so on; ``+once``: biases in 32 bits, once.
+        """``BITS``, ``BITS+parity``, ``BITS+hamming+offset`` and so on; ``+small600``: tables of at most 600 weights three times;
+        ``+once``: biases in 32 bits, once.
 
         Raises:
             EdgeqError: no such code.
         """
-        bits, *words = text.split("+")
-        checks = [w for w in words if w in CHECKS]
-        if not bits.isdecimal() or len(bits) > 2 or len(checks) > 1 or not set(words) <= {*CHECKS, "offset", "once"}:
-            raise EdgeqError(f"no storage code '{text}'", fix=f"write BITS, and as wanted +{', +'.join([*CHECKS][1:])}, +offset, +once")
-        return cls(int(bits), "offset" in words, checks[0] if checks else "none", "once" not in words)
+        found = SPELLING.fullmatch(text)
+        if not found:
+            raise EdgeqError(f"no storage code '{text}'", fix="write BITS[+parity|+triple|+hamming][+offset][+smallWEIGHTS][+once]")
+        bits, check, offset, small, once = found.groups()
+        return cls(int(bits), bool(offset), check or "none", not once, int(small or 0))
 
     @property
     def width(self) -> int:
@@ -68,14 +75,21 @@ class Code:
         """The largest magnitude that quantization uses."""
         return int(2 ** (self.bits - 1) - 1)
 
-    @property
-    def plain(self) -> bool:
-        """Whether weights are stored as C computes with them."""
-        return self.bits == 8 and not self.offset and self.check == "none"
+    def copies(self, count: int) -> int:
+        """How often a table of `count` weights is stored: once or three times."""
+        return 3 if count <= self.small else 1
+
+    def plain(self, count: int) -> bool:
+        """Whether a table of `count` weights is stored as C computes with it."""
+        return self.bits == 8 and not self.offset and self.check == "none" and self.copies(count) == 1
 
     def __str__(self) -> str:
-        words = (str(self.bits), *(() if self.check == "none" else (self.check,)), *(("offset",) if self.offset else ()))
-        return "+".join((*words, *(() if self.votes else ("once",))))
+        parts = {self.check: self.check != "none", "offset": self.offset, f"small{self.small}": self.small > 0, "once": not self.votes}
+        return "+".join((str(self.bits), *(word for word, given in parts.items() if given)))
+
+    def rate(self, p: float, count: int) -> float:
+        """How often a bit of a word of such a table is wrong, where every stored one is with probability p."""
+        return outvoted(p) if self.copies(count) == 3 else p
 
     def words(self, values: Array) -> Array:
         """Values to words, uint32."""
@@ -117,7 +131,7 @@ class Code:
         return np.asarray((covered ^ covered >> 1 ^ covered >> 2) & 1)
 
     def encode(self, values: Array) -> Array:
-        """int8 values, in order, to the stored bytes: uint8.
+        """The int8 values of a table, in order, to its stored bytes: uint8.
 
         Raises:
             EdgeqError: a value does not fit `bits`.
@@ -127,15 +141,18 @@ class Code:
         if flat.min(initial=0) < -half or flat.max(initial=0) >= half:
             raise EdgeqError(f"weights from {flat.min()} to {flat.max()} do not fit {self.bits} bits", fix="quantize the model again")
         bits = self.words(flat)[:, None] >> np.arange(self.width, dtype=np.uint32) & 1
-        return np.packbits(bits.astype(np.uint8).ravel(), bitorder="little")
+        return np.tile(np.packbits(bits.astype(np.uint8).ravel(), bitorder="little"), self.copies(len(flat)))
 
     def decode(self, data: Array, count: int) -> Array:
         """What `encode` stored: int8 ``[count]``."""
+        if self.copies(count) == 3:
+            data = majority(*data.reshape(3, -1))
         bits = np.unpackbits(data, bitorder="little")[: count * self.width].reshape(count, self.width)
         return self.values(bits.astype(np.int64) @ (1 << np.arange(self.width)))
 
     def errors(self, values: Array, p0: float, p1: float) -> Array:
-        """The expected square error of stored weights, exactly: over all faults of a word, each stored 0 (1) flipping with p0 (p1)."""
+        """The expected square error of a table's weights, exactly: over all faults of a word, each stored 0 (1) flipping with p0 (p1)."""
+        p0, p1 = (self.rate(p, np.size(values)) for p in (p0, p1))
         domain = np.arange(-(2 ** (self.bits - 1)), 2 ** (self.bits - 1))
         words = self.words(domain).astype(np.int64)[:, None]
         flips = np.arange(2**self.width)[None]
@@ -145,6 +162,16 @@ class Code:
             chance *= np.where(flips >> bit & 1, p, 1 - p)
         square = (self.values(words ^ flips).astype(np.float64) - domain[:, None]) ** 2
         return np.asarray((chance * square).sum(1)[np.asarray(values, np.int64) - domain[0]])
+
+
+def majority(a: Array, b: Array, c: Array) -> Array:
+    """Bit by bit."""
+    return np.asarray((a & b) | (b & c) | (a & c))
+
+
+def outvoted(p: float) -> float:
+    """How often two or three of three bits are wrong."""
+    return 3 * p**2 - 2 * p**3
 
 
 def _hamming(data: Array) -> Array:
@@ -204,8 +231,7 @@ def encode_biases(biases: Array) -> Array:
 
 def decode_biases(votes: Array, shift: int) -> Array:
     """The majority of three, bit by bit, mended: int32 ``[N]``."""
-    a, b, c = votes.astype(np.int64)
-    return np.asarray(bias_values((a & b) | (b & c) | (a & c)) << shift, np.int32)
+    return np.asarray(bias_values(majority(*votes.astype(np.int64))) << shift, np.int32)
 
 
 def bias_errors(biases: Array, p: float, votes: bool) -> Array:
@@ -213,7 +239,7 @@ def bias_errors(biases: Array, p: float, votes: bool) -> Array:
     if not votes:
         value = biases.astype(np.float64)
         return np.asarray(p * (1 - p) * (4.0**32 - 1) / 3 + p**2 * (1 + 2 * value) ** 2)
-    q, shift = 3 * p**2 - 2 * p**3, bias_shift(biases)
+    q, shift = outvoted(p), bias_shift(biases)
     flips = np.arange(2**BIAS_WORD)
     ones = np.unpackbits(flips.astype(">u2").view(np.uint8).reshape(-1, 2), axis=1).sum(1)
     wrong = bias_values(flips) & (2**BIAS_BITS - 1)  # the code is linear: what stays wrong depends on the faults alone

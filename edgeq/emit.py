@@ -213,7 +213,8 @@ class _Emitter:
             code = coded.code
             line = f"eq_decode_biases({how}, {coded.shift});"
             if coded.shift < 0:
-                line = f"eq_decode_weights({how}, {code.bits}, {int(code.offset)}, EQ_CHECK_{code.check.upper()});"
+                copy = coded.data.size // 3 if code.copies(table.size) == 3 else 0
+                line = f"eq_decode_weights({how}, {copy}, {code.bits}, {int(code.offset)}, EQ_CHECK_{code.check.upper()});"
             result.append({"member": name, "place": f"(const {place[1:]}", "line": line})
         return result
 
@@ -273,6 +274,7 @@ class _Emitter:
             "lifetimes": self.lifetimes(),
             "tables": {t.symbol: t.crc for t in self.tables},
             "table_bytes": {t.symbol: t.bytes for t in self.tables},
+            "hardened": faults.is_hardened(self.program),
             "fault_tables": {f"{self.name}_{c.symbol}": place for place, c in faults.tables(self.program)},
         }  # fmt: skip
 

@@ -151,7 +151,7 @@ def encoded(code: Code | None, kernel: Kernel, params: Params, tables: Mapping[s
     for name, table in tables.items():
         if code.votes and voted(name, params):
             found[name] = Coded(encode_biases(table), code, at, bias_shift(table))
-        elif not code.plain and "weights" in name and table.dtype == np.int8:
+        elif "weights" in name and table.dtype == np.int8 and not code.plain(table.size):
             found[name] = Coded(code.encode(table), code, at)
         else:
             continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -38,9 +39,9 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("codes")
     (folder / "codes.c").write_text(
         '#include "eq_codes.h"\n'
-        "void weights(const uint8_t *c, int8_t *w, int32_t n, int32_t bits, int32_t offset, int32_t check);\n"
-        "void weights(const uint8_t *c, int8_t *w, int32_t n, int32_t bits, int32_t offset, int32_t check)\n"
-        "{\n    eq_decode_weights(c, w, n, bits, offset, check);\n}\n"
+        "void weights(const uint8_t *c, int8_t *w, int32_t n, int32_t copy, int32_t bits, int32_t offset, int32_t check);\n"
+        "void weights(const uint8_t *c, int8_t *w, int32_t n, int32_t copy, int32_t bits, int32_t offset, int32_t check)\n"
+        "{\n    eq_decode_weights(c, w, n, copy, bits, offset, check);\n}\n"
         "void biases(const uint16_t *v, int32_t *b, int32_t n, int32_t shift);\n"
         "void biases(const uint16_t *v, int32_t *b, int32_t n, int32_t shift)\n{\n    eq_decode_biases(v, b, n, shift);\n}\n"
     )
@@ -50,19 +51,36 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return ctypes.CDLL(str(output))
 
 
+def _decode(library: Any, code: Code, stream: Array, out: Array, copy: int) -> None:
+    pointers = [ctypes.c_void_p(a.ctypes.data) for a in (stream, out)]
+    library.weights(*pointers, len(out), copy, code.bits, int(code.offset), CHECKS[code.check])
+
+
 @pytest.mark.parametrize("code", ALL, ids=str)
 def test_every_word_means_the_same_in_c(library: Any, code: Code) -> None:
     every = np.arange(2**code.width, dtype=np.int64)
     bits = every[:, None] >> np.arange(code.width) & 1
     stream = np.packbits(bits.astype(np.uint8).ravel(), bitorder="little")
     out = np.zeros(len(every), np.int8)
-    library.weights(
-        ctypes.c_void_p(stream.ctypes.data), ctypes.c_void_p(out.ctypes.data), len(out), code.bits, int(code.offset), CHECKS[code.check]
-    )
+    _decode(library, code, stream, out, 0)
     assert np.array_equal(out, code.decode(stream, len(every))) and np.array_equal(out, code.values(every))
     exact = np.arange(-(2 ** (code.bits - 1)), 2 ** (code.bits - 1))
     assert np.array_equal(code.decode(code.encode(exact), len(exact)), exact)
     assert len(code.encode(np.zeros(1000, np.int8))) == -(-1000 * code.width // 8)
+
+
+@pytest.mark.parametrize("code", [Code(8, small=1001), Code(6, True, "parity", small=1001), Code(6, check="hamming", small=5000)], ids=str)
+def test_small_tables_are_what_most_of_three_copies_say(library: Any, code: Code) -> None:
+    w = values(code, 1001)
+    one = replace(code, small=1000).encode(w)
+    stored = code.encode(w)
+    assert np.array_equal(stored, np.tile(one, 3))
+    stored[len(one) : 2 * len(one)] ^= np.uint8(0xFF)
+    assert np.array_equal(code.decode(stored, 1001), w)
+    stored[: len(one)] = flipped(stored[: len(one)], FaultMap(p=0.1), 0)
+    out = np.zeros(1001, np.int8)
+    _decode(library, code, stored, out, len(one))
+    assert np.array_equal(out, code.decode(stored, 1001)) and not np.array_equal(out, w)
 
 
 def test_every_word_of_a_bias_means_the_same_in_c(library: Any) -> None:
@@ -96,6 +114,15 @@ def test_the_noise_of_weights_is_predicted(code: Code, kind: str) -> None:
     assert injected == pytest.approx(code.errors(w, *faults.rates).mean(), rel=0.05)
 
 
+def test_the_noise_of_weights_stored_three_times_is_predicted() -> None:
+    code = Code(7, check="parity", small=150_000)
+    w, faults = values(code, 150_000), FaultMap("asymmetric", p=0.05, ratio=3.0)
+    data = code.encode(w)
+    injected = ((code.decode(flipped(data, faults, 0), w.size) - w.astype(float)) ** 2).mean()
+    assert injected == pytest.approx(code.errors(w, *faults.rates).mean(), rel=0.05)
+    assert injected < 0.5 * replace(code, small=0).errors(w, *faults.rates).mean()
+
+
 def test_the_noise_of_plain_weights_is_near_four_thirds_p_r_square() -> None:
     w = values(Code(8), 1000)
     assert Code(8).errors(w, 1e-4, 1e-4).mean() == pytest.approx(4 / 3 * 1e-4 * 128**2, rel=0.01)
@@ -118,13 +145,15 @@ def _voted(biases: Array, p: float) -> Array:
     return bias_errors(part, p, True)
 
 
-@pytest.mark.parametrize("text", ["", "9", "1", "8+hamming", "5+parity+triple", "x", "5+", "-5", "5+votes", "²"])
+@pytest.mark.parametrize(
+    "text", ["", "9", "1", "8+hamming", "5+parity+triple", "x", "5+", "-5", "5+votes", "²", "5+small", "5+small-1", "5+once+small9"]
+)
 def test_codes_that_do_not_exist_are_refused(text: str) -> None:
     with pytest.raises(EdgeqError):
         Code.parse(text)
 
 
 def test_codes_have_names() -> None:
-    assert all(Code.parse(str(code)) == code for code in ALL)
+    assert all(Code.parse(str(code)) == code for code in (*ALL, Code(5, True, "hamming", True, 600)))
     with pytest.raises(EdgeqError, match="do not fit 4 bits"):
         Code(4).encode(np.array([8]))

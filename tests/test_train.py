@@ -81,6 +81,8 @@ def test_each_stored_bit_flips_at_the_rate() -> None:
     integers = torch.from_numpy(np.random.default_rng(2).integers(-127, 128, 20000).astype(np.float32))
     error = (Grid(Code()).faulty(integers, 0.01, np.random.default_rng(3)) - integers).numpy()
     assert np.mean(error**2) == pytest.approx(Code().errors(integers.numpy(), 0.01, 0.01).mean(), rel=0.1)
+    thrice = (Grid(Code(small=20000)).faulty(integers, 0.05, np.random.default_rng(3)) - integers).numpy()
+    assert np.mean(thrice**2) == pytest.approx(Code(small=20000).errors(integers.numpy(), 0.05, 0.05).mean(), rel=0.1)
 
 
 def test_votes_bear_what_plain_biases_do_not() -> None:
@@ -170,10 +172,10 @@ def test_the_perturbed_pass_computes_what_faulty_memory_does() -> None:
     torch.manual_seed(1)
     network = nn.Sequential(nn.Conv2d(2, 4, 3, bias=False), nn.BatchNorm2d(4))
     x = batch(3)[0]
-    robust = Robust(network, Options(p=0.0, zero="affine", w_max=None))
+    robust = Robust(network, Options(p=0.0, code=Code(), zero="affine", w_max=None))
     robust.backward(lambda: network(x).square().mean(), 0)
     robust.weights[0].p = 0.05
-    options = Options(p=0.0, zero="affine")
+    options = Options(p=0.0, code=Code(), zero="affine")
     robust.options = options  # biases without errors
     network.eval()
     robust.mode = robust.weights[0].mode = FAULTY

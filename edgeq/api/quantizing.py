@@ -213,8 +213,8 @@ def quantized(
         if written is not None and written.nodes:
             raise EdgeqError("recipe robust computes in int8", where=graph.name, fix="give a precision file without [nodes]")
         data = calibrate(graph, samples, (chosen or Options()).method, stage(progress, "calibrate"))
-        codes = robust.CODES if recipe.get("code") is None else [Code.parse(str(recipe.get("code")))]
-        chosen, tried = robust.search(graph, data, recipe.get("p") or ROBUST_P, chosen or Options(), codes, stage(progress, "search"))
+        code = None if recipe.get("code") is None else Code.parse(str(recipe.get("code")))
+        chosen, tried = robust.search(graph, data, recipe.get("p") or ROBUST_P, chosen or Options(), code, stage(progress, "search"))
     elif recipe.get("p") is not None or recipe.get("code") is not None:
         raise EdgeqError("a bit error rate or a storage code for another recipe", where=graph.name, fix="add --recipe robust")
     decision = decide(graph, data, chosen, written, stage(progress, "calibrate"), nodes)
@@ -269,6 +269,8 @@ def layer_options(decision: Decision) -> dict[str, str]:
     """How weights were stored, as far as all layers agree."""
     layers = decision.precision.layers.values()
     found = {key: {str(getattr(layer, key)).lower() for layer in layers} for key in ("weight_scale", "rounding", "bias_correction")}
+    if decision.options.per_tensor:
+        found["per_tensor"] = {"true"}
     found["equalized_tensors"] = {str(sum(bool(t.exponents) for t in decision.precision.tensors.values()))}
     return {key: next(iter(values)) if len(values) == 1 else "differs by layer" for key, values in found.items() if values}
 

@@ -189,8 +189,8 @@ def noise(program: Program, faults: FaultMap, step: int) -> float | None:
         return None
     call, code = program.calls[step], program.graph.code or Code()
     p0, p1 = faults.rates
-    values = np.concatenate([np.asarray(a).ravel() for n, a in call.tables.items() if "weights" in n and a.dtype == np.int8])
-    return float(code.errors(values, p0, p1).mean())
+    stored = [np.asarray(a).ravel() for n, a in call.tables.items() if "weights" in n and a.dtype == np.int8]
+    return float(np.concatenate([code.errors(values, p0, p1) for values in stored]).mean())
 
 
 def bias_noise(program: Program, p: float, step: int) -> float:

@@ -18,6 +18,7 @@ from edgeq.cli.common import (
     LawOption,
     MethodOption,
     ModelArgument,
+    PerTensorOption,
     PixelsOption,
     PlotOption,
     PrecisionOption,
@@ -58,6 +59,7 @@ def build(
     law: LawOption = None,
     rounding: RoundingOption = None,
     equalize: EqualizeOption = False,
+    per_tensor: PerTensorOption = False,
     precision: PrecisionOption = None,
     shape: ShapeOption = None,
     state: StateOption = None,
@@ -76,6 +78,10 @@ def build(
     tuning: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Kernels that `edgeq tune` found the fastest.", show_default=False)
     ] = None,
+    hardened: Annotated[
+        bool,
+        typer.Option("--hardened", help="Portable kernels, which stand any bit error in weights: for --faults of `run` and `compare`."),
+    ] = False,
     plot: PlotOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -87,8 +93,8 @@ def build(
     from edgeq.api.budget import parse
 
     chosen = common.recipe(
-        calib, calib_limit, stored, pixels, method=method, law=law, rounding=rounding, equalize=equalize, precision=precision,
-        recipe=recipe, accumulate=accumulate,
+        calib, calib_limit, stored, pixels, method=method, law=law, rounding=rounding, equalize=equalize, per_tensor=per_tensor,
+        precision=precision, recipe=recipe, accumulate=accumulate,
     )  # fmt: skip
     common.check_plot(plot, recipe, precision)
     with common.bars() as progress:
@@ -96,7 +102,7 @@ def build(
             model, output=output, target=target, name=name, shapes=common.parse_shapes(shape),
             states=common.parse_states(state), toolchain=toolchain, optimize=optimize.value,
             budget=parse(budget) if budget else None, vectors=test_vectors, check=check,
-            tuning=tuning, progress=progress, **chosen,
+            tuning=tuning, hardened=hardened, progress=progress, **chosen,
         )  # fmt: skip
     common.write_plot(plot, built.measured.get("quantization", {}))
     if as_json:

@@ -7,6 +7,7 @@ import math
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,6 +25,7 @@ from edgeq.files import write_bytes
 if TYPE_CHECKING:
     from edgeq.api.models import Progress as Report
     from edgeq.api.quantizing import Recipe
+    from edgeq.faults import FaultMap
     from edgeq.run.ports import Port
 
 MODEL = "Model file (.tflite, .onnx, .pt2), graph file (.eqg), or a folder that edgeq wrote."
@@ -64,6 +66,19 @@ PortOption = Annotated[
 ]  # fmt: skip
 BaudOption = Annotated[int, typer.Option("--baud", min=1, help="Of --port.")]
 TimeoutOption = Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds after which a silent board at --port counts as lost.")]
+FaultsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--faults", metavar="MAP",
+        help="Bit errors in the stored weights, in the C and in the simulator: random, columns, stuck[:SHARE], asymmetric[:RATIO] or a "
+        "JSON file, as of `edgeq faults`. A folder must be built with --hardened, a board's firmware with --weights ram.",
+        show_default=False,
+    ),
+]  # fmt: skip
+FaultRateOption = Annotated[str | None, typer.Option("--p", metavar="0.5%", help="Bit error rate of --faults.", show_default=False)]
+SeedOption = Annotated[
+    int | None, typer.Option("--seed", min=0, max=2**32 - 1, help="Pattern of --faults (default 0).", show_default=False)
+]
 InputOption = Annotated[
     Path | None,
     typer.Option(
@@ -98,7 +113,8 @@ CodeOption = Annotated[
     str | None,
     typer.Option(
         "--code", metavar="5+hamming",
-        help="Storage code of --recipe robust, instead of the best: bits of a weight, then +parity, +triple or +hamming, +offset, +once.",
+        help="Storage code of --recipe robust, instead of the best: bits of a weight, then +parity, +triple or +hamming, +offset, +smallN "
+        "(tables of at most N weights three times), +once (biases).",
         show_default=False,
     ),
 ]  # fmt: skip
@@ -125,8 +141,11 @@ MethodOption = Annotated[
 LawOption = Annotated[
     str | None, typer.Option("--law", help="Requantization law for a float model: single (default) or tflm.", show_default=False)
 ]
-RoundingOption = Annotated[str | None, typer.Option("--rounding", help="Of weights: nearest or second-order.", show_default=False)]
+RoundingOption = Annotated[
+    str | None, typer.Option("--rounding", help="Of weights: nearest, truncate (toward zero) or second-order.", show_default=False)
+]
 EqualizeOption = Annotated[bool, typer.Option("--equalize", help="Bring the channels of an activation to similar ranges first.")]
+PerTensorOption = Annotated[bool, typer.Option("--per-tensor", help="One scale for all channels of a layer's weights.")]
 PrecisionOption = Annotated[
     Path | None, typer.Option("--precision", metavar="FILE", help="An edited precision.toml to go by.", show_default=False)
 ]
@@ -134,6 +153,25 @@ PrecisionOption = Annotated[
 PlotOption = Annotated[
     Path | None, typer.Option("--plot", metavar="FILE.svg", help="Draw what --recipe auto chose from.", show_default=False)
 ]
+
+
+def fault_map(text: str | None, p: str | None, seed: int | None) -> FaultMap | None:
+    """What --faults, --p and --seed ask for.
+
+    Raises:
+        typer.BadParameter: --faults is missing, or the rate is.
+        EdgeqError: there is no such map.
+    """
+    from edgeq.faults import parse
+
+    if text is None:
+        if p is not None or seed is not None:
+            raise typer.BadParameter("needs --faults", param_hint="--seed" if p is None else "--p")
+        return None
+    found = parse(text)
+    if p is None and found.kind != "list":
+        raise typer.BadParameter("needs a bit error rate, --p 0.5%", param_hint="--faults")
+    return replace(found, p=1.0 if p is None else parse_rate(p), seed=seed or 0)
 
 
 def parse_rate(text: str, option: str = "--p") -> float:
@@ -248,6 +286,7 @@ def recipe(
     law: str | None = None,
     rounding: str | None = None,
     equalize: bool = False,
+    per_tensor: bool = False,
     precision: Path | None = None,
     recipe: str | None = None,
     accumulate: str | None = None,
@@ -264,6 +303,8 @@ def recipe(
     given: dict[str, Any] = {k: v for k, v in (("method", method), ("law", law), ("rounding", rounding)) if v is not None}
     if equalize:
         given["equalize"] = True
+    if per_tensor:
+        given["per_tensor"] = True
     return {
         "recipe": recipe, "accumulate": accumulate, "calibration": calib, "calibration_limit": calib_limit,
         "stored": parse_pair(stored, "--stored"),

@@ -19,6 +19,7 @@ from edgeq.cli.common import (
     LawOption,
     MethodOption,
     ModelArgument,
+    PerTensorOption,
     PixelsOption,
     PlotOption,
     PrecisionOption,
@@ -54,6 +55,7 @@ def quantize(
     law: LawOption = None,
     rounding: RoundingOption = None,
     equalize: EqualizeOption = False,
+    per_tensor: PerTensorOption = False,
     precision: PrecisionOption = None,
     shape: ShapeOption = None,
     state: StateOption = None,
@@ -76,8 +78,8 @@ def quantize(
     from edgeq.api.budget import parse
 
     chosen = common.recipe(
-        calib, calib_limit, stored, pixels, method=method, law=law, rounding=rounding, equalize=equalize, precision=precision,
-        recipe=recipe, accumulate=accumulate,
+        calib, calib_limit, stored, pixels, method=method, law=law, rounding=rounding, equalize=equalize, per_tensor=per_tensor,
+        precision=precision, recipe=recipe, accumulate=accumulate,
     )  # fmt: skip
     common.check_plot(plot, recipe, precision)
     chosen["p"], chosen["code"] = None if p is None else common.parse_rate(p), code
@@ -121,10 +123,14 @@ def show(result: Quantized, output: Path) -> None:
 def show_candidates(found: Mapping[str, Any]) -> None:
     """What recipe robust chose, and between what."""
     common.table(
-        ["", "code", ("clip", "right"), ("loss without faults", "right"), ("mean", "right"), ("worst third", "right")],
+        [
+            "", "code", ("bits per weight", "right"), ("clip", "right"), ("loss without faults", "right"), ("mean", "right"),
+            ("worst third", "right"),
+        ],
         [
             (
-                "chosen" if (c["code"], c["clip"]) == (found["code"], found["clip"]) else "", c["code"], f"{c['clip']:g}",
+                "chosen" if (c["code"], c["clip"]) == (found["code"], found["clip"]) else "", c["code"], f"{c['width']:.1f}",
+                f"{c['clip']:g}",
                 *(f"{100 * c[k]:.2f} %" for k in ("clean", "mean", "worst")),
             )
             for c in found["candidates"]

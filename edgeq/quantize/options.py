@@ -10,7 +10,7 @@ from edgeq.numerics import LAWS
 from edgeq.quantize.observers import METHODS
 from edgeq.quantize.weights import LIMIT, SCALES, Grid
 
-ROUNDINGS = ("nearest", "second-order")
+ROUNDINGS = ("nearest", "second-order", "truncate")
 
 
 @dataclass(frozen=True)
@@ -20,14 +20,14 @@ class Options:
     Attributes:
         method: how activation ranges are chosen: ``minmax``, ``moving``, ``percentile``, ``mse``, ``kl``.
         weight_scale: ``max`` (the largest weight of the channel) or ``mse`` (least squared rounding error).
-        rounding: ``nearest``, or ``second-order``: weights that reproduce the float layer's output on the calibration data.
+        rounding: ``nearest``; ``truncate``: toward zero; or ``second-order``: weights that reproduce the float layer's output on the
+            calibration data.
         bias_correction: biases take up the mean error of each channel.
         equalize: channels of an activation are brought to similar ranges where the layers around it allow it exactly.
         law: the requantization law.
         code: how weights and biases are stored, None for plain arrays.
         clip: weights beyond this part of their channel's largest saturate.
         per_tensor: one scale for all channels of a layer.
-        truncate: weights are rounded toward zero.
         centre: activations are stored about their mean, so that a faulty weight meets small numbers.
     """
 
@@ -40,13 +40,12 @@ class Options:
     code: Code | None = None
     clip: float = 1.0
     per_tensor: bool = False
-    truncate: bool = False
     centre: bool = False
 
     @property
     def grid(self) -> Grid:
         """The integers that weights may become."""
-        return Grid(self.code.limit if self.code else LIMIT, self.clip, self.per_tensor, self.truncate)
+        return Grid(self.code.limit if self.code else LIMIT, self.clip, self.per_tensor)
 
     def __post_init__(self) -> None:
         if not 0 < self.clip <= 1:

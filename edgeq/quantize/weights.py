@@ -46,13 +46,11 @@ class Grid:
         limit: their largest magnitude.
         clip: weights beyond this part of their channel's largest saturate.
         shared: one scale for all channels.
-        truncated: rounded toward zero instead of to nearest.
     """
 
     limit: int = LIMIT
     clip: float = 1.0
     shared: bool = False
-    truncated: bool = False
 
     def scales(self, method: str, matrix: Float) -> Float:
         """Per row of ``[..., K]``."""
@@ -61,7 +59,7 @@ class Grid:
 
     def integers(self, rounding: str, matrix: Float, scales: Float, seen: Moments | None) -> Float:
         """``[G, O, K]`` as floats; `seen` are the moments of the inputs, which only ``second-order`` needs."""
-        if self.truncated:
+        if rounding == "truncate":
             return np.clip(np.trunc(matrix / scales[..., None]), -self.limit, self.limit)
         if rounding == "second-order":
             assert seen is not None

@@ -42,7 +42,7 @@ class Grid:
     def faulty(self, integers: Tensor, p: float, rng: np.random.Generator) -> Tensor:
         """What is read where every stored bit has flipped with probability `p`."""
         words = self.code.words(integers.numpy())
-        values = self.code.values(words ^ flips(words.shape, self.code.width, p, rng))
+        values = self.code.values(words ^ flips(words.shape, self.code.width, self.code.rate(p, words.size), rng))
         return torch.from_numpy(values).to(integers.dtype)
 
 

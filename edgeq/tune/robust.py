@@ -1,4 +1,5 @@
-"""Chooses the storage code and the clipping of weights for the best worst case at a bit error rate, after training, on calibration data.
+"""Chooses the storage code, the tables that are stored three times and the clipping of weights for the best worst case at a bit error
+rate, after training, on calibration data.
 
 Post-training clipping is that of Stutz et al. (MLSys 2021); here the code is searched with it, and what is compared is not an error
 of labels, which calibration data do not have, but how far outputs move from the float model's.
@@ -14,7 +15,7 @@ import numpy as np
 
 from edgeq.codes import Code
 from edgeq.errors import EdgeqError
-from edgeq.faults import FaultMap, apply, hardened, parameters
+from edgeq.faults import FaultMap, apply, hardened, parameters, tables
 from edgeq.ir import Array, Graph
 from edgeq.lower import Program
 from edgeq.quantize.decide import decide
@@ -27,6 +28,8 @@ from edgeq.target import load
 
 CODES = tuple(Code(bits, check=check, votes=True) for bits, check in ((8, "none"), (6, "triple"), (5, "hamming"), (6, "hamming")))
 CLIPS = (1.0, 0.85, 0.7)
+WIDTHS = (14.0, 11.0)  # stored bits per weight that copies of small tables may bring a code to: most, and less
+MARGIN = 0.01  # of loss under errors that copies or a clip have to save
 PATTERNS = 12
 VECTORS = 48
 TOLERANCE = 0.02  # of loss without faults, beyond that of plain 8 bits
@@ -39,6 +42,7 @@ class Candidate:
     """A code with a clip, and what it loses: per vector the squared distance from the float outputs over their spread, at most 1.
 
     Attributes:
+        width: stored bits per weight of the network.
         clean: the mean loss without faults.
         mean: over the patterns.
         worst: over the worst third of them, which is steadier than the worst one.
@@ -46,27 +50,31 @@ class Candidate:
 
     code: Code
     clip: float
+    width: float
     clean: float
     mean: float
     worst: float
 
     def record(self) -> dict[str, Any]:
         """As JSON."""
-        numbers = {k: round(getattr(self, k), 6) for k in ("clip", "clean", "mean", "worst")}
+        numbers = {k: round(getattr(self, k), 6) for k in ("clip", "width", "clean", "mean", "worst")}
         return {"code": str(self.code), **numbers}
 
 
 def search(
-    graph: Graph, ranges: Ranges, p: float, options: Options, codes: Iterable[Code] = CODES, progress: Progress | None = None
+    graph: Graph, ranges: Ranges, p: float, options: Options, code: Code | None = None, progress: Progress | None = None
 ) -> tuple[Options, tuple[Candidate, ...]]:
     """The options of quantization with the least worst loss, and all that were tried.
+
+    Every code of `CODES` with as many small tables three times as the larger of `WIDTHS` allows; with the best of them fewer, taken
+    where that loses at most `MARGIN`; then clips, taken where they save more than that.
 
     Args:
         graph: float.
         ranges: its calibration.
         p: the bit error rate to be robust against.
         options: for the rest.
-        codes: those to choose from.
+        code: the one to take, for which a clip is chosen.
         progress: called with (candidates tried, in all).
 
     Raises:
@@ -74,45 +82,81 @@ def search(
     """
     if not 0 < p <= 0.5:
         raise EdgeqError(f"a bit error rate of {p}", fix="give 0 < p <= 0.5, like --p 0.5%")
-    codes = tuple(codes)
-    judge, tried = _Judge(graph, ranges, p, options), []
-    total = len(codes) + len(CLIPS) - 1
-    for code in codes:
-        tried.append(judge.candidate(code, 1.0))
+    judge = _Judge(graph, ranges, p, options)
+    codes = [_with_copies(c, judge.sizes, WIDTHS[0]) for c in CODES] if code is None else [code]
+    tried: list[Candidate] = []
+    done = 0
+    total = len(codes) + len(CLIPS) - 1 + (len(WIDTHS) if code is None else 0)
+
+    def measure(code: Code, clip: float = 1.0) -> None:
+        nonlocal done
+        if all((c.code, c.clip) != (code, clip) for c in tried):
+            tried.append(judge.candidate(code, clip))
+        done += 1
         if progress:
-            progress(len(tried), total)
+            progress(done, total)
+
+    for each in codes:
+        measure(each)
     allowed = min(c.clean for c in tried) + TOLERANCE
     best = min((c for c in tried if c.clean <= allowed), key=lambda c: (c.worst, c.mean))
+    if code is None:
+        for width in (*WIDTHS[1:], 0.0):
+            measure(_with_copies(best.code, judge.sizes, width))
+        alike = [c for c in tried if replace(c.code, small=0) == replace(best.code, small=0)]
+        best = min((c for c in alike if c.worst <= best.worst + MARGIN), key=lambda c: c.width)
     for clip in CLIPS[1:]:
-        tried.append(judge.candidate(best.code, clip))
-        if progress:
-            progress(len(tried), total)
-    best = min((c for c in tried if c.clean <= allowed), key=lambda c: (c.worst, c.mean))
+        measure(best.code, clip)
+        if tried[-1].worst > best.worst:
+            break
+    if progress:
+        progress(total, total)
+    better = [c for c in tried if c.code == best.code and c.clean <= allowed and c.worst < best.worst - MARGIN]
+    best = min(better, key=lambda c: c.worst, default=best)
     return judge.options(options, best.code, best.clip), tuple(tried)
 
 
+def mean_width(code: Code, sizes: Iterable[int]) -> float:
+    """Stored bits per weight, over tables of these sizes."""
+    sizes = tuple(sizes)
+    return code.width * sum(code.copies(n) * n for n in sizes) / sum(sizes)
+
+
+def _with_copies(code: Code, sizes: Iterable[int], width: float) -> Code:
+    """The code with as many small tables three times as bring it to at most `width` stored bits per weight."""
+    sizes = tuple(sizes)
+    found = [c for c in (replace(code, small=n) for n in sorted({0, *sizes})) if mean_width(c, sizes) <= width]
+    return found[-1] if found else replace(code, small=0)
+
+
 class _Judge:
-    """Measures candidates on some of the calibration vectors, quantized by the fastest rounding."""
+    """Measures candidates on some of the calibration vectors, quantized by a fast rounding."""
 
     def __init__(self, graph: Graph, ranges: Ranges, p: float, options: Options) -> None:
         self.graph, self.ranges, self.p, self.given = graph, ranges, p, options
+        self.rounding = "truncate" if options.rounding == "truncate" else "nearest"
         count = min(VECTORS, ranges.vectors)
         at = np.arange(count) if graph.states else np.arange(count) * ranges.vectors // count
         self.samples = {n: a[at] for n, a in ranges.samples.items() if n in graph.given}
         outputs = evaluate_float(graph, self.samples)
         self.real = {n: outputs[n].reshape(count, -1).astype(np.float64) for n in graph.results}
+        plain = hardened(quantize_decided(decide(graph, ranges, replace(options, rounding=self.rounding))), load("host"))
+        self.sizes = [c.array.size for _, c in tables(plain) if c.array.dtype == np.int8]
+        if not self.sizes:
+            raise EdgeqError("the model has no integer weights that a code could store", where=graph.name, fix="use recipe int8")
 
     @staticmethod
     def options(given: Options, code: Code, clip: float) -> Options:
         return replace(given, code=code, clip=clip, centre=True)
 
     def candidate(self, code: Code, clip: float) -> Candidate:
-        options = replace(self.options(self.given, code, clip), rounding="nearest")
+        options = replace(self.options(self.given, code, clip), rounding=self.rounding)
         graph = quantize_decided(decide(self.graph, self.ranges, options))
         program = hardened(graph, load("host"))
         losses = sorted(self.loss(graph, apply(program, FaultMap(seed=SEED + i, p=self.p))) for i in range(PATTERNS))
         worst = losses[-(PATTERNS // 3) :]
-        return Candidate(code, clip, self.loss(graph, program), float(np.mean(losses)), float(np.mean(worst)))
+        width = mean_width(code, self.sizes)
+        return Candidate(code, clip, width, self.loss(graph, program), float(np.mean(losses)), float(np.mean(worst)))
 
     def loss(self, graph: Graph, program: Program) -> float:
         outputs = simulate(graph, self.samples, parameters=parameters(program)).outputs

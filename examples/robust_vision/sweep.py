@@ -45,7 +45,7 @@ class Row:
 
     def options(self) -> Options:
         return Options(
-            weight_scale="max", rounding="nearest", equalize=False, centre=self.centre, truncate=self.truncate,
+            weight_scale="max", rounding="truncate" if self.truncate else "nearest", equalize=False, centre=self.centre,
             code=Code(self.bits, votes=self.votes),
         )  # fmt: skip
 

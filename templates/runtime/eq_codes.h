@@ -35,17 +35,25 @@ static inline uint32_t eq_code_hamming(uint32_t x)
     return (a & b & (c ^ 1u)) | (a & (b ^ 1u) & c) << 1 | ((a ^ 1u) & b & c) << 2 | (a & b & c) << 3;
 }
 
-/* `count` weights of `bits` bits from a stream of words, the first in the lowest bits. */
-static inline void eq_decode_weights(const uint8_t *codes, int8_t *weights, int32_t count, int32_t bits, int32_t offset, int32_t check)
+/* Byte `i` of a stream; of three streams of `copy` bytes, one behind the other, their majority bit by bit; 0: there is but one. */
+static inline uint32_t eq_code_byte(const uint8_t *codes, int32_t i, int32_t copy)
+{
+    const uint32_t a = codes[i], b = codes[i + copy], c = codes[i + 2 * copy];
+    return (a & b) | (b & c) | (a & c);
+}
+
+/* `count` weights of `bits` bits from a stream of words, the first in the lowest bits; `copy` as above. */
+static inline void eq_decode_weights(const uint8_t *codes, int8_t *weights, int32_t count, int32_t copy, int32_t bits, int32_t offset,
+                                     int32_t check)
 {
     const int32_t width = bits + check;
     const uint32_t half = 1u << (bits - 1), twos = offset ? 0u : half;
     const uint32_t covered = half | (half >> 1) | (half >> 2);
     int32_t at = 0;
     for (int32_t i = 0; i < count; i++, at += width) {
-        uint32_t word = codes[at >> 3];
+        uint32_t word = eq_code_byte(codes, at >> 3, copy);
         if ((at & 7) + width > 8) {
-            word |= (uint32_t)codes[(at >> 3) + 1] << 8;
+            word |= eq_code_byte(codes, (at >> 3) + 1, copy) << 8;
         }
         word = (word >> (at & 7)) & ((1u << width) - 1u);
         int32_t value;

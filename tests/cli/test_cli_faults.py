@@ -9,6 +9,7 @@ import pytest
 
 from edgeq import graphfile
 from edgeq.codes import Code
+from edgeq.tune import robust as robust_search
 
 
 @pytest.fixture
@@ -28,7 +29,9 @@ def test_robust_is_searched_built_and_studied(edgeq, float_model: Path, samples:
     robust = tmp_path / "robust"
     found = edgeq("quantize", float_model, "--calib", samples, "--recipe", "robust", "--p", "1%", "-o", robust, "--json").json["robust"]
     tried = {c["code"]: c for c in found["candidates"] if c["clip"] == 1}
-    assert found["p"] == 0.01 and len(found["candidates"]) == 6 and tried["5+hamming"]["worst"] < tried["8"]["worst"]
+    widths = {code: c["width"] for code, c in tried.items()}
+    assert found["p"] == 0.01 and widths["5+hamming"] == 8 and max(widths.values()) <= 14 and len(tried) > len(robust_search.CODES)
+    assert tried[found["code"]]["worst"] < min(c["worst"] for code, c in tried.items() if code.startswith("8"))
     assert str(graphfile.load(robust).code) == found["code"]
     built = edgeq("build", robust, "-o", tmp_path / "c", "--toolchain", chain)
     assert built.code == 0 and "bit-exact" in built.out, built.err
@@ -46,6 +49,29 @@ def test_a_code_may_be_given(edgeq, float_model: Path, samples: Path, tmp_path: 
     assert result.code == 0 and "4+offset+once" in result.out
     graph = graphfile.load(tmp_path / "q.eqg")
     assert graph.code == Code(4, True) and np.abs(graph.tensors["w"].data).max() <= 7
+
+
+def test_tables_small_enough_are_stored_three_times(edgeq, float_model: Path, samples: Path, tmp_path: Path) -> None:
+    small, large = sorted(t.data.size for t in graphfile.load(float_model).tensors.values() if t.data is not None and t.data.ndim > 1)
+    options = ("--recipe", "robust", "--code", f"5+hamming+small{small}", "-o", tmp_path / "q.eqg", "--json")
+    found = edgeq("quantize", float_model, "--calib", samples, *options).json["robust"]
+    assert found["candidates"][0]["width"] == pytest.approx(8 * (3 * small + large) / (small + large))
+    assert graphfile.load(tmp_path / "q.eqg").code == Code(5, check="hamming", votes=True, small=small)
+
+
+@pytest.mark.parametrize("recipe", [(), ("--recipe", "robust", "--code", "6+hamming")], ids=["int8", "robust"])
+def test_weights_per_tensor_and_truncated(edgeq, float_model: Path, samples: Path, tmp_path: Path, recipe: tuple[str, ...]) -> None:
+    def stored(*options: str) -> tuple[set[float], np.ndarray, dict[str, str]]:
+        place = tmp_path / "".join(options)
+        result = edgeq("quantize", float_model, "--calib", samples, *recipe, *options, "-o", place, "--json")
+        t = graphfile.load(place).tensors["w"]
+        return set(t.type.q.scale), t.data.astype(int), result.json["options"]
+
+    scales, _, _ = stored("--rounding", "nearest")
+    one, nearest, options = stored("--rounding", "nearest", "--per-tensor")
+    same, down, record = stored("--rounding", "truncate", "--per-tensor")
+    assert len(scales) > 1 and one == same == {max(scales)} and options["per_tensor"] == "true" and record["rounding"] == "truncate"
+    assert set(np.unique(np.abs(nearest) - np.abs(down))) == {0, 1} and 0.3 < (nearest != down).mean() < 0.7
 
 
 def test_plots_and_tables(edgeq, model: Path, tmp_path: Path) -> None:
@@ -69,3 +95,28 @@ def test_refusals(edgeq, model: Path, float_model: Path, samples: Path, labelled
     assert not out.exists()
     assert edgeq("faults", model, "--data", labelled, "--p", "5%..1%").code == 2
     assert "calibration" in edgeq("faults", float_model, "--data", labelled).err
+
+
+def test_run_and_compare_under_a_map(edgeq, folder: Path, inputs: Path, tmp_path: Path) -> None:
+    chosen = ("--faults", "asymmetric:3", "--p", "5%", "--seed", 4)
+    clean = edgeq("run", folder, "-i", inputs, "-o", tmp_path / "a.npz")
+    ran = edgeq("run", folder, "-i", inputs, "-o", tmp_path / "b.npz", *chosen)
+    assert clean.code == ran.code == 0 and "bit-exact" in ran.out and "asymmetric, seed 4, p 5 %: " in ran.out and "faults" not in clean.out
+    with np.load(tmp_path / "a.npz") as a, np.load(tmp_path / "b.npz") as b:
+        assert not np.array_equal(a["y"], b["y"])
+    record = edgeq("compare", folder, *chosen, "--json").json["comparisons"][0]
+    assert record["bit_exact"] and record["faults"]["seed"] == 4 and record["faults"]["bits"] > 50
+    assert edgeq("run", folder, *chosen, "--json").json["faults"] == record["faults"]
+    (tmp_path / "list.json").write_text('{"faults": [["s0_weights", 1, 3], ["s1_bias", 0, 1, 0.5]]}')
+    assert edgeq("run", folder, "--faults", tmp_path / "list.json", "--json").json["faults"]["bits"] == 3
+    assert edgeq("run", folder, "--faults", tmp_path / "list.json", "--p", "1%", "--json").json["faults"]["tables"] == ["s0_weights"]
+
+
+def test_maps_that_are_refused(edgeq, model: Path, folder: Path, tmp_path: Path) -> None:
+    assert edgeq("run", folder, "--faults", "random").code == edgeq("run", folder, "--p", "1%").code == 2
+    assert edgeq("compare", folder, "--seed", 1).code == edgeq("run", folder, "--faults", "random", "--p", "1%", "--seed", -1).code == 2
+    assert "no fault map 'nothing'" in edgeq("compare", folder, "--faults", "nothing", "--p", "1%").error
+    assert edgeq("build", model, "-o", tmp_path / "m4", "--target", "cortex-m4", "--no-check").code == 0
+    assert "`edgeq build --hardened`" in edgeq("run", tmp_path / "m4", "--faults", "random", "--p", "1%").error
+    result = edgeq("build", model, "-o", tmp_path / "z", "--hardened", "--tuning", tmp_path / "t")
+    assert "both choose the kernels" in result.error and not (tmp_path / "z").exists()
