@@ -36,6 +36,8 @@ FIRMWARE_FLAGS = (
     "-fno-unwind-tables", "-fno-asynchronous-unwind-tables",
 )  # fmt: skip
 HALT = "halt.c"  # the end of programs that nobody watches
+# Where weights lie -> flags of the compiler: those in RAM may be damaged, so that sums overflow.
+WEIGHTS: Mapping[str, tuple[str, ...]] = {"flash": (), "ram": ("-fwrapv",)}
 OPTIMIZE = ("-O0", "-O1", "-O2", "-O3", "-Os", "-Oz", "-Og")
 
 
@@ -57,12 +59,10 @@ class Toolchain:
 
 @dataclass(frozen=True)
 class Program:
-    """A firmware to build: an application of firmware/apps, with the step hook or without (serve always has it), with tables in RAM
-    for faults or in flash."""
+    """A firmware to build: an application of firmware/apps, with the step hook or without (serve always has it)."""
 
     app: str = "bench"
     hook: bool = False
-    faults: bool = False
 
     def __post_init__(self) -> None:
         if self.app == "serve":
@@ -70,7 +70,7 @@ class Program:
 
     @property
     def file(self) -> str:
-        return f"{self.app}{'_hook' if self.hook else ''}{'_faults' if self.faults else ''}.elf"
+        return f"{self.app}{'_hook' if self.hook else ''}.elf"
 
 
 def toolchain(target: Target, name: str | None = None) -> Toolchain:
@@ -163,14 +163,37 @@ def sources(folder: Path, data: dict[str, Any]) -> list[str]:
     return [str(folder / f"{data['model']}{part}.c") for part in ("", "_kernels", "_weights")]
 
 
-def build_library(folder: Path, output: Path, target: Target, chain: Toolchain, optimize: str = "-O2") -> Path:
-    """Compile an emitted folder and the host loop into a shared library with the step hook on."""
+def build_library(
+    folder: Path,
+    output: Path,
+    target: Target,
+    chain: Toolchain,
+    optimize: str = "-O2",
+    *,
+    hook: bool = True,
+    weights: str = "flash",
+    native: Sequence[str] = (),
+) -> Path:
+    """Compile an emitted folder and the host loop into a shared library.
+
+    Args:
+        hook: with the step hook.
+        weights: flash, or ram: the tables can be written.
+        native: flags that choose this very processor.
+    """
     data = manifest(folder)
-    command = [
-        *chain.command, *chain.flags, *COMMON_FLAGS, optimize, "-shared", "-fPIC", "-DEQ_HOOK", f"-I{folder}",
-        *sources(folder, data), str(resource("firmware") / "apps" / "host.c"), "-o", str(output),
-    ]  # fmt: skip
-    run_tool(command, str(folder))
+    model, kernels, tables = sources(folder, data)
+    with temporary_folder() as work:
+        if weights == "ram":  # no linker script serves a library: its definitions alone lose their `const`
+            file = Path(work) / "tables.c"
+            file.write_text(f'#define const\n#include "{data["model"]}_weights.c"\n', encoding="ascii")
+            tables = str(file)
+        command = [
+            *chain.command, *chain.flags, *COMMON_FLAGS, *WEIGHTS[weights], optimize, *native, "-shared", "-fPIC",
+            *(("-DEQ_HOOK",) if hook else ()), f"-I{folder}", model, kernels, tables, str(resource("firmware") / "apps" / "host.c"),
+            "-o", str(output),
+        ]  # fmt: skip
+        run_tool(command, str(folder))
     return output
 
 
@@ -184,22 +207,6 @@ def _settings(place: Board, chain: Toolchain, sources: Sequence[str], defines: M
         "link": [*chain.link, optimize, "-g", *script], "libraries": list(chain.libraries), "sources": list(sources),
         "defines": {k: f"{v:#x}u" for k, v in {**place.defines, **defines}.items()},
     }  # fmt: skip
-
-
-def fault_tables(data: Mapping[str, Any], where: str) -> str:
-    """C: the model's tables without `const`, so that the linker puts them in RAM, and where firmware/lib/faults.c finds them.
-
-    Raises:
-        EdgeqError: the model has none that faults hit.
-    """
-    found = data.get("fault_tables")
-    if not found:
-        raise EdgeqError("the model has no integer weights that faults could hit", where=where, fix="quantize it, or build it again")
-    rows = "".join(f"    {{ {place}u, (uint32_t)sizeof {s}, (unsigned char *){s} }},\n" for s, place in found.items())
-    return (
-        f'#define const\n#include "{data["model"]}_weights.c"\n#undef const\n#include "faults.h"\n\n'
-        f"const eq_table_t eq_tables[] = {{\n{rows}}};\nconst uint32_t eq_table_count = sizeof eq_tables / sizeof eq_tables[0];\n"
-    )
 
 
 def _scons(settings: Mapping[str, Any], name: str, where: str, work: Path) -> None:
@@ -253,7 +260,7 @@ def build_programs(
         optimize: -O0, -O1, -O2, -O3, -Os, -Oz or -Og, for model and firmware.
         deployed: for the board as it is used: edgeq's bootloader starts the programs where it serves the board, and nobody
             watches their end: they halt.
-        weights: flash, or ram: there the application copies them, and may change them (serve).
+        weights: flash, or ram: there the application copies them, and faults may hit them (bench, serve).
 
     Returns:
         The ELF file of each program, in `work`.
@@ -272,11 +279,8 @@ def build_programs(
     for file in (f for f in folder.iterdir() if f.suffix in (".c", ".h") or f.name == "SConscript"):
         shutil.copyfile(file, work / "model" / file.name)
     settings = _settings(place, chain, [*place.sources, HALT if deployed else place.exit], {}, optimize)
-    if any(p.faults for p in programs):
-        (work / "model" / "tables.c").write_text(fault_tables(data, str(folder)), encoding="ascii")
-    damaged = weights == "ram" or any(p.faults for p in programs)
-    settings["compile"] += ["-fwrapv"] if damaged else []  # sums of damaged weights may overflow
-    wanted = [{"output": p.file, "app": p.app, "hook": p.hook, "faults": p.faults} for p in programs]
+    settings["compile"] += WEIGHTS[weights]
+    wanted = [{"output": p.file, "app": p.app, "hook": p.hook} for p in programs]
     _scons({**settings, "name": data["model"], "programs": wanted}, place.name, str(folder), work)
     return {p: work / p.file for p in programs}
 
@@ -311,7 +315,7 @@ def build_bootloader(target: Target, chain: Toolchain, output: Path, optimize: s
         work = Path(name).resolve()
         (work / "memory.ld").write_text(place.linker_memory(), encoding="ascii")
         settings = _settings(place, chain, [*place.sources, HALT, *boot.sources], boot.defines, optimize)
-        wanted = [{"output": "bootloader.elf", "app": "bootloader", "hook": False, "faults": False}]
+        wanted = [{"output": "bootloader.elf", "app": "bootloader", "hook": False}]
         _scons({**settings, "name": None, "programs": wanted}, place.name, "bootloader", work)
         _deliver(work / "bootloader.elf", output)
     return output

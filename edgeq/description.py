@@ -29,18 +29,18 @@ def description(manifest: Mapping[str, Any], board: Board) -> dict[str, Any]:
 
 
 def header(manifest: Mapping[str, Any], board: Board, *, weights_in_ram: bool) -> str:
-    """The text of eq_description.h: the description as JSON, and where the model's tables lie."""
+    """The text of eq_description.h: the description as JSON, and where the model's tables lie, as firmware/lib/faults.h has them."""
     text = json.dumps(description(manifest, board), separators=(",", ":"))
     pieces = [text[i : i + 100] for i in range(0, len(text), 100)]
     quoted = " \\\n".join(f'    "{p}"' for p in (piece.replace("\\", "\\\\").replace('"', '\\"').replace("?", "\\?") for piece in pieces))
-    rows = [f"    {{ {symbol}, {size}u }}, \\" for symbol, size in manifest["table_bytes"].items()]
+    hit = manifest.get("fault_tables", {})
+    rows = [f"    {{ {symbol}, {size}u, {int(symbol in hit)}u }}, \\" for symbol, size in manifest["table_bytes"].items()]
     return "\n".join(
         [
             "/* What this firmware knows of its model. Made by edgeq. */",
             "#ifndef EQ_DESCRIPTION_H", "#define EQ_DESCRIPTION_H", "", f'#include "{manifest["model"]}_weights.h"', "",
-            "typedef struct {", "    const void *data;", "    uint32_t bytes;", "} eq_table_t;", "",
             f"#define EQ_WEIGHTS_IN_RAM {int(weights_in_ram)}", f"#define EQ_TABLE_COUNT {len(rows)}u",
-            "#define EQ_TABLES { \\", *rows, "    { 0, 0u } }", "", f"#define EQ_DESCRIPTION \\\n{quoted}", "", "#endif", "",
+            "#define EQ_TABLES { \\", *rows, "    { 0, 0u, 0u } }", "", f"#define EQ_DESCRIPTION \\\n{quoted}", "", "#endif", "",
         ]
     )  # fmt: skip
 

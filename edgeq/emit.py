@@ -274,6 +274,7 @@ class _Emitter:
             "lifetimes": self.lifetimes(),
             "tables": {t.symbol: t.crc for t in self.tables},
             "table_bytes": {t.symbol: t.bytes for t in self.tables},
+            "hardened": faults.is_hardened(self.program),
             "fault_tables": {f"{self.name}_{c.symbol}": place for place, c in faults.tables(self.program)},
         }  # fmt: skip
 

@@ -1,6 +1,6 @@
 """Memory faults: which stored bits of a program's weights and biases flip, by one law on every device.
 
-The law (twin: firmware/lib/faults.h; uint32 arithmetic alone). Every bit of a table has a number, ``8 * byte + bit``, bit 0 the
+The law (twin: firmware/lib/faults.c; uint32 arithmetic alone). Every bit of a table has a number, ``8 * byte + bit``, bit 0 the
 lowest. Seed, table and number give it one uniform ``u`` in 0 ... 2^32 - 1::
 
     key(seed, table) = mix(mix(seed + 0x9e3779b9) ^ table)          table: its place in `Constants.tables`
@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +87,10 @@ class FaultMap:
             raise EdgeqError(f"unknown fault map '{self.kind}'", fix=f"choose one of {', '.join(KINDS[:-1])} or a file")
         if not (0 <= self.p <= 1 and 0 <= self.seed < 2**32):
             raise EdgeqError(f"a fault rate of {self.p} or a seed of {self.seed}", fix="give 0 <= p <= 1 and 0 <= seed < 2^32")
+
+    def __str__(self) -> str:
+        what = f"list of {len(self.entries)}" if self.kind == "list" else f"{self.kind}, seed {self.seed}"
+        return f"{what}, p {100 * self.p:g} %"
 
     def flips(self, table: int, symbol: str, data: Bytes) -> Bytes:
         """What to xor to the stored bytes ``[n]`` of a table.
@@ -193,9 +199,18 @@ def hardened(graph: Graph, target: Target) -> Program:
 
 def _hardened(call: Call) -> Call:
     """Under law ``tflm`` with the output stage for accumulators of any size."""
-    if call.params.law != "tflm" or "left" not in call.params.scalars:
+    if _takes_any_sum(call):
         return call
     return replace(call, params=replace(call.params, scalars={**call.params.scalars, "left": 1}))
+
+
+def _takes_any_sum(call: Call) -> bool:
+    return call.params.law != "tflm" or call.params.scalars.get("left", 1) == 1
+
+
+def is_hardened(program: Program) -> bool:
+    """Whether faults may be studied on a program: it has nothing that `hardened` would change."""
+    return all(call.kernel.isa == "c" and _takes_any_sum(call) for call in program.calls)
 
 
 def tables(program: Program) -> list[tuple[int, Constant]]:
@@ -280,6 +295,7 @@ def _unpacked(call: Call, name: str, packed: Array) -> Array:
 
 MAGIC = 0x314D5145  # "EQM1"
 FORM = {"random": 0, "asymmetric": 0, "columns": 1, "stuck": 2, "list": 3}
+HEADER, ENTRY = 24, 12  # bytes
 
 
 def block(program: Program, faults: FaultMap) -> bytes:
@@ -287,12 +303,63 @@ def block(program: Program, faults: FaultMap) -> bytes:
     if faults.kind == "list":
         places = {c.symbol: i for i, c in tables(program)}
         flips(program, faults)  # refuses what does not fit
-        rows = [(places[symbol], byte, xor) for symbol, byte, xor, least in faults.entries if faults.p >= least]
-    else:
-        rows = []
+        return listed([(places[symbol], byte, xor) for symbol, byte, xor, least in faults.entries if faults.p >= least])
     first, second = (threshold(p) for p in faults.thresholds)
-    words = [MAGIC, FORM[faults.kind], faults.seed, first, second, len(rows), *(n for row in rows for n in row)]
-    return np.array(words, "<u4").tobytes()
+    return np.array([MAGIC, FORM[faults.kind], faults.seed, first, second, 0], "<u4").tobytes()
+
+
+def listed(entries: Sequence[tuple[int, int, int]]) -> bytes:
+    """The block of a list of (table's place, byte, xor)."""
+    return np.array([MAGIC, FORM["list"], 0, 0, 0, len(entries), *(n for entry in entries for n in entry)], "<u4").tobytes()
+
+
+def parts(block: bytes, most: int) -> Iterator[bytes]:
+    """A map as blocks of at most `most` bytes, 36 or more, that together do the same: a long list is cut."""
+    head, entries = block[:HEADER], np.frombuffer(block, "<u4", offset=HEADER).reshape(-1, 3)
+    step = (most - HEADER) // ENTRY
+    if len(entries) <= step:
+        yield block
+        return
+    for i in range(0, len(entries), step):
+        rows = entries[i : i + step]
+        yield head[:-4] + len(rows).to_bytes(4, "little") + rows.tobytes()
+
+
+@dataclass(frozen=True, eq=False)
+class Damage:
+    """What a map does to a hardened program."""
+
+    program: Program
+    faults: FaultMap
+
+    @cached_property
+    def flips(self) -> dict[str, Bytes]:
+        """See `flips`."""
+        return flips(self.program, self.faults)
+
+    @property
+    def bits(self) -> int:
+        """How many stored bits flip."""
+        return sum(int(np.unpackbits(xor).sum()) for xor in self.flips.values())
+
+    @property
+    def block(self) -> bytes:
+        """See `block`."""
+        return block(self.program, self.faults)
+
+    @property
+    def parameters(self) -> dict[str, Params]:
+        """The damaged constants, for `simulate`."""
+        return parameters(flipped(self.program, self.flips))
+
+    @property
+    def checksums(self) -> list[int]:
+        """CRC-32 of every table, damaged or not, in the order of emission."""
+        stored = Constants(self.program).tables
+        return [zlib.crc32((c.data ^ self.flips.get(c.symbol, np.uint8(0))).tobytes()) for c in stored]
+
+    def __str__(self) -> str:
+        return f"{self.faults}: {self.bits} bits of {len(self.flips)} tables flipped"
 
 
 def parameters(program: Program) -> dict[str, Params]:

@@ -1,6 +1,6 @@
 """Cross-compiles the GPU's kernels without a GPU and prints what it found; run by test_gpu.py, for a process either compiles or interprets.
 
-The specialisations are those that the cases of tests/ops launch, of each kernel one and of each function and operator one.
+The specialisations are those that the cases of tests/ops launch, one of each kernel, function, operator and dtypes.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def suites() -> list[list[Case]]:
 
 
 def launches() -> dict[tuple[str, ...], Launch]:
-    """One specialisation per kernel, function and operator."""
+    """One specialisation per kernel, function, operator and dtypes."""
     device = gpu.recorder()
     for cases in suites():
         for law in (*LAWS, LAW):
@@ -45,7 +45,8 @@ def launches() -> dict[tuple[str, ...], Launch]:
     found: dict[tuple[str, ...], Launch] = {}
     for launch in device.launches:
         named = [str(v) for k, v in launch.constants if k in NAMED]
-        found.setdefault((launch.kernel.__name__, *named), launch)
+        types = [t for n, t in launch.signature if n.endswith("_ptr")]
+        found.setdefault((launch.kernel.__name__, *named, *types), launch)
     return found
 
 

@@ -2,6 +2,7 @@
 #define _POSIX_C_SOURCE 200809L
 #include <poll.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -11,6 +12,14 @@
 #define BUFFER 65536
 
 unsigned char _stack_limit[1], _stack_top[1]; /* no stack of its own */
+
+unsigned char _weights_load[1u << 20]; /* the flash */
+extern unsigned char _weights_start[], _weights_end[];
+
+__attribute__((constructor)) static void keep_weights(void)
+{
+    memcpy(_weights_load, _weights_start, (size_t)(_weights_end - _weights_start));
+}
 
 static unsigned char received[BUFFER], sent[BUFFER];
 static size_t at, end, waiting;

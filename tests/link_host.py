@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from edgeq import board, description, target
-from edgeq.build import manifest
+from edgeq.build import WEIGHTS, manifest
 from edgeq.resources import resource
 
 HERE = Path(__file__).parent
@@ -32,13 +32,14 @@ def build(folder: Path, work: Path, *, payload: int = 4096) -> Path:
     text = description.header(manifest(folder), board.load(target.load("virt")), weights_in_ram=True)
     (work / "eq_description.h").write_text(text)
     defines = ("-DEQ_HOOK", "-DEQ_TICKS_PER_MS=1000u", f"-DEQ_LINK_PAYLOAD={payload}u", "-DEQ_LINK_WINDOW=2000u")
-    command = ("gcc", "-std=c99", "-ffp-contract=off", "-fno-strict-aliasing", *WARNINGS, *SANITIZE, *defines)
+    command = ("gcc", "-std=c99", "-ffp-contract=off", "-fno-strict-aliasing", *WEIGHTS["ram"], *WARNINGS, *SANITIZE, *defines)
     places = [f"-I{p}" for p in (work, folder, firmware / "protocol", firmware / "lib")]
     weights, program = work / "weights.o", work / "serve"
     section = '-Dconst=__attribute__((section("eq_weights")))'
     subprocess.run([*command, *places, section, "-c", folder / f"{model}_weights.c", "-o", weights], check=True)
-    sources = [firmware / "apps" / "serve.c", *(firmware / "protocol").glob("*.c"), firmware / "lib" / "crc.c", HERE / "link_board.c"]
-    symbols = [f"-Wl,--defsym=_weights_{a}=__{b}_eq_weights" for a, b in (("start", "start"), ("load", "start"), ("end", "stop"))]
+    library = [firmware / "lib" / f for f in ("crc.c", "faults.c")]
+    sources = [firmware / "apps" / "serve.c", *(firmware / "protocol").glob("*.c"), *library, HERE / "link_board.c"]
+    symbols = [f"-Wl,--defsym=_weights_{a}=__{b}_eq_weights" for a, b in (("start", "start"), ("end", "stop"))]
     parts = [folder / f"{model}.c", folder / f"{model}_kernels.c", weights]
     subprocess.run([*command, *places, *symbols, *sources, *parts, "-o", program], check=True)
     return program

@@ -22,6 +22,7 @@ from edgeq import target as targets
 from edgeq.build import build_firmware, manifest, toolchain
 from edgeq.cli.main import app
 from edgeq.errors import EdgeqError
+from edgeq.faults import FaultMap
 from edgeq.flash import an3155
 from edgeq.run import serial
 from edgeq.run.emulated import EmulatedBoard
@@ -69,6 +70,8 @@ def test_digits_over_the_link(board: str, digits: dict[str, tuple[Path, Path, Pa
         bench = api.bench_board(port, folder, vectors=3)
         with serial.connect(port) as device, pytest.raises(EdgeqError, match="lie in flash and cannot be changed"):
             device.damage([Fault(0, 0, 1)])
+        with serial.connect(port) as device, pytest.raises(EdgeqError, match=r"--weights ram"), device.damaged(b""):
+            pass
     total = sum(ticks for _, ticks in bench.steps)
     assert bench.measured.ticks[0] == pytest.approx(total, rel=0.02) and bench.instructions is not None
     emulator = api.run(folder, vectors=3, toolchain="gcc", optimize="s").run
@@ -96,8 +99,10 @@ def test_flash_then_a_hundred_keywords_over_the_link(board: str, data: Path, tmp
 
 @pytest.mark.parametrize("board", BOARDS)
 def test_weights_in_ram_can_be_damaged_and_restored(board: str, digits: dict[str, tuple[Path, Path, Path]], tmp_path: Path) -> None:
-    folder, _, test = digits[board]
+    fast, _, test = digits[board]
+    folder = api.build(fast, output=tmp_path / "digits", target=board, vectors=0, check=False, hardened=True).folder
     elf = firmware(folder, board, tmp_path / "ram.elf", weights="ram")
+    chosen = ("--faults", "stuck:0.3", "--p", "0.5%", "--seed", "7", "-n", "2", "--timeout", str(LOADED))
     with EmulatedBoard(elf, targets.load(board)) as emulated:
         emulated.start()
         port = Port(emulated.port, timeout=LOADED)
@@ -112,6 +117,11 @@ def test_weights_in_ram_can_be_damaged_and_restored(board: str, digits: dict[str
         with serial.connect(port) as device:
             device.restore()
         assert api.compare_board(folder, port, data=test, limit=4).bit_exact
+        for verb in ("run", "compare"):
+            result = CliRunner().invoke(app, [verb, str(folder), "--port", emulated.port, *chosen], prog_name="edgeq")
+            assert result.exit_code == 0 and "stuck, seed 7, p 0.5 %" in result.stdout and "bit-exact" in result.stdout, result.output
+        with pytest.raises(EdgeqError, match=r"bit errors would make.*edgeq build --hardened"):
+            api.compare_board(fast, port, faults=FaultMap(p=0.01))
 
 
 def test_ten_power_cuts_while_streaming(digits: dict[str, tuple[Path, Path, Path]]) -> None:

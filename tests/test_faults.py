@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from random_graphs import Builder
 
-from edgeq import faults, graphfile
+from edgeq import api, faults, graphfile
 from edgeq.api.robustness import noise, robustness, voltage
 from edgeq.build import Program, build_programs, manifest, toolchain
 from edgeq.codes import Code
@@ -141,8 +141,8 @@ def test_emulated_boards_compute_what_the_simulator_does(target: str, code: Code
     program, inputs, folder = hardened(graph, chip), vectors(graph), tmp_path / "m"
     write(emit(program, plan(program), "m"), folder)
     (tmp_path / "work").mkdir()
-    wanted = Program("bench", faults=True)
-    elf = build_programs(folder, chip, toolchain(chip), [wanted], tmp_path / "work", "-Os")[wanted]
+    wanted = Program("bench")
+    elf = build_programs(folder, chip, toolchain(chip), [wanted], tmp_path / "work", "-Os", weights="ram")[wanted]
     layout = Layout(manifest(folder))
     count, packed = layout.pack(inputs)
     clean, changed = output(graph, simulate(graph, inputs).outputs), 0
@@ -160,13 +160,40 @@ def test_emulated_boards_compute_what_the_simulator_does(target: str, code: Code
     assert unicorn.execute(elf, chip, bench.block(count, packed, damaged)).exit_code == 3
 
 
-def test_the_runner_takes_a_map(tmp_path: Path) -> None:
-    chip, graph = load("riscv"), network()
-    program, inputs = hardened(graph, chip), vectors(graph)
-    write(emit(program, plan(program), "m"), tmp_path / "m")
-    run = unicorn.run(tmp_path / "m", chip, inputs, faults=block(program, MAPS[0]))
-    expected = simulate(graph, inputs, parameters=parameters(apply(program, MAPS[0]))).outputs
-    assert np.array_equal(output(graph, run.outputs), output(graph, expected))
+@pytest.mark.parametrize("law", ["single", "tflm"])
+def test_runners_compare_under_a_map(law: str, tmp_path: Path) -> None:
+    graph = network(law=law)
+    inputs = vectors(graph)
+    folder = api.build(graph, output=tmp_path / "m", target="riscv", hardened=True, vectors=0, check=False).folder
+    before = (folder / "measurements.json").read_bytes()
+    for runner in ("host", "unicorn"):
+        outcome = api.compare(folder, inputs, runner=runner, faults=MAPS[2])
+        assert outcome.comparison is not None and outcome.comparison.bit_exact and outcome.comparison.tensors > 3
+        expected = simulate(graph, inputs, parameters=parameters(apply(hardened(graph, HOST), MAPS[2]))).outputs
+        assert np.array_equal(output(graph, outcome.run.outputs), output(graph, expected))
+        assert not np.array_equal(output(graph, expected), output(graph, simulate(graph, inputs).outputs))
+    assert (folder / "measurements.json").read_bytes() == before
+
+
+def test_folders_that_do_not_stand_faults_are_refused(tmp_path: Path) -> None:
+    for target, law in (("cortex-m4", "single"), ("host", "tflm")):
+        folder = api.build(network(law=law), output=tmp_path / law, target=target, vectors=0, check=False).folder
+        assert not manifest(folder)["hardened"]
+        with pytest.raises(EdgeqError, match=r"bit errors would make the C compute something else .*`edgeq build --hardened`"):
+            api.run(folder, faults=MAPS[0])
+        assert manifest(api.build(folder, output=folder, target=target, hardened=True, vectors=0, check=False).folder)["hardened"]
+    with pytest.raises(EdgeqError, match="stores no table"):
+        api.run(folder, faults=FaultMap("list", p=1.0, entries=(("s9_weights", 0, 1, 0.0),)))
+
+
+def test_a_long_map_is_cut_into_parts_that_do_the_same() -> None:
+    entries = [(i % 5, i, 1 + i % 255) for i in range(100)]
+    for most in (36, 64, 1000, 1224, 4096):
+        cut = [np.frombuffer(p, "<u4") for p in faults.parts(faults.listed(entries), most)]
+        assert all(4 * len(p) <= most and p[5] == (len(p) - 6) / 3 for p in cut)
+        assert [tuple(row) for p in cut for row in p[6:].reshape(-1, 3)] == entries
+    seeded = block(hardened(network(), HOST), MAPS[0])
+    assert list(faults.parts(seeded, 24)) == [seeded] and len(seeded) == 24
 
 
 def test_maps_are_parsed_or_refused(tmp_path: Path) -> None:

@@ -20,12 +20,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from link_host import noise, running
 from random_graphs import Builder
+from test_faults import MAPS
 from test_streaming import frames, load
 from test_streaming import model as streaming_model
 
-from edgeq import api
+from edgeq import api, faults, graphfile
+from edgeq import target as targets
 from edgeq.build import manifest
 from edgeq.errors import EdgeqError
+from edgeq.faults import FaultMap
 from edgeq.ir import Array, Graph
 from edgeq.passes import declare_states, normalise
 from edgeq.run import serial
@@ -110,6 +113,14 @@ def test_hostile_bytes_are_frames_or_nothing() -> None:
     assert list(decoder.feed(b"\0" + encode(1, 2, b"x"))) == [Frame(1, 2, b"x")]
 
 
+def fault_block(rng: random.Random) -> bytes:
+    """A map that fits, or nearly."""
+    entries = [(rng.randrange(20), rng.randrange(200), rng.choice((1, 255, 256))) for _ in range(rng.randrange(3))]
+    words = list(struct.unpack(f"<{6 + 3 * len(entries)}I", faults.listed(entries)))
+    words[1:5] = rng.choice((3, 3, rng.randrange(5))), rng.getrandbits(32), rng.choice((0, 2**31)), rng.choice((0, 2**31))
+    return struct.pack(f"<{len(words)}I", *words)
+
+
 def wild(rng: random.Random) -> tuple[int, bytes]:
     """A command and a payload, of which some make sense."""
     command = rng.choice([*range(11), Command.INVOKE, Command.RESUME, Command.READ, Command.WRITE, Command.FAULT, 31])
@@ -120,7 +131,7 @@ def wild(rng: random.Random) -> tuple[int, bytes]:
     sensible = {
         Command.READ: place + struct.pack("<H", rng.choice((0, 1, 64, 4096, 65535))), Command.WRITE: place + rng.randbytes(size),
         Command.INVOKE: struct.pack("<I", rng.randrange(5)), Command.CHECK: struct.pack("<H", rng.randrange(20)),
-        Command.FAULT: struct.pack("<HBBI", rng.randrange(20), 1, 0, rng.randrange(200)),
+        Command.FAULT: fault_block(rng),
     }  # fmt: skip
     return command, sensible.get(Command(command), b"") if command in set(Command) else b""
 
@@ -321,13 +332,17 @@ def test_a_restart_in_the_middle_is_told(served: Served) -> None:
 
 
 def test_what_a_board_refuses(served: Served) -> None:
+    model = manifest(served.folder)
+    place = next(iter(model["fault_tables"].values()))
+    hard = next(i for i, name in enumerate(model["tables"]) if name not in model["fault_tables"])
     with running(served.program) as board, serial.connect(Port(board.port)) as device:
         for request in (
             (Command.READ, struct.pack("<IH", Area.OUTPUT << 24 | 1, device.output_bytes)), (Command.READ, struct.pack("<IH", 9 << 24, 1)),
             (Command.READ, struct.pack("<IH", Area.STEP << 24, 1)), (Command.WRITE, struct.pack("<I", Area.OUTPUT << 24) + b"x"),
             (Command.WRITE, struct.pack("<I", Area.INPUT << 24) + bytes(device.input_bytes + 1)), (Command.CHECK, b"\xff\xff"),
-            (Command.RESUME, b""), (Command.INVOKE, b"abcd"), (Command.BUSY, b""), (Command.FAULT, bytes(7)),
-            (Command.FAULT, bytes(8) + struct.pack("<HBBI", 0, 1, 0, 10**6)),
+            (Command.RESUME, b""), (Command.INVOKE, b"abcd"), (Command.BUSY, b""), (Command.FAULT, bytes(24)),
+            (Command.FAULT, faults.listed([(0, 0, 1)])[:-4]), (Command.FAULT, faults.listed([(place, 0, 1), (place, 10**6, 1)])),
+            (Command.FAULT, faults.listed([(hard, 0, 1)])), (Command.FAULT, faults.listed([(place, 0, 256)])), (Command.RESTORE, b"1"),
         ):  # fmt: skip
             with pytest.raises(EdgeqError, match="the board refuses a request"):
                 device.link.transact([request])
@@ -339,9 +354,10 @@ def test_what_a_board_refuses(served: Served) -> None:
 
 def test_faults_are_named_as_the_manifest_names_tables(served: Served) -> None:
     model = manifest(served.folder)
-    name, size = list(model["table_bytes"].items())[2]
-    assert Fault.of(model, name, size - 1, 255) == Fault.of(model, name.removeprefix("m_"), size - 1, 255) == Fault(2, size - 1, 255)
-    for symbol, offset, xor in (("nothing", 0, 1), (name, size, 1), (name, -1, 1), (name, 0, 0), (name, 0, 256)):
+    name, place = list(model["fault_tables"].items())[2]
+    size, spared = model["table_bytes"][name], next(t for t in model["tables"] if t not in model["fault_tables"])
+    assert Fault.of(model, name, size - 1, 255) == Fault.of(model, name.removeprefix("m_"), size - 1, 255) == Fault(place, size - 1, 255)
+    for symbol, offset, xor in (("nothing", 0, 1), (spared, 0, 1), (name, size, 1), (name, -1, 1), (name, 0, 0), (name, 0, 256)):
         with pytest.raises(EdgeqError, match="no byte"):
             Fault.of(model, symbol, offset, xor)
 
@@ -387,14 +403,45 @@ def test_damaged_weights_are_found_and_restored_by_their_inverse(served: Served)
         good = api.compare_board(served.folder, port, served.inputs)
         assert good.bit_exact and good.outputs.vectors == 3 and good.steps is not None and good.steps.vectors == 1
         index = list(manifest(served.folder)["tables"]).index(next(t for t in manifest(served.folder)["tables"] if "s1_bias" in t))
-        faults = [Fault(index, i, 0xFF) for i in range(4)]
+        inverted = [Fault(index, i, 0xFF) for i in range(4)]
         with serial.connect(port) as device:
-            device.damage(faults)
+            device.damage(inverted)
         bad = api.compare_board(served.folder, port, served.inputs, steps=0)
         assert not bad.bit_exact and bad.tables == (list(manifest(served.folder)["tables"])[index],)
         if bad.outputs.difference is not None:
             assert bad.steps is not None and bad.steps.difference is not None
             assert bad.steps.difference.tensor == manifest(served.folder)["steps"][1]["tensor"]
         with serial.connect(port) as device:
-            device.damage(faults)
+            device.damage(inverted)
         assert api.compare_board(served.folder, port, served.inputs).bit_exact
+
+
+@pytest.mark.parametrize("m", [*MAPS, FaultMap(seed=9, p=0.2)], ids=str)
+def test_a_board_under_a_map_computes_what_the_simulator_does(m: FaultMap, served: Served) -> None:
+    program = faults.hardened(graphfile.load(served.folder), targets.load("host"))
+    damage = faults.Damage(program, m)
+    assert len(damage.block) <= 24 + 12 * len(m.entries) and damage.bits > 0
+    with running(served.program) as board:
+        port = Port(board.port)
+        with serial.connect(port) as device:
+            device.damage(damage.block)
+            assert [crc for crc, _ in device.checksums()] == damage.checksums
+        result = api.compare_board(served.folder, port, served.inputs, steps=2, faults=m)  # mends first what was left
+        assert result.bit_exact and result.damage is not None and result.steps is not None
+        outcome = api.run(served.folder, served.inputs, port=port, faults=m)
+        assert outcome.comparison is not None and outcome.comparison.bit_exact
+        assert api.compare_board(served.folder, port, served.inputs).bit_exact  # and at the end
+
+
+def test_a_long_list_travels_in_parts(served: Served) -> None:
+    model = manifest(served.folder)
+    name = next(t for t in model["fault_tables"] if t.endswith("weights"))
+    listed = [Fault.of(model, name, i % model["table_bytes"][name], 1 + i % 255) for i in range(500)]
+    flips = np.zeros(model["table_bytes"][name], np.uint8)
+    np.bitwise_xor.at(flips, [f.offset for f in listed], np.uint8([f.xor for f in listed]))
+    data = {c.symbol: c.data for _, c in faults.tables(faults.hardened(graphfile.load(served.folder), targets.load("host")))}
+    with running(served.program) as board, serial.connect(Port(board.port)) as device:
+        device.damage(listed)
+        assert len(list(faults.parts(faults.listed(listed), device.frame))) == 2
+        found, _ = device.checksums()[model["fault_tables"][name]]
+        assert found == zlib.crc32((data[name.removeprefix("m_")] ^ flips).tobytes())

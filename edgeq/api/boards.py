@@ -11,7 +11,7 @@ from edgeq import flash as programmers
 from edgeq import target as targets
 from edgeq.api.models import Progress
 from edgeq.board import load as load_board
-from edgeq.build import bootable, build_bootloader, build_firmware
+from edgeq.build import WEIGHTS, bootable, build_bootloader, build_firmware
 from edgeq.build import toolchain as find_toolchain
 from edgeq.errors import EdgeqError
 from edgeq.flash import image
@@ -19,7 +19,6 @@ from edgeq.resources import resource
 from edgeq.scaffold import scaffold
 
 WATCHED = ("bench", "host", "unicorn")  # applications that only runners use
-WEIGHTS = ("flash", "ram")
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Unpack
 
-from edgeq import graphfile, measurements
+from edgeq import faults, graphfile, measurements
 from edgeq import target as targets
 from edgeq.api import budget as budgets
 from edgeq.api.budget import Budget
@@ -68,10 +68,16 @@ def choices_for(tuning: str | Path | None, target: str, toolchain: str, optimize
 
 
 def artifact(
-    graph: Graph, target: Target, name: str, vectors: Arrays | None = None, choices: Mapping[str, str] | None = None
+    graph: Graph,
+    target: Target,
+    name: str,
+    vectors: Arrays | None = None,
+    choices: Mapping[str, str] | None = None,
+    *,
+    hardened: bool = False,
 ) -> Artifact:
-    """Lower, plan and emit a quantized graph; the graph itself and its hash travel in the folder."""
-    program = lower(graph, target, choices)
+    """Lower, plan and emit a quantized graph, `hardened` or not; the graph itself and its hash travel in the folder."""
+    program = faults.hardened(graph, target) if hardened else lower(graph, target, choices)
     emitted = emit(program, plan(program), name, vectors)
     stored = graphfile.dumps(graph)
     manifest = seal({**emitted.manifest, "graph_sha256": hashlib.sha256(stored).hexdigest()})
@@ -173,6 +179,7 @@ def build(
     vectors: int = TEST_VECTORS,
     check: bool = True,
     tuning: str | Path | None = None,
+    hardened: bool = False,
     progress: Progress | None = None,
     **recipe: Unpack[Recipe],
 ) -> Built:
@@ -191,6 +198,7 @@ def build(
         vectors: how many test vectors to put beside the code, 0 for none.
         check: run the test vectors on the target's first runner and compare every step with the simulator.
         tuning: a file that `tune` made for this target, tool chain and level: the kernels that took the fewest instructions.
+        hardened: take portable kernels, which compute the simulator's bytes whatever bit errors make of the weights (see `run`).
         progress: called with (stage, done, total).
         recipe: how a float model is quantized, see `Recipe`.
 
@@ -202,6 +210,8 @@ def build(
         raise EdgeqError(f"unknown optimization level '{optimize}'", fix=f"choose one of {', '.join(LEVELS)}")
     if vectors < 0:
         raise EdgeqError(f"{vectors} test vectors", fix="give 0 or more")
+    if hardened and tuning is not None:
+        raise EdgeqError("a tuning file and hardened kernels", why="both choose the kernels", fix="give one of them")
     chain = find_toolchain(chip, toolchain)
     choices = choices_for(tuning, target, chain.name, optimize)
     check_output(place)
@@ -213,7 +223,7 @@ def build(
     graph = step.graph
     inputs = random_inputs(graph, vectors) if samples is None else samples
     title = name or default_name(model, graph)
-    emitted = artifact(graph, chip, title, test_vectors(graph, inputs, vectors), choices)
+    emitted = artifact(graph, chip, title, test_vectors(graph, inputs, vectors), choices, hardened=hardened)
     limit = budgets.budget(chip, limits)
     budgets.check_ram(emitted.manifest, limit)
     budgets.check_flash(emitted.manifest, None, limit)

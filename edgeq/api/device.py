@@ -11,13 +11,16 @@ from typing import Any
 import numpy as np
 
 from edgeq import graphfile
+from edgeq import target as targets
 from edgeq.api.execution import Source, require_firmware, vectors_of
 from edgeq.api.models import Arrays, Progress, select_inputs, stage
+from edgeq.api.proving import damage_of
 from edgeq.api.scoring import hits, read_labelled
 from edgeq.build import manifest as read_manifest
 from edgeq.compare import Comparison
 from edgeq.compare import compare as compare_runs
-from edgeq.ir import Array, DType, Graph
+from edgeq.faults import Damage, FaultMap
+from edgeq.ir import Array, DType, Graph, Params
 from edgeq.run import serial
 from edgeq.run.layout import Layout
 from edgeq.run.ports import Port
@@ -34,7 +37,7 @@ class BoardComparison:
     Attributes:
         outputs: compared in all vectors.
         steps: every tensor, in the vectors that were streamed step by step; None where none was.
-        tables: constant tables whose CRC-32 on the board is another than the manifest's.
+        tables: constant tables whose CRC-32 on the board is another than the manifest's, or than what `damage` makes of it.
         labelled: how many vectors had labels; `right_simulator` and `right_board` of them were answered rightly. None without labels.
     """
 
@@ -47,6 +50,7 @@ class BoardComparison:
     labelled: int | None = None
     right_simulator: int | None = None
     right_board: int | None = None
+    damage: Damage | None = None
 
     @property
     def bit_exact(self) -> bool:
@@ -63,6 +67,7 @@ def compare_board(
     vectors: int = 16,
     steps: int = 1,
     limit: int | None = None,
+    faults: FaultMap | None = None,
     progress: Progress | None = None,
 ) -> BoardComparison:
     """Run a data set on a board and on the simulator.
@@ -75,9 +80,11 @@ def compare_board(
         inputs, vectors: see `simulate`.
         data: labelled vectors instead (see `accuracy`), the first `limit` of them.
         steps: how many vectors to stream step by step.
+        faults: bit errors in the weights, on both (see `run`); the board's are mended at the end.
 
     Raises:
-        EdgeqError: the vectors do not fit, or the board is none that runs this folder's firmware, or is lost on the way.
+        EdgeqError: the vectors do not fit, the folder or the firmware is not for faults, or the board is none that runs this
+            folder's firmware, or is lost on the way.
     """
     require_firmware(folder)
     graph, model, y, where = graphfile.load(Path(folder)), read_manifest(Path(folder)), None, ""
@@ -86,14 +93,17 @@ def compare_board(
         fitted = fit_inputs(graph, select_inputs(graph, arrays, where))
     else:
         fitted = vectors_of(graph, inputs, vectors)
-    truth = simulate(graph, fitted, progress=stage(progress, "simulate"))
-    with serial.connect(port, model) as device:
-        wrong = tuple(n for (n, crc), (found, _) in zip(model["tables"].items(), device.checksums(), strict=True) if int(crc, 16) != found)
+    damage = damage_of(model, graph, targets.load(model["target"]), faults, str(folder))
+    parameters = None if damage is None else damage.parameters
+    checks = [int(crc, 16) for crc in model["tables"].values()] if damage is None else damage.checksums
+    truth = simulate(graph, fitted, parameters=parameters, progress=stage(progress, "simulate"))
+    with serial.connect(port, model) as device, device.damaged(None if damage is None else damage.block):
+        wrong = tuple(n for n, crc, (found, _) in zip(model["tables"], checks, device.checksums(), strict=True) if crc != found)
         measured = serial.measure(device, Layout(model), fitted, progress=stage(progress, "board"))
         outputs = compare_runs(truth, measured.run)
         chosen = chosen_vectors(len(next(iter(fitted.values()))), steps, outputs, bool(graph.states))
-        stepped = compare_steps(device, graph, Layout(model), fitted, chosen, progress) if chosen else None
-        result = BoardComparison(model, outputs, stepped, wrong, measured, device.statistics())
+        stepped = compare_steps(device, graph, Layout(model), fitted, chosen, parameters, progress) if chosen else None
+        result = BoardComparison(model, outputs, stepped, wrong, measured, device.statistics(), damage=damage)
     if y is None:
         return result
     right = (hits(graph, r.outputs, y, where) for r in (truth, measured.run))
@@ -113,11 +123,17 @@ def chosen_vectors(count: int, first: int, outputs: Comparison, consecutive: boo
 
 
 def compare_steps(
-    device: Device, graph: Graph, layout: Layout, inputs: Mapping[str, Array], chosen: list[int], progress: Progress | None
+    device: Device,
+    graph: Graph,
+    layout: Layout,
+    inputs: Mapping[str, Array],
+    chosen: list[int],
+    parameters: Mapping[str, Params] | None,
+    progress: Progress | None,
 ) -> Comparison:
-    """Compare every tensor of some vectors."""
+    """Compare every tensor of some vectors; `parameters` as `simulate` takes them."""
     subset = {n: a[chosen] for n, a in inputs.items()}
-    truth = simulate(graph, subset, steps=True)
+    truth = simulate(graph, subset, steps=True, parameters=parameters)
     found = compare_runs(truth, serial.measure(device, layout, subset, steps=True, progress=stage(progress, "steps")).run)
     at = found.difference
     return found if at is None else replace(found, difference=replace(at, vector=chosen[at.vector]))

@@ -14,11 +14,12 @@ from edgeq import target as targets
 from edgeq.api.building import OPTIMIZE, artifact, build
 from edgeq.api.devices import evaluate
 from edgeq.api.models import Arrays, Progress, Shapes, is_quantized, load, random_inputs, read_inputs, stage
-from edgeq.api.proving import How, prove, real_values, record
+from edgeq.api.proving import How, damage_of, prove, real_values, record
 from edgeq.build import manifest as read_manifest
 from edgeq.build import temporary_folder
 from edgeq.compare import Comparison
 from edgeq.errors import EdgeqError
+from edgeq.faults import Damage, FaultMap
 from edgeq.ir import Array, Graph
 from edgeq.run.ports import Port
 from edgeq.simulate import Run, fit_inputs
@@ -39,6 +40,7 @@ class Outcome:
         measured: its measurements.json ("build" is there where the model was compiled).
         run: outputs, steps and counts of the runner.
         comparison: with the simulator, None where it was not asked for.
+        damage: the bit errors under which both ran.
     """
 
     graph: Graph
@@ -46,6 +48,7 @@ class Outcome:
     measured: Mapping[str, Any]
     run: Run
     comparison: Comparison | None = None
+    damage: Damage | None = None
 
     @property
     def vectors(self) -> int:
@@ -62,6 +65,7 @@ def contract(outcome: Outcome) -> dict[str, Any]:
     counts = r.step_instructions or (None,) * len(m["steps"])
     return {
         "target": m["target"], "law": m["law"], "vectors": outcome.vectors,
+        **({"faults": flipped(outcome.damage)} if outcome.damage else {}),
         "bit_exact": None if outcome.comparison is None else outcome.comparison.bit_exact,
         "instructions": r.instructions, "arena_bytes": m["arena_bytes"], "io_bytes": m["io_bytes"],
         "state_bytes": m["state_bytes"], "stack_bytes": r.stack_bytes,
@@ -71,6 +75,12 @@ def contract(outcome: Outcome) -> dict[str, Any]:
             for s, n in zip(m["steps"], counts, strict=True)
         ],
     }  # fmt: skip
+
+
+def flipped(damage: Damage) -> dict[str, Any]:
+    """Bit errors as JSON values."""
+    m = damage.faults
+    return {"map": m.kind, "p": m.p, "seed": m.seed, "bits": damage.bits, "tables": sorted(damage.flips)}
 
 
 def require_quantized(graph: Graph, where: str) -> None:
@@ -161,8 +171,9 @@ def emitted(
     optimize: str | None,
     shapes: Shapes | None,
     progress: Progress | None,
+    hardened: bool,
 ) -> Iterator[tuple[Path, Graph, Target]]:
-    """The model's folder for a target: the given one if it was built for it, else one in a temporary place."""
+    """The model's folder for a target: the given one if it was built for it, else one in a temporary place, `hardened` or not."""
     if is_emitted(model):
         folder = Path(str(model))
         own = read_manifest(folder)["target"]
@@ -174,7 +185,7 @@ def emitted(
     with temporary_folder() as work:
         built = build(
             graph, output=Path(work) / "model", target=target or "host", name=graph.name, toolchain=toolchain,
-            optimize=optimize or OPTIMIZE, vectors=0, check=False, progress=progress,
+            optimize=optimize or OPTIMIZE, vectors=0, check=False, hardened=hardened, progress=progress,
         )  # fmt: skip
         yield built.folder, built.graph, built.target
 
@@ -192,11 +203,12 @@ def run(
     optimize: str | None = None,
     shapes: Shapes | None = None,
     port: Port | None = None,
+    faults: FaultMap | None = None,
     progress: Progress | None = None,
 ) -> Outcome:
     """Run the emitted C, on this computer, on an emulated chip or on a board, and compare it with the simulator.
 
-    What came out is noted in the measurements.json of the folder, if that is writable.
+    What came out is noted in the measurements.json of the folder, if that is writable and there were no faults.
 
     Args:
         model: an emitted folder; or a quantized model, which is built in a temporary folder.
@@ -207,25 +219,28 @@ def run(
         check: False leaves the comparison out.
         toolchain, optimize: default: what the folder was built with.
         port: of a board with the firmware of the folder `model` (docs/link.md); takes the place of target and runner.
+        faults: bit errors in the stored weights, in the C and in the simulator; a folder must have been built `hardened`.
 
     Raises:
-        EdgeqError: the model is float, the inputs do not fit, a tool is missing, or the program failed; the board is none that
+        EdgeqError: the model is float, the inputs do not fit, a tool is missing, or the program failed; the folder is not for
+            faults; the board is none that
             runs this folder's firmware, or was unplugged or restarted.
     """
     if port is not None:
         require_firmware(model, target, runner)
-    with emitted(model, target, toolchain, optimize, shapes, progress) as (folder, graph, chip):
+    with emitted(model, target, toolchain, optimize, shapes, progress, faults is not None) as (folder, graph, chip):
         data = read_manifest(folder)
         fitted = vectors_of(graph, inputs, vectors)
         measured = measurements.read(folder, data.get("sources_sha256"))
         built = measured.get("build", {})
-        how = How(chip, runner, toolchain or built.get("toolchain"), optimize or built.get("optimize") or OPTIMIZE, port)
+        damage = damage_of(data, graph, chip, faults, str(model.name if isinstance(model, Graph) else model))
+        how = How(chip, runner, toolchain or built.get("toolchain"), optimize or built.get("optimize") or OPTIMIZE, port, damage)
         counted = port is None and (runner or chip.runners[0]) != "host"
         proof = prove(folder, graph, fitted, how, steps=counted if steps is None else steps, check=check, progress=progress)
-        if is_emitted(model) and folder == Path(str(model)) and os.access(folder, os.W_OK):
+        if faults is None and is_emitted(model) and folder == Path(str(model)) and os.access(folder, os.W_OK):
             record(folder, data.get("sources_sha256"), graph, proof, how, real=inputs is not None)
             measured = measurements.read(folder, data.get("sources_sha256"))
-        return Outcome(graph, data, measured, proof.run, proof.comparison)
+        return Outcome(graph, data, measured, proof.run, proof.comparison, damage)
 
 
 def compare(model: str | Path | Graph, inputs: Source | None = None, **options: Any) -> Outcome:

@@ -13,6 +13,8 @@ from edgeq import measurements
 from edgeq import target as targets
 from edgeq.api.models import Progress, stage
 from edgeq.compare import Comparison, compare
+from edgeq.errors import EdgeqError
+from edgeq.faults import Damage, FaultMap, hardened, tables
 from edgeq.ir import Array, Graph
 from edgeq.run.ports import Port
 from edgeq.simulate import Run, dequantize_array, simulate
@@ -28,6 +30,7 @@ class How:
         toolchain: None is the default one.
         optimize: ``s``, ``2`` or ``3``.
         port: of a board that runs the folder's firmware already; then nothing is compiled.
+        damage: what bit errors do to the weights, on the runner and in the simulator.
     """
 
     target: Target
@@ -35,6 +38,7 @@ class How:
     toolchain: str | None
     optimize: str
     port: Port | None = None
+    damage: Damage | None = None
 
     def json(self) -> dict[str, Any]:
         """As measurements.json notes it."""
@@ -50,6 +54,27 @@ class Proof:
     comparison: Comparison | None
 
 
+def damage_of(manifest: Mapping[str, Any], graph: Graph, target: Target, faults: FaultMap | None, where: str) -> Damage | None:
+    """What a map does to an emitted folder; None without a map.
+
+    Args:
+        manifest, graph: of the folder, `target` what it was built for.
+
+    Raises:
+        EdgeqError: the folder's kernels are not for damaged weights, or it has no weights that faults could hit.
+    """
+    if faults is None:
+        return None
+    damage = Damage(hardened(graph, target), faults)
+    if not tables(damage.program):
+        raise EdgeqError("the model has no integer weights that faults could hit", where=where)
+    checks = [f"{n:08x}" for n in Damage(damage.program, FaultMap()).checksums]
+    if not manifest.get("hardened") or checks != list(manifest["tables"].values()):
+        why = "its kernels rely on bounds of the model's own weights"
+        raise EdgeqError("bit errors would make the C compute something else", where=where, why=why, fix="`edgeq build --hardened`")
+    return damage
+
+
 def prove(
     folder: Path, graph: Graph, inputs: Mapping[str, Array], how: How, *, steps: bool, check: bool, progress: Progress | None = None
 ) -> Proof:
@@ -61,7 +86,8 @@ def prove(
     ran = execute(folder, inputs, how, steps, stage(progress, "run"))
     if not check:
         return Proof(ran, None, None)
-    truth = simulate(graph, inputs, steps=steps, progress=stage(progress, "simulate"))
+    parameters = None if how.damage is None else how.damage.parameters
+    truth = simulate(graph, inputs, steps=steps, parameters=parameters, progress=stage(progress, "simulate"))
     return Proof(ran, truth, compare(truth, ran))
 
 
@@ -70,12 +96,14 @@ def execute(folder: Path, inputs: Mapping[str, Array], how: How, steps: bool, pr
     if how.port is not None:
         from edgeq.run import serial
 
-        return serial.run(folder, inputs, how.port, steps=steps, progress=progress)
+        block = None if how.damage is None else how.damage.block
+        return serial.run(folder, inputs, how.port, steps=steps, progress=progress, faults=block)
     from edgeq.run import run  # the emulators are imported where they are used
 
     machine = targets.load("host") if how.runner == "host" else how.target  # kernels of every ISA run here too
     return run(
-        folder, machine, inputs, runner=how.runner, steps=steps, chain=how.toolchain, optimize=f"-O{how.optimize}", progress=progress
+        folder, machine, inputs, runner=how.runner, steps=steps, chain=how.toolchain, optimize=f"-O{how.optimize}", progress=progress,
+        damage=how.damage,
     )  # fmt: skip
 
 

@@ -78,6 +78,10 @@ def build(
     tuning: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Kernels that `edgeq tune` found the fastest.", show_default=False)
     ] = None,
+    hardened: Annotated[
+        bool,
+        typer.Option("--hardened", help="Portable kernels, which stand any bit error in weights: for --faults of `run` and `compare`."),
+    ] = False,
     plot: PlotOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -98,7 +102,7 @@ def build(
             model, output=output, target=target, name=name, shapes=common.parse_shapes(shape),
             states=common.parse_states(state), toolchain=toolchain, optimize=optimize.value,
             budget=parse(budget) if budget else None, vectors=test_vectors, check=check,
-            tuning=tuning, progress=progress, **chosen,
+            tuning=tuning, hardened=hardened, progress=progress, **chosen,
         )  # fmt: skip
     common.write_plot(plot, built.measured.get("quantization", {}))
     if as_json:

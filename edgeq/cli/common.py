@@ -7,6 +7,7 @@ import math
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,6 +25,7 @@ from edgeq.files import write_bytes
 if TYPE_CHECKING:
     from edgeq.api.models import Progress as Report
     from edgeq.api.quantizing import Recipe
+    from edgeq.faults import FaultMap
     from edgeq.run.ports import Port
 
 MODEL = "Model file (.tflite, .onnx, .pt2), graph file (.eqg), or a folder that edgeq wrote."
@@ -64,6 +66,19 @@ PortOption = Annotated[
 ]  # fmt: skip
 BaudOption = Annotated[int, typer.Option("--baud", min=1, help="Of --port.")]
 TimeoutOption = Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds after which a silent board at --port counts as lost.")]
+FaultsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--faults", metavar="MAP",
+        help="Bit errors in the stored weights, in the C and in the simulator: random, columns, stuck[:SHARE], asymmetric[:RATIO] or a "
+        "JSON file, as of `edgeq faults`. A folder must be built with --hardened, a board's firmware with --weights ram.",
+        show_default=False,
+    ),
+]  # fmt: skip
+FaultRateOption = Annotated[str | None, typer.Option("--p", metavar="0.5%", help="Bit error rate of --faults.", show_default=False)]
+SeedOption = Annotated[
+    int | None, typer.Option("--seed", min=0, max=2**32 - 1, help="Pattern of --faults (default 0).", show_default=False)
+]
 InputOption = Annotated[
     Path | None,
     typer.Option(
@@ -138,6 +153,25 @@ PrecisionOption = Annotated[
 PlotOption = Annotated[
     Path | None, typer.Option("--plot", metavar="FILE.svg", help="Draw what --recipe auto chose from.", show_default=False)
 ]
+
+
+def fault_map(text: str | None, p: str | None, seed: int | None) -> FaultMap | None:
+    """What --faults, --p and --seed ask for.
+
+    Raises:
+        typer.BadParameter: --faults is missing, or the rate is.
+        EdgeqError: there is no such map.
+    """
+    from edgeq.faults import parse
+
+    if text is None:
+        if p is not None or seed is not None:
+            raise typer.BadParameter("needs --faults", param_hint="--seed" if p is None else "--p")
+        return None
+    found = parse(text)
+    if p is None and found.kind != "list":
+        raise typer.BadParameter("needs a bit error rate, --p 0.5%", param_hint="--faults")
+    return replace(found, p=1.0 if p is None else parse_rate(p), seed=seed or 0)
 
 
 def parse_rate(text: str, option: str = "--p") -> float:

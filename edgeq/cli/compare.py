@@ -10,11 +10,14 @@ import typer
 from edgeq.cli import common, execute
 from edgeq.cli.common import (
     BaudOption,
+    FaultRateOption,
+    FaultsOption,
     InputOption,
     JsonOption,
     ModelArgument,
     OptimizeOption,
     PortOption,
+    SeedOption,
     ShapeOption,
     TargetOption,
     TimeoutOption,
@@ -43,6 +46,9 @@ def compare(
     port: PortOption = None,
     baud: BaudOption = BAUD,
     timeout: TimeoutOption = SILENCE,
+    faults: FaultsOption = None,
+    p: FaultRateOption = None,
+    seed: SeedOption = None,
     data: Annotated[
         Path | None,
         typer.Option("--data", "-d", help="With --port: labelled .npz, x and y; shows the accuracy of both.", show_default=False),
@@ -58,10 +64,11 @@ def compare(
     """
     from edgeq import api
 
+    chosen = common.fault_map(faults, p, seed)
     if (board := common.board_port(port, baud, timeout)) is not None:
         if target or runner or toolchain or optimize:
             raise typer.BadParameter("it takes the place of --target, --runner, --toolchain and --optimize", param_hint="--port")
-        compare_port(model, board, as_json, inputs=inputs, data=data, vectors=vectors, steps=steps, limit=limit)
+        compare_port(model, board, as_json, faults=chosen, inputs=inputs, data=data, vectors=vectors, steps=steps, limit=limit)
         return
     if data is not None:
         raise typer.BadParameter("needs --port; for emulators see `edgeq accuracy`", param_hint="--data")
@@ -71,11 +78,11 @@ def compare(
         with common.bars() as progress:
             outcome = api.compare(
                 model, inputs, target=target, runner=name, vectors=vectors, toolchain=toolchain,
-                optimize=optimize, shapes=common.parse_shapes(shape), progress=progress,
+                optimize=optimize, shapes=common.parse_shapes(shape), faults=chosen, progress=progress,
             )  # fmt: skip
         outcomes.append(outcome)
         if not as_json:
-            typer.echo(execute.stamp(outcome))
+            typer.echo(execute.stamp(outcome) + (f"; with {outcome.damage}" if outcome.damage else ""))
     exact = all(o.comparison is not None and o.comparison.bit_exact for o in outcomes)
     if as_json:
         common.print_json({"bit_exact": exact, "comparisons": [record(o) for o in outcomes]})
@@ -99,12 +106,14 @@ def compare_port(model: Path, port: Port, as_json: bool, **options: Any) -> None
 
 def board_record(result: BoardComparison) -> dict[str, Any]:
     """A board's comparison as JSON values."""
+    from edgeq.api.execution import flipped
     from edgeq.api.proving import compared
 
     m = result.measured
     return {
         "bit_exact": result.bit_exact, "target": result.manifest["target"], "outputs": compared(result.outputs),
         "steps": None if result.steps is None else compared(result.steps), "damaged_tables": list(result.tables),
+        **({"faults": flipped(result.damage)} if result.damage else {}),
         "labelled": result.labelled, "right": {"simulator": result.right_simulator, "board": result.right_board},
         "instructions": m.run.instructions, "ticks": {"least": int(m.ticks.min()), "most": int(m.ticks.max())},
         "seconds_per_inference": float(m.seconds.mean()), "stack_bytes": m.run.stack_bytes, "retries": m.retries,
@@ -116,13 +125,15 @@ def show_board(result: BoardComparison) -> None:
     m, y = result.measured, result.labelled
     scores = {"simulator": result.right_simulator, "board": result.right_board}
     share = {n: f"{100 * r / y:.2f} %, {r} of {y}" for n, r in scores.items() if y and r is not None}
+    state = "as the map leaves them" if result.damage else "intact"
     instructions = f", {count(m.run.instructions)} instructions" if m.run.instructions is not None else ""
     common.facts(
         f"{result.manifest['model']} on a board against the simulator",
         {
             "outputs": execute.verdict(result.outputs),
             "steps": "" if result.steps is None else execute.verdict(result.steps),
-            "weights": f"DAMAGED: {', '.join(result.tables)}" if result.tables else f"all {len(result.manifest['tables'])} tables intact",
+            "faults": str(result.damage or ""),
+            "weights": f"DAMAGED: {', '.join(result.tables)}" if result.tables else f"all {len(result.manifest['tables'])} tables {state}",
             **{f"top-1 {n}": text for n, text in share.items()},
             "latency": f"{count(int(m.ticks.max()))} ticks at most{instructions}; {1000 * m.seconds.mean():.1f} ms with transfer",
             "line": f"{m.retries} requests repeated" if m.retries else "",
@@ -132,9 +143,11 @@ def show_board(result: BoardComparison) -> None:
 
 def record(outcome: Any) -> dict[str, Any]:
     """One runner's comparison as JSON values."""
+    from edgeq.api.execution import flipped
     from edgeq.api.proving import compared
 
-    return {"runner": outcome.run.runner, "target": outcome.manifest["target"], **compared(outcome.comparison)}
+    faults = {"faults": flipped(outcome.damage)} if outcome.damage else {}
+    return {"runner": outcome.run.runner, "target": outcome.manifest["target"], **compared(outcome.comparison), **faults}
 
 
 def register(app: typer.Typer) -> None:

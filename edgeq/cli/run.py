@@ -9,6 +9,8 @@ import typer
 from edgeq.cli import common, execute
 from edgeq.cli.common import (
     BaudOption,
+    FaultRateOption,
+    FaultsOption,
     InputOption,
     JsonOption,
     ModelArgument,
@@ -16,6 +18,7 @@ from edgeq.cli.common import (
     OutputArraysOption,
     PortOption,
     RunnerOption,
+    SeedOption,
     ShapeOption,
     TargetOption,
     TimeoutOption,
@@ -40,6 +43,9 @@ def run(
     port: PortOption = None,
     baud: BaudOption = BAUD,
     timeout: TimeoutOption = SILENCE,
+    faults: FaultsOption = None,
+    p: FaultRateOption = None,
+    seed: SeedOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run the emitted C and compare its outputs with the simulator's.
@@ -53,7 +59,7 @@ def run(
         outcome = api.run(
             model, inputs, target=target, runner=runner, vectors=vectors, check=check, toolchain=toolchain,
             optimize=optimize, shapes=common.parse_shapes(shape),
-            port=common.board_port(port, baud, timeout), progress=progress,
+            port=common.board_port(port, baud, timeout), faults=common.fault_map(faults, p, seed), progress=progress,
         )  # fmt: skip
     execute.write_outputs(outcome, output, real)
     if as_json:

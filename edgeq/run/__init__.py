@@ -7,6 +7,7 @@ from importlib import import_module
 from pathlib import Path
 
 from edgeq.errors import EdgeqError
+from edgeq.faults import Damage
 from edgeq.ir import Array
 from edgeq.simulate import Run
 from edgeq.target import Target
@@ -24,6 +25,7 @@ def run(
     chain: str | None = None,
     optimize: str | None = None,
     progress: Callable[[int, int], None] | None = None,
+    damage: Damage | None = None,
 ) -> Run:
     """Compile an emitted folder for a target and run every vector.
 
@@ -34,6 +36,7 @@ def run(
         chain: tool chain name (zig, gcc, clang).
         optimize: -O0, -O1, -O2, -O3, -Os, -Oz or -Og; None is the runner's own default.
         progress: called with (vectors done, vectors in all); the host runner is over too soon to call it.
+        damage: what faults do to the folder's tables before the first vector.
 
     Raises:
         EdgeqError: the target has no such runner; or the runner's own failures.
@@ -44,7 +47,7 @@ def run(
     module = import_module(f"edgeq.run.{name}")  # so that unicorn is loaded where it is used
     options = {"steps": steps, "chain": chain} | ({"optimize": optimize} if optimize else {})
     if name == "host":
-        result: Run = module.run(folder, inputs, **options)
+        result: Run = module.run(folder, inputs, **options, flips=None if damage is None else damage.flips)
     else:
-        result = module.run(folder, target, inputs, **options, progress=progress)
+        result = module.run(folder, target, inputs, **options, progress=progress, faults=b"" if damage is None else damage.block)
     return result

@@ -61,7 +61,7 @@ class Measured:
 
 def block(vectors: int, packed: Array, faults: bytes = b"") -> bytes:
     """The memory image that bench.c reads, from packed inputs ``[V, input_bytes]`` and a fault map (`faults.block`)."""
-    return struct.pack("<4sIII", b"EQV1", vectors, packed.shape[1], len(faults) // 4) + packed.tobytes() + faults
+    return struct.pack("<4sIII", b"EQV1", vectors, packed.shape[1], len(faults)) + packed.tobytes() + faults
 
 
 def record_type(layout: Layout, hook: bool) -> np.dtype[np.void]:
@@ -205,9 +205,10 @@ def bench(
     """
     layout, place = Layout(manifest(folder)), board.load(target)
     vectors, packed = layout.pack(inputs)
-    programs = [Program("bench", hook, bool(faults)) for hook in ((True, False) if steps else (False,))]
+    programs = [Program("bench", hook) for hook in ((True, False) if steps else (False,))]
     with temporary_folder() as work:
-        elf = build_programs(folder, target, toolchain(target, chain), programs, Path(work), optimize)
+        weights = "ram" if faults else "flash"
+        elf = build_programs(folder, target, toolchain(target, chain), programs, Path(work), optimize, weights=weights)
 
         def measure(program: Program, rows: slice) -> Measured:
             def done(finished: int) -> None:

@@ -10,10 +10,16 @@ from pathlib import Path
 import numpy as np
 
 from edgeq.build import build_library, manifest, temporary_folder, toolchain
+from edgeq.faults import Bytes
 from edgeq.ir import Array
 from edgeq.run.layout import Layout
 from edgeq.simulate import Run
 from edgeq.target import load
+
+
+def memory(library: ctypes.CDLL, symbol: str, size: int) -> Bytes:
+    """A table of a library that was built with its weights in RAM: uint8 ``[size]``."""
+    return np.ctypeslib.as_array((ctypes.c_uint8 * size).in_dll(library, symbol))
 
 
 def run(
@@ -24,6 +30,7 @@ def run(
     chain: str | None = None,
     optimize: str = "-O2",
     threads: int = 1,
+    flips: Mapping[str, Bytes] | None = None,
 ) -> Run:
     """Compile `folder` for this computer and run every vector.
 
@@ -32,17 +39,21 @@ def run(
         steps: keep every step's output.
         chain: tool chain name (zig, gcc, clang).
         threads: parts of the vectors that run at a time; vectors of a stream follow each other.
+        flips: what to xor to tables first, by symbol (`faults.flips`); the folder's program must be `hardened`.
     """
-    layout = Layout(manifest(folder))
-    target = load("host")
+    data, target = manifest(folder), load("host")
+    layout, weights = Layout(data), "flash" if flips is None else "ram"
     vectors, packed = layout.pack(inputs)
     out = np.zeros((vectors, layout.output_bytes), np.uint8)
     kept = np.zeros((vectors, layout.step_bytes), np.uint8) if steps else None
     count = 1 if layout.streams else max(1, min(threads, vectors))
     arenas = np.zeros((count, layout.arena_bytes + 16), np.uint8)
     with temporary_folder() as work, ThreadPoolExecutor(count) as pool:
-        library = ctypes.CDLL(str(build_library(folder, Path(work) / "model.so", target, toolchain(target, chain), optimize)))
+        file = build_library(folder, Path(work) / "model.so", target, toolchain(target, chain), optimize, weights=weights)
+        library = ctypes.CDLL(str(file))
         library.eq_host_run.restype = None
+        for symbol, xor in (flips or {}).items():
+            memory(library, f"{data['model']}_{symbol}", len(xor))[:] ^= xor
 
         def part(i: int) -> None:
             own = slice(vectors * i // count, vectors * (i + 1) // count)

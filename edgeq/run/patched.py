@@ -14,14 +14,14 @@ from queue import SimpleQueue
 
 import numpy as np
 
-from edgeq.build import COMMON_FLAGS, run_tool, temporary_folder, toolchain
+from edgeq.build import build_library, temporary_folder, toolchain
 from edgeq.emit import emit
 from edgeq.errors import EdgeqError
 from edgeq.faults import Bytes
 from edgeq.ir import Array
 from edgeq.lower import Program
 from edgeq.plan import plan
-from edgeq.resources import resource
+from edgeq.run.host import memory
 from edgeq.run.layout import Layout
 from edgeq.tables import Constants
 from edgeq.target import load
@@ -38,10 +38,7 @@ class _Copy:
         self.library.eq_host_run.restype = None
         self.arena = np.zeros(arena_bytes + 16, np.uint8)
         self.original = tables
-        self.memory = {s: self._view(f"{NAME}_{s}", len(data)) for s, data in tables.items()}
-
-    def _view(self, symbol: str, size: int) -> Bytes:
-        return np.ctypeslib.as_array((ctypes.c_uint8 * size).in_dll(self.library, symbol))
+        self.memory = {s: memory(self.library, f"{NAME}_{s}", len(data)) for s, data in tables.items()}
 
     def run(self, flips: Flips, packed: Array, out: Array) -> None:
         """Flip, run every vector, mend."""
@@ -104,14 +101,8 @@ def patched(program: Program, chain: str | None = None, workers: int | None = No
         folder = Path(work)
         for file, content in artifact.files.items():
             (folder / file).write_bytes(content)
-        # The definitions alone lose their `const`, so that the linker puts the tables where they can be written.
-        (folder / "tables.c").write_text(f'#define const\n#include "{NAME}_weights.c"\n', encoding="ascii")
-        own = [str(folder / f) for f in (f"{NAME}.c", f"{NAME}_kernels.c", "tables.c")]
-        sources = [*own, str(resource("firmware") / "apps" / "host.c")]
         native = "-mcpu=native" if name == "zig" else "-march=native"
-        library = folder / "model.so"
-        run_tool([*tool.command, *tool.flags, *COMMON_FLAGS, "-O3", native, "-fwrapv", "-shared", "-fPIC", f"-I{folder}", *sources, "-o",
-                  str(library)], program.graph.name)  # fmt: skip
+        library = build_library(folder, folder / "model.so", host, tool, "-O3", hook=False, weights="ram", native=[native])
         layout = Layout(artifact.manifest)
         yield Patched(layout, list(_load(folder, library, layout, tables, workers or os.cpu_count() or 1)))
 

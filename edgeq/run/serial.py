@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
+from edgeq import faults as law
 from edgeq.build import manifest
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array
@@ -27,7 +28,6 @@ PLACE = struct.Struct("<I")
 RESULT = struct.Struct("<5I")
 STATISTICS = struct.Struct("<9I")
 CHECK = struct.Struct("<II")
-FAULT = struct.Struct("<HBBI")
 UNKNOWN = 0xFFFFFFFF
 LARGEST = 2**24  # bytes of an area: offsets have three bytes
 STOP_AT_STEPS, RESET_STATES = 1, 2
@@ -72,13 +72,14 @@ class Fault(NamedTuple):
         """The fault in the table of that symbol, which may lack the model's prefix (``s0_weights``).
 
         Raises:
-            EdgeqError: there is no such table or no such byte.
+            EdgeqError: there is no such table that faults may hit, or no such byte.
         """
-        names = list(manifest["tables"])
-        name = symbol if symbol in names else f"{manifest['model']}_{symbol}"
-        if name not in names or not 0 <= offset < manifest["table_bytes"][name] or not 0 < xor < 256:
-            raise EdgeqError(f"no byte {offset} to xor with {xor}", where=symbol, fix="see `tables` and `table_bytes` in manifest.json")
-        return cls(names.index(name), offset, xor)
+        places = manifest["fault_tables"]
+        name = symbol if symbol in places else f"{manifest['model']}_{symbol}"
+        if name not in places or not 0 <= offset < manifest["table_bytes"][name] or not 0 < xor < 256:
+            fix = "see `fault_tables` and `table_bytes` in manifest.json"
+            raise EdgeqError(f"no byte {offset} to xor with {xor}", where=symbol, fix=fix)
+        return cls(places[name], offset, xor)
 
 
 @dataclass(frozen=True)
@@ -209,23 +210,46 @@ class Device:
             raise self.link.strange("CHECK")
         return [CHECK.unpack(a) for a in answers]
 
-    def damage(self, faults: Sequence[Fault]) -> None:
+    def _require_ram(self) -> None:
+        if not self.weights_in_ram:
+            fix = "build the firmware with its weights in RAM: `edgeq firmware --weights ram`"
+            raise EdgeqError("the weights lie in flash and cannot be changed", where=self.link.port.url, fix=fix)
+
+    def damage(self, faults: bytes | Sequence[Fault]) -> None:
         """Flip bits of weights; `restore` undoes it.
+
+        Args:
+            faults: a map (`faults.block`), or a list of any length.
 
         Raises:
             EdgeqError: the weights lie in flash, or a fault lies outside of its table. Parts of a long list may be in effect then.
         """
-        if not self.weights_in_ram:
-            fix = "build the firmware with its weights in RAM: `edgeq firmware --weights ram`"
-            raise EdgeqError("the weights lie in flash and cannot be changed", where=self.link.port.url, fix=fix)
-        step = self.frame // FAULT.size
-        for i in range(0, len(faults), step):
-            rows = b"".join(FAULT.pack(f.table, f.xor, 0, f.offset) for f in faults[i : i + step])
-            self.link.transact([(Command.FAULT, rows)])
+        self._require_ram()
+        block = faults if isinstance(faults, bytes) else law.listed(faults)
+        for part in law.parts(block, self.frame):
+            self.link.transact([(Command.FAULT, part)])
 
     def restore(self) -> None:
-        """Load the weights anew from flash."""
+        """Load the weights anew from flash.
+
+        Raises:
+            EdgeqError: they lie there.
+        """
+        self._require_ram()
         self.link.transact([(Command.RESTORE, b"")])
+
+    @contextmanager
+    def damaged(self, faults: bytes | None) -> Iterator[None]:
+        """Its weights under a map alone (`faults.block`), and intact again at the end; None: as they are."""
+        if faults is None:
+            yield
+            return
+        self.restore()
+        self.damage(faults)
+        try:
+            yield
+        finally:
+            self.restore()
 
     def instructions(self, ticks: int) -> int | None:
         """What the ticks of an emulated board's clock stand for; None on a real one."""
@@ -359,6 +383,7 @@ def run(
     *,
     steps: bool = False,
     progress: Callable[[int, int], None] | None = None,
+    faults: bytes | None = None,
 ) -> Run:
     """Run every vector on the board at a port, whose firmware was built from `folder`.
 
@@ -366,10 +391,12 @@ def run(
         inputs: per input ``[V, *shape]`` in the stored dtype.
         steps: stream every step's tensor too.
         progress: called with (vectors done, vectors in all).
+        faults: a map (`faults.block`) that hits the model's tables meanwhile; the folder's program must be `hardened`.
 
     Raises:
-        EdgeqError: no board answers, it runs another model, is restarted or unplugged, or falls silent.
+        EdgeqError: no board answers, it runs another model, has its weights in flash where there is a map, is restarted or
+            unplugged, or falls silent.
     """
     model = manifest(folder)
-    with connect(port, model) as device:
+    with connect(port, model) as device, device.damaged(faults):
         return measure(device, Layout(model), inputs, steps=steps, progress=progress).run

@@ -1,19 +1,18 @@
 /* Runs the model on the vectors that lie at _vectors and sends, for each, what it computed and what that took.
  *
- * Vectors: "EQV1", their number, bytes of one, words of a fault map; the input blocks (eq_model.h); the fault map (faults.h), which
- * programs built with EQ_FAULTS read.
+ * Vectors: "EQV1", their number, bytes of one, bytes of a fault map; the input blocks (eq_model.h); the fault map (faults.h), which
+ * programs with their weights in RAM take.
  * Stream, in words: "EQR1", vectors, steps, output bytes, ticks of an empty measurement, ticks of an empty step; per
  * vector the steps (ticks, output block), then ticks since the last step or the beginning, stack bytes of the
  * inference and the output block; last "EQE1" and the CRC-32 of all before. Steps are sent by programs built with EQ_HOOK only, else their number is 0.
  * Sending is not counted: the clock stands for the model alone. */
 #include "eq_board.h"
+#include "eq_description.h"
 #include "eq_model.h"
 #include "eq_stack.h"
 #include "eq_step.h"
 #include "eq_stream.h"
-#ifdef EQ_FAULTS
 #include "faults.h"
-#endif
 
 #ifdef EQ_HOOK
 #define STEPS EQ_MODEL_STEPS
@@ -24,7 +23,7 @@
 typedef void (*work_t)(void *arena, const unsigned char *in, unsigned char *out);
 
 typedef struct {
-    uint32_t tag, count, input_bytes, fault_words;
+    uint32_t tag, count, input_bytes, map_bytes;
     unsigned char data[];
 } vectors_t;
 
@@ -84,6 +83,22 @@ static void measure(work_t what, const unsigned char *in, uint32_t *ticks, uint3
     *stack = eq_stack_used(pointer);
 }
 
+/* Whether the map, if there is one, could be applied. */
+static int32_t damage(const unsigned char *map, uint32_t bytes)
+{
+    if (EQ_WEIGHTS_IN_RAM) {
+        eq_faults_clear();
+    }
+    if (bytes == 0u) {
+        return 1;
+    }
+    if (!EQ_WEIGHTS_IN_RAM || eq_faults_check(map, bytes) != EQ_FAULTS_FIT) {
+        return 0;
+    }
+    eq_faults_apply(map);
+    return 1;
+}
+
 int main(void)
 {
     const vectors_t *const vectors = &_vectors;
@@ -92,12 +107,9 @@ int main(void)
     if (vectors->tag != EQ_TAG('E', 'Q', 'V', '1') || vectors->input_bytes != EQ_MODEL_INPUT_BYTES) {
         return 2;
     }
-#ifdef EQ_FAULTS
-    const void *const map = vectors->data + vectors->count * EQ_MODEL_INPUT_BYTES;
-    if (vectors->fault_words && eq_faults_apply(map, vectors->fault_words)) {
+    if (!damage(vectors->data + vectors->count * EQ_MODEL_INPUT_BYTES, vectors->map_bytes)) {
         return 3;
     }
-#endif
 #ifdef EQ_HOOK
     measure(two_steps, vectors->data, &ticks, &stack);
     empty_step = last_step;

@@ -10,9 +10,9 @@
 #include "eq_model.h"
 #include "eq_stack.h"
 #include "eq_step.h"
+#include "faults.h"
 
 #define UNKNOWN 0xFFFFFFFFu
-#define FAULT_BYTES 8u
 
 enum { STOP_AT_STEPS = 1, RESET_STATES = 2 }; /* flags of INVOKE */
 
@@ -40,9 +40,6 @@ static union {
     uint64_t align;
     unsigned char bytes[EQ_MODEL_OUTPUT_BYTES];
 } output;
-
-static const eq_table_t tables[EQ_TABLE_COUNT + 1u] = EQ_TABLES;
-#define TABLES EQ_TABLE_COUNT
 
 /* An inference. */
 static eq_link_request asked;  /* INVOKE or RESUME, to be answered */
@@ -96,7 +93,7 @@ static void hello(const eq_link_request *request)
     }
     const uint32_t facts[] = {
         eq_link_word(request->data), EQ_LINK_PAYLOAD, EQ_LINK_WINDOW, area_of(0u).bytes, EQ_MODEL_INPUT_BYTES, EQ_MODEL_OUTPUT_BYTES,
-        EQ_MODEL_STEPS, TABLES, EQ_WEIGHTS_IN_RAM,
+        EQ_MODEL_STEPS, EQ_TABLE_COUNT, EQ_WEIGHTS_IN_RAM,
     };
     eq_link_answer(request, facts, sizeof facts);
 }
@@ -128,61 +125,42 @@ static void transfer(const eq_link_request *request)
 
 static void check(const eq_link_request *request)
 {
-    const uint32_t index = request->bytes == 2u ? eq_link_half(request->data) : TABLES;
-    if (request->bytes != 2u || index >= TABLES) {
-        eq_link_refuse(request, request->bytes != 2u ? EQ_LINK_MALFORMED : EQ_LINK_OUT_OF_RANGE, TABLES);
+    const uint32_t index = request->bytes == 2u ? eq_link_half(request->data) : EQ_TABLE_COUNT;
+    if (request->bytes != 2u || index >= EQ_TABLE_COUNT) {
+        eq_link_refuse(request, request->bytes != 2u ? EQ_LINK_MALFORMED : EQ_LINK_OUT_OF_RANGE, EQ_TABLE_COUNT);
         return;
     }
-    const uint32_t facts[] = { eq_crc32(0u, tables[index].data, tables[index].bytes), tables[index].bytes };
+    const uint32_t facts[] = { eq_crc32(0u, eq_tables[index].data, eq_tables[index].bytes), eq_tables[index].bytes };
     eq_link_answer(request, facts, sizeof facts);
 }
 
-#if EQ_WEIGHTS_IN_RAM
-extern unsigned char _weights_start[], _weights_end[];
-extern const unsigned char _weights_load[];
-
-static void load_weights(void)
+static eq_faults_fit fitting(const eq_link_request *request)
 {
-    memcpy(_weights_start, _weights_load, (size_t)(_weights_end - _weights_start));
-}
-
-/* One fault: table, two bytes; bits to flip; 0; offset in the table. */
-static unsigned char *faulty(const unsigned char *fault)
-{
-    const uint32_t index = eq_link_half(fault), offset = eq_link_word(fault + 4);
-    if (index >= TABLES || offset >= tables[index].bytes) {
-        return 0;
+    if (request->command == EQ_LINK_RESTORE) {
+        return request->bytes == 0u ? EQ_FAULTS_FIT : EQ_FAULTS_NO_MAP;
     }
-    const uintptr_t place = (uintptr_t)tables[index].data - (uintptr_t)_weights_start + offset;
-    return place < (uintptr_t)_weights_end - (uintptr_t)_weights_start ? _weights_start + place : 0;
+    return eq_faults_check(request->data, request->bytes);
 }
-#endif
 
-/* FAULT flips bits of weights, all of its list or none; RESTORE undoes it. */
+/* FAULT flips bits of weights, all that its map says or none; RESTORE undoes it. */
 static void damage(const eq_link_request *request)
 {
-#if EQ_WEIGHTS_IN_RAM
-    if (request->command == EQ_LINK_RESTORE ? request->bytes != 0u : request->bytes % FAULT_BYTES != 0u) {
-        eq_link_refuse(request, EQ_LINK_MALFORMED, FAULT_BYTES);
+    if (!EQ_WEIGHTS_IN_RAM) {
+        eq_link_refuse(request, EQ_LINK_READ_ONLY, 0u);
         return;
     }
-    for (uint32_t i = 0; i < request->bytes; i += FAULT_BYTES) {
-        if (faulty(request->data + i) == 0) {
-            eq_link_refuse(request, EQ_LINK_OUT_OF_RANGE, i / FAULT_BYTES);
-            return;
-        }
+    const eq_faults_fit fit = fitting(request);
+    if (fit != EQ_FAULTS_FIT) {
+        const uint32_t outside = fit == EQ_FAULTS_OUTSIDE;
+        eq_link_refuse(request, outside ? EQ_LINK_OUT_OF_RANGE : EQ_LINK_MALFORMED, outside ? EQ_TABLE_COUNT : 4u);
+        return;
     }
     if (request->fresh != 0u && request->command == EQ_LINK_RESTORE) {
-        load_weights();
-    }
-    for (uint32_t i = 0; request->fresh != 0u && i < request->bytes; i += FAULT_BYTES) {
-        unsigned char *const byte = faulty(request->data + i);
-        *byte = (unsigned char)(*byte ^ request->data[i + 2u]);
+        eq_faults_clear();
+    } else if (request->fresh != 0u) {
+        eq_faults_apply(request->data);
     }
     eq_link_answer(request, 0, 0u);
-#else
-    eq_link_refuse(request, EQ_LINK_READ_ONLY, 0u);
-#endif
 }
 
 static void reset(const eq_link_request *request)
@@ -360,9 +338,9 @@ static void invoke(const eq_link_request *request)
 int main(void)
 {
     eq_link_request request;
-#if EQ_WEIGHTS_IN_RAM
-    load_weights();
-#endif
+    if (EQ_WEIGHTS_IN_RAM) {
+        eq_faults_clear();
+    }
     (void)measure(two_steps);
     (void)measure(nothing);
     empty = ticks;

@@ -1,8 +1,58 @@
 #include "faults.h"
 
-enum { MAGIC = 0x314D5145, HEADER = 6, ENTRY = 3 };
+#include <string.h>
+
+#include "eq_description.h"
+
 enum { CELLS, COLUMNS, STUCK, LIST }; /* the forms of a map */
 enum { BANK_COLUMNS = 128, BANK_ROWS = 256 };
+
+#define MAGIC 0x314D5145u
+#define HEADER 24u /* bytes */
+#define ENTRY 12u
+
+typedef struct {
+    uint32_t magic, form, seed, first, second, entries;
+} map_t;
+
+typedef struct {
+    uint32_t place, byte, xor;
+} entry_t;
+
+const eq_table_t eq_tables[EQ_TABLE_COUNT + 1u] = EQ_TABLES;
+const uint32_t eq_table_count = EQ_TABLE_COUNT;
+
+extern unsigned char _weights_start[], _weights_end[];
+extern const unsigned char _weights_load[];
+
+void eq_faults_clear(void)
+{
+    memcpy(_weights_start, _weights_load, (size_t)(_weights_end - _weights_start));
+}
+
+/* The bytes of a table where they may be written. */
+static unsigned char *bytes_of(uint32_t place)
+{
+    return _weights_start + ((uintptr_t)eq_tables[place].data - (uintptr_t)_weights_start);
+}
+
+static uint32_t word(const unsigned char *p)
+{
+    return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+}
+
+static map_t header(const unsigned char *p)
+{
+    const map_t map = { word(p), word(p + 4), word(p + 8), word(p + 12), word(p + 16), word(p + 20) };
+    return map;
+}
+
+static entry_t entry(const unsigned char *p, uint32_t index)
+{
+    const unsigned char *const at = p + HEADER + ENTRY * index;
+    const entry_t found = { word(at), word(at + 4), word(at + 8) };
+    return found;
+}
 
 static uint32_t mix(uint32_t x)
 {
@@ -21,58 +71,62 @@ static uint32_t uniform(uint32_t k, uint32_t number)
     return mix(mix(number ^ k) + k);
 }
 
-static uint32_t faulty(const uint32_t *map, uint32_t cells, uint32_t columns, uint32_t number, uint32_t one)
+static uint32_t faulty(const map_t *map, uint32_t cells, uint32_t columns, uint32_t number, uint32_t one)
 {
-    const uint32_t form = map[1], first = map[3], second = map[4];
     const uint32_t u = uniform(cells, number);
-    if (form == COLUMNS) {
+    if (map->form == COLUMNS) {
         const uint32_t column = number / (BANK_COLUMNS * BANK_ROWS) * BANK_COLUMNS + number % BANK_COLUMNS;
-        return uniform(columns, column) < first && u < second;
+        return uniform(columns, column) < map->first && u < map->second;
     }
-    if (form == STUCK) {
-        return u < first && (mix(u + 0x632be5abu) >= second) != one;
+    if (map->form == STUCK) {
+        return u < map->first && (mix(u + 0x632be5abu) >= map->second) != one;
     }
-    return u < (one ? second : first);
+    return u < (one ? map->second : map->first);
 }
 
-static void flip(const uint32_t *map, const eq_table_t *table)
+static void flip(const map_t *map, uint32_t place)
 {
-    const uint32_t cells = key(map[2], table->place), columns = key(map[2], table->place + 0x80000000u);
-    for (uint32_t i = 0; i < table->bytes; i++) {
-        const uint32_t byte = table->data[i];
+    const uint32_t cells = key(map->seed, place), columns = key(map->seed, place + 0x80000000u);
+    unsigned char *const data = bytes_of(place);
+    for (uint32_t i = 0; i < eq_tables[place].bytes; i++) {
+        const uint32_t byte = data[i];
         uint32_t x = 0;
         for (uint32_t bit = 0; bit < 8u; bit++) {
             x |= faulty(map, cells, columns, 8u * i + bit, (byte >> bit) & 1u) << bit;
         }
-        table->data[i] = (unsigned char)(byte ^ x);
+        data[i] = (unsigned char)(byte ^ x);
     }
 }
 
-static int32_t flip_listed(const uint32_t *entry)
+eq_faults_fit eq_faults_check(const unsigned char *p, uint32_t bytes)
 {
-    for (uint32_t t = 0; t < eq_table_count; t++) {
-        if (eq_tables[t].place == entry[0] && entry[1] < eq_tables[t].bytes && entry[2] < 256u) {
-            eq_tables[t].data[entry[1]] = (unsigned char)(eq_tables[t].data[entry[1]] ^ entry[2]);
-            return 0;
+    if (bytes < HEADER || (bytes - HEADER) % ENTRY != 0u) {
+        return EQ_FAULTS_NO_MAP;
+    }
+    const map_t map = header(p);
+    if (map.magic != MAGIC || map.form > LIST || map.entries != (bytes - HEADER) / ENTRY || (map.form != LIST && map.entries != 0u)) {
+        return EQ_FAULTS_NO_MAP;
+    }
+    for (uint32_t i = 0; i < map.entries; i++) {
+        const entry_t e = entry(p, i);
+        if (e.place >= EQ_TABLE_COUNT || eq_tables[e.place].hit == 0u || e.byte >= eq_tables[e.place].bytes || e.xor > 255u) {
+            return EQ_FAULTS_OUTSIDE;
         }
     }
-    return 1;
+    return EQ_FAULTS_FIT;
 }
 
-int32_t eq_faults_apply(const uint32_t *map, uint32_t words)
+void eq_faults_apply(const unsigned char *p)
 {
-    if (words < HEADER || map[0] != MAGIC || map[1] > LIST || (words - HEADER) % ENTRY != 0u || map[5] != (words - HEADER) / ENTRY) {
-        return 1;
-    }
-    if (map[1] != LIST) {
-        for (uint32_t t = 0; t < eq_table_count; t++) {
-            flip(map, &eq_tables[t]);
+    const map_t map = header(p);
+    for (uint32_t place = 0; map.form != LIST && place < EQ_TABLE_COUNT; place++) {
+        if (eq_tables[place].hit != 0u) {
+            flip(&map, place);
         }
     }
-    for (uint32_t i = 0; i < map[5]; i++) {
-        if (flip_listed(map + HEADER + ENTRY * i)) {
-            return 1;
-        }
+    for (uint32_t i = 0; i < map.entries; i++) {
+        const entry_t e = entry(p, i);
+        unsigned char *const byte = bytes_of(e.place) + e.byte;
+        *byte = (unsigned char)(*byte ^ e.xor);
     }
-    return 0;
 }

@@ -95,3 +95,28 @@ def test_refusals(edgeq, model: Path, float_model: Path, samples: Path, labelled
     assert not out.exists()
     assert edgeq("faults", model, "--data", labelled, "--p", "5%..1%").code == 2
     assert "calibration" in edgeq("faults", float_model, "--data", labelled).err
+
+
+def test_run_and_compare_under_a_map(edgeq, folder: Path, inputs: Path, tmp_path: Path) -> None:
+    chosen = ("--faults", "asymmetric:3", "--p", "5%", "--seed", 4)
+    clean = edgeq("run", folder, "-i", inputs, "-o", tmp_path / "a.npz")
+    ran = edgeq("run", folder, "-i", inputs, "-o", tmp_path / "b.npz", *chosen)
+    assert clean.code == ran.code == 0 and "bit-exact" in ran.out and "asymmetric, seed 4, p 5 %: " in ran.out and "faults" not in clean.out
+    with np.load(tmp_path / "a.npz") as a, np.load(tmp_path / "b.npz") as b:
+        assert not np.array_equal(a["y"], b["y"])
+    record = edgeq("compare", folder, *chosen, "--json").json["comparisons"][0]
+    assert record["bit_exact"] and record["faults"]["seed"] == 4 and record["faults"]["bits"] > 50
+    assert edgeq("run", folder, *chosen, "--json").json["faults"] == record["faults"]
+    (tmp_path / "list.json").write_text('{"faults": [["s0_weights", 1, 3], ["s1_bias", 0, 1, 0.5]]}')
+    assert edgeq("run", folder, "--faults", tmp_path / "list.json", "--json").json["faults"]["bits"] == 3
+    assert edgeq("run", folder, "--faults", tmp_path / "list.json", "--p", "1%", "--json").json["faults"]["tables"] == ["s0_weights"]
+
+
+def test_maps_that_are_refused(edgeq, model: Path, folder: Path, tmp_path: Path) -> None:
+    assert edgeq("run", folder, "--faults", "random").code == edgeq("run", folder, "--p", "1%").code == 2
+    assert edgeq("compare", folder, "--seed", 1).code == edgeq("run", folder, "--faults", "random", "--p", "1%", "--seed", -1).code == 2
+    assert "no fault map 'nothing'" in edgeq("compare", folder, "--faults", "nothing", "--p", "1%").error
+    assert edgeq("build", model, "-o", tmp_path / "m4", "--target", "cortex-m4", "--no-check").code == 0
+    assert "`edgeq build --hardened`" in edgeq("run", tmp_path / "m4", "--faults", "random", "--p", "1%").error
+    result = edgeq("build", model, "-o", tmp_path / "z", "--hardened", "--tuning", tmp_path / "t")
+    assert "both choose the kernels" in result.error and not (tmp_path / "z").exists()

@@ -14,7 +14,8 @@ import numpy as np
 
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Graph, Node
-from edgeq.lower import Program, bind
+from edgeq.lower import Program, bind, kernel_dtype
+from edgeq.lower import operands as pointers
 from edgeq.run.gpu.device import ELEMENTS, NAMES, Device, find, recorder
 from edgeq.run.gpu.step import Step, Value, unsupported
 from edgeq.simulate import Run
@@ -125,12 +126,16 @@ class _Walk:
         from edgeq.run.gpu.kernels import launchers
 
         self.graph, self.device, self.tables = program.graph, device, tables
-        self.nodes, self.known = nodes(program), launchers()
-        for node in self.nodes:
-            if node.op.kernel_op() not in self.known:
-                raise unsupported(node, "")
+        self.nodes, known = nodes(program), launchers()
         own = {call.node.name: call.params for call in program.calls}
         self.params = {n.name: own.get(n.name) or bind(self.graph, n) for n in self.nodes}
+        self.launchers = {}
+        for node in self.nodes:
+            types = [self.graph.type(n) for n in pointers(self.graph, node)]
+            dtype = kernel_dtype(types, self.graph.type(node.outputs[0]), self.params[node.name])
+            if (node.op.kernel_op(), dtype) not in known:
+                raise unsupported(node, f"on {dtype}")
+            self.launchers[node.name] = known[node.op.kernel_op(), dtype]
         self.sent: dict[str, dict[str, Any]] = {n.name: {} for n in self.nodes}
         self.last = {name: i for i, node in enumerate(self.nodes) for name in node.inputs}
         operands = {n for node in self.nodes for i, n in enumerate(node.inputs) if i not in node.op.parameters}
@@ -145,7 +150,7 @@ class _Walk:
             step = Step(
                 self.device, self.graph, node, self.params[node.name], operands, self.tables.get(node.name, {}), self.sent[node.name]
             )
-            values |= zip(node.outputs, self.known[node.op.kernel_op()](step), strict=True)
+            values |= zip(node.outputs, self.launchers[node.name](step), strict=True)
             for name in set(node.inputs):
                 if self.last[name] == i and name not in wanted and name not in self.constants:
                     values.pop(name, None)

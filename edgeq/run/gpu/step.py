@@ -10,7 +10,7 @@ import numpy as np
 
 from edgeq import half
 from edgeq.errors import EdgeqError
-from edgeq.ir import Array, DType, Graph, Node, Params
+from edgeq.ir import Array, Graph, Node, Params
 from edgeq.run.gpu.device import Device
 
 
@@ -70,7 +70,12 @@ class Step:
 
     @property
     def half(self) -> bool:
-        return self.params.law == half.LAW
+        return self.params.law in half.LAWS
+
+    @property
+    def sums(self) -> bool:
+        """Whether sums of products are halves, too."""
+        return self.params.law == half.SUMS
 
     @property
     def vectors(self) -> int:
@@ -111,17 +116,6 @@ class Step:
         t = self.graph.type(self.node.outputs[position])
         p, v = self.patterns() if patterns is None else patterns, self.vectors if vectors is None else vectors
         return Value(self.device.empty((p, v, t.size), t.dtype.numpy))
-
-    def stored_as(self, *dtypes: DType) -> None:
-        """Refuse operands of other types.
-
-        Raises:
-            EdgeqError: names the operator and the type.
-        """
-        for i, name in enumerate(self.node.inputs):
-            t = self.graph.type(name)
-            if i not in self.node.op.parameters and t.dtype not in dtypes:
-                raise unsupported(self.node, f"on {t}")
 
     def limits(self) -> tuple[int, int]:
         """`act_min` and `act_max` of a step on halves; infinite ones limit nothing, not-a-number included."""

@@ -8,26 +8,26 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from edgeq.run.gpu.step import Step, Value
 
 Launcher = Callable[[Step], tuple[Value, ...]]
-_LAUNCHERS: dict[str, Launcher] = {}
+_LAUNCHERS: dict[tuple[str, str], Launcher] = {}
 
 
-def computes(*operators: str) -> Callable[[Launcher], Launcher]:
-    """Register what launches the kernels of some operators (by `Op.kernel_op`)."""
+def computes(*operators: str, on: Sequence[str] = ("s8", "f16")) -> Callable[[Launcher], Launcher]:
+    """Register what launches the kernels of some operators (by `Op.kernel_op`) on some dtypes (by `lower.kernel_dtype`)."""
 
     def register(launcher: Launcher) -> Launcher:
-        _LAUNCHERS.update(dict.fromkeys(operators, launcher))
+        _LAUNCHERS.update(dict.fromkeys(((operator, dtype) for operator in operators for dtype in on), launcher))
         return launcher
 
     return register
 
 
-def launchers() -> dict[str, Launcher]:
-    """Every launcher by operator."""
+def launchers() -> dict[tuple[str, str], Launcher]:
+    """Every launcher by operator and dtype."""
     for module in pkgutil.iter_modules(__path__):
         importlib.import_module(f"{__name__}.{module.name}")
     return _LAUNCHERS

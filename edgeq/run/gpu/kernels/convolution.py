@@ -1,7 +1,7 @@
 """Convolutions, transposed ones and fully connected layers: a sum over k = (ky, kx, c) for every output.
 
 int8 goes to the tensor cores, a tile of pixels times a tile of channels: sums are exact in int32 for up to 2^17 - 1 taps, whatever the
-bytes. Halves are summed one k after the other in float32, each output by one thread.
+bytes. Halves are summed one k after the other in float32 (or in halves), each output by one thread.
 """
 
 from typing import Any
@@ -11,12 +11,22 @@ import triton.language as tl
 
 from edgeq.run.gpu.device import kernel
 from edgeq.run.gpu.kernels import computes
-from edgeq.run.gpu.kernels.halves import finish
+from edgeq.run.gpu.kernels.halves import finish, plus_product
 from edgeq.run.gpu.kernels.law import limit, rescale
 from edgeq.run.gpu.step import Step, Value, unsupported
 
 DEPTH = 64  # of a tile along k
 MOST_TAPS = 2**17 - 1
+
+
+def require_exact(step: Step, taps: int) -> None:
+    """Refuse sums of int8 products that int32 may not hold.
+
+    Raises:
+        EdgeqError: there are too many.
+    """
+    if taps > MOST_TAPS:
+        raise unsupported(step.node, f"with {taps} taps, whose sums int32 may not hold")
 
 
 @triton.jit
@@ -87,9 +97,10 @@ def conv_s8(
 def conv_f16(
     x_ptr, w_ptr, stage_ptr, y_ptr, pixels, x_pattern, w_pattern, stage_pattern, in_h, in_w, out_h, out_w, out_c, stride_h, stride_w,
     dilation_h, dilation_w, pad_top, pad_left, low, high, GROUPS: tl.constexpr, IN_C: tl.constexpr,
-    KERNEL_H: tl.constexpr, KERNEL_W: tl.constexpr, SCALED: tl.constexpr, TRANSPOSED: tl.constexpr, M: tl.constexpr, N: tl.constexpr,
+    KERNEL_H: tl.constexpr, KERNEL_W: tl.constexpr, SCALED: tl.constexpr, SUMS: tl.constexpr, TRANSPOSED: tl.constexpr,
+    M: tl.constexpr, N: tl.constexpr,
 ):  # fmt: skip
-    """Halves; w ``[P, KERNEL_H, KERNEL_W, IN_C, out_c]`` halves or (SCALED) int8, stage float32 ``[P, bias (scale), out_c]``."""
+    """Halves; w ``[P, KERNEL_H, KERNEL_W, IN_C, out_c]`` halves or (SCALED) int8, stage ``[P, bias (scale), out_c]``."""
     p = tl.program_id(2).to(tl.int64)
     each = out_c // GROUPS
     tiles = tl.cdiv(each, N)
@@ -112,7 +123,7 @@ def conv_f16(
         for c in range(IN_C):
             a = tl.load(a_ptr + c, mask=inside, other=0.0).to(tl.float32)
             b = tl.load(b_ptr + c * out_c, mask=live, other=0).to(tl.float32)
-            total += a[:, None] * b[None, :]
+            total = plus_product(total, a[:, None], b[None, :], SUMS)
     if SCALED:
         scale = tl.load(stage_ptr + p * stage_pattern + out_c + channel, mask=live, other=0.0)
         total = total * scale[None, :] + bias[None, :]
@@ -183,7 +194,8 @@ def rescaling(step: Step) -> tuple[int, ...]:
     return p.left, p.out_offset, p.act_min, p.act_max
 
 
-@computes("conv2d", "transpose_conv2d", "fully_connected")
+@computes("conv2d", "fully_connected", on=("s8", "f16", "f16_w8", "f16_a16"))
+@computes("transpose_conv2d")
 def convolution(step: Step) -> tuple[Value, ...]:
     """A convolution; a fully connected layer is one of 1x1 pixels."""
     x = step.operands[0]
@@ -202,10 +214,9 @@ def convolution(step: Step) -> tuple[Value, ...]:
     sizes = pixels, x.steps[0], weights[0].size if len(weights) > 1 else 0, stage_step, *(g[name] for name in PLACE)
     arguments = x.data, by_k if step.half else step.table("weights")[0], stage, y.data, *sizes
     if step.half:
-        step.device.launch(conv_f16, grid, *arguments, *step.limits(), **fixed, SCALED=scaled)
+        step.device.launch(conv_f16, grid, *arguments, *step.limits(), **fixed, SCALED=scaled, SUMS=step.sums)
         return (y,)
-    if depth > MOST_TAPS:
-        raise unsupported(step.node, f"with {depth} taps, whose sums int32 may not hold")
+    require_exact(step, depth)
     k = step.device.rows(depth, 32, DEPTH if step.device.kind != "interpreter" else 1024)
     step.device.launch(conv_s8, grid, *arguments, g["in_zero"], *rescaling(step), **fixed, SINGLE=step.single, K=k)
     return (y,)
@@ -215,8 +226,6 @@ def convolution(step: Step) -> tuple[Value, ...]:
 def depthwise(step: Step) -> tuple[Value, ...]:
     """A depthwise convolution."""
     x, p = step.operands[0], step.params
-    if "scale" in p.tables and step.half:
-        raise unsupported(step.node, "on halves with int8 weights")
     names = ("weights", "bias") if step.half else ("weights", "bias", "multiplier", "shift")
     y = step.result(patterns=step.patterns(*names))
     weights, stage = step.table("weights"), step.stacked(*names[1:])

@@ -6,7 +6,6 @@ import numpy as np
 import triton
 import triton.language as tl
 
-from edgeq.ir import DType
 from edgeq.ops.add import LEFT_SHIFT
 from edgeq.run.gpu.device import kernel
 from edgeq.run.gpu.kernels import computes
@@ -188,7 +187,6 @@ def extremum(step: Step) -> tuple[Value, ...]:
 @computes("prelu")
 def prelu(step: Step) -> tuple[Value, ...]:
     """x where positive, else its channel's slope times x."""
-    step.stored_as(DType.INT8, DType.FLOAT16)
     x, p, y = step.operands[0], step.params, step.result()
     block, grid = flat(step, x.total)
     arguments = x.data, step.table("slopes")[0], y.data, x.total, p.channels

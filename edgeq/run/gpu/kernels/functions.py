@@ -1,5 +1,6 @@
-"""Functions of one number, clamps, and conversions between halves, float32 and int8."""
+"""Functions of one number, clamps, and conversions between halves, float32, int8 and int16."""
 
+import numpy as np
 import triton
 import triton.language as tl
 
@@ -109,26 +110,20 @@ def clamp_f16(x_ptr, y_ptr, total, low, high, BLOCK: tl.constexpr):
 
 
 @kernel()
-def quantize(x_ptr, factor_ptr, y_ptr, total, zero, SINGLE: tl.constexpr, BLOCK: tl.constexpr):
-    """float32 or halves to int8; halves of a step to even in law ``single``, else away from zero."""
+def quantize(x_ptr, factor_ptr, y_ptr, total, zero, low, high, SINGLE: tl.constexpr, BLOCK: tl.constexpr):
+    """float32 or halves to int8 or int16; halves of a step to even in law ``single``, else away from zero."""
     i = elements(BLOCK)
     live = i < total
     x = tl.load(x_ptr + i, mask=live, other=0.0).to(tl.float32)
     factor = tl.load(factor_ptr)
     steps = x * factor if SINGLE else tl.div_rn(x, factor)
-    m = halves.float_of(tl.minimum(halves.bits_of(steps) & 0x7FFFFFFF, 0x4A800000))  # 2^22
-    if SINGLE:
-        n = ((m + halves.MAGIC) - halves.MAGIC).to(tl.int32)
-    else:
-        n = m.to(tl.int32)
-        n += tl.where(m - n.to(tl.float32) >= 0.5, 1, 0)
-    n = tl.where(halves.bits_of(steps) < 0, -n, n)
-    tl.store(y_ptr + i, limit(n + zero, -128, 127).to(tl.int8), mask=live)
+    y = limit(halves.round_float(steps, SINGLE) + zero, low, high)
+    tl.store(y_ptr + i, y.to(y_ptr.dtype.element_ty), mask=live)
 
 
 @kernel()
 def dequantize(x_ptr, scale_ptr, y_ptr, total, zero, HALF: tl.constexpr, BLOCK: tl.constexpr):
-    """int8 to float32 or halves: the difference times the scale, rounded once in float32."""
+    """int8 or int16 to float32 or halves: the difference times the scale, rounded once in float32."""
     i = elements(BLOCK)
     live = i < total
     y = (tl.load(x_ptr + i, mask=live, other=0).to(tl.int32) - zero).to(tl.float32) * tl.load(scale_ptr)
@@ -159,19 +154,20 @@ def function(step: Step) -> tuple[Value, ...]:
     return (y,)
 
 
-@computes("quantize")
-def to_int8(step: Step) -> tuple[Value, ...]:
-    """Real numbers to int8."""
+@computes("quantize", on=("f32_s8", "f16_s8", "f32_s16", "f16_s16"))
+def to_integers(step: Step) -> tuple[Value, ...]:
+    """Real numbers to int8 or int16."""
     x, y = step.operands[0], step.result()
     block, grid = flat(step, x.total)
-    arguments = x.data, step.table("factor")[0], y.data, x.total, step.params.zero
+    info = np.iinfo(step.graph.type(step.node.outputs[0]).dtype.numpy)
+    arguments = x.data, step.table("factor")[0], y.data, x.total, step.params.zero, int(info.min), int(info.max)
     step.device.launch(quantize, grid, *arguments, SINGLE=step.single, BLOCK=block)
     return (y,)
 
 
-@computes("dequantize")
+@computes("dequantize", on=("s8_f32", "s8_f16", "s16_f32", "s16_f16"))
 def to_real(step: Step) -> tuple[Value, ...]:
-    """int8 to real numbers."""
+    """int8 or int16 to real numbers."""
     x, y = step.operands[0], step.result()
     block, grid = flat(step, x.total)
     arguments = x.data, step.table("scale")[0], y.data, x.total, step.params.zero
@@ -179,7 +175,7 @@ def to_real(step: Step) -> tuple[Value, ...]:
     return (y,)
 
 
-@computes("cast")
+@computes("cast", on=("f32_f16", "f16_f32"))
 def convert(step: Step) -> tuple[Value, ...]:
     """float32 to halves or back."""
     x, y = step.operands[0], step.result()

@@ -81,6 +81,24 @@ def finish(x, low, high):
 
 
 @triton.jit
+def plus_product(total, a, b, SUMS: tl.constexpr):
+    """total + a b of halves in float32; of the law SUMS rounded once, to a half: float64 holds enough of it (see edgeq.half.fused)."""
+    return (a.to(tl.float64) * b.to(tl.float64) + total.to(tl.float64)).to(tl.float16).to(tl.float32) if SUMS else total + a * b
+
+
+@triton.jit
+def round_float(x, EVEN: tl.constexpr):
+    """float32 to the nearest int32, halves to even or away from zero; limited to +-2^22 (so is not-a-number)."""
+    m = float_of(tl.minimum(bits_of(x) & 0x7FFFFFFF, 0x4A800000))
+    if EVEN:
+        n = ((m + MAGIC) - MAGIC).to(tl.int32)
+    else:
+        n = m.to(tl.int32)
+        n += tl.where(m - n.to(tl.float32) >= 0.5, 1, 0)
+    return tl.where(bits_of(x) < 0, -n, n)
+
+
+@triton.jit
 def limited(x, LIMIT: tl.constexpr):
     """x with its magnitude at most that of the bits LIMIT, compared on the bits."""
     return copy_sign(float_of(tl.minimum(bits_of(x) & 0x7FFFFFFF, LIMIT)), x)

@@ -5,10 +5,10 @@ import triton.language as tl
 
 from edgeq.run.gpu.device import kernel
 from edgeq.run.gpu.kernels import computes
-from edgeq.run.gpu.kernels.convolution import DEPTH, MOST_TAPS, rescaling
+from edgeq.run.gpu.kernels.convolution import DEPTH, require_exact, rescaling
 from edgeq.run.gpu.kernels.halves import from_float
 from edgeq.run.gpu.kernels.law import limit, rescale
-from edgeq.run.gpu.step import Step, Value, unsupported
+from edgeq.run.gpu.step import Step, Value
 
 
 @triton.jit
@@ -81,8 +81,7 @@ def mat_mul(step: Step) -> tuple[Value, ...]:
     if step.half:
         step.device.launch(mat_mul_f16, grid, *arguments, M=m, N=n)
         return (y,)
-    if p.depth > MOST_TAPS:
-        raise unsupported(step.node, f"with {p.depth} taps, whose sums int32 may not hold")
+    require_exact(step, p.depth)
     own = p.a_zero, p.b_zero, int(p.multiplier[0]), int(p.shift[0]), *rescaling(step)
     k = step.device.rows(p.depth, 32, DEPTH)
     step.device.launch(mat_mul_s8, grid, *arguments, *own, SINGLE=step.single, M=m, N=n, K=k)

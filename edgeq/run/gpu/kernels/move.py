@@ -3,13 +3,15 @@
 import numpy as np
 import triton.language as tl
 
-from edgeq.ir import Array
+from edgeq.ir import Array, DType
 from edgeq.ops.pad import Pad
 from edgeq.ops.reshape import Reshape
 from edgeq.run.gpu.device import kernel
 from edgeq.run.gpu.kernels import computes
 from edgeq.run.gpu.kernels.elementwise import elements, flat
 from edgeq.run.gpu.step import Step, Value
+
+ANY = tuple(t.value for t in DType)
 
 
 @kernel()
@@ -47,7 +49,8 @@ def integers(value: Value) -> object:
     return data.view({1: torch.int8, 2: torch.int16, 4: torch.int32}[data.element_size()])
 
 
-@computes("copy", "pad")
+@computes("copy", on=ANY)
+@computes("pad")
 def move(step: Step) -> tuple[Value, ...]:
     """An operator that moves elements: its own meaning on their numbers says which goes where."""
     x, op, p = step.operands[0], step.node.op, step.params
@@ -68,14 +71,14 @@ def move(step: Step) -> tuple[Value, ...]:
     return (y,)
 
 
-@computes("reshape")
+@computes("reshape", on=ANY)
 def reshape(step: Step) -> tuple[Value, ...]:
     """The same elements: nothing to do."""
     assert isinstance(step.node.op, Reshape)
     return (step.operands[0],)
 
 
-@computes("concat")
+@computes("concat", on=ANY)
 def concat(step: Step) -> tuple[Value, ...]:
     """Inputs one after the other along an axis."""
     p, y = step.params, step.result()

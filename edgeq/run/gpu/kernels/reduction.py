@@ -131,9 +131,18 @@ def softmax_f16(e_ptr, y_ptr, rows, depth, BLOCK: tl.constexpr):
         tl.store(y_ptr + k, halves.from_float(tl.load(e_ptr + k, mask=live, other=0.0) * factor), mask=live)
 
 
+@triton.jit
+def number(x_ptr, live, zero, HALF: tl.constexpr):
+    """Halves, or int8 less its zero point, in float32."""
+    x = tl.load(x_ptr, mask=live, other=0)
+    return x.to(tl.float32) if HALF else (x.to(tl.int32) - zero).to(tl.float32)
+
+
 @kernel()
-def layer_norm_f16(x_ptr, scale_ptr, bias_ptr, constants_ptr, y_ptr, rows, depth, BLOCK: tl.constexpr):
-    """constants float32: 1 / depth, epsilon."""
+def normalise(
+    x_ptr, scale_ptr, bias_ptr, constants_ptr, y_ptr, rows, depth, x_zero, zero, HALF: tl.constexpr, BLOCK: tl.constexpr
+):  # fmt: skip
+    """Halves or int8; constants float32: 1 / depth, epsilon, and of int8 1 / the output's scale."""
     i = elements(BLOCK)
     live = i < rows
     x_ptr += i * depth
@@ -141,16 +150,20 @@ def layer_norm_f16(x_ptr, scale_ptr, bias_ptr, constants_ptr, y_ptr, rows, depth
     factor, epsilon = tl.load(constants_ptr), tl.load(constants_ptr + 1)
     total = tl.zeros((BLOCK,), tl.float32)
     for k in range(depth):
-        total += tl.load(x_ptr + k, mask=live, other=0.0).to(tl.float32)
+        total += number(x_ptr + k, live, x_zero, HALF)
     mean = total * factor
     total = tl.zeros((BLOCK,), tl.float32)
     for k in range(depth):
-        d = tl.load(x_ptr + k, mask=live, other=0.0).to(tl.float32) - mean
+        d = number(x_ptr + k, live, x_zero, HALF) - mean
         total += d * d
     root = halves.reciprocal(tl.sqrt_rn(total * factor + epsilon))
     for k in range(depth):
-        d = tl.load(x_ptr + k, mask=live, other=0.0).to(tl.float32) - mean
-        tl.store(y_ptr + k, from_float(d * root * tl.load(scale_ptr + k) + tl.load(bias_ptr + k)), mask=live)
+        y = (number(x_ptr + k, live, x_zero, HALF) - mean) * root * tl.load(scale_ptr + k) + tl.load(bias_ptr + k)
+        if HALF:
+            tl.store(y_ptr + k, from_float(y), mask=live)
+        else:
+            steps = halves.round_float(y * tl.load(constants_ptr + 2), True)
+            tl.store(y_ptr + k, limit(steps + zero, -128, 127).to(tl.int8), mask=live)
 
 
 def reduced(step: Step) -> tuple[object, ...]:
@@ -207,5 +220,6 @@ def layer_norm(step: Step) -> tuple[Value, ...]:
     rows = x.total // step.params.depth
     block, grid = flat(step, rows)
     tables = [step.table(n)[0] for n in ("scale", "bias", "constants")]
-    step.device.launch(layer_norm_f16, grid, x.data, *tables, y.data, rows, step.params.depth, BLOCK=block)
+    zeros = (0, 0) if step.half else (step.params.x_zero, step.params.zero)
+    step.device.launch(normalise, grid, x.data, *tables, y.data, rows, step.params.depth, *zeros, HALF=step.half, BLOCK=block)
     return (y,)
