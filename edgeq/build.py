@@ -209,8 +209,8 @@ def _settings(place: Board, chain: Toolchain, sources: Sequence[str], defines: M
     }  # fmt: skip
 
 
-def _scons(settings: Mapping[str, Any], name: str, where: str, work: Path) -> None:
-    """Run firmware/SConstruct in `work`, where memory.ld and the model lie.
+def _scons(settings: Mapping[str, Any], name: str, where: str, work: Path, in_ram: str = "") -> None:
+    """Run firmware/SConstruct in `work`, where memory.ld and the model lie; `in_ram` says what takes the RAM.
 
     Raises:
         EdgeqError: SCons is not installed, the code does not compile, or the program does not fit the board's memory.
@@ -227,7 +227,8 @@ def _scons(settings: Mapping[str, Any], name: str, where: str, work: Path) -> No
         overflow = re.search(r"region [`'](FLASH|RAM)'.* overflowed by (\d+) bytes", e.what)
         if overflow:
             region, missing = overflow.groups()
-            raise EdgeqError(f"the program exceeds the {region.lower()} of board {name} by {missing} bytes", where=where) from e
+            why = in_ram if region == "RAM" else ""
+            raise EdgeqError(f"the program exceeds the {region.lower()} of board {name} by {missing} bytes", where=where, why=why) from e
         raise
 
 
@@ -281,7 +282,8 @@ def build_programs(
     settings = _settings(place, chain, [*place.sources, HALT if deployed else place.exit], {}, optimize)
     settings["compile"] += WEIGHTS[weights]
     wanted = [{"output": p.file, "app": p.app, "hook": p.hook} for p in programs]
-    _scons({**settings, "name": data["model"], "programs": wanted}, place.name, str(folder), work)
+    in_ram = "its weights lie there too, so that faults can hit them" if weights == "ram" else ""
+    _scons({**settings, "name": data["model"], "programs": wanted}, place.name, str(folder), work, in_ram)
     return {p: work / p.file for p in programs}
 
 

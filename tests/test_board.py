@@ -70,7 +70,7 @@ def test_digits_over_the_link(board: str, digits: dict[str, tuple[Path, Path, Pa
         bench = api.bench_board(port, folder, vectors=3)
         with serial.connect(port) as device, pytest.raises(EdgeqError, match="lie in flash and cannot be changed"):
             device.damage([Fault(0, 0, 1)])
-        with serial.connect(port) as device, pytest.raises(EdgeqError, match=r"--weights ram"), device.damaged(b""):
+        with serial.connect(port) as device, pytest.raises(EdgeqError, match=r"--weights ram"), device.damaged(b"map"):
             pass
     total = sum(ticks for _, ticks in bench.steps)
     assert bench.measured.ticks[0] == pytest.approx(total, rel=0.02) and bench.instructions is not None

@@ -8,6 +8,7 @@ import socket
 import struct
 import subprocess
 import threading
+import time
 import zlib
 from pathlib import Path
 from typing import NamedTuple
@@ -323,6 +324,8 @@ def test_a_restart_in_the_middle_is_told(served: Served) -> None:
         with server, serial.connect(Port(url)) as device:
             device.write(Area.INPUT, bytes(device.input_bytes))
             board.kill()
+            while len(programs) == 1:
+                time.sleep(0.01)
             with pytest.raises(EdgeqError, match="the board was restarted in the middle"):
                 device.invoke()
     finally:
@@ -445,3 +448,12 @@ def test_a_long_list_travels_in_parts(served: Served) -> None:
         assert len(list(faults.parts(faults.listed(listed), device.frame))) == 2
         found, _ = device.checksums()[model["fault_tables"][name]]
         assert found == zlib.crc32((data[name.removeprefix("m_")] ^ flips).tobytes())
+
+
+def test_a_model_without_tables_is_served(tmp_path: Path) -> None:
+    b = Builder(3, "single")
+    folder = api.build(b.graph(b.pool(b.input(1, 4, 4, 2))), output=tmp_path / "m", target="host", vectors=0, check=False).folder
+    with running(link_host.build(folder, tmp_path)) as board:
+        assert api.compare_board(folder, Port(board.port)).bit_exact
+        with pytest.raises(EdgeqError, match="no integer weights"):
+            api.compare_board(folder, Port(board.port), faults=FaultMap(p=0.1))

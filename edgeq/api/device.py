@@ -97,7 +97,7 @@ def compare_board(
     parameters = None if damage is None else damage.parameters
     checks = [int(crc, 16) for crc in model["tables"].values()] if damage is None else damage.checksums
     truth = simulate(graph, fitted, parameters=parameters, progress=stage(progress, "simulate"))
-    with serial.connect(port, model) as device, device.damaged(None if damage is None else damage.block):
+    with serial.connect(port, model) as device, device.damaged(b"" if damage is None else damage.block):
         wrong = tuple(n for n, crc, (found, _) in zip(model["tables"], checks, device.checksums(), strict=True) if crc != found)
         measured = serial.measure(device, Layout(model), fitted, progress=stage(progress, "board"))
         outputs = compare_runs(truth, measured.run)

@@ -222,8 +222,8 @@ def run(
         faults: bit errors in the stored weights, in the C and in the simulator; a folder must have been built `hardened`.
 
     Raises:
-        EdgeqError: the model is float, the inputs do not fit, a tool is missing, or the program failed; the folder is not for
-            faults; the board is none that
+        EdgeqError: the model is float, the inputs do not fit, a tool is missing, or the program failed; the folder was not built
+            for faults; the board is none that
             runs this folder's firmware, or was unplugged or restarted.
     """
     if port is not None:

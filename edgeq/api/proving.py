@@ -96,7 +96,7 @@ def execute(folder: Path, inputs: Mapping[str, Array], how: How, steps: bool, pr
     if how.port is not None:
         from edgeq.run import serial
 
-        block = None if how.damage is None else how.damage.block
+        block = b"" if how.damage is None else how.damage.block
         return serial.run(folder, inputs, how.port, steps=steps, progress=progress, faults=block)
     from edgeq.run import run  # the emulators are imported where they are used
 

@@ -239,14 +239,14 @@ class Device:
         self.link.transact([(Command.RESTORE, b"")])
 
     @contextmanager
-    def damaged(self, faults: bytes | None) -> Iterator[None]:
-        """Its weights under a map alone (`faults.block`), and intact again at the end; None: as they are."""
-        if faults is None:
+    def damaged(self, faults: bytes) -> Iterator[None]:
+        """Its weights under a map alone (`faults.block`), and intact again at the end; as they are where it is empty."""
+        if not faults:
             yield
             return
         self.restore()
-        self.damage(faults)
         try:
+            self.damage(faults)
             yield
         finally:
             self.restore()
@@ -383,7 +383,7 @@ def run(
     *,
     steps: bool = False,
     progress: Callable[[int, int], None] | None = None,
-    faults: bytes | None = None,
+    faults: bytes = b"",
 ) -> Run:
     """Run every vector on the board at a port, whose firmware was built from `folder`.
 

@@ -93,7 +93,7 @@ static void hello(const eq_link_request *request)
     }
     const uint32_t facts[] = {
         eq_link_word(request->data), EQ_LINK_PAYLOAD, EQ_LINK_WINDOW, area_of(0u).bytes, EQ_MODEL_INPUT_BYTES, EQ_MODEL_OUTPUT_BYTES,
-        EQ_MODEL_STEPS, EQ_TABLE_COUNT, EQ_WEIGHTS_IN_RAM,
+        EQ_MODEL_STEPS, eq_table_count, EQ_WEIGHTS_IN_RAM,
     };
     eq_link_answer(request, facts, sizeof facts);
 }
@@ -125,9 +125,9 @@ static void transfer(const eq_link_request *request)
 
 static void check(const eq_link_request *request)
 {
-    const uint32_t index = request->bytes == 2u ? eq_link_half(request->data) : EQ_TABLE_COUNT;
-    if (request->bytes != 2u || index >= EQ_TABLE_COUNT) {
-        eq_link_refuse(request, request->bytes != 2u ? EQ_LINK_MALFORMED : EQ_LINK_OUT_OF_RANGE, EQ_TABLE_COUNT);
+    const uint32_t index = request->bytes == 2u ? eq_link_half(request->data) : eq_table_count;
+    if (request->bytes != 2u || index >= eq_table_count) {
+        eq_link_refuse(request, request->bytes != 2u ? EQ_LINK_MALFORMED : EQ_LINK_OUT_OF_RANGE, eq_table_count);
         return;
     }
     const uint32_t facts[] = { eq_crc32(0u, eq_tables[index].data, eq_tables[index].bytes), eq_tables[index].bytes };
@@ -152,7 +152,7 @@ static void damage(const eq_link_request *request)
     const eq_faults_fit fit = fitting(request);
     if (fit != EQ_FAULTS_FIT) {
         const uint32_t outside = fit == EQ_FAULTS_OUTSIDE;
-        eq_link_refuse(request, outside ? EQ_LINK_OUT_OF_RANGE : EQ_LINK_MALFORMED, outside ? EQ_TABLE_COUNT : 4u);
+        eq_link_refuse(request, outside ? EQ_LINK_OUT_OF_RANGE : EQ_LINK_MALFORMED, outside ? eq_table_count : 4u);
         return;
     }
     if (request->fresh != 0u && request->command == EQ_LINK_RESTORE) {

@@ -109,7 +109,7 @@ eq_faults_fit eq_faults_check(const unsigned char *p, uint32_t bytes)
     }
     for (uint32_t i = 0; i < map.entries; i++) {
         const entry_t e = entry(p, i);
-        if (e.place >= EQ_TABLE_COUNT || eq_tables[e.place].hit == 0u || e.byte >= eq_tables[e.place].bytes || e.xor > 255u) {
+        if (e.place >= eq_table_count || eq_tables[e.place].hit == 0u || e.byte >= eq_tables[e.place].bytes || e.xor > 255u) {
             return EQ_FAULTS_OUTSIDE;
         }
     }
@@ -119,7 +119,7 @@ eq_faults_fit eq_faults_check(const unsigned char *p, uint32_t bytes)
 void eq_faults_apply(const unsigned char *p)
 {
     const map_t map = header(p);
-    for (uint32_t place = 0; map.form != LIST && place < EQ_TABLE_COUNT; place++) {
+    for (uint32_t place = 0; map.form != LIST && place < eq_table_count; place++) {
         if (eq_tables[place].hit != 0u) {
             flip(&map, place);
         }
