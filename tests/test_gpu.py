@@ -14,12 +14,14 @@ import mlperf_tiny
 import numpy as np
 import pytest
 from random_graphs import Builder
+from test_faults import network
 from typer.testing import CliRunner
 from zoo import zoo
 
 import edgeq
 from edgeq import api, faults, graphfile, target
 from edgeq.cli.main import app
+from edgeq.codes import Code
 from edgeq.compare import compare
 from edgeq.errors import EdgeqError
 from edgeq.faults import FaultMap
@@ -55,10 +57,13 @@ def test_every_step_of_a_graph_of_all_operators(law: str) -> None:
     assert result.bit_exact, result.difference
 
 
-@pytest.mark.parametrize("law", ["single", "tflm"])
-def test_fault_patterns_are_batched(law: str) -> None:
-    """Weights and biases differ from pattern to pattern; each equals the simulator's run of that pattern, and they differ."""
-    graph = small(law)
+CODES = (None, Code(7, check="parity", votes=True), Code(3, check="triple"))
+
+
+@pytest.mark.parametrize(("law", "code"), [("single", CODES[0]), ("tflm", CODES[0]), ("single", CODES[1]), ("tflm", CODES[2])], ids=str)
+def test_fault_patterns_are_batched(law: str, code: Code | None) -> None:
+    """Weights and biases, or what stores them, differ by pattern; each equals the simulator's run of that pattern, and they differ."""
+    graph = small(law) if code is None else network(code, law)
     clean = faults.hardened(graph, HOST)
     programs = [clean, *(faults.apply(clean, FaultMap(seed=s, p=p)) for s, p in ((1, 0.01), (2, 0.05), (3, 0.3)))]
     inputs = random_vectors(graph, 4)
@@ -114,12 +119,13 @@ def test_faults_by_the_command_line(tmp_path: Path) -> None:
     assert found[0]["points"] == found[1]["points"] and found[1]["device"] == "interpreter"
 
 
-@pytest.mark.parametrize("recipe", ["fp16", "mixed"])
-def test_denoiser_frame_by_frame(recipe: str) -> None:
+@pytest.mark.parametrize(("recipe", "accumulate"), [("fp16", "f32"), ("fp16", "f16"), ("mixed", "f32")])
+def test_denoiser_frame_by_frame(recipe: str, accumulate: str) -> None:
     """The shipped streaming network: each frame finds the states that the one before left."""
     graph = api.load(Path(__file__).parent.parent / "examples" / "denoiser" / "denoiser.onnx")
     frames = np.random.default_rng(1).normal(0, 1, (32, *graph.type(graph.given[0]).shape)).astype(np.float32)
-    graph = api.quantize(graph, {graph.given[0]: frames} if recipe == "mixed" else None, recipe=recipe).graph
+    samples = {graph.given[0]: frames} if recipe == "mixed" else None
+    graph = api.quantize(graph, samples, recipe=recipe, accumulate=accumulate).graph
     assert graph.states
     inputs = fit_inputs(graph, {graph.given[0]: frames[:2]})
     result = compare(simulate(graph, inputs, steps=True), gpu.run(lower(graph, HOST), inputs, steps=True, device="interpreter"))
@@ -132,7 +138,7 @@ def test_an_operator_without_a_kernel_is_refused(monkeypatch: pytest.MonkeyPatch
     known = {name: launcher for name, launcher in kernels.launchers().items() if name[0] != "depthwise_conv2d"}
     monkeypatch.setattr(kernels, "launchers", lambda: known)
     graph = small("single")
-    with pytest.raises(EdgeqError, match="no GPU kernel computes depthwise_conv2d"):
+    with pytest.raises(EdgeqError, match="no GPU kernel computes depthwise_conv2d on s8"):
         gpu.run(lower(graph, HOST), random_vectors(graph, 1), device="interpreter")
 
 

@@ -283,9 +283,15 @@ def suite(cases: Sequence[Case]) -> Callable[..., None]:
 
 
 def interpreted(cases: Sequence[Case], law: str) -> list[Case]:
-    """The cases under a law that the GPU's kernels are interpreted with: of many sizes of one operator every other one, laws in turn."""
+    """The cases under a law that the GPU's kernels are interpreted with: of many sizes of one operator some on each dtype, laws in turn."""
     own = [c for c in cases if law in c.laws]
-    return own if len(own) <= FEW_CASES or differ(own) else own[law == "tflm" :: 2]
+    if len(own) <= FEW_CASES or differ(own):
+        return own
+    kinds: dict[tuple[object, ...], list[Case]] = {}
+    for case in own:
+        kinds.setdefault((*(t.dtype for t in case.types), getattr(case.op, "accumulate", "")), []).append(case)
+    steps = {kind: -(-len(some) * len(kinds) // FEW_CASES) for kind, some in kinds.items()}
+    return [c for kind, some in kinds.items() for c in some[steps[kind] // 2 if law == "tflm" else 0 :: steps[kind]]]
 
 
 def differ(cases: Sequence[Case]) -> bool:

@@ -7,12 +7,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from harness import Case, activation, constant, suite, summed_in_halves, with_int8_weights
+from harness import Case, _Bench, activation, constant, suite, summed_in_halves, with_int8_weights
 
-from edgeq import numerics
+from edgeq import faults, numerics, target
+from edgeq.faults import FaultMap
+from edgeq.half import LAW
 from edgeq.ir import Array, DType, QParams, Tensor
 from edgeq.ops.gru import Gru
 from edgeq.ops.lstm import Lstm
+from edgeq.run import gpu
+from edgeq.simulate import simulate
 
 UNIT = QParams((1 / 128,), 0)
 
@@ -120,6 +124,28 @@ def on_halves(cases: list[Case]) -> list[Case]:
 
 test_lstm = suite([*LSTM, *on_halves(LSTM), *words(Lstm(), Lstm(reverse=True))])
 test_gru = suite([*GRU, *on_halves(GRU), *words(Gru(), Gru(linear_before_reset=False))])
+
+
+GPU = [
+    *(("single", c) for c in (*LSTM, *words(Lstm())) if c.name in ("wide_h4", "words_0_3_7")),
+    *(("single", c) for c in words(Gru(linear_before_reset=False)) if c.name == "words_0_3_7"),
+    *((LAW, c) for c in (*on_halves(LSTM), *on_halves(GRU)) if c.name in ("h8_i16_w88", "h3_i7_first1_w88")),
+]
+
+
+@pytest.mark.parametrize(("law", "case"), GPU, ids=lambda value: value if isinstance(value, str) else value.name)
+def test_fault_patterns_on_the_gpu(law: str, case: Case) -> None:
+    """Weights and biases of a recurrent layer differ from pattern to pattern."""
+    pytest.importorskip("triton")
+    bench = _Bench([case], law)
+    clean = faults.hardened(bench.graph, target.load("host"))
+    programs = [clean, *(faults.apply(clean, FaultMap(seed=s, p=0.05)) for s in (1, 2))]
+    inputs = {n: a[:3] for n, a in bench.data.items()}
+    found = gpu.run_patterns(programs, inputs, device="interpreter")
+    for i, program in enumerate(programs):
+        for name, values in simulate(bench.graph, inputs, parameters=faults.parameters(program)).outputs.items():
+            np.testing.assert_array_equal(found[name][i], values, err_msg=f"pattern {i}")
+    assert len({v.tobytes() for v in found[f"{case.name}_y"]}) == len(programs)
 
 
 def gate_weights(seed: int, gates: int, units: int, inputs: int) -> tuple[Array, ...]:
