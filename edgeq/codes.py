@@ -77,7 +77,7 @@ class Code:
 
     def copies(self, count: int) -> int:
         """How often a table of `count` weights is stored: once or three times."""
-        return 3 if count <= self.small else 1
+        return 3 if 0 < count <= self.small else 1
 
     def plain(self, count: int) -> bool:
         """Whether a table of `count` weights is stored as C computes with it."""
