@@ -198,19 +198,18 @@ def hardened(graph: Graph, target: Target) -> Program:
 
 
 def _hardened(call: Call) -> Call:
-    """Under law ``tflm`` with the output stage for accumulators of any size."""
-    if _takes_any_sum(call):
-        return call
-    return replace(call, params=replace(call.params, scalars={**call.params.scalars, "left": 1}))
+    return replace(call, params=replace(call.params, scalars=_for_any_sum(call.params)))
 
 
-def _takes_any_sum(call: Call) -> bool:
-    return call.params.law != "tflm" or call.params.scalars.get("left", 1) == 1
+def _for_any_sum(params: Params) -> dict[str, int | str]:
+    """The scalars for accumulators of any size: under law ``tflm`` the general output stage, on int16 sums in 64 bits."""
+    general = {n for n in params.scalars if n.removeprefix("x_").removeprefix("h_") == "wide" or (n == "left" and params.law == "tflm")}
+    return {**params.scalars, **dict.fromkeys(general, 1)}
 
 
 def is_hardened(program: Program) -> bool:
     """Whether faults may be studied on a program: it has nothing that `hardened` would change."""
-    return all(call.kernel.isa == "c" and _takes_any_sum(call) for call in program.calls)
+    return all(call.kernel.isa == "c" and call.params.scalars == _for_any_sum(call.params) for call in program.calls)
 
 
 def tables(program: Program) -> list[tuple[int, Constant]]:

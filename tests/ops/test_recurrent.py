@@ -16,6 +16,7 @@ from edgeq.ir import Array, DType, QParams, Tensor
 from edgeq.ops.gru import Gru
 from edgeq.ops.lstm import Lstm
 from edgeq.run import gpu
+from edgeq.run.patched import patched
 from edgeq.simulate import simulate
 
 UNIT = QParams((1 / 128,), 0)
@@ -146,6 +147,20 @@ def test_fault_patterns_on_the_gpu(law: str, case: Case) -> None:
         for name, values in simulate(bench.graph, inputs, parameters=faults.parameters(program)).outputs.items():
             np.testing.assert_array_equal(found[name][i], values, err_msg=f"pattern {i}")
     assert len({v.tobytes() for v in found[f"{case.name}_y"]}) == len(programs)
+
+
+@pytest.mark.parametrize("op", [Lstm(), Gru()], ids=lambda op: op.kind())
+def test_faulty_weights_on_int16_are_summed_alike_in_c(op: Lstm | Gru) -> None:
+    """Faulty weights and biases may make sums that int32 does not hold."""
+    bench = _Bench([on_words(op, "faulty", 8, 16)], "single")
+    program = faults.hardened(bench.graph, target.load("host"))
+    inputs, maps = {n: a[:5] for n, a in bench.data.items()}, [FaultMap(seed=s, p=0.1) for s in range(6)]
+    with patched(program, "gcc", workers=1) as device:
+        found = list(device.run(inputs, (faults.flips(program, m) for m in maps)))
+    for m, outputs in zip(maps, found, strict=True):
+        expected = simulate(bench.graph, inputs, parameters=faults.parameters(faults.apply(program, m))).outputs
+        for name, values in expected.items():
+            np.testing.assert_array_equal(outputs[name], values, err_msg=str(m))
 
 
 def gate_weights(seed: int, gates: int, units: int, inputs: int) -> tuple[Array, ...]:
