@@ -48,6 +48,8 @@ CASES = [
     Case("real_gathered", Gather((2, 0, 3, 3, 1), (5,), 1), (TensorType((2, 4, 3)),)),
     Case("wide_transposed", Transpose((1, 2, 0)), (activation((2, 3, 4), 0.001, 0, DType.INT16),)),
     Case("wide_reshaped", Reshape((4, 1, 6)), (activation((2, 3, 4), 0.001, 0, DType.INT16),)),
+    Case("int32_transposed", Transpose((1, 2, 0)), (activation((2, 3, 4), 2.0**-16, 0, DType.INT32),), tolerance=128.0),
+    Case("int32_reshaped", Reshape((4, 1, 6)), (activation((2, 3, 4), 2.0**-16, 0, DType.INT32),), tolerance=128.0),
     Case("reshaped", Reshape((4, 1, 6)), (x(2, 3, 4),)),
     Case("real_reshaped", Reshape((4, 1, 6)), (TensorType((2, 3, 4)),)),
 ]

@@ -29,6 +29,7 @@ CASES = [
     Case("reflect_channels", Pad(((0, 0), (4, 4), (0, 0), (2, 2)), mode="reflect"), (IMAGE,)),
     Case("reflect_real", Pad(((0, 0), (2, 1)), mode="reflect"), (TensorType((2, 4)),)),
     Case("reflect_wide", Pad(((0, 0), (2, 1)), mode="reflect"), (activation((2, 4), 0.001, 0, DType.INT16),)),
+    Case("reflect_int32", Pad(((0, 0), (2, 1)), mode="reflect"), (activation((2, 4), 2.0**-16, 0, DType.INT32),), tolerance=128.0),
     Case("edge", Pad(ROUND, mode="edge"), (IMAGE,)),
     Case("edge_far", Pad(((2, 0), (9, 1), (0, 0), (5, 1)), mode="edge"), (IMAGE,)),
 ]

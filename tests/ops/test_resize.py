@@ -38,6 +38,7 @@ test_resize_nearest = suite(
         Case("batch", ResizeNearest((4, 4)), (activation((2, 2, 3, 4), 0.1),)),
         Case("real", ResizeNearest((4, 6)), (TensorType((1, 2, 3, 2)),)),
         Case("wide", ResizeNearest((4, 6)), (activation((1, 2, 3, 2), 0.001, 0, DType.INT16),)),
+        Case("int32", ResizeNearest((4, 6)), (activation((1, 2, 3, 2), 2.0**-16, 0, DType.INT32),), tolerance=128.0),
     ]
 )
 test_resize_bilinear = suite(
