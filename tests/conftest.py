@@ -6,10 +6,9 @@ import os
 from pathlib import Path
 
 import pytest
+from places import DATA
 
 os.environ.setdefault("TRITON_INTERPRET", "1")  # before anything imports Triton: GPU kernels are interpreted
-
-DATA = Path(os.environ.get("EDGEQ_DATA") or Path(__file__).parent.parent.parent / "shared" / "data")
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import serial
-from conftest import DATA
+from places import DATA
 from random_graphs import Builder
 from test_firmware import need
 

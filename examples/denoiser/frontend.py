@@ -61,11 +61,12 @@ def package(folder: Path) -> None:
         shutil.copyfile(file, folder / file.name)
     (folder / "eq_model.h").write_text(MODEL, encoding="ascii")
     (folder / "SConscript").write_text(SCRIPT, encoding="ascii")
-    samples = {"name": "samples", "dtype": "s16", "shape": [HOP], "bytes": 2 * HOP}
-    bins = {"dtype": "f32", "shape": [BINS], "bytes": 4 * BINS}
+    (folder / "stft_weights.h").write_text("/* None. */\n", encoding="ascii")
+    samples = {"name": "samples", "dtype": "s16", "shape": [HOP], "bytes": 2 * HOP, "scale": None, "zero_point": None}
+    bins = {"dtype": "f32", "shape": [BINS], "bytes": 4 * BINS, "scale": None, "zero_point": None}
     manifest = {
         "format": 1, "model": "stft", "inputs": [samples, {"name": "mask", **bins}], "outputs": [{"name": "magnitude", **bins}, samples],
-        "steps": [], "arena_bytes": 0, "state_bytes": 0,
+        "steps": [], "arena_bytes": 0, "state_bytes": 0, "table_bytes": {},
     }  # fmt: skip
     (folder / "manifest.json").write_text(json.dumps(manifest), encoding="ascii")
 

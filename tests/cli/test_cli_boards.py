@@ -6,7 +6,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import Edgeq
 from test_firmware import make
 
 from edgeq.flash import ports
@@ -18,7 +17,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make(tmp_path_factory.mktemp("boards") / "m").folder
 
 
-def test_firmware_and_what_flash_refuses(edgeq: Edgeq, folder: Path, tmp_path: Path) -> None:
+def test_firmware_and_what_flash_refuses(edgeq, folder: Path, tmp_path: Path) -> None:
     chain = "gcc" if shutil.which("arm-none-eabi-gcc") else "zig"
     elf = tmp_path / "fw.elf"
     made = edgeq("firmware", folder, "--board", "stm32f405", "-o", elf, "--toolchain", chain, "--json").json
@@ -38,7 +37,7 @@ def test_firmware_and_what_flash_refuses(edgeq: Edgeq, folder: Path, tmp_path: P
     assert "unknown application 'x'" in edgeq("firmware", folder, "-b", "virt", "-o", elf, "--app", "x").error
 
 
-def test_list(edgeq: Edgeq, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_list(edgeq, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ports, "connected", lambda: [])
     assert "Neither" in edgeq("flash", "--list").out
     monkeypatch.setattr(ports, "connected", lambda: [Connected("/dev/x", "an adapter", "an3155", ("stm32f405",))])
@@ -48,14 +47,14 @@ def test_list(edgeq: Edgeq, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "an adapter" in edgeq("flash", "--list").out
 
 
-def test_export(edgeq: Edgeq, folder: Path, tmp_path: Path) -> None:
+def test_export(edgeq, folder: Path, tmp_path: Path) -> None:
     assert edgeq("export", folder, "-f", "arduino", "-o", tmp_path).out.strip() == str(tmp_path / "m.zip")
     assert edgeq("export", folder, "-f", "c", "-o", tmp_path / "c", "--json").json["format"] == "c"
     assert "unknown format" in edgeq("export", folder, "-f", "x", "-o", tmp_path / "x").error
     assert "no emitted model here" in edgeq("export", tmp_path / "c", "-f", "c", "-o", tmp_path / "x").error
 
 
-def test_new(edgeq: Edgeq, tmp_path: Path) -> None:
+def test_new(edgeq, tmp_path: Path) -> None:
     written = edgeq("new", "my-board", "--root", tmp_path, "--json").json["written"]
     assert [Path(p).name for p in written] == ["my-board.toml", "bsp.toml", "uart.c"] and all(Path(p).is_file() for p in written)
     assert "exists" in edgeq("new", "my-board", "--root", tmp_path).error
