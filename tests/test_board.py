@@ -25,10 +25,10 @@ from edgeq.errors import EdgeqError
 from edgeq.faults import FaultMap
 from edgeq.flash import an3155
 from edgeq.run import serial
+from edgeq.run.device import Fault
 from edgeq.run.emulated import EmulatedBoard
 from edgeq.run.layout import Layout
 from edgeq.run.ports import Port
-from edgeq.run.serial import Fault
 
 BOARDS = ("virt", "mps2-an386")
 LOADED = 60.0  # seconds of silence that a busy computer may cause

@@ -33,10 +33,10 @@ from edgeq.faults import FaultMap
 from edgeq.ir import Array, Graph
 from edgeq.passes import declare_states, normalise
 from edgeq.run import serial
+from edgeq.run.device import Area, Fault
 from edgeq.run.layout import Layout
 from edgeq.run.link import ANSWER, HEADER, LONGEST, REFUSAL, VERSION, Command, Decoder, Frame, Link, Refusal, encode
 from edgeq.run.ports import Port
-from edgeq.run.serial import Area, Fault
 from edgeq.simulate import Run, fit_inputs, simulate
 
 REQUEST = VERSION << 6

@@ -22,9 +22,10 @@ from edgeq.compare import compare as compare_runs
 from edgeq.faults import Damage, FaultMap
 from edgeq.ir import Array, DType, Graph, Params
 from edgeq.run import serial
+from edgeq.run.device import Device, Statistics
 from edgeq.run.layout import Layout
 from edgeq.run.ports import Port
-from edgeq.run.serial import Device, Measured, Statistics
+from edgeq.run.serial import Measured
 from edgeq.simulate import fit_inputs, simulate
 
 TRANSFER = 32768  # bytes that measure the line

@@ -43,16 +43,13 @@ def show_operators(markdown: bool, as_json: bool) -> None:
     from edgeq.report import coverage
 
     rows = coverage.coverage()
-    heads = coverage.columns(rows)
+    isas = coverage.columns(rows)
     if as_json:
         common.print_json({r.op: {f"{d}/{isa}": n for (d, isa), n in sorted(r.kernels.items())} for r in rows})
     elif markdown:
         typer.echo(coverage.markdown(), nl=False)
     else:
-        common.table(
-            ["operator", *(f"{d} · {isa}" for d, isa in heads), ""],
-            [(r.op, *("✓" if c in r.kernels else "" for c in heads), r.note) for r in rows],
-        )
+        common.table(["operator", *isas, ""], [(r.op, *coverage.cells(r, isas), r.note) for r in rows])
 
 
 def register(app: typer.Typer) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 
 from edgeq import kernels, ops
@@ -40,16 +39,20 @@ def _kernel_op(kind: str, cls: type[Op]) -> str:
     return cls.kernel_op(object.__new__(cls)) if cls.kernel_op is not Op.kernel_op else kind
 
 
-def columns(rows: list[Row]) -> list[tuple[str, str]]:
-    """All (dtype, isa) that occur: portable ones first, within an ISA the dtype with the most kernels."""
-    found = Counter(c for r in rows for c in r.kernels)
-    return sorted(found, key=lambda c: (c[1] != "c", c[1], -found[c], c[0]))
+def columns(rows: list[Row]) -> list[str]:
+    """All ISAs that occur, the portable one first."""
+    return sorted({isa for r in rows for _, isa in r.kernels}, key=lambda isa: (isa != "c", isa))
+
+
+def cells(row: Row, isas: list[str]) -> list[str]:
+    """Per ISA the dtypes that an operator is computed on."""
+    return [", ".join(sorted(d for d, found in row.kernels if found == isa)) for isa in isas]
 
 
 def markdown() -> str:
     """The coverage table of the README."""
     rows = coverage()
-    heads = columns(rows)
-    lines = ["| operator | " + " | ".join(f"{d} · {isa}" for d, isa in heads) + " |", "|---" * (len(heads) + 1) + "|"]
-    lines += [f"| {r.op} | " + " | ".join("✓" if c in r.kernels else "" for c in heads) + " |" for r in rows]
+    isas = columns(rows)
+    lines = ["| operator | " + " | ".join(isas) + " |", "|---" * (len(isas) + 1) + "|"]
+    lines += [f"| {r.op} | " + " | ".join(cells(r, isas)) + " |" for r in rows]
     return "\n".join(lines) + "\n"
