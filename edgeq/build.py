@@ -9,7 +9,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -22,7 +21,7 @@ from elftools.elf.elffile import ELFFile
 from edgeq import board, description
 from edgeq.board import Board, Boot
 from edgeq.errors import EdgeqError
-from edgeq.files import json_text
+from edgeq.files import json_text, temporary_folder
 from edgeq.resources import resource
 from edgeq.target import Target
 
@@ -37,6 +36,7 @@ FIRMWARE_FLAGS = (
 )  # fmt: skip
 HALT = "halt.c"  # the end of programs that nobody watches
 # Where weights lie -> flags of the compiler: those in RAM may be damaged, so that sums overflow.
+COPYING = {"bench", "serve"}  # applications that copy weights to RAM where they are linked to lie there
 WEIGHTS: Mapping[str, tuple[str, ...]] = {"flash": (), "ram": ("-fwrapv",)}
 OPTIMIZE = ("-O0", "-O1", "-O2", "-O3", "-Os", "-Oz", "-Og")
 
@@ -270,6 +270,9 @@ def build_programs(
         EdgeqError: SCons is not installed, the code does not compile, or the program does not fit the board's memory.
     """
     check_level(optimize)
+    if weights == "ram" and (stuck := {p.app for p in programs} - COPYING):
+        fix = f"choose one of {', '.join(sorted(COPYING))}"
+        raise EdgeqError(f"application '{min(stuck)}' reads its weights from flash", where=str(folder), fix=fix)
     place, work, data = board.load(target), work.resolve(), manifest(folder)
     memory = place.linker_memory(place.boot.program if deployed and place.boot else None, weights)
     (work / "memory.ld").write_text(memory, encoding="ascii")
@@ -382,8 +385,3 @@ def section_sizes(elf: Path) -> dict[str, int]:
         return {"code": sections[".model_code"], "weights": sections[".model_weights"]}
     except (OSError, ELFError, KeyError) as e:
         raise EdgeqError("not a program that edgeq built", where=str(elf), why=str(e)) from e
-
-
-def temporary_folder() -> tempfile.TemporaryDirectory[str]:
-    """A folder for build products, removed on exit."""
-    return tempfile.TemporaryDirectory(prefix="edgeq-")

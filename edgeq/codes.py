@@ -232,18 +232,3 @@ def encode_biases(biases: Array) -> Array:
 def decode_biases(votes: Array, shift: int) -> Array:
     """The majority of three, bit by bit, mended: int32 ``[N]``."""
     return np.asarray(bias_values(majority(*votes.astype(np.int64))) << shift, np.int32)
-
-
-def bias_errors(biases: Array, p: float, votes: bool) -> Array:
-    """The expected square error of stored biases, exactly, where every bit flips with probability p."""
-    if not votes:
-        value = biases.astype(np.float64)
-        return np.asarray(p * (1 - p) * (4.0**32 - 1) / 3 + p**2 * (1 + 2 * value) ** 2)
-    q, shift = outvoted(p), bias_shift(biases)
-    flips = np.arange(2**BIAS_WORD)
-    ones = np.unpackbits(flips.astype(">u2").view(np.uint8).reshape(-1, 2), axis=1).sum(1)
-    wrong = bias_values(flips) & (2**BIAS_BITS - 1)  # the code is linear: what stays wrong depends on the faults alone
-    chance = np.bincount(wrong, q**ones * (1 - q) ** (BIAS_WORD - ones), 2**BIAS_BITS)
-    values, half = np.asarray(biases.ravel().astype(np.int64) >> shift), 2 ** (BIAS_BITS - 1)
-    faulty = ((values[:, None] & (2**BIAS_BITS - 1) ^ np.arange(2**BIAS_BITS)) ^ half) - half
-    return np.asarray(((faulty - values[:, None]).astype(np.float64) ** 2 @ chance) * 4.0**shift)

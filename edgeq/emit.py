@@ -7,8 +7,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
-import tempfile
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +19,7 @@ import numpy as np
 from edgeq import faults, half
 from edgeq.ctext import Table, brief, comment, ctype_of, identifier, table, unique
 from edgeq.errors import EdgeqError
+from edgeq.files import write_folder
 from edgeq.ir import Array, DType, Graph, TensorType
 from edgeq.lower import Call, Program
 from edgeq.plan import MemoryPlan
@@ -359,35 +358,10 @@ def check_output(folder: Path) -> None:
 
 
 def write(artifact: Artifact, folder: Path) -> None:
-    """Write the files, all or nothing: into a temporary folder beside `folder`, then renamed.
-
-    An earlier edgeq folder is replaced; anything else in the way is an error.
+    """Write the files, all or nothing. An earlier edgeq folder is replaced; anything else in the way is an error.
 
     Raises:
         EdgeqError: `folder` exists and is not an emitted folder, or cannot be written.
     """
-    folder = folder.resolve()
     check_output(folder)
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-        try:
-            for name, content in artifact.files.items():
-                (temporary / name).write_bytes(content)
-            temporary.chmod(0o755)
-            if folder.exists():
-                old = temporary.with_name(f"{temporary.name}.old")
-                folder.rename(old)
-                try:
-                    temporary.rename(folder)
-                except BaseException:
-                    old.rename(folder)
-                    raise
-                shutil.rmtree(old, ignore_errors=True)
-            else:
-                temporary.rename(folder)
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
-    except OSError as e:
-        raise EdgeqError("cannot write the output folder", where=str(folder), why=e.strerror or str(e)) from e
+    write_folder(folder, artifact.files)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import shutil
-import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,7 +11,7 @@ from typing import Any
 from edgeq.build import manifest as read_manifest
 from edgeq.emit import environment
 from edgeq.errors import EdgeqError
-from edgeq.files import EPOCH, write_bytes
+from edgeq.files import EPOCH, write_bytes, write_folder
 
 FLAGS = "-ffp-contract=off -fno-strict-aliasing"  # the arithmetic depends on them
 Files = dict[str, bytes]
@@ -130,23 +128,7 @@ def export(folder: Path, form: str, output: Path) -> Path:
 
 
 def _write_folder(files: Files, output: Path) -> None:
-    """All files, or none: the folder must be new or empty."""
-    output = output.resolve()
-    try:
-        if output.exists() and (not output.is_dir() or any(output.iterdir())):
-            raise EdgeqError("the output exists", where=str(output), fix="choose another with -o")
-        output.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
-        try:
-            for name, data in files.items():
-                (temporary / name).parent.mkdir(parents=True, exist_ok=True)
-                (temporary / name).write_bytes(data)
-            temporary.chmod(0o755)
-            if output.exists():
-                output.rmdir()
-            temporary.rename(output)
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
-    except OSError as e:
-        raise EdgeqError("cannot write the output", where=str(output), why=e.strerror or str(e)) from e
+    """The folder must be new or empty."""
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise EdgeqError("the output exists", where=str(output), fix="choose another with -o")
+    write_folder(output, files)

@@ -260,7 +260,7 @@ def flipped(program: Program, xor: Mapping[str, Bytes]) -> Program:
         if constant.symbol in xor:
             little = constant.array.dtype.newbyteorder("<")
             array = (constant.data ^ xor[constant.symbol]).view(little).astype(constant.array.dtype).reshape(constant.array.shape)
-            changed |= {user: array for user in constant.users if user[0] >= 0}
+            changed |= dict.fromkeys(constant.users, array)
     return with_tables(program, changed)
 
 

@@ -184,11 +184,13 @@ def lower(graph: Graph, target: Target, choices: Mapping[str, str] | None = None
         choices: kernels to take instead of the preferred ones, see `kernels.select`.
 
     Raises:
-        EdgeqError: the graph is not quantized, or no kernel applies to a node.
+        EdgeqError: the graph is not quantized, no kernel applies to a node, or there are `choices` for a storage code.
     """
     chip = target
     if graph.code is not None:
-        target, choices = replace(target, isa=("c",)), None
+        if choices:
+            raise EdgeqError("a storage code takes portable kernels, no tuned ones", where=graph.name, fix="leave the tuning out")
+        target = replace(target, isa=("c",))
     calls: list[Call] = []
     views: dict[str, str] = {}
     owners = {n: n for n in graph.inputs}  # storage -> the graph input or output that it belongs to

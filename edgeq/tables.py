@@ -33,7 +33,7 @@ class Constant:
 
 
 class Constants:
-    """The tables of a program; equal arrays are stored once.
+    """The tables of a program; equal arrays are stored once, parameters and operands apart, for faults hit those alone.
 
     Attributes:
         tables: in the order of emission.
@@ -41,7 +41,7 @@ class Constants:
 
     def __init__(self, program: Program) -> None:
         self.tables: list[Constant] = []
-        self._by_content: dict[tuple[str, tuple[int, ...], bytes], Constant] = {}
+        self._by_content: dict[tuple[bool, str, tuple[int, ...], bytes], Constant] = {}
         self._symbols: dict[tuple[int, str], str] = {}
         self._operands = 0
         for i, call in enumerate(program.calls):
@@ -60,7 +60,7 @@ class Constants:
 
     def _add(self, symbol: str, array: Array, user: tuple[int, str]) -> None:
         array = np.ascontiguousarray(array)
-        key = (array.dtype.name, array.shape, array.tobytes())
+        key = (user[0] < 0, array.dtype.name, array.shape, array.tobytes())
         if key not in self._by_content:
             self._by_content[key] = Constant(symbol, array)
             self.tables.append(self._by_content[key])

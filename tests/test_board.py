@@ -73,9 +73,9 @@ def test_digits_over_the_link(board: str, digits: dict[str, tuple[Path, Path, Pa
         with serial.connect(port) as device, pytest.raises(EdgeqError, match=r"--weights ram"), device.damaged(b"map"):
             pass
     total = sum(ticks for _, ticks in bench.steps)
-    assert bench.measured.ticks[0] == pytest.approx(total, rel=0.02) and bench.instructions is not None
+    assert bench.measured.ticks[0] == pytest.approx(total, rel=0.02) and bench.measured.run.instructions is not None
     emulator = api.run(folder, vectors=3, toolchain="gcc", optimize="s").run
-    assert bench.instructions == pytest.approx(emulator.instructions, rel=0.01)
+    assert bench.measured.run.instructions == pytest.approx(emulator.instructions, rel=0.01)
     assert bench.measured.run.stack_bytes == pytest.approx(emulator.stack_bytes, abs=64)
     assert 0 < bench.statistics.touched_arena <= bench.statistics.arena == manifest(folder)["arena_bytes"]
 

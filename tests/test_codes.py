@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from edgeq.build import COMMON_FLAGS, run_tool, toolchain
-from edgeq.codes import BIAS_WORD, CHECKS, Code, bias_errors, bias_shift, decode_biases, encode_biases, round_biases
+from edgeq.codes import BIAS_WORD, CHECKS, Code, bias_shift, decode_biases, encode_biases, round_biases
 from edgeq.errors import EdgeqError
 from edgeq.faults import FaultMap
 from edgeq.ir import Array
@@ -126,23 +126,6 @@ def test_the_noise_of_weights_stored_three_times_is_predicted() -> None:
 def test_the_noise_of_plain_weights_is_near_four_thirds_p_r_square() -> None:
     w = values(Code(8), 1000)
     assert Code(8).errors(w, 1e-4, 1e-4).mean() == pytest.approx(4 / 3 * 1e-4 * 128**2, rel=0.01)
-
-
-@pytest.mark.parametrize(("votes", "p"), [(False, 0.01), (True, 0.1)])
-def test_the_noise_of_biases_is_predicted(votes: bool, p: float) -> None:
-    biases = round_biases(np.random.default_rng(1).integers(-(2**15), 2**15, 60_000).astype(np.int32))
-    stored = encode_biases(biases) if votes else biases
-    faulty = flipped(stored.view(np.uint8).ravel(), FaultMap(p=p), 0).view(stored.dtype).reshape(stored.shape)
-    read = decode_biases(faulty, bias_shift(biases)) if votes else faulty
-    injected = ((read.astype(float) - biases) ** 2).mean()
-    expected = np.concatenate([bias_errors(part, p, votes) for part in np.split(biases, 1)]) if not votes else _voted(biases, p)
-    assert injected == pytest.approx(expected.mean(), rel=0.05)
-
-
-def _voted(biases: Array, p: float) -> Array:
-    """A part: the table of all flips is 2048 wide. The largest bias fixes the shift of all."""
-    part = np.concatenate([biases[:2000], [biases[np.abs(biases).argmax()]]])
-    return bias_errors(part, p, True)
 
 
 @pytest.mark.parametrize(

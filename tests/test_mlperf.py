@@ -16,12 +16,11 @@ from test_firmware import need
 
 from edgeq import api
 from edgeq import target as targets
-from edgeq.api.proving import real_values
 from edgeq.build import build_firmware, toolchain
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Graph
 from edgeq.run.emulated import EmulatedBoard
-from edgeq.simulate import quantize_array, simulate
+from edgeq.simulate import quantize_array, real_array, simulate
 
 TASKS = {  # board, reference model, input, outputs
     "kws01": ("virt", "kws_ref_model", (1, 49, 10, 1), 12),
@@ -100,7 +99,7 @@ def sample(task: str, graph: Graph, seed: int) -> tuple[bytes, Array]:
 def answers(task: str, graph: Graph, loaded: bytes, x: Array) -> Array:
     """The results that the runner should be told."""
     name = graph.results[0]
-    y = real_values(graph, name, simulate(graph, {graph.given[0]: x}).outputs[name]).ravel()
+    y = real_array(simulate(graph, {graph.given[0]: x}).outputs[name], graph.type(name)).ravel()
     return np.array([np.mean((np.frombuffer(loaded, np.float32) - y) ** 2)]) if task == "ad01" else y
 
 

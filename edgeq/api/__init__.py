@@ -8,7 +8,7 @@
     edgeq.compare("out", vectors=16)                      # every step, byte for byte
 """
 
-from edgeq.api.boards import Made, boards, export, firmware, flash, new
+from edgeq.api.boards import Made, export, firmware, flash, new
 from edgeq.api.building import Built, build
 from edgeq.api.device import BoardBench, BoardComparison, bench_board, compare_board
 from edgeq.api.execution import Outcome, compare, contract, run, simulate
@@ -32,7 +32,6 @@ __all__ = [
     "Tuned",
     "accuracy",
     "bench_board",
-    "boards",
     "build",
     "compare",
     "compare_board",

@@ -72,8 +72,6 @@ def firmware(
         raise EdgeqError(f"unknown application '{app}'", fix=f"choose one of {', '.join(apps())}")
     if weights not in WEIGHTS:
         raise EdgeqError(f"no weights in '{weights}'", fix=f"choose one of {', '.join(WEIGHTS)}")
-    if weights == "ram" and app != "serve":
-        raise EdgeqError(f"application '{app}' reads its weights from flash", fix="choose serve")
     target = targets.load(board)
     place = load_board(target)
     if bootloader is not None:
@@ -118,8 +116,3 @@ def export(folder: str | Path, *, form: str, output: str | Path) -> Path:
 def new(board: str, *, core: str, root: str | Path | None = None) -> list[Path]:
     """Write a board to fill in; see `edgeq.scaffold.scaffold`."""
     return scaffold(board, core, None if root is None else Path(root))
-
-
-def boards() -> list[str]:
-    """The targets with a board."""
-    return [n for n in targets.names() if targets.load(n).bsp and load_board(targets.load(n))]

@@ -15,12 +15,12 @@ from edgeq.api.budget import Budget
 from edgeq.api.models import Arrays, Progress, Shapes, States, load, random_inputs
 from edgeq.api.proving import How, prove, record
 from edgeq.api.quantizing import PRECISION, Quantized, Recipe, calibration_samples, goal_of, quantized
-from edgeq.build import Program, Toolchain, build_library, build_programs, seal, section_sizes, temporary_folder
+from edgeq.build import Program, Toolchain, build_library, build_programs, seal, section_sizes
 from edgeq.build import manifest as read_manifest
 from edgeq.build import toolchain as find_toolchain
 from edgeq.emit import Artifact, check_output, emit, write
 from edgeq.errors import EdgeqError
-from edgeq.files import json_text
+from edgeq.files import json_text, temporary_folder
 from edgeq.ir import Graph
 from edgeq.lower import lower
 from edgeq.plan import plan

@@ -8,12 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from edgeq import graphfile
 from edgeq import target as targets
 from edgeq.api.execution import Source, require_firmware, vectors_of
-from edgeq.api.models import Arrays, Progress, select_inputs, stage
+from edgeq.api.models import Arrays, Progress, random_arrays, select_inputs, stage
 from edgeq.api.proving import damage_of
 from edgeq.api.scoring import hits, read_labelled
 from edgeq.build import manifest as read_manifest
@@ -148,14 +146,12 @@ class BoardBench:
         description: what the board tells of itself.
         measured: over random vectors.
         steps: per tensor that the model computes, its step and ticks.
-        instructions: per inference, None on a real board.
         line: bytes per second of payload to the board and from it.
     """
 
     description: Mapping[str, Any]
     measured: Measured
     steps: list[tuple[int, int]]
-    instructions: int | None
     statistics: Statistics
     line: tuple[float, float]
 
@@ -173,12 +169,10 @@ def bench_board(port: Port, folder: str | Path | None = None, *, vectors: int = 
         require_firmware(folder)
     with serial.connect(port, None if folder is None else read_manifest(Path(folder))) as device:
         layout = described(device)
-        inputs = noise(layout.inputs, vectors)
+        inputs = random_arrays({x["name"]: (DType(x["dtype"]), tuple(x["shape"])) for x in layout.inputs}, vectors)
         measured = serial.measure(device, layout, inputs, progress=stage(progress, "board"))
         ticks = serial.step_ticks(device)
-        return BoardBench(
-            device.description, measured, ticks, measured.run.instructions, device.statistics(), serial.line_speed(device, TRANSFER)
-        )
+        return BoardBench(device.description, measured, ticks, device.statistics(), serial.line_speed(device, TRANSFER))
 
 
 def described(device: Device) -> Layout:
@@ -198,17 +192,3 @@ def described(device: Device) -> Layout:
     except (LookupError, TypeError, ValueError, AttributeError) as e:
         raise device.link.strange("a request for its description") from e
     return layout
-
-
-def noise(inputs: list[dict[str, Any]], vectors: int) -> dict[str, Array]:
-    """Random vectors for the inputs that a board describes, as `random_inputs` makes them."""
-    rng = np.random.default_rng(0)
-    arrays: dict[str, Array] = {}
-    for x in inputs:
-        dtype, shape = DType(x["dtype"]).numpy, (vectors, *x["shape"])
-        if dtype.kind == "f":
-            arrays[x["name"]] = rng.standard_normal(shape).astype(dtype)
-        else:
-            info = np.iinfo(dtype)
-            arrays[x["name"]] = rng.integers(info.min, info.max, shape, dtype=dtype, endpoint=True)
-    return arrays

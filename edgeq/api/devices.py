@@ -9,9 +9,9 @@ from pathlib import Path
 from edgeq import target as targets
 from edgeq.api.building import artifact
 from edgeq.api.models import Progress, stage
-from edgeq.build import temporary_folder
 from edgeq.emit import write
 from edgeq.errors import EdgeqError
+from edgeq.files import temporary_folder
 from edgeq.ir import Array, Graph
 from edgeq.lower import lower
 from edgeq.simulate import Run

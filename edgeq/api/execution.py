@@ -14,15 +14,15 @@ from edgeq import target as targets
 from edgeq.api.building import OPTIMIZE, artifact, build
 from edgeq.api.devices import evaluate
 from edgeq.api.models import Arrays, Progress, Shapes, is_quantized, load, random_inputs, read_inputs, stage
-from edgeq.api.proving import How, damage_of, prove, real_values, record
+from edgeq.api.proving import How, damage_of, prove, record
 from edgeq.build import manifest as read_manifest
-from edgeq.build import temporary_folder
 from edgeq.compare import Comparison
 from edgeq.errors import EdgeqError
 from edgeq.faults import Damage, FaultMap
+from edgeq.files import temporary_folder
 from edgeq.ir import Array, Graph
 from edgeq.run.ports import Port
-from edgeq.simulate import Run, fit_inputs
+from edgeq.simulate import Run, fit_inputs, real_array
 from edgeq.simulate import simulate as run_simulator
 from edgeq.target import Target
 
@@ -56,7 +56,7 @@ class Outcome:
 
     def outputs(self, *, real: bool = False) -> dict[str, Array]:
         """Per graph output ``[V, *shape]`` in the stored dtype, or dequantized to float32."""
-        return {n: real_values(self.graph, n, a) if real else a for n, a in self.run.outputs.items()}
+        return {n: real_array(a, self.graph.type(n)) if real else a for n, a in self.run.outputs.items()}
 
 
 def contract(outcome: Outcome) -> dict[str, Any]:
@@ -98,14 +98,17 @@ def is_emitted(model: str | Path | Graph) -> bool:
     return not isinstance(model, Graph) and (Path(model) / "manifest.json").is_file()
 
 
-def require_firmware(model: str | Path | Graph, target: str | None = None, runner: str | None = None) -> None:
+def require_firmware(model: str | Path | Graph, *others: str | None) -> None:
     """Refuse what no board's firmware was built from.
 
+    Args:
+        others: target, runner, tool chain and optimization, where they can be chosen.
+
     Raises:
-        EdgeqError: it is no emitted folder, or a target or a runner was chosen too.
+        EdgeqError: it is no emitted folder, or one of the others was chosen too.
     """
-    if target is not None or runner is not None:
-        raise EdgeqError("a port takes the place of target and runner", fix="leave --target and --runner out")
+    if any(o is not None for o in others):
+        raise EdgeqError("a port takes the place of target, runner, tool chain and optimization", fix="leave them out")
     if not is_emitted(model):
         where = model.name if isinstance(model, Graph) else str(model)
         raise EdgeqError("no emitted folder", where=where, fix="give the folder that the board's firmware was built from")
@@ -159,6 +162,8 @@ def simulate(
         data = dict(artifact(graph, targets.load(target or "host"), graph.name).manifest)
     fitted = vectors_of(graph, inputs, vectors)
     if device is not None:
+        if steps:
+            raise EdgeqError("a device gives outputs alone", where=device, fix="leave steps or device out")
         return Outcome(graph, data, measured, evaluate(device, graph, fitted, progress))
     return Outcome(graph, data, measured, run_simulator(graph, fitted, steps=steps, progress=stage(progress, "simulate")))
 
@@ -223,11 +228,10 @@ def run(
 
     Raises:
         EdgeqError: the model is float, the inputs do not fit, a tool is missing, or the program failed; the folder was not built
-            for faults; the board is none that
-            runs this folder's firmware, or was unplugged or restarted.
+            for faults; the board is none that runs this folder's firmware, or was unplugged or restarted.
     """
     if port is not None:
-        require_firmware(model, target, runner)
+        require_firmware(model, target, runner, toolchain, optimize)
     with emitted(model, target, toolchain, optimize, shapes, progress, faults is not None) as (folder, graph, chip):
         data = read_manifest(folder)
         fitted = vectors_of(graph, inputs, vectors)

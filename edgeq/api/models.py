@@ -66,15 +66,19 @@ def random_inputs(graph: Graph, vectors: int, seed: int = SEED) -> dict[str, Arr
     Returns:
         Per input ``[V, *shape]`` in the stored dtype.
     """
+    return random_arrays({n: (graph.type(n).dtype, graph.type(n).shape) for n in graph.given}, vectors, seed)
+
+
+def random_arrays(types: Mapping[str, tuple[DType, tuple[int, ...]]], vectors: int, seed: int = SEED) -> dict[str, Array]:
+    """As `random_inputs`, of dtypes and shapes."""
     rng = np.random.default_rng(seed)
     arrays: dict[str, Array] = {}
-    for name in graph.given:
-        t = graph.type(name)
-        if t.dtype in (DType.FLOAT32, DType.FLOAT16):
-            arrays[name] = rng.standard_normal((vectors, *t.shape)).astype(t.dtype.numpy)
+    for name, (dtype, shape) in types.items():
+        if dtype in (DType.FLOAT32, DType.FLOAT16):
+            arrays[name] = rng.standard_normal((vectors, *shape)).astype(dtype.numpy)
         else:
-            info = np.iinfo(t.dtype.numpy)
-            arrays[name] = rng.integers(info.min, info.max, (vectors, *t.shape), dtype=t.dtype.numpy, endpoint=True)
+            info = np.iinfo(dtype.numpy)
+            arrays[name] = rng.integers(info.min, info.max, (vectors, *shape), dtype=dtype.numpy, endpoint=True)
     return arrays
 
 

@@ -17,7 +17,7 @@ from edgeq.errors import EdgeqError
 from edgeq.faults import Damage, FaultMap, hardened, tables
 from edgeq.ir import Array, Graph
 from edgeq.run.ports import Port
-from edgeq.simulate import Run, dequantize_array, simulate
+from edgeq.simulate import Run, real_array, simulate
 from edgeq.target import Target
 
 
@@ -107,12 +107,6 @@ def execute(folder: Path, inputs: Mapping[str, Array], how: How, steps: bool, pr
     )  # fmt: skip
 
 
-def real_values(graph: Graph, name: str, values: Array) -> Array:
-    """A tensor's values dequantized to float32; float32 ones as they are."""
-    t = graph.type(name)
-    return values.astype(np.float32, copy=False) if t.q is None else dequantize_array(values, t.scale, t.zero_point)
-
-
 def activations(graph: Graph, truth: Run) -> dict[str, Any]:
     """What the simulator's tensors took up of their ranges on real inputs: the ``activations`` of measurements.json.
 
@@ -126,7 +120,7 @@ def activations(graph: Graph, truth: Run) -> dict[str, Any]:
             continue
         info = np.iinfo(t.dtype.numpy)
         ends = [e for e in (info.min, info.max) if e != t.zero_point]
-        low, high = (float(x) for x in real_values(graph, name, np.array([values.min(), values.max()], values.dtype)))
+        low, high = (float(x) for x in real_array(np.array([values.min(), values.max()], values.dtype), t))
         share = sum(int(np.count_nonzero(values == e)) for e in ends) / values.size
         tensors.append({"name": name, "low": low, "high": high, "saturated": round(share, 6)})
     return {"vectors": len(next(iter(truth.outputs.values()))), "tensors": tensors}

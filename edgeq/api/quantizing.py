@@ -175,6 +175,8 @@ def quantized(
     sums = recipe.get("accumulate")
     if sums not in (None, *SUMS):
         raise EdgeqError(f"unknown accumulation '{sums}'", fix=f"choose one of {', '.join(SUMS)}")
+    if name != "robust" and (recipe.get("p") is not None or recipe.get("code") is not None):
+        raise EdgeqError("a bit error rate or a storage code for another recipe", where=graph.name, fix="add --recipe robust")
     if is_quantized(graph):
         if name != "int8" or sums is not None or recipe.get("precision") is not None or recipe.get("options") is not None:
             raise EdgeqError("the model is quantized already", where=graph.name, fix="leave --precision, --method, --law and the like out")
@@ -215,8 +217,6 @@ def quantized(
         data = calibrate(graph, samples, (chosen or Options()).method, stage(progress, "calibrate"))
         code = None if recipe.get("code") is None else Code.parse(str(recipe.get("code")))
         chosen, tried = robust.search(graph, data, recipe.get("p") or ROBUST_P, chosen or Options(), code, stage(progress, "search"))
-    elif recipe.get("p") is not None or recipe.get("code") is not None:
-        raise EdgeqError("a bit error rate or a storage code for another recipe", where=graph.name, fix="add --recipe robust")
     decision = decide(graph, data, chosen, written, stage(progress, "calibrate"), nodes)
     result = quantize_decided(decision, stage(progress, "quantize"))
     options = {"law": decision.precision.law, "method": decision.precision.method, **layer_options(decision)}

@@ -14,11 +14,10 @@ from typing import Any, Protocol, Unpack
 import numpy as np
 
 from edgeq import faults as law
-from edgeq.api.execution import require_quantized
-from edgeq.api.models import Arrays, Progress, Shapes, is_quantized, load, select_inputs
+from edgeq.api.models import Arrays, Progress, Shapes, load, select_inputs
 from edgeq.api.quantizing import Recipe, calibration_samples, quantized
 from edgeq.api.scoring import hits, read_labelled
-from edgeq.codes import Code, bias_errors
+from edgeq.codes import Code
 from edgeq.errors import EdgeqError
 from edgeq.faults import Bytes, FaultMap
 from edgeq.ir import Array, Graph
@@ -184,20 +183,16 @@ def voltage(p: float) -> float:
 
 
 def noise(program: Program, faults: FaultMap, step: int) -> float | None:
-    """The expected variance of the noise of a layer's weights under a map, exactly, in squares of their step."""
-    if faults.kind == "list":
-        return None
+    """The expected variance of the noise of a layer's weights under a map, exactly, in squares of their step.
+
+    None for a list, and for weak columns where words have copies, which may share a column.
+    """
     call, code = program.calls[step], program.graph.code or Code()
-    p0, p1 = faults.rates
     stored = [np.asarray(a).ravel() for n, a in call.tables.items() if "weights" in n and a.dtype == np.int8]
+    if faults.kind == "list" or (faults.kind == "columns" and any(code.copies(a.size) > 1 for a in stored)):
+        return None
+    p0, p1 = faults.rates
     return float(np.concatenate([code.errors(values, p0, p1) for values in stored]).mean())
-
-
-def bias_noise(program: Program, p: float, step: int) -> float:
-    """The expected variance of the noise of a layer's biases under random errors, in squares of the accumulator's step."""
-    call, code = program.calls[step], program.graph.code or Code()
-    biases = np.concatenate([a.ravel() for n, a in call.tables.items() if "bias" in n and a.dtype == np.int32])
-    return float(bias_errors(biases, p, code.votes).mean())
 
 
 def injected(program: Program, flips: Flips, step: int) -> float:
@@ -236,16 +231,15 @@ def robustness(
     chosen = law.parse(kind)
     arrays, y, where = read_labelled(data, limit)
     graph = model if isinstance(model, Graph) else load(model, shapes=shapes)
-    if not is_quantized(graph):
-        graph = quantized(graph, calibration_samples(graph, recipe), recipe, progress).graph
-    require_quantized(graph, where)
+    graph = quantized(graph, calibration_samples(graph, recipe), recipe, progress).graph
     program = law.hardened(graph, load_target("host"))
     if not law.tables(program):
         raise EdgeqError("the model has no integer weights that faults could hit", where=graph.name)
     inputs = fit_inputs(graph, select_inputs(graph, arrays, where))
     seeds = range(patterns if chosen.kind != "list" else 1)
     tests = [replace(chosen, seed=s, p=p) for p in rates for s in seeds]
-    steps = [i for i, call in enumerate(program.calls) if any(u[0] == i for _, c in law.tables(program) for u in c.users)] if layers else []
+    hit = law.tables(program)
+    steps = sorted({step for _, c in hit for step, _ in c.users}) if layers else []
     layer_p, layer_seeds = rates[len(rates) // 2], seeds[:LAYER_PATTERNS]
     total, done = 1 + len(tests) + len(steps) * len(layer_seeds), 0
 
@@ -268,8 +262,8 @@ def robustness(
     points = [Point(p, tuple(errors[1 + i * count : 1 + (i + 1) * count])) for i, p in enumerate(rates)]
     rows = []
     for i, step in enumerate(steps):
-        mine, maps = own[i * len(layer_seeds) :][: len(layer_seeds)], [replace(chosen, seed=s, p=layer_p) for s in seeds]
-        bits = 8 * sum(len(c.data) for _, c in law.tables(program) if any(u[0] == step for u in c.users))
+        mine, maps = own[i * len(layer_seeds) :][: len(layer_seeds)], [replace(chosen, seed=s, p=layer_p) for s in layer_seeds]
+        bits = 8 * sum(len(c.data) for _, c in hit if any(u[0] == step for u in c.users))
         real = statistics.fmean(injected(program, law.flips(program, m, frozenset([step])), step) for m in maps)
         expected = noise(program, maps[0], step)
         rows.append(Layer(step, program.calls[step].node.name, bits, statistics.fmean(mine), statistics.pstdev(mine), expected, real))

@@ -14,14 +14,13 @@ from edgeq import measurements
 from edgeq.api.devices import evaluate
 from edgeq.api.execution import is_emitted, run
 from edgeq.api.models import Arrays, Progress, Shapes, is_quantized, load, select_inputs, stage
-from edgeq.api.proving import real_values
 from edgeq.api.quantizing import Recipe, calibration_samples, dequantize_integers, quantized
 from edgeq.build import manifest as read_manifest
 from edgeq.errors import EdgeqError
 from edgeq.files import read_arrays
 from edgeq.ir import Array, Graph
 from edgeq.quantize.floating import dequantized, evaluate_float
-from edgeq.simulate import fit_inputs
+from edgeq.simulate import fit_inputs, real_array
 from edgeq.simulate import simulate as run_simulator
 from edgeq.tune.labels import LABELS, labels, right
 
@@ -148,7 +147,7 @@ def hits(graph: Graph, outputs: Mapping[str, Array], y: Array, where: str) -> in
         raise EdgeqError(f"{len(y)} labels for {len(values)} vectors", where=where)
     if y.min() < 0 or y.max() >= classes:
         raise EdgeqError(f"labels from {y.min()} to {y.max()} for a model with {classes} classes", where=where)
-    return right(real_values(graph, name, values), y)
+    return right(real_array(values, graph.type(name)), y)
 
 
 def record_scores(folder: Path, result: Accuracy) -> None:

@@ -57,7 +57,7 @@ def record(result: BoardBench) -> dict[str, Any]:
     return {
         "model": d.get("model"), "target": d.get("target"), "board": d.get("board"), "sources_sha256": d.get("sources_sha256"),
         "law": d.get("law"), "edgeq": d.get("edgeq"), "vectors": len(m.ticks),
-        "ticks": {"least": int(m.ticks.min()), "most": int(m.ticks.max())}, "instructions": result.instructions,
+        "ticks": {"least": int(m.ticks.min()), "most": int(m.ticks.max())}, "instructions": m.run.instructions,
         "seconds_per_inference": float(m.seconds.mean()), "stack_bytes": m.run.stack_bytes, "stack_reserved": s.stack,
         "arena_bytes": s.arena, "arena_touched": s.touched_arena, "steps": [{"step": i, "ticks": n} for i, n in result.steps],
         "line": {"to_board": result.line[0], "from_board": result.line[1], "retries": m.retries, "damaged": s.damaged},
@@ -73,7 +73,7 @@ def show(result: BoardBench, steps: list[str]) -> None:
         {
             "vectors": str(len(m.ticks)),
             "latency": f"{count(most)} ticks" if least == most else f"{count(least)} to {count(most)} ticks",
-            "instructions": count(result.instructions) if result.instructions is not None else "",
+            "instructions": count(m.run.instructions) if m.run.instructions is not None else "",
             "with transfer": f"{1000 * m.seconds.mean():.1f} ms",
             "RAM": f"arena {size(s.arena)}, {size(s.touched_arena)} of it used, stack {size(m.run.stack_bytes)} of {size(s.stack)}",
             "line": f"{result.line[0] / 1000:.1f} kB/s to the board, {result.line[1] / 1000:.1f} kB/s from it, {s.damaged} frames damaged",

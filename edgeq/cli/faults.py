@@ -90,7 +90,7 @@ def faults(
 
     rates = parse_rates(p)
     if plot is not None:
-        _pyplot()
+        _check_plot(plot)
     chosen = common.recipe(calib, calib_limit, stored, pixels, recipe=recipe)
     chosen["code"] = code
     with common.bars() as progress:
@@ -98,12 +98,12 @@ def faults(
             model, data, rates=rates, patterns=patterns, kind=kind, device_name=device.value, layers=layers, limit=limit,
             shapes=common.parse_shapes(shape), progress=progress, **chosen,
         )  # fmt: skip
-    if plot is not None:
-        draw(result, plot)
     if as_json:
         common.print_json(result.record())
     else:
         show(result)
+    if plot is not None:
+        draw(result, plot)
 
 
 def show(result: Robustness) -> None:
@@ -139,10 +139,12 @@ def show(result: Robustness) -> None:
         typer.echo(f"p = {100 * best.p:g} % costs at most 1 point: {saved:.0f} % less energy at {best.voltage:.3f} Vmin")
 
 
-def _pyplot() -> None:
+def _check_plot(path: Path) -> None:
     """Refuse a plot before long work where it cannot be drawn."""
     from edgeq.errors import EdgeqError
 
+    if path.suffix.lower() not in (".svg", ".png"):
+        raise EdgeqError("a plot is an .svg or .png file", where=str(path), fix=f"write --plot {path.with_suffix('.svg')}")
     try:
         import matplotlib  # noqa: F401
     except ImportError as e:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import shlex
-import tempfile
 from pathlib import Path
 
 from edgeq.errors import EdgeqError
+from edgeq.files import temporary_folder
 from edgeq.flash.copy import intel_hex
 from edgeq.flash.job import Job, Progress
 from edgeq.flash.program import call
@@ -18,7 +18,7 @@ def program(job: Job, progress: Progress) -> str:
     job.check_region(flash.origin, flash.bytes, "flash")
     if not job.command:
         raise EdgeqError(f"board {job.target.name} has no programmer of edgeq's", fix="give --command 'openocd … {elf} …' or --programmer")
-    with tempfile.TemporaryDirectory(prefix="edgeq-") as folder:
+    with temporary_folder() as folder:
         binary, text = Path(folder) / "firmware.bin", Path(folder) / "firmware.hex"
         binary.write_bytes(job.firmware.data)
         text.write_bytes(intel_hex(job.firmware))

@@ -55,7 +55,9 @@ def _arm(firmware: Firmware, flags: str) -> str:
     if firmware.machine != "arm":
         return f"it is for {firmware.machine}"
     (name,) = re.findall(r"-mcpu=(cortex-\w+)", flags)
-    core, a = CORES[name], firmware.attributes
+    core, a = CORES.get(name), firmware.attributes
+    if core is None:
+        return f"edgeq does not know what {name} executes"
     arch, fpu, mve = (int(a.get(tag, 0)) for tag in ("TAG_CPU_ARCH", "TAG_FP_ARCH", "TAG_MVE_ARCH"))
     if arch == 0 or arch not in RUNS[core.arch]:
         return f"its architecture is number {arch}, {name} executes {', '.join(map(str, sorted(RUNS[core.arch])))}"

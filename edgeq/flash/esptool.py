@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
+from edgeq.files import temporary_folder
 from edgeq.flash.job import Job, Progress
 from edgeq.flash.program import call, find
 
@@ -15,7 +15,7 @@ def program(job: Job, progress: Progress) -> str:
     job.check_region(int(origin), int(size), "memory")
     tool = find(("esptool", "esptool.py"), "pip install 'edgeq[esp]'")
     chip, offset = str(job.board.settings.get("chip", "auto")), int(job.board.settings.get("offset", 0x10000))
-    with tempfile.TemporaryDirectory(prefix="edgeq-") as folder:
+    with temporary_folder() as folder:
         image = Path(folder) / "application.bin"
         progress("write", 0, 2)
         call([tool, "--chip", chip, "elf2image", "--output", str(image), str(job.firmware.path)])

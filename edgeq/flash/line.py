@@ -35,7 +35,7 @@ class Line:
         self.port, self.baud = port, baud
         try:
             wait = 3.0 + self.seconds(LONGEST)
-            self._serial = serial.serial_for_url(port, baudrate=baud, parity=parity, timeout=1.0, write_timeout=wait)
+            self._serial = serial.serial_for_url(port, baudrate=baud, parity=parity, timeout=1.0, write_timeout=wait, exclusive=True)
         except (serial.SerialException, OSError, ValueError) as e:
             raise EdgeqError("cannot open the port", where=port, why=reason(e), fix="`edgeq flash --list` shows what is there") from e
 

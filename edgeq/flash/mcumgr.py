@@ -12,6 +12,7 @@ from edgeq.flash.image import Firmware
 from edgeq.flash.job import Job, Progress
 
 MAGIC, TLV_MAGIC, TLV_SHA256 = 0x96F3B83D, 0x6907, 0x10
+TLV_BYTES = 4 + 4 + 32  # behind the program: two headers and its hash
 ATTEMPTS = 3
 
 
@@ -23,7 +24,7 @@ def mcuboot_image(firmware: Firmware, header: int) -> bytes:
     """
     head = struct.pack("<IIHHIIBBHII", MAGIC, 0, header, 0, len(firmware.data), 0, 0, 0, 0, 0, 0)
     body = head + b"\xff" * (header - len(head)) + firmware.data
-    return body + struct.pack("<HHHH", TLV_MAGIC, 4 + 4 + 32, TLV_SHA256, 32) + hashlib.sha256(body).digest()
+    return body + struct.pack("<HHHH", TLV_MAGIC, TLV_BYTES, TLV_SHA256, 32) + hashlib.sha256(body).digest()
 
 
 def program(job: Job, progress: Progress) -> str:
@@ -33,7 +34,7 @@ def program(job: Job, progress: Progress) -> str:
     except ImportError:
         raise EdgeqError("smpclient is not installed", fix="pip install 'edgeq[mcumgr]'") from None
     header, flash = int(job.board.settings.get("header", 0x200)), job.board.memory["flash"]
-    job.check_region(flash.origin, flash.bytes, "slot behind the image's header")
+    job.check_region(flash.origin, flash.bytes - TLV_BYTES, "slot behind the image's header")
     if job.firmware.origin != flash.origin:
         raise EdgeqError("the firmware does not begin behind the image's header", where=str(job.firmware.path), why=f"{flash.origin:#x}")
     image = mcuboot_image(job.firmware, header)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 from edgeq.errors import EdgeqError
+from edgeq.files import temporary_folder
 from edgeq.flash.job import Job, Progress
 from edgeq.flash.program import call, find
 
@@ -32,7 +32,7 @@ def compare(tool: str, probe: list[str], job: Job) -> None:
     Raises:
         EdgeqError: they differ.
     """
-    with tempfile.TemporaryDirectory(prefix="edgeq-") as folder:
+    with temporary_folder() as folder:
         file = Path(folder) / "flash.bin"
         call([tool, "commander", *probe, "--halt", "-c", f"savemem {job.firmware.origin:#x} {len(job.firmware.data)} {file}"])
         read = file.read_bytes() if file.exists() else b""

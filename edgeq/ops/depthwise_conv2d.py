@@ -84,7 +84,7 @@ class DepthwiseConv2d(Op):
 
     def reference(self, params: Params, *x: Array) -> Array:
         taps = params.kernel_h * params.kernel_w
-        dtype = np.float32 if taps * 128 * 127 < 2**24 else np.float64
+        dtype = np.float32 if taps * 128 * 128 < 2**24 else np.float64
         sums = self._sums(x[0], params.weights, params.in_zero, dtype).astype(np.int64)
         y = apply_output_stage(params, sums + params.bias)
         return y.reshape(*x[0].shape[:-3], *y.shape[1:])

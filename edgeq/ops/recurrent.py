@@ -175,7 +175,7 @@ def pre_activations(params: Params, part: str, x: Array, rows: slice = slice(Non
     w, bias, multiplier, shift = (getattr(params, f"{part}_{n}")[rows] for n in ("weights", "bias", "multiplier", "shift"))
     if f"{part}_wide" in params.scalars:
         return words.results(x, w, bias, multiplier, shift)
-    sums = exact_matmul(x, w.T, float(w.shape[1]) * 127 * 128) + bias
+    sums = exact_matmul(x, w.T, float(w.shape[1]) * 128 * 128) + bias
     limits = {"left": getattr(params, f"{part}_left"), "out_offset": 0, "act_min": INT16_MIN, "act_max": INT16_MAX}
     return rescaled(Params(params.law, limits), sums, multiplier, shift)
 

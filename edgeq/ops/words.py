@@ -56,6 +56,6 @@ def stage(where: str, x: TensorType, weights: Tensor, bias: Array, output: float
 
 def results(x: Array, w: Array, bias: Array, multiplier: Array, shift: Array) -> Array:
     """int16 ``x [..., K]`` times int8 ``w [rows, K]``, plus bias, in the output's scale, saturated to int16; int64."""
-    sums = exact_matmul(x, w.T, float(w.shape[1]) * 127 * 32768) + bias
+    sums = exact_matmul(x, w.T, float(w.shape[1]) * 128 * 32768) + bias
     n = shift.astype(np.int64)
     return np.asarray(np.clip((sums * multiplier.astype(np.int64) + (np.int64(1) << (n - 1))) >> n, LEAST, MOST))

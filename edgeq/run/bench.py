@@ -13,8 +13,9 @@ from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
 from edgeq import board
-from edgeq.build import Program, build_programs, manifest, temporary_folder, toolchain
+from edgeq.build import Program, build_programs, manifest, toolchain
 from edgeq.errors import EdgeqError
+from edgeq.files import temporary_folder
 from edgeq.ir import Array
 from edgeq.run.layout import Layout
 from edgeq.simulate import Run

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from edgeq.errors import EdgeqError
-from edgeq.run.qemu import emulation
+from edgeq.run.qemu import command, emulation
 from edgeq.target import Target
 
 
@@ -38,16 +38,13 @@ class EmulatedBoard:
     """
 
     def __init__(self, elf: Path, target: Target, *, memory: Path | None = None, options: Sequence[str] = ()) -> None:
-        qemu, cpu = emulation(target), target.data.get("qemu", {}).get("cpu")
+        qemu = emulation(target)
         if memory is not None:
             with memory.open("ab") as file:
                 file.truncate(qemu.kept)
             options = [*(word.replace("{file}", str(memory)) for word in qemu.keep), *options]
-        command = [
-            qemu.command, *qemu.arguments, *(("-cpu", cpu) if cpu else ()), "-device", f"loader,file={elf}", "-display", "none",
-            "-monitor", "none", "-S", "-serial", "pty", "-qmp", "stdio", *options,
-        ]  # fmt: skip
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        words = [*command(target), "-device", f"loader,file={elf}", "-S", "-serial", "pty", "-qmp", "stdio", *options]
+        self._process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         try:
             self._read()
             self.command("qmp_capabilities")

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from edgeq.build import build_library, manifest, temporary_folder, toolchain
+from edgeq.build import build_library, manifest, toolchain
 from edgeq.faults import Bytes
+from edgeq.files import temporary_folder
 from edgeq.ir import Array
 from edgeq.run.layout import Layout
 from edgeq.simulate import Run

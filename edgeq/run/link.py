@@ -28,7 +28,7 @@ FACTS = struct.Struct("<9I")
 LONGEST = 65535 + HEADER.size + CRC.size
 MOST = 64  # requests under way, so that no number is ambiguous
 PATIENCE = (0.1, 1.0)  # seconds without a byte after which a request is sent again, at least and at most; transmission comes on top
-LONGEST_EXCHANGE = 600.0  # seconds, however often the board says that it is busy
+LONGEST_BUSY = 600.0  # seconds, however often the board says that it is busy
 
 
 class Command(IntEnum):
@@ -248,19 +248,22 @@ class Link:
         """
         exchange = _Exchange([_Request((self._number + i) % NUMBERS, *r) for i, r in enumerate(requests)])
         self._number = (self._number + len(requests)) % NUMBERS
-        begun = alive = asked = time.monotonic()
+        answered = alive = asked = time.monotonic()
         while exchange.done < len(requests):
             while request := exchange.next(self.window):
                 self._write(request.line)
                 asked = time.monotonic()
-            frame = self._read()
+            frame, done = self._read(), exchange.done
             now = time.monotonic()
             if frame is not None and self._heed(frame, exchange):
                 self._slowest = max(now - asked, 0.9 * self._slowest)
                 alive = asked = now
                 exchange.tries = 0
-            if now - alive > self.port.timeout or now - begun > LONGEST_EXCHANGE:
+            answered = now if exchange.done > done else answered
+            if now - alive > self.port.timeout:
                 raise _Silence(f"nothing for {self.port.timeout:g} s", self.port.url)
+            if now - answered > LONGEST_BUSY:
+                raise _Silence(f"busy for {LONGEST_BUSY:g} s", self.port.url)
             if now - max(asked, self._heard) > self._patience(exchange):
                 self._write(b"\0")  # ends what noise may have begun
                 exchange.tries += 1

@@ -14,10 +14,11 @@ from queue import SimpleQueue
 
 import numpy as np
 
-from edgeq.build import build_library, temporary_folder, toolchain
+from edgeq.build import build_library, toolchain
 from edgeq.emit import emit
 from edgeq.errors import EdgeqError
 from edgeq.faults import Bytes
+from edgeq.files import temporary_folder
 from edgeq.ir import Array
 from edgeq.lower import Program
 from edgeq.plan import plan

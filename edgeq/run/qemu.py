@@ -10,8 +10,8 @@ from pathlib import Path
 
 from edgeq import board
 from edgeq.board import Emulation
-from edgeq.build import temporary_folder
 from edgeq.errors import EdgeqError
+from edgeq.files import temporary_folder
 from edgeq.ir import Array
 from edgeq.run import bench
 from edgeq.run.bench import Execution, Progress, Received
@@ -33,6 +33,16 @@ def emulation(target: Target) -> Emulation:
         otherwise = f", or use the runner {others[0]}" if others else f": no other emulator runs target {target.name}"
         raise EdgeqError("QEMU is not installed", why=f"no {found.command}", fix=f"{found.install}{otherwise}")
     return found
+
+
+def command(target: Target) -> list[str]:
+    """QEMU for the target's board, without a program.
+
+    Raises:
+        EdgeqError: see `emulation`.
+    """
+    qemu, cpu = emulation(target), target.data.get("qemu", {}).get("cpu")
+    return [qemu.command, *qemu.arguments, *(("-cpu", cpu) if cpu else ()), "-display", "none", "-monitor", "none"]
 
 
 def _wait(process: subprocess.Popen[bytes], output: Path, timeout: float, received: Received) -> None:
@@ -62,17 +72,15 @@ def execute(elf: Path, target: Target, vectors: bytes = b"", *, timeout: float =
     Raises:
         EdgeqError: QEMU is not installed, has no such board, or the program does not end in time.
     """
-    qemu, place = emulation(target), board.load(target)
-    cpu = target.data.get("qemu", {}).get("cpu")
+    place = board.load(target)
     with temporary_folder() as work:
         image, output, log = (Path(work) / name for name in ("vectors.bin", "uart.bin", "errors.txt"))
         image.write_bytes(vectors)
-        command = [
-            qemu.command, *qemu.arguments, *(("-cpu", cpu) if cpu else ()), "-kernel", str(elf), "-display", "none", "-monitor", "none",
-            "-chardev", f"file,id=uart,path={output}", "-serial", "chardev:uart",
+        words = [
+            *command(target), "-kernel", str(elf), "-chardev", f"file,id=uart,path={output}", "-serial", "chardev:uart",
             *(("-device", f"loader,file={image},addr={place.memory['vectors'].origin:#x},force-raw=on") if vectors else ()),
         ]  # fmt: skip
-        with log.open("wb") as to, subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=to, stderr=to) as process:
+        with log.open("wb") as to, subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=to, stderr=to) as process:
             try:
                 _wait(process, output, timeout, received)
             finally:

@@ -19,8 +19,9 @@ from unicorn import arm_const, riscv_const
 
 from edgeq import board
 from edgeq.board import Board
-from edgeq.build import COMMON_FLAGS, run_tool, temporary_folder, toolchain
+from edgeq.build import COMMON_FLAGS, run_tool, toolchain
 from edgeq.errors import EdgeqError
+from edgeq.files import temporary_folder
 from edgeq.ir import Array
 from edgeq.resources import resource
 from edgeq.run import bench

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from edgeq.build import temporary_folder
 from edgeq.emit import emit, write
 from edgeq.errors import EdgeqError
+from edgeq.files import temporary_folder
 from edgeq.ir import Array
 from edgeq.lower import Program
 from edgeq.plan import plan

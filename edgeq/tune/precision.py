@@ -7,7 +7,7 @@ taken to add up; what was chosen is then simulated as it is, and chosen anew wit
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -123,10 +123,11 @@ def search(
     lost = []
     for trial in trials:
         storage = spread(found, trial.point.chosen)
-        trial.sqnr_db = decibels(judge.worst(storage))
+        outputs = [judge.outputs(storage, fold) for fold in judge.folds]
+        trial.sqnr_db = decibels(judge.worst(outputs))
         trial.excess = 0 if goal.ram is None else judge.ram(storage, goal.target) - goal.ram
         if goal.loss is not None:
-            lost.append(judge.loss(storage))
+            lost.append(judge.loss(outputs))
         quiet = goal.drop is None or trial.sqnr_db >= goal.drop + MARGIN
         if trial.excess <= 0 and quiet and (goal.loss is None or lost[-1] <= goal.loss):
             return Found(graph, found, costs, storage, trial.sqnr_db, trial.point, front, judge.cells, lost[-1] if lost else None)
@@ -164,13 +165,20 @@ def _by_noise(program: Allocator, goal: Goal) -> Iterator[_Trial]:
 
 
 def _by_loss(program: Allocator, goal: Goal, front: tuple[Point, ...]) -> Iterator[_Trial]:
-    """The cheapest allocations for less and less noise."""
+    """The cheapest allocations for less and less noise; with less RAM where it did not suffice."""
     seen: list[Mapping[str, str]] = []
+    ram = goal.ram
     for limit in (p.sqnr_db for p in front):
-        point = program.solve(replace(goal, drop=max(limit, goal.drop or limit)), 1.0, goal.ram)
-        if point is not None and point.chosen not in seen:
+        for _ in range(TURNS):
+            point = program.solve(replace(goal, drop=max(limit, goal.drop or limit)), 1.0, ram)
+            if point is None or point.chosen in seen:
+                break
             seen.append(point.chosen)
-            yield _Trial(point)
+            trial = _Trial(point)
+            yield trial
+            if ram is None or trial.excess <= 0:
+                break
+            ram -= trial.excess
 
 
 @dataclass(frozen=True, eq=False)
@@ -216,26 +224,29 @@ class _Judge:
     def quantized(self, storage: Mapping[str, str], ranges: Ranges | None = None) -> Graph:
         return quantize_decided(decide(self.graph, ranges or self.ranges, self.options, nodes=storage))
 
-    def _outputs(self, storage: Mapping[str, str], fold: _Fold) -> dict[str, Array]:
+    def outputs(self, storage: Mapping[str, str], fold: _Fold) -> dict[str, Array]:
+        """float32 results on a fold's samples, of what is quantized without them."""
         graph = self.quantized(storage, fold.ranges)
         return {n: real_array(a, graph.type(n)) for n, a in simulate(graph, fold.samples).outputs.items() if n in fold.real}
 
-    def noise(self, storage: Mapping[str, str], fold: _Fold | None = None) -> Array:
-        """Noise over signal per output, on the first fold unless another is given."""
-        fold = fold or self.folds[0]
-        got = self._outputs(storage, fold)
+    def noise(self, storage: Mapping[str, str]) -> Array:
+        """Noise over signal per output, on the first fold."""
+        return self._noise(self.outputs(storage, self.folds[0]), self.folds[0])
+
+    @staticmethod
+    def _noise(got: Mapping[str, Array], fold: _Fold) -> Array:
         power = {n: (float(((got[n] - real) ** 2).sum()), float((real**2).sum())) for n, real in fold.real.items()}
         return np.array([error / max(signal, 1e-30) for error, signal in power.values()])
 
-    def worst(self, storage: Mapping[str, str]) -> Array:
+    def worst(self, outputs: Sequence[Mapping[str, Array]]) -> Array:
         """The noise of the worse fold."""
-        return np.asarray(np.max([self.noise(storage, fold) for fold in self.folds], axis=0))
+        return np.asarray(np.max([self._noise(got, fold) for got, fold in zip(outputs, self.folds, strict=True)], axis=0))
 
-    def loss(self, storage: Mapping[str, str]) -> float:
+    def loss(self, outputs: Sequence[Mapping[str, Array]]) -> float:
         """Percentage points of right answers that the float graph gives and this one does not."""
         assert self.labels is not None
         (name,) = self.graph.results
-        pairs = [(f.real[name], self._outputs(storage, f)[name], self.labels[f.at]) for f in self.folds]
+        pairs = [(f.real[name], got[name], self.labels[f.at]) for got, f in zip(outputs, self.folds, strict=True)]
         lost = sum(right(real, y) - right(got, y) for real, got, y in pairs)
         return 100 * lost / sum(len(y) for _, _, y in pairs)
 

@@ -15,6 +15,7 @@ from stft import BINS, analyse, frames, magnitude
 import edgeq
 from edgeq import build, numerics
 from edgeq.errors import EdgeqError
+from edgeq.files import temporary_folder
 from edgeq.ir import DType, Graph
 from edgeq.quantize import evaluate_float
 from edgeq.resources import resource
@@ -174,7 +175,7 @@ def compile_program(folder: Path, file: Path, chain: str | None = None, optimize
     tool = build.toolchain(host, chain)
     manifest = build.manifest(folder)
     here = HERE / "c"
-    with build.temporary_folder() as work:
+    with temporary_folder() as work:
         (Path(work) / "denoise_model.h").write_text(glue(manifest), encoding="ascii")
         command = [
             *tool.command, *tool.flags, *build.COMMON_FLAGS, optimize, f"-I{work}", f"-I{folder}", f"-I{here}",

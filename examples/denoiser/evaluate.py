@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from recordings import Utterance
 from stft import HOP, denoise
 
-from edgeq import build
 from edgeq.errors import EdgeqError
+from edgeq.files import temporary_folder
 
 Array = NDArray[Any]
 Report = Callable[[str], None]
@@ -82,7 +82,7 @@ def row(
                 result.instructions[target] = float(run["instructions"])
     report(f"{name}: denoising {len(test)} recordings")
     program = compile_program(builds[0].folder, output / f"denoise-{name}")
-    with build.temporary_folder() as work:
+    with temporary_folder() as work:
         for u in test:
             sound, masks = program.run(u.noisy, Path(work))
             if not np.array_equal(sound, denoise(u.noisy, masks)):

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from stft import BINS, HOP, analyse, frames, magnitude, overlap_add, synthesise
 
-from edgeq import build
+from edgeq.files import temporary_folder
 from edgeq.resources import resource
 from edgeq.run import unicorn
 from edgeq.simulate import Run
@@ -81,6 +81,6 @@ def measure(target: str, pcm: Array, mask: Array, chain: str | None = None, opti
     """Run the frames of int16 [N] on a target's emulated core; `run.instructions` are those of one frame."""
     padded = np.zeros((len(mask), HOP), np.int16)
     padded.reshape(-1)[: len(pcm)] = pcm
-    with build.temporary_folder() as folder:
+    with temporary_folder() as folder:
         package(Path(folder))
         return unicorn.run(Path(folder), load_target(target), {"samples": padded, "mask": mask}, chain=chain, optimize=optimize)

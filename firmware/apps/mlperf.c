@@ -302,6 +302,7 @@ int main(void)
     char byte;
     say("m-timestamp-mode-performance\r\nm-init-done\r\nm-ready\r\n");
     for (;;) {
+        (void)microseconds();
         if (eq_board_read(&byte, 1u, EQ_TICKS_PER_MS * 1000u) == 0u || byte == '\r' || byte == '\n' || byte == 0) {
             continue;
         }

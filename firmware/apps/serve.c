@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "eq_board.h"
+#include "eq_bytes.h"
 #include "eq_crc.h"
 #include "eq_description.h"
 #include "eq_frame.h"
@@ -87,12 +88,12 @@ static area_t area_of(uint32_t index)
 
 static void hello(const eq_link_request *request)
 {
-    if (request->bytes != 4u || eq_link_word(request->data) == 0u) {
+    if (request->bytes != 4u || eq_word_at(request->data) == 0u) {
         eq_link_refuse(request, EQ_LINK_MALFORMED, 4u);
         return;
     }
     const uint32_t facts[] = {
-        eq_link_word(request->data), EQ_LINK_PAYLOAD, EQ_LINK_WINDOW, area_of(0u).bytes, EQ_MODEL_INPUT_BYTES, EQ_MODEL_OUTPUT_BYTES,
+        eq_word_at(request->data), EQ_LINK_PAYLOAD, EQ_LINK_WINDOW, area_of(0u).bytes, EQ_MODEL_INPUT_BYTES, EQ_MODEL_OUTPUT_BYTES,
         EQ_MODEL_STEPS, eq_table_count, EQ_WEIGHTS_IN_RAM,
     };
     eq_link_answer(request, facts, sizeof facts);
@@ -106,8 +107,8 @@ static void transfer(const eq_link_request *request)
         eq_link_refuse(request, EQ_LINK_MALFORMED, 4u);
         return;
     }
-    const uint32_t place = eq_link_word(request->data), offset = place & 0xFFFFFFu;
-    const uint32_t bytes = writes != 0u ? request->bytes - 4u : eq_link_half(request->data + 4);
+    const uint32_t place = eq_word_at(request->data), offset = place & 0xFFFFFFu;
+    const uint32_t bytes = writes != 0u ? request->bytes - 4u : eq_half_at(request->data + 4);
     const area_t area = area_of(place >> 24);
     if (bytes > EQ_LINK_PAYLOAD || offset > area.bytes || bytes > area.bytes - offset) {
         eq_link_refuse(request, EQ_LINK_OUT_OF_RANGE, area.bytes);
@@ -125,7 +126,7 @@ static void transfer(const eq_link_request *request)
 
 static void check(const eq_link_request *request)
 {
-    const uint32_t index = request->bytes == 2u ? eq_link_half(request->data) : eq_table_count;
+    const uint32_t index = request->bytes == 2u ? eq_half_at(request->data) : eq_table_count;
     if (request->bytes != 2u || index >= eq_table_count) {
         eq_link_refuse(request, request->bytes != 2u ? EQ_LINK_MALFORMED : EQ_LINK_OUT_OF_RANGE, eq_table_count);
         return;
@@ -308,7 +309,7 @@ static uint32_t measure(work_t what)
 
 static void invoke(const eq_link_request *request)
 {
-    const uint32_t flags = request->bytes == 4u ? eq_link_word(request->data) : UNKNOWN;
+    const uint32_t flags = request->bytes == 4u ? eq_word_at(request->data) : UNKNOWN;
     if (flags > (STOP_AT_STEPS | RESET_STATES)) {
         eq_link_refuse(request, EQ_LINK_MALFORMED, 4u);
         return;

@@ -7,7 +7,6 @@
 
 #define ACK 0x79u
 #define NACK 0x1Fu
-#define SYNC 0x7Fu
 #define VERSION 0x31u
 #define BLOCK 4096u   /* most bytes of one WRITE_BLOCK */
 #define PAGES 256u    /* most pages of one EXTENDED_ERASE */
@@ -31,7 +30,7 @@ static int take(void *to, uint32_t bytes)
     return eq_board_read(to, bytes, BYTE_TICKS) == bytes;
 }
 
-static void acknowledge(void)
+void eq_boot_acknowledge(void)
 {
     static const unsigned char ack = ACK;
     eq_board_write(&ack, 1);
@@ -50,7 +49,7 @@ static int refuse(void)
 static int answer(uint32_t sent)
 {
     eq_board_write(buffer.bytes, sent);
-    acknowledge();
+    eq_boot_acknowledge();
     return EQ_BOOT_DONE;
 }
 
@@ -148,11 +147,11 @@ static int read_memory(void)
     if (!inside(address, 1)) {
         return refuse();
     }
-    acknowledge();
+    eq_boot_acknowledge();
     if (!take(n, 2) || (n[0] ^ n[1]) != 0xFF || !inside(address, n[0] + 1u)) {
         return refuse();
     }
-    acknowledge();
+    eq_boot_acknowledge();
     eq_board_write(eq_flash_data() + (address - EQ_APP_ORIGIN), n[0] + 1u);
     return EQ_BOOT_DONE;
 }
@@ -162,7 +161,7 @@ static int store(uint32_t address, uint32_t bytes)
     if (eq_flash_write(address - EQ_APP_ORIGIN, buffer.bytes, bytes) != 0) {
         return refuse();
     }
-    acknowledge();
+    eq_boot_acknowledge();
     return EQ_BOOT_DONE;
 }
 
@@ -176,7 +175,7 @@ static int write_memory(void)
     if (!inside(address, 4) || (address & 3u) != 0) {
         return refuse();
     }
-    acknowledge();
+    eq_boot_acknowledge();
     if (!take(&n, 1) || !take(buffer.bytes, n + 1u) || !take(&sum, 1) || folded(buffer.bytes, n + 1u, n) != sum) {
         return refuse();
     }
@@ -197,7 +196,7 @@ static int write_block(void)
     if (bytes == 0 || bytes > BLOCK || ((address | bytes) & 3u) != 0 || !inside(address, bytes)) {
         return refuse();
     }
-    acknowledge();
+    eq_boot_acknowledge();
     if (!take(buffer.bytes, bytes) || !take(crc, 4) || eq_crc32(0, buffer.bytes, bytes) != big(crc)) {
         return refuse();
     }
@@ -214,7 +213,7 @@ static int check(void)
     if (!inside(address, bytes)) {
         return refuse();
     }
-    acknowledge();
+    eq_boot_acknowledge();
     put(buffer.bytes, eq_crc32(0, eq_flash_data() + (address - EQ_APP_ORIGIN), bytes));
     return answer(4);
 }
@@ -227,7 +226,7 @@ static int erase_all(void)
             return refuse();
         }
     }
-    acknowledge();
+    eq_boot_acknowledge();
     return EQ_BOOT_DONE;
 }
 
@@ -245,7 +244,7 @@ static int erase_pages(uint32_t pages)
             return refuse();
         }
     }
-    acknowledge();
+    eq_boot_acknowledge();
     return EQ_BOOT_DONE;
 }
 
@@ -267,7 +266,7 @@ static int go(void)
     if (!take_sealed(buffer.bytes, 4) || big(buffer.bytes) != EQ_APP_ORIGIN || !eq_boot_valid()) {
         return refuse();
     }
-    acknowledge();
+    eq_boot_acknowledge();
     return EQ_BOOT_GO;
 }
 
@@ -284,8 +283,8 @@ int eq_boot_command(void)
     if (eq_board_read(code, 1, COMMAND_TICKS) == 0) {
         return EQ_BOOT_SILENT;
     }
-    if (code[0] == SYNC) {
-        acknowledge();
+    if (code[0] == EQ_BOOT_SYNC) {
+        eq_boot_acknowledge();
         return EQ_BOOT_DONE;
     }
     if (!take(code + 1, 1) || (code[0] ^ code[1]) != 0xFF) {
@@ -293,7 +292,7 @@ int eq_boot_command(void)
     }
     for (uint32_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
         if (commands[i].code == code[0]) {
-            acknowledge();
+            eq_boot_acknowledge();
             return commands[i].execute();
         }
     }

@@ -19,6 +19,8 @@ typedef struct {
     uint32_t crc;   /* CRC-32 of core, bytes and program */
 } eq_image_t;
 
+#define EQ_BOOT_SYNC 0x7Fu
+
 enum { EQ_BOOT_SILENT, EQ_BOOT_DONE, EQ_BOOT_GO };
 
 /* Whether the region holds a complete image for this core. */
@@ -26,6 +28,9 @@ int eq_boot_valid(void);
 
 /* Wait for a command and execute it. EQ_BOOT_SILENT: none came; EQ_BOOT_GO: the application, which is valid, is to be started. */
 int eq_boot_command(void);
+
+/* Say that what was asked is done. */
+void eq_boot_acknowledge(void);
 
 /* Leave for the program whose vectors or first instruction lie at `address`. Does not return. */
 void eq_boot_start(uint32_t address);

@@ -3,7 +3,6 @@
 #include "eq_board.h"
 #include "eq_boot.h"
 
-#define SYNC 0x7Fu
 #define EQ_BOOT_MS 500u
 #define PATIENCE 5 /* silent waits for a command, 2 s each */
 
@@ -13,9 +12,8 @@ static int called(void)
     const uint32_t begin = eq_board_clock();
     while (eq_board_clock() - begin < EQ_BOOT_MS * EQ_TICKS_PER_MS) {
         unsigned char byte = 0;
-        if (eq_board_read(&byte, 1, EQ_BOOT_MS * EQ_TICKS_PER_MS) && byte == SYNC) {
-            static const unsigned char ack = 0x79u;
-            eq_board_write(&ack, 1);
+        if (eq_board_read(&byte, 1, EQ_BOOT_MS * EQ_TICKS_PER_MS) && byte == EQ_BOOT_SYNC) {
+            eq_boot_acknowledge();
             return 1;
         }
     }

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "eq_bytes.h"
 #include "eq_description.h"
 
 enum { CELLS, COLUMNS, STUCK, LIST }; /* the forms of a map */
@@ -36,21 +37,16 @@ static unsigned char *bytes_of(uint32_t place)
     return _weights_start + ((uintptr_t)eq_tables[place].data - (uintptr_t)_weights_start);
 }
 
-static uint32_t word(const unsigned char *p)
-{
-    return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
-}
-
 static map_t header(const unsigned char *p)
 {
-    const map_t map = { word(p), word(p + 4), word(p + 8), word(p + 12), word(p + 16), word(p + 20) };
+    const map_t map = { eq_word_at(p), eq_word_at(p + 4), eq_word_at(p + 8), eq_word_at(p + 12), eq_word_at(p + 16), eq_word_at(p + 20) };
     return map;
 }
 
 static entry_t entry(const unsigned char *p, uint32_t index)
 {
     const unsigned char *const at = p + HEADER + ENTRY * index;
-    const entry_t found = { word(at), word(at + 4), word(at + 8) };
+    const entry_t found = { eq_word_at(at), eq_word_at(at + 4), eq_word_at(at + 8) };
     return found;
 }
 

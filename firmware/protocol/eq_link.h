@@ -69,8 +69,4 @@ void eq_link_refuse(const eq_link_request *request, eq_link_refusal why, uint32_
 /* An inference is under way: the request is not executed now, and may come again. */
 void eq_link_busy(const eq_link_request *request);
 
-/* Little-endian numbers of payloads. */
-uint32_t eq_link_word(const unsigned char *p);
-uint32_t eq_link_half(const unsigned char *p);
-
 #endif

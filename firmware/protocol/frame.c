@@ -2,14 +2,10 @@
 #include "eq_frame.h"
 
 #include "eq_board.h"
+#include "eq_bytes.h"
 #include "eq_crc.h"
 
 #define LONGEST 254u /* bytes of a COBS block without its length */
-
-static uint32_t word(const unsigned char *p)
-{
-    return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
-}
 
 static void take(eq_frame_reader *reader, unsigned char byte)
 {
@@ -29,7 +25,7 @@ static eq_frame_state finish(eq_frame_reader *reader)
     if (empty && reader->damaged == 0u) {
         return EQ_FRAME_MORE;
     }
-    if (damaged || eq_crc32(0u, reader->data, bytes - EQ_FRAME_CRC) != word(reader->data + bytes - EQ_FRAME_CRC)) {
+    if (damaged || eq_crc32(0u, reader->data, bytes - EQ_FRAME_CRC) != eq_word_at(reader->data + bytes - EQ_FRAME_CRC)) {
         return EQ_FRAME_DAMAGED;
     }
     reader->length = bytes - EQ_FRAME_CRC;

@@ -2,6 +2,7 @@
 #include "eq_link.h"
 
 #include "eq_board.h"
+#include "eq_bytes.h"
 #include "eq_frame.h"
 
 #define NUMBERS 0xFFu
@@ -16,16 +17,6 @@ static eq_frame_reader reader = { .data = frame, .capacity = sizeof frame };
 static uint32_t session;  /* the nonce of the last HELLO, 0 before the first */
 static uint32_t expected; /* the next request's number */
 static uint32_t told;     /* `expected` was sent since it last changed */
-
-uint32_t eq_link_half(const unsigned char *p)
-{
-    return (uint32_t)p[0] | (uint32_t)p[1] << 8;
-}
-
-uint32_t eq_link_word(const unsigned char *p)
-{
-    return eq_link_half(p) | eq_link_half(p + 2) << 16;
-}
 
 void eq_link_begin(const eq_link_request *request, eq_link_command command, uint32_t bytes)
 {
@@ -73,7 +64,7 @@ static void ask_again(void)
 
 static void open_session(eq_link_request *request)
 {
-    const uint32_t nonce = request->bytes == 4u ? eq_link_word(request->data) : 0u;
+    const uint32_t nonce = request->bytes == 4u ? eq_word_at(request->data) : 0u;
     request->fresh = nonce != session;
     if (nonce != 0u && request->fresh != 0u) {
         session = nonce;
@@ -109,7 +100,7 @@ static int32_t in_order(eq_link_request *request)
 /* Whether the frame in the reader is a request for the application, which is filled in. */
 static int32_t accept(eq_link_request *request)
 {
-    if (reader.length < EQ_LINK_HEADER || eq_link_half(frame + 2) != reader.length - EQ_LINK_HEADER) {
+    if (reader.length < EQ_LINK_HEADER || eq_half_at(frame + 2) != reader.length - EQ_LINK_HEADER) {
         eq_link_count.damaged++;
         ask_again();
         return 0;

@@ -5,58 +5,6 @@
 #include "eq_gates.h"
 #include "eq_simd_mve.h"
 
-/* The first n (any number; at most four are read) of four int16, the others 0. */
-static inline eq_i32x4 eq_first4_i16(const int16_t *from, int32_t n)
-{
-#if EQ_MVE
-    return vldrhq_z_s32(from, vctp32q((uint32_t)n));
-#else
-    eq_i32x4 v;
-    for (int32_t i = 0; i < 4; i++) {
-        v.lane[i] = i < n ? from[i] : 0;
-    }
-    return v;
-#endif
-}
-
-/* The first n (any number) of four int16 to memory. */
-static inline void eq_store_first_i16(int16_t *to, eq_i32x4 v, int32_t n)
-{
-#if EQ_MVE
-    vstrhq_p_s32(to, v, vctp32q((uint32_t)n));
-#else
-    for (int32_t i = 0; i < 4 && i < n; i++) {
-        to[i] = (int16_t)v.lane[i];
-    }
-#endif
-}
-
-/* The first n (any number; at most four are read) of four int32, the others 0. */
-static inline eq_i32x4 eq_first4_i32(const int32_t *from, int32_t n)
-{
-#if EQ_MVE
-    return vldrwq_z_s32(from, vctp32q((uint32_t)n));
-#else
-    eq_i32x4 v;
-    for (int32_t i = 0; i < 4; i++) {
-        v.lane[i] = i < n ? from[i] : 0;
-    }
-    return v;
-#endif
-}
-
-/* The first n (any number) of four int32 to memory. */
-static inline void eq_store_first_i32(int32_t *to, eq_i32x4 v, int32_t n)
-{
-#if EQ_MVE
-    vstrwq_p_s32(to, v, vctp32q((uint32_t)n));
-#else
-    for (int32_t i = 0; i < 4 && i < n; i++) {
-        to[i] = v.lane[i];
-    }
-#endif
-}
-
 /* c times f of Q0.15, 0 <= f < 1, halves up. */
 static inline eq_i32x4 eq_part4_q15(eq_i32x4 c, eq_i32x4 f)
 {

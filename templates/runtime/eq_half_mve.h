@@ -9,6 +9,8 @@
 #include "eq_f16.h"
 #include "eq_simd_mve.h"
 
+#define EQ_VECTORS "q0", "q1", "q2", "q3", "q4", "q5", "q6", "q7"
+
 #if EQ_MVE
 typedef float32x4_t eq_f32x4;
 #else
@@ -298,15 +300,7 @@ static inline eq_i32x4 eq_load4_f16(const uint16_t *from)
 /* The first n (any number; at most four are read) of four halves, the others 0. */
 static inline eq_i32x4 eq_first4_f16(const uint16_t *from, int32_t n)
 {
-#if EQ_MVE
-    return vldrhq_z_s32((const int16_t *)from, vctp32q((uint32_t)n));
-#else
-    eq_i32x4 v;
-    for (int32_t i = 0; i < 4; i++) {
-        v.lane[i] = i < n ? (int16_t)from[i] : 0;
-    }
-    return v;
-#endif
+    return eq_first4_i16((const int16_t *)from, n);
 }
 
 /* Four halves as floats. */
@@ -330,13 +324,7 @@ static inline void eq_store4_f16(uint16_t *to, eq_i32x4 v)
 /* The first n (any number) of four halves to memory. */
 static inline void eq_store_first_f16(uint16_t *to, eq_i32x4 v, int32_t n)
 {
-#if EQ_MVE
-    vstrhq_p_s32((int16_t *)to, v, vctp32q((uint32_t)n));
-#else
-    for (int32_t i = 0; i < 4 && i < n; i++) {
-        to[i] = (uint16_t)((uint32_t)v.lane[i] & 0xffffu);
-    }
-#endif
+    eq_store_first_i16((int16_t *)to, v, n);
 }
 
 /* The larger and the smaller ones. */

@@ -41,7 +41,7 @@ static inline void eq_fused32(uint16_t *sums, const uint16_t *start, const uint1
                      "vstrh.16 q3, [%[sums], #48]"
                      : [x] "+r"(x), [w] "+r"(w)
                      : [sums] "r"(sums), [start] "r"(start), [fours] "r"(count >> 2), [rest] "r"(count & 3)
-                     : "r8", "lr", "memory", "q0", "q1", "q2", "q3", "q4", "q5", "q6", "q7");
+                     : "r8", "lr", "memory", EQ_VECTORS);
 #else
     for (int32_t r = 0; r < 32; r++) {
         uint16_t sum = start[r];
@@ -84,7 +84,7 @@ static inline void eq_fused3x16(uint16_t *sums, const uint16_t *start, const uin
                      "vstrh.16 q5, [%[sums], #80]"
                      : [x] "+r"(x), [w] "+r"(w)
                      : [sums] "r"(sums), [start] "r"(start), [fours] "r"(count >> 2), [rest] "r"(count & 3)
-                     : "r8", "r9", "r10", "lr", "memory", "q0", "q1", "q2", "q3", "q4", "q5", "q6", "q7");
+                     : "r8", "r9", "r10", "lr", "memory", EQ_VECTORS);
 #else
     for (int32_t i = 0; i < 48; i++) {
         uint16_t sum = start[i % 16];

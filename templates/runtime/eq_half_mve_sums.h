@@ -18,7 +18,6 @@
 #define EQ_TILE3X8 \
     "ldmia %[x]!, {r8, r9, r10}\n\t" EQ_WEIGHTS8(6, 7) \
     "vfma.f32 q0, q6, r8\n\tvfma.f32 q1, q7, r8\n\tvfma.f32 q2, q6, r9\n\tvfma.f32 q3, q7, r9\n\tvfma.f32 q4, q6, r10\n\tvfma.f32 q5, q7, r10\n\t"
-#define EQ_VECTORS "q0", "q1", "q2", "q3", "q4", "q5", "q6", "q7"
 #else
 /* Weight of row r in element k of a block of `rows`. */
 static inline float eq_mixed_weight(const uint16_t *w, int32_t rows, int32_t k, int32_t r)

@@ -7,12 +7,10 @@
 #define EQ_HALF_ZVFH_H
 
 #include "eq_f16.h"
+#include "eq_rvv.h"
 
 #if defined(__riscv_zvfh) && __riscv_xlen == 32
 #define EQ_ZVFH 1
-#define EQ_HALF_CLOBBERED \
-    "memory", "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9", "v10", "v11", "v12", "v13", "v14", "v15", \
-    "v16", "v17", "v18", "v19", "v20", "v21", "v22", "v23", "v24", "v25", "v26", "v27", "v28", "v29", "v30", "v31"
 #define EQ_HALF_SUMS(from) \
     "vsetvli %[vl], %[n], e32, m8, ta, ma\n\tvle32.v v0, (" from ")\n\tvsetvli zero, zero, e16, m4, ta, ma\n\t"
 #define EQ_HALF_STORE_SUMS "vsetvli zero, zero, e32, m8, ta, ma\n\tvse32.v v0, (%[sums])\n\t"
@@ -52,7 +50,7 @@ static inline void eq_half_products(
             EQ_HALF_STORE_SUMS
             : [vl] "=&r"(vl), [from] "+&r"(from), [v] "+&r"(v), [left] "+&r"(left), [f] "=&f"(f)
             : [n] "r"(n), [start] "r"(start), [sums] "r"(sums), [step] "r"(2 * step)
-            : EQ_HALF_CLOBBERED);
+            : EQ_CLOBBERED);
     }
 #undef EQ_HALF_ELEMENT
 #else
@@ -94,7 +92,7 @@ static inline void eq_half_depthwise(
             EQ_HALF_STORE_SUMS
             : [vl] "=&r"(vl), [tap] "+&r"(tap), [left] "+&r"(left), [a] "=&r"(a), [b] "=&r"(b)
             : [n] "r"(n), [start] "r"(start), [sums] "r"(sums), [x] "r"(x), [w] "r"(w)
-            : EQ_HALF_CLOBBERED);
+            : EQ_CLOBBERED);
     }
 #else
     for (int32_t c = 0; c < n; c++) {
@@ -123,7 +121,7 @@ static inline void eq_half_outputs(uint16_t *y, const float *sums, int32_t n, in
             "vse16.v v8, (%[y])\n\t"
             : [vl] "=&r"(vl)
             : [n] "r"(n), [sums] "r"(sums), [y] "r"(y), [mask] "r"(0x7fff), [low] "r"(low), [high] "r"(high)
-            : EQ_HALF_CLOBBERED);
+            : EQ_CLOBBERED);
     }
 #undef EQ_HALF_ORDER
 #else

@@ -5,7 +5,7 @@
 #ifndef EQ_SIMD_MVE_H
 #define EQ_SIMD_MVE_H
 
-#include <stdint.h>
+#include "eq_numerics.h"
 
 #if defined(__ARM_FEATURE_MVE)
 #include <arm_mve.h>
@@ -69,6 +69,58 @@ static inline eq_i32x4 eq_first4_i8(const int8_t *from, int32_t n)
         v.lane[i] = i < n ? from[i] : 0;
     }
     return v;
+#endif
+}
+
+/* The first n (any number; at most four are read) of four int16, the others 0. */
+static inline eq_i32x4 eq_first4_i16(const int16_t *from, int32_t n)
+{
+#if EQ_MVE
+    return vldrhq_z_s32(from, vctp32q((uint32_t)n));
+#else
+    eq_i32x4 v;
+    for (int32_t i = 0; i < 4; i++) {
+        v.lane[i] = i < n ? from[i] : 0;
+    }
+    return v;
+#endif
+}
+
+/* The first n (any number) of four int16 to memory. */
+static inline void eq_store_first_i16(int16_t *to, eq_i32x4 v, int32_t n)
+{
+#if EQ_MVE
+    vstrhq_p_s32(to, v, vctp32q((uint32_t)n));
+#else
+    for (int32_t i = 0; i < 4 && i < n; i++) {
+        to[i] = (int16_t)v.lane[i];
+    }
+#endif
+}
+
+/* The first n (any number; at most four are read) of four int32, the others 0. */
+static inline eq_i32x4 eq_first4_i32(const int32_t *from, int32_t n)
+{
+#if EQ_MVE
+    return vldrwq_z_s32(from, vctp32q((uint32_t)n));
+#else
+    eq_i32x4 v;
+    for (int32_t i = 0; i < 4; i++) {
+        v.lane[i] = i < n ? from[i] : 0;
+    }
+    return v;
+#endif
+}
+
+/* The first n (any number) of four int32 to memory. */
+static inline void eq_store_first_i32(int32_t *to, eq_i32x4 v, int32_t n)
+{
+#if EQ_MVE
+    vstrwq_p_s32(to, v, vctp32q((uint32_t)n));
+#else
+    for (int32_t i = 0; i < 4 && i < n; i++) {
+        to[i] = v.lane[i];
+    }
 #endif
 }
 

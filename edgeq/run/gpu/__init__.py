@@ -105,6 +105,8 @@ def _differing(programs: Sequence[Program]) -> Tables:
         EdgeqError: a kernel does not take that table pattern by pattern.
     """
     first, found = programs[0], dict[str, dict[str, Array]]()
+    if any(p.graph is not first.graph for p in programs):
+        raise EdgeqError("the patterns belong to different graphs", where=first.graph.name)
     for calls in zip(*(p.calls for p in programs), strict=True):
         node = calls[0].node
         for name, table in calls[0].params.tables.items():
@@ -114,8 +116,6 @@ def _differing(programs: Sequence[Program]) -> Tables:
             if node.op.kernel_op() not in PATTERNED or not name.endswith(("weights", "bias")):
                 raise unsupported(node, f"with a table '{name}' per pattern")
             found.setdefault(node.name, {})[name] = np.stack(own)
-    if any(p.graph is not first.graph for p in programs):
-        raise EdgeqError("the patterns belong to different graphs", where=first.graph.name)
     return found
 
 
@@ -191,5 +191,5 @@ def _fetch(graph: Graph, name: str, value: Value, vectors: int) -> Array:
 
 def _chunk(graph: Graph, vectors: int, patterns: int, device: Device) -> int:
     """Vectors at once, so that the largest tensor of all patterns stays small."""
-    largest = max(t.type.size for t in graph.tensors.values())
+    largest = max(t.type.size for t in graph.tensors.values() if not t.is_constant)
     return max(1, min(vectors, ELEMENTS[device.kind] // (largest * patterns)))
