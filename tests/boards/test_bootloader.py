@@ -143,7 +143,7 @@ def test_flash_start_and_start_again(
         assert line.read(5, 20.0), "the application is started after power-on"
 
 
-@pytest.mark.parametrize(("target", "moments"), [("mps2-an386", 10), ("virt", 4)])
+@pytest.mark.parametrize(("target", "moments"), [("mps2-an386", 10), ("virt", 10)])
 def test_unplugged_while_flashing(
     target: str,
     moments: int,

@@ -4,6 +4,8 @@
 
 #define UART_THR (*(volatile uint8_t *)(EQ_UART + 0u))
 #define UART_RBR (*(volatile uint8_t *)(EQ_UART + 0u))
+#define UART_DLL UART_THR
+#define UART_DLM UART_IER
 #define UART_IER (*(volatile uint8_t *)(EQ_UART + 1u))
 #define UART_FCR (*(volatile uint8_t *)(EQ_UART + 2u))
 #define UART_LCR (*(volatile uint8_t *)(EQ_UART + 3u))
@@ -13,8 +15,11 @@
 
 void eq_board_init(void)
 {
-    UART_LCR = 3u; /* 8N1 */
-    UART_FCR = 7u; /* FIFOs on, and empty */
+    UART_LCR = 0x83u;
+    UART_DLL = 1u;
+    UART_DLM = 0;
+    UART_LCR = 3u;    /* 8N1 */
+    UART_FCR = 0xC7u; /* FIFOs on, and empty; it interrupts at 14 bytes, or when no more come */
     UART_IER = 1u;
     eq_wait_init(EQ_UART_INTERRUPT);
 }
