@@ -23,7 +23,8 @@ LAWS = (LAW, SUMS)
 INFINITE = 0x7C00
 LARGEST = 65504.0
 ORDER_MIN, ORDER_MAX = -INFINITE - 1, INFINITE  # `order` of -inf and inf
-BLOCK = 2**15  # sums that are kept at once, for the cache
+BLOCK = 2**18  # products that are kept at once, for the cache
+SUMS_BLOCK = 2**15  # sums, likewise
 
 
 def to_float(h: Array) -> Array:
@@ -91,15 +92,20 @@ def products(x: Array, w: Array, start: Array | float = 0.0) -> Array:
     lead, (k, n) = x.shape[:-1], w.shape
     columns, rows = np.ascontiguousarray(to_float(x).reshape(-1, k).T), to_float(w)
     total = np.array(np.broadcast_to(np.float32(0) + np.asarray(start, np.float32), (*lead, n))).reshape(-1, n)
-    step = max(1, BLOCK // n)
-    product = np.empty((min(step, len(total)), n), np.float32)
+    step = max(1, BLOCK // max(1, k * n))
+    terms = np.empty((k + 1, min(step, len(total)), n), np.float32)
     with np.errstate(all="ignore"):
         for first in range(0, len(total), step):
             block = total[first : first + step]
-            for i in range(k):
-                np.multiply(columns[i, first : first + step, None], rows[i], out=product[: len(block)])
-                block += product[: len(block)]
+            terms[0, : len(block)] = block
+            np.multiply(columns[:, first : first + step, None], rows[:, None], out=terms[1:, : len(block)])
+            block[...] = _down(terms[:, : len(block)])
     return total.reshape(*lead, n)
+
+
+def _down(terms: Array) -> Array:
+    """float32 sums along the first axis, in order: numpy sums up pairwise along the last axis alone, and where there is no other."""
+    return running_sum(terms, axis=0) if terms[0].size < 2 else np.asarray(np.add.reduce(terms, axis=0))
 
 
 def fused(x: Array, w: Array, start: Array | float = 0.0) -> Array:
@@ -115,7 +121,7 @@ def fused(x: Array, w: Array, start: Array | float = 0.0) -> Array:
     lead, (k, n) = x.shape[:-1], w.shape
     columns, rows = np.ascontiguousarray(x.reshape(-1, k).T, np.float64), w.astype(np.float64)
     total = np.array(np.broadcast_to(np.asarray(start, np.float16), (*lead, n))).reshape(-1, n)
-    step = max(1, BLOCK // n)
+    step = max(1, SUMS_BLOCK // n)
     with np.errstate(all="ignore"):
         for first in range(0, len(total), step):
             block = total[first : first + step]

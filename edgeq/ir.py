@@ -7,7 +7,7 @@ activation types carry scales. All values are frozen; passes build new graphs.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, ClassVar
@@ -114,6 +114,13 @@ class Params:
     law: str
     scalars: Mapping[str, int | str] = field(default_factory=dict)
     tables: Mapping[str, Array] = field(default_factory=dict)
+    _derived: dict[Hashable, Array] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def derived(self, key: Hashable, make: Callable[[], Array]) -> Array:
+        """What is made of the tables once, for the simulator's speed."""
+        if key not in self._derived:
+            self._derived[key] = make()
+        return self._derived[key]
 
     def __getattr__(self, name: str) -> Any:
         for part in (self.__dict__["scalars"], self.__dict__["tables"]):

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from edgeq import half, numerics
 from edgeq.errors import EdgeqError
+from edgeq.evaluate import follow
 from edgeq.ir import Array, DType, Graph, Node, Params, TensorType
 from edgeq.lower import bind
-
-CHUNK_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,53 +99,6 @@ def real_array(a: Array, t: TensorType) -> Array:
     return np.asarray(a, np.float32) if t.q is None else dequantize_array(a, t.scale, t.zero_point)
 
 
-def evaluate(
-    graph: Graph, inputs: Mapping[str, Array], step: Callable[[Node, list[Array]], tuple[Array, ...]], keep: bool
-) -> dict[str, Array]:
-    """Walk the graph once; `step` computes a node's outputs from its inputs. Values are freed after their last use unless `keep`."""
-    values: dict[str, Array] = {n: t.data for n, t in graph.tensors.items() if t.data is not None}
-    values.update(inputs)
-    last = {name: i for i, node in enumerate(graph.nodes) for name in node.inputs}
-    vectors = len(next(iter(inputs.values())))
-    for i, node in enumerate(graph.nodes):
-        x = [values[n] for n in node.inputs]
-        if all(graph.tensors[n].is_constant for n in node.inputs):  # a constant output: alike for all vectors
-            results = step(node, [a if i in node.op.parameters else a[None] for i, a in enumerate(x)])
-            values |= {n: np.repeat(y, vectors, axis=0) for n, y in zip(node.outputs, results, strict=True)}
-            continue
-        values |= zip(node.outputs, step(node, x), strict=True)
-        if not keep:
-            for name in set(node.inputs):
-                if last[name] == i and name not in graph.outputs and not graph.tensors[name].is_constant:
-                    del values[name]
-    return values
-
-
-def follow_states(graph: Graph, inputs: Mapping[str, Array], step: Callable[[Node, list[Array]], tuple[Array, ...]]) -> dict[str, Array]:
-    """Inputs ``[V, *shape]`` of consecutive inferences, and the states that each of them finds: zero before the first."""
-    if not graph.states:
-        return dict(inputs)
-    targets = tuple(b for _, b in graph.states)
-    needed = _ancestors(graph, targets)
-    moving = replace(graph, nodes=tuple(n for n in graph.nodes if not needed.isdisjoint(n.outputs)), outputs=targets)
-    types = {a: graph.type(a) for a, _ in graph.states}
-    found: dict[str, list[Array]] = {a: [np.full((1, *t.shape), t.zero_point, t.dtype.numpy)] for a, t in types.items()}
-    for v in range(len(next(iter(inputs.values()))) - 1):
-        values = evaluate(moving, {n: a[v : v + 1] for n, a in inputs.items()} | {a: rows[-1] for a, rows in found.items()}, step, False)
-        for a, b in graph.states:
-            found[a].append(values[b])
-    return dict(inputs) | {a: np.concatenate(rows) for a, rows in found.items()}
-
-
-def _ancestors(graph: Graph, names: Sequence[str]) -> set[str]:
-    """The tensors that some are computed from, themselves included."""
-    needed = set(names)
-    for node in reversed(graph.nodes):
-        if not needed.isdisjoint(node.outputs):
-            needed.update(node.inputs)
-    return needed
-
-
 def simulate(
     graph: Graph,
     arrays: Mapping[str, Array],
@@ -175,17 +127,14 @@ def simulate(
     def step(node: Node, x: list[Array]) -> tuple[Array, ...]:
         return node.op.compute(params[node.name], *(x[i] for i in positions[node.name]))
 
-    inputs = follow_states(graph, inputs, step)
-    largest = max(t.type.size for t in graph.tensors.values())
-    total = len(next(iter(inputs.values())))
-    chunk = max(1, min(total, CHUNK_BYTES // (64 * largest)))
+    total, done = len(next(iter(inputs.values()))), 0
     wanted = [n for n, t in graph.tensors.items() if not t.is_constant] if steps else list(graph.outputs)
     parts: dict[str, list[Array]] = {n: [] for n in wanted}
-    for start in range(0, total, chunk):
-        values = evaluate(graph, {n: a[start : start + chunk] for n, a in inputs.items()}, step, steps)
+    for values in follow(graph, inputs, step, steps):
         for name in wanted:
             parts[name].append(values[name])
+        done += len(values[wanted[0]])
         if progress:
-            progress(min(start + chunk, total), total)
+            progress(done, total)
     tensors = {n: np.concatenate(p) for n, p in parts.items()}
     return Run("simulator", {n: tensors[n] for n in graph.results}, tensors if steps else {})

@@ -16,7 +16,7 @@ LAYERS = (
     ("ops", "target", "board"),
     ("frontends", "passes", "kernels", "packing", "graphfile"),
     ("order",),
-    ("lower",),
+    ("evaluate", "lower"),
     ("place", "plan", "simulate", "tables"),
     ("faults",),
     ("quantize",),

@@ -9,8 +9,8 @@ import flatbuffers
 import numpy as np
 import pytest
 
+from edgeq.evaluate import evaluate
 from edgeq.ir import Array, Graph
-from edgeq.simulate import evaluate
 
 Options = tuple[str, Mapping[str, Any]]
 Quantization = tuple[Sequence[float] | float, Sequence[int] | int, int]  # scales, zero points, axis

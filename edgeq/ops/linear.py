@@ -22,7 +22,7 @@ def exact_matmul(a: Array, b: Array, bound: float) -> Array:
     float32 holds integers up to 2^24, float64 up to 2^53. Returns int64.
     """
     dtype = np.float32 if bound < 2**24 else np.float64
-    result: Array = np.matmul(a.astype(dtype), b.astype(dtype)).astype(np.int64)
+    result: Array = np.matmul(np.asarray(a, dtype), np.asarray(b, dtype)).astype(np.int64)
     return result
 
 

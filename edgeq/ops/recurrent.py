@@ -113,7 +113,8 @@ def half_sums(params: Params, part: str, x: Array, start: Array, rows: slice = s
 
     With int8 weights the products, exact in float32, are summed from 0; the sum times the row's scale, rounded, is added.
     """
-    w = np.ascontiguousarray(params.tables[f"{part}_weights"][rows].T)
+    key = part, rows.start, rows.stop
+    w = params.derived(key, lambda: np.ascontiguousarray(params.tables[f"{part}_weights"][rows].T, np.float32))
     scale = params.tables.get(f"{part}_scale")
     if scale is None:
         return half.summed(params.law, x, w, start)
@@ -173,9 +174,11 @@ def joined(*parts: Params) -> Params:
 def pre_activations(params: Params, part: str, x: Array, rows: slice = slice(None)) -> Array:
     """Q3.12 sums ``[..., rows]`` of int8 or int16 ``x [..., K]``, saturated to int16; int64."""
     w, bias, multiplier, shift = (getattr(params, f"{part}_{n}")[rows] for n in ("weights", "bias", "multiplier", "shift"))
-    if f"{part}_wide" in params.scalars:
-        return words.results(x, w, bias, multiplier, shift)
-    sums = exact_matmul(x, w.T, float(w.shape[1]) * 128 * 128) + bias
+    wide = f"{part}_wide" in params.scalars
+    columns = params.derived((part, rows.start, rows.stop), lambda: np.ascontiguousarray(w.T, np.float64 if wide else np.float32))
+    if wide:
+        return words.results(x, columns.T, bias, multiplier, shift)
+    sums = exact_matmul(x, columns, float(w.shape[1]) * 128 * 128) + bias
     limits = {"left": getattr(params, f"{part}_left"), "out_offset": 0, "act_min": INT16_MIN, "act_max": INT16_MAX}
     return rescaled(Params(params.law, limits), sums, multiplier, shift)
 

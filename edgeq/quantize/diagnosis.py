@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeq import half
+from edgeq.evaluate import chunk_size
 from edgeq.ir import Array, DType, Graph, Node, TensorType
 from edgeq.quantize import equalize
-from edgeq.quantize.floating import Progress, chunk_size, evaluate_float
+from edgeq.quantize.floating import Progress, evaluate_float
 from edgeq.quantize.sharing import NATURAL, span
 from edgeq.simulate import dequantize_array, fit_inputs, simulate
 

@@ -8,9 +8,10 @@ from dataclasses import replace
 import numpy as np
 
 from edgeq.errors import EdgeqError
+from edgeq.evaluate import chunk_size, evaluate, follow_states
 from edgeq.ir import Array, DType, Graph, Node, Tensor, TensorType
 from edgeq.ops.reshape import Reshape
-from edgeq.simulate import CHUNK_BYTES, dequantize_array, evaluate, fit_inputs, follow_states
+from edgeq.simulate import dequantize_array, fit_inputs
 
 CASTS = ("quantize", "dequantize", "requantize", "cast")
 Progress = Callable[[int, int], None]
@@ -34,12 +35,6 @@ def real_step(node: Node, x: list[Array]) -> tuple[Array, ...]:
     except EdgeqError as e:
         raise EdgeqError(e.what, where=node.name, why=e.why, fix=e.fix) from e
     return tuple(np.asarray(y, np.float32) for y in results)
-
-
-def chunk_size(graph: Graph, vectors: int) -> int:
-    """Vectors that are evaluated at once, so that a step's working set stays near `CHUNK_BYTES`."""
-    largest = max(t.type.size for t in graph.tensors.values())
-    return max(1, min(vectors, CHUNK_BYTES // (64 * largest)))
 
 
 def stream(

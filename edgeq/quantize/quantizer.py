@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeq import half
+from edgeq.evaluate import ancestors
 from edgeq.ir import Array, DType, Graph, Node, QParams, Tensor, TensorType, check
 from edgeq.ops.linear import NO_CLAMP
 from edgeq.quantize import recurrent
@@ -64,10 +65,11 @@ def quantize_decided(decision: Decision, progress: Progress | None = None) -> Gr
     graph = decision.graph
     walk = _Walk(graph, decision.precision, decision.options.grid)
     walk.start(_subset(graph, decision.ranges.samples))
+    wanted = ancestors(graph, [t for n in graph.nodes if walk.fits(n) for t in n.inputs])
     last = {name: i for i, node in enumerate(graph.nodes) for name in node.inputs}
     nodes = []
     for i, node in enumerate(graph.nodes):
-        nodes.append(walk.quantize(node))
+        nodes.append(walk.quantize(node, not wanted.isdisjoint(node.outputs)))
         for name in set(node.inputs):
             if last[name] == i:
                 walk.real.pop(name, None)
@@ -144,14 +146,26 @@ class _Walk:
         """File a constant operand in half precision, see `half_constant`."""
         return self.add(half_constant(node, position, self.graph.tensors[node.inputs[position]]))
 
-    def quantize(self, node: Node) -> Node:
-        """Quantize a node's constants and run it in both meanings."""
+    def fits(self, node: Node) -> bool:
+        """Whether a node's weights are fitted to its inputs."""
+        layer = recurrent.is_recurrent(node) or node.op.kind() in WEIGHT_AXIS
+        return layer and self.precision.nodes.get(node.name) != HALF
+
+    def quantize(self, node: Node, run: bool) -> Node:
+        """Quantize a node's constants.
+
+        Args:
+            run: compute the node in both meanings, for layers that are fitted to what follows from it.
+        """
         output = node.outputs[0]
         self.tensors |= {n: Tensor(n, self.type(n)) for n in node.outputs}
         constants = {n: data for n in node.inputs if (data := self.graph.tensors[n].data) is not None}
-        real = [constants[n] if n in constants else self.real[n] for n in node.inputs]
         names = list(node.inputs)
-        outputs = real_step(node, real)
+        real: list[Array] = []
+        outputs: tuple[Array, ...] = ()
+        if run or self.fits(node):
+            real = [constants[n] if n in constants else self.real[n] for n in node.inputs]
+            outputs = real_step(node, real)
         if self.precision.nodes.get(node.name) == HALF:
             for i, n in enumerate(node.inputs):
                 if n in constants:
@@ -167,8 +181,9 @@ class _Walk:
                     scale = self.scale(output) if node.op.kind() in MERGES else None
                     names[i] = self.add(_constant(self.graph.tensors[n], scale))
         quantized = replace(node, inputs=tuple(names))
-        self.real |= zip(node.outputs, outputs, strict=True)
-        self.stored |= zip(node.outputs, self.run(quantized), strict=True)
+        if run:
+            self.real |= zip(node.outputs, outputs, strict=True)
+            self.stored |= zip(node.outputs, self.run(quantized), strict=True)
         return quantized
 
     def run(self, node: Node) -> tuple[Array, ...]:

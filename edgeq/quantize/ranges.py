@@ -8,11 +8,12 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from edgeq.errors import EdgeqError
+from edgeq.evaluate import follow_states
 from edgeq.ir import Array, Graph
 from edgeq.quantize import cells, observers
 from edgeq.quantize.floating import Progress, real_step, require_float, stream
 from edgeq.quantize.observers import Channels, Observer
-from edgeq.simulate import fit_inputs, follow_states
+from edgeq.simulate import fit_inputs
 
 MAX_LEVELS = 256
 MIN_LEVELS = 16

@@ -12,6 +12,7 @@ from edgeq.quantize.linear import Moments
 LIMIT = 127
 SHRINKS = np.linspace(1.0, 0.6, 41)
 SWEEPS = 8
+COLUMNS = 32  # that are rounded before the others are told
 DAMPING = 0.01
 FLOOR = 1e-5  # of the ridge, relative to the inputs' mean square: more than the moments' rounding errors
 Float = NDArray[np.float64]
@@ -101,11 +102,16 @@ def second_order(matrix: Float, scales: Float, m: Moments, limit: int = LIMIT) -
 def _brain_quantize(goal: Float, scales: Float, h: Float, limit: int) -> Float:
     """Round column by column; the columns still to come make up for each rounding error."""
     u = np.linalg.cholesky(np.linalg.inv(h)).transpose(0, 2, 1)  # upper: inv(h) = u^T u
-    w, q = goal.copy(), np.empty_like(goal)
-    for i in range(w.shape[2]):
-        q[..., i] = np.clip(np.rint(w[..., i] / scales), -limit, limit)
-        error = (w[..., i] - q[..., i] * scales) / u[:, None, i, i]
-        w[..., i:] -= error[..., None] * u[:, None, i, i:]
+    w, q, k = goal.copy(), np.empty_like(goal), goal.shape[2]
+    for first in range(0, k, COLUMNS):  # what a block's errors ask of the columns beyond it waits until the block is done
+        last = min(first + COLUMNS, k)
+        errors = np.empty_like(w[..., first:last])
+        for i in range(first, last):
+            q[..., i] = np.clip(np.rint(w[..., i] / scales), -limit, limit)
+            error = (w[..., i] - q[..., i] * scales) / u[:, None, i, i]
+            w[..., i:last] -= error[..., None] * u[:, None, i, i:last]
+            errors[..., i - first] = error
+        w[..., last:] -= errors @ u[:, first:last, last:]
     return q
 
 
@@ -119,10 +125,11 @@ def _descend(q: Float, scales: Float, h: Float, target: Float, limit: int) -> Fl
             value = q[..., i] + (target[..., i] - product[..., i]) / (diagonal[:, None, i] * scales)
             new = np.clip(np.rint(value), -limit, limit)
             delta = (new - q[..., i]) * scales
-            if delta.any():
+            group, row = np.nonzero(delta)
+            if len(row):
                 moved = True
                 q[..., i] = new
-                product += delta[..., None] * h[:, None, i, :]
+                product[group, row] += delta[group, row, None] * h[group, i]
         if not moved:
             break
     return q

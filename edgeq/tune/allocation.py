@@ -17,7 +17,7 @@ from edgeq.target import Target
 
 CASTS = tuple((stored, kind, sign) for stored in INTEGERS for kind, sign in (("quantize", 1.0), ("dequantize", -1.0)))
 POINTS = 24  # of the front
-ESTIMATED = 0.1  # what estimated instructions weigh against flash; measured ones weigh as much
+WORK = 0.1  # what instructions weigh against flash: they decide between what takes about as much of it
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ class Allocator:
         base = self.costs.base
         constraints = list(self.fixed)
         work = self.instructions / max(1.0, self._half(self.instructions))
-        weights = self.flash / max(1.0, self._half(self.flash)) + work * (1.0 if self.costs.measured else ESTIMATED)
+        weights = self.flash / max(1.0, self._half(self.flash)) + WORK * work
         if goal.flash is not None:
             constraints.append(solver.LinearConstraint(self.flash[None], -np.inf, float(goal.flash)))
         if goal.instructions is not None:

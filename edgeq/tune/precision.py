@@ -7,6 +7,7 @@ taken to add up; what was chosen is then simulated as it is, and chosen anew wit
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -37,6 +38,7 @@ FRAMES = 1000  # samples that noise is measured on
 LEAST = 32  # samples that a graph is fitted to, or judged by, where they are not the same
 TURNS = 12  # how often a choice that does not hold is tightened
 STRICTER = 0.999
+PIECES = 8  # of a stream; those that half precision does not keep are not judged
 # Where nothing is measured: instructions per multiply-accumulate, per element of what is no layer, and per element of a cast.
 PER_MAC, PER_ELEMENT, PER_CAST = {INT8: 1.0, HALF: 3.0, WEIGHTS: 4.0, INT16: 2.0}, 20.0, 20.0
 INTEGER = {DType.INT8: INT8, DType.INT16: INT16, DType.INT32: INT16}
@@ -51,6 +53,7 @@ class Found:
     Attributes:
         storage: node -> storage.
         sqnr_db: measured, on samples that the graph was not fitted to.
+        judged: the share of these that counted.
         point: what it is predicted to cost.
         front: the Pareto front of cost and noise, cheapest first, without limits.
         cells: what cell states are stored in, where their layers are in integers.
@@ -62,6 +65,7 @@ class Found:
     costs: Costs
     storage: Mapping[str, str]
     sqnr_db: float
+    judged: float
     point: Point
     front: tuple[Point, ...]
     cells: Mapping[str, DType]
@@ -80,7 +84,8 @@ class Found:
         ]  # fmt: skip
         points = [p for p in self.front if p.chosen != self.point.chosen] + [self.point]
         return {
-            "costs": "measured" if self.costs.measured else "estimated", "sqnr_db": round(self.sqnr_db, 2), "nodes": nodes,
+            "costs": "measured" if self.costs.measured else "estimated", "sqnr_db": round(self.sqnr_db, 2), "judged": round(self.judged, 3),
+            "nodes": nodes,
             **({} if self.loss is None else {"loss": round(self.loss, 3)}),
             "pareto": [self._row(p) for p in sorted(points, key=lambda p: p.sqnr_db)],
         }  # fmt: skip
@@ -106,7 +111,7 @@ def search(
         graph: float.
         ranges: its calibration.
         options: of quantization.
-        progress: called with (graphs measured, graphs in all).
+        progress: called with (graphs measured, graphs in all if no choice holds).
         labels: of the calibration samples, int64 ``[V]``, where the goal has a `loss`.
 
     Raises:
@@ -116,21 +121,30 @@ def search(
         goal = replace(goal, drop=DROP)
     judge = _Judge(graph, ranges, options, labels)
     found = tuple(units(graph))
-    costs = _costs(graph, found, judge, goal, progress)
+    count = sum(len(u.choices) - (HALF in u.choices) for u in found if len(u.choices) > 1) + 1 + len(STORAGES)
+    done = itertools.count(1)
+
+    def tell() -> None:
+        if progress:
+            progress(min(next(done), count + TURNS), count + TURNS)
+
+    costs = _costs(graph, found, judge, goal, tell)
     program = Allocator(graph, found, costs)
     front = tuple(program.front())
     trials = _by_noise(program, goal) if goal.loss is None else _by_loss(program, goal, front)
     lost = []
     for trial in trials:
         storage = spread(found, trial.point.chosen)
-        outputs = [judge.outputs(storage, fold) for fold in judge.folds]
-        trial.sqnr_db = decibels(judge.worst(outputs))
+        outputs = judge.outputs(storage)
+        tell()
+        trial.sqnr_db = decibels(judge.noise(outputs))
         trial.excess = 0 if goal.ram is None else judge.ram(storage, goal.target) - goal.ram
         if goal.loss is not None:
             lost.append(judge.loss(outputs))
         quiet = goal.drop is None or trial.sqnr_db >= goal.drop + MARGIN
         if trial.excess <= 0 and quiet and (goal.loss is None or lost[-1] <= goal.loss):
-            return Found(graph, found, costs, storage, trial.sqnr_db, trial.point, front, judge.cells, lost[-1] if lost else None)
+            share, loss = judge.share, lost[-1] if lost else None
+            return Found(graph, found, costs, storage, trial.sqnr_db, share, trial.point, front, judge.cells, loss)
     best = max(front, key=lambda p: p.sqnr_db)
     least = f", {min(lost):.2f} % of the answers lost at least" if lost else ""
     raise EdgeqError(
@@ -187,12 +201,14 @@ class _Fold:
 
     Attributes:
         at: which of all samples these are.
+        judged: which of these take part.
     """
 
     ranges: Ranges
     samples: Mapping[str, Array]
     real: Mapping[str, Array]
     at: Array
+    judged: Array
 
 
 class _Judge:
@@ -219,28 +235,47 @@ class _Judge:
         at = at[:count] if self.graph.states else at[np.arange(count) * len(at) // count]
         samples = {n: self.ranges.samples[n][at] for n in self.graph.given}
         outputs = evaluate_float(self.graph, samples)
-        return _Fold(ranges, samples, {n: outputs[n].astype(np.float64) for n in self.graph.results}, at)
+        return _Fold(ranges, samples, {n: outputs[n].astype(np.float64) for n in self.graph.results}, at, np.ones(len(at), bool))
 
     def quantized(self, storage: Mapping[str, str], ranges: Ranges | None = None) -> Graph:
         return quantize_decided(decide(self.graph, ranges or self.ranges, self.options, nodes=storage))
 
-    def outputs(self, storage: Mapping[str, str], fold: _Fold) -> dict[str, Array]:
-        """float32 results on a fold's samples, of what is quantized without them."""
-        graph = self.quantized(storage, fold.ranges)
-        return {n: real_array(a, graph.type(n)) for n, a in simulate(graph, fold.samples).outputs.items() if n in fold.real}
+    def outputs(self, storage: Mapping[str, str]) -> list[dict[str, Array]]:
+        """float32 results on every fold's samples, of what is quantized without them."""
+        graphs = [self.quantized(storage, fold.ranges) for fold in self.folds]
+        runs = [simulate(graph, fold.samples).outputs for graph, fold in zip(graphs, self.folds, strict=True)]
+        return [{n: real_array(a, graph.type(n)) for n, a in found.items()} for graph, found in zip(graphs, runs, strict=True)]
 
-    def noise(self, storage: Mapping[str, str]) -> Array:
-        """Noise over signal per output, on the first fold."""
-        return self._noise(self.outputs(storage, self.folds[0]), self.folds[0])
+    def noise(self, outputs: Sequence[Mapping[str, Array]]) -> Array:
+        """Noise over signal per fold and output."""
+        return np.concatenate([self._noise(got, fold) for got, fold in zip(outputs, self.folds, strict=True)])
+
+    def spare(self, halves: Sequence[Mapping[str, Array]], least: float) -> None:
+        """Judge no piece of a stream that half precision keeps less than so well: the network amplifies there whatever rounding leaves.
+
+        Where that were most of a fold, all of it is judged.
+
+        Args:
+            halves: `outputs` in half precision.
+            least: dB.
+        """
+        for i, (fold, got) in enumerate(zip(self.folds, halves, strict=True)):
+            judged = fold.judged.copy()
+            for piece in np.array_split(np.arange(len(judged)), PIECES):
+                judged[piece] = decibels(self._noise(got, replace(fold, judged=piece))) >= least
+            if 2 * judged.sum() >= len(judged):
+                self.folds[i] = replace(fold, judged=judged)
+
+    @property
+    def share(self) -> float:
+        """Of the samples, that are judged."""
+        return float(np.concatenate([f.judged for f in self.folds]).mean())
 
     @staticmethod
     def _noise(got: Mapping[str, Array], fold: _Fold) -> Array:
-        power = {n: (float(((got[n] - real) ** 2).sum()), float((real**2).sum())) for n, real in fold.real.items()}
+        at = fold.judged
+        power = {n: (float(((got[n][at] - real[at]) ** 2).sum()), float((real[at] ** 2).sum())) for n, real in fold.real.items()}
         return np.array([error / max(signal, 1e-30) for error, signal in power.values()])
-
-    def worst(self, outputs: Sequence[Mapping[str, Array]]) -> Array:
-        """The noise of the worse fold."""
-        return np.asarray(np.max([self._noise(got, fold) for got, fold in zip(outputs, self.folds, strict=True)], axis=0))
 
     def loss(self, outputs: Sequence[Mapping[str, Array]]) -> float:
         """Percentage points of right answers that the float graph gives and this one does not."""
@@ -256,19 +291,21 @@ class _Judge:
         return plan(lower(graph, target or load_target("host"))).arena_bytes + sum(graph.type(a).bytes for a, _ in graph.states)
 
 
-def _costs(graph: Graph, found: tuple[Unit, ...], judge: _Judge, goal: Goal, progress: Progress | None) -> Costs:
+def _costs(graph: Graph, found: tuple[Unit, ...], judge: _Judge, goal: Goal, tell: Callable[[], None]) -> Costs:
     """Measure what every unit costs in every storage."""
-    alone = [(u, s) for u in found for s in u.choices if s != HALF and len(u.choices) > 1]
-    total, done = len(alone) + 1 + len(STORAGES), 0
     half = uniform(graph, HALF)
-    base = judge.noise(half)
+    halves = judge.outputs(half)
+    if goal.drop is not None and graph.states:
+        judge.spare(halves, goal.drop + MARGIN)
+    base = judge.noise(halves)
+    tell()
     zero = np.zeros_like(base)
     noise = {(u.name, s): zero for u in found for s in u.choices}
-    for u, s in alone:
-        noise[u.name, s] = np.maximum(judge.noise({**half, **{n.name: s for n in u.nodes}}) - base, 0)
-        done += 1
-        if progress:
-            progress(done, total)
+    for u in found:
+        for s in u.choices if len(u.choices) > 1 else ():
+            if s != HALF:
+                noise[u.name, s] = np.maximum(judge.noise(judge.outputs({**half, **{n.name: s for n in u.nodes}})) - base, 0)
+                tell()
     flash: dict[tuple[str, str], int] = {}
     instructions: dict[tuple[str, str], float] = {}
     rates: dict[str, list[float]] = {kind: [] for kind in CASTS}
@@ -281,9 +318,7 @@ def _costs(graph: Graph, found: tuple[Unit, ...], judge: _Judge, goal: Goal, pro
                 continue
             flash[u.name, storage[u.name]] = sum(tables.get(n.name, 0) for n in u.nodes)
             instructions[u.name, storage[u.name]] = sum(steps.get(n.name, 0.0) for n in u.nodes)
-        done += 1
-        if progress:
-            progress(done, total)
+        tell()
     casts = {kind: float(np.mean(found)) if found else PER_CAST for kind, found in rates.items()}
     return Costs(flash, instructions, casts, noise, base, measured)
 

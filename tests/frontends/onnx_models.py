@@ -9,9 +9,9 @@ import numpy as np
 import onnxruntime
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
+from edgeq.evaluate import evaluate
 from edgeq.frontends.onnx import from_model, parse
 from edgeq.ir import Array, Graph
-from edgeq.simulate import evaluate
 
 NEWEST = 21  # what the installed onnxruntime runs in full
 

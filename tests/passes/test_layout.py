@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edgeq.evaluate import evaluate
 from edgeq.ir import Array, DType, Graph, Node, Op, QParams, Tensor, TensorType, check
 from edgeq.ops.activations import Sigmoid, Tanh
 from edgeq.ops.add import Add
@@ -31,7 +32,7 @@ from edgeq.ops.transpose import Transpose
 from edgeq.passes import normalise
 from edgeq.passes.layout import layout
 from edgeq.passes.moves import Label, Move, label, refine, transpose, view
-from edgeq.simulate import evaluate, simulate
+from edgeq.simulate import simulate
 
 NHWC, NCHW = (0, 2, 3, 1), (0, 3, 1, 2)
 

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_graphs import Builder, random_graph
 
+from edgeq.evaluate import evaluate
 from edgeq.ir import Array, DType, Graph, Node, Op, QParams, Tensor, TensorType, check
 from edgeq.numerics import LAWS
 from edgeq.ops.activations import Sigmoid
@@ -30,7 +31,7 @@ from edgeq.ops.reshape import Reshape
 from edgeq.ops.slice import Slice
 from edgeq.ops.transpose import Transpose
 from edgeq.passes import normalise
-from edgeq.simulate import evaluate, simulate
+from edgeq.simulate import simulate
 
 RELU, RELU6 = (0.0, math.inf), (0.0, 6.0)
 

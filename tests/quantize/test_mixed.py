@@ -24,7 +24,7 @@ from edgeq.quantize import calibrate, cells, evaluate_float
 from edgeq.quantize.storage import INTEGERS, spread, units
 from edgeq.run import host, unicorn
 from edgeq.simulate import simulate
-from edgeq.tune.allocation import Allocator, Costs, Goal
+from edgeq.tune.allocation import WORK, Allocator, Costs, Goal
 
 NODES = ("Gemm_0", "LSTM_3", "GRU_4", "Gemm_6", "Sigmoid_7")
 
@@ -252,7 +252,7 @@ def _price(real: Graph, found: tuple, costs: Costs, chosen: tuple[str, ...], goa
     assert goal.drop is not None and goal.instructions is not None
     if work > goal.instructions or sum(float(costs.noise[p][0]) for p in pairs) > 10 ** (-goal.drop / 10):
         return float("inf")
-    return flash / sum(costs.flash[p] for p in halves) + work / sum(costs.instructions[p] for p in halves)
+    return flash / sum(costs.flash[p] for p in halves) + WORK * work / sum(costs.instructions[p] for p in halves)
 
 
 def test_a_cell_that_adds_up_is_kept_in_int32() -> None:
