@@ -158,3 +158,17 @@ def test_products_are_sequential() -> None:
         assert got[at] == total
     many = half.products(x[:, :, None, :], np.broadcast_to(w, (3, 1, 40, 7)))
     assert np.array_equal(many[..., 0, :], half.products(x, w))
+
+
+@pytest.mark.parametrize("block", [1, 3000, 2**18])
+@pytest.mark.parametrize(("rows", "k", "n"), [(1, 300, 1), (5, 300, 1), (1, 300, 2), (1, 257, 9), (70, 33, 1), (70, 33, 16), (2, 900, 40)])
+def test_products_are_sequential_in_any_shape(rows: int, k: int, n: int, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """numpy sums some shapes up pairwise."""
+    monkeypatch.setattr(half, "BLOCK", block)
+    rng = np.random.default_rng(k + n)
+    x, w = rng.normal(0, 1, (rows, k)).astype(np.float16), rng.normal(0, 1, (k, n)).astype(np.float16)
+    start = rng.normal(0, 1, n).astype(F)
+    total = np.broadcast_to(start, (rows, n))
+    for i in range(k):
+        total = total + x[:, i, None].astype(F) * w[i].astype(F)
+    assert np.array_equal(half.products(x, w, start), total)

@@ -16,7 +16,7 @@ from edgeq.quantize.storage import HALF, INT8, INTEGERS, Unit
 from edgeq.target import Target
 
 CASTS = tuple((stored, kind, sign) for stored in INTEGERS for kind, sign in (("quantize", 1.0), ("dequantize", -1.0)))
-POINTS = 24  # of the front
+POINTS, FINER = 32, 0.5  # of the front, at least so many dB apart
 WORK = 0.1  # what instructions weigh against flash: they decide between what takes about as much of it
 
 
@@ -47,7 +47,7 @@ class Costs:
     """Per unit and storage; casts per element.
 
     Attributes:
-        noise: noise over signal per output, ``[outputs]``, beyond that of half precision everywhere.
+        noise: noise over signal per output (of every stream that judges), ``[outputs]``, beyond that of half precision everywhere.
         base: of half precision everywhere.
     """
 
@@ -199,13 +199,13 @@ class Allocator:
         return Point(chosen, round(float(self.flash @ x)), float(self.instructions @ x), decibels(self.costs.base + self.noise @ x))
 
     def front(self) -> list[Point]:
-        """Allocations that no other beats in both cost and noise, cheapest first."""
+        """Allocations that no other beats in both cost and noise, cheapest first; the last is the quietest."""
         points: list[Point] = []
         goal = Goal(drop=-100.0)
-        while len(points) < POINTS:
-            point = self.solve(goal, 1.0, None)
-            if point is None:
-                break
+        while len(points) < POINTS and (point := self.solve(goal, 1.0, None)):
             points.append(point)
-            goal = Goal(drop=point.sqnr_db + 0.01)
+            goal = Goal(drop=point.sqnr_db + FINER)
+        quietest = self.solve(Goal(), 1.0, None)
+        if quietest and (not points or quietest.sqnr_db > points[-1].sqnr_db):
+            points.append(quietest)
         return points

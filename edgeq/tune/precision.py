@@ -119,7 +119,7 @@ def search(
     """
     if all(v is None for v in (goal.flash, goal.ram, goal.instructions, goal.drop, goal.loss)):
         goal = replace(goal, drop=DROP)
-    judge = _Judge(graph, ranges, options, labels)
+    judge = Judge(graph, ranges, options, labels)
     found = tuple(units(graph))
     count = sum(len(u.choices) - (HALF in u.choices) for u in found if len(u.choices) > 1) + 1 + len(STORAGES)
     done = itertools.count(1)
@@ -211,10 +211,10 @@ class _Fold:
     judged: Array
 
 
-class _Judge:
+class Judge:
     """Quantizes by a storage and measures what comes out against the float graph, on samples that calibration has not seen.
 
-    One half of the samples is judged by what the other half gave; few samples serve both purposes. With states a half is a
+    Each half of the samples is judged by what the other half gave; few samples serve both purposes. With states a half is a
     stream of its own.
     """
 
@@ -237,18 +237,22 @@ class _Judge:
         outputs = evaluate_float(self.graph, samples)
         return _Fold(ranges, samples, {n: outputs[n].astype(np.float64) for n in self.graph.results}, at, np.ones(len(at), bool))
 
-    def quantized(self, storage: Mapping[str, str], ranges: Ranges | None = None) -> Graph:
-        return quantize_decided(decide(self.graph, ranges or self.ranges, self.options, nodes=storage))
+    def coarse(self, storage: Mapping[str, str]) -> Graph:
+        """A graph that costs what the quantized one does, made at once."""
+        few = replace(self.ranges, samples={n: a[:LEAST] for n, a in self.ranges.samples.items()})
+        return quantize_decided(decide(self.graph, few, replace(self.options or Options(), rounding="nearest"), nodes=storage))
 
-    def outputs(self, storage: Mapping[str, str]) -> list[dict[str, Array]]:
-        """float32 results on every fold's samples, of what is quantized without them."""
-        graphs = [self.quantized(storage, fold.ranges) for fold in self.folds]
-        runs = [simulate(graph, fold.samples).outputs for graph, fold in zip(graphs, self.folds, strict=True)]
-        return [{n: real_array(a, graph.type(n)) for n, a in found.items()} for graph, found in zip(graphs, runs, strict=True)]
+    def outputs(self, storage: Mapping[str, str], folds: int = 2) -> list[dict[str, Array]]:
+        """Per fold float32 results on its samples, of what is quantized without them."""
+        found = []
+        for fold in self.folds[:folds]:
+            graph = quantize_decided(decide(self.graph, fold.ranges, self.options, nodes=storage))
+            found.append({n: real_array(a, graph.type(n)) for n, a in simulate(graph, fold.samples).outputs.items()})
+        return found
 
     def noise(self, outputs: Sequence[Mapping[str, Array]]) -> Array:
-        """Noise over signal per fold and output."""
-        return np.concatenate([self._noise(got, fold) for got, fold in zip(outputs, self.folds, strict=True)])
+        """Noise over signal per fold and output, of the folds that there are outputs of."""
+        return np.concatenate([self._noise(got, fold) for got, fold in zip(outputs, self.folds, strict=False)])
 
     def spare(self, halves: Sequence[Mapping[str, Array]], least: float) -> None:
         """Judge no piece of a stream that half precision keeps less than so well: the network amplifies there whatever rounding leaves.
@@ -287,14 +291,14 @@ class _Judge:
 
     def ram(self, storage: Mapping[str, str], target: Target | None) -> int:
         """Bytes of arena and states."""
-        graph = self.quantized(storage)
+        graph = self.coarse(storage)
         return plan(lower(graph, target or load_target("host"))).arena_bytes + sum(graph.type(a).bytes for a, _ in graph.states)
 
 
-def _costs(graph: Graph, found: tuple[Unit, ...], judge: _Judge, goal: Goal, tell: Callable[[], None]) -> Costs:
+def _costs(graph: Graph, found: tuple[Unit, ...], judge: Judge, goal: Goal, tell: Callable[[], None]) -> Costs:
     """Measure what every unit costs in every storage."""
-    half = uniform(graph, HALF)
-    halves = judge.outputs(half)
+    half, folds = uniform(graph, HALF), 2 if graph.states else 1  # the halves of a stream differ, other samples are drawn alike
+    halves = judge.outputs(half, folds)
     if goal.drop is not None and graph.states:
         judge.spare(halves, goal.drop + MARGIN)
     base = judge.noise(halves)
@@ -304,7 +308,8 @@ def _costs(graph: Graph, found: tuple[Unit, ...], judge: _Judge, goal: Goal, tel
     for u in found:
         for s in u.choices if len(u.choices) > 1 else ():
             if s != HALF:
-                noise[u.name, s] = np.maximum(judge.noise(judge.outputs({**half, **{n.name: s for n in u.nodes}})) - base, 0)
+                outputs = judge.outputs({**half, **{n.name: s for n in u.nodes}}, folds)
+                noise[u.name, s] = np.maximum(judge.noise(outputs) - base, 0)
                 tell()
     flash: dict[tuple[str, str], int] = {}
     instructions: dict[tuple[str, str], float] = {}
@@ -312,7 +317,7 @@ def _costs(graph: Graph, found: tuple[Unit, ...], judge: _Judge, goal: Goal, tel
     measured = goal.target is not None and goal.target.runners[0] != "host"
     for s in STORAGES:
         storage = uniform(graph, s)
-        tables, steps = _measure(judge.quantized(storage), judge.samples, goal, measured, rates)
+        tables, steps = _measure(judge.coarse(storage), judge.samples, goal, measured, rates)
         for u in found:
             if storage[u.name] not in u.choices or (storage[u.name] != s and s != HALF):
                 continue

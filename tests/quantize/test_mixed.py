@@ -21,10 +21,11 @@ from edgeq.ir import DType, Graph, Node, Tensor, TensorType
 from edgeq.ops.lstm import Lstm
 from edgeq.passes import declare_states, normalise
 from edgeq.quantize import calibrate, cells, evaluate_float
-from edgeq.quantize.storage import INTEGERS, spread, units
+from edgeq.quantize.storage import INTEGERS, spread, uniform, units
 from edgeq.run import host, unicorn
 from edgeq.simulate import simulate
-from edgeq.tune.allocation import WORK, Allocator, Costs, Goal
+from edgeq.tune.allocation import WORK, Allocator, Costs, Goal, decibels
+from edgeq.tune.precision import Judge
 
 NODES = ("Gemm_0", "LSTM_3", "GRU_4", "Gemm_6", "Sigmoid_7")
 
@@ -191,7 +192,7 @@ def test_auto_keeps_to_its_budget(real: Graph) -> None:
     samples = {"frame": frames()}
     chosen = api.quantize(real, samples, recipe="auto", budget={"drop": 47.0, "ram": 400})
     found = chosen.record["allocation"]
-    assert found["sqnr_db"] >= 47 and sqnr(real, chosen.graph) >= 47
+    assert found["judged"] == 1 and found["sqnr_db"] >= 47 and sqnr(real, chosen.graph) >= 47
     assert [n["name"] for n in found["nodes"]] == list(NODES) and sum(p["chosen"] for p in found["pareto"]) == 1
     flash = {p["sqnr_db"]: (p["flash"], p["instructions"]) for p in found["pareto"]}
     assert len(flash) > 3
@@ -199,6 +200,23 @@ def test_auto_keeps_to_its_budget(real: Graph) -> None:
         api.quantize(real, samples, recipe="auto", budget={"drop": 120.0})
     with pytest.raises(EdgeqError, match="recipe auto"):
         api.quantize(real, samples, recipe="mixed", budget={"drop": 24.0})
+
+
+def test_what_half_precision_does_not_keep_is_not_judged(real: Graph) -> None:
+    """Of one fold a piece of eight, of the other most: all of that is judged."""
+    judge = Judge(real, calibrate(real, {"frame": frames()}), None)
+    halves = judge.outputs(uniform(real, "float16"))
+    count = len(judge.folds[0].at)
+    judge.spare(halves, 40.0)
+    assert judge.share == 1
+    quiet = judge.noise(halves)
+    halves[0]["mask"][count // 8 : count // 4] += 1
+    halves[1]["mask"][count // 4 :] += 1
+    assert decibels(judge.noise(halves)[:1]) < 40
+    judge.spare(halves, 40.0)
+    assert judge.share == pytest.approx(1 - 1 / 16) and not judge.folds[0].judged[count // 8 : count // 4].any()
+    noise = judge.noise(halves)
+    assert 0.5 < noise[0] / quiet[0] < 2 and noise[1] > 0.1
 
 
 def test_auto_measures_on_the_target(real: Graph, tmp_path: Path) -> None:

@@ -1,0 +1,27 @@
+"""Rounding of weights to integers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edgeq.quantize import weights
+
+
+def test_columns_in_blocks_round_as_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(4)
+    matrix = rng.normal(0, 1, (2, 9, 75))
+    seen = rng.normal(0, 1, (2, 300, 75)) @ rng.normal(0, 1, (75, 75))
+    h = seen.transpose(0, 2, 1) @ seen / 300 + 0.1 * np.eye(75)
+    scales = weights.max_scales(matrix)
+    found = []
+    for columns in (1, 32, 75):
+        monkeypatch.setattr(weights, "COLUMNS", columns)
+        found.append(weights._brain_quantize(matrix, scales, h, 127))
+    assert np.array_equal(found[0], found[1]) and np.array_equal(found[0], found[2])
+
+    def error(q: np.ndarray) -> float:
+        d = q * scales[..., None] - matrix
+        return float(np.einsum("gok,gkl,gol->", d, h, d))
+
+    assert error(found[1]) < 0.5 * error(weights.nearest(matrix, scales))
