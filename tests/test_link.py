@@ -411,9 +411,8 @@ def test_damaged_weights_are_found_and_restored_by_their_inverse(served: Served)
             device.damage(inverted)
         bad = api.compare_board(served.folder, port, served.inputs, steps=0)
         assert not bad.bit_exact and bad.tables == (list(manifest(served.folder)["tables"])[index],)
-        if bad.outputs.difference is not None:
-            assert bad.steps is not None and bad.steps.difference is not None
-            assert bad.steps.difference.tensor == manifest(served.folder)["steps"][1]["tensor"]
+        assert bad.outputs.difference is not None and bad.steps is not None and bad.steps.difference is not None
+        assert bad.steps.difference.tensor == manifest(served.folder)["steps"][1]["tensor"]
         with serial.connect(port) as device:
             device.damage(inverted)
         assert api.compare_board(served.folder, port, served.inputs).bit_exact

@@ -166,3 +166,15 @@ def test_a_new_board_builds_at_once(core: str, folder: Path, tmp_path: Path, mon
             scaffold(name, core, tmp_path)
     with pytest.raises(EdgeqError, match="host is no chip"):
         scaffold("other", "host", tmp_path)
+
+
+def test_a_board_that_cannot_be_written_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write(path: Path, content: bytes) -> None:
+        if path.name == "uart.c":
+            raise EdgeqError("cannot write the file", where=str(path), why="no space left")
+        path.write_bytes(content)
+
+    monkeypatch.setattr("edgeq.scaffold.write_bytes", write)
+    with pytest.raises(EdgeqError, match=r"cannot write the board.*no space left"):
+        scaffold("my-board", "riscv", tmp_path / "root")
+    assert not any(tmp_path.iterdir())

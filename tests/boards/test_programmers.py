@@ -31,7 +31,7 @@ from edgeq.target import load
 def job(target: str, size: int = 3001, **options: Any) -> Job:
     place = board.load(load(target))
     origin = place.memory["flash"].origin
-    firmware = Firmware(Path("fw.elf"), ((origin, random.Random(7).randbytes(size)),), origin, "arm", {}, 0)
+    firmware = Firmware(Path("fw.elf"), ((origin, random.Random(7).randbytes(size)),), "arm", {})
     if "memory" in place.settings:
         firmware = replace(firmware, parts=((place.settings["memory"][0], firmware.data), (0x42000000, b"code")))
     return Job(firmware, load(target), place, options.pop("port", None), 115200, **options)
@@ -60,7 +60,7 @@ def test_uf2(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("origin", [0x08000000, 0x0800FFF9])
 def test_intel_hex(origin: int, tmp_path: Path) -> None:
-    firmware = Firmware(Path("fw.elf"), ((origin, random.Random(1).randbytes(140_001)),), origin, "arm", {}, 0)
+    firmware = Firmware(Path("fw.elf"), ((origin, random.Random(1).randbytes(140_001)),), "arm", {})
     memory, upper = {}, 0
     for line in copy.intel_hex(firmware).decode().splitlines():
         raw = bytes.fromhex(line[1:])
