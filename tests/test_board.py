@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from installed import need
 from mlperf_tiny import INT8, keywords, path
-from test_firmware import need
 from typer.testing import CliRunner
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "examples" / "digits"))

@@ -7,7 +7,6 @@ import contextlib
 import hashlib
 import os
 import random
-import shutil
 import struct
 import sys
 import threading
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from installed import need_programs
 
 from edgeq import board
 from edgeq.build import build_bootloader, toolchain
@@ -220,8 +220,7 @@ def test_damaged_firmware_files(tmp_path: Path) -> None:
 
 def test_mutated_firmware_files(tmp_path: Path) -> None:
     """What an ELF file says is believed nowhere: it is read, or refused with one error."""
-    if shutil.which("arm-none-eabi-gcc") is None:
-        pytest.skip("not installed: arm-none-eabi-gcc")
+    need_programs("arm-none-eabi-gcc")
     target, file, dice, refused = load("mps2-an386"), tmp_path / "fw.elf", random.Random(3), 0
     whole = build_bootloader(target, toolchain(target, "gcc"), tmp_path / "boot.elf").read_bytes()
     for _ in range(200):

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import functools
 import os
-import shutil
 import subprocess
 import zlib
 from collections.abc import Callable, Sequence
@@ -23,8 +22,9 @@ from pathlib import Path
 import in_arena
 import numpy as np
 import pytest
+from installed import need_emulator
 
-from edgeq import board, kernels, target
+from edgeq import kernels, target
 from edgeq.build import COMMON_FLAGS, sources
 from edgeq.compare import compare
 from edgeq.emit import emit, write
@@ -273,7 +273,7 @@ def suite(cases: Sequence[Case]) -> Callable[..., None]:
         elif check in ("gcc", "clang"):
             _check_equal(bench.expected, host.run(bench.folder(bench.program("host"), path), bench.data, steps=True, chain=check))
         else:
-            _need_emulator(check)
+            need_emulator(check)
             few, expected = bench.first(EMULATED)
             for program in bench.programs(check):
                 _check_equal(expected, run(bench.folder(program, path), target.load(check), few, steps=True))
@@ -302,14 +302,6 @@ def differ(cases: Sequence[Case]) -> bool:
 def _operators(cases: Sequence[Case]) -> set[str]:
     """What the kernels are for."""
     return {c.op.kernel_op() for c in cases} | {f"{c.op.kernel_op()}_{c.sum.kernel_op()}" for c in cases if c.addend is not None}
-
-
-def _need_emulator(name: str) -> None:
-    """Skip a target that only QEMU runs where QEMU is not installed; unicorn is a dependency."""
-    machine = target.load(name)
-    emulation = board.load(machine).qemu
-    if machine.runners[0] == "qemu" and emulation and shutil.which(emulation.command) is None:
-        pytest.skip(f"not installed: {emulation.command}")
 
 
 def _check_equal(expected: Run, actual: Run) -> None:
