@@ -353,6 +353,8 @@ def test_what_a_board_refuses(served: Served) -> None:
         with pytest.raises(EdgeqError, match="does not fit what the board is doing"):
             device.invoke()
         assert [f"{crc:08x}" for crc, _ in device.checksums()] == list(manifest(served.folder)["tables"].values())
+        with pytest.raises(EdgeqError, match="does not know this request"):  # there is no bootloader to restart into
+            device.link.transact([(Command.RESTART, b"BOOT")])
 
 
 def test_faults_are_named_as_the_manifest_names_tables(served: Served) -> None:
