@@ -243,12 +243,15 @@ def suite(cases: Sequence[Case]) -> Callable[..., None]:
     benches: dict[str, _Bench] = {}
     cases = [*cases, *{c.name: halved(c) for c in cases if computes_halves(c)}.values()]
     operators = _operators(cases)
-    isas = [isa for isa in ISAS if any(k.isa == isa and k.op in operators for k in kernels.scan())]
+    own = [k for k in kernels.scan() if k.op in operators]
+    isas = [isa for isa in ISAS if any(k.isa == isa for k in own)]
 
     laws = [law for law in (*LAWS, LAW) if any(law in c.laws for c in cases)]
-    checks = ["real", "gpu", "gcc", "clang", "sanitizers", *(f"sanitizers-{isa}" for isa in isas)]
+    isas_of = {law: sorted({k.isa for k in own if k.dtype.startswith("f16") == (law == LAW)} - {"c"}) for law in laws}
+    checks = ["real", "gpu", "gcc", "clang", "sanitizers"]
     half_emulators = [*HALF_EMULATORS, *([HALF_VECTORS] if "zvfh" in isas else [])]
-    pairs = [(law, check) for law in laws for check in (*checks, *(half_emulators if law == LAW else EMULATORS))]
+    emulators = {law: half_emulators if law == LAW else EMULATORS for law in laws}
+    pairs = [(law, check) for law in laws for check in (*checks, *(f"sanitizers-{isa}" for isa in isas_of[law]), *emulators[law])]
 
     @pytest.mark.parametrize(("law", "check"), pairs)
     def test(law: str, check: str, tmp_path: Path) -> None:
