@@ -115,7 +115,12 @@ def flash(files: Files, target: str, emulated: EmulatedBoard, monkeypatch: pytes
     def progress(stage: str, done: int, total: int) -> None:
         stages[stage] = done == total
 
-    done = api.flash(files.application, board=target, port=emulated.port, listen=3, heard=said.extend, progress=progress)
+    def heard(data: bytes) -> None:
+        said.extend(data)
+        if said.endswith(b"\n"):
+            raise LineLost("that was all")
+
+    done = api.flash(files.application, board=target, port=emulated.port, listen=20, heard=heard, progress=progress)
     assert "verified, started" in done and stages == {"erase": True, "write": True, "verify": True}
     return said.decode()
 
