@@ -91,7 +91,7 @@ CASES += [
     with_sum(case("stride2", (1, 5, 7, 3), 5, (1, 1), stride=(2, 2), zero=40), 1.9, Add((0.0, math.inf))),
     with_sum(case("difference", (1, 4, 3, 5), 9, (3, 3), pads=SAME, zero=-128), 0.3, Sub()),
 ]
-INT8_WEIGHTS = ("groups3", "saturated", "pads_beyond", "pointwise_batch", "pixels3", "relu6", "batch")
+INT8_WEIGHTS = ("groups3", "saturated", "pads_beyond", "pointwise_batch", "pixels3", "least_bytes", "relu6", "batch")
 HALF_SUMS = ("pointwise_padded", "stride2", "speech", "batch", "dilated", "groups2", "groups3", "quads_stride", "pads_beyond")
 test_conv2d = suite(
     [*CASES, *(with_int8_weights(c) for c in CASES if c.name in INT8_WEIGHTS), *(summed_in_halves(c) for c in CASES if c.name in HALF_SUMS)]
