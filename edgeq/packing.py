@@ -330,6 +330,7 @@ LAYOUTS: dict[str, Callable[..., Array]] = {
     "rows4": interleaved(4),
     "rows8": interleaved(8),
     "rows8_4": interleaved(8, 4),
+    "rows16_4": interleaved(16, 4),
     "halves4": halves(4),
     "halves16": halves(16),
     "magnitudes4": magnitudes(4),

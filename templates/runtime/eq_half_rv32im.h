@@ -1,4 +1,4 @@
-/* Sums of products of halves by the FPU of a RISC-V core: sixteen outputs at once, whose weights lie together (layout blocks16). Plain
+/* Sums of products of halves by the FPU of a RISC-V core: sixteen outputs at once, whose weights lie together, element by element. Plain
  * C where there is no FPU. A product of halves, or of a half and an int8, is exact, so that the fused operation gives the same bits. */
 #ifndef EQ_HALF_RV32IM_H
 #define EQ_HALF_RV32IM_H
