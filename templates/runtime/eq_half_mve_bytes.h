@@ -1,5 +1,5 @@
 /* Sums of products of halves with int8 weights, with MVE: lanes are outputs, so that every sum runs through its products in order, from
- * zero. Such a sum is a multiple of 2^-24; times its scale and added to `start`, one per row, it may be subnormal. */
+ * zero. Such a sum is a multiple of 2^-24; what becomes of it, times the scale of its row, is left to the FPU, whatever the scale. */
 #ifndef EQ_HALF_MVE_BYTES_H
 #define EQ_HALF_MVE_BYTES_H
 
