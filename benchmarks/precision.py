@@ -31,7 +31,7 @@ from recordings import Utterance, calibration_set, test_set  # type: ignore[impo
 from stft import HOP, denoise  # type: ignore[import-not-found]
 
 MODELS = ("tt_rank_8", "tt_rank_80")
-RECIPES = ("fp16", "fp16+f16", "int8", "mixed", "mixed/w8a16", "auto")  # after the plus: in what layers on halves sum up; a slash: dense layers
+RECIPES = ("fp16", "fp16+f16", "int8", "mixed", "mixed/w8a16", "auto")  # + what halves sum up in, / dense layers
 JUDGED, RECORDINGS = 400, 6  # frames of each recording, recordings
 LATE = 3  # frames that a stream is longer than its sound
 NUDGE = 1e-6  # of the input: what float arithmetic itself makes of next to nothing

@@ -21,7 +21,7 @@ from edgeq.resources import resource
 
 sys.path.append(str(Path(__file__).parent / "ops"))
 
-from harness import check_on_chip  # noqa: E402
+from harness import check_on_chip
 
 HALVES = np.arange(2**16, dtype=np.uint16)
 CHUNK = 2**23

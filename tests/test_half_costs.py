@@ -23,8 +23,10 @@ WEIGHTS = {"s8": lambda case: case, "f16": halved, "a16": summed_in_halves, "w8"
 MOST = [
     ("cortex-m55", "lstm", "f16", 0.8), ("cortex-m55", "lstm", "a16", 0.42), ("cortex-m55", "lstm", "s8", 0.25),
     ("cortex-m55", "dense", "f16", 0.72), ("cortex-m55", "dense", "a16", 0.33), ("cortex-m55", "dense", "w8", 0.86),
-    ("cortex-m4", "lstm", "f16", 2.45), ("cortex-m4", "lstm", "w8", 3.3), ("cortex-m4", "dense", "w8", 3.05), ("cortex-m4", "rows", "w8", 1.85),
-    ("riscv-f", "lstm", "f16", 5.6), ("riscv-f", "lstm", "w8", 3.65), ("riscv-f", "dense", "w8", 3.45), ("riscv-f", "rows", "w8", 2.6),
+    ("cortex-m4", "lstm", "f16", 2.45), ("cortex-m4", "lstm", "w8", 3.3),
+    ("cortex-m4", "dense", "w8", 3.05), ("cortex-m4", "rows", "w8", 1.85),
+    ("riscv-f", "lstm", "f16", 5.6), ("riscv-f", "lstm", "w8", 3.65),
+    ("riscv-f", "dense", "w8", 3.45), ("riscv-f", "rows", "w8", 2.6),
     ("riscv-vh", "lstm", "w8", 0.26), ("riscv-vh", "dense", "w8", 0.23),
 ]  # fmt: skip
 

@@ -18,7 +18,7 @@ from edgeq.resources import resource
 
 sys.path.append(str(Path(__file__).parent / "ops"))
 
-from harness import check_on_chip  # noqa: E402
+from harness import check_on_chip
 
 F = np.float32
 FUNCTIONS = {"exp": Exp(), "sigmoid": Sigmoid(), "silu": Silu(), "tanh": Tanh()}

@@ -7,6 +7,7 @@
 
 #if defined(__riscv_flen) && __riscv_xlen == 32
 #define EQ_SIXTEEN 1
+#define EQ_ONCE static __attribute__((noinline, unused)) /* the loops are long: one copy in a model */
 #define EQ_SIXTEEN_REGISTERS \
     "ft0", "ft1", "ft2", "ft3", "ft4", "ft5", "ft6", "ft7", "ft8", "ft9", "ft10", "ft11", "fa0", "fa1", "fa2", "fa3", "fa4", "fa5", "fa6", "fa7", \
         "fs0", "t0", "t1", "t2", "t3"
@@ -54,10 +55,11 @@
     "4:\n\t"
 #else
 #define EQ_SIXTEEN 0
+#define EQ_ONCE static inline
 #endif
 
 /* sums[c] += x[k] * w[k][c] for k = 0, 1, ..., count - 1, of sixteen channels; `x` are eq_half_input's. */
-static inline void eq_half_sixteen(const float *x, const uint16_t *w, int32_t count, float *sums)
+EQ_ONCE void eq_half_sixteen(const float *x, const uint16_t *w, int32_t count, float *sums)
 {
 #if EQ_SIXTEEN && !EQ_HALF_CONVERSIONS
     int32_t left = count;
@@ -77,7 +79,7 @@ static inline void eq_half_sixteen(const float *x, const uint16_t *w, int32_t co
 }
 
 /* sums[c] = x[0] * w[0][c] + x[1] * w[1][c] + ... of `count` elements, of sixteen channels. */
-static inline void eq_byte_sixteen(const float *x, const int8_t *w, int32_t count, float *sums)
+EQ_ONCE void eq_byte_sixteen(const float *x, const int8_t *w, int32_t count, float *sums)
 {
 #if EQ_SIXTEEN
     int32_t left = count;
