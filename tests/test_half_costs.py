@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from installed import need_emulator
 
 from edgeq.ops.lstm import Lstm
 
@@ -15,7 +16,7 @@ sys.path += [str(TESTS.parent), str(TESTS / "ops")]
 
 import test_fully_connected  # noqa: E402
 import test_recurrent  # noqa: E402
-from harness import Case, _Bench, _need_emulator, halved, summed_in_halves, with_int8_weights  # noqa: E402
+from harness import Case, _Bench, halved, summed_in_halves, with_int8_weights  # noqa: E402
 
 from benchmarks.measure import measure  # noqa: E402
 
@@ -40,7 +41,7 @@ def layer(kind: str) -> Case:
 
 @pytest.mark.parametrize(("chip", "kind", "weights", "most"), MOST)
 def test_instructions_per_product(chip: str, kind: str, weights: str, most: float) -> None:
-    _need_emulator(chip)
+    need_emulator(chip)
     case = layer(kind)
     case = with_int8_weights(case) if (kind, weights) in (("dense", "w8"), ("rows", "w8")) else WEIGHTS[weights](case)
     row = measure(kind, _Bench([replace(case, laws=("single",))], "single").graph, chip, "zig", "3")
