@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -19,6 +20,8 @@ from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Graph
 from edgeq.lower import lower
 from edgeq.quantize.floating import evaluate_float
+from edgeq.quantize.recurrent import KINDS
+from edgeq.quantize.storage import possible
 from edgeq.simulate import real_array, simulate
 from edgeq.tables import Constants
 from edgeq.target import load
@@ -31,7 +34,7 @@ from recordings import calibration_set, test_set  # type: ignore[import-not-foun
 from stft import BINS, HOP, denoise  # type: ignore[import-not-found]
 
 MODELS = ("tt_rank_8", "tt_rank_80")
-RECIPES = ("fp16", "fp16+f16", "int8", "mixed", "auto")  # after the plus: in what layers in half precision sum up
+RECIPES = ("fp16", "fp16+f16", "int8", "mixed", "mixed/w8a16", "auto")  # + what halves sum up in, / dense layers
 JUDGED, RECORDINGS = 400, 6  # frames of each recording, recordings
 LATE = 3  # frames that a stream is longer than its sound
 NUDGE = 1e-6  # of the input: what float arithmetic itself makes of next to nothing
@@ -39,7 +42,8 @@ HEAD = f"""# Precision of recurrent networks
 
 PESQ (wide band) and STOI of the sound, means, and mask SQNR, the power of the float network's mask over that of the difference, mean
 and per recording: on the first {JUDGED} frames of {RECORDINGS} recordings. Calibrated on four others. `auto` has no budget but its
-own, 24 dB. `fp16+f16`: `--recipe fp16 --accumulate f16`. Flash: weights and tables. The last row of a network is the float network with
+own, 24 dB. `fp16+f16`: `--recipe fp16 --accumulate f16`. `mixed/w8a16`: `mixed`, with the
+dense layers in `w8a16`. Flash: weights and tables. The last row of a network is the float network with
 its input {NUDGE:g} louder: where that alone changes the mask, no arithmetic can keep it. Regenerate with `python -m benchmarks.precision`.
 
 | network | recipe | PESQ | STOI | mask SQNR dB | per recording | flash | fp16's, times |
@@ -94,9 +98,16 @@ def quantized(model: str, recipe: str) -> Graph | None:
 
 
 def by_recipe(network: Network, recipe: str) -> Graph:
-    """A network by a recipe, ``recipe+sums`` with sums in that."""
-    name, _, sums = recipe.partition("+")
-    return api.quantize(network.graph, samples(network), recipe=name, accumulate=sums or None).graph
+    """A network by a recipe, ``recipe+sums`` with sums in that, ``mixed/storage`` with the layers that are not recurrent in that."""
+    name, _, dense = recipe.partition("/")
+    name, _, sums = name.partition("+")
+    if not dense:
+        return api.quantize(network.graph, samples(network), recipe=name, accumulate=sums or None).graph
+    nodes = [n.name for n in network.graph.nodes if dense in possible(n) and n.op.kind() not in KINDS]
+    with TemporaryDirectory(prefix="edgeq-bench-") as work:
+        path = Path(work) / "precision.toml"
+        path.write_text("format = 1\n[nodes]\n" + "".join(f'"{n}" = "{dense}"\n' for n in nodes))
+        return api.quantize(network.graph, samples(network), recipe=name, precision=str(path)).graph
 
 
 def scores(judged: list[Trial], masks: Callable[[Trial], Array]) -> Row:

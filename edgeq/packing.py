@@ -201,6 +201,24 @@ def halves(rows: int) -> Callable[[Array], Array]:
     return pack
 
 
+def magnitudes(rows: int) -> Callable[[Array], Array]:
+    """The layout of kernels that mask halves out of a word of four int8 weights.
+
+    int8 ``[N, ...]``, none -128 -> uint32 ``[ceil(N / rows), K, rows / 4]``: blocks as in `halves`. A weight is a sign and seven bits, a
+    subnormal half of so many 2^-24 under the mask 0x807f: of rows 0 and 1 in the halves of the word, of rows 2 and 3 in those of
+    the word turned right by 8 bits.
+    """
+
+    def pack(weights: Array) -> Array:
+        matrix = blocks(rows)(weights).astype(np.int64)
+        b = (np.abs(matrix) | (matrix < 0) << 15).reshape(*matrix.shape[:2], -1, 4)
+        turned = b[..., 2] | b[..., 3] << 16
+        word = b[..., 0] | b[..., 1] << 16 | (turned << 8 | turned >> 24) & 0xFFFFFFFF
+        return np.asarray(word, np.uint32)
+
+    return pack
+
+
 def filled(rows: int) -> Callable[[Array], Array]:
     """Rows of zeros up to a multiple of `rows`."""
     return lambda table: np.pad(table, ((0, -len(table) % rows), *((0, 0) for _ in table.shape[1:])))
@@ -312,20 +330,27 @@ LAYOUTS: dict[str, Callable[..., Array]] = {
     "rows4": interleaved(4),
     "rows8": interleaved(8),
     "rows8_4": interleaved(8, 4),
+    "rows16_4": interleaved(16, 4),
     "halves4": halves(4),
     "halves16": halves(16),
+    "magnitudes4": magnitudes(4),
+    "magnitudes16": magnitudes(16),
+    "thirds_magnitudes16": thirds(magnitudes(16)),
     "filled8": filled(8),
     "filled16": filled(16),
     "filled32": filled(32),
+    "blocks8": blocks(8),
     "blocks16": blocks(16),
     "blocks32": blocks(32),
     "units8_filled32": gate_blocks(4, 8, filled(32)),
     "units8_blocks32": gate_blocks(4, 8, blocks(32)),
     "thirds_filled32": thirds(filled(32)),
     "thirds_blocks32": thirds(blocks(32)),
+    "thirds_blocks16": thirds(blocks(16)),
     "mixed8": mixed(8),
     "mixed16": mixed(16),
     "units4_filled16": gate_blocks(4, 4, filled(16)),
+    "units4_blocks16": gate_blocks(4, 4, blocks(16)),
     "units4_mixed16": gate_blocks(4, 4, mixed(16)),
     "units3_chunks": gate_blocks(3, 4, chunks),
     "units4_chunks": gate_blocks(4, 4, chunks),

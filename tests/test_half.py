@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,8 +15,13 @@ from scipy import special
 
 from edgeq import floats, half
 from edgeq.build import COMMON_FLAGS
-from edgeq.ir import Array
+from edgeq.ir import Array, DType, TensorType
+from edgeq.ops.cast import Cast
 from edgeq.resources import resource
+
+sys.path.append(str(Path(__file__).parent / "ops"))
+
+from harness import check_on_chip
 
 HALVES = np.arange(2**16, dtype=np.uint16)
 CHUNK = 2**23
@@ -172,3 +179,24 @@ def test_products_are_sequential_in_any_shape(rows: int, k: int, n: int, block: 
     for i in range(k):
         total = total + x[:, i, None].astype(F) * w[i].astype(F)
     assert np.array_equal(half.products(x, w, start), total)
+
+
+def test_sums_do_not_depend_on_subnormal_biases() -> None:
+    tiny = np.array([1e-40, -1e-40, -0.0, 1e-37, 2.0], F)
+    assert half.biases(tiny).view(np.uint32).tolist() == np.array([0.0, 0.0, 0.0, 1e-37, 2.0], F).view(np.uint32).tolist()
+
+
+@pytest.mark.parametrize("chip", ["cortex-m4", "cortex-m55", "riscv-f", "riscv"])
+def test_conversions_on_the_chip(chip: str, tmp_path: Path) -> None:
+    """Every half; every float in the middle of two halves and its neighbours, and 2^18 others of all sizes."""
+    size = 2**13
+    half_type, real_type = TensorType((size,), DType.FLOAT16), TensorType((size,))
+    halves = HALVES.view(np.float16)
+    finite = np.where(np.isfinite(halves), halves, np.float16(0))
+    check_on_chip(Cast(), half_type, real_type, finite.reshape(-1, size), chip, tmp_path / "real")
+    h = halves[:0x7C00].astype(F)
+    middle = (h + np.append(h[1:], F(65536))) / F(2)
+    near = np.concatenate([np.nextafter(middle, F(0)), middle, np.nextafter(middle, F(np.inf))])
+    bits = np.random.default_rng(9).integers(0, 2**32, 2**18, np.uint32).view(F)
+    x = np.concatenate([near, -near, bits[np.isfinite(bits)]])
+    check_on_chip(Cast(), real_type, half_type, x[: len(x) // size * size].reshape(-1, size), chip, tmp_path / "half")

@@ -44,6 +44,11 @@ def twos_fit(weights: Array) -> int:
     return int(not np.any(least[..., 1:] & least[..., :-1]))
 
 
+def has_least(*weights: Array) -> int:
+    """1 if some int8 weight is -128, else 0."""
+    return int(any(w.dtype == np.int8 and bool(np.any(w == INT8_MIN)) for w in weights))
+
+
 def clamp_limits(clamp: Clamp, output: TensorType) -> tuple[int, int]:
     """The integer limits of a fused activation (TFLM's CalculateActivationRangeQuantized); those of the dtype where it has none."""
     scale, zero_point = np.float32(output.scale), output.zero_point

@@ -19,7 +19,7 @@ from edgeq.ir import Array, DType, Op, Params, QParams, Tensor, TensorType
 from edgeq.ops import words
 from edgeq.ops.elementwise import require_int8
 from edgeq.ops.halves import law_of
-from edgeq.ops.linear import NO_CLAMP, exact_matmul, fits_pairs, output_stage, rescaled, rescaling
+from edgeq.ops.linear import NO_CLAMP, exact_matmul, fits_pairs, has_least, output_stage, rescaled, rescaling
 
 GATE = TensorType((1,), DType.INT16, QParams((2.0**-12,)))  # of a pre-activation: Q3.12
 INT16_MIN, INT16_MAX = -32768, 32767
@@ -105,7 +105,9 @@ def half_constants(
         if narrow[n] and t.type.q is not None:
             tables[f"{n}_scale"] = np.broadcast_to(np.asarray(t.type.q.scale, np.float32), len(t.data))[order]
     tables |= {f"{n}_bias": half.starts(where, law, b)[order if n == "x" else slice(None)] for n, b in biases.items()}
-    return Params(law, {**scalars, **({"h_int8": int(narrow["h"])} if narrow["x"] else {})}, tables)
+    if narrow["x"]:
+        scalars = {**scalars, "h_int8": int(narrow["h"]), "least": has_least(tables["x_weights"], tables["h_weights"])}
+    return Params(law, scalars, tables)
 
 
 def half_sums(params: Params, part: str, x: Array, start: Array, rows: slice = slice(None)) -> Array:

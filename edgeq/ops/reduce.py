@@ -15,7 +15,8 @@ def loops(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[dict[str, int]
     """Kept and reduced axes of a contiguous array, neighbours of one kind merged, lengths of 1 dropped.
 
     Returns:
-        scalars ``kept`` and ``reduced`` (numbers of loops, at least 1 each); and int32 ``[kept + reduced, 2]``, per
+        scalars ``kept`` and ``reduced`` (numbers of loops, at least 1 each) and ``along`` (the count of the last kept loop where its
+        elements are neighbours, else 0); and int32 ``[kept + reduced, 2]``, per
         loop its count and stride in elements: the kept ones from the outermost, then the reduced ones.
     """
     strides = [int(np.prod(shape[i + 1 :], dtype=np.int64)) for i in range(len(shape))]
@@ -24,7 +25,8 @@ def loops(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[dict[str, int]
         members = list(group)
         loops[is_reduced].append((int(np.prod([shape[i] for i in members], dtype=np.int64)), strides[members[-1]]))
     kept, reduced = loops[False] or [(1, 1)], loops[True] or [(1, 1)]
-    return {"kept": len(kept), "reduced": len(reduced)}, np.array(kept + reduced, np.int32)
+    along = kept[-1][0] if kept[-1][1] == 1 else 0
+    return {"kept": len(kept), "reduced": len(reduced), "along": along}, np.array(kept + reduced, np.int32)
 
 
 @dataclass(frozen=True)

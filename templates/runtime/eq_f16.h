@@ -47,6 +47,16 @@ static inline uint16_t eq_half_from_float(float x)
     float y;
     __asm__("vcvtb.f16.f32 %0, %1" : "=t"(y) : "t"(x));
     return (uint16_t)eq_bits(y);
+#elif defined(__riscv_flen)
+    /* The FPU rounds: to the magnitude, four times as large (and infinite where a half is), comes a power of two whose last bit is
+     * worth a half's last bit. (GCC would keep sums in integer registers, for their bits.) */
+    __asm__("" : "+f"(x));
+    const int32_t bits = eq_bits(x), magnitude = bits & INT32_MAX, exponent = magnitude & EQ_INFINITE_BITS;
+    const float four = (eq_from_bits(magnitude) * 0x1p112f) * 0x1p-110f;
+    const uint32_t power = (uint32_t)(eq_positive(exponent - 0x38800000) + 0x38800000) + 0x07800000u;
+    const int32_t sum = eq_bits(eq_from_bits((int32_t)power) + four);
+    const int32_t rounded = ((sum >> 13) & 0x7c00) + (sum & 0xfff), nan = (EQ_INFINITE_BITS - magnitude) >> 31;
+    return (uint16_t)(((rounded | ((bits >> 16) & 0x8000)) & ~nan) | (nan & 0x7e00));
 #else
     const int32_t bits = eq_bits(x), magnitude = bits & INT32_MAX, exponent = magnitude >> 23;
     const int32_t over = eq_positive(exponent - 113);                           /* above the smallest normal half's */

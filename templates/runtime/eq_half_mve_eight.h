@@ -53,6 +53,19 @@ static inline void eq_store8_f16(uint16_t *to, eq_i16x8 v)
 #endif
 }
 
+/* Eight halves to memory, in the order that eq_half_mve_sums.h takes weights in. */
+static inline void eq_store_mixed8(uint16_t *to, eq_i16x8 v)
+{
+#if EQ_MVE
+    const uint16x8_t at = vorrq_u16(vshlq_n_u16(vandq_u16(vidupq_n_u16(0, 1), vdupq_n_u16(3)), 1), vshrq_n_u16(vidupq_n_u16(0, 1), 2));
+    vstrhq_scatter_shifted_offset_s16((int16_t *)to, at, v);
+#else
+    for (int32_t i = 0; i < 8; i++) {
+        to[i % 4 * 2 + i / 4] = (uint16_t)v.lane[i];
+    }
+#endif
+}
+
 /* The first n (any number) of eight halves to memory. */
 static inline void eq_store_first8_f16(uint16_t *to, eq_i16x8 v, int32_t n)
 {

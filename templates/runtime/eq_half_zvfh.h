@@ -64,6 +64,56 @@ static inline void eq_half_products(
 #endif
 }
 
+/* sums[c] = start[c] + scale[c] * (x[0] * w[c] + x[1] * w[step + c] + ...) of `count` elements, for `n` channels. */
+static inline void eq_byte_products(
+    const float *start, float *sums, int32_t n, const uint16_t *x, const int8_t *w, int32_t step, int32_t count, const float *scale)
+{
+#if EQ_ZVFH
+#define EQ_BYTE_ELEMENT(at, v, bytes) \
+    "flh %[f], " at "(%[from])\n\tvle8.v " bytes ", (%[v])\n\tadd %[v], %[v], %[step]\n\tvsext.vf2 " v ", " bytes "\n\t" \
+    "vfcvt.f.x.v " v ", " v "\n\tvfwmacc.vf v0, %[f], " v "\n\t"
+    for (int32_t vl; n > 0; n -= vl, start += vl, sums += vl, w += vl, scale += vl) {
+        const uint16_t *from = x;
+        const int8_t *v = w;
+        int32_t left = count;
+        float f;
+        __asm__ volatile(
+            "vsetvli %[vl], %[n], e32, m8, ta, ma\n\tvmv.v.i v0, 0\n\tvsetvli zero, zero, e16, m4, ta, ma\n\t"
+            "addi %[left], %[left], -4\n\t"
+            "bltz %[left], 2f\n"
+            "1:\n\t"
+            EQ_BYTE_ELEMENT("0", "v8", "v24") EQ_BYTE_ELEMENT("2", "v12", "v26") EQ_BYTE_ELEMENT("4", "v16", "v28")
+            EQ_BYTE_ELEMENT("6", "v20", "v30")
+            "addi %[from], %[from], 8\n\t"
+            "addi %[left], %[left], -4\n\t"
+            "bgez %[left], 1b\n"
+            "2:\n\t"
+            "addi %[left], %[left], 4\n\t"
+            "beqz %[left], 4f\n"
+            "3:\n\t"
+            EQ_BYTE_ELEMENT("0", "v8", "v24")
+            "addi %[from], %[from], 2\n\t"
+            "addi %[left], %[left], -1\n\t"
+            "bnez %[left], 3b\n"
+            "4:\n\t"
+            "vsetvli zero, zero, e32, m8, ta, ma\n\tvle32.v v8, (%[scale])\n\tvle32.v v16, (%[start])\n\t"
+            "vfmul.vv v0, v0, v8\n\tvfadd.vv v0, v0, v16\n\tvse32.v v0, (%[sums])\n\t"
+            : [vl] "=&r"(vl), [from] "+&r"(from), [v] "+&r"(v), [left] "+&r"(left), [f] "=&f"(f)
+            : [n] "r"(n), [start] "r"(start), [sums] "r"(sums), [step] "r"(step), [scale] "r"(scale)
+            : EQ_CLOBBERED);
+    }
+#undef EQ_BYTE_ELEMENT
+#else
+    for (int32_t c = 0; c < n; c++) {
+        float sum = 0;
+        for (int32_t k = 0; k < count; k++) {
+            sum = eq_add_product(eq_float_from_half(x[k]), (float)w[k * step + c], sum);
+        }
+        sums[c] = start[c] + scale[c] * sum;
+    }
+#endif
+}
+
 /* sums[c] = start[c] + x[taps[0] + c] * w[taps[1] + c] + x[taps[2] + c] * w[taps[3] + c] + ... of `count` taps. */
 static inline void eq_half_depthwise(
     const float *start, float *sums, int32_t n, const uint16_t *x, const uint16_t *w, const int32_t *taps, int32_t count)

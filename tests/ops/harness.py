@@ -308,6 +308,17 @@ def _operators(cases: Sequence[Case]) -> set[str]:
     return {c.op.kernel_op() for c in cases} | {f"{c.op.kernel_op()}_{c.sum.kernel_op()}" for c in cases if c.addend is not None}
 
 
+def check_on_chip(op: Op, x: TensorType, y: TensorType, data: Array, chip: str, folder: Path) -> None:
+    """One operator of one input, emitted to `folder` and run on a chip, against the simulator; `data` ``[V, *x.shape]``."""
+    need_emulator(chip)
+    machine = target.load(chip)
+    tensors = {"x": Tensor("x", x), "y": Tensor("y", y)}
+    graph = Graph("one", (Node("node", op, ("x",), ("y",)),), tensors, ("x",), ("y",))
+    program = lower(graph, machine)
+    write(emit(program, plan(program), "one"), folder)
+    _check_equal(simulate(graph, {"x": data}), run(folder, machine, {"x": data}))
+
+
 def _check_equal(expected: Run, actual: Run) -> None:
     result = compare(expected, actual)
     assert result.bit_exact, f"{actual.runner}: {result.difference}"

@@ -76,6 +76,7 @@ CASES = [
     *(case(f"pixels{n}", (1, 1, n, 6), 4, (1, 1), zero=n - 5, small=n % 3 + 1) for n in (2, 3, 4, 5, 6, 7, 8, 9)),
     *(case(f"small{f}_c{c}", (1, 3, 4, c), 7, (1, 1), zero=c - 9, small=f) for f in (2, 3) for c in (1, 2, 4, 6, 9, 24)),
     *(case(f"small{f}_same3", (1, 4, 5, 3), 10, (3, 3), pads=SAME, zero=-128, small=f) for f in (2, 3)),
+    case("groups2_wide", (1, 4, 5, 6), 32, (3, 3), groups=2, dilation=(1, 2), pads=(1, 1, 1, 2), zero=3),
     case("many_groups", (1, 2, 2, 1100), 4, (1, 1), zero=-128, small=3),
     case("many_pairs", (1, 2, 2, 300), 4, (1, 1), zero=127, saturated=True),
     case("small_saturated", (1, 2, 3, 64), 5, (1, 1), zero=-128, saturated=True, small=2),
@@ -91,8 +92,8 @@ CASES += [
     with_sum(case("stride2", (1, 5, 7, 3), 5, (1, 1), stride=(2, 2), zero=40), 1.9, Add((0.0, math.inf))),
     with_sum(case("difference", (1, 4, 3, 5), 9, (3, 3), pads=SAME, zero=-128), 0.3, Sub()),
 ]
-INT8_WEIGHTS = ("groups3", "saturated", "pads_beyond", "pointwise_batch", "pixels3", "relu6", "batch")
-HALF_SUMS = ("pointwise_padded", "stride2", "speech", "batch", "dilated", "groups2", "groups3", "quads_stride", "pads_beyond")
+INT8_WEIGHTS = ("groups3", "groups2_wide", "saturated", "pads_beyond", "pointwise_batch", "pixels3", "least_bytes", "relu6", "batch")
+HALF_SUMS = ("pointwise_padded", "stride2", "speech", "batch", "dilated", "groups3", "groups2_wide", "quads_stride", "pads_beyond")
 test_conv2d = suite(
     [*CASES, *(with_int8_weights(c) for c in CASES if c.name in INT8_WEIGHTS), *(summed_in_halves(c) for c in CASES if c.name in HALF_SUMS)]
 )

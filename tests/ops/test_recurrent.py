@@ -111,7 +111,7 @@ def gru(first: bool) -> list[Case]:
 
 GRU = [*gru(False), *gru(True)]
 HALF_SUMS = ("h1_i7", "h3_i4", "h5_i16", "h8_i7", "sequence", "reverse", "larger")
-INT8_WEIGHTS = ("h1_i1", "h3_i7", "h4_i4", "h8_i16", "sequence", "reverse", "fixed", "shifted")
+INT8_WEIGHTS = ("h1_i1", "h3_i7", "h4_i4", "h8_i16", "sequence", "reverse", "fixed", "shifted", "least", "larger")
 
 
 def on_halves(cases: list[Case]) -> list[Case]:
