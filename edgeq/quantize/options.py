@@ -45,7 +45,8 @@ class Options:
     @property
     def grid(self) -> Grid:
         """The integers that weights may become."""
-        return Grid(self.code.limit if self.code else LIMIT, self.clip, self.per_tensor)
+        limit, asymmetric = (self.code.limit, self.code.asymmetric) if self.code else (LIMIT, False)
+        return Grid(limit, self.clip, self.per_tensor, asymmetric)
 
     def __post_init__(self) -> None:
         if not 0 < self.clip <= 1:
