@@ -22,8 +22,8 @@ from edgeq.numerics import Array
 
 CHECKS = {"none": 0, "parity": 1, "triple": 2, "hamming": 3}  # bits that they add
 COVERED = 3  # the highest bits of a value that the parity covers
-SUMMED = 4  # the highest bits of a value that the checksum of a row covers
-POLYNOMIAL, START = 0x1D, 0xFF  # of the checksum: CRC-8 of SAE J1850, which sees any two faults in 247 bits
+SUMMED = 2  # the highest bits of a value that the checksum of a row covers
+POLYNOMIAL, START = 0x1D, 0xFF  # of the checksum: CRC-8 of SAE J1850, which sees any two faults in 123 weights
 MENDED = np.array([0, 0, 0, 1, 0, 2, 4, 8])  # syndrome of `hamming` -> what to xor to the highest four bits
 BIAS_BITS, BIAS_WORD = 11, 15  # of a voted bias, and of its word in the Hamming code
 SPELLING = re.compile(r"([2-8])(?:\+(parity|triple|hamming))?(\+offset)?(\+asymmetric)?(\+crc)?(?:\+small(\d{1,9}))?(\+once)?", re.ASCII)
@@ -45,7 +45,7 @@ class Code:
         small: tables of at most so many weights are stored three times.
         asymmetric: of each row a zero point is stored, and its weights plus that; `bits` is 7 at most, for the difference of two numbers
             of 8 bits needs 9.
-        crc: each row has a checksum of its weights' highest four bits, as the check has mended them, and of its zero point; where that
+        crc: each row has a checksum of its weights' highest two bits, as the check has mended them, and of its zero point; where that
             is not what is stored, the reader takes zeros for the whole row.
     """
 
@@ -176,14 +176,14 @@ class Code:
 
     def _highest(self, values: Array) -> Array:
         """What of a value, with its zero point, the checksum covers."""
-        return np.asarray(values >> max(self.bits - SUMMED, 0) & 15)
+        return np.asarray(values >> (self.bits - SUMMED) & (2**SUMMED - 1))
 
     def _sums(self, values: Array, zeros: Array) -> Array:
         """The checksums of rows ``[rows, length]`` of values with their zero points ``[rows]``."""
         found = START ^ (zeros & 0xFF)
         for column in self._highest(values).T:
-            found = found ^ column << 4
-            for _ in range(4):
+            found = found ^ column << (8 - SUMMED)
+            for _ in range(SUMMED):
                 found = (found << 1 ^ np.where(found & 0x80, POLYNOMIAL, 0)) & 0xFF
         return np.asarray(found)
 

@@ -150,12 +150,12 @@ def test_a_damaged_row_is_zeroed_and_no_other() -> None:
 
 def test_all_faults_of_two_bits_are_seen() -> None:
     code = Code(4, crc=True)
-    w = skewed(code, 1, 61)  # 244 bits
-    first, second = (24 + i for i in np.triu_indices(244, 1))
-    data = np.unpackbits(np.tile(code.encode(w), (len(first), 1)), axis=1, bitorder="little")
-    for bit in (first, second):
-        data[np.arange(len(first)), bit] ^= 1
-    assert not code.decode(np.packbits(data, axis=1, bitorder="little").ravel(), len(first), 61).any()
+    w = skewed(code, 1, 123)
+    pairs = np.triu_indices(2 * 123, 1)
+    data = np.unpackbits(np.tile(code.encode(w), (len(pairs[0]), 1)), axis=1, bitorder="little")
+    for i in pairs:
+        data[np.arange(len(i)), 24 + i // 2 * 4 + 2 + i % 2] ^= 1
+    assert not code.decode(np.packbits(data, axis=1, bitorder="little").ravel(), len(data), 123).any()
 
 
 def test_rows_have_zero_points_that_let_them_fit() -> None:

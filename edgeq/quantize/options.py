@@ -29,6 +29,7 @@ class Options:
         clip: weights beyond this part of their channel's largest saturate.
         per_tensor: one scale for all channels of a layer.
         centre: activations are stored about their mean, so that a faulty weight meets small numbers.
+        clamp: layers' outputs are cut to what they reach on the calibration data, so that a faulty weight cannot push them further.
     """
 
     method: str = "mse"
@@ -41,6 +42,7 @@ class Options:
     clip: float = 1.0
     per_tensor: bool = False
     centre: bool = False
+    clamp: bool = False
 
     @property
     def grid(self) -> Grid:

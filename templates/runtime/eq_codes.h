@@ -87,14 +87,13 @@ static inline void eq_decode_weights(const uint8_t *codes, int8_t *weights, int3
     }
 }
 
-/* The CRC-8 of SAE J1850 after four bits more. */
-static inline uint32_t eq_code_crc(uint32_t crc, uint32_t four)
+/* The CRC-8 of SAE J1850 after two bits more. */
+static inline uint32_t eq_code_crc(uint32_t crc, uint32_t two)
 {
-    crc ^= four << 4;
-    for (int32_t i = 0; i < 4; i++) {
-        crc = ((crc << 1) ^ ((crc & 0x80u) ? 0x1Du : 0u)) & 0xFFu;
-    }
-    return crc;
+    crc ^= two << 6;
+    crc = (crc << 1) ^ ((crc & 0x80u) ? 0x1Du : 0u);
+    crc = (crc << 1) ^ ((crc & 0x80u) ? 0x1Du : 0u);
+    return crc & 0xFFu;
 }
 
 /* `rows` rows of `length` weights, each a zero point (`asymmetric`), a checksum (`crc`) and a stream of words. They go to `weights` in
@@ -102,7 +101,7 @@ static inline uint32_t eq_code_crc(uint32_t crc, uint32_t four)
 static inline void eq_decode_rows(const uint8_t *codes, int8_t *weights, int32_t rows, int32_t length, int32_t block, int32_t thrice,
                                   int32_t bits, int32_t offset, int32_t check, int32_t asymmetric, int32_t crc)
 {
-    const int32_t width = bits + check, low = bits > 4 ? bits - 4 : 0, bytes = (length * width + 7) / 8;
+    const int32_t width = bits + check, low = bits - 2, bytes = (length * width + 7) / 8;
     const uint32_t half = 1u << (bits - 1);
     for (int32_t r = 0; r < rows; r++) {
         int8_t *const row = weights + r / block * block * length + r % block;
@@ -121,7 +120,7 @@ static inline void eq_decode_rows(const uint8_t *codes, int8_t *weights, int32_t
             const int32_t value = eq_code_read(eq_code_word(codes, k * width, width, thrice), bits, offset, check, zero);
             row[k * block] = (int8_t)(value - zero);
             if (crc) {
-                found = eq_code_crc(found, ((uint32_t)value >> low) & 15u);
+                found = eq_code_crc(found, ((uint32_t)value >> low) & 3u);
             }
         }
         for (int32_t k = 0; crc && found != wanted && k < length; k++) {
