@@ -32,8 +32,8 @@ HEAD = f"""# Zero points, checksums and limits under bit errors
 Each group begins with a storage code, then the same with a zero point per channel (`+asymmetric`), with a checksum per channel (`+crc`),
 and with outputs cut to the range of calibration (`--clamp`). Activations lie about their mean, biases are voted on, nothing is clipped
 or trained. Errors in %: without bit errors on all test inputs, then on {INPUTS} of them over {PATTERNS} patterns (seeds 0 to
-{PATTERNS - 1}): mean ± standard deviation, worst. Flash (code and tables) and instructions of an inference: target `{TARGET}`, zig -Os, in the emulator.
-Regenerate with `python -m benchmarks.mitigations`.
+{PATTERNS - 1}): mean ± standard deviation, worst. Flash (code and tables) and instructions of an inference: target `{TARGET}`,
+zig -Os, in the emulator. Regenerate with `python -m benchmarks.mitigations`.
 
 | network | stored | flash, bytes | instructions | without errors | {" | ".join(f"p = {100 * p:g} %" for p in RATES)} |
 |---|---|--:|--:|--:|{"--:|" * len(RATES)}

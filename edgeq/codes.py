@@ -140,12 +140,12 @@ class Code:
             word = word | _hamming(word >> (self.bits - 4)) << self.bits
         return np.asarray(word, np.uint32)
 
-    def values(self, words: Array, zeros: Array | int = 0) -> Array:
-        """Words, faulty ones too, to values less their zero points, int8."""
-        return (self._mended(words, zeros) - zeros).astype(np.int8)
+    def values(self, words: Array) -> Array:
+        """Words, faulty ones too, to values, int8; all zero points are 0."""
+        return self._mended(words, 0).astype(np.int8)
 
     def _mended(self, words: Array, zeros: Array | int) -> Array:
-        """Values with their zero points, int64."""
+        """Words, faulty ones too, to values with their zero points, int64."""
         w = np.asarray(words, np.int64)
         top = self.bits - 1
         if self.check == "triple":

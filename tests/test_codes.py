@@ -252,3 +252,10 @@ def test_codes_have_names() -> None:
     assert all(Code.parse(str(code)) == code for code in (*ALL, *BY_ROWS, Code(5, True, "hamming", True, 600, True, True)))
     with pytest.raises(EdgeqError, match="do not fit 4 bits"):
         Code(4).encode(np.array([8]))
+
+
+def test_training_refuses_codes_by_rows() -> None:
+    train = pytest.importorskip("edgeq.train", exc_type=ImportError)
+    for code in (Code(7, asymmetric=True), Code(8, crc=True)):
+        with pytest.raises(EdgeqError, match=r"training for storage code .*store in either"):
+            train.Options(code=code)
