@@ -191,15 +191,18 @@ def _rows(node: Node, kernel: Kernel, params: Params, name: str) -> Array:
     """Where the weights of each output channel ``[rows, length]`` lie in a kernel's table.
 
     Raises:
-        EdgeqError: the kernel's layout does more than move them.
+        EdgeqError: the kernel's layout does more than move them, or puts those of a row at uneven steps.
     """
     try:
-        found = places(kernel.pack.get(name) or "", name, params.tables)
+        found = np.moveaxis(places(kernel.pack.get(name) or "", name, params.tables), -1 if isinstance(node.op, DepthwiseConv2d) else 0, 0)
+        rows = found.reshape(len(found), -1)
+        steps = np.diff(rows, axis=1)
+        if (steps < 1).any() or (steps != steps[:, :1]).any():
+            raise ValueError("steps")
     except ValueError:
-        why = f"kernel {kernel.name} does not keep its weights one by one"
+        why = f"kernel {kernel.name} does not keep the weights of a row at even steps"
         raise EdgeqError(why, where=node.name, fix="leave +asymmetric and +crc out") from None
-    rows = np.moveaxis(found, -1 if isinstance(node.op, DepthwiseConv2d) else 0, 0)
-    return rows.reshape(len(rows), -1)
+    return rows
 
 
 def operands(graph: Graph, node: Node) -> tuple[str, ...]:
