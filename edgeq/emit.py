@@ -202,19 +202,26 @@ class _Emitter:
             )  # fmt: skip
         return records
 
-    def decodes(self, step: int, call: Call, symbols: Mapping[str, str]) -> list[dict[str, str]]:
-        """Per coded table its member, the place in scratch that it is decoded to, and the call that does it."""
+    def decodes(self, step: int, call: Call, symbols: Mapping[str, str]) -> list[dict[str, Any]]:
+        """Per coded table its member, the place in scratch that it is decoded to, and the calls that do it."""
         result = []
         for name, coded in call.coded.items():
             table = call.tables[name]
             place = f"({ctype_of(table)} *)(void *)(bytes + {self.plan.scratch[step] + coded.offset})"
-            how = f"{symbols[name]}, {place}, {table.size}"
-            code = coded.code
-            line = f"eq_decode_biases({how}, {coded.shift});"
-            if coded.shift < 0:
-                copy = coded.data.size // 3 if code.copies(table.size) == 3 else 0
-                line = f"eq_decode_weights({how}, {copy}, {code.bits}, {int(code.offset)}, EQ_CHECK_{code.check.upper()});"
-            result.append({"member": name, "place": f"(const {place[1:]}", "line": line})
+            how, code = f"{symbols[name]}, {place}, {table.size}", coded.code
+            word = f"{int(code.copies(table.size) == 3)}, {code.bits}, {int(code.offset)}, EQ_CHECK_{code.check.upper()}"
+            if coded.shift >= 0:
+                lines = [f"eq_decode_biases({how}, {coded.shift});"]
+            elif coded.places is None:
+                lines = [f"eq_decode_weights({how}, {word});"]
+            else:
+                rows, length = coded.places.shape
+                lines = [
+                    f"eq_decode_rows({symbols[name]} + {first * code.row_bytes(rows, length)}, {place} + {start}, "
+                    f"{count}, {length}, {block}, {word}, {int(code.asymmetric)}, {int(code.crc)});"
+                    for first, count, start, block in coded.blocks
+                ]
+            result.append({"member": name, "place": f"(const {place[1:]}", "lines": lines})
         return result
 
     def interface(self, names: tuple[str, ...]) -> list[dict[str, Any]]:

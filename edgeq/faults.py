@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Graph, Params
 from edgeq.lower import Call, Program, has_weights, lower
-from edgeq.packing import applied
+from edgeq.packing import places
 from edgeq.tables import Constant, Constants
 from edgeq.target import Target
 
@@ -280,16 +280,14 @@ def with_tables(program: Program, changed: Mapping[tuple[int, str], Array]) -> P
 
 def _unpacked(call: Call, name: str, packed: Array) -> Array:
     """A table as the operator bound it, from the kernel's layout of it."""
-    table = call.params.tables[name]
     layout = call.kernel.pack.get(name)
     if not layout:
         return packed
-    order = applied(layout, name, {**call.params.tables, name: np.arange(table.size).reshape(table.shape)}).ravel()
-    if len(order) != table.size or not np.array_equal(np.sort(order), np.arange(table.size)):
-        raise EdgeqError(f"kernel {call.kernel.name} does not keep its weights one by one", where=call.node.name, fix="use `hardened`")
-    logical = np.empty_like(table)
-    logical.reshape(-1)[order] = packed.ravel()
-    return logical
+    try:
+        return packed.ravel()[places(layout, name, call.params.tables)]
+    except ValueError:
+        why = f"kernel {call.kernel.name} does not keep its weights one by one"
+        raise EdgeqError(why, where=call.node.name, fix="use `hardened`") from None
 
 
 MAGIC = 0x314D5145  # "EQM1"

@@ -153,7 +153,7 @@ def _strings(value: Any) -> tuple[str, ...]:
 def _code(fields: dict[str, Any]) -> Code:
     """How weights are stored; `Code` itself refuses impossible numbers."""
     hints = typing.get_type_hints(Code)
-    if set(fields) != set(hints) or not all(_fits(value, hints[name]) for name, value in fields.items()):
+    if not set(fields) <= set(hints) or not all(_fits(value, hints[name]) for name, value in fields.items()):
         raise ValueError("code")
     return Code(**fields)
 

@@ -15,9 +15,10 @@ from edgeq.ir import Array, Graph, Node, Params, TensorType
 from edgeq.kernels import Kernel
 from edgeq.ops.add import Add
 from edgeq.ops.conv2d import Conv2d
+from edgeq.ops.depthwise_conv2d import DepthwiseConv2d
 from edgeq.ops.reshape import Reshape
 from edgeq.order import Step, best_order
-from edgeq.packing import applied
+from edgeq.packing import applied, places
 from edgeq.target import Target
 
 ALIGNMENT = 8  # of decoded tables in a call's scratch
@@ -28,21 +29,47 @@ class Coded:
     """A table in a storage code.
 
     Attributes:
-        data: what is stored: uint8 of weights, uint16 ``[3, N]`` of biases.
+        data: what is stored: uint8 of weights, uint16 ``[N, 3]`` of biases.
         offset: where its decoded form lies in the call's scratch.
         shift: of biases, see `codes.decode_biases`; -1 of weights.
+        places: of a code by rows, where the weights of each row ``[rows, length]`` lie in the kernel's table.
     """
 
     data: Array
     code: Code
     offset: int
     shift: int = -1
+    places: Array | None = None
 
     def decoded(self, data: Array, like: Array) -> Array:
         """What the kernel reads of stored `data`, which may be faulty; `like` a table of its form."""
-        if self.shift < 0:
-            return self.code.decode(data, like.size).reshape(like.shape)
-        return decode_biases(data, self.shift).reshape(like.shape)
+        if self.shift >= 0:
+            return decode_biases(data, self.shift).reshape(like.shape)
+        if self.places is None:
+            return self.code.decode(data, *like.shape)
+        table = np.empty_like(like)
+        table.reshape(-1)[self.places] = self.code.decode(data, *self.places.shape)
+        return table
+
+    def stored_form(self, table: Array) -> Array:
+        """A kernel's table in the form that the code takes."""
+        return table if self.places is None else table.ravel()[self.places]
+
+    @property
+    def blocks(self) -> list[tuple[int, int, int, int]]:
+        """Of a code by rows, runs of rows that lie alike in the kernel's table: (first row, rows, place of its first weight, rows of a
+        block whose first weights lie side by side, then the second ones, and so on)."""
+        assert self.places is not None
+        rows, length = self.places.shape
+        starts, strides = self.places[:, 0], self.places[:, 1] - self.places[:, 0] if length > 1 else np.ones(rows, np.int64)
+        found, first = [], 0
+        while first < rows:
+            block, at = int(strides[first]), np.arange(rows - first)
+            alike = (strides[first:] == block) & (starts[first:] - starts[first] == at // block * block * length + at % block)
+            count = rows - first if alike.all() else int(np.argmin(alike))
+            found.append((first, count, int(starts[first]), block))
+            first += count
+        return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,7 +165,7 @@ def has_weights(params: Params) -> bool:
     return any("weights" in name for name in params.tables)
 
 
-def encoded(code: Code | None, kernel: Kernel, params: Params, tables: Mapping[str, Array]) -> dict[str, Coded]:
+def encoded(code: Code | None, node: Node, kernel: Kernel, params: Params, tables: Mapping[str, Array]) -> dict[str, Coded]:
     """The tables that a code stores otherwise than the kernel reads them.
 
     Raises:
@@ -152,11 +179,30 @@ def encoded(code: Code | None, kernel: Kernel, params: Params, tables: Mapping[s
         if code.votes and voted(name, params):
             found[name] = Coded(encode_biases(table), code, at, bias_shift(table))
         elif "weights" in name and table.dtype == np.int8 and not code.plain(table.size):
-            found[name] = Coded(code.encode(table), code, at)
+            form = Coded(table, code, at, places=_rows(node, kernel, params, name) if code.by_rows else None)
+            found[name] = replace(form, data=code.encode(form.stored_form(table)))
         else:
             continue
         at += -(-table.nbytes // ALIGNMENT) * ALIGNMENT
     return found
+
+
+def _rows(node: Node, kernel: Kernel, params: Params, name: str) -> Array:
+    """Where the weights of each output channel ``[rows, length]`` lie in a kernel's table.
+
+    Raises:
+        EdgeqError: the kernel's layout does more than move them, or puts those of a row at uneven steps.
+    """
+    try:
+        found = np.moveaxis(places(kernel.pack.get(name) or "", name, params.tables), -1 if isinstance(node.op, DepthwiseConv2d) else 0, 0)
+        rows = found.reshape(len(found), -1)
+        steps = np.diff(rows, axis=1)
+        if (steps < 1).any() or (steps != steps[:, :1]).any():
+            raise ValueError("steps")
+    except ValueError:
+        why = f"kernel {kernel.name} does not keep the weights of a row at even steps"
+        raise EdgeqError(why, where=node.name, fix="leave +asymmetric and +crc out") from None
+    return rows
 
 
 def operands(graph: Graph, node: Node) -> tuple[str, ...]:
@@ -236,7 +282,7 @@ def _call(
     except KeyError as error:
         raise EdgeqError(f"`pack` names an unknown table or layout {error}", where=kernel.path) from None
     tables = {n: packed.get(n, table) for n, table in params.tables.items() if kernel.pack.get(n) != ""}
-    coded = encoded(graph.code, kernel, params, tables)
+    coded = encoded(graph.code, node, kernel, params, tables)
     scratch = max([kernel.scratch_bytes(params), *(c.offset + tables[n].nbytes for n, c in coded.items())])
     return Call(node, kernel, params, names, outputs, scratch, tables, macs, kernel.overwrites(params), follower, coded)
 

@@ -324,6 +324,23 @@ def applied(layout: str, name: str, tables: Mapping[str, Array]) -> Array:
     return result
 
 
+def places(layout: str, name: str, tables: Mapping[str, Array]) -> Array:
+    """Where the elements of table `name` lie in a layout that only moves them: int64 of the table's shape; ``""`` moves none.
+
+    Raises:
+        ValueError: the layout does more than move elements.
+    """
+    table = tables[name]
+    order = np.arange(table.size)
+    if layout:
+        order = applied(layout, name, {**tables, name: order.reshape(table.shape)}).ravel()
+    if len(order) != table.size or not np.array_equal(np.sort(order), np.arange(table.size)):
+        raise ValueError(layout)
+    found = np.empty_like(order)
+    found[order] = np.arange(table.size)
+    return np.asarray(found.reshape(table.shape))
+
+
 LAYOUTS: dict[str, Callable[..., Array]] = {
     "rows2": interleaved(2),
     "rows3": interleaved(3),

@@ -57,15 +57,18 @@ def test_every_step_of_a_graph_of_all_operators(law: str) -> None:
     assert result.bit_exact, result.difference
 
 
-CODES = (None, Code(7, check="parity", votes=True), Code(3, check="triple"))
+CODES = (None, Code(7, check="parity", votes=True), Code(3, check="triple"), Code(7, votes=True, asymmetric=True, crc=True))
 
 
-@pytest.mark.parametrize(("law", "code"), [("single", CODES[0]), ("tflm", CODES[0]), ("single", CODES[1]), ("tflm", CODES[2])], ids=str)
+@pytest.mark.parametrize(
+    ("law", "code"), [("single", CODES[0]), ("tflm", CODES[0]), ("single", CODES[1]), ("tflm", CODES[2]), ("single", CODES[3])], ids=str
+)
 def test_fault_patterns_are_batched(law: str, code: Code | None) -> None:
     """Weights and biases, or what stores them, differ by pattern; each equals the simulator's run of that pattern, and they differ."""
     graph = small(law) if code is None else network(code, law)
     clean = faults.hardened(graph, HOST)
-    programs = [clean, *(faults.apply(clean, FaultMap(seed=s, p=p)) for s, p in ((1, 0.01), (2, 0.05), (3, 0.3)))]
+    rates = (0.002, 0.01, 0.02) if code and code.crc else (0.01, 0.05, 0.3)
+    programs = [clean, *(faults.apply(clean, FaultMap(seed=1 + i, p=p)) for i, p in enumerate(rates))]
     inputs = random_vectors(graph, 4)
     found = gpu.run_patterns(programs, inputs, device="interpreter")
     for i, program in enumerate(programs):

@@ -271,6 +271,8 @@ def layer_options(decision: Decision) -> dict[str, str]:
     found = {key: {str(getattr(layer, key)).lower() for layer in layers} for key in ("weight_scale", "rounding", "bias_correction")}
     if decision.options.per_tensor:
         found["per_tensor"] = {"true"}
+    if decision.options.clamp:
+        found["clamp"] = {"true"}
     found["equalized_tensors"] = {str(sum(bool(t.exponents) for t in decision.precision.tensors.values()))}
     return {key: next(iter(values)) if len(values) == 1 else "differs by layer" for key, values in found.items() if values}
 

@@ -185,14 +185,14 @@ def voltage(p: float) -> float:
 def noise(program: Program, faults: FaultMap, step: int) -> float | None:
     """The expected variance of the noise of a layer's weights under a map, exactly, in squares of their step.
 
-    None for a list, and for weak columns where words have copies, which may share a column.
+    None for a list, and for weak columns where rows have checksums, for a row may hold bits of one column.
     """
     call, code = program.calls[step], program.graph.code or Code()
-    stored = [np.asarray(a).ravel() for n, a in call.tables.items() if "weights" in n and a.dtype == np.int8]
-    if faults.kind == "list" or (faults.kind == "columns" and any(code.copies(a.size) > 1 for a in stored)):
+    if faults.kind == "list" or (faults.kind == "columns" and code.crc):
         return None
-    p0, p1 = faults.rates
-    return float(np.concatenate([code.errors(values, p0, p1) for values in stored]).mean())
+    weights = {n: a for n, a in call.tables.items() if "weights" in n and a.dtype == np.int8}
+    stored = [call.coded[n].stored_form(a) if n in call.coded else a for n, a in weights.items()]
+    return float(np.concatenate([code.errors(values, *faults.rates).ravel() for values in stored]).mean())
 
 
 def injected(program: Program, flips: Flips, step: int) -> float:

@@ -13,6 +13,7 @@ from edgeq.cli.common import (
     AccumulateOption,
     CalibrationLimitOption,
     CalibrationOption,
+    ClampOption,
     EqualizeOption,
     JsonOption,
     LawOption,
@@ -60,6 +61,7 @@ def build(
     rounding: RoundingOption = None,
     equalize: EqualizeOption = False,
     per_tensor: PerTensorOption = False,
+    clamp: ClampOption = False,
     precision: PrecisionOption = None,
     shape: ShapeOption = None,
     state: StateOption = None,
@@ -94,7 +96,7 @@ def build(
 
     chosen = common.recipe(
         calib, calib_limit, stored, pixels, method=method, law=law, rounding=rounding, equalize=equalize, per_tensor=per_tensor,
-        precision=precision, recipe=recipe, accumulate=accumulate,
+        clamp=clamp, precision=precision, recipe=recipe, accumulate=accumulate,
     )  # fmt: skip
     common.check_plot(plot, recipe, precision)
     with common.bars() as progress:

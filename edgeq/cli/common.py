@@ -113,11 +113,16 @@ CodeOption = Annotated[
     str | None,
     typer.Option(
         "--code", metavar="5+hamming",
-        help="Storage code of --recipe robust, instead of the best: bits of a weight, then +parity, +triple or +hamming, +offset, +smallN "
+        help="Storage code of --recipe robust, instead of the best: bits of a weight, then +parity, +triple or +hamming, +offset, "
+        "+asymmetric (a zero point per channel; 7 bits at most), +crc (a checksum per channel, which is zeroed where damaged), +smallN "
         "(tables of at most N weights three times), +once (biases).",
         show_default=False,
     ),
 ]  # fmt: skip
+ClampOption = Annotated[
+    bool,
+    typer.Option("--clamp", help="Cut what layers give to the range seen in calibration, so that bit errors cannot push it further."),
+]
 CalibrationOption = Annotated[
     str | None,
     typer.Option(
@@ -287,6 +292,7 @@ def recipe(
     rounding: str | None = None,
     equalize: bool = False,
     per_tensor: bool = False,
+    clamp: bool = False,
     precision: Path | None = None,
     recipe: str | None = None,
     accumulate: str | None = None,
@@ -305,6 +311,8 @@ def recipe(
         given["equalize"] = True
     if per_tensor:
         given["per_tensor"] = True
+    if clamp:
+        given["clamp"] = True
     return {
         "recipe": recipe, "accumulate": accumulate, "calibration": calib, "calibration_limit": calib_limit,
         "stored": parse_pair(stored, "--stored"),

@@ -13,6 +13,7 @@ from edgeq.cli.common import (
     AccumulateOption,
     CalibrationLimitOption,
     CalibrationOption,
+    ClampOption,
     CodeOption,
     EqualizeOption,
     JsonOption,
@@ -56,6 +57,7 @@ def quantize(
     rounding: RoundingOption = None,
     equalize: EqualizeOption = False,
     per_tensor: PerTensorOption = False,
+    clamp: ClampOption = False,
     precision: PrecisionOption = None,
     shape: ShapeOption = None,
     state: StateOption = None,
@@ -79,7 +81,7 @@ def quantize(
 
     chosen = common.recipe(
         calib, calib_limit, stored, pixels, method=method, law=law, rounding=rounding, equalize=equalize, per_tensor=per_tensor,
-        precision=precision, recipe=recipe, accumulate=accumulate,
+        clamp=clamp, precision=precision, recipe=recipe, accumulate=accumulate,
     )  # fmt: skip
     common.check_plot(plot, recipe, precision)
     chosen["p"], chosen["code"] = None if p is None else common.parse_rate(p), code

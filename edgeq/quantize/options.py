@@ -29,6 +29,7 @@ class Options:
         clip: weights beyond this part of their channel's largest saturate.
         per_tensor: one scale for all channels of a layer.
         centre: activations are stored about their mean, so that a faulty weight meets small numbers.
+        clamp: layers' outputs are cut to what they reach on the calibration data, so that a faulty weight cannot push them further.
     """
 
     method: str = "mse"
@@ -41,11 +42,13 @@ class Options:
     clip: float = 1.0
     per_tensor: bool = False
     centre: bool = False
+    clamp: bool = False
 
     @property
     def grid(self) -> Grid:
         """The integers that weights may become."""
-        return Grid(self.code.limit if self.code else LIMIT, self.clip, self.per_tensor)
+        limit, asymmetric = (self.code.limit, self.code.asymmetric) if self.code else (LIMIT, False)
+        return Grid(limit, self.clip, self.per_tensor, asymmetric)
 
     def __post_init__(self) -> None:
         if not 0 < self.clip <= 1:

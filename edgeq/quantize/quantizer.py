@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edgeq import half
 from edgeq.evaluate import ancestors
 from edgeq.ir import Array, DType, Graph, Node, QParams, Tensor, TensorType, check
-from edgeq.ops.linear import NO_CLAMP
+from edgeq.ops.linear import NO_CLAMP, clamp_limits
 from edgeq.quantize import recurrent
 from edgeq.quantize.decide import Decision, decide
 from edgeq.quantize.floating import Progress, real_step
@@ -63,13 +63,13 @@ def quantize_decided(decision: Decision, progress: Progress | None = None) -> Gr
         progress: called with (layers done, layers in all).
     """
     graph = decision.graph
-    walk = _Walk(graph, decision.precision, decision.options.grid)
+    walk = _Walk(graph, decision.precision, decision.options.grid, decision.options.clamp)
     walk.start(_subset(graph, decision.ranges.samples))
     wanted = ancestors(graph, [t for n in graph.nodes if walk.fits(n) for t in n.inputs])
     last = {name: i for i, node in enumerate(graph.nodes) for name in node.inputs}
     nodes = []
     for i, node in enumerate(graph.nodes):
-        nodes.append(walk.quantize(node, not wanted.isdisjoint(node.outputs)))
+        nodes.append(walk.quantize(node, walk.clamp or not wanted.isdisjoint(node.outputs)))
         for name in set(node.inputs):
             if last[name] == i:
                 walk.real.pop(name, None)
@@ -101,6 +101,7 @@ class _Walk:
     graph: Graph
     precision: Precision
     grid: Grid
+    clamp: bool
     tensors: dict[str, Tensor] = field(default_factory=dict)
     real: dict[str, Array] = field(default_factory=dict)
     stored: dict[str, Array] = field(default_factory=dict)
@@ -155,7 +156,7 @@ class _Walk:
         """Quantize a node's constants.
 
         Args:
-            run: compute the node in both meanings, for layers that are fitted to what follows from it.
+            run: compute the node in both meanings, for layers that are fitted to what follows from it, or for its limits.
         """
         output = node.outputs[0]
         self.tensors |= {n: Tensor(n, self.type(n)) for n in node.outputs}
@@ -184,7 +185,18 @@ class _Walk:
         if run:
             self.real |= zip(node.outputs, outputs, strict=True)
             self.stored |= zip(node.outputs, self.run(quantized), strict=True)
-        return quantized
+        return self.clamped(quantized) if self.clamp and hasattr(node.op, "clamp") else quantized
+
+    def clamped(self, node: Node) -> Node:
+        """With limits of its output where the samples end: what it computes of them is the same."""
+        t, values = self.type(node.outputs[0]), self.stored[node.outputs[0]]
+        if t.dtype is DType.FLOAT16:
+            return node
+        op: Any = node.op
+        ends, own = (int(values.min()), int(values.max())), clamp_limits(op.clamp, t)
+        reals = (float(np.float32((end - t.zero_point) * t.scale)) for end in ends)
+        limits = tuple(kept if end == limit else real for kept, end, limit, real in zip(op.clamp, ends, own, reals, strict=True))
+        return replace(node, op=replace(op, clamp=limits))
 
     def run(self, node: Node) -> tuple[Array, ...]:
         """The stored outputs of a quantized node."""

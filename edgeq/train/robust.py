@@ -60,6 +60,8 @@ class Options:
     onset: float = 1.75
 
     def __post_init__(self) -> None:
+        if self.code.by_rows:
+            raise EdgeqError(f"training for storage code '{self.code}'", fix="train for one without +asymmetric and +crc; store in either")
         if not 0 <= self.p < 1:
             raise EdgeqError(f"bit errors at a rate of {self.p}", fix="give 0 <= p < 1, such as 0.01")
         for limit in self.w_max.values() if isinstance(self.w_max, Mapping) else (self.w_max,):

@@ -155,7 +155,8 @@ class _Judge:
         program = hardened(graph, load("host"))
         losses = sorted(self.loss(graph, apply(program, FaultMap(seed=SEED + i, p=self.p))) for i in range(PATTERNS))
         worst = losses[-(PATTERNS // 3) :]
-        width = mean_width(code, self.sizes)
+        stored = sum(c.data.size for _, c in tables(program) if any("weights" in name for _, name in c.users))
+        width = 8 * stored / sum(self.sizes)
         return Candidate(code, clip, width, self.loss(graph, program), float(np.mean(losses)), float(np.mean(worst)))
 
     def loss(self, graph: Graph, program: Program) -> float:

@@ -9,6 +9,10 @@ import pytest
 
 from edgeq import graphfile
 from edgeq.codes import Code
+from edgeq.faults import FaultMap, apply, hardened, parameters
+from edgeq.lower import has_weights
+from edgeq.simulate import fit_inputs, simulate
+from edgeq.target import load
 from edgeq.tune import robust as robust_search
 
 
@@ -57,6 +61,42 @@ def test_tables_small_enough_are_stored_three_times(edgeq, float_model: Path, sa
     found = edgeq("quantize", float_model, "--calib", samples, *options).json["robust"]
     assert found["candidates"][0]["width"] == pytest.approx(8 * (3 * small + large) / (small + large))
     assert graphfile.load(tmp_path / "q.eqg").code == Code(5, check="hamming", votes=True, small=small)
+
+
+def test_weights_with_a_zero_point_and_a_checksum(edgeq, float_model: Path, samples: Path, tmp_path: Path) -> None:
+    options = ("--calib", samples, "--recipe", "robust", "--code", "5+hamming+asymmetric+crc")
+    for more in ((), ("--per-tensor",), ("--rounding", "truncate")):
+        result = edgeq("quantize", float_model, *options, *more, "-o", tmp_path / "q.eqg", "--json")
+        graph = graphfile.load(tmp_path / "q.eqg")
+        w = graph.tensors["w"].data.astype(int).reshape(len(graph.tensors["w"].data), -1)
+        low, high = np.minimum(w.min(1), 0), np.maximum(w.max(1), 0)
+        assert graph.code == Code(5, check="hamming", votes=True, asymmetric=True, crc=True)
+        assert (high - low).max() <= 31 and max(high.max(), -low.min()) > 16
+        width = result.json["robust"]["candidates"][0]["width"]
+        assert 8 < width < 8 + 48 / w.shape[1] + 1
+    assert "needs 9 bits of 8" in edgeq("quantize", float_model, *options[:-1], "8+asymmetric", "-o", tmp_path / "n.eqg").error
+    assert not (tmp_path / "n.eqg").exists()
+
+
+def test_outputs_are_cut_to_the_range_of_calibration(edgeq, float_model: Path, samples: Path, tmp_path: Path) -> None:
+    """The same without faults; under faults nothing leaves the range that calibration reached."""
+    options = ("--calib", samples, "--recipe", "robust", "--code", "5", "--equalize")
+    found = {}
+    for name, more in (("free", ()), ("cut", ("--clamp",))):
+        result = edgeq("quantize", float_model, *options, *more, "-o", tmp_path / name, "--json")
+        assert result.json["options"].get("clamp") == ("true" if more else None)
+        graph = graphfile.load(tmp_path / name)
+        program = hardened(graph, load("host"))
+        with np.load(samples) as file:
+            inputs = fit_inputs(graph, dict(file))
+        runs = [simulate(graph, inputs, steps=True, parameters=parameters(apply(program, FaultMap(seed=5, p=p)))) for p in (0.0, 0.02)]
+        layers = [call.output for call in program.calls if has_weights(call.params)]
+        found[name] = [{n: dict(run.steps)[n] for n in layers} for run in runs]
+    for n, clean in found["free"][0].items():
+        assert np.array_equal(found["cut"][0][n], clean)
+        under = found["cut"][1][n]
+        assert clean.min() <= under.min() and under.max() <= clean.max() and not np.array_equal(under, clean)
+    assert any((a.max() > found["free"][0][n].max()) or (a.min() < found["free"][0][n].min()) for n, a in found["free"][1].items())
 
 
 @pytest.mark.parametrize("recipe", [(), ("--recipe", "robust", "--code", "6+hamming")], ids=["int8", "robust"])
