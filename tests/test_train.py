@@ -143,6 +143,20 @@ def test_the_gradient_is_half_clean_and_half_clamped() -> None:
     assert clamped > 10
 
 
+def test_the_perturbed_gradient_does_not_scale_what_a_norm_follows() -> None:
+    """Where statistics stand still, larger weights seem to help; the clean pass knows that they don't, and has no such gradient."""
+
+    def radial(p: float) -> float:
+        network = small()
+        robust = Robust(network, Options(p=p, w_max=None, onset=99.0, limit=1e9))
+        for seed in (4, 5):
+            robust.backward(loss_of(network, 3), seed)
+        weight = robust.layers[0].parametrizations["weight"].original
+        return float(nn.functional.cosine_similarity(weight.grad.flatten(1), weight.detach().flatten(1)).abs().max())
+
+    assert radial(0.0) < 0.01 and radial(0.05) < 0.01
+
+
 def test_errors_are_fresh_and_follow_from_the_seed() -> None:
     network = small()
     robust = Robust(network, Options(p=0.02, onset=99.0))
