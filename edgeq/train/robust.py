@@ -13,7 +13,7 @@ from torch.nn.utils import parametrize
 
 from edgeq.codes import Code
 from edgeq.errors import EdgeqError
-from edgeq.train.codes import TINY, Grid, faulty_biases
+from edgeq.train.codes import Grid, faulty_biases
 from edgeq.train.layers import (
     CLEAN,
     FAULTY,
@@ -152,6 +152,8 @@ class Robust(nn.Module):
         layer = next((layer for layer, other in self.pairs.items() if other is norm), None)
         if layer is None:
             return y
+        if self.mode == FAULTY and not norm.training:
+            y = _following(norm, args[0], y)
         self._seen.append((y, norm))
         return self._saturated(self.layers.index(layer), y)
 
@@ -229,26 +231,10 @@ class Robust(nn.Module):
         finally:
             for norm in norms:
                 norm.training = True
-        self._unscale()
         for p, g in zip(self.parameters(), kept, strict=True):
             noisy = torch.zeros_like(p) if p.grad is None else p.grad.clamp(-self.options.limit, self.options.limit)
             p.grad = (noisy if g is None else g + noisy) / 2
         return clean, faulty
-
-    @torch.no_grad()
-    def _unscale(self) -> None:
-        """Take out of the perturbed pass's gradient what only makes a layer's output larger.
-
-        The statistics of a batch norm stand still in that pass, so that larger weights, or a larger scale of the norm before, seem to
-        amplify the signal; but they follow, and nothing is gained. The clean gradient has no such part.
-        """
-        for layer, norm in self.pairs.items():
-            weight = layer.parametrizations["weight"].original
-            if weight.grad is not None:
-                along, own = ((t * weight).flatten(1).sum(1) for t in (weight.grad, weight))
-                weight.grad -= weight * (along / own.clamp_min(TINY)).reshape(-1, *[1] * (weight.dim() - 1))
-            for p in norm.parameters():
-                p.grad = None
 
     @torch.no_grad()
     def project(self) -> None:
@@ -265,6 +251,15 @@ class Robust(nn.Module):
             parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
         self.network.zero_grad()
         return self.network
+
+
+def _following(norm: Any, x: Tensor, y: Tensor) -> Tensor:
+    """A batch norm's output `y` of `x` by its running statistics, with the gradient that it has by those of the batch.
+
+    Statistics that stand still would have larger weights, and shifted ones, seem to help; but they follow, and undo it.
+    """
+    own = nn.functional.batch_norm(x, None, None, norm.weight, norm.bias, True, 0.0, norm.eps)
+    return own + (y - own).detach()
 
 
 def _bias(layer: Any, norm: Any) -> Tensor:
