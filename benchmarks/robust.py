@@ -83,8 +83,10 @@ CASES: dict[str, Callable[[], Case]] = {"digits": digits, "kws": kws, "resnet8":
 def measure(case: Case, graph: Graph, rates: tuple[float, ...]) -> tuple[float, Robustness]:
     """The error without faults on all test inputs, and what `robustness` finds on some."""
     name, at = graph.inputs[0], np.arange(INPUTS) * len(case.x) // INPUTS
-    clean = robustness(graph, {name: case.x, "y": case.y}, rates=[0.0], patterns=1, layers=False).clean
-    return clean, robustness(graph, {name: case.x[at], "y": case.y[at]}, rates=rates, patterns=PATTERNS, layers=False)
+    right = api.accuracy(graph, {name: case.x, "y": case.y}).simulator
+    assert right is not None
+    found = robustness(graph, {name: case.x[at], "y": case.y[at]}, rates=rates, patterns=PATTERNS, layers=False)
+    return 100 * (1 - right / len(case.y)), found
 
 
 def line(network: str, stored: str, graph: Graph, clean: float, found: Robustness) -> str:

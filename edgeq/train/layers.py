@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -42,6 +44,18 @@ class StoredWeight(nn.Module):
             read = self.grid.faulty(self.integers, self.p, self.rng)
             self.change = ((read - self.integers) * self.scale).reshape(len(w), -1).sum(1)
         return w + (read * self.scale - w).detach()
+
+
+class Rounded(torch.autograd.Function):
+    """Multiples of a step, nearest; the gradient goes straight through."""
+
+    @staticmethod
+    def forward(_: Any, x: Tensor, step: float) -> Tensor:
+        return (x / step).round_().mul_(step)
+
+    @staticmethod
+    def backward(_: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return gradient, None
 
 
 class AboutOne(nn.Module):
@@ -109,13 +123,15 @@ class Range(nn.Module):
         """`x` rounded to int8 and back, saturated at the range."""
         scale, zero = self.steps()
         if not self.learned:
-            return torch.fake_quantize_per_tensor_affine(x, float(scale), int(zero), -128, 127)
+            step, least = float(scale), -128 - int(zero)
+            bounded = nn.functional.hardtanh(x, least * step, (least + 255) * step)  # clamp, with a quicker gradient
+            return cast(Tensor, Rounded.apply(bounded, step))  # type: ignore[no-untyped-call]
         steps = (x / scale + zero).clamp(-128, 127)
         return (steps + (steps.round() - steps).detach() - zero) * scale
 
     def saturated(self, x: Tensor) -> Tensor:
         """`x` within the range, not rounded."""
-        return torch.minimum(torch.maximum(x, self.low), self.high)
+        return nn.functional.hardtanh(x, float(self.low), float(self.high))
 
 
 def channelwise(offset: Tensor, layer: nn.Module) -> Tensor:

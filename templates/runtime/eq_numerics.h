@@ -10,8 +10,8 @@
 typedef char eq_arithmetic_shift_required[((-3) >> 1) == -2 ? 1 : -1];
 
 /* Holds the order of what is loaded before and after it, and has `x` computed here: compilers that load far
- * ahead run out of registers. It emits nothing. */
-#if defined(__GNUC__)
+ * ahead run out of registers. It emits nothing. Where EQ_VECTORIZE is defined the compiler may combine them. */
+#if defined(__GNUC__) && !defined(EQ_VECTORIZE)
 #define EQ_SETTLE(x) __asm__ volatile("" : "+r"(x) : : "memory")
 #else
 #define EQ_SETTLE(x) ((void)0)
