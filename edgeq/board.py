@@ -51,12 +51,14 @@ class Boot:
         sector: bytes that are erased at once.
         core: what runs there; the image's header must say the same.
         sources: of firmware/bootloader or of the board: how its memory is written, how the application is started.
+        restart: a register, and what an application writes there to restart the board into the bootloader.
     """
 
     application: Region
     sector: int
     core: int
     sources: tuple[str, ...]
+    restart: tuple[int, int]
 
     @property
     def program(self) -> Region:
@@ -122,7 +124,8 @@ def _region(data: tuple[int, str | int]) -> Region:
 
 
 def _boot(data: Mapping[str, Any]) -> Boot:
-    return Boot(_region(data["application"]), size(data["sector"]), int(data["core"]), tuple(data["sources"]))
+    register, value = data["restart"]
+    return Boot(_region(data["application"]), size(data["sector"]), int(data["core"]), tuple(data["sources"]), (int(register), int(value)))
 
 
 def load(target: Target) -> Board:

@@ -282,7 +282,8 @@ def build_programs(
     (work / "model").mkdir()
     for file in (f for f in folder.iterdir() if f.suffix in (".c", ".h") or f.name == "SConscript"):
         shutil.copyfile(file, work / "model" / file.name)
-    settings = _settings(place, chain, [*place.sources, HALT if deployed else place.exit], {}, optimize)
+    restart = dict(zip(("EQ_RESTART", "EQ_RESTART_VALUE"), place.boot.restart, strict=True)) if deployed and place.boot else {}
+    settings = _settings(place, chain, [*place.sources, HALT if deployed else place.exit], restart, optimize)
     settings["compile"] += WEIGHTS[weights]
     wanted = [{"output": p.file, "app": p.app, "hook": p.hook} for p in programs]
     in_ram = "its weights lie there too, so that faults can hit them" if weights == "ram" else ""

@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-STATES = 20000
+TRIALS = 60_000  # of a step after a set of steps
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,7 @@ def _exact(problem: _Problem, ceiling: int) -> tuple[bool, list[int] | None]:
     queue: list[tuple[int, int, int, int]] = [(0, 0, 0, problem.start)]  # peak, minus the number done, set, live
     came: dict[int, tuple[int, int, int]] = {0: (0, -1, -1)}  # set -> peak, set before, step
     closed: set[int] = set()
+    trials = 0
     while queue:
         peak, count, done, live = heapq.heappop(queue)
         if done == goal:
@@ -89,9 +90,11 @@ def _exact(problem: _Problem, ceiling: int) -> tuple[bool, list[int] | None]:
         if done in closed:
             continue
         closed.add(done)
-        if len(closed) > STATES:
+        ready = problem.ready(done)
+        trials += len(ready)
+        if trials > TRIALS:
             return False, None
-        for i in problem.ready(done):
+        for i in ready:
             during, left = problem.run(i, done, live)
             reached, after = max(peak, during), done | 1 << i
             if reached < ceiling and (after not in came or reached < came[after][0]):

@@ -6,10 +6,13 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 MILP_BLOCKS = 40
 MILP_NODES = 4000
 MILP_SECONDS = 60.0
 SHUFFLES = 300
+MEETINGS = 2_000_000  # pairs of blocks that live together, over all shuffles
 SEED = 1
 
 
@@ -32,18 +35,23 @@ class Block:
         """Units at a step, 0 outside the lifetime."""
         return self.sizes[step - self.first] if self.first <= step <= self.last else 0
 
-    def beside(self, other: Block) -> int:
-        """The largest size while `other` lives too; 0 where the two never meet."""
-        a, b = max(self.first, other.first), min(self.last, other.last)
-        return max((self.at(t) for t in range(a, b + 1) if other.at(t)), default=0)
-
 
 Matrix = list[list[int]]
 
 
 def separations(blocks: Sequence[Block]) -> Matrix:
-    """``h[i][j]``: if i lies below j, ``offset[i] + h[i][j] <= offset[j]``; both 0 where they never meet."""
-    return [[a.beside(b) if i != j else 0 for j, b in enumerate(blocks)] for i, a in enumerate(blocks)]
+    """``h[i][j]``: if i lies below j, ``offset[i] + h[i][j] <= offset[j]``; both 0 where they never meet.
+
+    It is the largest size of i while j lives.
+    """
+    sizes = np.zeros((len(blocks), max((b.last + 1 for b in blocks), default=0)), np.int64)
+    for units, block in zip(sizes, blocks, strict=True):
+        units[block.first : block.last + 1] = block.sizes
+    spans = [slice(b.first, b.last + 1) for b in blocks]
+    h = [(units[span] * (sizes[:, span] > 0)).max(axis=1).tolist() for units, span in zip(sizes, spans, strict=True)]
+    for i, row in enumerate(h):
+        row[i] = 0
+    return h
 
 
 def first_fit(h: Matrix, order: Sequence[int]) -> list[int]:
@@ -92,7 +100,8 @@ def greedy(blocks: Sequence[Block], h: Matrix, bound: int) -> list[int]:
             return offsets
     assert best is not None
     chance = random.Random(SEED)
-    for _ in range(SHUFFLES if len(blocks) > 2 else 0):
+    meetings = sum(size > 0 for row in h for size in row)
+    for _ in range(min(SHUFFLES, MEETINGS // max(meetings, 1)) if len(blocks) > 2 else 0):
         order = list(best[1])
         for _ in range(chance.randint(1, 3)):
             order.insert(chance.randrange(len(order)), order.pop(chance.randrange(len(order))))
@@ -125,7 +134,6 @@ def exact(blocks: Sequence[Block], h: Matrix, bound: int, ceiling: int) -> tuple
         Whether the answer is proved, and the offsets: None where there is none below `ceiling`
         (or none was found, if not proved).
     """
-    import numpy as np
     from scipy.optimize import Bounds, LinearConstraint, milp
     from scipy.sparse import coo_array
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from pathlib import Path
 
@@ -40,6 +41,7 @@ def scaffold(name: str, core: str, root: Path | None = None) -> list[Path]:
         raise EdgeqError(f"board {name} exists", where=str(taken[0]), fix="choose another name")
     riscv = chip.data["unicorn"]["architecture"] == "riscv"
     texts = {p: environment().get_template(f"board/{t}.j2").render(name=name, core=core, riscv=riscv) for p, t in paths.items()}
+    made = {p for path in texts for p in path.parents if not p.exists()}
     try:
         for path, text in texts.items():
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -47,5 +49,8 @@ def scaffold(name: str, core: str, root: Path | None = None) -> list[Path]:
     except (EdgeqError, OSError) as e:
         for path in texts:
             path.unlink(missing_ok=True)
+        for folder in sorted(made, key=lambda p: len(p.parts), reverse=True):
+            with contextlib.suppress(OSError):
+                folder.rmdir()
         raise EdgeqError("cannot write the board", where=str(root), why=str(e), fix="give --root FOLDER") from e
     return list(texts)

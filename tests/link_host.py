@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import shutil
 import subprocess
 import threading
 import tty
@@ -12,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import pytest
+from installed import need_programs
 
 from edgeq import board, description, target
 from edgeq.build import WEIGHTS, manifest
@@ -26,8 +25,7 @@ Noise = Callable[[bytes], bytes]
 
 def build(folder: Path, work: Path, *, payload: int = 4096) -> Path:
     """Compile serve.c and an emitted folder for this computer, weights in RAM."""
-    if shutil.which("gcc") is None:
-        pytest.skip("not installed: gcc")
+    need_programs("gcc")
     model, firmware = manifest(folder)["model"], resource("firmware")
     text = description.header(manifest(folder), board.load(target.load("virt")), weights_in_ram=True)
     (work / "eq_description.h").write_text(text)

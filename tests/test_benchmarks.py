@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from pathlib import Path
 
 import pytest
-
-from edgeq import board
-from edgeq.target import load
+from installed import need_emulator
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
@@ -34,16 +31,9 @@ CELLS = [  # likewise
 ]  # fmt: skip
 
 
-def require_emulator(target: str) -> None:
-    machine = load(target)
-    emulation = board.load(machine).qemu
-    if machine.runners[0] == "qemu" and emulation and shutil.which(emulation.command) is None:
-        pytest.skip(f"not installed: {emulation.command}")
-
-
 @pytest.mark.parametrize(("model", "target", "toolchain", "optimize"), HELD)
 def test_a_shipped_model_costs_what_the_table_says(model: str, target: str, toolchain: str, optimize: str) -> None:
-    require_emulator(target)
+    need_emulator(target)
     row = measure(model, models.SHIPPED[model](), target, toolchain, optimize)
     committed = json.loads(RESULTS.read_text())[row.key]
     for figure in ("instructions", "code", "weights", "arena", "stack"):
@@ -56,7 +46,7 @@ def test_a_shipped_model_costs_what_the_table_says(model: str, target: str, tool
 
 @pytest.mark.parametrize(("model", "target", "toolchain", "most"), CELLS)
 def test_a_recurrent_layer_takes_few_instructions(model: str, target: str, toolchain: str, most: float) -> None:
-    require_emulator(target)
+    need_emulator(target)
     row = measure(model, models.CELLS[model](), target, toolchain, "3")
     assert row.constant_time
     assert row.instructions <= most * row.macs

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from installed import need
 from mlperf_tiny import INT8, keywords, path
-from test_firmware import need
 from typer.testing import CliRunner
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "examples" / "digits"))
@@ -93,6 +93,9 @@ def test_flash_then_a_hundred_keywords_over_the_link(board: str, data: Path, tmp
         emulated.start()
         assert "verified, started" in api.flash(made.elf, board=board, port=emulated.port)
         result = api.compare_board(folder, Port(emulated.port, timeout=LOADED), data={"x": x, "y": y}, limit=100)
+        with serial.connect(Port(emulated.port, timeout=LOADED), manifest(folder)) as device:
+            device.invoke(stop=True)
+        assert "verified, started" in api.flash(made.elf, board=board, port=emulated.port), "it restarts into the bootloader"
     assert result.bit_exact and result.outputs.vectors == result.labelled == 100 and result.outputs.values == 1200
     assert result.right_board == result.right_simulator and (result.right_board or 0) > 85
 

@@ -7,12 +7,12 @@ import struct
 import subprocess
 import sys
 import zlib
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from installed import need, need_programs
 from random_graphs import Builder
 
 from edgeq import board
@@ -31,7 +31,6 @@ from edgeq.target import load, names
 VECTORS = 3
 CHIPS = [n for n in names() if load(n).bsp]
 EMULATED = [n for n in CHIPS if n.startswith(("cortex", "riscv", "sifive"))]  # others are a chip's own default board, or in tests/boards
-RECENT = ("riscv-vh",)  # need GCC 14 or Clang 17
 EMULATORS: dict[str, Any] = {"unicorn": unicorn, "qemu": qemu}
 
 
@@ -58,21 +57,6 @@ def make(folder: Path, side: int = 7) -> Model:
 def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
     """A small network, in a folder whose name a shell or a build tool might stumble over."""
     return make(tmp_path_factory.mktemp("firmware") / "a $name with spaces" / "out")
-
-
-def need(target: str, chain: str, *emulators: str) -> None:
-    """Skip where a compiler or QEMU is not installed."""
-    spec = load(target).toolchains[chain]
-    place = board.load(load(target)).qemu
-    programs = [] if chain == "zig" else [spec["command"][0], spec.get("link", spec["command"])[0]]
-    programs += [place.command] if "qemu" in emulators and place else []
-    missing = [p for p in programs if shutil.which(p) is None]
-    if missing:
-        pytest.skip(f"not installed: {', '.join(missing)}")
-    if target in RECENT and chain != "zig":
-        probe = [*spec["command"], *spec["flags"], "-c", "-x", "c", "/dev/null", "-o", "/dev/null"]
-        if subprocess.run(probe, capture_output=True).returncode:
-            pytest.skip(f"this {chain} is too old for {target}")
 
 
 def counts(result: Run) -> tuple[Any, ...]:
@@ -302,8 +286,7 @@ def test_the_block_of_vectors() -> None:
 
 
 def test_the_emitted_folder_builds_alone_with_scons(model: Model, tmp_path: Path) -> None:
-    if shutil.which("gcc") is None or find_spec("SCons") is None:
-        pytest.skip("not installed: gcc")
+    need_programs("gcc")
     shutil.copytree(model.folder, tmp_path / "m")
     (tmp_path / "SConstruct").write_text(
         'env = Environment(CCFLAGS=["-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-ffp-contract=off"])\n'
@@ -314,8 +297,7 @@ def test_the_emitted_folder_builds_alone_with_scons(model: Model, tmp_path: Path
 
 
 def test_the_emitted_folder_builds_alone_with_cmake(model: Model, tmp_path: Path) -> None:
-    if shutil.which("cmake") is None or shutil.which("gcc") is None:
-        pytest.skip("not installed: cmake or gcc")
+    need_programs("cmake", "gcc")
     build = ["cmake", "-S", str(model.folder), "-B", str(tmp_path), "-DCMAKE_C_FLAGS=-Wall -Wextra -Wconversion -Werror -ffp-contract=off"]
     subprocess.run(build, check=True, timeout=60, capture_output=True)
     subprocess.run(["cmake", "--build", str(tmp_path)], check=True, timeout=60, capture_output=True)

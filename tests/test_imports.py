@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parent.parent / "edgeq"
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "edgeq"
 LAYERS = (
     ("errors", "resources", "files", "measurements", "text"),
     ("numerics", "half", "floats", "codes"),
@@ -75,3 +77,10 @@ def test_formats_are_read_in_their_frontends_alone(path: Path) -> None:
 def test_the_layers_exist() -> None:
     present = {layer(p.relative_to(PACKAGE).with_suffix("").parts) for p in FILES}
     assert present <= set(RANK) and {"ir", "ops", "lower", "emit", "run"} <= present
+
+
+def test_the_documentation_names_them_in_their_order() -> None:
+    table = (ROOT / "docs/architecture.md").read_text(encoding="utf-8").split("| layer | modules |")[1].split("\n\n")[0]
+    named = [n.rstrip("/") for n in re.findall(r"`(\w+/?)`", table)]
+    assert set(named) == set(RANK) - {"__main__", ""} and len(set(named)) == len(named)
+    assert named == sorted(named, key=RANK.__getitem__)

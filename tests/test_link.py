@@ -353,6 +353,8 @@ def test_what_a_board_refuses(served: Served) -> None:
         with pytest.raises(EdgeqError, match="does not fit what the board is doing"):
             device.invoke()
         assert [f"{crc:08x}" for crc, _ in device.checksums()] == list(manifest(served.folder)["tables"].values())
+        with pytest.raises(EdgeqError, match="does not know this request"):  # there is no bootloader to restart into
+            device.link.transact([(Command.RESTART, b"BOOT")])
 
 
 def test_faults_are_named_as_the_manifest_names_tables(served: Served) -> None:
@@ -411,9 +413,8 @@ def test_damaged_weights_are_found_and_restored_by_their_inverse(served: Served)
             device.damage(inverted)
         bad = api.compare_board(served.folder, port, served.inputs, steps=0)
         assert not bad.bit_exact and bad.tables == (list(manifest(served.folder)["tables"])[index],)
-        if bad.outputs.difference is not None:
-            assert bad.steps is not None and bad.steps.difference is not None
-            assert bad.steps.difference.tensor == manifest(served.folder)["steps"][1]["tensor"]
+        assert bad.outputs.difference is not None and bad.steps is not None and bad.steps.difference is not None
+        assert bad.steps.difference.tensor == manifest(served.folder)["steps"][1]["tensor"]
         with serial.connect(port) as device:
             device.damage(inverted)
         assert api.compare_board(served.folder, port, served.inputs).bit_exact

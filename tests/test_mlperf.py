@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import serial
+from installed import need
 from places import DATA
 from random_graphs import Builder
-from test_firmware import need
 
 from edgeq import api
 from edgeq import target as targets

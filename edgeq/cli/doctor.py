@@ -38,6 +38,7 @@ PIECES = (
     Piece("torch", "reads .pt2 models and torch.nn.Module", "pip install 'edgeq[torch]'", True),
     Piece("triton", "--device gpu, with torch and an NVIDIA GPU", "pip install 'edgeq[gpu]'", True),
     Piece("pillow", "calibration from folders of images", "pip install 'edgeq[images]'", True),
+    Piece("matplotlib", "--plot of edgeq faults", "pip install matplotlib", True),
     Piece("smpclient", "flash boards with MCUboot or MCUmgr", "pip install 'edgeq[mcumgr]'", True),
     Piece("gcc", "--toolchain gcc for the host (quicker than Zig)", "apt-get install gcc", False),
     Piece("clang", "--toolchain clang", "apt-get install clang", False),

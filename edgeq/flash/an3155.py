@@ -16,6 +16,7 @@ from edgeq.errors import EdgeqError
 from edgeq.flash.image import sealed
 from edgeq.flash.job import Job, Progress
 from edgeq.flash.line import Line, LineLost
+from edgeq.run.link import RESTART
 
 SYNC, ACK, NACK = 0x7F, 0x79, 0x1F
 GET, GET_ID, READ, GO, WRITE, ERASE, EXTENDED_ERASE = 0x00, 0x02, 0x11, 0x21, 0x31, 0x43, 0x44
@@ -61,8 +62,11 @@ class Client:
         self.line = line
         self.commands: frozenset[int] = frozenset()
 
-    def open(self, seconds: float = 5.0) -> Self:
+    def open(self, seconds: float = 5.0, wake: bytes = b"") -> Self:
         """Call until the bootloader answers, and learn what it knows.
+
+        Args:
+            wake: sent where it does not, for an application that can restart into it.
 
         Raises:
             EdgeqError: it does not answer.
@@ -75,6 +79,8 @@ class Client:
                 break
             if answer:
                 self.line.quiet(0.1)
+            else:
+                self.line.write(wake)
             if time.monotonic() > deadline:
                 fix = "reset the board into its bootloader, check --port and --baud"
                 raise EdgeqError("no bootloader answers", where=self.line.port, fix=fix)
@@ -210,7 +216,7 @@ def program(job: Job, progress: Progress) -> str:
     rom = job.board.boot is None
     with Line(job.need_port(), job.baud, even=rom) as line:
         enter(line, job)
-        client = Client(line).open()
+        client = Client(line).open(wake=b"" if rom else RESTART)
         done = _chip(client, job, progress) if rom else _own(client, job, progress)
         if job.start and job.listen:
             with contextlib.suppress(LineLost):  # an emulated board may end

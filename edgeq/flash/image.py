@@ -28,18 +28,14 @@ class Firmware:
 
     Attributes:
         parts: address and bytes of each piece.
-        entry: where it begins to run.
         machine: ``arm`` or ``riscv``.
         attributes: what its build attributes say of the instruction set, by tag.
-        flags: the ELF header's.
     """
 
     path: Path
     parts: tuple[tuple[int, bytes], ...]
-    entry: int
     machine: str
     attributes: dict[str, int | str]
-    flags: int
 
     @property
     def origin(self) -> int:
@@ -83,17 +79,16 @@ def read(path: Path) -> Firmware:
             if elf["e_machine"] not in MACHINES or elf.elfclass != 32 or not elf.little_endian or elf["e_type"] != "ET_EXEC":
                 raise EdgeqError("no program for a 32-bit Arm or RISC-V chip", where=str(path), why=f"{elf['e_machine']}, {elf['e_type']}")
             loads = _loads(elf)
-            found = MACHINES[elf["e_machine"]], int(elf["e_entry"]), int(elf["e_flags"]), _attributes(elf)
+            machine, attributes = MACHINES[elf["e_machine"]], _attributes(elf)
     except OSError as e:
         raise EdgeqError("cannot read the firmware", where=str(path), why=reason(e)) from e
     except EdgeqError:
         raise
     except Exception as e:  # pyelftools lets many kinds out of damaged files
         raise EdgeqError("not an ELF file, or a damaged one", where=str(path), why=reason(e), fix="give what the linker wrote") from e
-    machine, entry, flags, attributes = found
     if not loads:
         raise EdgeqError("the firmware holds nothing to load", where=str(path))
-    return Firmware(path, tuple(loads), entry, machine, attributes, flags)
+    return Firmware(path, tuple(loads), machine, attributes)
 
 
 def _loads(elf: ELFFile) -> list[tuple[int, bytes]]:

@@ -73,11 +73,6 @@ def record_type(layout: Layout, hook: bool) -> np.dtype[np.void]:
     return np.dtype([*fields, ("ticks", "<u4", ()), ("stack", "<u4", ()), ("output", "u1", (layout.output_bytes,))])
 
 
-def vectors_received(size: int, layout: Layout, hook: bool) -> int:
-    """How many vectors a stream of `size` bytes holds completely."""
-    return max(0, size - HEADER.size) // record_type(layout, hook).itemsize
-
-
 def parse(stream: bytes, layout: Layout, hook: bool, instructions_per_tick: float, where: str) -> Measured:
     """Check and take apart a stream.
 
@@ -168,11 +163,11 @@ def _measure(
     folder: Path, layout: Layout, elf: Path, hook: bool, packed: Array, emulator: Emulator, ratio: float, done: Received, faults: bytes
 ) -> Measured:
     """Run one program over some vectors; `done` is told how many are finished."""
-    last = -1
+    each, last = record_type(layout, hook).itemsize, -1
 
     def received(size: int) -> None:
         nonlocal last
-        finished = min(vectors_received(size, layout, hook), len(packed))
+        finished = min(max(0, size - HEADER.size) // each, len(packed))
         if finished != last:
             last = finished
             done(finished)

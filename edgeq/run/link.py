@@ -44,6 +44,7 @@ class Command(IntEnum):
     FAULT = 8
     RESTORE = 9
     STATISTICS = 10
+    RESTART = 11
     BUSY = 30
     REFUSED = 31
 
@@ -110,6 +111,10 @@ def decode(raw: bytes) -> Frame | None:
     kind, number, size = HEADER.unpack_from(body)
     payload = bytes(body[HEADER.size : -CRC.size])
     return Frame(kind, number, payload) if size == len(payload) else None
+
+
+# Asks an application that serves the link to restart into edgeq's bootloader; the zero ends what came before it.
+RESTART = b"\0" + encode(VERSION << 6 | Command.RESTART, 0, b"BOOT")
 
 
 class Decoder:

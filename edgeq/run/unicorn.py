@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import ctypes
 import functools
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import unicorn
 from elftools.elf.elffile import ELFFile
 from unicorn import arm_const, riscv_const
@@ -32,6 +34,8 @@ from edgeq.target import Target, load
 PAGE = 4096
 NOWHERE = 0xFFFFFFF0
 SYSTEM_CONTROL = 0xE000E000  # of Cortex-M: start-up code writes there
+# ELF32
+SYMBOL = np.dtype([("name", "<u4"), ("value", "<u4"), ("size", "<u4"), ("info", "u1"), ("other", "u1"), ("section", "<u2")])
 
 
 class _Counter(ctypes.Structure):
@@ -98,6 +102,20 @@ class _Architecture:
             self.a0, self.a1 = a.UC_ARM_REG_R0, a.UC_ARM_REG_R1
 
 
+def _addresses(program: ELFFile, names: Sequence[str]) -> dict[str, int]:
+    """Of those symbols that a program has. Some linkers keep ten thousands of labels, which pyelftools would look at one by one."""
+    table = program.get_section_by_name(".symtab")
+    if table is None:
+        return {}
+    symbols, strings = np.frombuffer(table.data(), SYMBOL), program.get_section(table["sh_link"]).data()
+    found = {}
+    for name in names:
+        starts = [m.start() for m in re.finditer(rf"{name}\0".encode(), strings)]  # one may be the end of a longer name
+        for symbol in symbols[np.isin(symbols["name"], starts)]:
+            found[name] = int(symbol["value"])
+    return found
+
+
 class Machine:
     """One emulated core with a program and a block of vectors in its memory; runs once.
 
@@ -135,18 +153,18 @@ class Machine:
                     self.uc.mem_write(segment["p_paddr"], segment.data())
             ends = [s["p_paddr"] + s["p_filesz"] for s in program.iter_segments("PT_LOAD") if s["p_filesz"]]
             self.entry = program["e_entry"]
-            self._intercept(program.get_section_by_name(".symtab"))
+            self._intercept(program)
         size = max(ends) - flash.origin
         self._code = ctypes.create_string_buffer(bytes(self.uc.mem_read(flash.origin, size)), size)
         self._known = (ctypes.c_uint32 * (size // 2 + 1))()
         code, known = ctypes.addressof(self._code), ctypes.addressof(self._known)
         self.counter = _Counter(origin=flash.origin, bytes=size, code=code, known=known, riscv=int(self.arch.riscv))
 
-    def _intercept(self, symbols: Any) -> None:
+    def _intercept(self, program: ELFFile) -> None:
         actions = {
             "eq_board_init": self._init, "eq_board_write": self._write, "eq_board_clock": self._clock, "eq_board_exit": self._exit,
         }  # fmt: skip
-        found = {s.name: s["st_value"] & ~1 for s in symbols.iter_symbols() if s.name in actions} if symbols else {}
+        found = {name: address & ~1 for name, address in _addresses(program, tuple(actions)).items()}
         if "eq_board_exit" not in found:  # the linker drops the others where they are not used
             raise EdgeqError("not a program that edgeq built", where=str(self.elf), why="it lacks eq_board_exit")
         for name, address in found.items():

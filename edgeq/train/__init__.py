@@ -3,7 +3,8 @@
     edgeq.train.randbet(network, batches, steps=4000)      # a trained network or a fresh one; its own module, changed in place
     edgeq.load of the exported network, edgeq.quantize(graph, samples, options=...), as always
 
-docs/robustness.md tells what to expect and how to quantize what was trained. This package and `edgeq.frontends.torch` alone import PyTorch.
+docs/robustness.md tells what to expect and how to quantize what was trained. Of edgeq, this package, `edgeq.frontends.torch`
+and `edgeq.run.gpu` alone import PyTorch.
 """
 
 from edgeq.errors import EdgeqError

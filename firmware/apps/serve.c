@@ -189,6 +189,22 @@ static void statistics(const eq_link_request *request)
     eq_link_answer(request, facts, sizeof facts);
 }
 
+/* Into the bootloader, so that a programmer need not ask anybody to press a button. It asks outside of sessions. */
+static void restart(const eq_link_request *request)
+{
+#ifdef EQ_RESTART
+    if (request->bytes == 4u && eq_word_at(request->data) == EQ_LINK_RESTART_WORD) {
+        eq_link_answer(request, 0, 0u);
+        *(volatile uint32_t *)EQ_RESTART = EQ_RESTART_VALUE;
+        for (;;) {
+        }
+    }
+    eq_link_refuse(request, EQ_LINK_MALFORMED, 4u);
+#else
+    eq_link_refuse(request, EQ_LINK_UNKNOWN, EQ_LINK_VERSION);
+#endif
+}
+
 /* All but what begins or resumes an inference. */
 static void answer(const eq_link_request *request)
 {
@@ -213,6 +229,9 @@ static void answer(const eq_link_request *request)
     case EQ_LINK_STATISTICS:
         statistics(request);
         break;
+    case EQ_LINK_RESTART:
+        restart(request);
+        break;
     case EQ_LINK_INVOKE:
     case EQ_LINK_RESUME:
         if (request->fresh != 0u || request->number != asked.number || request->command != asked.command) {
@@ -231,7 +250,12 @@ static void answer(const eq_link_request *request)
 static void stay_alive(void)
 {
     eq_link_request request;
-    if (eq_link_receive(&request, 0u)) {
+    if (!eq_link_receive(&request, 0u)) {
+        return;
+    }
+    if (request.command == EQ_LINK_RESTART) {
+        restart(&request);
+    } else {
         disturbed = 1u; /* the stack was used by more than the model */
         eq_link_busy(&request);
     }

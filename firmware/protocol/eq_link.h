@@ -12,6 +12,8 @@
 #define EQ_LINK_PAYLOAD 4096u /* bytes of the longest payload, either way; a board may define less */
 #endif
 
+#define EQ_LINK_RESTART_WORD 0x544F4F42u /* "BOOT", RESTART's payload */
+
 #ifndef EQ_LINK_WINDOW
 #define EQ_LINK_WINDOW 0u /* bytes that the board buffers or holds back while it works; 0: one request at a time */
 #endif
@@ -27,6 +29,7 @@ typedef enum {
     EQ_LINK_FAULT = 8,
     EQ_LINK_RESTORE = 9,
     EQ_LINK_STATISTICS = 10,
+    EQ_LINK_RESTART = 11,
     EQ_LINK_BUSY = 30,  /* answers only */
     EQ_LINK_REFUSED = 31 /* answers only */
 } eq_link_command;

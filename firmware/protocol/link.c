@@ -121,6 +121,10 @@ static int32_t accept(eq_link_request *request)
         open_session(request);
         return 1;
     }
+    if (request->command == EQ_LINK_RESTART) {
+        request->fresh = 1u;
+        return 1;
+    }
     return in_order(request);
 }
 

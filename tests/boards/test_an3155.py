@@ -24,7 +24,7 @@ ORIGIN = 0x08000000
 
 
 def firmware(size: int, origin: int) -> Firmware:
-    return Firmware(Path("fw.elf"), ((origin, random.Random(size).randbytes(size)),), origin, "arm", {}, 0)
+    return Firmware(Path("fw.elf"), ((origin, random.Random(size).randbytes(size)),), "arm", {})
 
 
 def chip() -> Board:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import test_firmware
+from installed import need, quickest
 from test_firmware import Model, counts
 
 from edgeq import board
@@ -30,16 +30,11 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
     return test_firmware.make(tmp_path_factory.mktemp("boards") / "m")
 
 
-def chain_of(target: str) -> str:
-    """GCC where it is there: it is quicker."""
-    return "gcc" if shutil.which(load(target).toolchains["gcc"]["command"][0]) else "zig"
-
-
 @pytest.mark.parametrize("target", SILICON)
 def test_a_board_of_silicon(target: str, model: Model, tmp_path: Path) -> None:
     """Its program is linked for the vendor's memory map; that map and the core are emulated, its devices are not."""
     chip, place = load(target), board.load(load(target))
-    chain = toolchain(chip, chain_of(target))
+    chain = toolchain(chip, quickest(target))
     elf = build_firmware(model.folder, chip, chain, tmp_path / "fw.elf", app="selftest", optimize="-Os", deployed=True)
     program, flash = image.read(elf), place.memory["flash"]
     cores.check(program, chip)
@@ -50,7 +45,7 @@ def test_a_board_of_silicon(target: str, model: Model, tmp_path: Path) -> None:
 
 def test_netduinoplus2(model: Model, tmp_path: Path) -> None:
     """An STM32 with its UART and timer, as QEMU emulates it: counts and bytes are unicorn's, and it receives."""
-    test_firmware.need("netduinoplus2", "gcc", "qemu")
+    need("netduinoplus2", "gcc", "qemu")
     target = load("netduinoplus2")
     results = [m.run(model.folder, target, model.inputs, chain="gcc", optimize="-Os") for m in (unicorn, qemu)]
     assert all(compare(model.expected, r).bit_exact for r in results)
@@ -59,7 +54,7 @@ def test_netduinoplus2(model: Model, tmp_path: Path) -> None:
 
 def test_nine_harts(model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One computes, the others sleep; it halts at the end, for the line is lost when QEMU ends."""
-    test_firmware.need("virt", "gcc", "qemu")
+    need("virt", "gcc", "qemu")
     target = load("virt")
     place = replace(board.load(target), boot=None)
     monkeypatch.setattr(board, "load", lambda _: place)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import random
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from installed import need, need_programs
 from test_firmware import make
 
 from edgeq import api, board
@@ -35,8 +35,7 @@ class Files(NamedTuple):
 @pytest.fixture(scope="session")
 def host(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bootloader as a program for this computer, with a region that ends where addresses do."""
-    if shutil.which("gcc") is None:
-        pytest.skip("not installed: gcc")
+    need_programs("gcc")
     firmware, program = resource("firmware"), tmp_path_factory.mktemp("boot") / "boot_host"
     region = ["-DEQ_APP_ORIGIN=0xFFFFC000u", "-DEQ_APP_BYTES=0x4000u", "-DEQ_APP_SECTOR=0x400u", "-DEQ_APP_CORE=0x4D04u"]
     command = [
@@ -64,18 +63,10 @@ def test_power_fails_at_every_write(host: Path) -> None:
     assert failures == old + none + new and failures > 900 and min(old, none, new) > 0
 
 
-def need(target: str) -> None:
-    qemu = board.load(load(target)).qemu
-    chain = load(target).toolchains["gcc"]["command"][0]
-    missing = [p for p in (chain, qemu.command if qemu else "QEMU") if shutil.which(p) is None]
-    if missing:
-        pytest.skip(f"not installed: {', '.join(missing)}")
-
-
 @pytest.mark.parametrize("chain", ["gcc", "zig"])
 @pytest.mark.parametrize("target", ["mps2-an386", "virt"])
 def test_it_is_smaller_than_4_kb(target: str, chain: str, tmp_path: Path) -> None:
-    need(target)
+    need(target, "gcc", "qemu")
     elf = build_bootloader(load(target), toolchain(load(target), chain), tmp_path / "boot.elf")
     assert 1024 < len(image.read(elf).data) < 4096
 
@@ -87,7 +78,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Files]:
 
 
 def files(target: str, built: dict[str, Files], tmp_path_factory: pytest.TempPathFactory) -> Files:
-    need(target)
+    need(target, "gcc", "qemu")
     if target not in built:
         folder = tmp_path_factory.mktemp(target)
         make(folder / "m")
@@ -124,7 +115,12 @@ def flash(files: Files, target: str, emulated: EmulatedBoard, monkeypatch: pytes
     def progress(stage: str, done: int, total: int) -> None:
         stages[stage] = done == total
 
-    done = api.flash(files.application, board=target, port=emulated.port, listen=3, heard=said.extend, progress=progress)
+    def heard(data: bytes) -> None:
+        said.extend(data)
+        if said.endswith(b"\n"):
+            raise LineLost("that was all")
+
+    done = api.flash(files.application, board=target, port=emulated.port, listen=20, heard=heard, progress=progress)
     assert "verified, started" in done and stages == {"erase": True, "write": True, "verify": True}
     return said.decode()
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import test_firmware
+from installed import need_programs
 
 from edgeq import board
 from edgeq.build import COMMON_FLAGS, build_bootloader, build_firmware, toolchain
@@ -33,12 +34,6 @@ def call(*words: object) -> str:
     return done.stdout
 
 
-def need(*programs: str) -> None:
-    missing = [p for p in programs if shutil.which(p) is None]
-    if missing:
-        pytest.skip(f"not installed: {', '.join(missing)}")
-
-
 def compiled(sources: Path, out: Path) -> list[Path]:
     """Every C file of a folder as an object, the folder alone on the path."""
     out.mkdir()
@@ -50,7 +45,7 @@ def compiled(sources: Path, out: Path) -> list[Path]:
 
 
 def test_arduino_library(folder: Path, tmp_path: Path) -> None:
-    need("gcc", "g++")
+    need_programs("gcc", "g++")
     archive = export(folder, "arduino", tmp_path)
     assert archive.name == "m.zip" and export(folder, "arduino", tmp_path / "again.zip").read_bytes() == archive.read_bytes()
     zipfile.ZipFile(archive).extractall(tmp_path / "libraries")
@@ -69,7 +64,7 @@ def test_arduino_library(folder: Path, tmp_path: Path) -> None:
 
 
 def test_cmsis_pack(folder: Path, tmp_path: Path) -> None:
-    need("gcc")
+    need_programs("gcc")
     archive = export(folder, "cmsis-pack", tmp_path)
     assert archive.name == "edgeq.m.1.0.0.pack"
     zipfile.ZipFile(archive).extractall(tmp_path / "pack")
@@ -81,13 +76,13 @@ def test_cmsis_pack(folder: Path, tmp_path: Path) -> None:
 
 
 def test_plain_c(folder: Path, tmp_path: Path) -> None:
-    need("gcc")
+    need_programs("gcc")
     out = export(folder, "c", tmp_path / "plain")
     assert len(compiled(out, tmp_path / "objects")) == 3 and not (out / "CMakeLists.txt").exists()
 
 
 def test_cmake(folder: Path, tmp_path: Path) -> None:
-    need("cmake", "gcc")
+    need_programs("cmake", "gcc")
     call("cmake", "-S", export(folder, "cmake", tmp_path / "out"), "-B", tmp_path / "build")
     call("cmake", "--build", tmp_path / "build")
     call("ctest", "--test-dir", tmp_path / "build")
@@ -120,7 +115,7 @@ endmacro()
 @pytest.mark.parametrize(("form", "place", "functions"), [("zephyr", "zephyr", ZEPHYR), ("esp-idf", "", IDF)])
 def test_their_cmake_files(form: str, place: str, functions: str, folder: Path, tmp_path: Path) -> None:
     """The system's own functions are replaced by such as only compile."""
-    need("cmake", "gcc")
+    need_programs("cmake", "gcc")
     out = export(folder, form, tmp_path / "out")
     project = tmp_path / "project"
     project.mkdir()
@@ -166,3 +161,15 @@ def test_a_new_board_builds_at_once(core: str, folder: Path, tmp_path: Path, mon
             scaffold(name, core, tmp_path)
     with pytest.raises(EdgeqError, match="host is no chip"):
         scaffold("other", "host", tmp_path)
+
+
+def test_a_board_that_cannot_be_written_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write(path: Path, content: bytes) -> None:
+        if path.name == "uart.c":
+            raise EdgeqError("cannot write the file", where=str(path), why="no space left")
+        path.write_bytes(content)
+
+    monkeypatch.setattr("edgeq.scaffold.write_bytes", write)
+    with pytest.raises(EdgeqError, match=r"cannot write the board.*no space left"):
+        scaffold("my-board", "riscv", tmp_path / "root")
+    assert not any(tmp_path.iterdir())

@@ -7,7 +7,6 @@ import contextlib
 import hashlib
 import os
 import random
-import shutil
 import struct
 import sys
 import threading
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from installed import need_programs
 
 from edgeq import board
 from edgeq.build import build_bootloader, toolchain
@@ -31,7 +31,7 @@ from edgeq.target import load
 def job(target: str, size: int = 3001, **options: Any) -> Job:
     place = board.load(load(target))
     origin = place.memory["flash"].origin
-    firmware = Firmware(Path("fw.elf"), ((origin, random.Random(7).randbytes(size)),), origin, "arm", {}, 0)
+    firmware = Firmware(Path("fw.elf"), ((origin, random.Random(7).randbytes(size)),), "arm", {})
     if "memory" in place.settings:
         firmware = replace(firmware, parts=((place.settings["memory"][0], firmware.data), (0x42000000, b"code")))
     return Job(firmware, load(target), place, options.pop("port", None), 115200, **options)
@@ -60,7 +60,7 @@ def test_uf2(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("origin", [0x08000000, 0x0800FFF9])
 def test_intel_hex(origin: int, tmp_path: Path) -> None:
-    firmware = Firmware(Path("fw.elf"), ((origin, random.Random(1).randbytes(140_001)),), origin, "arm", {}, 0)
+    firmware = Firmware(Path("fw.elf"), ((origin, random.Random(1).randbytes(140_001)),), "arm", {})
     memory, upper = {}, 0
     for line in copy.intel_hex(firmware).decode().splitlines():
         raw = bytes.fromhex(line[1:])
@@ -220,8 +220,7 @@ def test_damaged_firmware_files(tmp_path: Path) -> None:
 
 def test_mutated_firmware_files(tmp_path: Path) -> None:
     """What an ELF file says is believed nowhere: it is read, or refused with one error."""
-    if shutil.which("arm-none-eabi-gcc") is None:
-        pytest.skip("not installed: arm-none-eabi-gcc")
+    need_programs("arm-none-eabi-gcc")
     target, file, dice, refused = load("mps2-an386"), tmp_path / "fw.elf", random.Random(3), 0
     whole = build_bootloader(target, toolchain(target, "gcc"), tmp_path / "boot.elf").read_bytes()
     for _ in range(200):

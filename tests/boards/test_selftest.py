@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from installed import quickest
 from random_graphs import Builder
 
 from edgeq.build import build_firmware, toolchain
@@ -31,7 +32,7 @@ def emitted(folder: Path) -> Path:
 
 @pytest.mark.parametrize("target", ["cortex-m3", "riscv"])
 def test_a_verdict_for_each_step(target: str, tmp_path: Path) -> None:
-    chain = "gcc" if shutil.which(load(target).toolchains["gcc"]["command"][0]) else "zig"
+    chain = quickest(target)
     right = emitted(tmp_path / "right")
     wrong = shutil.copytree(right, tmp_path / "wrong")
     weights = wrong / "m_weights.c"

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import functools
 import os
-import shutil
 import subprocess
 import zlib
 from collections.abc import Callable, Sequence
@@ -23,8 +22,9 @@ from pathlib import Path
 import in_arena
 import numpy as np
 import pytest
+from installed import need_emulator, quickest
 
-from edgeq import board, kernels, target
+from edgeq import kernels, target
 from edgeq.build import COMMON_FLAGS, sources
 from edgeq.compare import compare
 from edgeq.emit import emit, write
@@ -243,12 +243,15 @@ def suite(cases: Sequence[Case]) -> Callable[..., None]:
     benches: dict[str, _Bench] = {}
     cases = [*cases, *{c.name: halved(c) for c in cases if computes_halves(c)}.values()]
     operators = _operators(cases)
-    isas = [isa for isa in ISAS if any(k.isa == isa and k.op in operators for k in kernels.scan())]
+    own = [k for k in kernels.scan() if k.op in operators]
+    isas = [isa for isa in ISAS if any(k.isa == isa for k in own)]
 
     laws = [law for law in (*LAWS, LAW) if any(law in c.laws for c in cases)]
-    checks = ["real", "gpu", "gcc", "clang", "sanitizers", *(f"sanitizers-{isa}" for isa in isas)]
+    isas_of = {law: sorted({k.isa for k in own if k.dtype.startswith("f16") == (law == LAW)} - {"c"}) for law in laws}
+    checks = ["real", "gpu", "gcc", "clang", "sanitizers"]
     half_emulators = [*HALF_EMULATORS, *([HALF_VECTORS] if "zvfh" in isas else [])]
-    pairs = [(law, check) for law in laws for check in (*checks, *(half_emulators if law == LAW else EMULATORS))]
+    emulators = {law: half_emulators if law == LAW else EMULATORS for law in laws}
+    pairs = [(law, check) for law in laws for check in (*checks, *(f"sanitizers-{isa}" for isa in isas_of[law]), *emulators[law])]
 
     @pytest.mark.parametrize(("law", "check"), pairs)
     def test(law: str, check: str, tmp_path: Path) -> None:
@@ -273,10 +276,11 @@ def suite(cases: Sequence[Case]) -> Callable[..., None]:
         elif check in ("gcc", "clang"):
             _check_equal(bench.expected, host.run(bench.folder(bench.program("host"), path), bench.data, steps=True, chain=check))
         else:
-            _need_emulator(check)
+            need_emulator(check)
             few, expected = bench.first(EMULATED)
+            chain = quickest(check) if law == "tflm" else None  # so that two compilers' code runs
             for program in bench.programs(check):
-                _check_equal(expected, run(bench.folder(program, path), target.load(check), few, steps=True))
+                _check_equal(expected, run(bench.folder(program, path), target.load(check), few, steps=True, chain=chain))
 
     test.cases = cases  # type: ignore[attr-defined]
     return test
@@ -302,14 +306,6 @@ def differ(cases: Sequence[Case]) -> bool:
 def _operators(cases: Sequence[Case]) -> set[str]:
     """What the kernels are for."""
     return {c.op.kernel_op() for c in cases} | {f"{c.op.kernel_op()}_{c.sum.kernel_op()}" for c in cases if c.addend is not None}
-
-
-def _need_emulator(name: str) -> None:
-    """Skip a target that only QEMU runs where QEMU is not installed; unicorn is a dependency."""
-    machine = target.load(name)
-    emulation = board.load(machine).qemu
-    if machine.runners[0] == "qemu" and emulation and shutil.which(emulation.command) is None:
-        pytest.skip(f"not installed: {emulation.command}")
 
 
 def _check_equal(expected: Run, actual: Run) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +18,7 @@ import test_max_pool2d
 import test_recurrent
 import test_reduce
 from harness import Case, _Bench, computes_halves, halved
+from installed import need_programs
 
 from edgeq import kernels, target
 from edgeq.compare import compare
@@ -49,8 +49,7 @@ def some_cases(law: str) -> list[Case]:
     ("law", "bits", "name", "isa"), [("tflm", 256, "riscv-v", "rvv"), ("single", 512, "riscv-v", "rvv"), (LAW, 256, "riscv-vh", "zvfh")]
 )
 def test_bytes_do_not_depend_on_the_length_of_a_vector(law: str, bits: int, name: str, isa: str, tmp_path: Path) -> None:
-    if shutil.which("qemu-system-riscv32") is None:
-        pytest.skip("not installed: qemu-system-riscv32")
+    need_programs("qemu-system-riscv32")
     machine = target.load(name)
     cpu = machine.data["qemu"]["cpu"]
     assert "vlen=128" in cpu

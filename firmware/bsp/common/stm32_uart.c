@@ -1,5 +1,6 @@
-/* USART or LPUART of an STM32, 8N1, at the clock that the chip has after reset. Settings:
+/* USART or LPUART of an STM32, 8N1, at the clock that the chip has after reset; its ROM's bootloader leaves another. Settings:
  *   EQ_UART, EQ_UART_INTERRUPT, EQ_UART_DIVISOR   the device; with EQ_UART_MODERN the registers of F0, F3, F7, G, H, L, U
+ *   EQ_RCC, EQ_RCC_CONFIG, EQ_RCC_SELECTED        clock control, its register that chooses the clock, and the bits that tell the choice
  *   EQ_RCC_UART, EQ_RCC_UART_BIT, EQ_RCC_GPIO, EQ_RCC_GPIO_BIT   registers that switch on the clocks of UART and pins
  *   EQ_GPIO, EQ_PIN_TX, EQ_PIN_RX, EQ_PIN_FUNCTION               the pins
  *   EQ_PWR_IO2                                                   where the supply of port G must be declared valid (L4+) */
@@ -41,6 +42,10 @@ static void connect(uint32_t pin)
 
 void eq_board_init(void)
 {
+    REGISTER(EQ_RCC) |= 1u;
+    REGISTER(EQ_RCC_CONFIG) = 0;
+    while (REGISTER(EQ_RCC_CONFIG) & EQ_RCC_SELECTED) {
+    }
 #ifdef EQ_PWR_IO2
     REGISTER(0x40021058u) |= 1u << 28;
     REGISTER(EQ_PWR_IO2) |= 1u << 9;

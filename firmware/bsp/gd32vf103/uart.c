@@ -1,8 +1,12 @@
-/* USART 0 of the GD32VF103 on pins A9 and A10, 115200 8N1 at the 8 MHz that the chip has after reset. */
+/* USART 0 of the GD32VF103 on pins A9 and A10, 115200 8N1 at the 8 MHz that the chip has after reset;
+ * its ROM's bootloader may leave another clock. */
 #include "eq_board.h"
 #include "eq_uart.h"
 
 #define REGISTER(address) (*(volatile uint32_t *)(address))
+#define RCU_CONTROL REGISTER(0x40021000u)
+#define RCU_CONFIG REGISTER(0x40021004u)
+#define RCU_SELECTED 0xCu
 #define RCU_APB2EN REGISTER(0x40021018u)
 #define GPIOA_HIGH REGISTER(0x40010804u)
 #define UART_STATE REGISTER(0x40013800u)
@@ -15,6 +19,10 @@
 
 void eq_board_init(void)
 {
+    RCU_CONTROL |= 1u;
+    RCU_CONFIG = 0;
+    while (RCU_CONFIG & RCU_SELECTED) {
+    }
     RCU_APB2EN |= 0x4005u; /* USART 0, port A, alternate functions */
     GPIOA_HIGH = (GPIOA_HIGH & ~0xFF0u) | 0x4B0u;
     UART_BAUD = 69u;

@@ -1,0 +1,43 @@
+"""What this machine has: a test that needs more is skipped, and says what it lacks."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+
+import pytest
+
+from edgeq import board
+from edgeq.target import load
+
+RECENT = ("riscv-vh",)  # needs GCC 14 or Clang 17
+
+
+def need_programs(*programs: str) -> None:
+    """Skip where one is not installed."""
+    missing = [p for p in programs if shutil.which(p) is None]
+    if missing:
+        pytest.skip(f"not installed: {', '.join(missing)}")
+
+
+def need_emulator(target: str) -> None:
+    """Skip where the target's first runner is not installed; unicorn is a dependency."""
+    emulation = board.load(load(target)).qemu
+    if load(target).runners[0] == "qemu" and emulation:
+        need_programs(emulation.command)
+
+
+def need(target: str, chain: str, *emulators: str) -> None:
+    """Skip where a tool chain or QEMU is not installed."""
+    spec, emulation = load(target).toolchains[chain], board.load(load(target)).qemu
+    programs = [] if chain == "zig" else [spec["command"][0], spec.get("link", spec["command"])[0]]
+    need_programs(*programs, *([emulation.command] if "qemu" in emulators and emulation else []))
+    if target in RECENT and chain != "zig":
+        probe = [*spec["command"], *spec["flags"], "-c", "-x", "c", "/dev/null", "-o", "/dev/null"]
+        if subprocess.run(probe, capture_output=True).returncode:
+            pytest.skip(f"this {chain} is too old for {target}")
+
+
+def quickest(target: str) -> str:
+    """GCC where it is there: it is quicker than Zig."""
+    return "gcc" if shutil.which(load(target).toolchains["gcc"]["command"][0]) else "zig"
