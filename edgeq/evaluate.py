@@ -56,8 +56,10 @@ def follow(graph: Graph, inputs: Mapping[str, Array], step: Step, keep: bool = F
     carried = {a: np.full((1, *(t := graph.type(a)).shape), t.zero_point, t.dtype.numpy) for a, _ in graph.states}
     total = len(next(iter(inputs.values())))
     size = chunk_size(graph, total)
+    fixed = {n: data for n in graph.outputs if (data := graph.tensors[n].data) is not None}
     for start in range(0, total, size):
         values = {n: a[start : start + size] for n, a in inputs.items()}
+        values |= {n: np.repeat(data[None], min(size, total - start), axis=0) for n, data in fixed.items()}
         for part in parts:
             values |= part.walk(values, carried, step, keep)
         yield values

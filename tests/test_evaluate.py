@@ -30,7 +30,7 @@ def network() -> Graph:
     names = dict.fromkeys(["x", *(a for a, _ in STATES), *(t for n in nodes for t in n.outputs)])
     tensors = {n: Tensor(n, TensorType(SHAPE)) for n in names}
     tensors["zero"] = Tensor("zero", TensorType(SHAPE), np.zeros(SHAPE, np.float32))
-    return Graph("net", nodes, tensors, ("x", *(a for a, _ in STATES)), ("y", *(b for _, b in STATES)), states=STATES)
+    return Graph("net", nodes, tensors, ("x", *(a for a, _ in STATES)), ("y", "zero", *(b for _, b in STATES)), states=STATES)
 
 
 def naive(graph: Graph, x: Array) -> dict[str, Array]:
@@ -52,6 +52,7 @@ def test_parts_give_what_single_steps_give(size: int, monkeypatch: pytest.Monkey
     assert len(chunks) == -(-11 // size)
     for name, values in expected.items():
         assert np.array_equal(np.concatenate([c[name] for c in chunks]), values), name
+    assert np.array_equal(np.concatenate([c["zero"] for c in chunks]), np.zeros((11, *SHAPE)))
     plain = np.concatenate([c["y"] for c in evaluate.follow(graph, {"x": x}, real_step)])
     assert np.array_equal(plain, expected["y"])
     found = evaluate.follow_states(graph, {"x": x}, real_step)
