@@ -16,22 +16,22 @@ static inline float eq_byte_input(uint16_t x)
 #if EQ_HALF_CONVERSIONS
 /* The channels a, b, c and d whose weights are in the core register `w`, with the input `x`. */
 #define EQ_BYTE_FOUR(a, b, c, d, w, s, t, u, v, x) \
-    "and %[turned], %[mask], " #w ", ror #8\n\tand " #w ", %[mask], " #w "\n\tvmov " #s ", " #t ", " #w ", %[turned]\n\t" \
+    "and lr, %[mask], " #w ", ror #8\n\tand " #w ", %[mask], " #w "\n\tvmov " #s ", " #t ", " #w ", lr\n\t" \
     "vcvtt.f32.f16 " #u ", " #s "\n\tvcvtb.f32.f16 " #s ", " #s "\n\tvcvtt.f32.f16 " #v ", " #t "\n\tvcvtb.f32.f16 " #t ", " #t "\n\t" \
     "vfma.f32 " #b ", " #u ", " #x "\n\tvfma.f32 " #a ", " #s ", " #x "\n\tvfma.f32 " #d ", " #v ", " #x "\n\tvfma.f32 " #c ", " #t ", " #x "\n\t"
 #define EQ_BYTE_SIXTEEN(x) \
-    "ldmia %[w]!, {r0, r1, r2, r3}\n\t" EQ_BYTE_FOUR(s0, s1, s2, s3, r0, s16, s17, s18, s19, x) \
-        EQ_BYTE_FOUR(s4, s5, s6, s7, r1, s20, s21, s22, s23, x) EQ_BYTE_FOUR(s8, s9, s10, s11, r2, s24, s25, s26, s27, x) \
-            EQ_BYTE_FOUR(s12, s13, s14, s15, r3, s16, s17, s18, s19, x)
+    "ldmia %[w]!, {r8, r9, r10, r12}\n\t" EQ_BYTE_FOUR(s0, s1, s2, s3, r8, s16, s17, s18, s19, x) \
+        EQ_BYTE_FOUR(s4, s5, s6, s7, r9, s20, s21, s22, s23, x) EQ_BYTE_FOUR(s8, s9, s10, s11, r10, s24, s25, s26, s27, x) \
+            EQ_BYTE_FOUR(s12, s13, s14, s15, r12, s16, s17, s18, s19, x)
 
 /* Four channels, whose weights are in the core register `w`, in four rows. */
 #define EQ_BYTE_TILE(w) \
     "vldmia %[x]!, {s20-s23}\n\t" \
-    "and %[turned], %[mask], " #w ", ror #8\n\tand " #w ", %[mask], " #w "\n\tvmov s24, s25, " #w ", %[turned]\n\t" \
+    "and lr, %[mask], " #w ", ror #8\n\tand " #w ", %[mask], " #w "\n\tvmov s24, s25, " #w ", lr\n\t" \
     "vcvtt.f32.f16 s26, s24\n\tvcvtb.f32.f16 s24, s24\n\tvcvtt.f32.f16 s27, s25\n\tvcvtb.f32.f16 s25, s25\n\t" \
         EQ_HALF_FOUR(s24, s0, s1, s2, s3) EQ_HALF_FOUR(s26, s4, s5, s6, s7) EQ_HALF_FOUR(s25, s8, s9, s10, s11) EQ_HALF_FOUR(s27, s12, s13, s14, s15)
 #define EQ_BYTE_ZEROS \
-    "mov %[turned], #0\n\tvmov s0, %[turned]\n\tvmov.f32 s1, s0\n\tvmov.f32 s2, s0\n\tvmov.f32 s3, s0\n\tvmov.f32 s4, s0\n\tvmov.f32 s5, s0\n\tvmov.f32 s6, s0\n\t" \
+    "mov lr, #0\n\tvmov s0, lr\n\tvmov.f32 s1, s0\n\tvmov.f32 s2, s0\n\tvmov.f32 s3, s0\n\tvmov.f32 s4, s0\n\tvmov.f32 s5, s0\n\tvmov.f32 s6, s0\n\t" \
     "vmov.f32 s7, s0\n\tvmov.f32 s8, s0\n\tvmov.f32 s9, s0\n\tvmov.f32 s10, s0\n\tvmov.f32 s11, s0\n\tvmov.f32 s12, s0\n\t" \
     "vmov.f32 s13, s0\n\tvmov.f32 s14, s0\n\tvmov.f32 s15, s0\n\t"
 #else
@@ -49,7 +49,6 @@ static inline void eq_byte_sixteen(const float *x, const uint32_t *w, int32_t co
 {
 #if EQ_HALF_CONVERSIONS
     int32_t left = count;
-    uint32_t turned;
     __asm__ volatile(EQ_BYTE_ZEROS
                      "subs %[left], %[left], #4\n\t"
                      "blt 2f\n"
@@ -71,9 +70,9 @@ static inline void eq_byte_sixteen(const float *x, const uint32_t *w, int32_t co
                      "bne 3b\n"
                      "4:\n\t"
                      "vstmia %[sums], {s0-s15}"
-                     : [x] "+&r"(x), [w] "+&r"(w), [left] "+&r"(left), [turned] "=&r"(turned)
+                     : [x] "+r"(x), [w] "+r"(w), [left] "+r"(left)
                      : [sums] "r"(sums), [mask] "r"(0x807f807f)
-                     : "cc", "memory", "r0", "r1", "r2", "r3", EQ_FPU_REGISTERS);
+                     : "cc", "memory", "r8", "r9", "r10", "r12", "lr", EQ_FPU_REGISTERS);
 #else
     for (int32_t c = 0; c < 16; c++) {
         float sum = 0;
@@ -91,31 +90,30 @@ static inline void eq_byte_tile(const float *x, const uint32_t *w, int32_t count
 {
 #if EQ_HALF_CONVERSIONS
     int32_t left = count;
-    uint32_t turned;
     __asm__ volatile(EQ_BYTE_ZEROS
                      "subs %[left], %[left], #4\n\t"
                      "blt 2f\n"
                      "1:\n\t"
-                     "ldmia %[w]!, {r0, r1, r2, r3}\n\t"
+                     "ldmia %[w]!, {r8, r9, r10, r12}\n\t"
                      "subs %[left], %[left], #4\n\t"
-                     EQ_BYTE_TILE(r0)
-                     EQ_BYTE_TILE(r1)
-                     EQ_BYTE_TILE(r2)
-                     EQ_BYTE_TILE(r3)
+                     EQ_BYTE_TILE(r8)
+                     EQ_BYTE_TILE(r9)
+                     EQ_BYTE_TILE(r10)
+                     EQ_BYTE_TILE(r12)
                      "bge 1b\n"
                      "2:\n\t"
                      "adds %[left], %[left], #4\n\t"
                      "beq 4f\n"
                      "3:\n\t"
-                     "ldr r0, [%[w]], #4\n\t"
+                     "ldr r8, [%[w]], #4\n\t"
                      "subs %[left], %[left], #1\n\t"
-                     EQ_BYTE_TILE(r0)
+                     EQ_BYTE_TILE(r8)
                      "bne 3b\n"
                      "4:\n\t"
                      "vstmia %[sums], {s0-s15}"
-                     : [x] "+&r"(x), [w] "+&r"(w), [left] "+&r"(left), [turned] "=&r"(turned)
+                     : [x] "+r"(x), [w] "+r"(w), [left] "+r"(left)
                      : [sums] "r"(sums), [mask] "r"(0x807f807f)
-                     : "cc", "memory", "r0", "r1", "r2", "r3", EQ_FPU_REGISTERS);
+                     : "cc", "memory", "r8", "r9", "r10", "r12", "lr", EQ_FPU_REGISTERS);
 #else
     for (int32_t i = 0; i < 16; i++) {
         float sum = 0;

@@ -6,7 +6,7 @@
 #include "eq_half_mve.h"
 
 #if EQ_MVE
-/* Four weights as floats in q<r>. */
+/* Four weights as floats in q<r>; a load that widens takes its address from r0 to r7. */
 #define EQ_BYTES4(r) "vldrb.s32 q" #r ", [%[w]], #4\n\tvcvt.f32.s32 q" #r ", q" #r "\n\t"
 /* Sixteen rows, the input in a core register. */
 #define EQ_BYTE_ROWS16(x) \
@@ -52,7 +52,7 @@ static inline void eq_byte_sums16(float *sums, const float *start, const float *
                      "vstrw.32 q1, [%[totals], #16]\n\t"
                      "vstrw.32 q2, [%[totals], #32]\n\t"
                      "vstrw.32 q3, [%[totals], #48]"
-                     : [x] "+r"(x), [w] "+r"(w)
+                     : [x] "+r"(x), [w] "+l"(w)
                      : [totals] "r"(totals), [fours] "r"(count >> 2), [rest] "r"(count & 3)
                      : "r8", "r9", "r10", "r12", "lr", "memory", EQ_VECTORS);
 #else
@@ -98,7 +98,7 @@ static inline void eq_byte_sums3x8(float *sums, const float *start, const float 
                      "vstrw.32 q3, [%[totals], #48]\n\t"
                      "vstrw.32 q4, [%[totals], #64]\n\t"
                      "vstrw.32 q5, [%[totals], #80]"
-                     : [x] "+r"(x), [w] "+r"(w)
+                     : [x] "+r"(x), [w] "+l"(w)
                      : [totals] "r"(totals), [fours] "r"(count >> 2), [rest] "r"(count & 3)
                      : "r8", "r9", "r10", "lr", "memory", EQ_VECTORS);
 #else
