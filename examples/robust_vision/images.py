@@ -21,7 +21,7 @@ from edgeq import EdgeqError
 
 SIDE = 32
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm")
-SPLITS = ("train", "test")
+HELD = 10  # every tenth training image is held out, for validation
 Array = np.ndarray[Any, Any]
 
 
@@ -36,6 +36,15 @@ class Images:
     def real(self) -> Array:
         """Pixels as the networks expect them: float32 ``[N, 3, 32, 32]``, black -1, white 1."""
         return np.ascontiguousarray(self.pixels.transpose(0, 3, 1, 2).astype(np.float32) / 127.5 - 1)
+
+    def pick(self, at: Array) -> Images:
+        """The images at some positions, or where a mask is true."""
+        return Images(self.pixels[at], self.labels[at], self.names)
+
+    def split(self) -> tuple[Images, Images]:
+        """Those to learn from, and every `HELD`-th: classes lie one after the other, so that each gives its share."""
+        held = np.arange(len(self.labels)) % HELD == 0
+        return self.pick(~held), self.pick(held)
 
 
 def load(place: Path, split: str, cache: Path | None = None) -> Images:

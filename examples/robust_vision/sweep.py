@@ -2,6 +2,7 @@
 
     python examples/robust_vision/sweep.py --data FOLDER                              # 50 patterns x 8 rates x 2000 images per row
     python examples/robust_vision/sweep.py --data FOLDER --rows plain,randbet --patterns 10 --images 500
+    python examples/robust_vision/sweep.py --data FOLDER --validate                   # on training images that train.py held out
 
 Every row is a trained network, quantized with int8 activations, per-channel weights and voted biases; the emitted C runs on this
 computer with the errors in its tables. Rows that are done are kept in --work and not computed again.
@@ -35,36 +36,35 @@ CALIBRATION = 256
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the table: a network's file and how its weights are stored."""
+    """A line of the table: a network's file, and how its weights and activations are stored."""
 
     network: str
-    bits: int = 8
+    label: str
+    code: str = "8"
     truncate: bool = False
     centre: bool = True
-    votes: bool = True
 
     def options(self) -> Options:
         return Options(
             weight_scale="max", rounding="truncate" if self.truncate else "nearest", equalize=False, centre=self.centre,
-            code=Code(self.bits, votes=self.votes),
+            code=Code.parse(self.code),
         )  # fmt: skip
 
 
 ROWS = {
-    "plain": Row("plain", truncate=True),
-    "rounded": Row("plain"),
-    "clipped": Row("clipped"),
-    "randbet": Row("randbet"),
-    "rounded4": Row("plain", 4),
-    "clipped4": Row("clipped", 4),
-    "randbet4": Row("randbet", 4),
-    "affine": Row("plain", centre=False),  # as other recipes store activations
-    "int32": Row("plain", votes=False),  # as other recipes store biases
+    "plain": Row("plain", "truncated, 8 bit", truncate=True),
+    "rounded": Row("plain", "rounded, 8 bit"),
+    "clipped": Row("clipped", "clipped, 8 bit"),
+    "randbet": Row("randbet", "RandBET, 8 bit"),
+    "rounded4": Row("plain", "rounded, 4 bit", "4"),
+    "clipped4": Row("clipped", "clipped, 4 bit", "4"),
+    "randbet4": Row("randbet", "RandBET, 4 bit", "4"),
+    "rounded5": Row("plain", "rounded, 5 bit + Hamming", "5+hamming"),  # 8 stored bits too
+    "clipped5": Row("clipped", "clipped, 5 bit + Hamming", "5+hamming"),
+    "randbet5": Row("randbet", "RandBET, 5 bit + Hamming", "5+hamming"),
+    "affine": Row("plain", "rounded, affine activations", centre=False),  # as other recipes store activations
+    "int32": Row("plain", "rounded, int32 biases", "8+once"),  # as other recipes store biases
 }
-LABELS = {
-    "plain": "truncated", "rounded": "rounded", "clipped": "clipped", "randbet": "RandBET", "affine": "rounded, affine activations",
-    "int32": "rounded, int32 biases",
-}  # fmt: skip
 
 
 def parse() -> argparse.Namespace:
@@ -74,6 +74,7 @@ def parse() -> argparse.Namespace:
     p.add_argument("--rates", default=",".join(f"{100 * p:g}%" for p in RATES), help="in percent, with commas between them")
     p.add_argument("--patterns", type=int, default=50)
     p.add_argument("--images", type=int, default=2000)
+    p.add_argument("--validate", action="store_true", help="on held-out training images, to choose settings by, not on test images")
     p.add_argument("--models", type=Path, default=HERE, help="a folder of plain.onnx, clipped.onnx and randbet.onnx")
     p.add_argument("--work", type=Path, default=HERE / "work", help="decoded images and results")
     p.add_argument("--plot", type=Path, help="draw errors over rates (.svg, .png)")
@@ -87,19 +88,20 @@ def spread(images: int, wanted: int) -> np.ndarray[Any, Any]:
 
 
 def measure(row: Row, options: argparse.Namespace, bar: Progress, name: str) -> dict[str, Any]:
-    """Quantize a network on training images and sweep it on test images."""
-    train, test = (load(options.data, split, options.work) for split in ("train", "test"))
+    """Quantize a network on training images and sweep it on test or held-out images."""
+    train, held = load(options.data, "train", options.work).split()
+    test = held if options.validate else load(options.data, "test", options.work)
+    test, seen = (images.pick(spread(len(images.labels), n)) for images, n in ((test, options.images), (train, CALIBRATION)))
     graph = edgeq.load(options.models / f"{row.network}.onnx")
-    at, seen = spread(len(test.labels), options.images), spread(len(train.labels), CALIBRATION)
     (image,) = graph.inputs
     task = bar.add_task(name, total=None)
-    quantized = edgeq.quantize(graph, {image: train.real()[seen]}, options=row.options()).graph
+    quantized = edgeq.quantize(graph, {image: seen.real()}, options=row.options()).graph
 
     def progress(_: str, done: int, total: int) -> None:
         bar.update(task, completed=done, total=total)
 
     started = time.monotonic()
-    labelled = {image: test.real()[at], "y": test.labels[at]}
+    labelled = {image: test.real(), "y": test.labels}
     found = robustness(
         quantized, labelled, rates=rates(options.rates), patterns=options.patterns, layers=False, progress=progress
     )  # fmt: skip
@@ -109,7 +111,8 @@ def measure(row: Row, options: argparse.Namespace, bar: Progress, name: str) -> 
 def kept(name: str, options: argparse.Namespace, bar: Progress) -> dict[str, Any]:
     """A row from --work, measured where it is not there."""
     model = (options.models / f"{ROWS[name].network}.onnx").read_bytes()
-    key = hashlib.sha256(repr((ROWS[name], options.rates, options.patterns, options.images)).encode() + model).hexdigest()[:12]
+    asked = (ROWS[name], options.rates, options.patterns, options.images, options.validate)
+    key = hashlib.sha256(repr(asked).encode() + model).hexdigest()[:12]
     place = options.work / f"{name}-{key}.json"
     if place.is_file():
         return dict(json.loads(place.read_text(encoding="utf-8")))
@@ -123,11 +126,6 @@ def rates(text: str) -> tuple[float, ...]:
     return tuple(float(part.strip().rstrip("%")) / 100 for part in text.split(","))
 
 
-def label(name: str) -> str:
-    row, base = ROWS[name], name.rstrip("4")
-    return f"{LABELS[base]}, {row.bits} bit"
-
-
 def table(results: dict[str, dict[str, Any]]) -> str:
     """Markdown: errors in percent, mean ± std over the patterns."""
     shown = [p for p in SHOWN if all(any(x["p"] == p for x in found["points"]) for found in results.values())]
@@ -135,7 +133,7 @@ def table(results: dict[str, dict[str, Any]]) -> str:
     for name, found in results.items():
         points = {x["p"]: x for x in found["points"]}
         cells = " | ".join(f"{points[p]['mean']:.2f} ± {points[p]['std']:.2f}" for p in shown)
-        lines.append(f"| {label(name)} | {found['clean']:.2f} | {cells} |")
+        lines.append(f"| {ROWS[name].label} | {found['clean']:.2f} | {cells} |")
     return "\n".join(lines)
 
 
@@ -148,7 +146,7 @@ def draw(results: dict[str, dict[str, Any]], path: Path) -> None:
     for name, found in results.items():
         x = [100 * point["p"] for point in found["points"]]
         mean, std = (np.array([point[key] for point in found["points"]]) for key in ("mean", "std"))
-        (line,) = axes.plot(x, mean, "--" if ROWS[name].bits < 8 else "-", marker="o", markersize=3, label=label(name))
+        (line,) = axes.plot(x, mean, "-" if ROWS[name].code == "8" else "--", marker="o", markersize=3, label=ROWS[name].label)
         axes.fill_between(x, mean - std, mean + std, alpha=0.12, color=line.get_color(), linewidth=0)
     axes.set(xscale="log", xlabel="bit error rate p, %", ylabel="test error, %", ylim=(0, None))
     axes.grid(alpha=0.3)
