@@ -103,7 +103,7 @@ class _Architecture:
 
 
 def _addresses(program: ELFFile, names: Sequence[str]) -> dict[str, int]:
-    """Of those symbols that a program has. Some linkers keep ten thousands of labels, which pyelftools would look at one by one."""
+    """Of those symbols that a program has. Some linkers keep tens of thousands of labels, which pyelftools would look at one by one."""
     table = program.get_section_by_name(".symtab")
     if table is None:
         return {}
