@@ -1,6 +1,6 @@
 """Are the denoisers the same byte for byte, simulator, host and emulated chips, over consecutive frames with states carried?
 
-    python -m benchmarks.exact                                         everything (hours: soft-float emulates 10^10 instructions and more)
+    python -m benchmarks.exact                                         everything (a quarter of an hour on two cores)
     python -m benchmarks.exact tt_rank_8 mixed cortex-m4 --frames 20   these networks, recipes and targets
 
 Networks: the example's own, and the tensor-train ones of the data folder. `host` is every compiler at -O2 and -O3. Every step of every
