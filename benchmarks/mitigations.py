@@ -9,13 +9,11 @@ counted by the emulator over one inference.
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.models import DATA
-from benchmarks.robust import CASES, INPUTS, PATTERNS, RATES, measure
+from benchmarks.robust import CASES, INPUTS, PATTERNS, RATES, measure, page
 from edgeq import api
 from edgeq.codes import Code
 from edgeq.ir import Graph
@@ -63,19 +61,5 @@ def rows(network: str) -> Iterator[str]:
         yield f"| {network} | {stored} | {flash} | {instructions} | {clean:.2f} | {' | '.join(cells)} |"
 
 
-def main() -> None:
-    wanted = sys.argv[1:]
-    lines = []
-    for network in wanted or NETWORKS:
-        if network != "digits" and not DATA.is_dir():
-            print(f"{network}: no data folder (set EDGEQ_DATA)", file=sys.stderr)
-            continue
-        for text in rows(network):
-            print(text, flush=True)
-            lines.append(text)
-    if not wanted:
-        (Path(__file__).parent / "mitigations.md").write_text(HEAD + "\n".join(lines) + "\n")
-
-
 if __name__ == "__main__":
-    main()
+    page("mitigations.md", HEAD, NETWORKS, rows)

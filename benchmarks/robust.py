@@ -9,7 +9,7 @@ Nothing is trained: the networks are quantized from calibration samples, among w
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -114,10 +114,11 @@ def rows(network: str) -> Iterator[str]:
     yield line(network, f"`{code}`, clip {clip:g}", robust.graph, *measure(case, robust.graph, RATES))
 
 
-def main() -> None:
+def page(name: str, head: str, networks: Iterable[str], rows: Callable[[str], Iterator[str]]) -> None:
+    """Print the rows of the networks that are asked for; if none is, those of all, and write them to the page."""
     wanted = sys.argv[1:]
     lines = []
-    for network in wanted or CASES:
+    for network in wanted or networks:
         if network != "digits" and not DATA.is_dir():
             print(f"{network}: no data folder (set EDGEQ_DATA)", file=sys.stderr)
             continue
@@ -125,8 +126,8 @@ def main() -> None:
             print(text, flush=True)
             lines.append(text)
     if not wanted:
-        (Path(__file__).parent / "robust.md").write_text(HEAD + "\n".join(lines) + "\n")
+        (Path(__file__).parent / name).write_text(head + "\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":
-    main()
+    page("robust.md", HEAD, CASES, rows)
