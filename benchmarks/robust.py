@@ -9,7 +9,7 @@ Nothing is trained: the networks are quantized from calibration samples, among w
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -114,9 +114,11 @@ def rows(network: str) -> Iterator[str]:
     yield line(network, f"`{code}`, clip {clip:g}", robust.graph, *measure(case, robust.graph, RATES))
 
 
-def page(name: str, head: str, networks: Iterable[str], rows: Callable[[str], Iterator[str]]) -> None:
+def page(name: str, head: str, networks: Collection[str], rows: Callable[[str], Iterator[str]]) -> None:
     """Print the rows of the networks that are asked for; if none is, those of all, and write them to the page."""
     wanted = sys.argv[1:]
+    if unknown := [w for w in wanted if w not in networks]:
+        sys.exit(f"no network {unknown[0]}: choose of {', '.join(networks)}")
     lines = []
     for network in wanted or networks:
         if network != "digits" and not DATA.is_dir():
