@@ -34,6 +34,30 @@ static inline float eq_byte_input(uint16_t x)
     "mov lr, #0\n\tvmov s0, lr\n\tvmov.f32 s1, s0\n\tvmov.f32 s2, s0\n\tvmov.f32 s3, s0\n\tvmov.f32 s4, s0\n\tvmov.f32 s5, s0\n\tvmov.f32 s6, s0\n\t" \
     "vmov.f32 s7, s0\n\tvmov.f32 s8, s0\n\tvmov.f32 s9, s0\n\tvmov.f32 s10, s0\n\tvmov.f32 s11, s0\n\tvmov.f32 s12, s0\n\t" \
     "vmov.f32 s13, s0\n\tvmov.f32 s14, s0\n\tvmov.f32 s15, s0\n\t"
+/* Sixteen sums over `count` elements, four at a time: `fours` loads what differs between them to a, b, c and d, `one` to a. */
+#define EQ_BYTE_LOOP(fours, what, a, b, c, d, one) \
+    do { \
+        int32_t left = count; \
+        __asm__ volatile(EQ_BYTE_ZEROS \
+                         "subs %[left], %[left], #4\n\t" \
+                         "blt 2f\n" \
+                         "1:\n\t" fours "\n\t" \
+                         "subs %[left], %[left], #4\n\t" \
+                         what(a) what(b) what(c) what(d) \
+                         "bge 1b\n" \
+                         "2:\n\t" \
+                         "adds %[left], %[left], #4\n\t" \
+                         "beq 4f\n" \
+                         "3:\n\t" one "\n\t" \
+                         "subs %[left], %[left], #1\n\t" \
+                         what(a) \
+                         "bne 3b\n" \
+                         "4:\n\t" \
+                         "vstmia %[sums], {s0-s15}" \
+                         : [x] "+r"(x), [w] "+r"(w), [left] "+r"(left) \
+                         : [sums] "r"(sums), [mask] "r"(0x807f807f) \
+                         : "cc", "memory", "r8", "r9", "r10", "r12", "lr", EQ_FPU_REGISTERS); \
+    } while (0)
 #else
 /* Weight `c` of a word. */
 static inline float eq_byte_weight(uint32_t word, int32_t c)
@@ -48,31 +72,7 @@ static inline float eq_byte_weight(uint32_t word, int32_t c)
 static inline void eq_byte_sixteen(const float *x, const uint32_t *w, int32_t count, float *sums)
 {
 #if EQ_HALF_CONVERSIONS
-    int32_t left = count;
-    __asm__ volatile(EQ_BYTE_ZEROS
-                     "subs %[left], %[left], #4\n\t"
-                     "blt 2f\n"
-                     "1:\n\t"
-                     "vldmia %[x]!, {s28-s31}\n\t"
-                     "subs %[left], %[left], #4\n\t"
-                     EQ_BYTE_SIXTEEN(s28)
-                     EQ_BYTE_SIXTEEN(s29)
-                     EQ_BYTE_SIXTEEN(s30)
-                     EQ_BYTE_SIXTEEN(s31)
-                     "bge 1b\n"
-                     "2:\n\t"
-                     "adds %[left], %[left], #4\n\t"
-                     "beq 4f\n"
-                     "3:\n\t"
-                     "vldmia %[x]!, {s28}\n\t"
-                     "subs %[left], %[left], #1\n\t"
-                     EQ_BYTE_SIXTEEN(s28)
-                     "bne 3b\n"
-                     "4:\n\t"
-                     "vstmia %[sums], {s0-s15}"
-                     : [x] "+r"(x), [w] "+r"(w), [left] "+r"(left)
-                     : [sums] "r"(sums), [mask] "r"(0x807f807f)
-                     : "cc", "memory", "r8", "r9", "r10", "r12", "lr", EQ_FPU_REGISTERS);
+    EQ_BYTE_LOOP("vldmia %[x]!, {s28-s31}", EQ_BYTE_SIXTEEN, s28, s29, s30, s31, "vldmia %[x]!, {s28}");
 #else
     for (int32_t c = 0; c < 16; c++) {
         float sum = 0;
@@ -89,31 +89,7 @@ static inline void eq_byte_sixteen(const float *x, const uint32_t *w, int32_t co
 static inline void eq_byte_tile(const float *x, const uint32_t *w, int32_t count, float *sums)
 {
 #if EQ_HALF_CONVERSIONS
-    int32_t left = count;
-    __asm__ volatile(EQ_BYTE_ZEROS
-                     "subs %[left], %[left], #4\n\t"
-                     "blt 2f\n"
-                     "1:\n\t"
-                     "ldmia %[w]!, {r8, r9, r10, r12}\n\t"
-                     "subs %[left], %[left], #4\n\t"
-                     EQ_BYTE_TILE(r8)
-                     EQ_BYTE_TILE(r9)
-                     EQ_BYTE_TILE(r10)
-                     EQ_BYTE_TILE(r12)
-                     "bge 1b\n"
-                     "2:\n\t"
-                     "adds %[left], %[left], #4\n\t"
-                     "beq 4f\n"
-                     "3:\n\t"
-                     "ldr r8, [%[w]], #4\n\t"
-                     "subs %[left], %[left], #1\n\t"
-                     EQ_BYTE_TILE(r8)
-                     "bne 3b\n"
-                     "4:\n\t"
-                     "vstmia %[sums], {s0-s15}"
-                     : [x] "+r"(x), [w] "+r"(w), [left] "+r"(left)
-                     : [sums] "r"(sums), [mask] "r"(0x807f807f)
-                     : "cc", "memory", "r8", "r9", "r10", "r12", "lr", EQ_FPU_REGISTERS);
+    EQ_BYTE_LOOP("ldmia %[w]!, {r8, r9, r10, r12}", EQ_BYTE_TILE, r8, r9, r10, r12, "ldr r8, [%[w]], #4");
 #else
     for (int32_t i = 0; i < 16; i++) {
         float sum = 0;

@@ -14,6 +14,22 @@
 #define EQ_HALF_SUMS(from) \
     "vsetvli %[vl], %[n], e32, m8, ta, ma\n\tvle32.v v0, (" from ")\n\tvsetvli zero, zero, e16, m4, ta, ma\n\t"
 #define EQ_HALF_STORE_SUMS "vsetvli zero, zero, e32, m8, ta, ma\n\tvse32.v v0, (%[sums])\n\t"
+/* `left` elements from `from` on, four at a time; `element` takes one: its place, registers for its weights. */
+#define EQ_HALF_LOOP(element) \
+    "addi %[left], %[left], -4\n\t" \
+    "bltz %[left], 2f\n" \
+    "1:\n\t" element("0", "v8", "v24") element("2", "v12", "v26") element("4", "v16", "v28") element("6", "v20", "v30") \
+    "addi %[from], %[from], 8\n\t" \
+    "addi %[left], %[left], -4\n\t" \
+    "bgez %[left], 1b\n" \
+    "2:\n\t" \
+    "addi %[left], %[left], 4\n\t" \
+    "beqz %[left], 4f\n" \
+    "3:\n\t" element("0", "v8", "v24") \
+    "addi %[from], %[from], 2\n\t" \
+    "addi %[left], %[left], -1\n\t" \
+    "bnez %[left], 3b\n" \
+    "4:\n\t"
 #else
 #define EQ_ZVFH 0
 #endif
@@ -23,7 +39,7 @@ static inline void eq_half_products(
     const float *start, float *sums, int32_t n, const uint16_t *x, const uint16_t *w, int32_t step, int32_t count)
 {
 #if EQ_ZVFH
-#define EQ_HALF_ELEMENT(at, v) \
+#define EQ_HALF_ELEMENT(at, v, bytes) \
     "flh %[f], " at "(%[from])\n\tvle16.v " v ", (%[v])\n\tadd %[v], %[v], %[step]\n\tvfwmacc.vf v0, %[f], " v "\n\t"
     for (int32_t vl; n > 0; n -= vl, start += vl, sums += vl, w += vl) {
         const uint16_t *from = x, *v = w;
@@ -31,22 +47,7 @@ static inline void eq_half_products(
         float f;
         __asm__ volatile(
             EQ_HALF_SUMS("%[start]")
-            "addi %[left], %[left], -4\n\t"
-            "bltz %[left], 2f\n"
-            "1:\n\t"
-            EQ_HALF_ELEMENT("0", "v8") EQ_HALF_ELEMENT("2", "v12") EQ_HALF_ELEMENT("4", "v16") EQ_HALF_ELEMENT("6", "v20")
-            "addi %[from], %[from], 8\n\t"
-            "addi %[left], %[left], -4\n\t"
-            "bgez %[left], 1b\n"
-            "2:\n\t"
-            "addi %[left], %[left], 4\n\t"
-            "beqz %[left], 4f\n"
-            "3:\n\t"
-            EQ_HALF_ELEMENT("0", "v8")
-            "addi %[from], %[from], 2\n\t"
-            "addi %[left], %[left], -1\n\t"
-            "bnez %[left], 3b\n"
-            "4:\n\t"
+            EQ_HALF_LOOP(EQ_HALF_ELEMENT)
             EQ_HALF_STORE_SUMS
             : [vl] "=&r"(vl), [from] "+&r"(from), [v] "+&r"(v), [left] "+&r"(left), [f] "=&f"(f)
             : [n] "r"(n), [start] "r"(start), [sums] "r"(sums), [step] "r"(2 * step)
@@ -79,23 +80,7 @@ static inline void eq_byte_products(
         float f;
         __asm__ volatile(
             "vsetvli %[vl], %[n], e32, m8, ta, ma\n\tvmv.v.i v0, 0\n\tvsetvli zero, zero, e16, m4, ta, ma\n\t"
-            "addi %[left], %[left], -4\n\t"
-            "bltz %[left], 2f\n"
-            "1:\n\t"
-            EQ_BYTE_ELEMENT("0", "v8", "v24") EQ_BYTE_ELEMENT("2", "v12", "v26") EQ_BYTE_ELEMENT("4", "v16", "v28")
-            EQ_BYTE_ELEMENT("6", "v20", "v30")
-            "addi %[from], %[from], 8\n\t"
-            "addi %[left], %[left], -4\n\t"
-            "bgez %[left], 1b\n"
-            "2:\n\t"
-            "addi %[left], %[left], 4\n\t"
-            "beqz %[left], 4f\n"
-            "3:\n\t"
-            EQ_BYTE_ELEMENT("0", "v8", "v24")
-            "addi %[from], %[from], 2\n\t"
-            "addi %[left], %[left], -1\n\t"
-            "bnez %[left], 3b\n"
-            "4:\n\t"
+            EQ_HALF_LOOP(EQ_BYTE_ELEMENT)
             "vsetvli zero, zero, e32, m8, ta, ma\n\tvle32.v v8, (%[scale])\n\tvle32.v v16, (%[start])\n\t"
             "vfmul.vv v0, v0, v8\n\tvfadd.vv v0, v0, v16\n\tvse32.v v0, (%[sums])\n\t"
             : [vl] "=&r"(vl), [from] "+&r"(from), [v] "+&r"(v), [left] "+&r"(left), [f] "=&f"(f)
