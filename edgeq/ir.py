@@ -142,6 +142,7 @@ class Op:
     """
 
     parameters: ClassVar[tuple[int, ...]] = ()
+    float_parameters: ClassVar[tuple[int, ...]] = ()  # of these, which stay float32 when activations are integers
 
     @classmethod
     def kind(cls) -> str:

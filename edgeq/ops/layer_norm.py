@@ -27,6 +27,7 @@ class LayerNorm(Op):
     epsilon: float = 1e-5
 
     parameters: ClassVar[tuple[int, ...]] = (1, 2)
+    float_parameters: ClassVar[tuple[int, ...]] = (1, 2)
 
     def infer(self, *types: TensorType) -> TensorType:
         x, scale, bias = types

@@ -178,7 +178,9 @@ class _Walk:
             names[1:3] = _layer(self, node, real)
         else:
             for i, n in enumerate(node.inputs):
-                if n in constants:
+                if i in node.op.float_parameters:
+                    names[i] = self.add(self.graph.tensors[n])
+                elif n in constants:
                     scale = self.scale(output) if node.op.kind() in MERGES else None
                     names[i] = self.add(_constant(self.graph.tensors[n], scale))
         quantized = replace(node, inputs=tuple(names))

@@ -75,6 +75,10 @@ class Constants:
             raise EdgeqError("a bias does not fit 32 bits in the scale of its layer", where=printable(node.name), why=why)
         return steps.astype(np.int32)
 
+    def floats(self, node: Node, name: str) -> str:
+        """What an operator on integers keeps in float32, such as the scale and the bias of a layer normalization."""
+        return self._keep(name, self._floats(name, node), DType.FLOAT32, None)
+
     def slope(self, node: Node, name: str) -> str:
         """The slopes of a parametric ReLU: the file's integers, else floats, from which the operator makes its own."""
         floats, held = self._floats(name, node), self.stored.get(name)
