@@ -18,6 +18,8 @@ Scale = tuple[float, int]  # scale and zero point
 # Operators that move or select values: output and first input must have one scale.
 MOVES = ("reshape", "transpose", "slice", "pad", "gather", "max_pool2d", "resize_nearest", "resize_bilinear", "reduce_max", "reduce_min")
 MOVES_TFLM = (*MOVES, "average_pool2d")  # TensorFlow Lite's pooling rescales nothing
+# Of these, operators whose results lie between the values that they read: an extreme that none of them shows counts all the same.
+AVERAGES = ("resize_bilinear", "average_pool2d")
 # Operators that saturate: with one scale, what they cut off needs no room before them.
 SATURATES = ("clamp",)
 # Operators that rescale inputs whose scale differs: sharing saves that rounding, at the price of resolution where ranges differ.
@@ -131,7 +133,7 @@ def span(scale: Scale, dtype: DType = DType.INT8) -> tuple[float, float]:
 def assign(graph: Graph, ranges: Ranges, law: str, pinned: Mapping[str, Scale]) -> dict[str, Scale]:
     """Scale and zero point of every activation.
 
-    A group takes the union of the ranges of those members that operators outside the group read:
+    A group takes the union of the ranges of those members that operators outside the group read, or that some inside average:
     what a clamp or a slice throws away needs no room.
 
     Args:
@@ -163,6 +165,11 @@ def _follow(graph: Graph, law: str, pinned: Mapping[str, Scale]) -> dict[str, Sc
     return result
 
 
+def _counts(reader: Node, inside: set[str]) -> bool:
+    """Whether a group of one scale must have room for what a node reads of it."""
+    return reader.outputs[0] not in inside or reader.op.kind() in AVERAGES
+
+
 def _free(graph: Graph, ranges: Ranges, law: str) -> dict[str, Scale]:
     natural, consumers = _natural(graph), graph.consumers()
     wide, fed_back = cells(graph, law), {*recurrent.roots(graph, 0), *recurrent.roots(graph, 1)}
@@ -172,7 +179,7 @@ def _free(graph: Graph, ranges: Ranges, law: str) -> dict[str, Scale]:
         found = {natural[n] for n in members if n in natural}
         if len(found) > 1:
             raise EdgeqError("operators with different natural ranges share a scale", where=members[0], why=", ".join(members))
-        read = [n for n in members if n in graph.outputs or any(c.outputs[0] not in inside for c in consumers[n])] or members
+        read = [n for n in members if n in graph.outputs or any(_counts(c, inside) for c in consumers[n])] or members
         low, high = min(ranges.tensors[n].low for n in read), max(ranges.tensors[n].high for n in read)
         if not inside.isdisjoint(fed_back):  # what saturates here is never mended
             low, high = min(ranges.tensors[n].seen[0] for n in members), max(ranges.tensors[n].seen[1] for n in members)
