@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import sys
 import traceback
@@ -108,6 +109,9 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a check mark must not fail on a terminal that has none
+    lines = logging.StreamHandler(sys.stderr)
+    lines.setFormatter(logging.Formatter("edgeq: warning: %(message)s"))
+    logging.getLogger("edgeq").addHandler(lines)
     try:
         app()
     finally:

@@ -142,7 +142,8 @@ def moments(v: View, stored: Array, real: Array) -> Moments:
                 keep = np.sort(np.random.default_rng(0).choice(per, wanted, replace=False))
             at = (np.arange(q.shape[1] // per)[:, None] * per + keep).reshape(-1)
             q, f = q[:, at], f[:, at]
-        parts = [q.sum(1), f.sum(1), q.transpose(0, 2, 1) @ q, f.transpose(0, 2, 1) @ q]
+        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is met by whoever asks
+            parts = [q.sum(1), f.sum(1), q.transpose(0, 2, 1) @ q, f.transpose(0, 2, 1) @ q]
         sums = [a + p.astype(np.float64) for a, p in zip(sums, parts, strict=True)] if sums else [p.astype(np.float64) for p in parts]
         count += q.shape[1]
     mean_q, mean_f = sums[0] / count, sums[1] / count

@@ -18,6 +18,7 @@ BINS = 4096
 LEVELS = 256
 PERCENTILE = 99.99
 CHANNEL_BINS, CHANNEL_BINS_MIN, CHANNEL_COUNTS = 128, 8, 2**18
+FINEST = 2.0**-126  # the least normal float32
 MOMENTUM = 0.9
 MOVING_BATCH = 8
 GRID = 96
@@ -33,12 +34,14 @@ class Observer:
         lows, highs: per sample, the smallest and the largest value, float64.
         counts: int64 ``[BINS]`` over [low, high], the values that are exactly zero left out.
         zeros: how many values were exactly zero (they cost nothing in any range).
+        narrow: between the extremes float32 has too few values for a histogram: `counts` says nothing.
     """
 
     lows: list[float] = field(default_factory=list)
     highs: list[float] = field(default_factory=list)
     counts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(BINS, np.int64))
     zeros: int = 0
+    narrow: bool = False
 
     @property
     def low(self) -> float:
@@ -68,7 +71,9 @@ class Observer:
         nonzero = values[values != 0]
         self.zeros += values.size - nonzero.size
         low, high = self.low, self.high
-        if high > low:
+        edges = np.linspace(low, high, BINS + 1, dtype=np.float32)
+        self.narrow = high > low and not (edges[1:] > edges[:-1]).all()
+        if high > low and not self.narrow:
             self.counts += np.histogram(nonzero, bins=BINS, range=(low, high))[0]
         else:
             self.counts[0] += nonzero.size
@@ -107,7 +112,8 @@ class Channels:
         rows = _rows(a)
         channels = rows.shape[1]
         bins = max(CHANNEL_BINS_MIN, min(CHANNEL_BINS, CHANNEL_COUNTS // channels))
-        factor = bins / np.where(self.high > self.low, self.high - self.low, 1.0)
+        spread = self.high - self.low
+        factor = bins / np.where(spread > bins * FINEST, spread, 1.0)
         at = np.minimum((rows - self.low.astype(np.float32)) * factor.astype(np.float32), bins - 1).astype(np.int64)
         at += np.arange(channels) * bins
         counts = np.bincount(at[rows != 0], minlength=channels * bins).reshape(channels, bins).astype(np.float64)
@@ -238,3 +244,9 @@ METHODS: dict[str, Callable[[Observer], Range]] = {
     "mse": mse,
     "kl": kl,
 }
+
+
+def choose(method: str, o: Observer) -> tuple[str, Range]:
+    """The range of a tensor, and the method that chose it: ``minmax`` where there is no histogram for another one."""
+    used = "minmax" if o.narrow else method
+    return used, METHODS[used](o)

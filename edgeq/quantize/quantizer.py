@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -17,7 +18,7 @@ from edgeq.quantize import recurrent
 from edgeq.quantize.decide import Decision, decide
 from edgeq.quantize.floating import Progress, real_step
 from edgeq.quantize.halving import half_constant
-from edgeq.quantize.linear import WEIGHT_AXIS, moments, view
+from edgeq.quantize.linear import WEIGHT_AXIS, Moments, moments, view
 from edgeq.quantize.options import Options
 from edgeq.quantize.precision import Precision
 from edgeq.quantize.ranges import Ranges
@@ -26,6 +27,7 @@ from edgeq.quantize.storage import HALF, INPUTS
 from edgeq.quantize.weights import Grid
 from edgeq.simulate import quantize_array, real_array
 
+LOG = logging.getLogger("edgeq")
 MEMORY = 2**30  # bytes of activations that the walk may hold
 STEP = 16  # samples that a layer is compared on at once
 BIAS = 2.0**30  # of a bias in the scale of sums
@@ -147,6 +149,19 @@ class _Walk:
         """File a constant operand in half precision, see `half_constant`."""
         return self.add(half_constant(node, position, self.graph.tensors[node.inputs[position]]))
 
+    def integers(self, name: str, rounding: str, matrix: Float, scales: Float, seen: Moments | None) -> Float:
+        """`Grid.integers` of the weights `name`: nearest where the inputs' moments do not allow the rounding, which one line says."""
+        try:
+            with np.errstate(over="ignore", invalid="ignore"):
+                found = self.grid.integers(rounding, matrix, scales, seen)
+            if np.isfinite(found).all():
+                return found
+            why = "not finite"
+        except np.linalg.LinAlgError:
+            why = "singular"
+        LOG.warning("the inputs' second moments at '%s' are %s: its weights are rounded to nearest, not %s", name, why, rounding)
+        return self.grid.integers("nearest", matrix, scales, None)
+
     def fits(self, node: Node) -> bool:
         """Whether a node's weights are fitted to its inputs."""
         layer = recurrent.is_recurrent(node) or node.op.kind() in WEIGHT_AXIS
@@ -226,7 +241,8 @@ def _layer(walk: _Walk, node: Node, real: list[Array]) -> tuple[str, str]:
     stored = real_array(walk.stored[node.inputs[0]], t)
     matrix = v.matrix(w).astype(np.float64)
     scales = walk.usable(walk.grid.scales(layer.weight_scale, matrix), 2.0**20 if halves else t.scale / y.scale)
-    q = walk.grid.integers(layer.rounding, matrix, scales, moments(v, stored, x) if layer.rounding == "second-order" else None)
+    seen = moments(v, stored, x) if layer.rounding == "second-order" else None
+    q = walk.integers(node.inputs[1], layer.rounding, matrix, scales, seen)
     bias = b.astype(np.float64)
     if layer.bias_correction:
         bias = bias + _mean_error(op, x, stored, w, v.weights(q * scales[..., None]).astype(np.float32))

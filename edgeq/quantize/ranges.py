@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -15,6 +16,7 @@ from edgeq.quantize.floating import Progress, real_step, require_float, stream
 from edgeq.quantize.observers import Channels, Observer
 from edgeq.simulate import fit_inputs
 
+LOG = logging.getLogger("edgeq")
 MAX_LEVELS = 256
 MIN_LEVELS = 16
 PILE = 4  # an end value seen so many times as often as the other is taken for the end of the 8-bit range
@@ -64,8 +66,16 @@ class Ranges:
 
     def choose(self, name: str, method: str) -> TensorRange:
         """The range of one activation by another method."""
-        low, high = observers.METHODS[method](self.observers[name])
-        return replace(self.tensors[name], low=low, high=high, method=method)
+        used, (low, high) = chosen(name, self.observers[name], method)
+        return replace(self.tensors[name], low=low, high=high, method=used)
+
+
+def chosen(name: str, seen: Observer, wanted: str) -> tuple[str, tuple[float, float]]:
+    """The method that a tensor's range is chosen by, and the range; one line says where the method is not the wanted one."""
+    used, ends = observers.choose(wanted, seen)
+    if used != wanted:
+        LOG.warning("'%s' hardly varies, from %.9g to %.9g: its range is chosen by %s, not %s", name, seen.low, seen.high, used, wanted)
+    return used, ends
 
 
 def check_samples(graph: Graph, samples: Mapping[str, Array]) -> dict[str, Array]:
@@ -184,16 +194,15 @@ def calibrate(graph: Graph, samples: Mapping[str, Array], method: str = "mse", p
                 progress(base + done, len(passes) * total)
 
         stream(graph, inputs, visit, report)
-    chosen = {}
+    found = {}
     for name, observer in collector.observers.items():
         levels = collector.levels.get(name)
         ends = name in graph.inputs or name in graph.outputs
-        used = "minmax" if ends else method
-        low, high = observers.METHODS[used](observer)
-        chosen[name] = TensorRange(low, high, used, (observer.low, observer.high), grid(*levels) if levels else None)
+        used, (low, high) = chosen(name, observer, "minmax" if ends else method)
+        found[name] = TensorRange(low, high, used, (observer.low, observer.high), grid(*levels) if levels else None)
     peaks = {n: max(-o.low, o.high) for n, o in collector.observers.items()}
     fitted = cells.fitted(graph, {n: np.concatenate(parts) for n, parts in collector.cells.items()}, peaks)
-    return Ranges(method, chosen, collector.observers, collector.channels, inputs, fitted)
+    return Ranges(method, found, collector.observers, collector.channels, inputs, fitted)
 
 
 def centred(ranges: Ranges) -> Ranges:

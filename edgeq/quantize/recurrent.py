@@ -80,7 +80,7 @@ def quantize_layer(
         matrix = v.matrix(w).astype(np.float64)
         rows = walk.usable(walk.grid.scales(layer.weight_scale, matrix), 2.0**20 if halves else t.scale / GATE.scale)
         seen: Moments = moments(v, stored, exact)
-        q = walk.grid.integers(layer.rounding, matrix, rows, seen)
+        q = walk.integers(node.inputs[position], layer.rounding, matrix, rows, seen)
         kind = QParams(tuple(rows[0].tolist()), 0, 0)
         names[position] = walk.add(Tensor(node.inputs[position], TensorType(w.shape, DType.INT8, kind), q[0].astype(np.int8)))
         errors.append(matrix[0] @ seen.mean_f[0] - (q[0] * rows[0][:, None]) @ seen.mean_q[0])
