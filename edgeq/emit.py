@@ -17,7 +17,7 @@ import jinja2
 import numpy as np
 
 from edgeq import faults, half
-from edgeq.ctext import Table, brief, comment, ctype_of, identifier, table, unique
+from edgeq.ctext import Names, Table, brief, comment, ctype_of, model_name, table
 from edgeq.errors import EdgeqError
 from edgeq.files import write_folder
 from edgeq.ir import Array, DType, Graph, TensorType
@@ -92,11 +92,11 @@ class _Emitter:
     """Collects names and tables for one program."""
 
     def __init__(self, program: Program, plan: MemoryPlan, name: str) -> None:
-        self.program, self.plan, self.graph, self.name = program, plan, program.graph, identifier(name)
+        self.program, self.plan, self.graph, self.name = program, plan, program.graph, model_name(name)
         self.env = environment()
         self.constants = Constants(program)
-        arguments = unique([identifier(n) for n in (*self.graph.given, *self.graph.results)])
-        self.arguments = dict(zip((*self.graph.given, *self.graph.results), arguments, strict=True))
+        self.names = Names(self.name)  # of the functions that have the model's inputs and outputs as arguments
+        self.arguments = {n: self.names.external(n) for n in (*self.graph.given, *self.graph.results)}
         self.state_offsets: dict[str, int] = {}
         self.state_bytes = 0
         for name, _ in self.graph.states:
@@ -177,8 +177,9 @@ class _Emitter:
             members |= {n: str(x) for n, x in call.params.scalars.items() if n not in call.kernel.specialize}
             inputs = [self.location(n) for n in call.operands]
             variadic = bool(getattr(call.node.op, "variadic", False))
-            arguments = [f"&p{i}" if call.coded else f"&{self.name}_s{i}"] if members else []
-            arguments += [f"x{i}"] if variadic else inputs
+            gathered, decoded = self.names.own(f"x{i}"), self.names.own(f"p{i}")
+            arguments = [f"&{decoded}" if call.coded else f"&{self.name}_s{i}"] if members else []
+            arguments += [gathered] if variadic else inputs
             arguments += [self.location(n) for n in call.outputs]
             if call.kernel.scratch != "0":
                 arguments.append(f"bytes + {self.plan.scratch[i]}" if i in self.plan.scratch else "(void *)0")
@@ -190,6 +191,7 @@ class _Emitter:
                     "follower": call.follower.name if call.follower else None,
                     "symbol": names[self.variant(call)], "struct": f"{self.name}_{call.kernel.name}_params",
                     "members": members, "arguments": ", ".join(arguments), "gather": inputs if variadic else [],
+                    "gathered": gathered, "decoded": decoded,
                     "ctype": output.dtype.c, "output": self.location(call.output), "bytes": output.bytes,
                     "law": call.params.law, "decodes": self.decodes(i, call, symbols_of),
                     "text": f"{call.kind}  {', '.join(str(self.graph.type(n)) for n in call.operands)} -> {output}",
@@ -326,8 +328,9 @@ def emit(program: Program, plan: MemoryPlan, name: str, vectors: Mapping[str, Ar
         "m": emitter.name, "M": emitter.name.upper(), "functions": functions, "structs": structs, "steps": steps,
         "tables": emitter.tables, "inputs": emitter.interface(program.graph.given),
         "outputs": emitter.interface(program.graph.results), "manifest": manifest, "lifetimes": emitter.lifetimes(),
+        "failures": emitter.names.own("failures"), "i": emitter.names.own("i"),
         "comment": comment, "brief": brief, "runtime": RUNTIME, "states": emitter.states(), "includes": includes,
-        "coded": coded, "checks": None if checks is None else table(f"{emitter.name}_vectors_steps", checks), "vectors": tables,
+        "coded": coded, "checks": None if checks is None else table(f"{emitter.name}_step_checks", checks), "vectors": tables,
         "vector_count": 0 if vectors is None else len(next(iter(vectors.values()))),
     }  # fmt: skip
     m = emitter.name
