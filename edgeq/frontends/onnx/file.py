@@ -1,4 +1,5 @@
-"""ONNX bytes -> a model whose every tensor has been checked, and tensors -> arrays. Nothing else is opened or executed."""
+"""ONNX bytes -> a model whose every tensor has been checked, and tensors -> arrays. Nothing is executed, and nothing but data
+beside the model is opened."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, inliner, numpy_helper
 
 from edgeq.errors import EdgeqError
+from edgeq.frontends.onnx.external import FIX, is_external, take_in
 from edgeq.ir import Array
 
 MAX_ELEMENTS = 2**28  # of one tensor
@@ -39,17 +41,21 @@ def read(path: Path) -> ModelProto:
     """Parse an ONNX file.
 
     Raises:
-        EdgeqError: it cannot be read, is no ONNX model, or refers to data outside itself.
+        EdgeqError: it cannot be read, is no ONNX model, or refers to data outside its own folder.
     """
     try:
         data = path.read_bytes()
     except OSError as e:
         raise EdgeqError("cannot read the model", where=str(path), why=e.strerror or type(e).__name__) from e
-    return parse(data, str(path))
+    return parse(data, str(path), path.parent)
 
 
-def parse(data: bytes, where: str) -> ModelProto:
+def parse(data: bytes, where: str, folder: Path | None = None) -> ModelProto:
     """Parse ONNX bytes; local functions are expanded.
+
+    Args:
+        where: the file's name, for errors.
+        folder: in which data that the model keeps in other files are looked for; None: they are refused.
 
     Raises:
         EdgeqError: the bytes are no ONNX model, or one that edgeq cannot read at all.
@@ -60,7 +66,7 @@ def parse(data: bytes, where: str) -> ModelProto:
         raise EdgeqError("not a readable ONNX model", where=where, why="truncated or garbage bytes") from e
     if not model.HasField("graph") or not model.graph.node:
         raise EdgeqError("not a readable ONNX model", where=where, why="it holds no nodes")
-    _check_parts(model, where)
+    _check_parts(model, where, folder)
     if model.functions:
         model = _inlined(model, where)
     version = opset(model)
@@ -79,24 +85,24 @@ def opset(model: ModelProto) -> int | None:
     return found[0] if found else None
 
 
-def _check_parts(model: ModelProto, where: str) -> None:
-    """Refuse external data and too many nodes, in the graph, its functions and all subgraphs."""
+def _check_parts(model: ModelProto, where: str, folder: Path | None) -> None:
+    """Refuse too many nodes and names that are no text, and take external data in, in the graph, its functions and all subgraphs."""
     if sum(1 for _ in _nodes(model)) > MAX_NODES:
         raise EdgeqError(f"the model has more than {MAX_NODES} nodes", where=where)
     if not all(isinstance(n, str) for n in _names(model)):  # protobuf gives bytes where they are no UTF-8
         raise EdgeqError("a name in the model is not text", where=where, why=DAMAGED)
-    for tensor in _tensors(model):
-        if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
-            raise EdgeqError(
-                f"tensor '{printable(tensor.name)}' lies in another file", where=where, why="external data is not read",
-                fix="save the model as one file (onnx.save with save_as_external_data=False)",
-            )  # fmt: skip
-    for graph in _graphs(model):
+    outside = [t for t in _tensors(model) if is_external(t)]
+    if outside and folder is None:
+        raise EdgeqError(f"tensor '{printable(outside[0].name)}' lies in another file", where=where, why="there is no folder", fix=FIX)
+    if outside and folder is not None:
+        take_in(outside, folder, where, _BITS)
+    for graph in graphs(model):
         if graph.sparse_initializer:
             raise EdgeqError("sparse initializers are not supported", where=where, fix="store the weights densely")
 
 
-def _graphs(model: ModelProto) -> Iterator[GraphProto]:
+def graphs(model: ModelProto) -> Iterator[GraphProto]:
+    """The model's graph and all graphs in its nodes and functions."""
     pending = [model.graph]
     pending += [g for f in model.functions for n in f.node for g in _subgraphs(n)]
     while pending:
@@ -112,7 +118,7 @@ def _subgraphs(node: NodeProto) -> list[GraphProto]:
 def _nodes(model: ModelProto) -> Iterator[NodeProto]:
     for function in model.functions:
         yield from function.node
-    for graph in _graphs(model):
+    for graph in graphs(model):
         yield from graph.node
 
 
@@ -121,17 +127,18 @@ def _names(model: ModelProto) -> Iterator[str]:
     yield from (o.domain for o in model.opset_import)
     for function in model.functions:
         yield from (function.name, function.domain, *function.input, *function.output, *function.attribute)
-    for graph in _graphs(model):
+    for graph in graphs(model):
         yield from (i.name for i in (*graph.input, *graph.output, *graph.value_info))
         yield from (d.dim_param for i in (*graph.input, *graph.output) for d in i.type.tensor_type.shape.dim)
     for node in _nodes(model):
         yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
         yield from (a.name for a in node.attribute)
-    yield from (t.name for t in _tensors(model))
+    for tensor in _tensors(model):
+        yield from (tensor.name, *(text for e in tensor.external_data for text in (e.key, e.value)))
 
 
 def _tensors(model: ModelProto) -> Iterator[TensorProto]:
-    for graph in _graphs(model):
+    for graph in graphs(model):
         yield from graph.initializer
     for node in _nodes(model):
         for attribute in node.attribute:
@@ -177,7 +184,7 @@ def array(tensor: TensorProto) -> Array:
     where = printable(tensor.name) or "a constant"
     if tensor.data_type not in _BITS:
         raise EdgeqError(f"tensors of type {type_name(tensor.data_type)} are not supported", where=where)
-    if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data or tensor.HasField("segment"):
+    if is_external(tensor) or tensor.HasField("segment"):
         raise EdgeqError("data outside the tensor is not read", where=where)
     size = math.prod(tensor.dims)
     if min(tensor.dims, default=0) < 0 or size > MAX_ELEMENTS:
