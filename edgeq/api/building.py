@@ -12,7 +12,7 @@ from edgeq import faults, graphfile, measurements
 from edgeq import target as targets
 from edgeq.api import budget as budgets
 from edgeq.api.budget import Budget
-from edgeq.api.models import Arrays, Progress, Shapes, States, load, random_inputs
+from edgeq.api.models import Arrays, Consts, Progress, Shapes, States, load, random_inputs
 from edgeq.api.proving import How, prove, record
 from edgeq.api.quantizing import PRECISION, Quantized, Recipe, calibration_samples, goal_of, quantized
 from edgeq.build import Program, Toolchain, build_library, build_programs, seal, section_sizes
@@ -172,6 +172,7 @@ def build(
     target: str = "host",
     name: str | None = None,
     shapes: Shapes | None = None,
+    const: Consts | None = None,
     states: States | None = None,
     toolchain: str | None = None,
     optimize: str = OPTIMIZE,
@@ -191,6 +192,7 @@ def build(
         target: a name from ``edgeq targets``.
         name: prefix of the C symbols (default: the file's name).
         shapes: shapes of inputs whose dimensions the file leaves open.
+        const: values that inputs are bound to, see `load`.
         states: what is carried from one inference to the next, see `load`.
         toolchain: ``zig`` (default), ``gcc`` or ``clang``.
         optimize: ``s``, ``2`` or ``3``.
@@ -215,7 +217,7 @@ def build(
     chain = find_toolchain(chip, toolchain)
     choices = choices_for(tuning, target, chain.name, optimize)
     check_output(place)
-    source = model if isinstance(model, Graph) else load(model, shapes=shapes, states=states)
+    source = model if isinstance(model, Graph) else load(model, shapes=shapes, const=const, states=states)
     samples = calibration_samples(source, recipe)
     limits = {key: int(value) for key, value in (budget or {}).items() if key in ("flash", "ram")}
     goal = goal_of(budget, target, recipe.get("recipe"), chain.name, optimize)

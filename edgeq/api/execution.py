@@ -13,7 +13,7 @@ from edgeq import graphfile, measurements
 from edgeq import target as targets
 from edgeq.api.building import OPTIMIZE, artifact, build
 from edgeq.api.devices import evaluate
-from edgeq.api.models import Arrays, Progress, Shapes, is_quantized, load, random_inputs, read_inputs, stage
+from edgeq.api.models import Arrays, Consts, Progress, Shapes, is_quantized, load, random_inputs, read_inputs, stage
 from edgeq.api.proving import How, damage_of, prove, record
 from edgeq.build import manifest as read_manifest
 from edgeq.compare import Comparison
@@ -134,6 +134,7 @@ def simulate(
     target: str | None = None,
     vectors: int = VECTORS,
     shapes: Shapes | None = None,
+    const: Consts | None = None,
     steps: bool = False,
     device: str | None = None,
     progress: Progress | None = None,
@@ -152,7 +153,7 @@ def simulate(
     Raises:
         EdgeqError: the model is float, the inputs do not fit, or there is no such device.
     """
-    graph = model if isinstance(model, Graph) else load(model, shapes=shapes)
+    graph = model if isinstance(model, Graph) else load(model, shapes=shapes, const=const)
     require_quantized(graph, graph.name if isinstance(model, Graph) else str(model))
     measured: Mapping[str, Any] = {}
     if is_emitted(model) and target in (None, read_manifest(Path(str(model)))["target"]):
@@ -175,6 +176,7 @@ def emitted(
     toolchain: str | None,
     optimize: str | None,
     shapes: Shapes | None,
+    const: Consts | None,
     progress: Progress | None,
     hardened: bool,
 ) -> Iterator[tuple[Path, Graph, Target]]:
@@ -185,7 +187,7 @@ def emitted(
         if target in (None, own):
             yield folder, graphfile.load(folder), targets.load(own)
             return
-    graph = model if isinstance(model, Graph) else load(model, shapes=shapes)
+    graph = model if isinstance(model, Graph) else load(model, shapes=shapes, const=const)
     require_quantized(graph, graph.name if isinstance(model, Graph) else str(model))
     with temporary_folder() as work:
         built = build(
@@ -207,6 +209,7 @@ def run(
     toolchain: str | None = None,
     optimize: str | None = None,
     shapes: Shapes | None = None,
+    const: Consts | None = None,
     port: Port | None = None,
     faults: FaultMap | None = None,
     progress: Progress | None = None,
@@ -232,7 +235,7 @@ def run(
     """
     if port is not None:
         require_firmware(model, target, runner, toolchain, optimize)
-    with emitted(model, target, toolchain, optimize, shapes, progress, faults is not None) as (folder, graph, chip):
+    with emitted(model, target, toolchain, optimize, shapes, const, progress, faults is not None) as (folder, graph, chip):
         data = read_manifest(folder)
         fitted = vectors_of(graph, inputs, vectors)
         measured = measurements.read(folder, data.get("sources_sha256"))

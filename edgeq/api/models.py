@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from edgeq import graphfile
 from edgeq.errors import EdgeqError
@@ -15,6 +16,7 @@ from edgeq.ir import Array, DType, Graph
 Progress = Callable[[str, int, int], None]  # stage, done, total
 Shapes = Mapping[str, tuple[int, ...]]
 States = Mapping[str, str]
+Consts = Mapping[str, ArrayLike]
 Arrays = Mapping[str, Array]
 
 SEED = 0
@@ -37,13 +39,16 @@ def is_quantized(graph: Graph) -> bool:
     return any(t.type.q is not None or t.type.dtype is DType.FLOAT16 for t in graph.tensors.values() if not t.is_constant)
 
 
-def load(path: str | Path, *, shapes: Shapes | None = None, states: States | None = None, normalise: bool = True) -> Graph:
+def load(
+    path: str | Path, *, shapes: Shapes | None = None, const: Consts | None = None, states: States | None = None, normalise: bool = True
+) -> Graph:
     """Read a model.
 
     Args:
         path: a model file (.tflite, .onnx, .pt2), a graph file (.eqg), or a folder that `build` or
             `quantize` wrote.
         shapes: shapes of inputs whose dimensions the file leaves open, by input name.
+        const: values that inputs are bound to, by input name; such an input is no input of the graph.
         states: input name -> the output that is its value at the next inference, for a model that streams; without it pairs
             like ``rnn_state_in`` and ``rnn_state_out`` are taken for states, ``{}`` declares none.
         normalise: clean the graph up; False gives it as the frontend read it.
@@ -56,7 +61,7 @@ def load(path: str | Path, *, shapes: Shapes | None = None, states: States | Non
         return graphfile.load(path)
     from edgeq import frontends, passes
 
-    graph = passes.declare_states(frontends.load(path, shapes=shapes), states)
+    graph = passes.declare_states(frontends.load(path, shapes=shapes, const=const), states)
     return passes.normalise(graph) if normalise else graph
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from edgeq import graphfile, measurements
 from edgeq import target as targets
-from edgeq.api.models import Arrays, Progress, Shapes, States, is_quantized, load, random_inputs, select_inputs, stage
+from edgeq.api.models import Arrays, Consts, Progress, Shapes, States, is_quantized, load, random_inputs, select_inputs, stage
 from edgeq.codes import Code
 from edgeq.emit import Artifact, check_output, write
 from edgeq.errors import EdgeqError
@@ -342,6 +342,7 @@ def write_quantized(
     output: str | Path,
     *,
     shapes: Shapes | None = None,
+    const: Consts | None = None,
     states: States | None = None,
     budget: Mapping[str, float] | None = None,
     target: str | None = None,
@@ -357,7 +358,7 @@ def write_quantized(
     single = place.suffix == graphfile.SUFFIX
     if not single:
         check_output(place)
-    graph = model if isinstance(model, Graph) else load(model, shapes=shapes, states=states)
+    graph = model if isinstance(model, Graph) else load(model, shapes=shapes, const=const, states=states)
     if is_quantized(graph):
         raise EdgeqError("the model is quantized already", where=str(model))
     goal = goal_of(budget, target, recipe.get("recipe"))

@@ -14,7 +14,7 @@ from typing import Any, Protocol, Unpack
 import numpy as np
 
 from edgeq import faults as law
-from edgeq.api.models import Arrays, Progress, Shapes, load, select_inputs
+from edgeq.api.models import Arrays, Consts, Progress, Shapes, load, select_inputs
 from edgeq.api.quantizing import Recipe, calibration_samples, quantized
 from edgeq.api.scoring import hits, read_labelled
 from edgeq.codes import Code
@@ -205,7 +205,7 @@ def injected(program: Program, flips: Flips, step: int) -> float:
 
 def robustness(
     model: str | Path | Graph, data: str | Path | Arrays, *, rates: Sequence[float] = RATES, patterns: int = PATTERNS, kind: str = "random",
-    device_name: str = "cpu", layers: bool = True, limit: int | None = None, shapes: Shapes | None = None,
+    device_name: str = "cpu", layers: bool = True, limit: int | None = None, shapes: Shapes | None = None, const: Consts | None = None,
     progress: Progress | None = None, **recipe: Unpack[Recipe],
 ) -> Robustness:  # fmt: skip
     """The error of a classifier under bit errors in its stored weights and biases.
@@ -230,7 +230,7 @@ def robustness(
         raise EdgeqError(f"{len(rates)} rates and {patterns} patterns", fix="give rates from 0 to 1, and one pattern or more")
     chosen = law.parse(kind)
     arrays, y, where = read_labelled(data, limit)
-    graph = model if isinstance(model, Graph) else load(model, shapes=shapes)
+    graph = model if isinstance(model, Graph) else load(model, shapes=shapes, const=const)
     graph = quantized(graph, calibration_samples(graph, recipe), recipe, progress).graph
     program = law.hardened(graph, load_target("host"))
     if not law.tables(program):

@@ -13,7 +13,7 @@ import numpy as np
 from edgeq import measurements
 from edgeq.api.devices import evaluate
 from edgeq.api.execution import is_emitted, run
-from edgeq.api.models import Arrays, Progress, Shapes, is_quantized, load, select_inputs, stage
+from edgeq.api.models import Arrays, Consts, Progress, Shapes, is_quantized, load, select_inputs, stage
 from edgeq.api.quantizing import Recipe, calibration_samples, dequantize_integers, quantized
 from edgeq.build import manifest as read_manifest
 from edgeq.errors import EdgeqError
@@ -69,6 +69,7 @@ def accuracy(
     device: str | None = None,
     limit: int | None = None,
     shapes: Shapes | None = None,
+    const: Consts | None = None,
     progress: Progress | None = None,
     **recipe: Unpack[Recipe],
 ) -> Accuracy:
@@ -91,10 +92,10 @@ def accuracy(
         raise EdgeqError("a device and a runner", why="one scores in place of the simulator, one beside it", fix="give one of them")
     arrays, y, where = read_labelled(data, limit)
     arrays = dequantize_integers(arrays, recipe.get("stored"))
-    graph = model if isinstance(model, Graph) else load(model, shapes=shapes)
+    graph = model if isinstance(model, Graph) else load(model, shapes=shapes, const=const)
     reference = None if is_quantized(graph) else graph
     if float_model is not None:
-        reference = float_model if isinstance(float_model, Graph) else load(float_model, shapes=shapes)
+        reference = float_model if isinstance(float_model, Graph) else load(float_model, shapes=shapes, const=const)
     real = simulated = ran = exact = name = None
     if reference is not None:
         real = hits(reference, score_float(reference, arrays, where, progress), y, where)

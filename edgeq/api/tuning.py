@@ -9,7 +9,7 @@ from typing import Unpack
 
 from edgeq import target as targets
 from edgeq.api.building import LEVELS, OPTIMIZE
-from edgeq.api.models import Progress, Shapes, load, random_inputs, stage
+from edgeq.api.models import Consts, Progress, Shapes, load, random_inputs, stage
 from edgeq.api.quantizing import Recipe, calibration_samples, quantized
 from edgeq.build import toolchain as find_toolchain
 from edgeq.errors import EdgeqError
@@ -53,6 +53,7 @@ def tune(
     toolchain: str | None = None,
     optimize: str = OPTIMIZE,
     shapes: Shapes | None = None,
+    const: Consts | None = None,
     progress: Progress | None = None,
     **recipe: Unpack[Recipe],
 ) -> Tuned:
@@ -75,7 +76,7 @@ def tune(
     if chip.runners[0] == "host":
         raise EdgeqError(f"target {target} counts no instructions", fix="choose a chip, see `edgeq targets`")
     chain = find_toolchain(chip, toolchain)
-    source = model if isinstance(model, Graph) else load(model, shapes=shapes)
+    source = model if isinstance(model, Graph) else load(model, shapes=shapes, const=const)
     graph = quantized(source, calibration_samples(source, recipe), recipe, progress).graph
     tuning, key = files.read(path) if path.exists() else Tuning(), key_of(target, chain.name, optimize)
     inputs = fit_inputs(graph, random_inputs(graph, 1))

@@ -14,6 +14,7 @@ from edgeq.cli.common import (
     CalibrationLimitOption,
     CalibrationOption,
     ClampOption,
+    ConstOption,
     EqualizeOption,
     JsonOption,
     LawOption,
@@ -64,6 +65,7 @@ def build(
     clamp: ClampOption = False,
     precision: PrecisionOption = None,
     shape: ShapeOption = None,
+    const: ConstOption = None,
     state: StateOption = None,
     name: Annotated[str | None, typer.Option(help="Prefix of the C symbols (default: from the file's name).", show_default=False)] = None,
     optimize: Annotated[Level, typer.Option("--optimize", "-O", help="Optimization level of the measured code.")] = Level.S,
@@ -101,7 +103,7 @@ def build(
     common.check_plot(plot, recipe, precision)
     with common.bars() as progress:
         built = api.build(
-            model, output=output, target=target, name=name, shapes=common.parse_shapes(shape),
+            model, output=output, target=target, name=name, shapes=common.parse_shapes(shape), const=common.parse_consts(const),
             states=common.parse_states(state), toolchain=toolchain, optimize=optimize.value,
             budget=parse(budget) if budget else None, vectors=test_vectors, check=check,
             tuning=tuning, hardened=hardened, progress=progress, **chosen,

@@ -36,6 +36,13 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, 
 ShapeOption = Annotated[
     list[str] | None, typer.Option("--shape", metavar="NAME=1x2x3", help="Shape of an input that the file leaves open; repeatable.")
 ]
+ConstOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--const", metavar="NAME=VALUE",
+        help="Bind an input to a number, or several with commas between (sr=16000): it is no input any more; repeatable.",
+    ),
+]  # fmt: skip
 StateOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -247,6 +254,25 @@ def parse_shapes(texts: Iterable[str] | None) -> dict[str, tuple[int, ...]] | No
             raise typer.BadParameter(f"'{text}' is no shape; write NAME=1x2x3", param_hint="--shape")
         shapes[name] = tuple(int(p) for p in parts)
     return shapes or None
+
+
+def parse_consts(texts: Iterable[str] | None) -> dict[str, list[float | int] | float | int] | None:
+    """``NAME=VALUE`` options by input name; several values have commas between.
+
+    Raises:
+        typer.BadParameter: a value is no number.
+    """
+    consts: dict[str, list[float | int] | float | int] = {}
+    for text in texts or ():
+        name, _, value = text.rpartition("=")
+        try:
+            numbers = [int(part) if part.lstrip("+-").isdigit() else float(part) for part in value.split(",")]
+        except ValueError:
+            numbers = []
+        if not name or not numbers or not all(map(math.isfinite, numbers)):
+            raise typer.BadParameter(f"'{text}' is no value; write NAME=16000", param_hint="--const")
+        consts[name] = numbers if "," in value else numbers[0]
+    return consts or None
 
 
 def parse_states(texts: Iterable[str] | None) -> dict[str, str] | None:

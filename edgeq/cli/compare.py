@@ -10,6 +10,7 @@ import typer
 from edgeq.cli import common, execute
 from edgeq.cli.common import (
     BaudOption,
+    ConstOption,
     FaultRateOption,
     FaultsOption,
     InputOption,
@@ -43,6 +44,7 @@ def compare(
     toolchain: ToolchainOption = None,
     optimize: OptimizeOption = None,
     shape: ShapeOption = None,
+    const: ConstOption = None,
     port: PortOption = None,
     baud: BaudOption = BAUD,
     timeout: TimeoutOption = SILENCE,
@@ -78,7 +80,7 @@ def compare(
         with common.bars() as progress:
             outcome = api.compare(
                 model, inputs, target=target, runner=name, vectors=vectors, toolchain=toolchain,
-                optimize=optimize, shapes=common.parse_shapes(shape), faults=chosen, progress=progress,
+                optimize=optimize, shapes=common.parse_shapes(shape), const=common.parse_consts(const), faults=chosen, progress=progress,
             )  # fmt: skip
         outcomes.append(outcome)
         if not as_json:

@@ -14,6 +14,7 @@ from edgeq.cli.common import (
     CalibrationLimitOption,
     CalibrationOption,
     CodeOption,
+    ConstOption,
     JsonOption,
     ModelArgument,
     PixelsOption,
@@ -80,6 +81,7 @@ def faults(
     stored: StoredOption = None,
     pixels: PixelsOption = None,
     shape: ShapeOption = None,
+    const: ConstOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Flip stored bits of weights and biases and count what still comes out right, at every rate over many patterns.
@@ -96,7 +98,7 @@ def faults(
     with common.bars() as progress:
         result = robustness(
             model, data, rates=rates, patterns=patterns, kind=kind, device_name=device.value, layers=layers, limit=limit,
-            shapes=common.parse_shapes(shape), progress=progress, **chosen,
+            shapes=common.parse_shapes(shape), const=common.parse_consts(const), progress=progress, **chosen,
         )  # fmt: skip
     if as_json:
         common.print_json(result.record())

@@ -15,6 +15,7 @@ from edgeq.cli.common import (
     CalibrationOption,
     ClampOption,
     CodeOption,
+    ConstOption,
     EqualizeOption,
     JsonOption,
     LawOption,
@@ -60,6 +61,7 @@ def quantize(
     clamp: ClampOption = False,
     precision: PrecisionOption = None,
     shape: ShapeOption = None,
+    const: ConstOption = None,
     state: StateOption = None,
     budget: Annotated[
         str | None,
@@ -89,7 +91,8 @@ def quantize(
         shapes, states = common.parse_shapes(shape), common.parse_states(state)
         limits = parse(budget) if budget else None
         result = api.write_quantized(
-            model, output, shapes=shapes, states=states, budget=limits, target=target, progress=progress, **chosen
+            model, output, shapes=shapes, const=common.parse_consts(const), states=states, budget=limits, target=target,
+            progress=progress, **chosen,
         )  # fmt: skip
     common.write_plot(plot, result.record)
     if as_json:

@@ -9,6 +9,7 @@ import typer
 from edgeq.cli import common, execute
 from edgeq.cli.common import (
     BaudOption,
+    ConstOption,
     FaultRateOption,
     FaultsOption,
     InputOption,
@@ -40,6 +41,7 @@ def run(
     toolchain: ToolchainOption = None,
     optimize: OptimizeOption = None,
     shape: ShapeOption = None,
+    const: ConstOption = None,
     port: PortOption = None,
     baud: BaudOption = BAUD,
     timeout: TimeoutOption = SILENCE,
@@ -58,7 +60,7 @@ def run(
     with common.bars() as progress:
         outcome = api.run(
             model, inputs, target=target, runner=runner, vectors=vectors, check=check, toolchain=toolchain,
-            optimize=optimize, shapes=common.parse_shapes(shape),
+            optimize=optimize, shapes=common.parse_shapes(shape), const=common.parse_consts(const),
             port=common.board_port(port, baud, timeout), faults=common.fault_map(faults, p, seed), progress=progress,
         )  # fmt: skip
     execute.write_outputs(outcome, output, real)

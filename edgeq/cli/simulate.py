@@ -8,6 +8,7 @@ import typer
 
 from edgeq.cli import common, execute
 from edgeq.cli.common import (
+    ConstOption,
     DeviceOption,
     InputOption,
     JsonOption,
@@ -28,6 +29,7 @@ def simulate(
     vectors: VectorsOption = 16,
     device: DeviceOption = None,
     shape: ShapeOption = None,
+    const: ConstOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run a quantized model on the simulator: what every chip must answer, bit for bit."""
@@ -35,7 +37,8 @@ def simulate(
 
     with common.bars() as progress:
         outcome = api.simulate(
-            model, inputs, target=target, vectors=vectors, shapes=common.parse_shapes(shape), device=device, progress=progress
+            model, inputs, target=target, vectors=vectors, shapes=common.parse_shapes(shape), const=common.parse_consts(const),
+            device=device, progress=progress,
         )
     execute.write_outputs(outcome, output, real)
     if as_json:

@@ -12,6 +12,7 @@ from edgeq.cli.build import Level
 from edgeq.cli.common import (
     CalibrationLimitOption,
     CalibrationOption,
+    ConstOption,
     JsonOption,
     ModelArgument,
     PixelsOption,
@@ -40,6 +41,7 @@ def tune(
     pixels: PixelsOption = None,
     precision: PrecisionOption = None,
     shape: ShapeOption = None,
+    const: ConstOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Measure every kernel and tile that can compute a layer, and keep their costs for `edgeq build --tuning`.
@@ -52,7 +54,8 @@ def tune(
     recipe = common.recipe(calib, calib_limit, stored, pixels, precision=precision)
     with common.bars() as progress:
         tuned = api.tune(
-            model, output=output, target=target, toolchain=toolchain, optimize=optimize.value, shapes=common.parse_shapes(shape),
+            model, output=output, target=target, toolchain=toolchain, optimize=optimize.value,
+            shapes=common.parse_shapes(shape), const=common.parse_consts(const),
             progress=progress, **recipe,
         )  # fmt: skip
     if as_json:

@@ -1,6 +1,6 @@
 """Model files -> Graph, one module per format; they alone import the formats' libraries.
 
-A frontend module offers ``load(path, *, shapes=None) -> Graph``. It is imported on first use, so
+A frontend module offers ``load(path, *, shapes=None, const=None) -> Graph``. It is imported on first use, so
 that a missing optional library only matters to who needs it.
 """
 
@@ -10,10 +10,13 @@ import importlib
 from collections.abc import Mapping
 from pathlib import Path
 
+from numpy.typing import ArrayLike
+
 from edgeq.errors import EdgeqError
 from edgeq.ir import Graph, check
 
 Shapes = Mapping[str, tuple[int, ...]]
+Consts = Mapping[str, ArrayLike]
 
 FORMATS = {".tflite": "tflite", ".onnx": "onnx", ".pt2": "torch", ".pt": "torch", ".pth": "torch"}
 INSTALL = {"torch": 'pip install "edgeq[torch]"', "onnx": "pip install onnx", "tflite": "pip install tflite"}  # by library
@@ -50,12 +53,13 @@ def detect(path: Path) -> str:
     return FORMATS[path.suffix.lower()]
 
 
-def load(path: str | Path, *, shapes: Shapes | None = None) -> Graph:
+def load(path: str | Path, *, shapes: Shapes | None = None, const: Consts | None = None) -> Graph:
     """Read a model file into a graph.
 
     Args:
         path: a .tflite, .onnx or .pt2 file.
         shapes: shapes of inputs whose dimensions the file leaves open, by input name.
+        const: values that inputs are bound to, by input name; such an input is no input of the graph.
 
     Raises:
         EdgeqError: the file is missing, damaged or of another format, a dimension stays open, or
@@ -70,7 +74,7 @@ def load(path: str | Path, *, shapes: Shapes | None = None) -> Graph:
         if library not in INSTALL:
             raise
         raise EdgeqError(f"reading this model needs {library}", where=str(path), why=str(e), fix=INSTALL[library]) from e
-    graph: Graph = frontend.load(path, shapes=shapes)
+    graph: Graph = frontend.load(path, shapes=shapes, const=const)
     try:
         return check(graph, "load")
     except EdgeqError as e:

@@ -19,14 +19,16 @@ from edgeq.ir import Graph
 
 INSTALL = "pip install edgeq[torch]"
 Shapes = Mapping[str, tuple[int, ...]]
+Consts = Mapping[str, Any]
 
 
-def load(path: Path, *, shapes: Shapes | None = None) -> Graph:
+def load(path: Path, *, shapes: Shapes | None = None, const: Consts | None = None) -> Graph:
     """Read a torch.export archive (.pt2). Nothing in it is unpickled or executed.
 
     Args:
         path: of the archive. Files of torch.save (.pt, .pth) are refused: they are pickles.
         shapes: per input name, shapes of inputs that were exported with dynamic dimensions.
+        const: per input name, the value that the input is bound to.
 
     Raises:
         EdgeqError: no such archive, PyTorch is missing, or operators are not supported (all are listed).
@@ -39,7 +41,7 @@ def load(path: Path, *, shapes: Shapes | None = None) -> Graph:
             program = torch.export.load(io.BytesIO(archive))
         except Exception as e:  # whatever the loader meets in a damaged graph
             raise EdgeqError("PyTorch cannot read this archive", where=str(path), why=_reason(e)) from e
-    return _exported(program, (), path.stem, str(path), shapes)
+    return _exported(program, (), path.stem, str(path), shapes, const)
 
 
 def from_module(module: Any, example_inputs: Any, name: str = "model", *, shapes: Shapes | None = None) -> Graph:
@@ -75,7 +77,9 @@ def _torch(where: str) -> Any:
     return torch
 
 
-def _exported(program: Any, inputs: tuple[Any, ...], name: str, where: str, shapes: Shapes | None) -> Graph:
+def _exported(
+    program: Any, inputs: tuple[Any, ...], name: str, where: str, shapes: Shapes | None, const: Consts | None = None
+) -> Graph:
     """Export to ONNX in memory and read that."""
     torch = _torch(where)
     from edgeq.frontends import onnx
@@ -87,7 +91,7 @@ def _exported(program: Any, inputs: tuple[Any, ...], name: str, where: str, shap
         except Exception as e:  # the exporter raises whatever the module's own code raises
             fix = "make the module traceable by torch.export, without control flow that depends on data"
             raise EdgeqError("PyTorch cannot export this model", where=where, why=_reason(e), fix=fix) from e
-    return onnx.from_model(onnx.parse(data, where), name, shapes=shapes, where=where)
+    return onnx.from_model(onnx.parse(data, where), name, shapes=shapes, const=const, where=where)
 
 
 def _reason(error: BaseException) -> str:

@@ -86,7 +86,7 @@ def onnxruntime_outputs(model: ModelProto, arrays: Mapping[str, Array], exact: b
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(model.SerializeToString(), options)
     count = len(next(iter(arrays.values())))
-    runs = [session.run(None, {n: a[i] for n, a in arrays.items()}) for i in range(count)]
+    runs = [session.run(None, {n: np.asarray(a[i]) for n, a in arrays.items()}) for i in range(count)]
     return {o.name: np.stack([r[k] for r in runs]) for k, o in enumerate(session.get_outputs())}
 
 

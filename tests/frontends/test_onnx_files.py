@@ -242,7 +242,9 @@ def test_open_batch_is_one() -> None:
 def test_open_dimensions_must_be_given() -> None:
     b = Net()
     model = b.model(b.op("GlobalAveragePool", b.conv(b.input("N", 3, "H", "W"), 3, 4)))
-    assert error(model) == "input: the input's shape Nx3xHxW is dynamic. Fix: give it, as --shape \"input=1x3x1x1\""
+    assert error(model) == (
+        "input: the input's shape Nx3xHxW is dynamic. Fix: give it, as --shape \"input=1x3xHxW\" with sizes for H, W"
+    )
     assert load(model, {"input": (1, 3, 9, 7)}).type("conv0").shape == (1, 4, 9, 7)
     assert "does not fit (the model has Nx3xHxW)" in error(model, shapes={"input": (1, 4, 9, 7)})
     assert "no input 'other'" in error(model, shapes={"other": (1,), "input": (1, 3, 9, 7)})
@@ -307,3 +309,12 @@ def test_an_output_that_is_an_input_or_constant_or_twice_the_same() -> None:
     b = Net()
     b.op("Relu", b.input(1, 4))
     assert "does not depend on any input" in error(b.model(b.op("Neg", b.const([1.0], np.float32))))
+
+
+def test_dimensions_of_one_name_have_one_size() -> None:
+    b = Net()
+    x, state = b.input("batch", "time", 4, name="x"), b.input(2, "batch", "time", name="state")
+    model = b.model(b.op("Relu", x), b.op("Abs", state))
+    graph = load(model, {"x": (1, 7, 4)})
+    assert graph.type("state").shape == (2, 1, 7)
+    assert "with sizes for time" in error(model)

@@ -7,34 +7,36 @@ The model's own inputs and outputs keep their names and layout. Quantized models
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from onnx import ModelProto
 
 from edgeq.frontends.onnx.file import parse, read
 from edgeq.frontends.onnx.integers import absorb
-from edgeq.frontends.onnx.reader import Reader
+from edgeq.frontends.onnx.reader import Consts, Reader, Shapes
 from edgeq.ir import Graph, check
 
 __all__ = ["from_model", "load", "parse"]
 
 
-def load(path: Path, *, shapes: Mapping[str, tuple[int, ...]] | None = None) -> Graph:
+def load(path: Path, *, shapes: Shapes | None = None, const: Consts | None = None) -> Graph:
     """Read an ONNX file.
 
     Args:
-        path: of the file; operator sets 7 to the newest. Nothing else is opened: external data is refused.
+        path: of the file; operator sets 7 to the newest. Nothing else is opened but data that it keeps in its own folder.
         shapes: per input name, shapes of inputs whose dimensions the file leaves open (an open batch is 1).
+        const: per input name, the value that the input is bound to; it is no input of the graph.
 
     Raises:
         EdgeqError: the file is damaged, an input's shape stays open, or nodes are not supported; all of them are listed.
     """
-    return from_model(read(Path(path)), Path(path).stem, shapes=shapes, where=str(path))
+    return from_model(read(Path(path)), Path(path).stem, shapes=shapes, const=const, where=str(path))
 
 
-def from_model(model: ModelProto, name: str, *, shapes: Mapping[str, tuple[int, ...]] | None = None, where: str = "") -> Graph:
+def from_model(
+    model: ModelProto, name: str, *, shapes: Shapes | None = None, const: Consts | None = None, where: str = ""
+) -> Graph:
     """Read a model that `parse` has checked; see `load`."""
     reader = Reader(model, name, where)
-    graph = reader.read(shapes or {})
+    graph = reader.read(shapes or {}, const or {})
     return check(absorb(graph, reader.builder.stored, where), "load")

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from onnx import NodeProto, helper
+from onnx import NodeProto, ValueInfoProto, helper
 from onnx.reference import ReferenceEvaluator
 
 from edgeq.errors import EdgeqError
@@ -28,8 +28,9 @@ ELEMENTWISE = """
 """
 SHRINKING = """
     ArgMax ArgMin Compress CumSum DepthToSpace Flatten Identity NonZero ReduceL1 ReduceL2 ReduceMax ReduceMean ReduceMin ReduceProd
-    ReduceSum ReduceSumSquare Reshape Shape Size Slice Softmax SpaceToDepth Split Squeeze Transpose Trilu Unsqueeze
+    Hardmax LogSoftmax ReduceSum ReduceSumSquare Reshape Shape Size Slice Softmax SpaceToDepth Split Squeeze Transpose Trilu Unsqueeze
 """
+MATRICES = frozenset({"Softmax", "LogSoftmax", "Hardmax"})
 RESHAPES = frozenset({"Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity"})
 
 
@@ -106,7 +107,8 @@ def fold(call: Call) -> list[Constant | None]:
     """
     inputs = [v.array if isinstance(v, Constant) else None for v in call.values]
     try:
-        size = BOUNDS[call.kind](inputs)
+        pads = call.integers("pads") if call.kind == "Pad" else None  # older versions have an attribute
+        size = BOUNDS[call.kind](inputs if pads is None else [inputs[0], np.array(pads)])
     except (ValueError, ArithmeticError, LookupError, AssertionError) as e:
         raise EdgeqError(f"the constants of {call.kind} contradict each other", why=str(e)[:120]) from e
     if size > MAX_FOLDED:
@@ -123,6 +125,7 @@ def fold(call: Call) -> list[Constant | None]:
 
 
 def _evaluate(call: Call, inputs: Arrays) -> list[Array]:
+    """The results by the rules of the file's operator set."""
     node = NodeProto()
     node.CopyFrom(call.node)
     node.domain = ""
@@ -130,10 +133,22 @@ def _evaluate(call: Call, inputs: Arrays) -> list[Array]:
     node.input.extend(f"i{k}" if a is not None else "" for k, a in enumerate(inputs))
     node.output.extend(f"o{k}" for k in range(len(call.node.output)))
     feeds = {f"i{k}": a for k, a in enumerate(inputs) if a is not None}
+    flattened = None
+    if call.kind in MATRICES and call.version < 13:  # older versions see a matrix; the evaluator has the newest alone
+        flattened = feeds["i0"].shape
+        rows = math.prod(flattened[: call.axis(1, len(flattened))])
+        feeds["i0"] = feeds["i0"].reshape(rows, -1)
+        del node.attribute[:]
+        node.attribute.append(helper.make_attribute("axis", 1))
+    infos = [helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(a.dtype), a.shape) for n, a in feeds.items()]
+    results = [ValueInfoProto(name=n) for n in node.output]
+    opsets = [helper.make_opsetid("", call.version)]
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
-            return list(ReferenceEvaluator(node, opsets={"": call.version}).run(None, feeds))
+            model = helper.make_model(helper.make_graph([node], "node", infos, results), opset_imports=opsets)
+            found = list(ReferenceEvaluator(model).run(None, feeds))
+            return found if flattened is None else [found[0].reshape(flattened)]
     except Exception as e:  # the evaluator raises whatever numpy or its own checks raise
         why = f"{type(e).__name__}: {str(e).splitlines()[0] if str(e) else ''}"[:160]
         raise EdgeqError(f"{call.kind} of constants cannot be computed", why=why) from e

@@ -3,30 +3,34 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections import ChainMap
+from collections.abc import Mapping, MutableMapping
 
 import numpy as np
 import onnx
-from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto
+from numpy.typing import ArrayLike
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 
 from edgeq.errors import EdgeqError
 from edgeq.frontends.onnx import elementwise, linear, movement, pooling, quantized, recurrent, resizing
 from edgeq.frontends.onnx.builder import CONTRADICTIONS, Builder
 from edgeq.frontends.onnx.call import Call
-from edgeq.frontends.onnx.file import DAMAGED, MAX_ELEMENTS, array, opset, printable, type_name
+from edgeq.frontends.onnx.file import DAMAGED, MAX_ELEMENTS, array, graphs, opset, printable, type_name
 from edgeq.frontends.onnx.folding import constant_node, fold, foldable
 from edgeq.frontends.onnx.registry import READERS
 from edgeq.frontends.onnx.values import Constant, Value, is_integer
-from edgeq.ir import DType, Graph, QParams, Tensor, TensorType
+from edgeq.ir import Array, DType, Graph, QParams, Tensor, TensorType
 
 Shapes = Mapping[str, tuple[int, ...]]
+Consts = Mapping[str, ArrayLike]
+MAX_DEPTH = 20  # of an If in an If
 MODULES = (elementwise, linear, movement, pooling, quantized, recurrent, resizing)  # importing them registers their readers
 FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16)
 INTEGERS = (TensorProto.INT8, TensorProto.UINT8)
 
 ADVICE = {
     "RNN": "use LSTM or GRU",
-    **dict.fromkeys(("If", "Loop", "Scan"), "export the model without control flow"),
+    **dict.fromkeys(("Loop", "Scan"), "export the model without control flow"),
     **dict.fromkeys(("ArgMax", "ArgMin", "TopK", "NonMaxSuppression"), "cut the model before it and do it outside"),
     **dict.fromkeys(("InstanceNormalization", "GroupNormalization", "LRN"), "use BatchNormalization"),
     **dict.fromkeys(("ConvInteger", "MatMulInteger", "DynamicQuantizeLinear"), "use static quantization, or the float model"),
@@ -66,22 +70,29 @@ class Reader:
     def __init__(self, model: ModelProto, name: str, where: str) -> None:
         self.model, self.where = model, where
         self.version = opset(model) or 0
-        names = [n for node in model.graph.node for n in (*node.input, *node.output)]
-        self.builder = Builder(name, [*names, *(t.name for t in model.graph.initializer), *(i.name for i in model.graph.input)])
-        self.values: dict[str, Value | Refused] = {}
+        parts = list(graphs(model))
+        names = [n for g in parts for node in g.node for n in (*node.input, *node.output)]
+        self.builder = Builder(name, [*names, *(t.name for g in parts for t in g.initializer), *(i.name for i in model.graph.input)])
+        self.values: MutableMapping[str, Value | Refused] = {}
         self.refusals: list[str] = []
-        self.used = {n for node in model.graph.node for n in node.input} | {o.name for o in model.graph.output}
+        self.used = {n for g in parts for node in g.node for n in node.input} | {o.name for g in parts for o in g.output}
+        self.bound: set[str] = set()  # names of the file that tensors bear
+        self.depth = 0  # of the If that is read
         self.inferred: dict[str, TensorType] | None = None
 
-    def read(self, shapes: Shapes) -> Graph:
+    def read(self, shapes: Shapes, const: Consts) -> Graph:
         """The graph, quantized nodes still as stand-ins.
+
+        Args:
+            shapes: of inputs whose dimensions the file leaves open.
+            const: values of inputs that are bound to them.
 
         Raises:
             EdgeqError: an input has no static shape, or nodes cannot be read (all are listed).
         """
         for tensor in self.model.graph.initializer:
             self._define(tensor.name, self._initializer(tensor))
-        self._inputs(shapes)
+        self._inputs(shapes, const)
         for node in self.model.graph.node:
             self._node(node)
         if self.refusals:
@@ -109,22 +120,27 @@ class Reader:
 
     # inputs
 
-    def _inputs(self, shapes: Shapes) -> None:
-        given = dict(shapes)
+    def _inputs(self, shapes: Shapes, const: Consts) -> None:
+        given, fixed = dict(shapes), dict(const)
+        symbols = _symbols([i for i in self.model.graph.input if i.name not in fixed], given)
         for info in self.model.graph.input:
-            if info.name not in self.values:  # older files list initializers here, too
-                self._input(info, given.pop(info.name, None))
+            if info.name in fixed:
+                self.values.pop(info.name, None)
+                self._define(info.name, Constant(info.name, _fixed(info, fixed.pop(info.name))))
+            elif info.name not in self.values:  # older files list initializers here, too
+                self._input(info, given.pop(info.name, None), symbols)
+        given.update(dict.fromkeys(fixed, ()))
         if given:
-            known = ", ".join(f"'{printable(n)}'" for n in self.builder.inputs) or "none"
+            known = ", ".join(f"'{printable(i.name)}'" for i in self.model.graph.input) or "none"
             raise EdgeqError(f"the model has no input '{next(iter(given))}'", where=self.where, why=f"its inputs: {known}")
         if not self.builder.inputs:
             raise EdgeqError("the model has no inputs", where=self.where)
 
-    def _input(self, info: ValueInfoProto, given: tuple[int, ...] | None) -> None:
+    def _input(self, info: ValueInfoProto, given: tuple[int, ...] | None, symbols: Mapping[str, int]) -> None:
         if not info.type.HasField("tensor_type") or not info.name:
             raise EdgeqError("an input that is no tensor is not supported", where=printable(info.name))
         code = info.type.tensor_type.elem_type
-        shape = _static_shape(info, given)
+        shape = _static_shape(info, given, symbols)
         readers = [n for n in self.model.graph.node if info.name in n.input]
         cast = code != TensorProto.BOOL and readers and all(n.op_type == "Cast" for n in readers)  # images as integers
         if code in FLOATS or cast:
@@ -133,7 +149,8 @@ class Reader:
             q = self._input_scale(info.name)
             self._define(info.name, self.builder.add_input(info.name, TensorType(shape, DType.INT8, q), code == TensorProto.UINT8))
         else:
-            raise EdgeqError(f"an input of type {type_name(code)} is not supported", where=printable(info.name), fix="use floats")
+            fix = f'use floats, or bind it to its value, as --const "{printable(info.name)}=1"'
+            raise EdgeqError(f"an input of type {type_name(code)} is not supported", where=printable(info.name), fix=fix)
 
     def _input_scale(self, name: str) -> QParams:
         """Scale and zero point of an integer input: those of the node that first gives it a meaning."""
@@ -186,6 +203,8 @@ class Reader:
         if missing:
             raise EdgeqError(f"input '{printable(missing[0])}' is used before it is computed", why=DAMAGED)
         call = Call(self.builder, node, self.version, [v for v in inputs if not isinstance(v, Refused)])
+        if (domain, node.op_type) == ("", "If"):
+            return self._branch(node, inputs[0] if inputs else None)
         constant = domain == "" and node.op_type == "Constant"
         unknown = any(isinstance(v, Refused) for v in inputs)
         if not unknown and (constant or foldable(call)):
@@ -207,12 +226,38 @@ class Reader:
         self._bind(node, call, results)
         return results
 
+    def _branch(self, node: NodeProto, condition: Value | Refused | None) -> list[Value | Refused | None]:
+        """The outputs of an If whose condition is known: its branch is read in place, its names are seen in it alone."""
+        if isinstance(condition, Refused):
+            return [Refused() for _ in node.output]
+        if not isinstance(condition, Constant) or condition.array.size != 1:
+            fix = "bind the input that decides it to its value (--const NAME=VALUE), or export the model without control flow"
+            raise EdgeqError("If on a condition that is computed from the inputs is not supported", fix=fix)
+        name = "then_branch" if condition.array.ravel()[0] else "else_branch"
+        branch: GraphProto | None = next((a.g for a in node.attribute if a.name == name and a.HasField("g")), None)
+        if branch is None or len(branch.output) != len(node.output):
+            raise EdgeqError(f"If without a {name} that gives its outputs", why=DAMAGED)
+        if self.depth >= MAX_DEPTH:
+            raise EdgeqError(f"If in more than {MAX_DEPTH} others is not supported")
+        outer = self.values
+        self.values, self.depth = ChainMap({}, dict(outer)), self.depth + 1
+        try:
+            for tensor in branch.initializer:
+                self._define(tensor.name, self._initializer(tensor))
+            for inner in branch.node:
+                self._node(inner)
+            return [self.values.get(o.name) for o in branch.output]
+        finally:
+            self.values, self.depth = outer, self.depth - 1
+
     def _bind(self, node: NodeProto, call: Call, results: list[Value | Refused | None]) -> None:
         """Tensors that this node has computed take the names of its outputs."""
         created = {t.name for t in call.created}
         for name, result in zip(node.output, results, strict=False):
-            if isinstance(result, Tensor) and result.name in created and result.name not in self.builder.final and name:
+            fresh = isinstance(result, Tensor) and result.name in created and result.name not in self.builder.final
+            if isinstance(result, Tensor) and fresh and name and name not in self.bound:
                 self.builder.final[result.name] = name
+                self.bound.add(name)
 
     # refusals
 
@@ -239,8 +284,54 @@ class Reader:
         return tensor
 
 
-def _static_shape(info: ValueInfoProto, given: tuple[int, ...] | None) -> tuple[int, ...]:
-    """An input's shape: open batch dimensions are 1, other open ones must be given.
+def _fixed(info: ValueInfoProto, value: ArrayLike) -> Array:
+    """The array that a caller binds an input to, in the type and shape that the file says.
+
+    Raises:
+        EdgeqError: it does not fit them.
+    """
+    where, type = printable(info.name), info.type.tensor_type
+    try:
+        dtype = helper.tensor_dtype_to_np_dtype(type.elem_type)
+        given = np.asarray(value)
+        found = given.astype(dtype)
+    except (KeyError, TypeError, ValueError, OverflowError) as e:
+        raise EdgeqError(f"an input of type {type_name(type.elem_type)} cannot be bound to a value", where=where) from e
+    if dtype.kind not in "fbiu" or given.dtype.kind not in "fbiu" or (dtype.kind != "f" and not np.array_equal(found, given)):
+        raise EdgeqError(f"{str(value)[:40]} is no value of type {type_name(type.elem_type)}", where=where)
+    if not type.HasField("shape"):
+        return found
+    sizes = [int(d.dim_value) if d.HasField("dim_value") else None for d in type.shape.dim]
+    if found.size == 1:
+        return np.ascontiguousarray(found.reshape([1] * len(sizes))) if all(n in (None, 1) for n in sizes) else _spread(where, found, sizes)
+    if len(sizes) != found.ndim or any(n not in (None, m) for n, m in zip(sizes, found.shape, strict=True)):
+        raise EdgeqError(f"values of shape {list(found.shape)} do not fit", where=where, why=f"the model has {sizes}")
+    return found
+
+
+def _spread(where: str, value: Array, sizes: list[int | None]) -> Array:
+    """One value for every element."""
+    shape = [n or 1 for n in sizes]
+    if math.prod(shape) > MAX_ELEMENTS:
+        raise EdgeqError(f"shape {shape[:8]} is too large", where=where)
+    return np.full(shape, value.ravel()[0])
+
+
+def _symbols(inputs: list[ValueInfoProto], given: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
+    """Sizes of the file's named dimensions: those of the shapes that are given; what names an open batch is 1."""
+    found: dict[str, int] = {}
+    for info in inputs:
+        dims = info.type.tensor_type.shape.dim
+        found |= {d.dim_param: n for d, n in zip(dims, given.get(info.name, ()), strict=False) if d.dim_param}
+    for info in inputs:
+        dims = info.type.tensor_type.shape.dim
+        if dims and dims[0].dim_param and info.name not in given:
+            found.setdefault(dims[0].dim_param, 1)
+    return found
+
+
+def _static_shape(info: ValueInfoProto, given: tuple[int, ...] | None, symbols: Mapping[str, int]) -> tuple[int, ...]:
+    """An input's shape: open batch dimensions are 1, other open ones must be given, one of each name.
 
     Raises:
         EdgeqError: a dimension stays open, is zero, or contradicts the one given.
@@ -252,11 +343,14 @@ def _static_shape(info: ValueInfoProto, given: tuple[int, ...] | None) -> tuple[
     if 0 in sizes:
         raise EdgeqError(f"the input's shape {shown} has a dimension of size zero", where=where)
     if given is None:
-        if not known or any(n is None for n in sizes[1:]):
-            example = "x".join(str(n or 1) for n in sizes) or "1x3x32x32"
-            fix = f'give it, as --shape "{where}={example}"'
+        resolved = [symbols.get(d.dim_param) if n is None and d.dim_param else n for n, d in zip(sizes, dims, strict=True)]
+        if not known or any(n is None for n in resolved[1:]):
+            sample = [str(n) if n else (printable(d.dim_param) or f"N{i}") for i, (n, d) in enumerate(zip(resolved, dims, strict=True))]
+            sample[:1] = [str(resolved[0] or 1)] if resolved else []
+            open_ones = ", ".join(t for t in dict.fromkeys(sample) if not t.isdigit()) or "its axes"
+            fix = f'give it, as --shape "{where}={"x".join(sample) or "1x3x32x32"}" with sizes for {open_ones}'
             raise EdgeqError(f"the input's shape {shown or '(unknown)'} is dynamic", where=where, fix=fix)
-        given = tuple(n or 1 for n in sizes)
+        given = tuple(n or 1 for n in resolved)
     fits = all(isinstance(n, int) and n > 0 for n in given)
     if fits and math.prod(given) > MAX_ELEMENTS:
         raise EdgeqError(f"shape {'x'.join(map(str, given))} is too large", where=where, why=f"at most {MAX_ELEMENTS} elements are read")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from numpy.typing import ArrayLike
+
 from edgeq.errors import EdgeqError
 from edgeq.frontends.tflite import compute, movement, recurrent
 from edgeq.frontends.tflite.attributes import TRANSLATORS
@@ -36,7 +38,9 @@ ONE_SCALE = {
 LISTED = 200  # nodes named in one message
 
 
-def load(path: Path, *, shapes: Mapping[str, tuple[int, ...]] | None = None) -> Graph:
+def load(
+    path: Path, *, shapes: Mapping[str, tuple[int, ...]] | None = None, const: Mapping[str, ArrayLike] | None = None
+) -> Graph:
     """Read a .tflite file.
 
     A fully quantized model keeps its own scales and gets the law ``tflm``; weights that are stored
@@ -44,11 +48,14 @@ def load(path: Path, *, shapes: Mapping[str, tuple[int, ...]] | None = None) -> 
 
     Args:
         shapes: input name -> shape, for inputs with open dimensions. An open batch is 1.
+        const: none: inputs of a .tflite file cannot be bound to values.
 
     Raises:
         EdgeqError: the file cannot be read or is damaged, an input's shape stays open, or parts of
             the model are not supported: then each is listed with its node.
     """
+    if const:
+        raise EdgeqError("inputs of a .tflite file cannot be bound to values", where=str(path), fix="leave --const out")
     file = read(path)
     try:
         builder = Builder(file, path.stem, shapes)
