@@ -40,7 +40,8 @@ USAGE = [
     text.split()
     for text in (
         "nonsense", "build", "build m.onnx", "build m.onnx -o d -O 9", "build m.onnx -o d --test-vectors -1",
-        "inspect m.onnx --shape x=1x0", "inspect m.onnx --shape =1", "inspect m.onnx --const sr=x", "inspect m.onnx --const =1", "run m --vectors 0", "targets --colour",
+        "inspect m.onnx --shape x=1x0", "inspect m.onnx --shape =1",
+        "inspect m.onnx --const sr=x", "inspect m.onnx --const =1", "run m --vectors 0", "targets --colour",
         "quantize m.onnx -o d --stored 1", "accuracy m.onnx", "flash", "flash fw.elf", "flash fw.elf --board virt --baud 1", "new",
         "firmware out --board virt", "export out -f c",
     )
