@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from edgeq import half
 from edgeq.codes import Code
 from edgeq.errors import EdgeqError
+from edgeq.traits import Traits
 
 Array = NDArray[Any]
 
@@ -136,13 +137,13 @@ class Op:
     Arrays given to `real` and `reference` bear one extra leading axis V (vectors) on activations;
     constants come without it. Several inputs of an elementwise operator have equal rank.
     `parameters` are the input positions that `bind` absorbs (weights, biases): a kernel does not
-    receive them as operands. Other constant inputs reach the kernel as pointers into flash.
+    receive them as operands. Other constant inputs reach the kernel as pointers into flash. `traits` are what others may know of it.
 
     An operator with several outputs overrides the plural methods; the singular ones speak of the first output.
     """
 
     parameters: ClassVar[tuple[int, ...]] = ()
-    float_parameters: ClassVar[tuple[int, ...]] = ()  # of these, which stay float32 when activations are integers
+    traits: ClassVar[Traits] = Traits()
 
     @classmethod
     def kind(cls) -> str:

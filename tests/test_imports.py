@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "edgeq"
 LAYERS = (
     ("errors", "resources", "files", "measurements", "text"),
-    ("numerics", "half", "floats", "codes"),
+    ("numerics", "half", "floats", "codes", "traits"),
     ("ir",),
     ("train",),
     ("ops", "target", "board"),

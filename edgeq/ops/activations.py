@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 from scipy import special
@@ -12,6 +13,7 @@ from edgeq import numerics
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, TensorType
 from edgeq.ops.table import INPUTS, _Table, float_table, ratio, rescale_tflm
+from edgeq.ops.traits import Natural, Traits
 
 _INTEGER_BITS = 4  # of the fixed-point argument of TFLM's logistic and tanh
 
@@ -30,6 +32,8 @@ def _fixed_point_argument(x: TensorType) -> tuple[Array, Array]:
 class Sigmoid(_Table):
     """1 / (1 + exp(-x))."""
 
+    traits: ClassVar[Traits] = replace(_Table.traits, natural=Natural(1 / 256, -128))
+
     def function(self, x: Array) -> Array:
         return np.asarray(special.expit(x))
 
@@ -45,6 +49,8 @@ class Sigmoid(_Table):
 class Tanh(_Table):
     """Hyperbolic tangent."""
 
+    traits: ClassVar[Traits] = replace(_Table.traits, natural=Natural(1 / 128, 0))
+
     def function(self, x: Array) -> Array:
         return np.asarray(np.tanh(x))
 
@@ -59,6 +65,8 @@ class Tanh(_Table):
 @dataclass(frozen=True)
 class HardSigmoid(_Table):
     """min(max(alpha x + beta, 0), 1)."""
+
+    traits: ClassVar[Traits] = replace(_Table.traits, natural=Natural(1 / 256, -128))
 
     alpha: float = 0.2
     beta: float = 0.5
@@ -206,6 +214,8 @@ class Softplus(_Table):
 @dataclass(frozen=True)
 class Softsign(_Table):
     """x / (1 + |x|)."""
+
+    traits: ClassVar[Traits] = replace(_Table.traits, natural=Natural(1 / 128, 0, "unknown"))
 
     def function(self, x: Array) -> Array:
         return np.asarray(x / (1 + np.abs(x)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -13,6 +13,7 @@ from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Params, TensorType
 from edgeq.ops.elementwise import _Binary, reach
 from edgeq.ops.linear import clamp_limits
+from edgeq.ops.traits import Traits
 
 LEFT_SHIFT = 20  # law tflm: fraction bits of the offset inputs
 
@@ -20,6 +21,8 @@ LEFT_SHIFT = 20  # law tflm: fraction bits of the offset inputs
 @dataclass(frozen=True)
 class Add(_Binary):
     """a + b."""
+
+    traits: ClassVar[Traits] = replace(_Binary.traits, monotone="increasing", homogeneous=True, affine=lambda c, first: (0 * c + 1, c))
 
     sign: ClassVar[int] = 1
 
@@ -50,6 +53,10 @@ class Add(_Binary):
 @dataclass(frozen=True)
 class Sub(Add):
     """a - b."""
+
+    traits: ClassVar[Traits] = replace(
+        Add.traits, monotone="difference", affine=lambda c, first: (0 * c - 1, c) if first else (0 * c + 1, -c)
+    )
 
     sign: ClassVar[int] = -1
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Op, Params, Tensor, TensorType
 from edgeq.ops.halves import finish, half_params, reciprocals
 from edgeq.ops.linear import NO_CLAMP, Clamp, apply_rescaling, clamp_limits, require_same_scale, rescaling
+from edgeq.ops.traits import TFLM, Traits, same
 from edgeq.ops.windows import Pads, Pair, output_size, taps, taps_inside
 
 ONES = (1, 1)
@@ -23,6 +25,8 @@ class AveragePool2d(Op):
     Padding is left out of the mean, or counts as zeros where `count_include_pad`. Law ``tflm`` divides raw values, half
     away from zero, and needs equal scales at both ends; law ``single`` has an output scale of its own.
     """
+
+    traits: ClassVar[Traits] = Traits("pool", same_scale=TFLM, averages=True, channels=same, homogeneous=True, monotone="increasing")
 
     kernel: Pair
     stride: Pair = (1, 1)

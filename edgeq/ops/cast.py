@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
 from edgeq import half
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, DType, Op, Params, Tensor, TensorType
+from edgeq.ops.traits import Traits
 
 OTHER = {DType.FLOAT32: DType.FLOAT16, DType.FLOAT16: DType.FLOAT32}
 
@@ -16,6 +18,8 @@ OTHER = {DType.FLOAT32: DType.FLOAT16, DType.FLOAT16: DType.FLOAT32}
 @dataclass(frozen=True)
 class Cast(Op):
     """x float32 -> float16, to nearest, halves to even; x float16 -> float32, exact."""
+
+    traits: ClassVar[Traits] = Traits("cast", casts=True, elementwise=True)
 
     def infer(self, *types: TensorType) -> TensorType:
         return replace(types[0], dtype=OTHER.get(types[0].dtype, types[0].dtype))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
@@ -13,11 +14,14 @@ from edgeq.ops.halves import half_params
 from edgeq.ops.linear import NO_CLAMP, clamp_limits
 from edgeq.ops.linear import Clamp as Limits
 from edgeq.ops.table import INPUTS, _Table, ratio, rescale_tflm
+from edgeq.ops.traits import Traits
 
 
 @dataclass(frozen=True)
 class Clamp(_Table):
     """min(max(x, low), high) for ``clamp = (low, high)``: ReLU is (0, inf), ReLU6 is (0, 6)."""
+
+    traits: ClassVar[Traits] = replace(_Table.traits, saturates=True, homogeneous=True)
 
     clamp: Limits = NO_CLAMP
 

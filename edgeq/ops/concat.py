@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -13,11 +14,28 @@ from edgeq.errors import EdgeqError
 from edgeq.ir import Array, DType, Op, Params, Tensor, TensorType
 from edgeq.ops.move import size_limit
 from edgeq.ops.requantize import Requantize
+from edgeq.ops.traits import Axes, Shape, Tie, Traits, channel_count, same
+
+
+def _ties(op: Any, inputs: Sequence[Shape | None], output: Shape) -> list[Tie] | None:
+    """Channels one after the other where the last axis is joined."""
+    if None in inputs:
+        return None
+    if op.axis != len(output) - 1:
+        return same(op, inputs, output)
+    ties, start = [], 0
+    for i, shape in enumerate(inputs):
+        own = np.arange(channel_count(shape or ()))
+        ties.append(Tie(i, own, start + own))
+        start += len(own)
+    return ties
 
 
 @dataclass(frozen=True)
 class Concat(Op):
     """x0, x1, ... -> the inputs one after the other along `axis`; an input in another scale than the output's is rescaled."""
+
+    traits: ClassVar[Traits] = Traits("move", merges=True, axes=Axes(single=("axis",)), channels=_ties, monotone="increasing")
 
     axis: int
 

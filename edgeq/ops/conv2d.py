@@ -11,6 +11,8 @@ from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Op, Params, Tensor, TensorType
 from edgeq.ops.halves import finish, half_layer, layer
 from edgeq.ops.linear import NO_CLAMP, Clamp, apply_output_stage, exact_matmul, fits_pairs, lane_group, output_stage, twos_fit
+from edgeq.ops.traits import Linear, Product, Traits
+from edgeq.ops.views import convolution
 from edgeq.ops.windows import Pads, Pair, geometry, output_size, patches
 
 
@@ -20,6 +22,8 @@ class Conv2d(Op):
 
     `pads` are (top, left, bottom, right) and hold the input's zero. `accumulate`: in what a layer on halves sums up.
     """
+
+    traits: ClassVar[Traits] = Traits("conv", linear=Linear(0, convolution), products=(Product(1, 2, 0),), narrow=True)
 
     stride: Pair = (1, 1)
     dilation: Pair = (1, 1)

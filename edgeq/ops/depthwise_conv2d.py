@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -11,7 +12,16 @@ from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Op, Params, Tensor, TensorType
 from edgeq.ops.halves import finish, half_layer
 from edgeq.ops.linear import NO_CLAMP, Clamp, apply_output_stage, output_stage, twos_fit
+from edgeq.ops.traits import Linear, Product, Shape, Tie, Traits, channel_count
+from edgeq.ops.views import depthwise
 from edgeq.ops.windows import Pads, Pair, geometry, output_size, taps
+
+
+def _ties(op: Any, inputs: Sequence[Shape | None], output: Shape) -> list[Tie]:
+    """Every input channel makes as many output channels, side by side."""
+    count, source = channel_count(output), channel_count(inputs[0] or ())
+    channels = np.arange(count)
+    return [Tie(0, channels // (count // source), channels)]
 
 
 @dataclass(frozen=True)
@@ -20,6 +30,10 @@ class DepthwiseConv2d(Op):
 
     Output channel o reads input channel o // m. `pads` are (top, left, bottom, right) and hold the input's zero.
     """
+
+    traits: ClassVar[Traits] = Traits(
+        "depthwise", channels=_ties, linear=Linear(3, depthwise, depthwise=True), products=(Product(1, 2, 0),)
+    )
 
     stride: Pair = (1, 1)
     dilation: Pair = (1, 1)

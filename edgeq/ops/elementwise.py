@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from edgeq.ir import Array, DType, Op, Params, Tensor, TensorType
 from edgeq.ops.halves import finish, half_params
 from edgeq.ops.linear import NO_CLAMP, Clamp
 from edgeq.ops.loops import Shape, nest, outer_loops, strides
+from edgeq.ops.traits import Traits, same
 
 
 def broadcast(a: Shape, b: Shape) -> Shape:
@@ -45,6 +47,8 @@ def reach(t: TensorType) -> int:
 @dataclass(frozen=True)
 class _Binary(Op):
     """a, b -> their elementwise combination, clamped. Equal ranks, lengths equal or 1; either may be constant."""
+
+    traits: ClassVar[Traits] = Traits("sum", elementwise=True, channels=same)
 
     clamp: Clamp = NO_CLAMP
 

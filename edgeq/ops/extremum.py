@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -12,11 +12,14 @@ from edgeq.ir import Array, Params, Tensor, TensorType
 from edgeq.ops.elementwise import _Binary
 from edgeq.ops.linear import clamp_limits
 from edgeq.ops.requantize import Requantize
+from edgeq.ops.traits import Traits
 
 
 @dataclass(frozen=True)
 class Maximum(_Binary):
     """max(a, b); an operand in another scale than the output's is rescaled first."""
+
+    traits: ClassVar[Traits] = replace(_Binary.traits, merges=True, monotone="increasing")
 
     largest: ClassVar[int] = 1
 

@@ -22,6 +22,8 @@ from edgeq.ops.linear import (
     output_stage,
     twos_fit,
 )
+from edgeq.ops.traits import Linear, Product, Traits
+from edgeq.ops.views import dense
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ class FullyConnected(Op):
 
     `accumulate`: in what a layer on halves sums up.
     """
+
+    traits: ClassVar[Traits] = Traits("dense", linear=Linear(0, dense), products=(Product(1, 2, 0),), narrow=True, words=True)
 
     clamp: Clamp = NO_CLAMP
     accumulate: Literal["f32", "f16"] = "f32"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
@@ -11,11 +12,14 @@ from edgeq.errors import EdgeqError
 from edgeq.ir import TensorType
 from edgeq.ops.loops import Shape
 from edgeq.ops.move import Axis, _Move, size_limit
+from edgeq.ops.traits import Axes, Traits, along
 
 
 @dataclass(frozen=True)
 class Gather(_Move):
     """x -> its slices `indices` along `axis`, which becomes the axes `index_shape`. Negative indices count from the end."""
+
+    traits: ClassVar[Traits] = replace(_Move.traits, axes=Axes(single=("axis",)), channels=along("axis"))
 
     indices: tuple[int, ...]
     index_shape: tuple[int, ...]

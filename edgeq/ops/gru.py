@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -24,6 +24,7 @@ from edgeq.ops.recurrent import (
     to_state,
     unit_major,
 )
+from edgeq.ops.traits import Product, Traits
 
 STATE_BITS = 22  # of the multiplier that takes h to Q0.15
 
@@ -35,6 +36,8 @@ class Gru(_Recurrent):
     Gates in the order r, z, n: ``h = (1 - z) n + z h``. With `linear_before_reset` (PyTorch) r scales the state's product,
     ``n = tanh(Wx + b + r (Rh + b'))``, else the state, ``n = tanh(Wx + b + R(r h) + b')``. `accumulate`: in what a layer on halves sums up.
     """
+
+    traits: ClassVar[Traits] = replace(_Recurrent.traits, products=(Product(1, 3, 0), Product(2, 4, 5)), states=((5, 0),))
 
     linear_before_reset: bool = True
     accumulate: Literal["f32", "f16"] = "f32"

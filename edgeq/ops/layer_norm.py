@@ -12,6 +12,7 @@ from edgeq.errors import EdgeqError
 from edgeq.ir import Array, DType, Op, Params, Tensor, TensorType
 from edgeq.ops.elementwise import require_int8
 from edgeq.ops.halves import half_params, reciprocals
+from edgeq.ops.traits import Axes, Traits
 
 
 @dataclass(frozen=True)
@@ -24,10 +25,11 @@ class LayerNorm(Op):
     then times 1 / the output's scale, rounded to nearest, halves to even: scale and bias stay float32.
     """
 
+    traits: ClassVar[Traits] = Traits("normal", axes=Axes(last=True), real=(1, 2))
+
     epsilon: float = 1e-5
 
     parameters: ClassVar[tuple[int, ...]] = (1, 2)
-    float_parameters: ClassVar[tuple[int, ...]] = (1, 2)
 
     def infer(self, *types: TensorType) -> TensorType:
         x, scale, bias = types

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -12,6 +12,7 @@ from edgeq import floats, half, numerics
 from edgeq.ir import Array, Params, Tensor, TensorType
 from edgeq.ops import recurrent
 from edgeq.ops.recurrent import WIDE, _Recurrent, joined, pre_activations, products, saturate, to_state
+from edgeq.ops.traits import Product, Traits
 
 REACH = 1 << 20  # of a cell state in int32: 16, far beyond what tanh tells apart
 
@@ -23,6 +24,8 @@ class Lstm(_Recurrent):
     Gates in the order i, f, g, o: ``c = f c + i g``, ``h = o tanh(c)``. The last h is the last row of y (the first where
     time runs in reverse). `accumulate`: in what a layer on halves sums up.
     """
+
+    traits: ClassVar[Traits] = replace(_Recurrent.traits, products=(Product(1, 3, 0), Product(2, None, 4)), states=((4, 0), (5, 1)))
 
     accumulate: Literal["f32", "f16"] = "f32"
 

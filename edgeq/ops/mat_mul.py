@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Op, Params, Tensor, TensorType
 from edgeq.ops.halves import half_params
 from edgeq.ops.linear import NO_CLAMP, apply_output_stage, exact_matmul, rescaling
+from edgeq.ops.traits import Traits
 
 
 def _reach(t: TensorType) -> int:
@@ -21,6 +23,8 @@ def _reach(t: TensorType) -> int:
 @dataclass(frozen=True)
 class MatMul(Op):
     """a ``[..., M, K]`` times b ``[..., K, N]`` -> ``[..., M, N]``; equal ranks, batch lengths equal or 1."""
+
+    traits: ClassVar[Traits] = Traits("dense")
 
     def infer(self, *types: TensorType) -> TensorType:
         a, b = types

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -11,6 +11,7 @@ from scipy import special
 
 from edgeq.ir import Array, TensorType
 from edgeq.ops.table import INPUTS, _Table, ratio, rescale_tflm
+from edgeq.ops.traits import Natural, Traits
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,8 @@ class Square(_Table):
 @dataclass(frozen=True)
 class Erf(_Table):
     """The error function."""
+
+    traits: ClassVar[Traits] = replace(_Table.traits, natural=Natural(1 / 128, 0, "unknown"))
 
     def function(self, x: Array) -> Array:
         return np.asarray(special.erf(x))

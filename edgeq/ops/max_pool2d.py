@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
@@ -11,12 +12,15 @@ from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Op, Params, Tensor, TensorType
 from edgeq.ops.halves import half_params
 from edgeq.ops.linear import INT8_MIN, NO_CLAMP, Clamp, clamp_limits, require_same_scale
+from edgeq.ops.traits import SHARED, Traits, same
 from edgeq.ops.windows import Pads, Pair, output_size, taps, taps_inside
 
 
 @dataclass(frozen=True)
 class MaxPool2d(Op):
     """x ``[N, H, W, C]`` -> ``[N, H', W', C]``, the largest value of each window. Padding never wins; one scale at both ends."""
+
+    traits: ClassVar[Traits] = Traits("pool", same_scale=SHARED, channels=same, homogeneous=True, monotone="increasing")
 
     kernel: Pair
     stride: Pair = (1, 1)

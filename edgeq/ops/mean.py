@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -12,11 +12,14 @@ from edgeq.ir import Array, Params, Tensor, TensorType
 from edgeq.ops.halves import half_params, reciprocals
 from edgeq.ops.linear import NO_CLAMP, apply_output_stage, rescaling
 from edgeq.ops.reduce import _Reduction
+from edgeq.ops.traits import Traits
 
 
 @dataclass(frozen=True)
 class Mean(_Reduction):
     """The mean along `axes`."""
+
+    traits: ClassVar[Traits] = replace(_Reduction.traits, averages=True, homogeneous=True)
 
     divides: ClassVar[bool] = True
 

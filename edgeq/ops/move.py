@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Op, Params, Tensor, TensorType
 from edgeq.ops.linear import require_same_scale
 from edgeq.ops.loops import Shape, strides
+from edgeq.ops.traits import SHARED, Traits
 
 Axis = tuple[int, Array]  # an axis of the input and the indices that are read along it
 Loop = tuple[int, int | Array]  # its length and its step, or all its offsets
@@ -37,6 +39,8 @@ def same_values(law: str, where: str, inputs: tuple[Tensor, ...], output: Tensor
 @dataclass(frozen=True)
 class _Move(Op):
     """x -> its elements in another order; a new one overrides `infer` and `axes`."""
+
+    traits: ClassVar[Traits] = Traits("move", same_scale=SHARED, moves=True, monotone="increasing", words=True)
 
     def axes(self, shape: Shape) -> list[Axis]:
         """The axes of the output, outermost first, for an input of `shape`; their product is the output's size."""

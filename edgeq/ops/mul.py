@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
@@ -11,11 +12,14 @@ from edgeq.ir import Array, Params, TensorType
 from edgeq.ops.elementwise import _Binary, reach
 from edgeq.ops.linear import apply_output_stage, rescaling
 from edgeq.ops.table import ratio
+from edgeq.ops.traits import Traits
 
 
 @dataclass(frozen=True)
 class Mul(_Binary):
     """a * b: the product of the centred integers, requantized once."""
+
+    traits: ClassVar[Traits] = replace(_Binary.traits, monotone="corners", affine=lambda c, first: (c, 0 * c))
 
     def combine(self, a: Array, b: Array) -> Array:
         return np.asarray(a * b)

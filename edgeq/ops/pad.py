@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from edgeq.ir import Array, DType, Params, Tensor, TensorType
 from edgeq.ops.elementwise import require_int8
 from edgeq.ops.loops import Shape, nest, outer_loops, strides
 from edgeq.ops.move import Axis, _Move, same_values, size_limit
+from edgeq.ops.traits import Axes, Traits, whole
 
 MODES = ("constant", "reflect", "edge")
 
@@ -24,6 +25,10 @@ class Pad(_Move):
 
     Mode ``constant`` fills with `value` (None: zero), ``reflect`` mirrors without the border element, ``edge`` repeats it.
     """
+
+    traits: ClassVar[Traits] = replace(
+        _Move.traits, moves=False, axes=Axes(per_axis=(("pads", (0, 0)),)), channels=whole(lambda op, x: bool(op.pads[-1] == (0, 0)))
+    )
 
     pads: tuple[tuple[int, int], ...]
     value: float | None = None

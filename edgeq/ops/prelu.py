@@ -14,11 +14,14 @@ from edgeq.ir import Array, DType, Op, Params, Tensor, TensorType
 from edgeq.ops.elementwise import reach, require_int8
 from edgeq.ops.halves import half_params
 from edgeq.ops.table import ratio
+from edgeq.ops.traits import Axes, Traits, same
 
 
 @dataclass(frozen=True)
 class Prelu(Op):
     """x ``[..., C]``, constant slope ``[C]`` (float32, or int8 per tensor) -> x where positive, else slope * x."""
+
+    traits: ClassVar[Traits] = Traits(axes=Axes(last=True), channels=same, monotone="knee")
 
     parameters: ClassVar[tuple[int, ...]] = (1,)
 

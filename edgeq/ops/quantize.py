@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
 from edgeq import half, numerics
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, DType, Op, Params, Tensor, TensorType
+from edgeq.ops.traits import Traits
 
 REALS = (DType.FLOAT32, DType.FLOAT16)
 INTEGERS = (DType.INT8, DType.INT16)
@@ -24,6 +26,8 @@ def _expect(where: str, stored: TensorType, real: TensorType) -> None:
 @dataclass(frozen=True)
 class Quantize(Op):
     """x float32 or float16 -> int8 or int16 in the output's scale."""
+
+    traits: ClassVar[Traits] = Traits("cast", casts=True, elementwise=True)
 
     def infer(self, *types: TensorType) -> TensorType:
         return replace(types[0], dtype=DType.INT8, q=None)
@@ -51,6 +55,8 @@ class Quantize(Op):
 @dataclass(frozen=True)
 class Dequantize(Op):
     """x int8 or int16 -> float32, or float16 where that is the output's type."""
+
+    traits: ClassVar[Traits] = Traits("cast", casts=True, elementwise=True)
 
     def infer(self, *types: TensorType) -> TensorType:
         return replace(types[0], dtype=DType.FLOAT32, q=None)

@@ -20,6 +20,7 @@ from edgeq.ops import words
 from edgeq.ops.elementwise import require_int8
 from edgeq.ops.halves import law_of
 from edgeq.ops.linear import NO_CLAMP, exact_matmul, fits_pairs, has_least, output_stage, rescaled, rescaling
+from edgeq.ops.traits import Traits
 
 GATE = TensorType((1,), DType.INT16, QParams((2.0**-12,)))  # of a pre-activation: Q3.12
 INT16_MIN, INT16_MAX = -32768, 32767
@@ -30,6 +31,8 @@ WIDE = 16  # fraction bits of a cell state in int32
 @dataclass(frozen=True)
 class _Recurrent(Op):
     """x ``[T, I]``, weights, biases, state ``[1, H]`` -> y ``[T, H]``. `reverse`: time runs from the last row to the first."""
+
+    traits: ClassVar[Traits] = Traits("recurrent", narrow=True, words=True)
 
     reverse: bool = False
 

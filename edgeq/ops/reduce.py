@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import groupby
+from typing import ClassVar
 
 import numpy as np
 
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Op, Params, TensorType
+from edgeq.ops.traits import Axes, Traits, along
 
 
 def loops(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[dict[str, int], Array]:
@@ -32,6 +34,8 @@ def loops(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[dict[str, int]
 @dataclass(frozen=True)
 class _Reduction(Op):
     """x -> x reduced along `axes` (sorted, not negative), which stay as length 1 where `keepdims`."""
+
+    traits: ClassVar[Traits] = Traits("pool", axes=Axes(reduced="axes"), channels=along("axes"), monotone="increasing")
 
     axes: tuple[int, ...]
     keepdims: bool = False

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
@@ -10,11 +11,14 @@ from edgeq import half
 from edgeq.ir import Array, Params, Tensor, TensorType
 from edgeq.ops.linear import require_same_scale
 from edgeq.ops.reduce import _Reduction
+from edgeq.ops.traits import SHARED, Traits
 
 
 @dataclass(frozen=True)
 class ReduceMax(_Reduction):
     """The largest value along `axes`; one scale at both ends."""
+
+    traits: ClassVar[Traits] = replace(_Reduction.traits, same_scale=SHARED)
 
     def real(self, *x: Array) -> Array:
         result: Array = x[0].max(self.vector_axes(), keepdims=self.keepdims)

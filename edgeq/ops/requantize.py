@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from edgeq.ir import Array, TensorType
 from edgeq.ops.table import INPUTS, _Table, ratio, rescale_tflm
+from edgeq.ops.traits import Traits
 
 
 @dataclass(frozen=True)
 class Requantize(_Table):
     """x int8 -> x int8 in the output's scale."""
+
+    traits: ClassVar[Traits] = replace(_Table.traits, family="cast", casts=True)
 
     def function(self, x: Array) -> Array:
         return x

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from edgeq import half
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Op, Params, Tensor, TensorType
 from edgeq.ops.move import same_values
+from edgeq.ops.traits import SHARED, Traits, merged
 
 
 @dataclass(frozen=True)
 class Reshape(Op):
     """x -> the same elements with shape `shape`. Lowered to a view wherever that is possible."""
+
+    traits: ClassVar[Traits] = Traits(
+        "move", same_scale=SHARED, moves=True, view=True, channels=merged, counts=("shape",), homogeneous=True, monotone="increasing",
+        words=True,
+    )  # fmt: skip
 
     shape: tuple[int, ...]
 

@@ -7,7 +7,7 @@ An output index i reads the input coordinate ``i * r`` (asymmetric), ``(i + 1/2)
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from edgeq.ops.elementwise import require_int8
 from edgeq.ops.halves import half_params
 from edgeq.ops.loops import Shape
 from edgeq.ops.move import Axis, _Move, same_values, size_limit
+from edgeq.ops.traits import SHARED, Traits, same
 from edgeq.ops.windows import Pair
 
 Rounding = Literal["tflite", "floor", "ceil", "round_prefer_floor", "round_prefer_ceil"]
@@ -77,6 +78,8 @@ class ResizeNearest(_Coordinates, _Move):
     `rounding` of the coordinate: ``tflite`` is TFLite's, down for asymmetric coordinates, else to nearest.
     """
 
+    traits: ClassVar[Traits] = replace(_Move.traits, channels=same)
+
     rounding: Rounding = "tflite"
 
     def indices(self, axis: int, n: int) -> Array:
@@ -110,6 +113,8 @@ class ResizeNearest(_Coordinates, _Move):
 @dataclass(frozen=True)
 class ResizeBilinear(_Coordinates, Op):
     """x ``[N, H, W, C]`` -> ``[N, size[0], size[1], C]``, interpolated between the four nearest elements."""
+
+    traits: ClassVar[Traits] = Traits("move", same_scale=SHARED, averages=True, channels=same, monotone="increasing")
 
     def real(self, *x: Array) -> Array:
         y = x[0].astype(np.float32)

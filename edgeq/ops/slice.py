@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -10,11 +11,21 @@ from edgeq.errors import EdgeqError
 from edgeq.ir import TensorType
 from edgeq.ops.loops import Shape
 from edgeq.ops.move import Axis, _Move
+from edgeq.ops.traits import Axes, Traits, whole
+
+
+def _keeps_last(op: Any, x: Shape) -> bool:
+    """Whether the last axis is taken whole."""
+    return bool(op.begin[-1] == 0 and op.stride[-1] == 1 and op.size[-1] == x[-1])
 
 
 @dataclass(frozen=True)
 class Slice(_Move):
     """x -> per axis `size` elements from `begin` on, `stride` (not 0, may be negative) apart."""
+
+    traits: ClassVar[Traits] = replace(
+        _Move.traits, axes=Axes(per_axis=(("begin", 0), ("size", 1), ("stride", 1))), channels=whole(_keeps_last), counts=("size",)
+    )
 
     begin: tuple[int, ...]
     size: tuple[int, ...]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from edgeq import floats, half, numerics
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Op, Params, Tensor, TensorType
 from edgeq.ops.halves import half_params
+from edgeq.ops.traits import Axes, Natural, Traits
 
 DIFFERENCE_BITS = 5  # integer bits of x - max: Q5.26
 SUM_BITS = 12  # integer bits of the sum of exponentials: Q12.19
@@ -23,6 +25,8 @@ SUM_BITS = 12  # integer bits of the sum of exponentials: Q12.19
 @dataclass(frozen=True)
 class Softmax(Op):
     """exp(beta * x) / sum(exp(beta * x)) along the last axis; int8 output has scale 1/256 and zero point -128."""
+
+    traits: ClassVar[Traits] = Traits("normal", axes=Axes(last=True), natural=Natural(1 / 256, -128, "demanded"))
 
     beta: float = 1.0
 

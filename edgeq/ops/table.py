@@ -16,6 +16,7 @@ from edgeq import floats, half, numerics
 from edgeq.ir import Array, Op, Params, Tensor, TensorType
 from edgeq.ops.elementwise import require_int8
 from edgeq.ops.halves import half_params
+from edgeq.ops.traits import Traits, same
 
 INPUTS = np.arange(-128, 128, dtype=np.int64)
 
@@ -23,6 +24,8 @@ INPUTS = np.arange(-128, 128, dtype=np.int64)
 @dataclass(frozen=True)
 class _Table(Op):
     """x -> f(x), elementwise. A new function overrides `function`, and `tflm` where that law has its own integers."""
+
+    traits: ClassVar[Traits] = Traits(elementwise=True, channels=same, monotone="table")
 
     domain: ClassVar[tuple[float, float]] = (-math.inf, math.inf)  # arguments outside are moved to its ends
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
@@ -10,11 +11,14 @@ from edgeq.errors import EdgeqError
 from edgeq.ir import TensorType
 from edgeq.ops.loops import Shape
 from edgeq.ops.move import Axis, _Move
+from edgeq.ops.traits import Traits, whole
 
 
 @dataclass(frozen=True)
 class Transpose(_Move):
     """x -> x with axis ``perm[i]`` as axis i."""
+
+    traits: ClassVar[Traits] = replace(_Move.traits, channels=whole(lambda op, x: bool(op.perm[-1] == len(x) - 1)))
 
     perm: tuple[int, ...]
 

@@ -12,6 +12,8 @@ from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Op, Params, Tensor, TensorType
 from edgeq.ops.halves import finish, half_layer
 from edgeq.ops.linear import NO_CLAMP, Clamp, apply_output_stage, output_stage
+from edgeq.ops.traits import Linear, Product, Traits
+from edgeq.ops.views import transposed
 from edgeq.ops.windows import Pads, Pair, geometry
 
 
@@ -22,6 +24,10 @@ class TransposeConv2d(Op):
     Input pixel i and tap k meet at output pixel ``i * stride + k * dilation - pad``; `pads` (top, left, bottom, right)
     are cut off, `output_pads` (rows, columns) added at the bottom and right.
     """
+
+    traits: ClassVar[Traits] = Traits(
+        "conv", linear=Linear(0, transposed, equalized=False, folds_behind=False), products=(Product(1, 2, 0),)
+    )
 
     stride: Pair = (1, 1)
     dilation: Pair = (1, 1)

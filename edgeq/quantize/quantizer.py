@@ -193,7 +193,7 @@ class _Walk:
             names[1:3] = _layer(self, node, real)
         else:
             for i, n in enumerate(node.inputs):
-                if i in node.op.float_parameters:
+                if i in node.op.traits.real:
                     names[i] = self.add(self.graph.tensors[n])
                 elif n in constants:
                     scale = self.scale(output) if node.op.kind() in MERGES else None

@@ -156,9 +156,9 @@ class _Absorber:
     def _inputs(self, node: Node) -> tuple[str, ...]:
         """The node's inputs, constants in integers."""
         names = list(map(self._at, node.inputs))
-        for i in node.op.float_parameters:
+        for i in node.op.traits.real:
             names[i] = self.constants.floats(node, node.inputs[i])
-        weights = [n for i, n in enumerate(node.inputs) if i in node.op.parameters and i not in node.op.float_parameters]
+        weights = [n for i, n in enumerate(node.inputs) if i in node.op.parameters and i not in node.op.traits.real]
         if len(weights) == 2:
             x = self.tensors[names[0]].type
             names[1], names[2] = self.constants.weights(node, weights[0], weights[1], x)
