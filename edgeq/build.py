@@ -19,9 +19,10 @@ from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
 
 from edgeq import board, description
+from edgeq import folder as folders
 from edgeq.board import Board, Boot
 from edgeq.errors import EdgeqError
-from edgeq.files import json_text, temporary_folder
+from edgeq.files import json_text, reason, temporary_folder, write_bytes
 from edgeq.resources import resource
 from edgeq.target import Target
 
@@ -158,9 +159,44 @@ def _check_seal(folder: Path, data: Mapping[str, Any]) -> None:
         raise EdgeqError("damaged, or not the graph that the code was emitted from", where=str(graph), fix="build the model again")
 
 
-def sources(folder: Path, data: dict[str, Any]) -> list[str]:
+def sources(folder: Path, data: Mapping[str, Any]) -> list[str]:
     """The model's own C files."""
     return [str(folder / f"{data['model']}{part}.c") for part in ("", "_kernels", "_weights")]
+
+
+def copy_code(folder: Path, data: Mapping[str, Any], to: Path) -> None:
+    """Copy the C files that a manifest names, and nothing else that may lie in the folder, into a new folder `to`.
+
+    Raises:
+        EdgeqError: the manifest names none, or one of them is missing.
+    """
+    named = data.get("files")
+    names = [n for n in named if folders.plain_name(n)] if isinstance(named, dict) else []
+    wanted = [n for n in names if n.endswith((".c", ".h")) or n == "SConscript"]
+    if not wanted:
+        raise EdgeqError("the manifest names no files", where=str(folder), why="an older edgeq wrote it", fix="build the model again")
+    try:
+        to.mkdir()
+        for name in wanted:
+            shutil.copyfile(folder / name, to / name)
+    except OSError as e:
+        raise EdgeqError("cannot copy the model's code", where=str(folder), why=reason(e), fix="build the model again") from e
+
+
+def check_unchanged(folder: Path, data: Mapping[str, Any]) -> None:
+    """Refuse code that was changed after edgeq wrote it: nobody vouches for what it does.
+
+    Raises:
+        EdgeqError: lists what was changed.
+    """
+    named = data.get("files")
+    found = folders.changed(folder, named) if isinstance(named, dict) else ["manifest.json has no list of files"]
+    if found:
+        more = f" and {len(found) - 8} more" if len(found) > 8 else ""
+        raise EdgeqError(
+            f"changed after edgeq wrote it: {', '.join(found[:8])}{more}", where=str(folder),
+            why="its C would be compiled and run on this computer", fix="build the model again, or --trust if you know who changed it",
+        )  # fmt: skip
 
 
 def build_library(
@@ -182,15 +218,17 @@ def build_library(
         native: flags that choose this very processor.
     """
     data = manifest(folder)
-    model, kernels, tables = sources(folder, data)
     with temporary_folder() as work:
+        code = Path(work) / "model"
+        copy_code(folder, data, code)
+        model, kernels, tables = sources(code, data)
         if weights == "ram":  # no linker script serves a library: its definitions alone lose their `const`
             file = Path(work) / "tables.c"
             file.write_text(f'#define const\n#include "{data["model"]}_weights.c"\n', encoding="ascii")
             tables = str(file)
         command = [
             *chain.command, *chain.flags, *COMMON_FLAGS, *WEIGHTS[weights], optimize, *native, "-shared", "-fPIC",
-            *(("-DEQ_HOOK",) if hook else ()), f"-I{folder}", model, kernels, tables, str(resource("firmware") / "apps" / "host.c"),
+            *(("-DEQ_HOOK",) if hook else ()), f"-I{code}", model, kernels, tables, str(resource("firmware") / "apps" / "host.c"),
             "-o", str(output),
         ]  # fmt: skip
         run_tool(command, str(folder))
@@ -279,9 +317,7 @@ def build_programs(
     (work / "eq_description.h").write_text(description.header(data, place, weights_in_ram=weights == "ram"), encoding="ascii")
     if any(p.app == "mlperf" for p in programs):
         (work / "eq_mlperf.h").write_text(description.mlperf_header(data, place), encoding="ascii")
-    (work / "model").mkdir()
-    for file in (f for f in folder.iterdir() if f.suffix in (".c", ".h") or f.name == "SConscript"):
-        shutil.copyfile(file, work / "model" / file.name)
+    copy_code(folder, data, work / "model")
     restart = dict(zip(("EQ_RESTART", "EQ_RESTART_VALUE"), place.boot.restart, strict=True)) if deployed and place.boot else {}
     settings = _settings(place, chain, [*place.sources, HALT if deployed else place.exit], restart, optimize)
     settings["compile"] += WEIGHTS[weights]
@@ -330,9 +366,9 @@ def build_bootloader(target: Target, chain: Toolchain, output: Path, optimize: s
 def _deliver(elf: Path, output: Path) -> None:
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(elf, output)
-    except OSError as e:
-        raise EdgeqError("cannot write the program", where=str(output), why=e.strerror or str(e)) from e
+        write_bytes(output, elf.read_bytes())
+    except (EdgeqError, OSError) as e:
+        raise EdgeqError("cannot write the program", where=str(output), why=e.why if isinstance(e, EdgeqError) else reason(e)) from e
 
 
 def build_firmware(

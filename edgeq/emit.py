@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import os
 import re
 import zlib
 from collections.abc import Mapping, Sequence
@@ -17,9 +16,9 @@ import jinja2
 import numpy as np
 
 from edgeq import faults, half
+from edgeq import folder as folders
 from edgeq.ctext import Names, Table, brief, comment, ctype_of, model_name, table
 from edgeq.errors import EdgeqError
-from edgeq.files import write_folder
 from edgeq.ir import Array, DType, Graph, TensorType
 from edgeq.lower import Call, Program
 from edgeq.plan import MemoryPlan
@@ -344,34 +343,16 @@ def emit(program: Program, plan: MemoryPlan, name: str, vectors: Mapping[str, Ar
     files = {out: emitter.env.get_template(f"model/{t}.j2").render(context).encode() for t, out in names.items()}
     files |= {r: (runtime / r).read_bytes() for r in (*RUNTIME, *includes, *(CODED if coded else ()))}
     digest = hashlib.sha256(b"".join(n.encode() + files[n] for n in sorted(files))).hexdigest()
-    manifest["sources_sha256"] = digest
+    manifest |= {"sources_sha256": digest, "files": folders.digests(files)}
     files["manifest.json"] = (json.dumps(manifest, indent=1) + "\n").encode()
     return Artifact(m, dict(sorted(files.items())), manifest)
 
 
-def check_output(folder: Path) -> None:
-    """Verify that an output folder can be written, before long work.
-
-    Raises:
-        EdgeqError: it exists and is neither empty nor one that edgeq wrote, or its place is not writable.
-    """
-    folder = folder.resolve()
-    try:
-        ours = any((folder / name).is_file() for name in ("eq_model.h", "graph.eqg"))
-        if folder.exists() and not (folder.is_dir() and (ours or not any(folder.iterdir()))):
-            raise EdgeqError("output folder exists and holds something else", where=str(folder), fix="choose another with -o")
-        above = next(p for p in folder.parents if p.exists())
-        if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
-            raise EdgeqError("cannot write the output folder", where=str(folder), why=f"{above} is not writable")
-    except OSError as e:
-        raise EdgeqError("cannot write the output folder", where=str(folder), why=e.strerror or str(e)) from e
-
-
 def write(artifact: Artifact, folder: Path) -> None:
-    """Write the files, all or nothing. An earlier edgeq folder is replaced; anything else in the way is an error.
+    """Write the files, all or nothing, in place of what edgeq wrote there before.
 
     Raises:
-        EdgeqError: `folder` exists and is not an emitted folder, or cannot be written.
+        EdgeqError: the folder holds something else, or cannot be written.
     """
-    check_output(folder)
-    write_folder(folder, artifact.files)
+    with folders.claimed(folder) as place:
+        folders.write(place, artifact.files)

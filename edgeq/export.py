@@ -8,10 +8,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from edgeq import folder as folders
 from edgeq.build import manifest as read_manifest
 from edgeq.emit import environment
 from edgeq.errors import EdgeqError
-from edgeq.files import EPOCH, write_bytes, write_folder
+from edgeq.files import EPOCH, write_bytes
 
 FLAGS = "-ffp-contract=off -fno-strict-aliasing"  # the arithmetic depends on them
 Files = dict[str, bytes]
@@ -131,4 +132,5 @@ def _write_folder(files: Files, output: Path) -> None:
     """The folder must be new or empty."""
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise EdgeqError("the output exists", where=str(output), fix="choose another with -o")
-    write_folder(output, files)
+    with folders.claimed(output) as place:
+        folders.write(place, files)

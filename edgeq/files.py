@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
+import re
+import stat
+import sys
 import tempfile
 import zipfile
 from collections.abc import Mapping
@@ -30,57 +32,60 @@ def temporary_folder() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix="edgeq-")
 
 
-def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write a folder, all or nothing: a temporary one beside it, then renamed; one that exists is replaced.
-
-    Raises:
-        EdgeqError: the place cannot be written; nothing is changed then.
-    """
-    folder = folder.resolve()
+def alive(pid: str) -> bool:
+    """Whether a process of that number runs; False for what is no number."""
+    if not (pid.isascii() and pid.isdigit() and len(pid) < 10):
+        return False
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-        try:
-            for name, content in files.items():
-                (temporary / name).parent.mkdir(parents=True, exist_ok=True)
-                (temporary / name).write_bytes(content)
-            temporary.chmod(0o755)
-            _replace(folder, temporary)
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
-    except OSError as e:
-        raise EdgeqError("cannot write the output folder", where=str(folder), why=reason(e)) from e
+        os.kill(int(pid), 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # another user's
+        return True
+    return True
 
 
-def _replace(folder: Path, new: Path) -> None:
-    if not folder.exists():
-        new.rename(folder)
-        return
-    old = new.with_name(f"{new.name}.old")
-    folder.rename(old)
-    try:
-        new.rename(folder)
-    except BaseException:
-        old.rename(folder)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
+def _descriptor(path: Path) -> int | None:
+    """The number of the open file that a path such as /dev/stdout or /dev/fd/63 stands for."""
+    found = re.fullmatch(r"(?:/dev/fd|/proc/self/fd)/(\d{1,6})", str(path))
+    names = {"/dev/stdout": 1, "/dev/stderr": 2}
+    return int(found[1]) if found else names.get(str(path))
+
+
+def _write_through(path: Path, content: bytes) -> bool:
+    """Write to what is no regular file: an open file of this process, a device, a pipe; False where `path` is none."""
+    number = _descriptor(path)
+    if number is None and (not path.exists() or path.is_file() or path.is_dir()):
+        return False
+    if number in (1, 2):
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+    with path.open("wb") if number is None else os.fdopen(os.dup(number), "wb") as file:
+        file.write(content)
+    return True
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file: a temporary one beside it, then renamed over it.
+    """Write a file, all or nothing: a temporary one beside it, then renamed over it; its permissions stay.
+
+    A link is followed. What is no regular file (a device, a pipe, /dev/stdout) is written to, not replaced.
 
     Raises:
         EdgeqError: the place cannot be written; nothing is left behind then.
     """
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", dir=path.parent)
+        if _write_through(path, content):
+            return
+        place = Path(os.path.realpath(path))
+        mode = stat.S_IMODE(place.stat().st_mode) if place.is_file() else 0o644
+        handle, name = tempfile.mkstemp(prefix=f".{place.name[:100]}.", dir=place.parent)
         temporary = Path(name)
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(content)
-            temporary.chmod(0o644)
-            temporary.replace(path)
+            temporary.chmod(mode)
+            temporary.replace(place)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise

@@ -9,7 +9,8 @@ scored, and a new build starts it afresh. It holds no date, host or path::
      "runs":         {"<runner>": {"target", "vectors", "instructions", "step_instructions", ...}},
      "activations":  {"vectors", "tensors": [{"name", "low", "high", "saturated"}]},
      "comparisons":  {"<runner>": {"vectors", "tensors", "values", "bit_exact", "difference"}},
-     "accuracy":     {"<runner>": {"samples", "top1", ...}}}
+     "accuracy":     {"<runner>": {"samples", "top1", ...}},
+     "files":        {"<name>": "<SHA-256>"}}       what edgeq wrote here beside what the manifest names
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from edgeq.files import json_text, reason, write_bytes
 
 NAME = "measurements.json"
 FORMAT = 1
-SECTIONS = ("build", "quantization", "activations", "runs", "comparisons", "accuracy")
+SECTIONS = ("build", "quantization", "activations", "runs", "comparisons", "accuracy", "files")
 
 
 def read(folder: Path, sources: str | None = None) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "edgeq"
 LAYERS = (
-    ("errors", "resources", "files", "measurements", "text"),
+    ("errors", "resources", "files", "folder", "measurements", "text"),
     ("numerics", "half", "floats", "codes", "traits"),
     ("ir",),
     ("train",),

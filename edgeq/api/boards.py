@@ -11,7 +11,7 @@ from edgeq import flash as programmers
 from edgeq import target as targets
 from edgeq.api.models import Progress
 from edgeq.board import load as load_board
-from edgeq.build import WEIGHTS, bootable, build_bootloader, build_firmware
+from edgeq.build import WEIGHTS, bootable, build_bootloader, build_firmware, check_unchanged, manifest
 from edgeq.build import toolchain as find_toolchain
 from edgeq.errors import EdgeqError
 from edgeq.flash import image
@@ -52,6 +52,7 @@ def firmware(
     bootloader: str | Path | None = None,
     toolchain: str | None = None,
     optimize: str = "s",
+    trust: bool = False,
 ) -> Made:
     """Compile an emitted folder and an application into a program for a board.
 
@@ -64,9 +65,11 @@ def firmware(
         bootloader: also write edgeq's bootloader for the board here, to be put there once by a debug probe or an emulator.
         toolchain: zig (default), gcc or clang.
         optimize: s, 2 or 3.
+        trust: compile the folder's C although it was changed after edgeq wrote it.
 
     Raises:
-        EdgeqError: it does not compile or does not fit; there is no such application; or edgeq's bootloader does not serve the board.
+        EdgeqError: the folder was changed; the program does not compile or does not fit;
+            there is no such application; or edgeq's bootloader does not serve the board.
     """
     if app not in apps():
         raise EdgeqError(f"unknown application '{app}'", fix=f"choose one of {', '.join(apps())}")
@@ -79,6 +82,8 @@ def firmware(
     if form := place.settings.get("exported"):
         fix = f"`edgeq export DIR --format {form}`, build that, and give its ELF file to `edgeq flash`"
         raise EdgeqError(f"programs for board {board} are linked by its own build system", fix=fix)
+    if not trust:
+        check_unchanged(Path(folder), manifest(Path(folder)))
     chain, level = find_toolchain(target, toolchain), f"-O{optimize}"
     elf = build_firmware(
         Path(folder), target, chain, Path(output), app=app, hook=app == "selftest", optimize=level, deployed=True, weights=weights

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Unpack
 
 from edgeq import faults, graphfile, measurements
+from edgeq import folder as folders
 from edgeq import target as targets
 from edgeq.api import budget as budgets
 from edgeq.api.budget import Budget
@@ -18,7 +18,7 @@ from edgeq.api.quantizing import PRECISION, Quantized, Recipe, calibration_sampl
 from edgeq.build import Program, Toolchain, build_library, build_programs, seal, section_sizes
 from edgeq.build import manifest as read_manifest
 from edgeq.build import toolchain as find_toolchain
-from edgeq.emit import Artifact, check_output, emit, write
+from edgeq.emit import Artifact, emit, write
 from edgeq.errors import EdgeqError
 from edgeq.files import json_text, temporary_folder
 from edgeq.ir import Graph
@@ -75,13 +75,16 @@ def artifact(
     choices: Mapping[str, str] | None = None,
     *,
     hardened: bool = False,
+    beside: Mapping[str, bytes] | None = None,
 ) -> Artifact:
-    """Lower, plan and emit a quantized graph, `hardened` or not; the graph itself and its hash travel in the folder."""
+    """Lower, plan and emit a quantized graph, `hardened` or not; the graph itself and the files `beside` it travel in the folder."""
     program = faults.hardened(graph, target) if hardened else lower(graph, target, choices)
     emitted = emit(program, plan(program), name, vectors)
     stored = graphfile.dumps(graph)
-    manifest = seal({**emitted.manifest, "graph_sha256": hashlib.sha256(stored).hexdigest()})
-    files = {**emitted.files, "manifest.json": json_text(manifest).encode(), graphfile.NAME: stored}
+    more = {**(beside or {}), graphfile.NAME: stored}
+    recorded = {**emitted.manifest["files"], **folders.digests(more)}
+    manifest = seal({**emitted.manifest, "graph_sha256": folders.digest(stored), "files": dict(sorted(recorded.items()))})
+    files = {**emitted.files, **more, folders.MANIFEST: json_text(manifest).encode()}
     return Artifact(emitted.name, dict(sorted(files.items())), manifest)
 
 
@@ -181,6 +184,7 @@ def build(
     check: bool = True,
     tuning: str | Path | None = None,
     hardened: bool = False,
+    force: bool = False,
     progress: Progress | None = None,
     **recipe: Unpack[Recipe],
 ) -> Built:
@@ -188,7 +192,7 @@ def build(
 
     Args:
         model: a model file, a graph file, an emitted folder, or a graph. A float one is quantized first.
-        output: the folder to write; an earlier one of edgeq's is replaced.
+        output: the folder to write; what edgeq wrote there before is replaced, and nothing else may lie there.
         target: a name from ``edgeq targets``.
         name: prefix of the C symbols (default: the file's name).
         shapes: shapes of inputs whose dimensions the file leaves open.
@@ -201,13 +205,14 @@ def build(
         check: run the test vectors on the target's first runner and compare every step with the simulator.
         tuning: a file that `tune` made for this target, tool chain and level: the kernels that took the fewest instructions.
         hardened: take portable kernels, which compute the simulator's bytes whatever bit errors make of the weights (see `run`).
+        force: other files in `output` stay; what edgeq wrote there is replaced although it was changed since.
         progress: called with (stage, done, total).
         recipe: how a float model is quantized, see `Recipe`.
 
     Raises:
         EdgeqError: anything that keeps the model from the target; nothing is left behind then.
     """
-    chip, place = targets.load(target), Path(output)
+    chip = targets.load(target)
     if optimize not in LEVELS:
         raise EdgeqError(f"unknown optimization level '{optimize}'", fix=f"choose one of {', '.join(LEVELS)}")
     if vectors < 0:
@@ -216,22 +221,21 @@ def build(
         raise EdgeqError("a tuning file and hardened kernels", why="both choose the kernels", fix="give one of them")
     chain = find_toolchain(chip, toolchain)
     choices = choices_for(tuning, target, chain.name, optimize)
-    check_output(place)
-    source = model if isinstance(model, Graph) else load(model, shapes=shapes, const=const, states=states)
-    samples = calibration_samples(source, recipe)
-    limits = {key: int(value) for key, value in (budget or {}).items() if key in ("flash", "ram")}
-    goal = goal_of(budget, target, recipe.get("recipe"), chain.name, optimize)
-    step = inherited(model, quantized(source, samples, recipe, progress, goal))
-    graph = step.graph
-    inputs = random_inputs(graph, vectors) if samples is None else samples
-    title = name or default_name(model, graph)
-    emitted = artifact(graph, chip, title, test_vectors(graph, inputs, vectors), choices, hardened=hardened)
-    limit = budgets.budget(chip, limits)
-    budgets.check_ram(emitted.manifest, limit)
-    budgets.check_flash(emitted.manifest, None, limit)
-    how = How(chip, None, chain.name, optimize)
-    proven = fit_inputs(graph, {n: a[:vectors] for n, a in inputs.items()}) if check and vectors and chip.runners else None
-    measured = measure(emitted, step, how, limit, proven, progress)
-    files = {**emitted.files, **step.files, measurements.NAME: json_text(measured).encode()}
-    write(replace(emitted, files=files), place)
-    return Built(place, graph, chip, emitted.manifest, measured)
+    with folders.claimed(Path(output), force=force) as place:
+        source = model if isinstance(model, Graph) else load(model, shapes=shapes, const=const, states=states)
+        samples = calibration_samples(source, recipe)
+        limits = {key: int(value) for key, value in (budget or {}).items() if key in ("flash", "ram")}
+        goal = goal_of(budget, target, recipe.get("recipe"), chain.name, optimize)
+        step = inherited(model, quantized(source, samples, recipe, progress, goal))
+        graph = step.graph
+        inputs = random_inputs(graph, vectors) if samples is None else samples
+        title = name or default_name(model, graph)
+        emitted = artifact(graph, chip, title, test_vectors(graph, inputs, vectors), choices, hardened=hardened, beside=step.files)
+        limit = budgets.budget(chip, limits)
+        budgets.check_ram(emitted.manifest, limit)
+        budgets.check_flash(emitted.manifest, None, limit)
+        how = How(chip, None, chain.name, optimize)
+        proven = fit_inputs(graph, {n: a[:vectors] for n, a in inputs.items()}) if check and vectors and chip.runners else None
+        measured = measure(emitted, step, how, limit, proven, progress)
+        folders.write(place, {**emitted.files, measurements.NAME: json_text(measured).encode()})
+        return Built(Path(output), graph, chip, emitted.manifest, measured)

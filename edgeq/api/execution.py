@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgeq import folder as folders
 from edgeq import graphfile, measurements
 from edgeq import target as targets
 from edgeq.api.building import OPTIMIZE, artifact, build
 from edgeq.api.devices import evaluate
 from edgeq.api.models import Arrays, Consts, Progress, Shapes, is_quantized, load, random_inputs, read_inputs, stage
 from edgeq.api.proving import How, damage_of, prove, record
+from edgeq.build import check_unchanged
 from edgeq.build import manifest as read_manifest
 from edgeq.compare import Comparison
 from edgeq.errors import EdgeqError
@@ -41,6 +43,7 @@ class Outcome:
         run: outputs, steps and counts of the runner.
         comparison: with the simulator, None where it was not asked for.
         damage: the bit errors under which both ran.
+        changed: files of the folder that were not as edgeq wrote them, where it was trusted all the same.
     """
 
     graph: Graph
@@ -49,6 +52,7 @@ class Outcome:
     run: Run
     comparison: Comparison | None = None
     damage: Damage | None = None
+    changed: tuple[str, ...] = ()
 
     @property
     def vectors(self) -> int:
@@ -66,6 +70,7 @@ def contract(outcome: Outcome) -> dict[str, Any]:
     return {
         "target": m["target"], "law": m["law"], "vectors": outcome.vectors,
         **({"faults": flipped(outcome.damage)} if outcome.damage else {}),
+        **({"changed": list(outcome.changed)} if outcome.changed else {}),
         "bit_exact": None if outcome.comparison is None else outcome.comparison.bit_exact,
         "instructions": r.instructions, "arena_bytes": m["arena_bytes"], "io_bytes": m["io_bytes"],
         "state_bytes": m["state_bytes"], "stack_bytes": r.stack_bytes,
@@ -179,12 +184,20 @@ def emitted(
     const: Consts | None,
     progress: Progress | None,
     hardened: bool,
+    trust: bool,
 ) -> Iterator[tuple[Path, Graph, Target]]:
-    """The model's folder for a target: the given one if it was built for it, else one in a temporary place, `hardened` or not."""
+    """The model's folder for a target: the given one if it was built for it, else one in a temporary place, `hardened` or not.
+
+    Raises:
+        EdgeqError: its files were changed after edgeq wrote them, and nobody says `trust`.
+    """
     if is_emitted(model):
         folder = Path(str(model))
-        own = read_manifest(folder)["target"]
+        data = read_manifest(folder)
+        own = data["target"]
         if target in (None, own):
+            if not trust:
+                check_unchanged(folder, data)
             yield folder, graphfile.load(folder), targets.load(own)
             return
     graph = model if isinstance(model, Graph) else load(model, shapes=shapes, const=const)
@@ -212,6 +225,7 @@ def run(
     const: Consts | None = None,
     port: Port | None = None,
     faults: FaultMap | None = None,
+    trust: bool = False,
     progress: Progress | None = None,
 ) -> Outcome:
     """Run the emitted C, on this computer, on an emulated chip or on a board, and compare it with the simulator.
@@ -228,6 +242,7 @@ def run(
         toolchain, optimize: default: what the folder was built with.
         port: of a board with the firmware of the folder `model` (docs/link.md); takes the place of target and runner.
         faults: bit errors in the stored weights, in the C and in the simulator; a folder must have been built `hardened`.
+        trust: compile and run a folder's C although it was changed after edgeq wrote it.
 
     Raises:
         EdgeqError: the model is float, the inputs do not fit, a tool is missing, or the program failed; the folder was not built
@@ -235,7 +250,7 @@ def run(
     """
     if port is not None:
         require_firmware(model, target, runner, toolchain, optimize)
-    with emitted(model, target, toolchain, optimize, shapes, const, progress, faults is not None) as (folder, graph, chip):
+    with emitted(model, target, toolchain, optimize, shapes, const, progress, faults is not None, trust) as (folder, graph, chip):
         data = read_manifest(folder)
         fitted = vectors_of(graph, inputs, vectors)
         measured = measurements.read(folder, data.get("sources_sha256"))
@@ -244,10 +259,11 @@ def run(
         how = How(chip, runner, toolchain or built.get("toolchain"), optimize or built.get("optimize") or OPTIMIZE, port, damage)
         counted = port is None and (runner or chip.runners[0]) != "host"
         proof = prove(folder, graph, fitted, how, steps=counted if steps is None else steps, check=check, progress=progress)
-        if faults is None and is_emitted(model) and folder == Path(str(model)) and os.access(folder, os.W_OK):
+        altered = tuple(folders.changed(folder, data.get("files", {}))) if trust else ()
+        if faults is None and not altered and is_emitted(model) and folder == Path(str(model)) and os.access(folder, os.W_OK):
             record(folder, data.get("sources_sha256"), graph, proof, how, real=inputs is not None)
             measured = measurements.read(folder, data.get("sources_sha256"))
-        return Outcome(graph, data, measured, proof.run, proof.comparison, damage)
+        return Outcome(graph, data, measured, proof.run, proof.comparison, damage, altered)
 
 
 def compare(model: str | Path | Graph, inputs: Source | None = None, **options: Any) -> Outcome:

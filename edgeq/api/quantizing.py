@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
 import numpy as np
 
+from edgeq import folder as folders
 from edgeq import graphfile, measurements
 from edgeq import target as targets
 from edgeq.api.models import Arrays, Consts, Progress, Shapes, States, is_quantized, load, random_inputs, select_inputs, stage
 from edgeq.codes import Code
-from edgeq.emit import Artifact, check_output, write
 from edgeq.errors import EdgeqError
 from edgeq.files import json_text, read_arrays, reason, write_bytes
 from edgeq.ir import Array, DType, Graph
@@ -346,27 +347,32 @@ def write_quantized(
     states: States | None = None,
     budget: Mapping[str, float] | None = None,
     target: str | None = None,
+    force: bool = False,
     progress: Progress | None = None,
     **recipe: Unpack[Recipe],
 ) -> Quantized:
     """Quantize a float model into a folder (graph.eqg, precision.toml) or, if `output` ends with .eqg, into that file.
+
+    Args:
+        force: see `edgeq.build`.
 
     Raises:
         EdgeqError: see `quantize`; or the place cannot be written. Nothing is left behind then.
     """
     place = Path(output)
     single = place.suffix == graphfile.SUFFIX
-    if not single:
-        check_output(place)
-    graph = model if isinstance(model, Graph) else load(model, shapes=shapes, const=const, states=states)
-    if is_quantized(graph):
-        raise EdgeqError("the model is quantized already", where=str(model))
-    goal = goal_of(budget, target, recipe.get("recipe"))
-    result = quantized(graph, calibration_samples(graph, recipe), recipe, progress, goal)
-    if single:
-        write_bytes(place, graphfile.dumps(result.graph))
-    else:
-        record = {"format": measurements.FORMAT, "sources_sha256": None, "quantization": result.record}
-        files = {graphfile.NAME: graphfile.dumps(result.graph), measurements.NAME: json_text(record).encode(), **result.files}
-        write(Artifact(graph.name, files, {}), place)
-    return result
+    with ExitStack() as held:
+        if not single:
+            place = held.enter_context(folders.claimed(place, force=force))
+        graph = model if isinstance(model, Graph) else load(model, shapes=shapes, const=const, states=states)
+        if is_quantized(graph):
+            raise EdgeqError("the model is quantized already", where=str(model))
+        goal = goal_of(budget, target, recipe.get("recipe"))
+        result = quantized(graph, calibration_samples(graph, recipe), recipe, progress, goal)
+        if single:
+            write_bytes(place, graphfile.dumps(result.graph))
+        else:
+            files = {graphfile.NAME: graphfile.dumps(result.graph), **result.files}
+            record = {"format": measurements.FORMAT, "sources_sha256": None, "quantization": result.record, "files": folders.digests(files)}
+            folders.write(place, {**files, measurements.NAME: json_text(record).encode()})
+        return result

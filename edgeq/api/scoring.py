@@ -70,6 +70,7 @@ def accuracy(
     limit: int | None = None,
     shapes: Shapes | None = None,
     const: Consts | None = None,
+    trust: bool = False,
     progress: Progress | None = None,
     **recipe: Unpack[Recipe],
 ) -> Accuracy:
@@ -83,6 +84,7 @@ def accuracy(
         runner, target, toolchain: score the emitted C as well, where a runner or a target is given (see `run`).
         device: let ``cpu``, ``gpu`` or ``interpreter`` (`edgeq.api.devices`) score in place of the simulator, as the runner of that name.
         limit: use the first so many vectors.
+        trust: see `run`.
         recipe: see `Recipe`; ``stored`` says what integer `data` mean to a float model.
 
     Raises:
@@ -110,7 +112,7 @@ def accuracy(
             simulated = hits(graph, run_simulator(graph, inputs, progress=stage(progress, "simulate")).outputs, y, where)
         if runner is not None or target is not None:
             source = model if is_emitted(model) else graph
-            outcome = run(source, inputs, target=target, runner=runner, toolchain=toolchain, steps=False, progress=progress)
+            outcome = run(source, inputs, target=target, runner=runner, toolchain=toolchain, steps=False, trust=trust, progress=progress)
             name, ran = outcome.run.runner, hits(graph, outcome.run.outputs, y, where)
             exact = outcome.comparison.bit_exact if outcome.comparison else None
     elif runner is not None or target is not None or device is not None:

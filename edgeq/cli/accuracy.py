@@ -23,6 +23,7 @@ from edgeq.cli.common import (
     StoredOption,
     TargetOption,
     ToolchainOption,
+    TrustOption,
 )
 
 
@@ -43,6 +44,7 @@ def accuracy(
     limit: Annotated[int | None, typer.Option(min=1, help="Use the first so many vectors.", show_default=False)] = None,
     shape: ShapeOption = None,
     const: ConstOption = None,
+    trust: TrustOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Top-1 accuracy on labelled data: the simulator's, the float model's if there is one, a runner's if asked for.
@@ -54,7 +56,7 @@ def accuracy(
     with common.bars() as progress:
         result = api.accuracy(
             model, data, float_model=float_model, runner=runner, target=target, toolchain=toolchain, device=device, limit=limit,
-            shapes=common.parse_shapes(shape), const=common.parse_consts(const), progress=progress,
+            shapes=common.parse_shapes(shape), const=common.parse_consts(const), trust=trust, progress=progress,
             **common.recipe(calib, calib_limit, stored, pixels, recipe=recipe, accumulate=accumulate),
         )  # fmt: skip
     scores = {"float model": result.real, "simulator": result.simulator, result.runner_name or "runner": result.runner}

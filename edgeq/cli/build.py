@@ -16,6 +16,7 @@ from edgeq.cli.common import (
     ClampOption,
     ConstOption,
     EqualizeOption,
+    ForceOption,
     JsonOption,
     LawOption,
     MethodOption,
@@ -87,6 +88,7 @@ def build(
         typer.Option("--hardened", help="Portable kernels, which stand any bit error in weights: for --faults of `run` and `compare`."),
     ] = False,
     plot: PlotOption = None,
+    force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Turn a model into a self-contained folder of C for a target, and measure it.
@@ -106,7 +108,7 @@ def build(
             model, output=output, target=target, name=name, shapes=common.parse_shapes(shape), const=common.parse_consts(const),
             states=common.parse_states(state), toolchain=toolchain, optimize=optimize.value,
             budget=parse(budget) if budget else None, vectors=test_vectors, check=check,
-            tuning=tuning, hardened=hardened, progress=progress, **chosen,
+            tuning=tuning, hardened=hardened, force=force, progress=progress, **chosen,
         )  # fmt: skip
     common.write_plot(plot, built.measured.get("quantization", {}))
     if as_json:

@@ -59,9 +59,16 @@ DeviceOption = Annotated[
     typer.Option(
         "--device",
         help="Compute the simulator's bytes elsewhere, for many vectors: cpu (the emitted C on all cores), gpu (Triton kernels; "
-        "pip install 'edgeq[gpu]'), or interpreter (those kernels without a GPU, slowly).",
+        "pip install 'edgeq\\[gpu]'), or interpreter (those kernels without a GPU, slowly).",
         show_default=False,
     ),
+]
+TrustOption = Annotated[
+    bool, typer.Option("--trust", help="Compile and run the folder's C although it was changed after edgeq wrote it.")
+]
+ForceOption = Annotated[
+    bool,
+    typer.Option("--force", help="Keep other files that lie in the output folder, and replace edgeq's own although they were changed."),
 ]
 OptimizeOption = Annotated[str | None, typer.Option("--optimize", "-O", help="Optimization level: s, 2 or 3.", show_default=False)]
 PortOption = Annotated[

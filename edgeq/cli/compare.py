@@ -23,6 +23,7 @@ from edgeq.cli.common import (
     TargetOption,
     TimeoutOption,
     ToolchainOption,
+    TrustOption,
     VectorsOption,
 )
 from edgeq.run.ports import BAUD, SILENCE
@@ -57,6 +58,7 @@ def compare(
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="With --data: use the first so many vectors.", show_default=False)] = None,
     steps: Annotated[int, typer.Option(min=0, help="With --port: stream every step of the first so many vectors.")] = 1,
+    trust: TrustOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Compare every step with the simulator, byte for byte, and print the first difference.
@@ -80,7 +82,8 @@ def compare(
         with common.bars() as progress:
             outcome = api.compare(
                 model, inputs, target=target, runner=name, vectors=vectors, toolchain=toolchain,
-                optimize=optimize, shapes=common.parse_shapes(shape), const=common.parse_consts(const), faults=chosen, progress=progress,
+                optimize=optimize, shapes=common.parse_shapes(shape), const=common.parse_consts(const), faults=chosen, trust=trust,
+                progress=progress,
             )  # fmt: skip
         outcomes.append(outcome)
         if not as_json:

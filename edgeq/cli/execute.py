@@ -25,7 +25,8 @@ def write_outputs(outcome: Outcome, path: Path | None, real: bool) -> None:
 
 def stamp(outcome: Outcome) -> str:
     """The verdict on an outcome in one line."""
-    return "" if outcome.comparison is None else verdict(outcome.comparison)
+    altered = f" (the folder's code was changed: {', '.join(outcome.changed)})" if outcome.changed else ""
+    return "" if outcome.comparison is None else verdict(outcome.comparison) + altered
 
 
 def verdict(c: Comparison) -> str:

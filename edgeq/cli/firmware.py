@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from edgeq.cli import common
-from edgeq.cli.common import FolderArgument, JsonOption, OptimizeOption, ToolchainOption
+from edgeq.cli.common import FolderArgument, JsonOption, OptimizeOption, ToolchainOption, TrustOption
 from edgeq.text import size
 
 BoardOption = Annotated[str, typer.Option("--board", "-b", help="Target with a board, see `edgeq targets`.", show_default=False)]
@@ -33,13 +33,15 @@ def firmware(
     ] = None,
     toolchain: ToolchainOption = None,
     optimize: OptimizeOption = None,
+    trust: TrustOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Compile a folder of edgeq's into a program for a board, ready for `edgeq flash`."""
     from edgeq import api
 
     made = api.firmware(
-        folder, board=board, output=output, app=app, weights=weights, bootloader=bootloader, toolchain=toolchain, optimize=optimize or "s"
+        folder, board=board, output=output, app=app, weights=weights, bootloader=bootloader, toolchain=toolchain, optimize=optimize or "s",
+        trust=trust,
     )
     if as_json:
         common.print_json(

@@ -32,6 +32,7 @@ from edgeq.cli import (
     tune,
 )
 from edgeq.errors import EdgeqError
+from edgeq.files import reason
 
 VERBS = (
     build, quantize, simulate, run, compare, accuracy, faults, tune, firmware, flash, bench, export, new, report, inspect, targets, doctor,
@@ -56,6 +57,8 @@ class Verbs(TyperGroup):
             raise typer.Exit(INTERRUPTED) from None
         except (typer.Exit, typer.Abort, BrokenPipeError):
             raise
+        except OSError as e:
+            fail(f"{e.filename or 'standard output'}: {reason(e)}", e)
         except MemoryError as e:
             fail("out of memory. Fix: fewer vectors or samples at a time (--limit, --calib-limit)", e)
         except Exception as e:
@@ -104,6 +107,19 @@ for module in VERBS:
     module.register(app)
 
 
+def flush() -> None:
+    """Write out what is left for stdout; where it takes no more, say so and end with code 1, silently where its reader has gone."""
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.flush()
+    except OSError as e:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(e, BrokenPipeError):
+            print(f"edgeq: error: standard output: {reason(e)}", file=sys.stderr)
+            sys.exit(1)
+
+
 def main() -> None:
     """The program `edgeq`."""
     for stream in (sys.stdout, sys.stderr):
@@ -114,8 +130,8 @@ def main() -> None:
     logging.getLogger("edgeq").addHandler(lines)
     try:
         app()
+    except OSError as e:  # of an option that prints and ends, before any verb
+        print(f"edgeq: error: {e.filename or 'standard output'}: {reason(e)}", file=sys.stderr)
+        sys.exit(1)
     finally:
-        try:
-            sys.stdout.flush()
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        flush()

@@ -17,6 +17,7 @@ from edgeq.cli.common import (
     CodeOption,
     ConstOption,
     EqualizeOption,
+    ForceOption,
     JsonOption,
     LawOption,
     MethodOption,
@@ -72,6 +73,7 @@ def quantize(
     ] = None,
     target: TargetOption = None,
     plot: PlotOption = None,
+    force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Quantize a float model to int8, half precision or both and say how well each tensor survived.
@@ -92,7 +94,7 @@ def quantize(
         limits = parse(budget) if budget else None
         result = api.write_quantized(
             model, output, shapes=shapes, const=common.parse_consts(const), states=states, budget=limits, target=target,
-            progress=progress, **chosen,
+            force=force, progress=progress, **chosen,
         )  # fmt: skip
     common.write_plot(plot, result.record)
     if as_json:

@@ -28,10 +28,23 @@ def report(
     path = output or folder / "report.html"
     page = render(folder).encode()
     write_bytes(path, page)
+    if path.resolve().parent == folder.resolve():  # the next build may replace it
+        note_file(folder, path.resolve().name, page)
     if as_json:
         common.print_json({"report": str(path), "bytes": len(page)})
     else:
         typer.echo(str(path))
+
+
+def note_file(folder: Path, name: str, content: bytes) -> None:
+    """Record a file that was written into an emitted folder."""
+    from edgeq import measurements
+    from edgeq.build import manifest
+    from edgeq.folder import digest
+
+    sources = manifest(folder).get("sources_sha256")
+    known = measurements.read(folder, sources).get("files", {})
+    measurements.update(folder, sources, "files", {**known, name: digest(content)})
 
 
 def register(app: typer.Typer) -> None:

@@ -24,6 +24,7 @@ from edgeq.cli.common import (
     TargetOption,
     TimeoutOption,
     ToolchainOption,
+    TrustOption,
     VectorsOption,
 )
 from edgeq.run.ports import BAUD, SILENCE
@@ -48,6 +49,7 @@ def run(
     faults: FaultsOption = None,
     p: FaultRateOption = None,
     seed: SeedOption = None,
+    trust: TrustOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Run the emitted C and compare its outputs with the simulator's.
@@ -61,7 +63,8 @@ def run(
         outcome = api.run(
             model, inputs, target=target, runner=runner, vectors=vectors, check=check, toolchain=toolchain,
             optimize=optimize, shapes=common.parse_shapes(shape), const=common.parse_consts(const),
-            port=common.board_port(port, baud, timeout), faults=common.fault_map(faults, p, seed), progress=progress,
+            port=common.board_port(port, baud, timeout), faults=common.fault_map(faults, p, seed), trust=trust,
+            progress=progress,
         )  # fmt: skip
     execute.write_outputs(outcome, output, real)
     if as_json:

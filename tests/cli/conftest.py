@@ -140,3 +140,11 @@ def inputs(tmp_path: Path) -> Path:
     path = tmp_path / "in.npz"
     np.savez(path, **{"x/in:0": np.random.default_rng(5).integers(-128, 128, (5, 1, 6, 5, 2)).astype(np.int8)})
     return path
+
+
+@pytest.fixture
+def samples(tmp_path: Path) -> Path:
+    """Forty calibration vectors for the float model."""
+    path = tmp_path / "calib.npz"
+    np.savez(path, x=np.random.default_rng(3).standard_normal((40, 12)).astype(np.float32))
+    return path

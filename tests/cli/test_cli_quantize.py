@@ -11,14 +11,6 @@ from edgeq import graphfile
 from edgeq.api import is_quantized
 
 
-@pytest.fixture
-def samples(tmp_path: Path) -> Path:
-    """Forty calibration vectors for the float model."""
-    path = tmp_path / "calib.npz"
-    np.savez(path, x=np.random.default_rng(3).standard_normal((40, 12)).astype(np.float32))
-    return path
-
-
 def test_a_folder_to_review_and_build_from(edgeq, float_model: Path, samples: Path, tmp_path: Path, chain: str) -> None:
     result = edgeq("quantize", float_model, "--calib", samples, "-o", tmp_path / "q", "--json")
     assert result.code == 0 and result.err == ""

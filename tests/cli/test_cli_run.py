@@ -97,13 +97,13 @@ def test_compare_finds_one_wrong_weight(edgeq, folder: Path) -> None:
     good = edgeq("compare", folder, "--vectors", 32)
     assert good.code == 0 and good.out.startswith("bit-exact: host = simulator in 32 vectors, 2 tensors")
     break_weights(folder)
-    bad = edgeq("compare", folder, "--vectors", 32)
+    bad = edgeq("compare", folder, "--vectors", 32, "--trust")
     assert bad.code == 1
     assert re.search(r"first difference: tensor 'y', vector \d+, index \[0, 0\]: expected -?\d+, got -?\d+ \(\d+ of 128 values", bad.out)
-    data = edgeq("compare", folder, "--vectors", 32, "--json")
+    data = edgeq("compare", folder, "--vectors", 32, "--trust", "--json")
     assert data.code == 1 and data.json["bit_exact"] is False
     assert data.json["comparisons"][0]["difference"]["tensor"] == "y" and data.json["comparisons"][0]["runner"] == "host"
-    ran = edgeq("run", folder, "--vectors", 32, "--json")
+    ran = edgeq("run", folder, "--vectors", 32, "--trust", "--json")
     assert ran.code == 1 and ran.json["bit_exact"] is False and "DIFFERS" in ran.err
     measured = json.loads((folder / "measurements.json").read_text())
     assert measured["comparisons"]["host"]["bit_exact"] is False

@@ -1,0 +1,230 @@
+"""Output folders: what edgeq wrote there, what it may replace, and a lock against two writers at once.
+
+A folder's record of what edgeq wrote is ``files`` in its manifest.json, or in measurements.json for what came later (a
+report) or has no manifest (a quantized graph): file name -> SHA-256. Only what a record names and nobody changed since is ever
+replaced or removed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from edgeq.errors import EdgeqError
+from edgeq.files import alive, reason
+
+try:
+    import fcntl
+except ImportError:  # Windows: no lock on folders there
+    fcntl = None  # type: ignore[assignment]
+
+MANIFEST, MEASUREMENTS = "manifest.json", "measurements.json"
+STAGED, COMMITTED = ".edgeq-new-", ".edgeq-commit-"  # + process id
+REMOVED = "removed.json"  # of a committed change: the names to remove
+SHOWN = 8
+
+
+def digest(content: bytes) -> str:
+    """SHA-256 in hexadecimal digits."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def digests(files: Mapping[str, bytes]) -> dict[str, str]:
+    """Name -> SHA-256, as records have it."""
+    return {name: digest(content) for name, content in files.items()}
+
+
+def plain_name(name: object) -> bool:
+    """Whether a record's entry names a file of the folder itself."""
+    return isinstance(name, str) and name not in ("", ".", "..") and not {"/", "\\", "\0"} & set(name)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8")) if path.is_file() and not path.is_symlink() else {}
+    except (OSError, ValueError, RecursionError):
+        data = {}
+    return data if isinstance(data, dict) and data.get("format") == 1 and "sources_sha256" in data else {}
+
+
+def recorded(folder: Path) -> dict[str, str]:
+    """What the folder's own records say that edgeq wrote: name -> SHA-256, without the records themselves."""
+    found: dict[str, str] = {}
+    for record in (MANIFEST, MEASUREMENTS):
+        files = _json(folder / record).get("files", {})
+        if isinstance(files, dict):
+            found |= {n: h for n, h in files.items() if plain_name(n) and isinstance(h, str)}
+    return found
+
+
+def changed(folder: Path, files: Mapping[str, str]) -> list[str]:
+    """Names of `files` (name -> SHA-256) that are missing in a folder or hold something else."""
+    return sorted(n for n, h in files.items() if not plain_name(n) or not _holds(folder / n, h))
+
+
+def _holds(path: Path, wanted: str) -> bool:
+    try:
+        return path.is_file() and not path.is_symlink() and digest(path.read_bytes()) == wanted
+    except OSError:
+        return False
+
+
+def strangers(folder: Path) -> list[str]:
+    """Names in a folder that edgeq did not write, or that were changed since; folders end with a slash."""
+    files = recorded(folder)
+    ours = {r for r in (MANIFEST, MEASUREMENTS) if _json(folder / r)} | {n for n, h in files.items() if _holds(folder / n, h)}
+    entries = sorted(e for e in folder.iterdir() if not e.name.startswith((STAGED, COMMITTED)))
+    return [e.name + ("/" if e.is_dir() else "") for e in entries if e.name not in ours]
+
+
+def refuse_strangers(folder: Path, force: bool) -> None:
+    """Refuse to write into a folder that holds something that is not edgeq's.
+
+    Args:
+        force: what edgeq wrote may have been changed since, and other files may lie beside it: those stay.
+
+    Raises:
+        EdgeqError: lists what is in the way.
+    """
+    found = [] if force else strangers(folder)
+    if found:
+        more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+        raise EdgeqError(
+            f"the output folder holds something else: {', '.join(found[:SHOWN])}{more}", where=str(folder),
+            why="not written by edgeq, or changed since",
+            fix="choose another folder with -o, or --force: it replaces what edgeq wrote and keeps everything else",
+        )  # fmt: skip
+
+
+@contextmanager
+def claimed(folder: Path, *, force: bool = False) -> Iterator[Path]:
+    """An output folder for the time of a build: it is there, nobody else writes it, and `write` may replace what it holds.
+
+    A folder that had to be made for it disappears again where nothing was written.
+
+    Raises:
+        EdgeqError: something else lies there (see `refuse_strangers`), another process is writing it, or its place is not writable.
+    """
+    folder = folder.resolve()
+    with ExitStack() as held:
+        try:
+            for path in reversed(_make(folder)):
+                held.callback(_remove_empty, path)
+            held.enter_context(_lock(folder))
+            recover(folder)
+            refuse_strangers(folder, force)
+        except OSError as e:
+            raise EdgeqError("cannot write the output folder", where=str(folder), why=reason(e)) from e
+        yield folder
+
+
+def _remove_empty(path: Path) -> None:
+    with contextlib.suppress(OSError):  # something was written
+        path.rmdir()
+
+
+def _make(folder: Path) -> list[Path]:
+    """Make a folder and those above it; which were made, the innermost first."""
+    missing = [p for p in (folder, *folder.parents) if not p.exists()]
+    above = missing[-1].parent if missing else folder
+    if not above.is_dir():
+        what = "the output folder holds something else: it is a file" if above == folder else "cannot write the output folder"
+        raise EdgeqError(what, where=str(folder), why="" if above == folder else f"{above} is a file", fix="choose another with -o")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise EdgeqError("cannot write the output folder", where=str(folder), why=f"{above} is not writable")
+    folder.mkdir(parents=True, exist_ok=True)
+    return missing
+
+
+@contextmanager
+def _lock(folder: Path) -> Iterator[None]:
+    """Hold a folder alone; the system lets go of it when the process ends, however it ends."""
+    if fcntl is None:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        if not _taken(handle, folder):
+            fix = "wait for it, or choose another with -o"
+            raise EdgeqError("another edgeq is writing this folder", where=str(folder), fix=fix)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _taken(handle: int, folder: Path) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return folder.exists() and os.path.samestat(os.fstat(handle), folder.stat())  # whoever made it may just have removed it
+
+
+def write(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Put files into a folder in place of what edgeq wrote there before; everything else in it stays.
+
+    All or nothing: the files are first staged in the folder, then the change is declared by one rename and carried out by
+    renames; one that was interrupted is completed by the next `claimed`.
+
+    Args:
+        folder: from `claimed`, or one that is empty or does not exist.
+
+    Raises:
+        EdgeqError: the place cannot be written, or a file that is not edgeq's bears one of the names; nothing is changed then.
+    """
+    folder = folder.resolve()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        old = recorded(folder)
+        records = {r for r in (MANIFEST, MEASUREMENTS) if _json(folder / r)}
+        known = records | {n for n in old if not (folder / n).is_dir()}
+        stale = records | {n for n, h in old.items() if _holds(folder / n, h)}
+        if taken := sorted(n for n in files if n not in known and os.path.lexists(folder / n)):
+            fix = "move them away, or choose another folder with -o"
+            raise EdgeqError(f"files of that name are not edgeq's: {', '.join(taken[:SHOWN])}", where=str(folder), fix=fix)
+        staged = folder / f"{STAGED}{os.getpid()}"
+        shutil.rmtree(staged, ignore_errors=True)
+        try:
+            staged.mkdir()
+            for name, content in files.items():
+                (staged / name).parent.mkdir(parents=True, exist_ok=True)
+                (staged / name).write_bytes(content)
+            (staged / REMOVED).write_text(json.dumps(sorted(stale - set(files))), encoding="utf-8")
+            committed = staged.rename(folder / f"{COMMITTED}{os.getpid()}")
+        except BaseException:
+            shutil.rmtree(staged, ignore_errors=True)
+            raise
+        _carry_out(folder, committed)
+    except OSError as e:
+        raise EdgeqError("cannot write the output folder", where=str(folder), why=reason(e)) from e
+
+
+def _carry_out(folder: Path, committed: Path) -> None:
+    """Complete a declared change: may be repeated."""
+    for name in json.loads((committed / REMOVED).read_text(encoding="utf-8")):
+        if plain_name(name):
+            (folder / name).unlink(missing_ok=True)
+    for file in sorted(p for p in committed.rglob("*") if not p.is_dir() and p != committed / REMOVED):
+        place = folder / file.relative_to(committed)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        file.replace(place)
+    shutil.rmtree(committed)
+
+
+def recover(folder: Path) -> None:
+    """Clean up after writers that were killed: complete what was declared, remove what was only staged."""
+    for path in sorted(folder.glob(f"{STAGED}*")):
+        if not alive(path.name.removeprefix(STAGED)):
+            shutil.rmtree(path, ignore_errors=True)
+    for path in sorted(folder.glob(f"{COMMITTED}*")):
+        if (path / REMOVED).is_file():
+            _carry_out(folder, path)
+        else:
+            shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,82 @@
+"""What the program does to the user's files, and to folders that somebody changed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+from rich.text import Text
+
+from edgeq.cli.main import app
+
+
+def test_a_build_keeps_what_is_not_edgeqs(edgeq, folder: Path, model: Path, chain: str) -> None:
+    (folder / "notes.txt").write_text("mine")
+    (folder / "main.c").write_text("changed")
+    build = ("build", model, "-o", folder, "--toolchain", chain, "--test-vectors", 0)
+    error = edgeq(*build).error
+    assert "main.c, notes.txt" in error and "--force" in error
+    assert edgeq(*build, "--force").code == 0
+    assert (folder / "notes.txt").read_text() == "mine" and (folder / "main.c").read_text() != "changed"
+    assert edgeq("compare", folder, "--vectors", 1).code == 0
+
+
+def test_a_graph_file_in_the_way_is_kept(edgeq, float_model: Path, model: Path, samples: Path, tmp_path: Path, chain: str) -> None:
+    project = tmp_path / "proj"
+    project.mkdir()
+    (project / "notes.txt").write_text("mine")
+    assert edgeq("quantize", float_model, "--calib", samples, "-o", project / "graph.eqg").code == 0
+    before = {p.name: p.read_bytes() for p in project.iterdir()}
+    for verb in (("build", model, "--toolchain", chain), ("quantize", float_model, "--calib", samples)):
+        assert "graph.eqg, notes.txt" in edgeq(*verb, "-o", project).error
+    assert "not edgeq's: graph.eqg" in edgeq("build", model, "--toolchain", chain, "-o", project, "--force").error
+    assert {p.name: p.read_bytes() for p in project.iterdir()} == before
+
+
+def test_the_current_folder_as_output(edgeq, folder: Path, model: Path, chain: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    assert edgeq("build", model, "-o", ".", "--toolchain", chain).code == 0
+    assert Path.cwd() == folder.resolve() and Path("manifest.json").is_file()
+
+
+@pytest.mark.parametrize("name", ["tiny.c", "tiny_weights.c", "tiny.h", "eq_model.h"])
+def test_changed_code_is_not_run(edgeq, folder: Path, name: str) -> None:
+    with (folder / name).open("a") as file:
+        file.write("/* changed */\n")
+    for verb in ("run", "compare"):
+        error = edgeq(verb, folder, "--vectors", 1).error
+        assert name in error and "--trust" in error
+        trusted = edgeq(verb, folder, "--vectors", 1, "--trust")
+        assert trusted.code == 0 and f"was changed: {name}" in trusted.out
+
+
+def test_a_header_beside_the_model_is_not_compiled(edgeq, folder: Path) -> None:
+    (folder / "stdint.h").write_text("#error mine\n")
+    assert edgeq("compare", folder, "--vectors", 1).code == 0
+
+
+def test_a_full_stdout_is_no_bug(model: Path) -> None:
+    for arguments in (["targets"], ["targets", "--json"], ["--version"]):
+        with Path("/dev/full").open("wb") as full:
+            done = subprocess.run([sys.executable, "-m", "edgeq", *arguments], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        assert done.returncode == 1 and "No space left" in done.stderr
+        assert "bug" not in done.stderr and "Traceback" not in done.stderr and "Exception" not in done.stderr
+
+
+def test_outputs_go_to_devices(edgeq, folder: Path) -> None:
+    assert edgeq("simulate", folder, "-n", 1, "-o", "/dev/null").code == 0
+    assert not Path("/dev/null").is_file()
+    command = [sys.executable, "-m", "edgeq", "simulate", str(folder), "-n", "1", "-o", "/dev/stdout"]
+    assert subprocess.run(command, capture_output=True, check=True).stdout.startswith(b"PK")
+
+
+def test_help_keeps_brackets() -> None:
+    """Rich takes `[gpu]` for markup unless it is escaped."""
+    group = typer.main.get_command(app)
+    for name, command in group.commands.items():  # type: ignore[attr-defined]
+        for p in command.params:
+            text = getattr(p, "help", None) or ""
+            assert Text.from_markup(text).plain == text.replace("\\[", "["), f"{name} {p.name}"

@@ -1,0 +1,173 @@
+"""Output folders: nothing of the user's is touched, one writer at a time, and an interrupted change is completed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edgeq import folder as folders
+from edgeq.errors import EdgeqError
+from edgeq.files import write_bytes
+
+OLD = {"a.c": b"old a", "b.c": b"old b"}
+NEW = {"a.c": b"new a", "c.c": b"new c"}
+
+
+def record(files: dict[str, bytes]) -> dict[str, bytes]:
+    manifest = {"format": 1, "sources_sha256": "", "files": folders.digests(files)}
+    return {**files, "manifest.json": json.dumps(manifest).encode()}
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def write(folder: Path, files: dict[str, bytes], *, force: bool = False) -> None:
+    with folders.claimed(folder, force=force) as place:
+        folders.write(place, record(files))
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    write(tmp_path / "out", OLD)
+    return tmp_path / "out"
+
+
+def test_what_edgeq_wrote_is_replaced(out: Path) -> None:
+    write(out, NEW)
+    assert content(out) == record(NEW)
+
+
+@pytest.mark.parametrize("stranger", ["notes.txt", ".git/config", "b.c", "report.html"])
+@pytest.mark.parametrize("force", [False, True])
+def test_strangers_are_listed_and_kept(out: Path, stranger: str, force: bool) -> None:
+    (out / stranger).parent.mkdir(exist_ok=True)
+    (out / stranger).write_bytes(b"mine")
+    before = content(out)
+    if not force:
+        with pytest.raises(EdgeqError, match=f"holds something else: {stranger.split('/')[0]}"):
+            write(out, NEW)
+        assert content(out) == before
+    else:
+        write(out, NEW, force=True)
+        assert content(out) == {**record(NEW), stranger: b"mine"}
+
+
+def test_a_link_is_a_stranger(out: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.c").write_bytes(OLD["a.c"])
+    (out / "a.c").unlink()
+    (out / "a.c").symlink_to(tmp_path / "mine.c")
+    with pytest.raises(EdgeqError, match=r"holds something else: a\.c"):
+        write(out, NEW)
+
+
+@pytest.mark.parametrize("name", ["c.c", "manifest.json"])
+def test_force_overwrites_no_stranger(tmp_path: Path, name: str) -> None:
+    (tmp_path / "web").mkdir()
+    (tmp_path / "web" / name).write_bytes(b'{"name": "mine"}')
+    with pytest.raises(EdgeqError, match="not edgeq's"):
+        write(tmp_path / "web", NEW, force=True)
+    assert content(tmp_path / "web") == {name: b'{"name": "mine"}'}
+
+
+def test_a_hostile_record_reaches_nothing_outside(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_bytes(b"mine")
+    out = tmp_path / "out"
+    out.mkdir()
+    names = ["../precious", str(tmp_path / "precious"), "..", "", 7, None]
+    files = {str(n): folders.digest(b"mine") for n in names}
+    (out / "manifest.json").write_text(json.dumps({"format": 1, "sources_sha256": "", "files": files}))
+    write(out, NEW)
+    assert (tmp_path / "precious").read_bytes() == b"mine"
+
+
+def test_a_new_folder_disappears_with_a_failed_build(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="no"), folders.claimed(tmp_path / "a" / "b"):
+        raise RuntimeError("no")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_current_folder_stays_the_current_folder(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(out)
+    write(Path(), NEW)
+    assert content(Path.cwd()) == record(NEW) and content(out) == record(NEW)
+
+
+def test_one_writer_at_a_time(out: Path, tmp_path: Path) -> None:
+    for place in (out, tmp_path / "new"):
+        with folders.claimed(place):
+            code = f"from edgeq import folder\nfrom pathlib import Path\nwith folder.claimed(Path({str(place)!r})): pass"
+            second = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+            assert "another edgeq is writing this folder" in second.stderr
+    write(out, NEW)
+    assert content(out) == record(NEW)
+
+
+@pytest.mark.parametrize("at", range(5))
+def test_an_interrupted_change_is_all_or_nothing(out: Path, at: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process ends at the n-th rename or removal; what the next writer finds is the old folder or the new one, whole."""
+    calls = [0]
+
+    def counted(inner):  # type: ignore[no-untyped-def]
+        def call(*args, **kwargs):  # type: ignore[no-untyped-def]
+            calls[0] += 1
+            if calls[0] > at:
+                raise KeyboardInterrupt
+            return inner(*args, **kwargs)
+
+        return call
+
+    with monkeypatch.context() as patch:
+        for name in ("rename", "replace", "unlink"):
+            patch.setattr(Path, name, counted(getattr(Path, name)))
+        with pytest.raises(KeyboardInterrupt):
+            write(out, NEW)
+    with folders.claimed(out, force=True):
+        assert content(out) in (record(OLD), record(NEW))
+        assert (content(out) == record(OLD)) == (at == 0)
+
+
+def test_what_a_killed_writer_staged_is_removed(out: Path) -> None:
+    ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True, check=True)
+    staged = out / f"{folders.STAGED}{ended.stdout.strip()}"
+    staged.mkdir()
+    (staged / "a.c").write_bytes(b"half")
+    with folders.claimed(out):
+        assert content(out) == record(OLD)
+
+
+def test_files_are_written_through_links_and_devices(tmp_path: Path) -> None:
+    target, link = tmp_path / "target", tmp_path / "link"
+    link.symlink_to(target)
+    for data in (b"new", b"again"):
+        write_bytes(link, data)
+        assert link.is_symlink() and target.read_bytes() == data
+    target.chmod(0o600)
+    write_bytes(target, b"private")
+    assert target.stat().st_mode & 0o777 == 0o600
+    null = tmp_path / "null"
+    null.symlink_to("/dev/null")
+    write_bytes(null, b"gone")
+    assert null.is_symlink() and not null.is_file()
+    with pytest.raises(EdgeqError, match="cannot write the file"):
+        write_bytes(Path("/dev/full"), b"x")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["link", "null", "target"]
+
+
+def test_pipes_and_stdout_are_written_to(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    code = "import sys\nfrom pathlib import Path\nfrom edgeq.files import write_bytes\nwrite_bytes(Path(sys.argv[1]), b'data')"
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen([*command, str(pipe)]) as process:
+        assert pipe.read_bytes() == b"data" and process.wait() == 0
+    for name in ("/dev/stdout", "/dev/fd/1"):
+        assert subprocess.run([*command, name], capture_output=True, check=True).stdout == b"data"
+        with (tmp_path / "log").open("ab") as log:
+            subprocess.run([*command, name], stdout=log, check=True)
+    assert (tmp_path / "log").read_bytes() == b"datadata"
