@@ -260,7 +260,8 @@ def run(
         counted = port is None and (runner or chip.runners[0]) != "host"
         proof = prove(folder, graph, fitted, how, steps=counted if steps is None else steps, check=check, progress=progress)
         altered = tuple(folders.changed(folder, data.get("files", {}))) if trust else ()
-        if faults is None and not altered and is_emitted(model) and folder == Path(str(model)) and os.access(folder, os.W_OK):
+        differs = proof.comparison is not None and not proof.comparison.bit_exact
+        if faults is None and (differs or not altered) and is_emitted(model) and folder == Path(str(model)) and os.access(folder, os.W_OK):
             record(folder, data.get("sources_sha256"), graph, proof, how, real=inputs is not None)
             measured = measurements.read(folder, data.get("sources_sha256"))
         return Outcome(graph, data, measured, proof.run, proof.comparison, damage, altered)
