@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from installed import need_programs
 from scipy import special
 
 from edgeq import floats, half
@@ -62,6 +63,7 @@ void product(const uint16_t *x, float *y, int32_t n)
 @pytest.fixture(scope="module", params=["gcc", "clang"])
 def c(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     """The headers as a library of functions on arrays."""
+    need_programs(request.param)
     folder = tmp_path_factory.mktemp("half")
     text = ""
     for name in REAL:

@@ -22,7 +22,7 @@ from pathlib import Path
 import in_arena
 import numpy as np
 import pytest
-from installed import need_emulator, quickest
+from installed import need_emulator, need_programs, quickest
 
 from edgeq import kernels, target
 from edgeq.build import COMMON_FLAGS, sources
@@ -40,6 +40,7 @@ from edgeq.simulate import Run, dequantize_array, simulate
 VECTORS = 24  # on the host; the emulators take the first EMULATED
 EMULATED = 8
 EMULATORS = [t for t in ("riscv", "riscv-b", "cortex-m4", "cortex-m55", "riscv-v") if t in target.names()]  # each by its first runner
+COMPILERS = ("gcc", "clang")
 INTERPRETED = 6  # vectors for the GPU's kernels in Triton's interpreter
 FEW_CASES = 24
 HALF_EMULATORS = [*EMULATORS, "riscv-f"]
@@ -248,20 +249,26 @@ def suite(cases: Sequence[Case]) -> Callable[..., None]:
 
     laws = [law for law in (*LAWS, LAW) if any(law in c.laws for c in cases)]
     isas_of = {law: sorted({k.isa for k in own if k.dtype.startswith("f16") == (law == LAW)} - {"c"}) for law in laws}
-    checks = ["real", "gpu", "gcc", "clang", "sanitizers"]
+    checks = ["real", "gpu", *COMPILERS, "sanitizers"]
     half_emulators = [*HALF_EMULATORS, *([HALF_VECTORS] if "zvfh" in isas else [])]
     emulators = {law: half_emulators if law == LAW else EMULATORS for law in laws}
     pairs = [(law, check) for law in laws for check in (*checks, *(f"sanitizers-{isa}" for isa in isas_of[law]), *emulators[law])]
 
-    @pytest.mark.parametrize(("law", "check"), pairs)
-    def test(law: str, check: str, tmp_path: Path) -> None:
+    def bench_of(law: str) -> _Bench:
         if law not in benches:
             benches[law] = _Bench(cases, law)
-        bench, path = benches[law], tmp_path / "model"
+        return benches[law]
+
+    @pytest.mark.parametrize(("law", "check"), [("all", "kernels"), *pairs])
+    def test(law: str, check: str, tmp_path: Path) -> None:
+        if check == "kernels":  # whatever tests ran before in this process, or did not
+            _check_every_kernel_is_used(operators, [bench_of(one) for one in laws], isas)
+            return
+        bench, path = bench_of(law), tmp_path / "model"
         if check == "real":
             _check_real(bench)
-            _check_every_kernel_is_used(cases, benches, isas)
         elif check.startswith("sanitizers"):
+            need_programs("gcc")
             isa = check.removeprefix("sanitizers").removeprefix("-") or "c"
             for i, program in enumerate(bench.programs("host", isa)):
                 folder = bench.folder(program, tmp_path / f"turn{i}", self_test=True)
@@ -273,7 +280,8 @@ def suite(cases: Sequence[Case]) -> Callable[..., None]:
             some = _Bench(interpreted(cases, law), law)
             few, expected = some.first(INTERPRETED)
             _check_equal(expected, gpu.run(some.program("host"), few, steps=True, device="interpreter"))
-        elif check in ("gcc", "clang"):
+        elif check in COMPILERS:
+            need_programs(check)
             _check_equal(bench.expected, host.run(bench.folder(bench.program("host"), path), bench.data, steps=True, chain=check))
         else:
             need_emulator(check)
@@ -282,7 +290,7 @@ def suite(cases: Sequence[Case]) -> Callable[..., None]:
             for program in bench.programs(check):
                 _check_equal(expected, run(bench.folder(program, path), target.load(check), few, steps=True, chain=chain))
 
-    test.cases = cases  # type: ignore[attr-defined]
+    test.cases, test.operators = cases, operators  # type: ignore[attr-defined]
     return test
 
 
@@ -334,13 +342,10 @@ def _check_sanitizers(bench: _Bench, folder: Path) -> None:
     assert done.returncode == 0, done.stderr or "the self-test found a difference"
 
 
-def _check_every_kernel_is_used(cases: Sequence[Case], benches: dict[str, _Bench], isas: Sequence[str]) -> None:
-    """Each kernel of the operators is chosen by some case, so that it is compared byte for byte."""
-    if set(benches) != {law for c in cases for law in c.laws}:
-        return
-    programs = [p for bench in benches.values() for isa in ("c", *isas) for p in bench.programs("host", isa)]
+def _check_every_kernel_is_used(operators: set[str], benches: Sequence[_Bench], isas: Sequence[str]) -> None:
+    """Each kernel of the operators is chosen by some case under some law, so that it is compared byte for byte."""
+    programs = [p for bench in benches for isa in ("c", *isas) for p in bench.programs("host", isa)]
     used = {call.kernel.name for program in programs for call in program.calls}
-    operators = _operators(cases)
     missing = {k.name for k in kernels.scan() if k.op in operators} - used
     assert not missing, f"no case uses {sorted(missing)}"
 
