@@ -29,7 +29,7 @@ def need_emulator(target: str) -> None:
 
 def need(target: str, chain: str, *emulators: str) -> None:
     """Skip where a tool chain or QEMU is not installed."""
-    spec, emulation = load(target).toolchains[chain], board.load(load(target)).qemu
+    spec, emulation = load(target).toolchains[chain], board.load(load(target)).qemu if load(target).bsp else None
     programs = [] if chain == "zig" else [spec["command"][0], spec.get("link", spec["command"])[0]]
     need_programs(*programs, *([emulation.command] if "qemu" in emulators and emulation else []))
     if target in RECENT and chain != "zig":
