@@ -15,7 +15,7 @@ from pathlib import Path
 
 from benchmarks.robust import CASES, INPUTS, PATTERNS, RATES, measure, page
 from edgeq import api
-from edgeq.codes import Code
+from edgeq.formats.code import Code
 from edgeq.ir import Graph
 from edgeq.quantize import Options
 

@@ -19,7 +19,7 @@ from benchmarks.models import DATA, FLOAT, ROOT
 from benchmarks.quantization import calibration, images, spoken
 from edgeq import api
 from edgeq.api.robustness import Robustness, robustness
-from edgeq.codes import Code
+from edgeq.formats.code import Code
 from edgeq.ir import Array, Graph
 from edgeq.quantize import Options
 from edgeq.tune.robust import mean_width
@@ -91,9 +91,10 @@ def measure(case: Case, graph: Graph, rates: tuple[float, ...]) -> tuple[float, 
 
 def line(network: str, stored: str, graph: Graph, clean: float, found: Robustness) -> str:
     sizes = [t.data.size for t in graph.tensors.values() if t.data is not None and t.data.dtype == np.int8]
+    code = next((f for f in graph.formats if isinstance(f, Code)), Code())
     points = {point.p: point for point in found.points}
     cells = [f"{x.mean:.1f} ± {x.std:.1f}, {max(x.errors):.1f}" if (x := points.get(p)) else "" for p in RATES]
-    return f"| {network} | {stored} | {mean_width(graph.code or Code(), sizes):.1f} | {clean:.2f} | {' | '.join(cells)} |"
+    return f"| {network} | {stored} | {mean_width(code, sizes):.1f} | {clean:.2f} | {' | '.join(cells)} |"
 
 
 def rows(network: str) -> Iterator[str]:

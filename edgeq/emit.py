@@ -20,14 +20,13 @@ from edgeq import folder as folders
 from edgeq.ctext import Names, Table, brief, comment, ctype_of, model_name, table
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, DType, Graph, TensorType
-from edgeq.lower import Call, Program
 from edgeq.plan import MemoryPlan
+from edgeq.program import Call, Program
 from edgeq.resources import resource
 from edgeq.tables import Constants
 
 RUNTIME = ("eq_numerics.h", "eq_step.h")
 HALF = ("eq_float.h", "eq_f16.h")  # where some tensor is of half precision
-CODED = ("eq_codes.h",)  # where tables are stored in a code
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,12 +171,12 @@ class _Emitter:
         symbols = {f"{self.name}_{c.symbol}" for c in self.constants.tables}
         for i, call in enumerate(self.program.calls):
             symbols_of = {n: f"{self.name}_{self.constants.symbol(i, n)}" for n in call.tables}
-            members = {n: "0" if n in call.coded else symbol for n, symbol in symbols_of.items()}
+            members = {n: "0" if n in call.staged else symbol for n, symbol in symbols_of.items()}
             members |= {n: str(x) for n, x in call.params.scalars.items() if n not in call.kernel.specialize}
             inputs = [self.location(n) for n in call.operands]
             variadic = bool(getattr(call.node.op, "variadic", False))
             gathered, decoded = self.names.own(f"x{i}"), self.names.own(f"p{i}")
-            arguments = [f"&{decoded}" if call.coded else f"&{self.name}_s{i}"] if members else []
+            arguments = [f"&{decoded}" if call.staged else f"&{self.name}_s{i}"] if members else []
             arguments += [gathered] if variadic else inputs
             arguments += [self.location(n) for n in call.outputs]
             if call.kernel.scratch != "0":
@@ -204,24 +203,12 @@ class _Emitter:
         return records
 
     def decodes(self, step: int, call: Call, symbols: Mapping[str, str]) -> list[dict[str, Any]]:
-        """Per coded table its member, the place in scratch that it is decoded to, and the calls that do it."""
+        """Per staged table its member, the place in scratch that it is decoded to, and the calls that do it."""
         result = []
-        for name, coded in call.coded.items():
+        for name, staged in call.staged.items():
             table = call.tables[name]
-            place = f"({ctype_of(table)} *)(void *)(bytes + {self.plan.scratch[step] + coded.offset})"
-            how, code = f"{symbols[name]}, {place}, {table.size}", coded.code
-            word = f"{int(code.copies(table.size) == 3)}, {code.bits}, {int(code.offset)}, EQ_CHECK_{code.check.upper()}"
-            if coded.shift >= 0:
-                lines = [f"eq_decode_biases({how}, {coded.shift});"]
-            elif coded.places is None:
-                lines = [f"eq_decode_weights({how}, {word});"]
-            else:
-                rows, length = coded.places.shape
-                lines = [
-                    f"eq_decode_rows({symbols[name]} + {first * code.row_bytes(rows, length)}, {place} + {start}, "
-                    f"{count}, {length}, {block}, {word}, {int(code.asymmetric)}, {int(code.crc)});"
-                    for first, count, start, block in coded.blocks
-                ]
+            place = f"({ctype_of(table)} *)(void *)(bytes + {self.plan.scratch[step] + staged.offset})"
+            lines = staged.statements(symbols[name], place, table)
             result.append({"member": name, "place": f"(const {place[1:]}", "lines": lines})
         return result
 
@@ -314,7 +301,7 @@ def emit(program: Program, plan: MemoryPlan, name: str, vectors: Mapping[str, Ar
     steps = emitter.steps()
     manifest = emitter.manifest(steps)
     runtime = resource("templates") / "runtime"
-    coded = any(c.coded for c in program.calls)
+    decoders = sorted({s.format.header for c in program.calls for s in c.staged.values()})
     used = sorted({("half" if c.params.law in half.LAWS else "simd", c.kernel.isa) for c in program.calls})
     includes = [*(HALF if DType.FLOAT16 in {t.type.dtype for t in program.graph.tensors.values()} else ())]
     for stem in (f"eq_{kind}_{isa}" for kind, isa in used):  # an ISA of plain C has none
@@ -329,7 +316,7 @@ def emit(program: Program, plan: MemoryPlan, name: str, vectors: Mapping[str, Ar
         "outputs": emitter.interface(program.graph.results), "manifest": manifest, "lifetimes": emitter.lifetimes(),
         "failures": emitter.names.own("failures"), "i": emitter.names.own("i"),
         "comment": comment, "brief": brief, "runtime": RUNTIME, "states": emitter.states(), "includes": includes,
-        "coded": coded, "checks": None if checks is None else table(f"{emitter.name}_step_checks", checks), "vectors": tables,
+        "decoders": decoders, "checks": None if checks is None else table(f"{emitter.name}_step_checks", checks), "vectors": tables,
         "vector_count": 0 if vectors is None else len(next(iter(vectors.values()))),
     }  # fmt: skip
     m = emitter.name
@@ -341,7 +328,7 @@ def emit(program: Program, plan: MemoryPlan, name: str, vectors: Mapping[str, Ar
     if vectors is not None:
         names |= {"vectors.h": f"{m}_vectors.h", "vectors.c": f"{m}_vectors.c"}
     files = {out: emitter.env.get_template(f"model/{t}.j2").render(context).encode() for t, out in names.items()}
-    files |= {r: (runtime / r).read_bytes() for r in (*RUNTIME, *includes, *(CODED if coded else ()))}
+    files |= {r: (runtime / r).read_bytes() for r in (*RUNTIME, *includes, *decoders)}
     digest = hashlib.sha256(b"".join(n.encode() + files[n] for n in sorted(files))).hexdigest()
     manifest |= {"sources_sha256": digest, "files": folders.digests(files)}
     files["manifest.json"] = (json.dumps(manifest, indent=1) + "\n").encode()

@@ -25,8 +25,10 @@ from numpy.typing import NDArray
 
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Graph, Params
-from edgeq.lower import Call, Program, has_weights, lower
+from edgeq.lower import lower
+from edgeq.ops.weights import has_weights
 from edgeq.packing import places
+from edgeq.program import Call, Program
 from edgeq.tables import Constant, Constants
 from edgeq.target import Target
 
@@ -268,12 +270,12 @@ def with_tables(program: Program, changed: Mapping[tuple[int, str], Array]) -> P
     """The program with other stored tables, by step and name."""
     calls = list(program.calls)
     for (step, name), array in changed.items():
-        call, coded = calls[step], calls[step].coded.get(name)
-        table = array if coded is None else coded.decoded(array, call.tables[name])
+        call, stage = calls[step], calls[step].staged.get(name)
+        table = array if stage is None else stage.decoded(array, call.tables[name])
         tables = {**call.params.tables, name: _unpacked(call, name, table)}
         calls[step] = replace(
             call, params=replace(call.params, tables=tables), tables={**call.tables, name: table},
-            coded=call.coded if coded is None else {**call.coded, name: replace(coded, data=array)},
+            staged=call.staged if stage is None else {**call.staged, name: replace(stage, data=array)},
         )  # fmt: skip
     return replace(program, calls=tuple(calls))
 

@@ -19,11 +19,13 @@ from typing import Any
 
 import numpy as np
 
-from edgeq import numerics, ops
-from edgeq.codes import Code
+from edgeq import formats, numerics, ops
 from edgeq.errors import EdgeqError
 from edgeq.files import reason, write_bytes
+from edgeq.formats.code import Code
+from edgeq.formats.votes import Votes
 from edgeq.ir import DType, Graph, Node, Op, QParams, Tensor, TensorType, check
+from edgeq.ops.weights import with_formats
 
 MAGIC = b"edgeq-graph 1\n"
 SUFFIX = ".eqg"
@@ -107,6 +109,8 @@ def dumps(graph: Graph) -> bytes:
         if tensor.type.q is not None:
             q = tensor.type.q
             record["q"] = {"scale": [float(s) for s in q.scale], "zero_point": int(q.zero_point), "axis": q.axis}
+        if tensor.format != formats.PLAIN:
+            record["format"] = str(tensor.format)
         record["constant"] = tensor.data is not None
         tensors.append(record)
         if tensor.data is not None:
@@ -122,7 +126,6 @@ def dumps(graph: Graph) -> bytes:
     header = {
         "name": graph.name, "law": graph.law, "inputs": list(graph.inputs), "outputs": list(graph.outputs),
         "nodes": nodes, "tensors": tensors, **({"states": [list(pair) for pair in graph.states]} if graph.states else {}),
-        **({"code": dataclasses.asdict(graph.code)} if graph.code else {}),
     }  # fmt: skip
     text = json.dumps(header, allow_nan=False, separators=(",", ":")).encode()
     return b"".join([MAGIC, f"{len(text)}\n".encode(), text, *blobs])
@@ -151,8 +154,8 @@ def _strings(value: Any) -> tuple[str, ...]:
 
 
 def _code(fields: dict[str, Any]) -> Code:
-    """How weights are stored; `Code` itself refuses impossible numbers."""
-    hints = typing.get_type_hints(Code)
+    """How an older file stores all weights; `Code` itself refuses impossible numbers."""
+    hints = {f.name: typing.get_type_hints(Code)[f.name] for f in dataclasses.fields(Code)}
     if not set(fields) <= set(hints) or not all(_fits(value, hints[name]) for name, value in fields.items()):
         raise ValueError("code")
     return Code(**fields)
@@ -177,7 +180,7 @@ def _parse(content: bytes) -> Graph:
                 raise ValueError("file ends within its constants")
             data = np.frombuffer(content, kind.dtype.numpy.newbyteorder("<"), kind.size, at).reshape(kind.shape).astype(kind.dtype.numpy)
             at += kind.bytes
-        tensors[name] = Tensor(name, kind, data)
+        tensors[name] = Tensor(name, kind, data, formats.parse(record["format"]) if "format" in record else formats.PLAIN)
     if at != len(content):
         raise ValueError(f"{len(content) - at} bytes too many")
     nodes = tuple(
@@ -185,11 +188,14 @@ def _parse(content: bytes) -> Graph:
     )
     inputs, outputs, law = _strings(header["inputs"]), _strings(header["outputs"]), header["law"]
     states = tuple((a, b) for a, b in (_strings(pair) for pair in header.get("states", ())))
-    code = _code(header["code"]) if "code" in header else None
     unknown = {*inputs, *outputs, *(x for n in nodes for x in (*n.inputs, *n.outputs))} - set(tensors)
     if unknown or law not in numerics.LAWS or not inputs or not outputs or not all(n.outputs for n in nodes):
         raise ValueError(f"undefined tensors {sorted(unknown)[:3]}" if unknown else "inputs, outputs or law")
-    return check(Graph(str(header["name"]), nodes, tensors, inputs, outputs, law, states, code), "load")
+    graph = check(Graph(str(header["name"]), nodes, tensors, inputs, outputs, law, states), "load")
+    if "code" not in header:
+        return graph
+    code = _code(header["code"])
+    return with_formats(graph, code, Votes() if code.votes else formats.PLAIN)
 
 
 def loads(content: bytes, where: str = "") -> Graph:

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeq import half
-from edgeq.codes import Code
 from edgeq.errors import EdgeqError
+from edgeq.formats import PLAIN, Format
 from edgeq.traits import Traits
 
 Array = NDArray[Any]
@@ -93,11 +93,12 @@ class TensorType:
 
 @dataclass(frozen=True, eq=False)
 class Tensor:
-    """A named value; `data` is set for constants and has the type's shape and dtype."""
+    """A named value; `data` is set for constants and has the type's shape and dtype, `format` is how integers of it are stored."""
 
     name: str
     type: TensorType
     data: Array | None = None
+    format: Format = PLAIN
 
     @property
     def is_constant(self) -> bool:
@@ -241,8 +242,7 @@ class Graph:
     """Nodes in topological order over named tensors.
 
     `law` is the requantization law of a quantized graph. `states` are pairs of a graph input and the graph output that is its
-    value at the next inference: they belong to the stream, not to the vectors that a caller gives and gets. `code` is how integer
-    weights and their biases are stored, None for arrays that the kernels read as they are.
+    value at the next inference: they belong to the stream, not to the vectors that a caller gives and gets.
     """
 
     name: str
@@ -252,7 +252,6 @@ class Graph:
     outputs: tuple[str, ...]
     law: str = "single"
     states: tuple[tuple[str, str], ...] = ()
-    code: Code | None = None
 
     @property
     def given(self) -> tuple[str, ...]:
@@ -288,6 +287,11 @@ class Graph:
         table = {**self.tensors, **{t.name: t for t in tensors}}
         used = dict.fromkeys([*self.inputs, *(x for n in nodes for x in (*n.inputs, *n.outputs)), *self.outputs])
         return replace(self, nodes=nodes, tensors={n: table[n] for n in used})
+
+    @property
+    def formats(self) -> tuple[Format, ...]:
+        """How constants are stored that are not `PLAIN`, each format once, in the order of the tensors."""
+        return tuple(dict.fromkeys(t.format for t in self.tensors.values() if t.format != PLAIN))
 
     def macs(self) -> int:
         return sum(n.op.macs(*(t.type for t in self.node_inputs(n))) for n in self.nodes)

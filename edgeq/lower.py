@@ -2,138 +2,22 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-
-import numpy as np
+from dataclasses import replace
 
 from edgeq import half, kernels
-from edgeq.codes import Code, bias_shift, decode_biases, encode_biases, round_biases
 from edgeq.errors import EdgeqError
-from edgeq.ir import Array, Graph, Node, Params, TensorType
+from edgeq.ir import Graph, Node, Params, TensorType
 from edgeq.kernels import Kernel
 from edgeq.ops.add import Add
 from edgeq.ops.conv2d import Conv2d
-from edgeq.ops.depthwise_conv2d import DepthwiseConv2d
 from edgeq.ops.reshape import Reshape
+from edgeq.ops.weights import table_formats
 from edgeq.order import Step, best_order
-from edgeq.packing import applied, places
+from edgeq.packing import applied
+from edgeq.program import Call, Program
+from edgeq.stage import staged
 from edgeq.target import Target
-
-ALIGNMENT = 8  # of decoded tables in a call's scratch
-
-
-@dataclass(frozen=True, eq=False)
-class Coded:
-    """A table in a storage code.
-
-    Attributes:
-        data: what is stored: uint8 of weights, uint16 ``[N, 3]`` of biases.
-        offset: where its decoded form lies in the call's scratch.
-        shift: of biases, see `codes.decode_biases`; -1 of weights.
-        places: of a code by rows, where the weights of each row ``[rows, length]`` lie in the kernel's table.
-    """
-
-    data: Array
-    code: Code
-    offset: int
-    shift: int = -1
-    places: Array | None = None
-
-    def decoded(self, data: Array, like: Array) -> Array:
-        """What the kernel reads of stored `data`, which may be faulty; `like` a table of its form."""
-        if self.shift >= 0:
-            return decode_biases(data, self.shift).reshape(like.shape)
-        if self.places is None:
-            return self.code.decode(data, *like.shape)
-        table = np.empty_like(like)
-        table.reshape(-1)[self.places] = self.code.decode(data, *self.places.shape)
-        return table
-
-    def stored_form(self, table: Array) -> Array:
-        """A kernel's table in the form that the code takes."""
-        return table if self.places is None else table.ravel()[self.places]
-
-    @property
-    def blocks(self) -> list[tuple[int, int, int, int]]:
-        """Of a code by rows, runs of rows that lie alike in the kernel's table: (first row, rows, place of its first weight, rows of a
-        block whose first weights lie side by side, then the second ones, and so on)."""
-        assert self.places is not None
-        rows, length = self.places.shape
-        starts, strides = self.places[:, 0], self.places[:, 1] - self.places[:, 0] if length > 1 else np.ones(rows, np.int64)
-        found, first = [], 0
-        while first < rows:
-            block, at = int(strides[first]), np.arange(rows - first)
-            alike = (strides[first:] == block) & (starts[first:] - starts[first] == at // block * block * length + at % block)
-            count = rows - first if alike.all() else int(np.argmin(alike))
-            found.append((first, count, int(starts[first]), block))
-            first += count
-        return found
-
-
-@dataclass(frozen=True, eq=False)
-class Call:
-    """A kernel bound to a node.
-
-    Attributes:
-        tables: the params' tables in the kernel's own layout.
-        inplace: positions of the operands whose storage the output may take.
-        follower: the node that the kernel computes too, on the first one's result; `output` and the last operand are its.
-        coded: the tables that are stored otherwise, and decoded into scratch, behind the kernel's own, before it runs.
-    """
-
-    node: Node
-    kernel: Kernel
-    params: Params
-    operands: tuple[str, ...]
-    outputs: tuple[str, ...]
-    scratch: int
-    tables: Mapping[str, Array]
-    macs: int
-    inplace: tuple[int, ...] = ()
-    follower: Node | None = None
-    coded: Mapping[str, Coded] = field(default_factory=dict)
-
-    @property
-    def stored(self) -> dict[str, Array]:
-        """The tables as they are stored."""
-        return {n: self.coded[n].data if n in self.coded else table for n, table in self.tables.items()}
-
-    @property
-    def output(self) -> str:
-        """The first output, the one that may be computed in place."""
-        return self.outputs[0]
-
-    @property
-    def specialized(self) -> dict[str, int | str]:
-        return {name: self.params.scalars[name] for name in self.kernel.specialize}
-
-    @property
-    def kind(self) -> str:
-        """What is computed: ``conv2d``, or ``conv2d + add``."""
-        return " + ".join(n.op.kind() for n in (self.node, self.follower) if n is not None)
-
-
-@dataclass(frozen=True, eq=False)
-class Program:
-    """Calls in order. `views` maps a tensor to the tensor whose storage it shares as it is (reshapes)."""
-
-    graph: Graph
-    target: Target
-    calls: tuple[Call, ...]
-    views: Mapping[str, str]
-
-    @functools.cached_property
-    def outside(self) -> frozenset[str]:
-        """Tensors that no call writes and that have no place in the arena: constants, and states as the inference finds them."""
-        return frozenset(n for n, t in self.graph.tensors.items() if t.is_constant) | {a for a, _ in self.graph.states}
-
-    def storage(self, name: str) -> str:
-        """The tensor that owns the bytes of `name`."""
-        while name in self.views:
-            name = self.views[name]
-        return name
 
 
 def kernel_dtype(operands: list[TensorType], output: TensorType, params: Params) -> str:
@@ -149,60 +33,12 @@ def kernel_dtype(operands: list[TensorType], output: TensorType, params: Params)
 
 
 def bind(graph: Graph, node: Node) -> Params:
-    """The node's constants under the graph's law, as its storage code keeps them."""
-    params = node.op.bound(graph.law, node.name, graph.node_inputs(node), graph.type(node.outputs[0]))
-    if graph.code is None or not graph.code.votes:
-        return params
-    return replace(params, tables={n: round_biases(t) if voted(n, params) else t for n, t in params.tables.items()})
-
-
-def voted(name: str, params: Params) -> bool:
-    """Whether a storage code keeps a table as biases."""
-    return "bias" in name and params.tables[name].dtype == np.int32 and has_weights(params)
-
-
-def has_weights(params: Params) -> bool:
-    return any("weights" in name for name in params.tables)
-
-
-def encoded(code: Code | None, node: Node, kernel: Kernel, params: Params, tables: Mapping[str, Array]) -> dict[str, Coded]:
-    """The tables that a code stores otherwise than the kernel reads them.
-
-    Raises:
-        EdgeqError: weights do not fit the code, or the kernel keeps no bytes of weights.
-    """
-    if code is None:
-        return {}
-    found: dict[str, Coded] = {}
-    at = -(-kernel.scratch_bytes(params) // ALIGNMENT) * ALIGNMENT
-    for name, table in tables.items():
-        if code.votes and voted(name, params):
-            found[name] = Coded(encode_biases(table), code, at, bias_shift(table))
-        elif "weights" in name and table.dtype == np.int8 and not code.plain(table.size):
-            form = Coded(table, code, at, places=_rows(node, kernel, params, name) if code.by_rows else None)
-            found[name] = replace(form, data=code.encode(form.stored_form(table)))
-        else:
-            continue
-        at += -(-table.nbytes // ALIGNMENT) * ALIGNMENT
-    return found
-
-
-def _rows(node: Node, kernel: Kernel, params: Params, name: str) -> Array:
-    """Where the weights of each output channel ``[rows, length]`` lie in a kernel's table.
-
-    Raises:
-        EdgeqError: the kernel's layout does more than move them, or puts those of a row at uneven steps.
-    """
-    try:
-        found = np.moveaxis(places(kernel.pack.get(name) or "", name, params.tables), -1 if isinstance(node.op, DepthwiseConv2d) else 0, 0)
-        rows = found.reshape(len(found), -1)
-        steps = np.diff(rows, axis=1)
-        if (steps < 1).any() or (steps != steps[:, :1]).any():
-            raise ValueError("steps")
-    except ValueError:
-        why = f"kernel {kernel.name} does not keep the weights of a row at even steps"
-        raise EdgeqError(why, where=node.name, fix="leave +asymmetric and +crc out") from None
-    return rows
+    """The node's constants under the graph's law, as their storage formats keep them."""
+    inputs = graph.node_inputs(node)
+    params = node.op.bound(graph.law, node.name, inputs, graph.type(node.outputs[0]))
+    formats = table_formats(node, inputs, params)
+    settled = {n: formats[n].settled(t) if n in formats else t for n, t in params.tables.items()}
+    return replace(params, tables=settled) if formats else params
 
 
 def operands(graph: Graph, node: Node) -> tuple[str, ...]:
@@ -224,18 +60,18 @@ def lower(graph: Graph, target: Target, choices: Mapping[str, str] | None = None
     the convolution that computes one of its operands, where the convolution's kernel has such a variant.
     The calls may run in another order than the nodes, if that needs less memory.
 
-    A graph with a storage code gets portable kernels, which compute the same whatever faults make of the weights.
+    A graph with storage formats gets portable kernels, which compute the same whatever faults make of the weights.
 
     Args:
         choices: kernels to take instead of the preferred ones, see `kernels.select`.
 
     Raises:
-        EdgeqError: the graph is not quantized, no kernel applies to a node, or there are `choices` for a storage code.
+        EdgeqError: the graph is not quantized, no kernel applies to a node, or there are `choices` for weights in a storage format.
     """
     chip = target
-    if graph.code is not None:
+    if graph.formats:
         if choices:
-            raise EdgeqError("a storage code takes portable kernels, no tuned ones", where=graph.name, fix="leave the tuning out")
+            raise EdgeqError("a storage format takes portable kernels, no tuned ones", where=graph.name, fix="leave the tuning out")
         target = replace(target, isa=("c",))
     calls: list[Call] = []
     views: dict[str, str] = {}
@@ -282,9 +118,8 @@ def _call(
     except KeyError as error:
         raise EdgeqError(f"`pack` names an unknown table or layout {error}", where=kernel.path) from None
     tables = {n: packed.get(n, table) for n, table in params.tables.items() if kernel.pack.get(n) != ""}
-    coded = encoded(graph.code, node, kernel, params, tables)
-    scratch = max([kernel.scratch_bytes(params), *(c.offset + tables[n].nbytes for n, c in coded.items())])
-    return Call(node, kernel, params, names, outputs, scratch, tables, macs, kernel.overwrites(params), follower, coded)
+    call = Call(node, kernel, params, names, outputs, kernel.scratch_bytes(params), tables, macs, kernel.overwrites(params), follower)
+    return staged(call, table_formats(node, graph.node_inputs(node), params))
 
 
 def _folded_additions(graph: Graph) -> dict[str, Node]:

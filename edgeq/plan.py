@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from edgeq.lower import Program
 from edgeq.place import Block, place
+from edgeq.program import Program
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from edgeq.ir import Array
-from edgeq.lower import Program
+from edgeq.program import Program
 
 
 @dataclass(frozen=True, eq=False)

@@ -39,7 +39,7 @@ from random_graphs import random_graph  # noqa: E402
 from zoo import zoo  # noqa: E402
 
 from edgeq import api, target  # noqa: E402
-from edgeq.codes import Code  # noqa: E402
+from edgeq.formats.code import Code  # noqa: E402
 from edgeq.ir import Array, Graph, QParams  # noqa: E402
 from edgeq.lower import lower  # noqa: E402
 from edgeq.passes import declare_states, normalise  # noqa: E402

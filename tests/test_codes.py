@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from edgeq.build import COMMON_FLAGS, run_tool, toolchain
-from edgeq.codes import BIAS_WORD, CHECKS, Code, bias_shift, decode_biases, encode_biases, outvoted, round_biases
 from edgeq.errors import EdgeqError
 from edgeq.faults import FaultMap
+from edgeq.formats.code import CHECKS, Code, outvoted
+from edgeq.formats.votes import BIAS_WORD, bias_shift, decode_biases, encode_biases, round_biases
 from edgeq.ir import Array
 from edgeq.resources import resource
 from edgeq.target import load
@@ -56,10 +57,10 @@ def flipped(data: Array, faults: FaultMap, table: int) -> Array:
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """eq_codes.h as a library, warnings and undefined behaviour being errors."""
+    """eq_w_code.h and eq_w_votes.h as a library, warnings and undefined behaviour being errors."""
     folder = tmp_path_factory.mktemp("codes")
     (folder / "codes.c").write_text(
-        '#include "eq_codes.h"\n'
+        '#include "eq_w_code.h"\n#include "eq_w_votes.h"\n'
         "void weights(const uint8_t *c, int8_t *w, int32_t n, int32_t thrice, int32_t bits, int32_t offset, int32_t check);\n"
         "void weights(const uint8_t *c, int8_t *w, int32_t n, int32_t thrice, int32_t bits, int32_t offset, int32_t check)\n"
         "{\n    eq_decode_weights(c, w, n, thrice, bits, offset, check);\n}\n"

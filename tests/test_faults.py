@@ -16,15 +16,18 @@ from zoo import zoo
 from edgeq import api, faults, graphfile, kernels
 from edgeq.api.robustness import noise, robustness, voltage
 from edgeq.build import Program, build_programs, manifest, toolchain
-from edgeq.codes import Code
 from edgeq.emit import emit, write
 from edgeq.errors import EdgeqError
 from edgeq.faults import FaultMap, apply, block, flips, hardened, parameters, tables, uniform
+from edgeq.formats import PLAIN
+from edgeq.formats.code import Code
+from edgeq.formats.votes import Votes
 from edgeq.ir import Array, Graph
-from edgeq.lower import Coded
 from edgeq.ops.depthwise_conv2d import DepthwiseConv2d
+from edgeq.ops.weights import with_formats
 from edgeq.packing import places
 from edgeq.plan import plan
+from edgeq.program import Staged
 from edgeq.quantize import Options
 from edgeq.run import bench, qemu, unicorn
 from edgeq.run.layout import Layout
@@ -58,7 +61,7 @@ def network(code: Code | None = None, law: str = "single") -> Graph:
         return graph
     weights = {n.inputs[1]: 3 if isinstance(n.op, DepthwiseConv2d) else 0 for n in graph.nodes if 1 in n.op.parameters}
     cut = {n: replace(t, data=fitting(t.data, weights[n], code)) for n, t in graph.tensors.items() if n in weights and t.data is not None}
-    return replace(graph, code=code, tensors={**graph.tensors, **cut})
+    return with_formats(replace(graph, tensors={**graph.tensors, **cut}), code, Votes() if code.votes else PLAIN)
 
 
 def fitting(weights: Array, axis: int, code: Code) -> Array:
@@ -130,7 +133,7 @@ def test_the_tables_are_those_of_the_c(law: str) -> None:
         assert {f"m_{c.symbol}": len(c.data) for _, c in tables(program)}.items() <= emitted["table_bytes"].items()
         names = {n for _, c in tables(program) for _, n in c.users}
         assert names == {"weights", "bias"}
-        assert graph.code == graphfile.loads(graphfile.dumps(graph)).code
+        assert graph.formats == graphfile.loads(graphfile.dumps(graph)).formats
 
 
 @pytest.mark.parametrize(("code", "law"), [*((c, "single") for c in CODES), (None, "tflm"), (CODES[3], "tflm")], ids=str)
@@ -150,7 +153,7 @@ def test_the_c_computes_what_the_simulator_does(code: Code | None, law: str) -> 
 
 def test_a_checksum_protects_every_layer_with_weights() -> None:
     """Convolutions with groups, transposed, and so on; their int8 weights fit 8 bits as they are."""
-    graph = replace(zoo(3, "single"), code=Code(8, True, votes=True, crc=True))
+    graph = with_formats(zoo(3, "single"), Code(8, True, votes=True, crc=True), Votes())
     program, inputs = hardened(graph, HOST), vectors(graph, 2)
     maps = [FaultMap(), FaultMap(seed=1, p=0.001), FaultMap(seed=2, p=0.01), FaultMap(seed=3, p=1.0)]
     with patched(program, "zig", workers=1) as device:
@@ -159,7 +162,7 @@ def test_a_checksum_protects_every_layer_with_weights() -> None:
     for a, b in zip(found, expected, strict=True):
         assert all(np.array_equal(a[n], b[n]) for n in b)
     zeroed = apply(program, maps[-1])  # all votes and all covered bits are wrong
-    coded = [(call, n) for call in zeroed.calls for n, c in call.coded.items() if c.places is not None]
+    coded = [(call, n) for call in zeroed.calls for n, c in call.staged.items() if c.places is not None]
     assert len(coded) == 6 and not any(call.tables[n].any() or call.params.tables[n].any() for call, n in coded)
     assert any(not np.array_equal(expected[0][n], expected[1][n]) for n in expected[0])
 
@@ -172,7 +175,7 @@ def test_a_recurrent_network_is_stored_by_rows() -> None:
     graph = api.quantize(graph, frames, options=options).graph
     outcome = api.compare(graph, {name: frames[name][:4]}, runner="host", faults=FaultMap(seed=1, p=0.001))
     assert outcome.comparison is not None and outcome.comparison.bit_exact and outcome.damage is not None and outcome.damage.bits > 100
-    stored = [c for call in hardened(graph, HOST).calls for c in call.coded.values() if c.places is not None]
+    stored = [c for call in hardened(graph, HOST).calls for c in call.staged.values() if c.places is not None]
     assert len(stored) == 7 and sum(len(c.blocks) == 2 for c in stored) == 1  # 257 rows in blocks of eight, and one more
 
 
@@ -181,7 +184,7 @@ def test_rows_are_found_in_every_layout(layout: str) -> None:
     for rows, length in ((24, 5), (9, 1), (27, 4), (3, 2)):
         where = places(layout, "w", {"w": np.zeros((rows, length), np.int8)})
         found = np.full_like(where, -1)
-        for first, count, start, side in Coded(where, Code(8, crc=True), 0, places=where).blocks:
+        for first, count, start, side in Staged(where, Code(8, crc=True), 0, where).blocks:
             r, k = np.arange(count)[:, None], np.arange(length)
             found[first : first + count] = start + r // side * side * length + k * side + r % side
         assert np.array_equal(found, where) and np.array_equal(np.sort(where.ravel()), np.arange(where.size))

@@ -21,10 +21,10 @@ from zoo import zoo
 import edgeq
 from edgeq import api, faults, graphfile, target
 from edgeq.cli.main import app
-from edgeq.codes import Code
 from edgeq.compare import compare
 from edgeq.errors import EdgeqError
 from edgeq.faults import FaultMap
+from edgeq.formats.code import Code
 from edgeq.ir import Array, Graph
 from edgeq.lower import lower
 from edgeq.run import gpu

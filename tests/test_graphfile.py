@@ -13,9 +13,12 @@ from hypothesis import strategies as st
 
 from edgeq import graphfile
 from edgeq.errors import EdgeqError
+from edgeq.formats.code import Code
+from edgeq.formats.votes import Votes
 from edgeq.ir import DType, Graph, Node, QParams, Tensor, TensorType
 from edgeq.ops.conv2d import Conv2d
 from edgeq.ops.reshape import Reshape
+from edgeq.ops.weights import with_formats
 
 
 def small(law: str = "single") -> Graph:
@@ -54,6 +57,28 @@ def test_round_trip(tmp_path: Path) -> None:
             np.testing.assert_array_equal(back.tensors[name].data, tensor.data)
     assert graphfile.dumps(back) == graphfile.dumps(graph)
     assert [p.name for p in tmp_path.iterdir()] == ["g.eqg"]
+
+
+def test_formats_travel_with_their_tensors() -> None:
+    graph = with_formats(small(), Code(6, check="hamming", small=100), Votes())
+    back = graphfile.loads(graphfile.dumps(graph))
+    assert {n: t.format for n, t in back.tensors.items()} == {n: t.format for n, t in graph.tensors.items()}
+    assert back.tensors["w"].format == Code(6, check="hamming", small=100) and back.tensors["b"].format == Votes()
+
+
+def test_a_file_with_one_code_for_all_weights_loads() -> None:
+    """Before formats were a tensor's, the header had one storage code."""
+    head, text, rest = _parts(graphfile.dumps(small()))
+    code = {"bits": 6, "offset": False, "check": "hamming", "votes": True, "small": 0, "asymmetric": False, "crc": False}
+    text = json.dumps({**json.loads(text), "code": code}).encode()
+    back = graphfile.loads(head + f"{len(text)}\n".encode() + text + rest)
+    assert back.formats == (Code(6, check="hamming", votes=True), Votes()) and back.tensors["w"].format == back.formats[0]
+
+
+def _parts(content: bytes) -> tuple[bytes, bytes, bytes]:
+    """Magic, header and constants of a file."""
+    digits, _, rest = content.removeprefix(graphfile.MAGIC).partition(b"\n")
+    return graphfile.MAGIC, rest[: int(digits)], rest[int(digits) :]
 
 
 def test_loads_from_a_folder(tmp_path: Path) -> None:

@@ -12,12 +12,15 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "edgeq"
 LAYERS = (
     ("errors", "resources", "files", "folder", "measurements", "text"),
-    ("numerics", "half", "floats", "codes", "traits"),
+    ("numerics", "half", "floats", "traits"),
+    ("formats",),
     ("ir",),
     ("train",),
     ("ops", "target", "board"),
     ("frontends", "passes", "kernels", "packing", "graphfile"),
     ("order",),
+    ("program",),
+    ("stage",),
     ("evaluate", "lower"),
     ("place", "plan", "simulate", "tables"),
     ("faults",),

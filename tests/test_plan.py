@@ -16,8 +16,9 @@ from edgeq import place, target
 from edgeq.compare import compare
 from edgeq.emit import emit, write
 from edgeq.ir import Graph
-from edgeq.lower import Program, lower
+from edgeq.lower import lower
 from edgeq.plan import MemoryPlan, plan
+from edgeq.program import Program
 from edgeq.run import host
 from edgeq.simulate import simulate
 

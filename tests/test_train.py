@@ -13,7 +13,7 @@ import pytest
 
 import edgeq
 from edgeq import EdgeqError
-from edgeq.codes import Code
+from edgeq.formats.code import Code
 from edgeq.quantize.floating import evaluate_float
 
 torch = pytest.importorskip("torch")

@@ -14,9 +14,9 @@ from edgeq import folder as folders
 from edgeq import graphfile, measurements
 from edgeq import target as targets
 from edgeq.api.models import Arrays, Consts, Progress, Shapes, States, is_quantized, load, random_inputs, select_inputs, stage
-from edgeq.codes import Code
 from edgeq.errors import EdgeqError
 from edgeq.files import json_text, read_arrays, reason, write_bytes
+from edgeq.formats.code import Code
 from edgeq.ir import Array, DType, Graph
 from edgeq.quantize import storage
 from edgeq.quantize.decide import Decision, decide, describe

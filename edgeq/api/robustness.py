@@ -17,11 +17,11 @@ from edgeq import faults as law
 from edgeq.api.models import Arrays, Consts, Progress, Shapes, load, select_inputs
 from edgeq.api.quantizing import Recipe, calibration_samples, quantized
 from edgeq.api.scoring import hits, read_labelled
-from edgeq.codes import Code
 from edgeq.errors import EdgeqError
 from edgeq.faults import Bytes, FaultMap
+from edgeq.formats.code import Code
 from edgeq.ir import Array, Graph
-from edgeq.lower import Program
+from edgeq.program import Program
 from edgeq.run import gpu
 from edgeq.run.patched import patched
 from edgeq.simulate import fit_inputs, simulate
@@ -182,16 +182,21 @@ def voltage(p: float) -> float:
     return min(1.0, v0 + (v1 - v0) * math.log(p / p0) / math.log(p1 / p0))
 
 
+def _code(graph: Graph) -> Code:
+    """The storage code of a graph's weights; that of plain bytes where they have none."""
+    return next((f for f in graph.formats if isinstance(f, Code)), Code())
+
+
 def noise(program: Program, faults: FaultMap, step: int) -> float | None:
     """The expected variance of the noise of a layer's weights under a map, exactly, in squares of their step.
 
     None for a list, and for weak columns where rows have checksums, for a row may hold bits of one column.
     """
-    call, code = program.calls[step], program.graph.code or Code()
+    call, code = program.calls[step], _code(program.graph)
     if faults.kind == "list" or (faults.kind == "columns" and code.crc):
         return None
     weights = {n: a for n, a in call.tables.items() if "weights" in n and a.dtype == np.int8}
-    stored = [call.coded[n].stored_form(a) if n in call.coded else a for n, a in weights.items()]
+    stored = [call.staged[n].stored_form(a) if n in call.staged else a for n, a in weights.items()]
     return float(np.concatenate([code.errors(values, *faults.rates).ravel() for values in stored]).mean())
 
 
@@ -267,5 +272,5 @@ def robustness(
         real = statistics.fmean(injected(program, law.flips(program, m, frozenset([step])), step) for m in maps)
         expected = noise(program, maps[0], step)
         rows.append(Layer(step, program.calls[step].node.name, bits, statistics.fmean(mine), statistics.pstdev(mine), expected, real))
-    code = str(graph.code or Code())
+    code = str(_code(graph))
     return Robustness(graph.name, kind, device_name, code, len(y), errors[0], tuple(points), tuple(rows), layer_p)

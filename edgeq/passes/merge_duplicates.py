@@ -16,7 +16,7 @@ def merge_duplicates(graph: Graph) -> Graph:
     constants: dict[Hashable, str] = {}
     for name, tensor in graph.tensors.items():
         if tensor.data is not None:
-            first = constants.setdefault((tensor.type, tensor.data.tobytes()), name)
+            first = constants.setdefault((tensor.type, tensor.format, tensor.data.tobytes()), name)
             if first != name:
                 merged[name] = first
     known: dict[tuple[Op, tuple[str, ...], TensorType], str] = {}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgeq.codes import Code
 from edgeq.errors import EdgeqError
+from edgeq.formats.code import Code
 from edgeq.numerics import LAWS
 from edgeq.quantize.observers import METHODS
 from edgeq.quantize.weights import LIMIT, SCALES, Grid

@@ -12,8 +12,11 @@ from numpy.typing import NDArray
 
 from edgeq import half
 from edgeq.evaluate import ancestors
+from edgeq.formats import PLAIN
+from edgeq.formats.votes import Votes
 from edgeq.ir import Array, DType, Graph, Node, QParams, Tensor, TensorType, check
 from edgeq.ops.linear import NO_CLAMP, clamp_limits
+from edgeq.ops.weights import with_formats
 from edgeq.quantize import recurrent
 from edgeq.quantize.decide import Decision, decide
 from edgeq.quantize.floating import Progress, real_step
@@ -78,8 +81,9 @@ def quantize_decided(decision: Decision, progress: Progress | None = None) -> Gr
                 walk.stored.pop(name, None)
         if progress:
             progress(i + 1, len(graph.nodes))
-    result = replace(graph, tensors=walk.tensors, law=decision.precision.law, code=decision.options.code, nodes=()).with_nodes(nodes)
-    return check(result, "quantize")
+    result = replace(graph, tensors=walk.tensors, law=decision.precision.law, nodes=()).with_nodes(nodes)
+    code = decision.options.code
+    return check(with_formats(result, code, Votes() if code.votes else PLAIN) if code else result, "quantize")
 
 
 def _subset(graph: Graph, samples: Mapping[str, Array]) -> dict[str, Array]:

@@ -20,8 +20,8 @@ from edgeq.errors import EdgeqError
 from edgeq.faults import Bytes
 from edgeq.files import temporary_folder
 from edgeq.ir import Array
-from edgeq.lower import Program
 from edgeq.plan import plan
+from edgeq.program import Program
 from edgeq.run.host import memory
 from edgeq.run.layout import Layout
 from edgeq.tables import Constants

@@ -14,7 +14,7 @@ try:
 except ImportError as e:
     raise EdgeqError("training needs PyTorch", why=str(e), fix="pip install edgeq[torch]") from e
 
-from edgeq.codes import Code
+from edgeq.formats.code import Code
 from edgeq.train.randbet import Outcome, randbet
 from edgeq.train.robust import Options, Robust
 

@@ -1,4 +1,4 @@
-"""Weights and biases as the chip's memory holds them, with bit errors, seen from PyTorch; `edgeq.codes` says which bits stand for what."""
+"""Weights and biases as the chip's memory holds them, with bit errors, seen from PyTorch; `formats` says which bits stand for what."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from edgeq import codes
-from edgeq.codes import Code
+from edgeq.formats.code import Code
+from edgeq.formats.votes import bias_shift, decode_biases, encode_biases, round_biases
 
 TINY = 1e-12
 Array = np.ndarray[Any, Any]
@@ -58,5 +58,5 @@ def faulty_biases(biases: Array, votes: bool, p: float, rng: np.random.Generator
     """Biases int32 ``[O]`` as they are read where every stored bit has flipped with probability `p`."""
     if not votes:
         return (biases.view(np.uint32) ^ flips(biases.shape, 32, p, rng)).view(np.int32)
-    stored = codes.encode_biases(codes.round_biases(biases))
-    return codes.decode_biases(stored ^ flips(stored.shape, 16, p, rng).astype(np.uint16), codes.bias_shift(biases))
+    stored = encode_biases(round_biases(biases))
+    return decode_biases(stored ^ flips(stored.shape, 16, p, rng).astype(np.uint16), bias_shift(biases))

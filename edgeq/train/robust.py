@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from edgeq.codes import Code
 from edgeq.errors import EdgeqError
+from edgeq.formats.code import Code
 from edgeq.train.codes import Grid, faulty_biases
 from edgeq.train.layers import (
     CLEAN,

@@ -9,8 +9,9 @@ from edgeq import kernels
 from edgeq.compare import compare
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Graph
-from edgeq.lower import Program, lower, request
+from edgeq.lower import lower, request
 from edgeq.ops.reshape import Reshape
+from edgeq.program import Program
 from edgeq.simulate import simulate
 from edgeq.target import Target
 from edgeq.tune.costs import Costs

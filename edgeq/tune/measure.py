@@ -9,8 +9,8 @@ from edgeq.emit import emit, write
 from edgeq.errors import EdgeqError
 from edgeq.files import temporary_folder
 from edgeq.ir import Array
-from edgeq.lower import Program
 from edgeq.plan import plan
+from edgeq.program import Program
 from edgeq.run import run
 from edgeq.simulate import Run
 from edgeq.target import Target

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from edgeq.codes import Code
 from edgeq.errors import EdgeqError
 from edgeq.faults import FaultMap, apply, hardened, parameters, tables
+from edgeq.formats.code import Code
 from edgeq.ir import Array, Graph
-from edgeq.lower import Program
+from edgeq.program import Program
 from edgeq.quantize.decide import decide
 from edgeq.quantize.floating import evaluate_float
 from edgeq.quantize.options import Options

@@ -25,7 +25,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 import edgeq
 from edgeq import EdgeqError
 from edgeq.api.robustness import robustness
-from edgeq.codes import Code
+from edgeq.formats.code import Code
 from edgeq.quantize import Options
 
 HERE = Path(__file__).parent

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from edgeq import graphfile
-from edgeq.codes import Code
 from edgeq.faults import FaultMap, apply, hardened, parameters
-from edgeq.lower import has_weights
+from edgeq.formats.code import Code
+from edgeq.ops.weights import has_weights
 from edgeq.simulate import fit_inputs, simulate
 from edgeq.target import load
 from edgeq.tune import robust as robust_search
@@ -36,7 +36,7 @@ def test_robust_is_searched_built_and_studied(edgeq, float_model: Path, samples:
     widths = {code: c["width"] for code, c in tried.items()}
     assert found["p"] == 0.01 and widths["5+hamming"] == 8 and max(widths.values()) <= 14 and len(tried) > len(robust_search.CODES)
     assert tried[found["code"]]["worst"] < min(c["worst"] for code, c in tried.items() if code.startswith("8"))
-    assert str(graphfile.load(robust).code) == found["code"]
+    assert str(graphfile.load(robust).formats[0]) == found["code"]
     built = edgeq("build", robust, "-o", tmp_path / "c", "--toolchain", chain)
     assert built.code == 0 and "bit-exact" in built.out, built.err
     text = "".join(f.read_text() for f in (tmp_path / "c").glob("*.c"))
@@ -52,7 +52,7 @@ def test_a_code_may_be_given(edgeq, float_model: Path, samples: Path, tmp_path: 
     result = edgeq("quantize", float_model, "--calib", samples, "--recipe", "robust", "--code", "4+offset+once", "-o", tmp_path / "q.eqg")
     assert result.code == 0 and "4+offset+once" in result.out
     graph = graphfile.load(tmp_path / "q.eqg")
-    assert graph.code == Code(4, True) and np.abs(graph.tensors["w"].data).max() <= 7
+    assert graph.formats == (Code(4, True),) and np.abs(graph.tensors["w"].data).max() <= 7
 
 
 def test_tables_small_enough_are_stored_three_times(edgeq, float_model: Path, samples: Path, tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_tables_small_enough_are_stored_three_times(edgeq, float_model: Path, sa
     options = ("--recipe", "robust", "--code", f"5+hamming+small{small}", "-o", tmp_path / "q.eqg", "--json")
     found = edgeq("quantize", float_model, "--calib", samples, *options).json["robust"]
     assert found["candidates"][0]["width"] == pytest.approx(8 * (3 * small + large) / (small + large))
-    assert graphfile.load(tmp_path / "q.eqg").code == Code(5, check="hamming", votes=True, small=small)
+    assert graphfile.load(tmp_path / "q.eqg").formats[0] == Code(5, check="hamming", votes=True, small=small)
 
 
 def test_weights_with_a_zero_point_and_a_checksum(edgeq, float_model: Path, samples: Path, tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_weights_with_a_zero_point_and_a_checksum(edgeq, float_model: Path, samp
         graph = graphfile.load(tmp_path / "q.eqg")
         w = graph.tensors["w"].data.astype(int).reshape(len(graph.tensors["w"].data), -1)
         low, high = np.minimum(w.min(1), 0), np.maximum(w.max(1), 0)
-        assert graph.code == Code(5, check="hamming", votes=True, asymmetric=True, crc=True)
+        assert graph.formats[0] == Code(5, check="hamming", votes=True, asymmetric=True, crc=True)
         assert (high - low).max() <= 31 and max(high.max(), -low.min()) > 16
         width = result.json["robust"]["candidates"][0]["width"]
         assert 8 < width < 8 + 48 / w.shape[1] + 1

@@ -30,10 +30,11 @@ from edgeq.compare import compare
 from edgeq.emit import emit, write
 from edgeq.half import LAW
 from edgeq.ir import Array, DType, Graph, Node, Op, QParams, Tensor, TensorType, check
-from edgeq.lower import Program, lower, request
+from edgeq.lower import lower, request
 from edgeq.numerics import LAWS
 from edgeq.ops.add import Add
 from edgeq.plan import plan
+from edgeq.program import Program
 from edgeq.run import gpu, host, run
 from edgeq.simulate import Run, dequantize_array, simulate
 

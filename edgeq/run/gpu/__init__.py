@@ -14,8 +14,9 @@ import numpy as np
 
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Graph, Node
-from edgeq.lower import Program, bind, kernel_dtype
+from edgeq.lower import bind, kernel_dtype
 from edgeq.lower import operands as pointers
+from edgeq.program import Program
 from edgeq.run.gpu.device import ELEMENTS, NAMES, Device, find, recorder
 from edgeq.run.gpu.step import Step, Value, unsupported
 from edgeq.simulate import Run

@@ -1,6 +1,6 @@
-"""Storage codes of weights and biases: integers <-> the bits that memory holds, and what faults of those bits cost.
+"""Storage codes of weights: words with a check, and what faults of their bits cost.
 
-Twin of `templates/runtime/eq_codes.h`. A code is a stream of words of `Code.width` bits, the first in the lowest bits of the first
+Twin of `templates/runtime/eq_w_code.h`. A code is a stream of words of `Code.width` bits, the first in the lowest bits of the first
 byte. A word holds, from bit 0 on, the value in `bits` bits of two's complement (or offset binary, which inverts the highest one),
 then the check. Of a small table every byte is stored three times, side by side, so that no column of a memory holds two of its bits
 alike, and read as their majority, bit by bit.
@@ -14,10 +14,12 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from typing import ClassVar, Self
 
 import numpy as np
 
 from edgeq.errors import EdgeqError
+from edgeq.formats.format import Format, Target
 from edgeq.numerics import Array
 
 CHECKS = {"none": 0, "parity": 1, "triple": 2, "hamming": 3}  # bits that they add
@@ -25,14 +27,12 @@ COVERED = 3  # the highest bits of a value that the parity covers
 SUMMED = 2  # the highest bits of a value that the checksum of a row covers
 POLYNOMIAL, START = 0x1D, 0xFF  # of the checksum: CRC-8 of SAE J1850, which sees any two faults in 123 weights
 MENDED = np.array([0, 0, 0, 1, 0, 2, 4, 8])  # syndrome of `hamming` -> what to xor to the highest four bits
-BIAS_BITS, BIAS_WORD = 11, 15  # of a voted bias, and of its word in the Hamming code
 SPELLING = re.compile(r"([2-8])(?:\+(parity|triple|hamming))?(\+offset)?(\+asymmetric)?(\+crc)?(?:\+small(\d{1,9}))?(\+once)?", re.ASCII)
-BIAS_PLACES = (3, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15)
 
 
 @dataclass(frozen=True)
-class Code:
-    """How the weights and biases of a graph are stored.
+class Code(Format):
+    """How weights are stored, and whether the biases beside them have `votes.Votes`.
 
     Attributes:
         bits: of a weight's value, 2 to 8.
@@ -48,6 +48,8 @@ class Code:
         crc: each row has a checksum of its weights' highest two bits, as the check has mended them, and of its zero point; where that
             is not what is stored, the reader takes zeros for the whole row.
     """
+
+    name: ClassVar[str] = "code"
 
     bits: int = 8
     offset: bool = False
@@ -82,6 +84,10 @@ class Code:
         bits, check, offset, asymmetric, crc, small, once = found.groups()
         return cls(int(bits), bool(offset), check or "none", not once, int(small or 0), bool(asymmetric), bool(crc))
 
+    @classmethod
+    def read(cls, text: str) -> Self | None:
+        return cls(**vars(cls.parse(text))) if SPELLING.fullmatch(text) else None
+
     @property
     def width(self) -> int:
         """Stored bits of a weight."""
@@ -93,8 +99,11 @@ class Code:
         return self._half - 1
 
     @property
+    def levels(self) -> range:
+        return range(-self.limit, self.limit + 1)
+
+    @property
     def by_rows(self) -> bool:
-        """Whether tables are stored row by row."""
         return self.asymmetric or self.crc
 
     @property
@@ -111,12 +120,16 @@ class Code:
         return 3 if 0 < count <= self.small else 1
 
     def plain(self, count: int) -> bool:
-        """Whether a table of `count` weights is stored as C computes with it."""
         return self.bits == 8 and not self.offset and self.check == "none" and not self.by_rows and self.copies(count) == 1
 
     def row_bytes(self, rows: int, length: int) -> int:
         """Stored bytes of a row of `length` weights, of a table of so many rows."""
         return self._head + self.copies(rows * length) * (-(-length * self.width // 8))
+
+    def stored_bits(self, rows: int, length: int) -> int:
+        if self.by_rows:
+            return 8 * rows * self.row_bytes(rows, length)
+        return 8 * self.copies(rows * length) * (-(-rows * length * self.width // 8))
 
     def __str__(self) -> str:
         parts = {
@@ -231,6 +244,18 @@ class Code:
             values[self._sums(moved, zeros) != heads[-1][:, 0]] = 0
         return np.asarray(values.astype(np.int8).reshape(shape))
 
+    def statements(self, target: Target) -> list[str]:
+        count = target.rows * target.length
+        word = f"{int(self.copies(count) == 3)}, {self.bits}, {int(self.offset)}, EQ_CHECK_{self.check.upper()}"
+        if not self.by_rows:
+            return [f"eq_decode_weights({target.source}, {target.place}, {count}, {word});"]
+        step = self.row_bytes(target.rows, target.length)
+        return [
+            f"eq_decode_rows({target.source} + {first * step}, {target.place} + {start}, {rows}, {target.length}, {block}, {word}, "
+            f"{int(self.asymmetric)}, {int(self.crc)});"
+            for first, rows, start, block in target.blocks
+        ]
+
     def errors(self, values: Array, p0: float, p1: float) -> Array:
         """The expected square error of each weight of a table as `encode` takes it, each stored 0 (1) flipping with p0 (p1): exactly, over
         all faults of its word, its zero point and its checksum, but for a damaged row whose checksum fits by chance (1 in 256)."""
@@ -288,57 +313,3 @@ def _hamming(data: Array) -> Array:
     """The three check bits of four."""
     d0, d1, d2, d3 = (data >> i & 1 for i in range(4))
     return np.asarray((d0 ^ d1 ^ d3) | (d0 ^ d2 ^ d3) << 1 | (d1 ^ d2 ^ d3) << 2)
-
-
-def bias_shift(biases: Array) -> int:
-    """The power of two that voted biases are multiples of."""
-    return max(0, int(np.abs(biases.astype(np.int64)).max(initial=0)).bit_length() - (BIAS_BITS - 1))
-
-
-def round_biases(biases: Array) -> Array:
-    """int32 biases to those that votes can store."""
-    shift = bias_shift(biases)
-    most = 2 ** (BIAS_BITS - 1) - 1
-    whole = np.clip((biases.astype(np.int64) + (1 << shift >> 1)) >> shift, -most, most)
-    return np.asarray((whole << shift).astype(np.int32))
-
-
-def _syndrome(words: Array) -> Array:
-    """The places, from 1 on, of the ones of 15-bit words, xored: 0 of a word without fault, else where one fault is."""
-    found = np.zeros_like(words)
-    for place in range(1, BIAS_WORD + 1):
-        found ^= (words >> (place - 1) & 1) * place
-    return found
-
-
-def bias_words(values: Array) -> Array:
-    """Biases over their power of two to words of the Hamming code: data at the places that are no powers of two; int64."""
-    words = np.zeros_like(np.asarray(values, np.int64))
-    for i, place in enumerate(BIAS_PLACES):
-        words |= (values >> i & 1) << (place - 1)
-    check = _syndrome(words)
-    for bit in (1, 2, 4, 8):
-        words |= (check & bit != 0).astype(np.int64) << (bit - 1)
-    return words
-
-
-def bias_values(words: Array) -> Array:
-    """Words, faulty ones too, to biases over their power of two, one fault mended; int64."""
-    words = np.asarray(words, np.int64) & (2**BIAS_WORD - 1)
-    syndrome = _syndrome(words)
-    words = np.where(syndrome > 0, words ^ 1 << np.maximum(syndrome - 1, 0), words)
-    values = np.zeros_like(words)
-    for i, place in enumerate(BIAS_PLACES):
-        values |= (words >> (place - 1) & 1) << i
-    half = 2 ** (BIAS_BITS - 1)
-    return np.asarray((values ^ half) - half)
-
-
-def encode_biases(biases: Array) -> Array:
-    """Biases of `round_biases` to what is stored, each three times, side by side: uint16 ``[N, 3]``."""
-    return np.repeat(bias_words(biases.ravel().astype(np.int64) >> bias_shift(biases))[:, None], 3, axis=1).astype(np.uint16)
-
-
-def decode_biases(votes: Array, shift: int) -> Array:
-    """The majority of three, bit by bit, mended: int32 ``[N]``."""
-    return np.asarray(bias_values(majority(*votes.T.astype(np.int64))) << shift, np.int32)
