@@ -18,6 +18,7 @@ from edgeq.errors import EdgeqError
 from edgeq.files import json_text, read_arrays, reason, write_bytes
 from edgeq.formats.code import Code
 from edgeq.ir import Array, DType, Graph
+from edgeq.passes import normalise
 from edgeq.quantize import storage
 from edgeq.quantize.decide import Decision, decide, describe
 from edgeq.quantize.diagnosis import diagnose
@@ -229,7 +230,7 @@ def quantized(
         record["robust"] = {"p": recipe.get("p") or ROBUST_P, **found_code}
     if found is not None:
         record["allocation"] = found.record()
-    return Quantized(result, record, {PRECISION: describe(decision).encode()})
+    return Quantized(normalise(result), record, {PRECISION: describe(decision).encode()})
 
 
 def halved(graph: Graph, samples: Arrays | None, recipe: Recipe, progress: Progress | None) -> Quantized:
@@ -247,7 +248,7 @@ def halved(graph: Graph, samples: Arrays | None, recipe: Recipe, progress: Progr
     if samples is not None:
         check_range(graph, samples, stage(progress, "range"))
         record = diagnosis(graph, result, samples, options, progress)
-    return Quantized(result, record, {PRECISION: describe_half(result).encode()})
+    return Quantized(normalise(result), record, {PRECISION: describe_half(result).encode()})
 
 
 def diagnosis(real: Graph, graph: Graph, samples: Arrays, options: Mapping[str, str], progress: Progress | None) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from edgeq.ops.linear import apply_output_stage, exact_matmul
 from edgeq.ops.table import _Table
 from edgeq.ops.windows import patches
 
+FLOATS = (DType.FLOAT32, DType.FLOAT16)
 # reference(low) and reference(high) are the bounds: no input, made larger, makes any output smaller
 REDUCTIONS = ("mean", "reduce_max", "reduce_min", "reduce_sum", "average_pool2d", "max_pool2d")
 MOVES = ("concat", "gather", "pad", "reshape", "resize_bilinear", "resize_nearest", "slice", "transpose")
@@ -52,19 +53,19 @@ def full(t: TensorType) -> Interval:
 
 
 def intervals(graph: Graph) -> dict[str, Interval]:
-    """Bounds of every integer tensor of a quantized graph; float tensors are left out."""
+    """Bounds of every integer tensor of a quantized graph; float tensors and halves are left out."""
     known: dict[str, Interval] = {}
     for name, tensor in graph.tensors.items():
-        if tensor.data is not None and tensor.type.dtype is not DType.FLOAT32:
+        if tensor.data is not None and tensor.type.dtype not in FLOATS:
             data = tensor.data.astype(np.int64)
             known[name] = Interval(data, data)
     for name in graph.inputs:
-        if graph.type(name).dtype is not DType.FLOAT32:
+        if graph.type(name).dtype not in FLOATS:
             known[name] = full(graph.type(name))
     for node in graph.nodes:
-        known |= {n: full(graph.type(n)) for n in node.outputs[1:] if graph.type(n).dtype is not DType.FLOAT32}
+        known |= {n: full(graph.type(n)) for n in node.outputs[1:] if graph.type(n).dtype not in FLOATS}
         output = graph.type(node.outputs[0])
-        if output.dtype is not DType.FLOAT32:
+        if output.dtype not in FLOATS:
             known[node.outputs[0]] = _step(graph, node, known) or full(output)
     return known
 
@@ -73,7 +74,8 @@ def _step(graph: Graph, node: Node, known: Mapping[str, Interval]) -> Interval |
     """The output's bounds; None where nothing is known of the operator."""
     kind = node.op.kind()
     x = [n for i, n in enumerate(node.inputs) if i not in node.op.parameters]
-    if not all(n in known for n in x):
+    moving = [n for n in (*x, *node.outputs) if not graph.tensors[n].is_constant]
+    if not all(n in known for n in x) or any(graph.type(n).dtype is not DType.INT8 for n in moving):
         return None
     params = node.op.bind(graph.law, node.name, graph.node_inputs(node), graph.type(node.outputs[0]))
     if kind in LINEAR:

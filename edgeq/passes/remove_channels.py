@@ -77,13 +77,14 @@ class _Removal:
 
     def _visit(self, node: Node) -> None:
         x, y = node.inputs[0], node.outputs[0]
-        if isinstance(node.op, FullyConnected) or (isinstance(node.op, Conv2d) and node.op.groups == 1):
+        integers = all(self.graph.type(n).dtype is DType.INT8 for n in (x, y))
+        if integers and (isinstance(node.op, FullyConnected) or (isinstance(node.op, Conv2d) and node.op.groups == 1)):
             if x in self.kept:
                 self._keep(x, np.nonzero(self.needed(node))[0])
             return
-        relation = ties(self.graph, node)
+        relation = ties(self.graph, node) if integers or node.op.kind() not in CHANNEL_AXIS else None
         if relation is None:
-            if node.op.kind() != "transpose_conv2d" or node.op.groups != 1:  # type: ignore[attr-defined]
+            if not integers or node.op.kind() != "transpose_conv2d" or node.op.groups != 1:  # type: ignore[attr-defined]
                 for name in node.outputs:
                     self._keep(name, np.arange(len(self.kept[name])))
             relation = []
