@@ -95,7 +95,7 @@ def toolchain(target: Target, name: str | None = None) -> Toolchain:
     flags = (*base, *spec["flags"])
     link = (*spec.get("link", command), *spec.get("base_link_flags", base), *spec.get("link_flags", spec["flags"]))
     if shutil.which(link[0]) is None:
-        raise EdgeqError(f"tool chain '{name}' for target {target.name} lacks its linker", why=f"no {link[0]}", fix=spec["install"])
+        raise EdgeqError(f"tool chain '{name}' for target {target.name} lacks its linker", why=f"no {link[0]}", fix=spec.get("install", ""))
     return Toolchain(name, command, flags, link, tuple(spec.get("libraries", ())))
 
 

@@ -24,6 +24,7 @@ from edgeq.files import json_text, temporary_folder
 from edgeq.ir import Graph
 from edgeq.lower import lower
 from edgeq.plan import plan
+from edgeq.run import missing
 from edgeq.simulate import fit_inputs, simulate
 from edgeq.target import Target
 from edgeq.tune import costs
@@ -43,6 +44,7 @@ class Built:
         target: what it was built for.
         manifest: the folder's manifest.
         measured: the folder's measurements.json.
+        not_run: why the code was not run although it should have been: what to install first. Empty where it was.
     """
 
     folder: Path
@@ -50,6 +52,7 @@ class Built:
     target: Target
     manifest: Mapping[str, Any]
     measured: Mapping[str, Any]
+    not_run: str = ""
 
     @property
     def code_bytes(self) -> int | None:
@@ -202,7 +205,8 @@ def build(
         optimize: ``s``, ``2`` or ``3``.
         budget: ``flash`` and ``ram`` in bytes; they replace the target's. With recipe ``auto`` also what `goal_of` says.
         vectors: how many test vectors to put beside the code, 0 for none.
-        check: run the test vectors on the target's first runner and compare every step with the simulator.
+        check: run the test vectors on the target's first runner and compare every step with the simulator. Where the only one is QEMU
+            and it is not installed, the folder is written all the same and `Built.not_run` says so.
         tuning: a file that `tune` made for this target, tool chain and level: the kernels that took the fewest instructions.
         hardened: take portable kernels, which compute the simulator's bytes whatever bit errors make of the weights (see `run`).
         force: other files in `output` stay; what edgeq wrote there is replaced although it was changed since.
@@ -235,7 +239,9 @@ def build(
         budgets.check_ram(emitted.manifest, limit)
         budgets.check_flash(emitted.manifest, None, limit)
         how = How(chip, None, chain.name, optimize)
-        proven = fit_inputs(graph, {n: a[:vectors] for n, a in inputs.items()}) if check and vectors and chip.runners else None
+        not_run = missing(chip) if check and vectors else ""
+        wanted = check and vectors and chip.runners and not not_run
+        proven = fit_inputs(graph, {n: a[:vectors] for n, a in inputs.items()}) if wanted else None
         measured = measure(emitted, step, how, limit, proven, progress)
         folders.write(place, {**emitted.files, measurements.NAME: json_text(measured).encode()})
-        return Built(Path(output), graph, chip, emitted.manifest, measured)
+        return Built(Path(output), graph, chip, emitted.manifest, measured, not_run)

@@ -126,6 +126,7 @@ def summary(built: Built) -> dict[str, Any]:
         "arena_lower_bound": m["arena_lower_bound"], "io_bytes": m["io_bytes"], "state_bytes": m["state_bytes"],
         "macs": m["macs"], "steps": len(m["steps"]), "build": built.measured["build"],
         "runs": built.measured.get("runs", {}), "comparisons": built.measured.get("comparisons", {}),
+        "not_run": built.not_run or None,
     }  # fmt: skip
 
 
@@ -149,6 +150,8 @@ def show(built: Built) -> None:
             "instructions": f"{count(n)} per inference, {n / m['macs']:.2f} per MAC" if n and m["macs"] else "",
             "bit-exact": f"{runner} = simulator in {proof['vectors']} vectors, {proof['tensors']} tensors, {count(proof['values'])} values"
             if proof
+            else f"NOT RUN. {built.not_run}. Then: edgeq compare {built.folder}"
+            if built.not_run
             else "not checked",
             "folder": str(built.folder),
         },

@@ -15,6 +15,17 @@ from edgeq.target import Target
 RUNNERS = ("host", "unicorn", "qemu")
 
 
+def missing(target: Target) -> str:
+    """What to install before anything on this computer runs a target's programs; empty where something does, or nothing could."""
+    if target.runners != ("qemu",):  # the host and unicorn come with edgeq
+        return ""
+    try:
+        import_module("edgeq.run.qemu").emulation(target)
+    except EdgeqError as e:
+        return f"{e.what} ({e.why}): {e.fix}" if e.why else f"{e.what}: {e.fix}"
+    return ""
+
+
 def run(
     folder: Path,
     target: Target,

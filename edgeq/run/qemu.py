@@ -30,7 +30,7 @@ def emulation(target: Target) -> Emulation:
         raise EdgeqError(f"QEMU has no board for target {target.name}", fix=f"use one of its runners: {', '.join(target.runners)}")
     if shutil.which(found.command) is None:
         others = [r for r in target.runners if r != "qemu"]
-        otherwise = f", or use the runner {others[0]}" if others else f": no other emulator runs target {target.name}"
+        otherwise = f", or use the runner {others[0]}" if others else f"; no other emulator runs target {target.name}"
         raise EdgeqError("QEMU is not installed", why=f"no {found.command}", fix=f"{found.install}{otherwise}")
     return found
 

@@ -162,3 +162,16 @@ def test_what_is_known_of_the_quantization_goes_along(edgeq, float_model: Path, 
     for folder in ("a", "b"):
         assert json.loads((tmp_path / folder / "measurements.json").read_text())["quantization"] == first
         assert (tmp_path / folder / "precision.toml").read_bytes() == (tmp_path / "q" / "precision.toml").read_bytes()
+
+
+@pytest.mark.parametrize("target", ["cortex-m55", "riscv-v", "riscv-vh", "riscv-b"])
+def test_without_its_emulator_a_build_says_that_it_was_not_run(
+    edgeq, model: Path, tmp_path: Path, target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    which = shutil.which
+    monkeypatch.setattr("shutil.which", lambda name: None if name.startswith("qemu") else which(name))
+    text = edgeq("build", model, "-o", tmp_path / "a", "-t", target)
+    assert text.code == 0 and "NOT RUN. QEMU is not installed" in text.out and "qemu-system-" in text.out
+    data = edgeq("build", model, "-o", tmp_path / "b", "-t", target, "--json").json
+    assert data["not_run"].startswith("QEMU is not installed") and not data["comparisons"] and data["flash"]["code"] > 0
+    assert "QEMU is not installed" in edgeq("compare", tmp_path / "a").error
