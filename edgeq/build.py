@@ -21,13 +21,14 @@ from elftools.elf.elffile import ELFFile
 from edgeq import board, description
 from edgeq import folder as folders
 from edgeq.board import Board, Boot
+from edgeq.emit import EXACT_FLAGS
 from edgeq.errors import EdgeqError
 from edgeq.files import json_text, reason, temporary_folder, write_bytes
 from edgeq.resources import resource
 from edgeq.target import Target
 
 # No contraction and no unproven aliasing: the same bytes from every compiler.
-COMMON_FLAGS = ("-std=c99", "-ffp-contract=off", "-fno-strict-aliasing", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror")
+COMMON_FLAGS = ("-std=c99", *EXACT_FLAGS, "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror")
 
 
 # One section per function and table, so that the linker drops what is not used; names for fault reports.

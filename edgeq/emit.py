@@ -27,6 +27,8 @@ from edgeq.tables import Constants
 
 RUNTIME = ("eq_numerics.h", "eq_step.h")
 HALF = ("eq_float.h", "eq_f16.h")  # where some tensor is of half precision
+EXACT = "eq_exact.h"  # where kernels compute with floats
+EXACT_FLAGS = ("-ffp-contract=off", "-fno-strict-aliasing")  # the arithmetic depends on them
 
 
 @dataclass(frozen=True, eq=False)
@@ -308,6 +310,8 @@ def emit(program: Program, plan: MemoryPlan, name: str, vectors: Mapping[str, Ar
         includes += sorted(h.name for h in (*runtime.glob(f"{stem}.h"), *runtime.glob(f"{stem}_*.h")))
     includes += sorted({h for c in program.calls for h in c.kernel.headers})
     includes = list(dict.fromkeys(found for h in includes for found in _with_included(runtime, h) if found not in RUNTIME))
+    floats = EXACT in includes or any(re.search(r"\bfloat\b", f.signature + f.code) for f in functions)
+    includes = [h for h in includes if h != EXACT]
     tables = None if vectors is None else {n: table(f"{emitter.name}_vectors_{a}", vectors[n]) for n, a in emitter.arguments.items()}
     checks = step_checks(steps, vectors or {})
     context = {
@@ -316,6 +320,7 @@ def emit(program: Program, plan: MemoryPlan, name: str, vectors: Mapping[str, Ar
         "outputs": emitter.interface(program.graph.results), "manifest": manifest, "lifetimes": emitter.lifetimes(),
         "failures": emitter.names.own("failures"), "i": emitter.names.own("i"),
         "comment": comment, "brief": brief, "runtime": RUNTIME, "states": emitter.states(), "includes": includes,
+        "flags": EXACT_FLAGS, "floats": floats,
         "decoders": decoders, "checks": None if checks is None else table(f"{emitter.name}_step_checks", checks), "vectors": tables,
         "vector_count": 0 if vectors is None else len(next(iter(vectors.values()))),
     }  # fmt: skip
@@ -328,7 +333,7 @@ def emit(program: Program, plan: MemoryPlan, name: str, vectors: Mapping[str, Ar
     if vectors is not None:
         names |= {"vectors.h": f"{m}_vectors.h", "vectors.c": f"{m}_vectors.c"}
     files = {out: emitter.env.get_template(f"model/{t}.j2").render(context).encode() for t, out in names.items()}
-    files |= {r: (runtime / r).read_bytes() for r in (*RUNTIME, *includes, *decoders)}
+    files |= {r: (runtime / r).read_bytes() for r in (*RUNTIME, *([EXACT] if floats else []), *includes, *decoders)}
     digest = hashlib.sha256(b"".join(n.encode() + files[n] for n in sorted(files))).hexdigest()
     manifest |= {"sources_sha256": digest, "files": folders.digests(files)}
     files["manifest.json"] = (json.dumps(manifest, indent=1) + "\n").encode()

@@ -10,11 +10,10 @@ from typing import Any
 
 from edgeq import folder as folders
 from edgeq.build import manifest as read_manifest
-from edgeq.emit import environment
+from edgeq.emit import EXACT_FLAGS, environment
 from edgeq.errors import EdgeqError
 from edgeq.files import EPOCH, write_bytes
 
-FLAGS = "-ffp-contract=off -fno-strict-aliasing"  # the arithmetic depends on them
 Files = dict[str, bytes]
 
 
@@ -40,7 +39,8 @@ class _Model:
     def render(self, template: str) -> bytes:
         m, facts = self.name, self.manifest
         context: dict[str, Any] = {
-            "m": m, "M": m.upper(), "sources": self.sources, "headers": self.headers, "flags": FLAGS, "arena": facts["arena_bytes"],
+            "m": m, "M": m.upper(), "sources": self.sources, "headers": self.headers, "flags": " ".join(EXACT_FLAGS),
+            "arena": facts["arena_bytes"],
             "weights": facts["weight_bytes"], "description": f"The neural network {m} in C99, made by edgeq for {facts['target']}",
         }  # fmt: skip
         return environment().get_template(f"export/{template}.j2").render(context).encode()

@@ -4,13 +4,8 @@
 #ifndef EQ_FLOAT_H
 #define EQ_FLOAT_H
 
-#include <float.h>
-
+#include "eq_exact.h"
 #include "eq_numerics.h"
-
-#if defined(__FAST_MATH__) || FLT_EVAL_METHOD != 0
-#error "edgeq's floats need IEEE arithmetic: no -ffast-math, and no excess precision (on 32-bit x86: -msse2 -mfpmath=sse)"
-#endif
 
 #define EQ_MAGIC 12582912.0f /* added and taken away, it rounds to the nearest integer, halves to even */
 #define EQ_INFINITE_BITS 0x7f800000
