@@ -141,7 +141,8 @@ class Traits:
     Weights:
         linear: what it is as matrix products.
         products: its products with constant weights.
-        real: positions of parameters that stay float32 in int8 and in half precision.
+        real: positions of parameters that stay float32 beside int8 activations.
+        terms: positions of parameters that are added to results without being the bias of a product.
         states: pairs (input, output) of positions that hold a state before and after: h first, then a cell state.
         narrow: on halves its weights may be int8.
         words: it is computed on int16 (and, if it moves, on any type).
@@ -168,14 +169,15 @@ class Traits:
     linear: Linear | None = None
     products: tuple[Product, ...] = ()
     real: tuple[int, ...] = ()
+    terms: tuple[int, ...] = ()
     states: tuple[tuple[int, int], ...] = ()
     narrow: bool = False
     words: bool = False
 
     @property
     def biases(self) -> tuple[int, ...]:
-        """The positions of biases."""
-        return tuple(p.bias for p in self.products if p.bias is not None)
+        """The positions of biases and other terms: float32 beside halves."""
+        return (*(p.bias for p in self.products if p.bias is not None), *self.terms)
 
     @property
     def weights(self) -> tuple[int, ...]:

@@ -25,7 +25,7 @@ class LayerNorm(Op):
     then times 1 / the output's scale, rounded to nearest, halves to even: scale and bias stay float32.
     """
 
-    traits: ClassVar[Traits] = Traits("normal", axes=Axes(last=True), real=(1, 2))
+    traits: ClassVar[Traits] = Traits("normal", axes=Axes(last=True), real=(1, 2), terms=(2,))
 
     epsilon: float = 1e-5
 

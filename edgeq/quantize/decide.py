@@ -13,12 +13,10 @@ from edgeq.ops.recurrent import WIDE
 from edgeq.quantize import equalize, storage
 from edgeq.quantize.cells import cell_dtype
 from edgeq.quantize.floating import Progress
-from edgeq.quantize.linear import WEIGHT_AXIS
 from edgeq.quantize.options import Options
 from edgeq.quantize.precision import LayerPrecision, Precision, TensorPrecision, format_precision
 from edgeq.quantize.ranges import Ranges, calibrate, centred
-from edgeq.quantize.recurrent import KINDS
-from edgeq.quantize.sharing import MOVES, NATURAL, assign, cells, symmetric
+from edgeq.quantize.sharing import assign, cells, natural, symmetric
 from edgeq.quantize.storage import Bordered, Storage, bordered, complete
 
 
@@ -83,10 +81,10 @@ def decide(
     own = {n: given.tensors.get(borders.origin(n)) for n, t in graph.tensors.items() if not t.is_constant}
     pinned = {n: t.scale for n, t in own.items() if t is not None and t.scale is not None}
     scales = assign(graph, ranges, law, pinned)
-    natural = {n.outputs[0] for n in graph.nodes if n.op.kind() in NATURAL}
+    fixed = {n.outputs[0] for n in graph.nodes if natural(n.op) is not None}
     wide, words, tensors = cells(graph, law), symmetric(graph, ranges, law), {}
     for name, scale in scales.items():
-        how = "fixed" if name in natural else "grid" if ranges.tensors[name].grid == scale else ranges.tensors[name].method
+        how = "fixed" if name in fixed else "grid" if ranges.tensors[name].grid == scale else ranges.tensors[name].method
         stored, written = borders.stored.get(name, storage.INT8), own[name]
         dtype = DType.FLOAT16 if stored == storage.HALF else cell_dtype(scale[0]) if name in wide else DType.INT8
         if stored == storage.INT16:
@@ -94,7 +92,7 @@ def decide(
             scale = scale if known else (2.0**-WIDE, 0) if name in wide else words[name]
             dtype = cell_dtype(scale[0]) if name in wide else DType.INT16
         tensors[name] = TensorPrecision(scale, written.method if written else how, tuple(int(e) for e in exponents.get(name, ())), dtype)
-    layers = {n.name: _layer(n.name, given, options) for n in graph.nodes if n.op.kind() in (*WEIGHT_AXIS, *KINDS)}
+    layers = {n.name: _layer(n.name, given, options) for n in graph.nodes if n.op.traits.products}
     for name in given.layers:
         if name not in layers:
             raise EdgeqError("this layer has no weights", where=name, fix="delete it from the precision file")
@@ -141,4 +139,4 @@ def describe(decision: Decision) -> str:
 
 def listed(graph: Graph, nodes: Storage) -> dict[str, str]:
     """The nodes of a precision file: those that compute."""
-    return {n.name: storage.written(n, nodes[n.name]) for n in graph.nodes if n.name in nodes and n.op.kind() not in MOVES}
+    return {n.name: storage.written(n, nodes[n.name]) for n in graph.nodes if n.name in nodes and not n.op.traits.keeps_scale("single")}

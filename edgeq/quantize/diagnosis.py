@@ -13,7 +13,7 @@ from edgeq.evaluate import chunk_size
 from edgeq.ir import Array, DType, Graph, Node, TensorType
 from edgeq.quantize import equalize
 from edgeq.quantize.floating import Progress, evaluate_float
-from edgeq.quantize.sharing import NATURAL, span
+from edgeq.quantize.sharing import natural, span
 from edgeq.simulate import dequantize_array, fit_inputs, simulate
 
 LOW = 20.0  # dB: below this a cause is looked for
@@ -187,7 +187,7 @@ def _cause(s: _Sums, node: Node | None, sums: Mapping[str, _Sums]) -> tuple[str,
         return f"{100 * s.beyond / s.count:.2g} % of the values exceed {half.LARGEST:g}", "scale the inputs, or keep this part in int8"
     if s.clipped > CLIPPED * s.error:
         return f"{100 * s.beyond / s.count:.2g} % of the values lie beyond the range", "calibrate with more samples, or with method minmax"
-    if node and node.op.kind() in NATURAL and s.decibels(s.own) < LOW:
+    if node and natural(node.op) is not None and s.decibels(s.own) < LOW:
         return f"small values in the fixed range of {node.op.kind()}", "none is needed if the largest values decide"
     if s.own > CLIPPED * s.error:
         if s.unevenness > UNEVEN and s.divide is None:

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Graph, Node, Tensor
 from edgeq.quantize.floating import bias_values, real_values
-from edgeq.quantize.linear import WEIGHT_AXIS
 from edgeq.quantize.observers import Channels
 from edgeq.quantize.weights import LIMIT
 
@@ -29,8 +28,6 @@ PER_OCTAVE = 4  # a channel is divided by 2^(e / PER_OCTAVE)
 TINY = 1e-30
 MIN_SAMPLES = 8  # fewer say too little about channels
 MAX_EXPONENT = 4 * PER_OCTAVE
-CHANNELWISE = ("add", "sub", "max_pool2d", "average_pool2d")
-EQUALIZED = ("conv2d", "depthwise_conv2d", "fully_connected")
 
 
 def powers(exponents: Array) -> Float:
@@ -47,6 +44,22 @@ class _Group:
     consumers: tuple[Node, ...]
 
 
+def equalized(node: Node) -> bool:
+    """Whether a node is a layer whose channels may be scaled."""
+    return node.op.traits.linear is not None and node.op.traits.linear.equalized
+
+
+def is_depthwise(node: Node) -> bool:
+    """Whether a layer reads one input channel per output channel."""
+    return node.op.traits.linear is not None and node.op.traits.linear.depthwise
+
+
+def _axis(node: Node) -> int:
+    """The axis of a layer's weights over its output channels."""
+    assert node.op.traits.linear is not None
+    return node.op.traits.linear.axis
+
+
 def _homogeneous(node: Node) -> bool:
     """Whether scaling a channel's input scales its output: no clamp but at zero."""
     low, high = getattr(node.op, "clamp", (-math.inf, math.inf))
@@ -55,14 +68,12 @@ def _homogeneous(node: Node) -> bool:
 
 def _passes(graph: Graph, node: Node) -> bool:
     """Whether the node keeps the channels of the last axis apart and commutes with scaling them."""
-    kind, out = node.op.kind(), graph.type(node.outputs[0]).shape
+    op, out = node.op, graph.type(node.outputs[0]).shape
     if any(graph.tensors[n].is_constant or graph.type(n).shape[-1:] != out[-1:] for n in node.inputs):
         return False
-    if kind in CHANNELWISE:
-        return _homogeneous(node)
-    if kind == "mean":
-        return len(graph.type(node.inputs[0]).shape) - 1 not in node.op.axes  # type: ignore[attr-defined]
-    return kind == "reshape" or (kind == "clamp" and _homogeneous(node))
+    shapes = [graph.type(n).shape for n in node.inputs]
+    tied = op.traits.channels is not None and op.traits.channels(op, shapes, out)
+    return op.traits.homogeneous and bool(tied) and _homogeneous(node)
 
 
 def _groups(graph: Graph) -> list[_Group]:
@@ -88,7 +99,7 @@ def _groups(graph: Graph) -> list[_Group]:
     for node in graph.nodes:
         if _passes(graph, node):
             continue
-        layer = node.op.kind() in EQUALIZED and all(uses[n] == 1 and graph.tensors[n].is_constant for n in node.inputs[1:])
+        layer = equalized(node) and all(uses[n] == 1 and graph.tensors[n].is_constant for n in node.inputs[1:])
         out = find(node.outputs[0])
         producers.setdefault(out, []).append(node)
         if not (layer and _homogeneous(node)):
@@ -110,7 +121,7 @@ def _groups(graph: Graph) -> list[_Group]:
 
 def _columns(node: Node, w: Array, channels: int) -> Float:
     """Weights as ``[O, taps, C]`` over the consumed tensor's channels (depthwise: ``[m, taps, C]``)."""
-    if node.op.kind() == "depthwise_conv2d":
+    if is_depthwise(node):
         return w.reshape(w.shape[1] * w.shape[2], channels, -1).transpose(2, 0, 1).astype(np.float64)
     return w.reshape(w.shape[0], -1, channels).astype(np.float64)
 
@@ -154,7 +165,7 @@ def _noise(graph: Graph, group: _Group, seen: Mapping[str, Channels], exponents:
     for node in group.consumers:
         w = graph.tensors[node.inputs[1]].data
         assert w is not None
-        if node.op.kind() != "depthwise_conv2d":
+        if not is_depthwise(node):
             columns = _columns(node, w, len(factors)) * factors
             scales = np.abs(columns).max(axis=(1, 2)) / LIMIT
             x = seen[node.inputs[0]]
@@ -229,10 +240,10 @@ def _scaled(node: Node, graph: Graph, divide: Array | None, multiply: Array | No
     """The node's weights and bias with output channels divided and input channels multiplied by powers of two."""
     w, b = (graph.tensors[n].data for n in node.inputs[1:3])
     assert w is not None and b is not None
-    kind, axis = node.op.kind(), WEIGHT_AXIS[node.op.kind()]
+    axis = _axis(node)
     if multiply is not None:
         factors = powers(multiply)
-        w = w * (np.repeat(factors, w.shape[3] // len(factors)) if kind == "depthwise_conv2d" else factors)
+        w = w * (np.repeat(factors, w.shape[3] // len(factors)) if is_depthwise(node) else factors)
     if divide is not None:
         shape = [1] * w.ndim
         shape[axis] = -1
@@ -245,7 +256,7 @@ def apply(graph: Graph, factors: Mapping[str, NDArray[np.int64]]) -> Graph:
     """The float graph with scaled channels: the same outputs, bit for bit but for subnormals."""
     changed: list[Tensor] = []
     for node in graph.nodes:
-        if node.op.kind() in EQUALIZED:
+        if equalized(node):
             divide, multiply = factors.get(node.outputs[0]), factors.get(node.inputs[0])
             if divide is not None or multiply is not None:
                 changed += _scaled(node, graph, divide, multiply)
@@ -265,7 +276,7 @@ def recover(graph: Graph, quantized: Graph) -> dict[str, NDArray[np.int64]]:
         twin = producers.get(node.outputs[0])
         if twin is None or twin.op != node.op:
             continue
-        if node.op.kind() in EQUALIZED:
+        if equalized(node):
             found = _ratios(graph, node, quantized, twin, result.get(node.inputs[0]))
             if found is not None and found.any():
                 result[node.outputs[0]] = found
@@ -280,7 +291,7 @@ def _ratios(graph: Graph, node: Node, quantized: Graph, twin: Node, multiply: Ar
     stored = quantized.tensors[twin.inputs[1]]
     if w.data is None or b.data is None or w.data.shape != stored.type.shape or stored.type.q is None:
         return None
-    axis = WEIGHT_AXIS[node.op.kind()]
+    axis = _axis(node)
     old = np.moveaxis(w.data, axis, 0).reshape(w.data.shape[axis], -1).astype(np.float64)
     new = np.moveaxis(real_values(stored), axis, 0).reshape(old.shape).astype(np.float64)
     bias = bias_values(quantized, twin, 2)

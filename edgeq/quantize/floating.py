@@ -13,7 +13,6 @@ from edgeq.ir import Array, DType, Graph, Node, Tensor, TensorType
 from edgeq.ops.reshape import Reshape
 from edgeq.simulate import dequantize_array, fit_inputs
 
-CASTS = ("quantize", "dequantize", "requantize", "cast")
 Progress = Callable[[int, int], None]
 
 
@@ -122,7 +121,9 @@ def real_values(tensor: Tensor) -> Array:
 
 def bias_values(graph: Graph, node: Node, position: int) -> Array:
     """A bias as real values: the scale of an int32 one is that of the input times that of the weights."""
-    x, w = (graph.type(node.inputs[i]) for i in _factors(node, position))
+    product = node.op.traits.product_of(position)
+    assert product is not None
+    x, w = (graph.type(node.inputs[i]) for i in (product.of, product.weights))
     bias = graph.tensors[node.inputs[position]]
     assert bias.data is not None
     if bias.type.dtype is DType.FLOAT32:
@@ -130,11 +131,6 @@ def bias_values(graph: Graph, node: Node, position: int) -> Array:
     assert w.q is not None
     scales = np.float64(np.float32(x.scale)) * np.asarray(w.q.scale, np.float32).astype(np.float64)
     return (bias.data.astype(np.float64) * scales).astype(np.float32)
-
-
-def _factors(node: Node, position: int) -> tuple[int, int]:
-    """The positions of the input and the weights whose products a bias is added to."""
-    return (5, 2) if node.op.kind() == "gru" and position == 4 else (0, 1)
 
 
 def dequantized(graph: Graph) -> Graph:
@@ -151,12 +147,12 @@ def dequantized(graph: Graph) -> Graph:
             constant = graph.tensors[name]
             if constant.data is None or constant.data.dtype == np.float32:
                 continue
-            bias = position >= 2 and position in node.op.parameters and constant.type.dtype is DType.INT32
+            bias = position in node.op.traits.biases and constant.type.dtype is DType.INT32
             data = bias_values(graph, node, position) if bias else real_values(constant)
             if name in tensors and not np.array_equal(data, tensors[name].data):  # type: ignore[arg-type]
                 raise EdgeqError("a constant has two meanings", where=name, why="nodes share a bias but not the scales")
             tensors[name] = Tensor(name, TensorType(data.shape), data)
     for name, tensor in graph.tensors.items():
         tensors.setdefault(name, replace(tensor, type=TensorType(tensor.type.shape)))
-    nodes = [replace(n, op=Reshape(graph.type(n.outputs[0]).shape)) if n.op.kind() in CASTS else n for n in graph.nodes]
+    nodes = [replace(n, op=Reshape(graph.type(n.outputs[0]).shape)) if n.op.traits.casts else n for n in graph.nodes]
     return replace(graph, tensors=tensors, nodes=()).with_nodes(nodes)

@@ -10,11 +10,9 @@ import numpy as np
 from edgeq import half
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, DType, Graph, Node, Op, Tensor, TensorType, check
-from edgeq.ops.recurrent import _Recurrent
 from edgeq.quantize.floating import Progress, require_float, stream
 from edgeq.quantize.precision import Precision, format_precision
 from edgeq.quantize.ranges import check_samples
-from edgeq.quantize.sharing import MOVES
 from edgeq.quantize.storage import HALF, roles, written
 
 
@@ -47,7 +45,7 @@ def to_half(graph: Graph) -> Graph:
 def half_constant(node: Node, position: int, tensor: Tensor) -> Tensor:
     """A constant operand: float32 where it is a bias, else half."""
     assert tensor.data is not None
-    if position in (range(3, 3 + node.op.biases) if isinstance(node.op, _Recurrent) else (2,)) and position in node.op.parameters:
+    if position in node.op.traits.biases:
         return tensor
     data = half.from_float(tensor.data)
     if not np.isfinite(data).all():
@@ -82,6 +80,6 @@ def check_range(graph: Graph, samples: Mapping[str, Array], progress: Progress |
 
 def describe_half(graph: Graph) -> str:
     """The text of precision.toml of a graph in half precision."""
-    nodes = {n.name: written(n, HALF) for n in graph.nodes if n.op.kind() not in MOVES}
+    nodes = {n.name: written(n, HALF) for n in graph.nodes if not n.op.traits.keeps_scale("single")}
     notes = {n.name: f"{n.op.kind()}: {roles(n, HALF)}" for n in graph.nodes}
     return format_precision(Precision(graph.name, nodes=nodes), shapes=notes)

@@ -21,11 +21,11 @@ from edgeq.quantize import recurrent
 from edgeq.quantize.decide import Decision, decide
 from edgeq.quantize.floating import Progress, real_step
 from edgeq.quantize.halving import half_constant
-from edgeq.quantize.linear import WEIGHT_AXIS, Moments, moments, view
+from edgeq.quantize.linear import Moments, moments, view
 from edgeq.quantize.options import Options
 from edgeq.quantize.precision import Precision
 from edgeq.quantize.ranges import Ranges
-from edgeq.quantize.sharing import MERGES, Scale, affine
+from edgeq.quantize.sharing import Scale, affine
 from edgeq.quantize.storage import HALF, INPUTS
 from edgeq.quantize.weights import Grid
 from edgeq.simulate import quantize_array, real_array
@@ -168,8 +168,7 @@ class _Walk:
 
     def fits(self, node: Node) -> bool:
         """Whether a node's weights are fitted to its inputs."""
-        layer = recurrent.is_recurrent(node) or node.op.kind() in WEIGHT_AXIS
-        return layer and self.precision.nodes.get(node.name) != HALF
+        return bool(node.op.traits.products) and self.precision.nodes.get(node.name) != HALF
 
     def quantize(self, node: Node, run: bool) -> Node:
         """Quantize a node's constants.
@@ -193,14 +192,14 @@ class _Walk:
         elif recurrent.is_recurrent(node):
             narrow = (1,) if self.precision.nodes.get(node.name) == INPUTS else (1, 2)
             names = list(recurrent.quantize_layer(self, node, real, outputs, narrow))
-        elif node.op.kind() in WEIGHT_AXIS:
+        elif node.op.traits.linear is not None:
             names[1:3] = _layer(self, node, real)
         else:
             for i, n in enumerate(node.inputs):
                 if i in node.op.traits.real:
                     names[i] = self.add(self.graph.tensors[n])
                 elif n in constants:
-                    scale = self.scale(output) if node.op.kind() in MERGES else None
+                    scale = self.scale(output) if node.op.traits.merges else None
                     names[i] = self.add(_constant(self.graph.tensors[n], scale))
         quantized = replace(node, inputs=tuple(names))
         if run:
@@ -240,6 +239,7 @@ def _layer(walk: _Walk, node: Node, real: list[Array]) -> tuple[str, str]:
     layer, op = walk.precision.layers[node.name], node.op
     x, w, b = real
     t, y = walk.type(node.inputs[0]), walk.type(node.outputs[0])
+    assert op.traits.linear is not None
     v = view(op, t.shape, w.shape, y.shape)
     halves = t.dtype is DType.FLOAT16
     stored = real_array(walk.stored[node.inputs[0]], t)
@@ -251,7 +251,7 @@ def _layer(walk: _Walk, node: Node, real: list[Array]) -> tuple[str, str]:
     if layer.bias_correction:
         bias = bias + _mean_error(op, x, stored, w, v.weights(q * scales[..., None]).astype(np.float32))
     flat = v.channels(scales)
-    kind = QParams(tuple(flat.tolist()), 0, WEIGHT_AXIS[op.kind()])
+    kind = QParams(tuple(flat.tolist()), 0, op.traits.linear.axis)
     weights = walk.add(Tensor(node.inputs[1], TensorType(w.shape, DType.INT8, kind), v.weights(q).astype(np.int8)))
     if halves:
         return weights, walk.add(Tensor(node.inputs[2], TensorType(b.shape), bias.astype(np.float32)))
@@ -265,7 +265,7 @@ def _layer(walk: _Walk, node: Node, real: list[Array]) -> tuple[str, str]:
 def _mean_error(op: Any, x: Array, stored: Array, w: Array, approximate: Array) -> Float:
     """Per output channel, the mean over the samples of float output minus quantized output, before the clamp."""
     plain = replace(op, clamp=NO_CLAMP)
-    zero = np.zeros(w.shape[WEIGHT_AXIS[op.kind()]], np.float32)
+    zero = np.zeros(w.shape[op.traits.linear.axis], np.float32)
     total: Float = np.zeros(len(zero))
     count = 0
     for start in range(0, len(x), STEP):

@@ -11,25 +11,25 @@ from numpy.typing import NDArray
 from edgeq import half
 from edgeq.ir import Array, DType, Graph, Node, QParams, Tensor, TensorType
 from edgeq.ops.recurrent import GATE, _Recurrent
-from edgeq.quantize.linear import Moments, moments, view
+from edgeq.ops.views import dense
+from edgeq.quantize.linear import Moments, moments
 from edgeq.simulate import quantize_array, real_array
 
 if TYPE_CHECKING:
     from edgeq.quantize.quantizer import _Walk
 
-KINDS = ("lstm", "gru")
 LIMIT = 2.0**30  # of a bias: far beyond what saturates a gate
 Float = NDArray[np.float64]
 
 
 def is_recurrent(node: Node) -> bool:
-    return node.op.kind() in KINDS
+    """Whether a node keeps a state along time."""
+    return bool(node.op.traits.states)
 
 
 def states(node: Node) -> tuple[tuple[str, str], ...]:
     """Pairs (before, after) of a recurrent layer: h, and c of an LSTM. Both ends have one type."""
-    assert isinstance(node.op, _Recurrent)
-    return tuple(zip(node.inputs[3 + node.op.biases :], node.outputs, strict=True))
+    return tuple((node.inputs[before], node.outputs[after]) for before, after in node.op.traits.states)
 
 
 def ties(graph: Graph) -> Iterator[tuple[str, str]]:
@@ -76,7 +76,7 @@ def quantize_layer(
             errors.append(np.zeros(len(real[position])))
             continue
         w = real[position]
-        v = view(_DENSE, exact.shape[1:], w.shape, (*exact.shape[1:-1], len(w)))
+        v = dense(op, exact.shape[1:], w.shape, (*exact.shape[1:-1], len(w)))
         matrix = v.matrix(w).astype(np.float64)
         rows = walk.usable(walk.grid.scales(layer.weight_scale, matrix), 2.0**20 if halves else t.scale / GATE.scale)
         seen: Moments = moments(v, stored, exact)
@@ -100,17 +100,6 @@ def quantize_layer(
             t = walk.type(after)
             names[3 + op.biases + i] = walk.add(Tensor(before, TensorType(data.shape, t.dtype, t.q), _stored(data, t)))
     return tuple(names)
-
-
-class _Dense:
-    """What `view` asks of an operator, for a matrix product."""
-
-    @staticmethod
-    def kind() -> str:
-        return "fully_connected"
-
-
-_DENSE = _Dense()
 
 
 def _stored(a: Array, t: TensorType) -> Array:

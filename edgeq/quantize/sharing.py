@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from edgeq.errors import EdgeqError
-from edgeq.ir import DType, Graph, Node
+from edgeq.ir import DType, Graph, Node, Op
 from edgeq.ops.recurrent import UNIT
 from edgeq.quantize import recurrent
 from edgeq.quantize.cells import cell_scale
@@ -15,29 +15,14 @@ from edgeq.quantize.ranges import Ranges
 
 Scale = tuple[float, int]  # scale and zero point
 
-# Operators that move or select values: output and first input must have one scale.
-MOVES = ("reshape", "transpose", "slice", "pad", "gather", "max_pool2d", "resize_nearest", "resize_bilinear", "reduce_max", "reduce_min")
-MOVES_TFLM = (*MOVES, "average_pool2d")  # TensorFlow Lite's pooling rescales nothing
-# Of these, operators whose results lie between the values that they read: an extreme that none of them shows counts all the same.
-AVERAGES = ("resize_bilinear", "average_pool2d")
-# Operators that saturate: with one scale, what they cut off needs no room before them.
-SATURATES = ("clamp",)
-# Operators that rescale inputs whose scale differs: sharing saves that rounding, at the price of resolution where ranges differ.
-MERGES = ("concat", "minimum", "maximum")
-# Outputs with a natural range.
-NATURAL: dict[str, Scale] = {
-    "softmax": (1 / 256, -128),
-    "sigmoid": (1 / 256, -128),
-    "hard_sigmoid": (1 / 256, -128),
-    "tanh": (1 / 128, 0),
-}
 WORTH_SHARING = 0.8  # an input that others read too shares if its range is at least this part of the output's
 TINY = 1e-30
 
 
-def moves(law: str) -> tuple[str, ...]:
-    """Operators whose output must have the scale of their first input."""
-    return MOVES_TFLM if law == "tflm" else MOVES
+def natural(op: Op) -> Scale | None:
+    """The one scale and zero point that the results of an operator have, whatever the samples show."""
+    found = op.traits.natural
+    return None if found is None or found.when == "unknown" else (found.scale, found.zero_point)
 
 
 class Groups:
@@ -64,14 +49,18 @@ class Groups:
 
 
 def _natural(graph: Graph) -> dict[str, Scale]:
-    return {n.outputs[0]: NATURAL[n.op.kind()] for n in graph.nodes if n.op.kind() in NATURAL}
+    return {n.outputs[0]: scale for n in graph.nodes if (scale := natural(n.op)) is not None}
 
 
-def demanded(graph: Graph, kinds: tuple[str, ...]) -> Groups:
-    """Activations that must have one type because operators of some kinds move them, or recurrent layers keep them."""
+def demanded(graph: Graph, law: str, saturating: bool = False) -> Groups:
+    """Activations that must have one type because operators move them, or recurrent layers keep them.
+
+    `saturating`: those that an operator cuts off, too.
+    """
     result = Groups(graph)
     for node in graph.nodes:
-        if node.op.kind() in kinds and node.inputs[0] in result.parent:
+        traits = node.op.traits
+        if (traits.keeps_scale(law) or (saturating and traits.saturates)) and node.inputs[0] in result.parent:
             result.join(node.inputs[0], node.outputs[0])
     for before, after in recurrent.ties(graph):
         result.join(before, after)
@@ -80,7 +69,7 @@ def demanded(graph: Graph, kinds: tuple[str, ...]) -> Groups:
 
 def cells(graph: Graph, law: str) -> frozenset[str]:
     """The activations that are stored in int16 or int32: cell states, and what is only a moved form of one."""
-    tied = demanded(graph, moves(law))
+    tied = demanded(graph, law)
     found = {tied.find(n) for n in recurrent.roots(graph, 1)}
     return frozenset(n for n in tied.parent if tied.find(n) in found)
 
@@ -90,7 +79,7 @@ def _merge(graph: Graph, ranges: Ranges, result: Groups, node: Node) -> None:
 
     Not joined: a graph input, a natural range, and a tensor that is also read elsewhere and much narrower than the output.
     """
-    natural, consumers = _natural(graph), graph.consumers()
+    fixed, consumers = _natural(graph), graph.consumers()
 
     def width(name: str) -> float:
         r = ranges.tensors[name]
@@ -100,7 +89,7 @@ def _merge(graph: Graph, ranges: Ranges, result: Groups, node: Node) -> None:
         if name not in result.parent:
             continue
         group = [n for n in result.parent if result.find(n) == result.find(name)]
-        bound = any(n in natural or n in graph.inputs for n in group)
+        bound = any(n in fixed or n in graph.inputs for n in group)
         alone = not any(n in graph.outputs or any(c is not node and c.outputs[0] not in group for c in consumers[n]) for n in group)
         if not bound and (alone or width(name) >= WORTH_SHARING * width(node.outputs[0])):
             result.join(name, node.outputs[0])
@@ -108,9 +97,9 @@ def _merge(graph: Graph, ranges: Ranges, result: Groups, node: Node) -> None:
 
 def groups(graph: Graph, ranges: Ranges, law: str) -> Groups:
     """What operators demand, and what saturating and merging operators gain from."""
-    result = demanded(graph, moves(law) + SATURATES)
+    result = demanded(graph, law, saturating=True)
     for node in graph.nodes:
-        if node.op.kind() in MERGES:
+        if node.op.traits.merges:
             _merge(graph, ranges, result, node)
     return result
 
@@ -147,7 +136,7 @@ def assign(graph: Graph, ranges: Ranges, law: str, pinned: Mapping[str, Scale]) 
         chosen = {**_free(graph, ranges, law), **_follow(graph, law, pinned)}
     for node in graph.nodes:
         a, b = node.inputs[0], node.outputs[0]
-        if node.op.kind() in moves(law) and a in chosen and chosen[a] != chosen[b]:
+        if node.op.traits.keeps_scale(law) and a in chosen and chosen[a] != chosen[b]:
             raise EdgeqError(
                 f"tensors '{a}' and '{b}' must have one scale", where=node.name, why=f"{node.op.kind()} moves values",
                 fix="give both the same scale and zero_point",
@@ -158,7 +147,7 @@ def assign(graph: Graph, ranges: Ranges, law: str, pinned: Mapping[str, Scale]) 
 def _follow(graph: Graph, law: str, pinned: Mapping[str, Scale]) -> dict[str, Scale]:
     """Pinned scales, and those that follow from them by moves."""
     result: dict[str, Scale] = {}
-    for members in demanded(graph, moves(law)).members().values():
+    for members in demanded(graph, law).members().values():
         found = [pinned[n] for n in members if n in pinned]
         if found:
             result |= {n: pinned.get(n, found[0]) for n in members}
@@ -167,16 +156,16 @@ def _follow(graph: Graph, law: str, pinned: Mapping[str, Scale]) -> dict[str, Sc
 
 def _counts(reader: Node, inside: set[str]) -> bool:
     """Whether a group of one scale must have room for what a node reads of it."""
-    return reader.outputs[0] not in inside or reader.op.kind() in AVERAGES
+    return reader.outputs[0] not in inside or reader.op.traits.averages
 
 
 def _free(graph: Graph, ranges: Ranges, law: str) -> dict[str, Scale]:
-    natural, consumers = _natural(graph), graph.consumers()
+    fixed, consumers = _natural(graph), graph.consumers()
     wide, fed_back = cells(graph, law), {*recurrent.roots(graph, 0), *recurrent.roots(graph, 1)}
     chosen: dict[str, Scale] = {}
     for members in groups(graph, ranges, law).members().values():
         inside = set(members)
-        found = {natural[n] for n in members if n in natural}
+        found = {fixed[n] for n in members if n in fixed}
         if len(found) > 1:
             raise EdgeqError("operators with different natural ranges share a scale", where=members[0], why=", ".join(members))
         read = [n for n in members if n in graph.outputs or any(_counts(c, inside) for c in consumers[n])] or members
@@ -196,7 +185,7 @@ def symmetric(graph: Graph, ranges: Ranges, law: str) -> dict[str, Scale]:
     """The scale of every activation in int16: what was seen of all that move it has room, states have 2^-15."""
     states = {*recurrent.roots(graph, 0)}
     chosen: dict[str, Scale] = {}
-    for members in demanded(graph, moves(law)).members().values():
+    for members in demanded(graph, law).members().values():
         peak = max(abs(v) for n in members for v in ranges.tensors[n].seen)
         scale = UNIT if not states.isdisjoint(members) else float(np.float32(max(peak, TINY) / 32767))
         chosen |= dict.fromkeys(members, (scale, 0))

@@ -13,26 +13,28 @@ from edgeq.errors import EdgeqError
 from edgeq.ir import DType, Graph, Node, Op, Tensor, check
 from edgeq.ops.quantize import Dequantize, Quantize
 from edgeq.quantize import recurrent
-from edgeq.quantize.sharing import MOVES, cells, demanded
+from edgeq.quantize.sharing import cells, demanded
 
 INT8, HALF, WEIGHTS, INPUTS, INT16 = "int8", "float16", "w8a16", "w8r16", "int16"
 STORAGES = (INT8, HALF, WEIGHTS, INPUTS, INT16)
 SUMS = "float16-sums"  # as it is written in precision.toml: HALF, and sums of products in half precision, too
 INTEGERS = (INT8, INT16)
-WEIGHT_KINDS = ("fully_connected", "conv2d", *recurrent.KINDS)  # operators on halves whose weights may be int8
 Storage = Mapping[str, str]  # node -> one of STORAGES
-WORD_KINDS = ("fully_connected", *recurrent.KINDS)  # operators on int16
-WORD_MOVES = tuple(k for k in MOVES if k not in ("max_pool2d", "resize_bilinear", "reduce_max", "reduce_min"))
 SUFFIX = {INT8: "s8", HALF: "f16", INT16: "s16"}
+
+
+def moves(node: Node) -> bool:
+    """Whether a node computes nothing of its own: its output has its first input's type."""
+    return node.op.traits.keeps_scale("single")
 
 
 def possible(node: Node) -> tuple[str, ...]:
     """The storages that an operator has a meaning in."""
     found: tuple[str, ...] = (INT8,) if type(node.op).bind is not Op.bind else ()
     if type(node.op).bind_half is not Op.bind_half:
-        found += (HALF, WEIGHTS) if node.op.kind() in WEIGHT_KINDS else (HALF,)
+        found += (HALF, WEIGHTS) if node.op.traits.narrow else (HALF,)
         found += (INPUTS,) if recurrent.is_recurrent(node) else ()
-    found += (INT16,) if node.op.kind() in WORD_KINDS else ()
+    found += (INT16,) if node.op.traits.words else ()
     return found
 
 
@@ -51,7 +53,7 @@ class Unit:
     @property
     def computing(self) -> tuple[Node, ...]:
         """The nodes that do more than move; none in what moves graph inputs."""
-        return tuple(n for n in self.nodes if n.op.kind() not in MOVES)
+        return tuple(n for n in self.nodes if not moves(n))
 
     @property
     def name(self) -> str:
@@ -60,7 +62,7 @@ class Unit:
 
 def units(graph: Graph) -> list[Unit]:
     """The units of a float graph, in its order."""
-    tied = demanded(graph, MOVES)
+    tied = demanded(graph, "single")
     key = {n.name: n.name for n in graph.nodes}
 
     def find(name: str) -> str:
@@ -84,7 +86,7 @@ def _unit(nodes: tuple[Node, ...]) -> Unit:
     if not unit.computing:
         return replace(unit, choices=(HALF,))
     common = [s for s in STORAGES if all(s in possible(n) for n in unit.computing)]
-    if any(n.op.kind() in MOVES and n.op.kind() not in WORD_MOVES for n in nodes):
+    if any(moves(n) and not n.op.traits.words for n in nodes):
         common = [s for s in common if s != INT16]
     if not common:
         kinds = ", ".join(sorted({n.op.kind() for n in unit.computing}))
@@ -168,7 +170,7 @@ def roles(node: Node, storage: str, cell: DType | None = None) -> str:
         return f"x {value}" + (f", W {weight}" if node.op.parameters else "")
     usual = {INT8: DType.INT16, INT16: DType.INT32}
     kept = (cell or usual[storage]).value if storage in INTEGERS else "f16"
-    c = f", c {kept}" if node.op.kind() == "lstm" else ""
+    c = f", c {kept}" if len(node.op.traits.states) > 1 else ""
     state = "f16" if storage == INPUTS else weight
     return f"x {value}, h {value}{c}, W {weight}, R {state}, gates {'s16' if storage in INTEGERS else 'f32'}"
 

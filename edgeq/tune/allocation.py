@@ -10,14 +10,18 @@ import numpy as np
 from scipy import optimize as solver
 from scipy import sparse
 
-from edgeq.ir import Array, Graph
-from edgeq.ops.reshape import Reshape
+from edgeq.ir import Array, Graph, Node
 from edgeq.quantize.storage import HALF, INT8, INTEGERS, Unit
 from edgeq.target import Target
 
 CASTS = tuple((stored, kind, sign) for stored in INTEGERS for kind, sign in (("quantize", 1.0), ("dequantize", -1.0)))
 POINTS, FINER = 32, 0.5  # of the front, at least so many dB apart
 WORK = 0.1  # what instructions weigh against flash: they decide between what takes about as much of it
+
+
+def _cells(node: Node) -> set[str]:
+    """The cell states of a node, before and after: what it keeps beside h."""
+    return {n for before, after in node.op.traits.states[1:] for n in (node.inputs[before], node.outputs[after])}
 
 
 @dataclass(frozen=True)
@@ -126,7 +130,7 @@ class Allocator:
             made = next((i for i, n in enumerate(nodes) if t in n.outputs), -1)
             last = max((i for i, n in enumerate(nodes) if t in n.inputs), default=made)
             last = len(nodes) if t in graph.outputs or t in kept else last
-            if not made <= at <= last or (made >= 0 and isinstance(nodes[made].op, Reshape)):
+            if not made <= at <= last or (made >= 0 and nodes[made].op.traits.view):
                 continue
             size = float(tensor.type.size)
             constant += 2 * size
@@ -140,7 +144,7 @@ class Allocator:
 
     def _tied(self, t: str) -> tuple[str, ...]:
         """The recurrent layers whose cell state a tensor is."""
-        return tuple(n.name for n in self.graph.nodes if n.op.kind() == "lstm" and t in (*n.inputs[5:], *n.outputs[1:]))
+        return tuple(n.name for n in self.graph.nodes if t in _cells(n))
 
     def share(self, point: Point, drop: float) -> float:
         """Predicted noise of a point, as part of what a drop allows."""

@@ -10,7 +10,6 @@ from edgeq.compare import compare
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Graph
 from edgeq.lower import lower, request
-from edgeq.ops.reshape import Reshape
 from edgeq.program import Program
 from edgeq.simulate import simulate
 from edgeq.target import Target
@@ -36,7 +35,7 @@ def layers(graph: Graph, target: Target, known: Costs) -> list[Layer]:
     """The nodes that several kernels can compute, less those whose candidates have all been measured."""
     found = []
     for node in graph.nodes:
-        if isinstance(node.op, Reshape):
+        if node.op.traits.view:
             continue
         op, dtype, params = request(graph, node)
         names = tuple(k.name for k in kernels.candidates(op, dtype, params, target.isa, target.core))

@@ -345,8 +345,8 @@ def _measure(
             weights = next((t for n, t in c.tables.items() if n.endswith("weights")), None)
             halves = first.dtype is DType.FLOAT16
             kind = WEIGHTS if halves and weights is not None and weights.dtype == np.int8 else HALF if halves else INTEGER[first.dtype]
-            counts.append(c.macs * PER_MAC[kind] + first.size * (PER_CAST if c.node.op.kind() in CASTS else PER_ELEMENT))
+            counts.append(c.macs * PER_MAC[kind] + first.size * (PER_CAST if c.node.op.traits.casts else PER_ELEMENT))
     for c, n in zip(program.calls, counts, strict=True):
-        if c.node.op.kind() in CASTS:
+        if c.node.op.traits.casts:
             rates[c.node.op.kind()].append(n / graph.type(c.output).size)
     return tables, {c.node.name: n for c, n in zip(program.calls, counts, strict=True)}

@@ -9,7 +9,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from edgeq.frontends.onnx.constants import WEIGHT_AXIS
 from edgeq.frontends.onnx.values import Stored
 from edgeq.ir import Array, Graph, Node, Op, Tensor, TensorType
 from edgeq.ops.depthwise_conv2d import DepthwiseConv2d
@@ -53,7 +52,7 @@ def _layer_behind(graph: Graph, producers: dict[str, Node], consumers: dict[str,
             moves.insert(0, node)
             name = node.inputs[0]
             continue
-        constant = node.op.kind() in WEIGHT_AXIS and all(graph.tensors[n].is_constant for n in node.inputs[1:3])
+        constant = node.op.traits.linear is not None and all(graph.tensors[n].is_constant for n in node.inputs[1:3])
         return (node, moves) if constant and node.op.clamp == NO_CLAMP else None  # type: ignore[attr-defined]
     return None
 
@@ -82,7 +81,8 @@ def _folded(graph: Graph, stored: dict[str, Stored], layer: Node, node: Node, so
     tensors = []
     inputs = list(layer.inputs)
     if node.op.kind() == "mul":
-        axis = WEIGHT_AXIS[layer.op.kind()]
+        assert layer.op.traits.linear is not None
+        axis = layer.op.traits.linear.axis
         across = [-1 if i == axis else 1 for i in range(w.ndim)]
         tensors.append(_constant(names[0], w * values.reshape(across)))
         held = stored.get(layer.inputs[1])

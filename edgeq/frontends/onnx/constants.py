@@ -11,7 +11,6 @@ from edgeq.frontends.onnx.file import printable
 from edgeq.frontends.onnx.values import Stored
 from edgeq.ir import Array, DType, Graph, Node, QParams, Tensor, TensorType
 
-WEIGHT_AXIS = {"conv2d": 0, "depthwise_conv2d": 3, "transpose_conv2d": 0, "fully_connected": 0}
 CLOSE = 1e-5  # relative difference of two scales that are one
 INT32_MAX = 2**31 - 1
 
@@ -44,7 +43,8 @@ class Constants:
 
     def weights(self, node: Node, weights: str, bias: str, x: TensorType) -> tuple[str, str]:
         """int8 weights with symmetric scales, and the int32 bias in the scales of the accumulators."""
-        axis = WEIGHT_AXIS[node.op.kind()]
+        assert node.op.traits.linear is not None
+        axis = node.op.traits.linear.axis
         floats, held = self._floats(weights, node), self.stored.get(weights)
         if held and held.data.dtype == np.int8:
             q, data = self._checked(node, weights, held, axis), held.data

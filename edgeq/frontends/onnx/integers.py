@@ -21,17 +21,6 @@ from edgeq.ops.reshape import Reshape
 from edgeq.passes.compose import compose
 from edgeq.passes.remove_dead import remove_dead
 
-# Operators whose output has their input's scale.
-SAME_SCALE = (
-    "reshape", "transpose", "slice", "pad", "gather", "max_pool2d", "resize_nearest", "resize_bilinear", "reduce_max", "reduce_min",
-)  # fmt: skip
-SAME_RANGE = (*SAME_SCALE, "clamp")  # a clamp's scale serves what it clamps as well: saturating loses nothing
-FIXED = {"softmax": QParams((1 / 256,), -128)}
-NATURAL = {
-    **FIXED, "sigmoid": QParams((1 / 256,), -128), "hard_sigmoid": QParams((1 / 256,), -128), "tanh": QParams((1 / 128,), 0),
-    "softsign": QParams((1 / 128,), 0), "erf": QParams((1 / 128,), 0),
-}  # fmt: skip
-
 
 def absorb(graph: Graph, stored: Mapping[str, Stored], where: str) -> Graph:
     """Remove the stand-ins; the graph itself where it has none.
@@ -61,21 +50,26 @@ def scales(graph: Graph) -> dict[str, QParams]:
         if name not in found and (wish := _wish(consumers[name], found)):
             found[name] = wish
     for node in graph.nodes:
-        kind, output = node.op.kind(), node.outputs[0]
+        output, natural = node.outputs[0], node.op.traits.natural
         if output in found:
             continue
-        if kind in SAME_RANGE and node.inputs[0] in found:
+        if _same_range(node) and node.inputs[0] in found:
             found[output] = found[node.inputs[0]]
-        elif kind in NATURAL:
-            found[output] = NATURAL[kind]
+        elif natural is not None:
+            found[output] = QParams((natural.scale,), natural.zero_point)
     return found
+
+
+def _same_range(node: Node) -> bool:
+    """Whether its input's scale serves its output: a clamp's serves what it clamps as well, saturating loses nothing."""
+    return node.op.traits.keeps_scale("single") or node.op.traits.saturates
 
 
 def _wish(readers: list[Node], found: Mapping[str, QParams]) -> QParams | None:
     """What the readers of a float tensor want: the finest scale that it is quantized to, else one behind a mere move."""
     wishes = [n.op.q for n in readers if isinstance(n.op, ToInteger)]
     if not wishes:
-        wishes = [found[n.outputs[0]] for n in readers if n.op.kind() in SAME_RANGE and n.outputs[0] in found]
+        wishes = [found[n.outputs[0]] for n in readers if _same_range(n) and n.outputs[0] in found]
     return min(wishes, key=lambda q: q.scale[0], default=None)
 
 
@@ -144,8 +138,12 @@ class _Absorber:
         """An operator in int8, with a requantize node behind it where it cannot give the scale that is wanted."""
         output, wanted = node.outputs[0], self.scales[node.outputs[0]]
         inputs = self._inputs(node)
-        first, kind = self.tensors[inputs[0]].type.q, node.op.kind()
-        own = first if kind in SAME_SCALE and first is not None else FIXED.get(kind, wanted)
+        first, natural = self.tensors[inputs[0]].type.q, node.op.traits.natural
+        own = wanted
+        if node.op.traits.keeps_scale("single") and first is not None:
+            own = first
+        elif natural is not None and natural.when == "demanded":
+            own = QParams((natural.scale,), natural.zero_point)
         if own == wanted:
             self._node(node.op, inputs, output, node.name, wanted)
             return
