@@ -68,6 +68,8 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Any:
         "void rows(const uint8_t *c, int8_t *w, const int32_t *n)\n"
         "{\n    eq_decode_rows(c, w, n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8]);\n}\n"
         "void biases(const uint16_t *v, int32_t *b, int32_t n, int32_t shift);\n"
+        "void each(const uint16_t *v, int32_t *b, int32_t n, const uint8_t *shifts);\n"
+        "void each(const uint16_t *v, int32_t *b, int32_t n, const uint8_t *shifts)\n{\n    eq_decode_biases_each(v, b, n, shifts);\n}\n"
         "void biases(const uint16_t *v, int32_t *b, int32_t n, int32_t shift)\n{\n    eq_decode_biases(v, b, n, shift);\n}\n"
     )
     chain, output = toolchain(load("host")), folder / "codes.so"
@@ -176,6 +178,9 @@ def test_every_word_of_a_bias_means_the_same_in_c(library: Any) -> None:
     out = np.zeros(words.size, np.int32)
     library.biases(ctypes.c_void_p(votes.ctypes.data), ctypes.c_void_p(out.ctypes.data), words.size, 5)
     assert np.array_equal(out, decode_biases(votes, 5))
+    shifts = np.arange(words.size, dtype=np.uint8) % 21
+    library.each(*(ctypes.c_void_p(a.ctypes.data) for a in (votes, out)), words.size, ctypes.c_void_p(shifts.ctypes.data))
+    assert np.array_equal(out, decode_biases(votes, shifts.astype(np.int64)))
 
 
 def test_biases_survive_two_copies_of_faults_and_one_fault_in_all() -> None:

@@ -212,22 +212,23 @@ def quantized(
         y = calibration_labels(graph, recipe, data.vectors) if goal and goal.loss is not None else None
         found = search(graph, data, goal or Goal(), recipe.get("options"), stage(progress, "measure"), y)
         nodes = found.storage
-    chosen, tried = recipe.get("options"), tuple[robust.Candidate, ...]()
+    chosen, tried, judge = recipe.get("options"), tuple[robust.Candidate, ...](), None
     if name == "robust":
         if written is not None and written.nodes:
             raise EdgeqError("recipe robust computes in int8", where=graph.name, fix="give a precision file without [nodes]")
         data = calibrate(graph, samples, (chosen or Options()).method, stage(progress, "calibrate"))
         code = None if recipe.get("code") is None else Code.parse(str(recipe.get("code")))
-        chosen, tried = robust.search(graph, data, recipe.get("p") or ROBUST_P, chosen or Options(), code, stage(progress, "search"))
+        chosen, tried, judge = robust.search(graph, data, recipe.get("p") or ROBUST_P, chosen or Options(), code, stage(progress, "search"))
     decision = decide(graph, data, chosen, written, stage(progress, "calibrate"), nodes)
     result = quantize_decided(decision, stage(progress, "quantize"))
+    clean = robust.check_clean(normalise(result), judge) if judge is not None else 0.0
     options = {"law": decision.precision.law, "method": decision.precision.method, **layer_options(decision)}
     if decision.precision.nodes:
         options = {"recipe": name, **({"accumulate": sums} if sums else {}), **options}
     record = diagnosis(graph, result, samples, options, progress)
     if tried and chosen is not None:
         found_code = {"code": str(chosen.code), "clip": chosen.clip, "candidates": [c.record() for c in tried]}
-        record["robust"] = {"p": recipe.get("p") or ROBUST_P, **found_code}
+        record["robust"] = {"p": recipe.get("p") or ROBUST_P, "clean": round(clean, 6), **found_code}
     if found is not None:
         record["allocation"] = found.record()
     return Quantized(normalise(result), record, {PRECISION: describe(decision).encode()})

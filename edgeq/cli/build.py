@@ -14,6 +14,7 @@ from edgeq.cli.common import (
     CalibrationLimitOption,
     CalibrationOption,
     ClampOption,
+    CodeOption,
     ConstOption,
     EqualizeOption,
     ForceOption,
@@ -25,6 +26,7 @@ from edgeq.cli.common import (
     PixelsOption,
     PlotOption,
     PrecisionOption,
+    RateOption,
     RecipeOption,
     RoundingOption,
     ShapeOption,
@@ -32,7 +34,7 @@ from edgeq.cli.common import (
     StoredOption,
     ToolchainOption,
 )
-from edgeq.cli.quantize import show_allocation
+from edgeq.cli.quantize import show_allocation, show_candidates
 from edgeq.text import count, size
 
 if TYPE_CHECKING:
@@ -54,6 +56,8 @@ def build(
     toolchain: ToolchainOption = None,
     recipe: RecipeOption = None,
     accumulate: AccumulateOption = None,
+    p: RateOption = None,
+    code: CodeOption = None,
     calib: CalibrationOption = None,
     calib_limit: CalibrationLimitOption = None,
     stored: StoredOption = None,
@@ -61,7 +65,7 @@ def build(
     method: MethodOption = None,
     law: LawOption = None,
     rounding: RoundingOption = None,
-    equalize: EqualizeOption = False,
+    equalize: EqualizeOption = None,
     per_tensor: PerTensorOption = False,
     clamp: ClampOption = False,
     precision: PrecisionOption = None,
@@ -100,7 +104,7 @@ def build(
 
     chosen = common.recipe(
         calib, calib_limit, stored, pixels, method=method, law=law, rounding=rounding, equalize=equalize, per_tensor=per_tensor,
-        clamp=clamp, precision=precision, recipe=recipe, accumulate=accumulate,
+        clamp=clamp, precision=precision, recipe=recipe, accumulate=accumulate, p=p, code=code,
     )  # fmt: skip
     common.check_plot(plot, recipe, precision)
     with common.bars() as progress:
@@ -158,6 +162,8 @@ def show(built: Built) -> None:
     )
     if "allocation" in built.measured.get("quantization", {}):
         show_allocation(built.measured["quantization"]["allocation"])
+    if "robust" in built.measured.get("quantization", {}):
+        show_candidates(built.measured["quantization"]["robust"])
 
 
 def register(app: typer.Typer) -> None:

@@ -163,7 +163,12 @@ LawOption = Annotated[
 RoundingOption = Annotated[
     str | None, typer.Option("--rounding", help="Of weights: nearest, truncate (toward zero) or second-order.", show_default=False)
 ]
-EqualizeOption = Annotated[bool, typer.Option("--equalize", help="Bring the channels of an activation to similar ranges first.")]
+EqualizeOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--equalize/--no-equalize", help="Bring the channels of an activation to similar ranges first (default).", show_default=False
+    ),
+]
 PerTensorOption = Annotated[bool, typer.Option("--per-tensor", help="One scale for all channels of a layer's weights.")]
 PrecisionOption = Annotated[
     Path | None, typer.Option("--precision", metavar="FILE", help="An edited precision.toml to go by.", show_default=False)
@@ -323,12 +328,14 @@ def recipe(
     method: str | None = None,
     law: str | None = None,
     rounding: str | None = None,
-    equalize: bool = False,
+    equalize: bool | None = None,
     per_tensor: bool = False,
     clamp: bool = False,
     precision: Path | None = None,
     recipe: str | None = None,
     accumulate: str | None = None,
+    p: str | None = None,
+    code: str | None = None,
 ) -> Recipe:
     """The options about quantization as the API takes them; warns of random calibration.
 
@@ -340,8 +347,8 @@ def recipe(
     if calib == "random" and recipe != "fp16":
         warn("calibrated on random data: the code is right, the accuracy is not")
     given: dict[str, Any] = {k: v for k, v in (("method", method), ("law", law), ("rounding", rounding)) if v is not None}
-    if equalize:
-        given["equalize"] = True
+    if equalize is not None:
+        given["equalize"] = equalize
     if per_tensor:
         given["per_tensor"] = True
     if clamp:
@@ -349,6 +356,7 @@ def recipe(
     return {
         "recipe": recipe, "accumulate": accumulate, "calibration": calib, "calibration_limit": calib_limit,
         "stored": parse_pair(stored, "--stored"),
+        "p": None if p is None else parse_rate(p), "code": code,
         "pixels": parse_pair(pixels, "--pixels"), "options": Options(**given) if given else None, "precision": precision,
     }  # fmt: skip
 

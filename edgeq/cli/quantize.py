@@ -57,7 +57,7 @@ def quantize(
     method: MethodOption = None,
     law: LawOption = None,
     rounding: RoundingOption = None,
-    equalize: EqualizeOption = False,
+    equalize: EqualizeOption = None,
     per_tensor: PerTensorOption = False,
     clamp: ClampOption = False,
     precision: PrecisionOption = None,
@@ -85,10 +85,9 @@ def quantize(
 
     chosen = common.recipe(
         calib, calib_limit, stored, pixels, method=method, law=law, rounding=rounding, equalize=equalize, per_tensor=per_tensor,
-        clamp=clamp, precision=precision, recipe=recipe, accumulate=accumulate,
+        clamp=clamp, precision=precision, recipe=recipe, accumulate=accumulate, p=p, code=code,
     )  # fmt: skip
     common.check_plot(plot, recipe, precision)
-    chosen["p"], chosen["code"] = None if p is None else common.parse_rate(p), code
     with common.bars() as progress:
         shapes, states = common.parse_shapes(shape), common.parse_states(state)
         limits = parse(budget) if budget else None

@@ -33,5 +33,5 @@ def parse(text: str) -> Format:
         found = kind.read(text)
         if found is not None:
             return found
-    names = ", ".join(n for n in registry() if n not in ("code", "votes"))
+    names = ", ".join(n for n in registry() if n not in ("code", "votes", "channel_votes"))
     raise EdgeqError(f"no storage format '{text[:40]}'", fix=f"choose one of {names}, or a storage code such as 6+hamming")

@@ -15,6 +15,7 @@ from edgeq.formats.format import Format, Target
 from edgeq.numerics import Array
 
 BIAS_BITS, BIAS_WORD = 11, 15  # of a voted bias, and of its word in the Hamming code
+LITERAL = 2048  # characters of a string in C, of which a compiler must take 4095
 BIAS_PLACES = (3, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15)
 
 
@@ -49,16 +50,64 @@ class Votes(Format):
         return [f"eq_decode_biases({target.source}, {target.place}, {target.rows * target.length}, {self.shift});"]
 
 
+@dataclass(frozen=True)
+class ChannelVotes(Votes):
+    """`Votes` with a power of two per bias, so that one large bias costs the others nothing. The powers are part of the code.
+
+    Attributes:
+        shifts: the powers of two of a table (`fitted` finds them).
+    """
+
+    name: ClassVar[str] = "channel_votes"
+
+    shifts: tuple[int, ...] = ()
+
+    @property
+    def header(self) -> str:
+        return f"eq_w_{Votes.name}.h"
+
+    def stored_bits(self, rows: int, length: int) -> int:
+        return (48 + 8) * rows * length
+
+    def settled(self, table: Array) -> Array:
+        return round_biases(table, bias_shifts(table))
+
+    def fitted(self, table: Array) -> Self:
+        return replace(self, shifts=tuple(bias_shifts(table).ravel().tolist()))
+
+    def encode(self, values: Array) -> Array:
+        return encode_biases(values, np.array(self.shifts, np.int64))
+
+    def decode(self, data: Array, *shape: int) -> Array:
+        return decode_biases(data, np.array(self.shifts, np.int64)).reshape(shape)
+
+    def statements(self, target: Target) -> list[str]:
+        if len(set(self.shifts)) == 1:
+            return replace(Votes(), shift=self.shifts[0]).statements(target)
+        found = []
+        for first in range(0, len(self.shifts), LITERAL):
+            part = self.shifts[first : first + LITERAL]
+            literal = "".join(f"\\{shift:03o}" for shift in part)
+            place = f"{target.source} + {3 * first}, {target.place} + {first}" if first else f"{target.source}, {target.place}"
+            found.append(f'eq_decode_biases_each({place}, {len(part)}, (const uint8_t *)"{literal}");')
+        return found
+
+
+def bias_shifts(biases: Array) -> Array:
+    """The power of two that each voted bias is a multiple of: the least with which it fits."""
+    return np.maximum(0, np.frexp(np.abs(biases.astype(np.float64)))[1].astype(np.int64) - (BIAS_BITS - 1))
+
+
 def bias_shift(biases: Array) -> int:
     """The power of two that voted biases are multiples of."""
     return max(0, int(np.abs(biases.astype(np.int64)).max(initial=0)).bit_length() - (BIAS_BITS - 1))
 
 
-def round_biases(biases: Array) -> Array:
-    """int32 biases to those that votes can store."""
-    shift = bias_shift(biases)
+def round_biases(biases: Array, shifts: Array | int | None = None) -> Array:
+    """int32 biases to those that votes can store, by one power of two (`bias_shift`) or by that of each."""
+    shift = np.asarray(bias_shift(biases) if shifts is None else shifts, np.int64)
     most = 2 ** (BIAS_BITS - 1) - 1
-    whole = np.clip((biases.astype(np.int64) + (1 << shift >> 1)) >> shift, -most, most)
+    whole = np.clip((biases.astype(np.int64) + (np.int64(1) << shift >> 1)) >> shift, -most, most)
     return np.asarray((whole << shift).astype(np.int32))
 
 
@@ -93,11 +142,12 @@ def bias_values(words: Array) -> Array:
     return np.asarray((values ^ half) - half)
 
 
-def encode_biases(biases: Array) -> Array:
+def encode_biases(biases: Array, shifts: Array | None = None) -> Array:
     """Biases of `round_biases` to what is stored, each three times, side by side: uint16 ``[N, 3]``."""
-    return np.repeat(bias_words(biases.ravel().astype(np.int64) >> bias_shift(biases))[:, None], 3, axis=1).astype(np.uint16)
+    whole = biases.ravel().astype(np.int64) >> (bias_shift(biases) if shifts is None else shifts)
+    return np.repeat(bias_words(whole)[:, None], 3, axis=1).astype(np.uint16)
 
 
-def decode_biases(votes: Array, shift: int) -> Array:
+def decode_biases(votes: Array, shift: Array | int) -> Array:
     """The majority of three, bit by bit, mended: int32 ``[N]``."""
     return np.asarray(bias_values(majority(*votes.T.astype(np.int64))) << shift, np.int32)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from edgeq import half
 from edgeq.evaluate import ancestors
 from edgeq.formats import PLAIN
-from edgeq.formats.votes import Votes
+from edgeq.formats.votes import ChannelVotes
 from edgeq.ir import Array, DType, Graph, Node, QParams, Tensor, TensorType, check
 from edgeq.ops.linear import NO_CLAMP, clamp_limits
 from edgeq.ops.weights import with_formats
@@ -83,7 +83,7 @@ def quantize_decided(decision: Decision, progress: Progress | None = None) -> Gr
             progress(i + 1, len(graph.nodes))
     result = replace(graph, tensors=walk.tensors, law=decision.precision.law, nodes=()).with_nodes(nodes)
     code = decision.options.code
-    return check(with_formats(result, code, Votes() if code.votes else PLAIN) if code else result, "quantize")
+    return check(with_formats(result, code, ChannelVotes() if code.votes else PLAIN) if code else result, "quantize")
 
 
 def _subset(graph: Graph, samples: Mapping[str, Array]) -> dict[str, Array]:

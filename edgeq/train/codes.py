@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from edgeq.formats.code import Code
-from edgeq.formats.votes import bias_shift, decode_biases, encode_biases, round_biases
+from edgeq.formats.votes import ChannelVotes
 
 TINY = 1e-12
 Array = np.ndarray[Any, Any]
@@ -58,5 +58,6 @@ def faulty_biases(biases: Array, votes: bool, p: float, rng: np.random.Generator
     """Biases int32 ``[O]`` as they are read where every stored bit has flipped with probability `p`."""
     if not votes:
         return (biases.view(np.uint32) ^ flips(biases.shape, 32, p, rng)).view(np.int32)
-    stored = encode_biases(round_biases(biases))
-    return decode_biases(stored ^ flips(stored.shape, 16, p, rng).astype(np.uint16), bias_shift(biases))
+    form = ChannelVotes().fitted(biases)
+    stored = form.encode(form.settled(biases))
+    return form.decode(stored ^ flips(stored.shape, 16, p, rng).astype(np.uint16), *biases.shape)

@@ -17,6 +17,7 @@ from edgeq.errors import EdgeqError
 from edgeq.faults import FaultMap, apply, hardened, parameters, tables
 from edgeq.formats.code import Code
 from edgeq.ir import Array, Graph
+from edgeq.passes import normalise
 from edgeq.program import Program
 from edgeq.quantize.decide import decide
 from edgeq.quantize.floating import evaluate_float
@@ -32,6 +33,7 @@ WIDTHS = (14.0, 11.0)  # stored bits per weight that copies of small tables may 
 MARGIN = 0.01  # of loss under errors that copies or a clip have to save
 PATTERNS = 12
 VECTORS = 48
+LARGEST = 0.1  # loss without faults of a result that is handed out
 TOLERANCE = 0.02  # of loss without faults, beyond that of the code that loses least
 SEED = 1000  # of the first pattern; users' patterns begin at 0
 Progress = Callable[[int, int], None]
@@ -63,8 +65,8 @@ class Candidate:
 
 def search(
     graph: Graph, ranges: Ranges, p: float, options: Options, code: Code | None = None, progress: Progress | None = None
-) -> tuple[Options, tuple[Candidate, ...]]:
-    """The options of quantization with the least worst loss, and all that were tried.
+) -> tuple[Options, tuple[Candidate, ...], Judge]:
+    """The options of quantization with the least worst loss, all that were tried, and who measured them.
 
     Every code of `CODES` with as many small tables three times as the larger of `WIDTHS` allows; with the best of them fewer, taken
     where that loses at most `MARGIN`; then clips, taken where they save more than that.
@@ -82,7 +84,7 @@ def search(
     """
     if not 0 < p <= 0.5:
         raise EdgeqError(f"a bit error rate of {p}", fix="give 0 < p <= 0.5, like --p 0.5%")
-    judge = _Judge(graph, ranges, p, options)
+    judge = Judge(graph, ranges, p, options)
     codes = [_with_copies(c, judge.sizes, WIDTHS[0]) for c in CODES] if code is None else [code]
     tried: list[Candidate] = []
     done = 0
@@ -113,7 +115,22 @@ def search(
         progress(total, total)
     better = [c for c in tried if c.code == best.code and c.clean <= allowed and c.worst < best.worst - MARGIN]
     best = min(better, key=lambda c: c.worst, default=best)
-    return judge.options(options, best.code, best.clip), tuple(tried)
+    return judge.options(options, best.code, best.clip), tuple(tried), judge
+
+
+def check_clean(result: Graph, judge: Judge) -> float:
+    """What the quantized graph loses without faults.
+
+    Raises:
+        EdgeqError: more than `LARGEST`: nothing that is stored robustly is worth that.
+    """
+    loss = judge.loss(result, hardened(result, load("host")))
+    if loss > LARGEST:
+        raise EdgeqError(
+            f"recipe robust loses {100 * loss:.0f} % of the outputs' spread without a single bit error", where=result.name,
+            why=f"at most {100 * LARGEST:.0f} % are accepted", fix="use recipe int8, or a --code of more bits",
+        )  # fmt: skip
+    return loss
 
 
 def mean_width(code: Code, sizes: Iterable[int]) -> float:
@@ -129,7 +146,7 @@ def _with_copies(code: Code, sizes: Iterable[int], width: float) -> Code:
     return found[-1] if found else replace(code, small=0)
 
 
-class _Judge:
+class Judge:
     """Measures candidates on some of the calibration vectors, quantized by a fast rounding."""
 
     def __init__(self, graph: Graph, ranges: Ranges, p: float, options: Options) -> None:
@@ -140,10 +157,14 @@ class _Judge:
         self.samples = {n: a[at] for n, a in ranges.samples.items() if n in graph.given}
         outputs = evaluate_float(graph, self.samples)
         self.real = {n: outputs[n].reshape(count, -1).astype(np.float64) for n in graph.results}
-        plain = hardened(quantize_decided(decide(graph, ranges, replace(options, rounding=self.rounding))), load("host"))
+        plain = hardened(self.quantized(replace(options, rounding=self.rounding)), load("host"))
         self.sizes = [c.array.size for _, c in tables(plain) if c.array.dtype == np.int8]
         if not self.sizes:
             raise EdgeqError("the model has no integer weights that a code could store", where=graph.name, fix="use recipe int8")
+
+    def quantized(self, options: Options) -> Graph:
+        """Without dead channels, as the recipe's result is."""
+        return normalise(quantize_decided(decide(self.graph, self.ranges, options)))
 
     @staticmethod
     def options(given: Options, code: Code, clip: float) -> Options:
@@ -151,7 +172,7 @@ class _Judge:
 
     def candidate(self, code: Code, clip: float) -> Candidate:
         options = replace(self.options(self.given, code, clip), rounding=self.rounding)
-        graph = quantize_decided(decide(self.graph, self.ranges, options))
+        graph = self.quantized(options)
         program = hardened(graph, load("host"))
         losses = sorted(self.loss(graph, apply(program, FaultMap(seed=SEED + i, p=self.p))) for i in range(PATTERNS))
         worst = losses[-(PATTERNS // 3) :]

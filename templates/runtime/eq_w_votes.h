@@ -30,4 +30,12 @@ static inline void eq_decode_biases(const uint16_t *votes, int32_t *biases, int3
     }
 }
 
+/* The same of biases that are multiples of 2^shifts[i]. */
+static inline void eq_decode_biases_each(const uint16_t *votes, int32_t *biases, int32_t count, const uint8_t *shifts)
+{
+    for (int32_t i = 0; i < count; i++) {
+        eq_decode_biases(votes + 3 * i, biases + i, 1, shifts[i]);
+    }
+}
+
 #endif

@@ -160,3 +160,19 @@ def test_maps_that_are_refused(edgeq, model: Path, folder: Path, tmp_path: Path)
     assert "`edgeq build --hardened`" in edgeq("run", tmp_path / "m4", "--faults", "random", "--p", "1%").error
     result = edgeq("build", model, "-o", tmp_path / "z", "--hardened", "--tuning", tmp_path / "t")
     assert "both choose the kernels" in result.error and not (tmp_path / "z").exists()
+
+
+def test_build_takes_the_rate_and_the_code(edgeq, float_model: Path, samples: Path, tmp_path: Path, chain: str) -> None:
+    options = ("--calib", samples, "--toolchain", chain, "-o", tmp_path / "c", "--json")
+    assert edgeq("build", float_model, "--recipe", "robust", "--p", "1%", "--code", "6+hamming", *options).code == 0
+    assert str(graphfile.load(tmp_path / "c").formats[0]) == "6+hamming"
+    assert "add --recipe robust" in edgeq("build", float_model, "--p", "1%", *options).err
+
+
+def test_equalization_can_be_switched_off(edgeq, float_model: Path, samples: Path, tmp_path: Path) -> None:
+    found = []
+    for option in (), ("--equalize",), ("--no-equalize",):
+        edgeq("quantize", float_model, "--calib", samples, *option, "-o", tmp_path / "q.eqg")
+        found.append((tmp_path / "q.eqg").read_bytes())
+    plain = edgeq("quantize", float_model, "--calib", samples, "--no-equalize", "-o", tmp_path / "q.eqg", "--json").json
+    assert found[0] == found[1] and plain["options"]["equalized_tensors"] == "0"
