@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 import zlib
 from dataclasses import dataclass
 from typing import Any
@@ -80,7 +81,12 @@ class Names:
 
 def comment(text: str) -> str:
     """Text that cannot end or break a C comment."""
-    return re.sub(r"[^ -~]|\\|\*/|/\*|\?\?", "_", text)[:120]
+    return re.sub(r"[^ -~]|\\|\*/|/\*|\?\?", "_", text)
+
+
+def block_comment(*paragraphs: str) -> str:
+    """A C comment of whole sentences, each paragraph on lines of its own, none longer than about 120 characters."""
+    return "/* " + "\n * ".join(line for text in paragraphs for line in textwrap.wrap(comment(text), 114)) + " */"
 
 
 def brief(name: str) -> str:

@@ -17,7 +17,7 @@ import numpy as np
 
 from edgeq import faults, half
 from edgeq import folder as folders
-from edgeq.ctext import Names, Table, brief, comment, ctype_of, model_name, table
+from edgeq.ctext import Names, Table, block_comment, brief, comment, ctype_of, model_name, table
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, DType, Graph, TensorType
 from edgeq.plan import MemoryPlan
@@ -144,7 +144,8 @@ class _Emitter:
                 raise EdgeqError(f"kernel {call.kernel.name} gets differing members", where=call.node.name)
             signature = _signature(call, self.graph, struct)
             code = self.env.get_template(call.kernel.path).render(
-                symbol=names[key], summary=comment(call.kernel.summary), signature=signature, law=call.params.law,
+                symbol=names[key], signature=signature, law=call.params.law,
+                comment=block_comment(call.kernel.summary, f"From {call.kernel.path}."),
                 xtype=self.graph.type(call.operands[0]).dtype.c, ytype=self.graph.type(call.output).dtype.c,
                 p=_Access(call.specialized, frozenset(n for _, n in members)), v=call.specialized, t=call.kernel.tile,
             )  # fmt: skip
@@ -319,7 +320,8 @@ def emit(program: Program, plan: MemoryPlan, name: str, vectors: Mapping[str, Ar
         "tables": emitter.tables, "inputs": emitter.interface(program.graph.given),
         "outputs": emitter.interface(program.graph.results), "manifest": manifest, "lifetimes": emitter.lifetimes(),
         "failures": emitter.names.own("failures"), "i": emitter.names.own("i"),
-        "comment": comment, "brief": brief, "runtime": RUNTIME, "states": emitter.states(), "includes": includes,
+        "comment": comment, "block_comment": block_comment, "brief": brief,
+        "runtime": RUNTIME, "states": emitter.states(), "includes": includes,
         "flags": EXACT_FLAGS, "floats": floats,
         "decoders": decoders, "checks": None if checks is None else table(f"{emitter.name}_step_checks", checks), "vectors": tables,
         "vector_count": 0 if vectors is None else len(next(iter(vectors.values()))),

@@ -1,3 +1,5 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Made by edgeq. What edgeq generates may be used, changed and shipped in any product, under any terms. */
 /* What keeps floats the same bits under every compiler and its flags: each operation rounded once, in the order written.
  * Included before anything else. */
 #ifndef EQ_EXACT_H

@@ -1,3 +1,5 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Made by edgeq. What edgeq generates may be used, changed and shipped in any product, under any terms. */
 /* Half precision: IEEE binary16 values as uint16_t; twin of edgeq/half.py. Freestanding ISO C99; by the chip's own
  * conversions where it has them. Compile with -ffp-contract=off. */
 #ifndef EQ_F16_H

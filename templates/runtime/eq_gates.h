@@ -1,3 +1,5 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Made by edgeq. What edgeq generates may be used, changed and shipped in any product, under any terms. */
 /* Gates of recurrent layers: TFLM's int16 sigmoid and tanh by one table; twins of edgeq/numerics.py. Freestanding ISO C99. */
 #ifndef EQ_GATES_H
 #define EQ_GATES_H

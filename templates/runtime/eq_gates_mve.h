@@ -1,3 +1,5 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Made by edgeq. What edgeq generates may be used, changed and shipped in any product, under any terms. */
 /* Gates of recurrent layers with MVE: four units at a time. */
 #ifndef EQ_GATES_MVE_H
 #define EQ_GATES_MVE_H

@@ -1,3 +1,5 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Made by edgeq. What edgeq generates may be used, changed and shipped in any product, under any terms. */
 /* Sums of products of halves by the FPU of Cortex-M4, M7 and M33: two halves a word, converted by vcvtb and vcvtt; plain
  * C where there is none. A product of halves is exact, so that the fused operation gives the same bits. */
 #ifndef EQ_HALF_ARMV7EM_H

@@ -1,3 +1,5 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Made by edgeq. What edgeq generates may be used, changed and shipped in any product, under any terms. */
 /* Sums of products of halves with int8 weights by the FPU of Cortex-M4, M7 and M33; plain C where there is none.
  *
  * Four weights are a word (layouts magnitudes4 and magnitudes16). Two masks make four subnormal halves of it, units of 2^-24, which

@@ -1,3 +1,5 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Made by edgeq. What edgeq generates may be used, changed and shipped in any product, under any terms. */
 /* Half precision with MVE (Helium) of Armv8.1-M; plain C where the compiler builds for another computer.
  *
  * Float32 vectors take and give zeros in place of subnormal numbers, whatever the FPU does; the plain C does the same, so that a

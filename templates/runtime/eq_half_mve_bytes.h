@@ -1,3 +1,5 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Made by edgeq. What edgeq generates may be used, changed and shipped in any product, under any terms. */
 /* Sums of products of halves with int8 weights, with MVE: lanes are outputs, so that every sum runs through its products in order, from
  * zero. Such a sum is a multiple of 2^-24; what becomes of it, times the scale of its row, is left to the FPU, whatever the scale. */
 #ifndef EQ_HALF_MVE_BYTES_H

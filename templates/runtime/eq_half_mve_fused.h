@@ -1,3 +1,5 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Made by edgeq. What edgeq generates may be used, changed and shipped in any product, under any terms. */
 /* Sums of products in halves with MVE, eight lanes of outputs: each step one VFMA.F16, rounded once. */
 #ifndef EQ_HALF_MVE_FUSED_H
 #define EQ_HALF_MVE_FUSED_H

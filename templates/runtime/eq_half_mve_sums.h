@@ -1,3 +1,5 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Made by edgeq. What edgeq generates may be used, changed and shipped in any product, under any terms. */
 /* Sums of products of halves with MVE: lanes are outputs, so that every sum runs through its products in order.
  *
  * Weights lie in blocks of 8 or 16 rows, of which first come the first elements, those of rows 0, 4, 1, 5, 2, 6, 3, 7: VCVTB and VCVTT

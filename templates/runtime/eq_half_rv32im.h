@@ -1,3 +1,5 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Made by edgeq. What edgeq generates may be used, changed and shipped in any product, under any terms. */
 /* Sums of products of halves by the FPU of a RISC-V core: sixteen outputs at once, whose weights lie together, element by element. Plain
  * C where there is no FPU. A product of halves, or of a half and an int8, is exact, so that the fused operation gives the same bits. */
 #ifndef EQ_HALF_RV32IM_H

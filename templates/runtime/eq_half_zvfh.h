@@ -1,3 +1,5 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Made by edgeq. What edgeq generates may be used, changed and shipped in any product, under any terms. */
 /* Sums of products of halves by RISC-V vectors (Zvfh), for any VLEN; plain C where they are absent.
  *
  * A vector runs over outputs, so that every sum is taken in order. A product of halves is exact, so that the fused operation

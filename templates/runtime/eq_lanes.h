@@ -1,3 +1,5 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Made by edgeq. What edgeq generates may be used, changed and shipped in any product, under any terms. */
 /* Inputs of kernels that multiply two rows of weights at once, in the 16-bit lanes of a word. Freestanding ISO C99.
  *
  * A word of weights holds the bytes e0 o0 e1 o1: the weights of elements k and k + 1 in one row, then in the next one, each

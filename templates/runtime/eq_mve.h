@@ -1,3 +1,5 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Made by edgeq. What edgeq generates may be used, changed and shipped in any product, under any terms. */
 /* Vectors of MVE (Helium), Armv8.1-M: Cortex-M55, M85, from memory and to it; plain C where the compiler builds for another computer. */
 #ifndef EQ_MVE_H
 #define EQ_MVE_H

@@ -1,3 +1,5 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Made by edgeq. What edgeq generates may be used, changed and shipped in any product, under any terms. */
 /* The arithmetic law of edgeq; twin of edgeq/numerics.py. Freestanding ISO C99.
  *
  * Right shifts of negative numbers are arithmetic: true of every compiler that edgeq supports, and

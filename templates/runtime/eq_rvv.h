@@ -1,3 +1,5 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Made by edgeq. What edgeq generates may be used, changed and shipped in any product, under any terms. */
 /* Whether there are RISC-V vectors, and what assembly with them overwrites. */
 #ifndef EQ_RVV_H
 #define EQ_RVV_H

@@ -1,3 +1,5 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Made by edgeq. What edgeq generates may be used, changed and shipped in any product, under any terms. */
 /* The DSP extension of Armv7E-M and Armv8-M Mainline (Cortex-M4, M7, M33); plain C where it is absent.
  *
  * A word of four int8 becomes two pairs: the even lanes (elements 0 and 2) and the odd lanes (elements 1 and 3), each a word

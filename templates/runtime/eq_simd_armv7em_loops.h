@@ -1,3 +1,5 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Made by edgeq. What edgeq generates may be used, changed and shipped in any product, under any terms. */
 /* Inner loops of the kernels with the DSP extension; plain C where it is absent. */
 #ifndef EQ_SIMD_ARMV7EM_LOOPS_H
 #define EQ_SIMD_ARMV7EM_LOOPS_H

@@ -1,3 +1,5 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Made by edgeq. What edgeq generates may be used, changed and shipped in any product, under any terms. */
 /* Arithmetic on int32 in the lanes of MVE vectors (eq_mve.h).
  *
  * Rows of weights are packed in blocks of four output channels: the biases of channels 0, 2, 1 and 3, then the first 16 weights

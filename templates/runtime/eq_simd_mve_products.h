@@ -1,3 +1,5 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Made by edgeq. What edgeq generates may be used, changed and shipped in any product, under any terms. */
 /* Inner products with MVE, and what gathers for them; plain C where the compiler builds for another computer. */
 #ifndef EQ_SIMD_MVE_PRODUCTS_H
 #define EQ_SIMD_MVE_PRODUCTS_H

@@ -1,3 +1,5 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Made by edgeq. What edgeq generates may be used, changed and shipped in any product, under any terms. */
 /* RISC-V vectors (Zve32x of V 1.0), for any VLEN; plain C where they are absent.
  *
  * Each function is one assembly statement, so that no compiler has to know vectors and none can come between their

@@ -1,3 +1,5 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Made by edgeq. What edgeq generates may be used, changed and shipped in any product, under any terms. */
 /* RISC-V vectors for operators whose rescaling is the same for all elements; see eq_simd_rvv.h. */
 #ifndef EQ_SIMD_RVV_ELEMENTS_H
 #define EQ_SIMD_RVV_ELEMENTS_H

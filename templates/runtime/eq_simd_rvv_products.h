@@ -1,3 +1,5 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Made by edgeq. What edgeq generates may be used, changed and shipped in any product, under any terms. */
 /* Inner products by RISC-V vectors, and what gathers for them: the assembly of eq_simd_rvv.h, or plain C without vectors. */
 #ifndef EQ_SIMD_RVV_PRODUCTS_H
 #define EQ_SIMD_RVV_PRODUCTS_H

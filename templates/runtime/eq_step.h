@@ -1,3 +1,5 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Made by edgeq. What edgeq generates may be used, changed and shipped in any product, under any terms. */
 /* The per-step hook, compiled out by default. With -DEQ_HOOK the program that contains the model
  * defines eq_step(), which is called after every step with the step's index and its output. */
 #ifndef EQ_STEP_H

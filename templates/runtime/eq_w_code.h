@@ -1,3 +1,5 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Made by edgeq. What edgeq generates may be used, changed and shipped in any product, under any terms. */
 /* Storage codes of weights; twin of edgeq/formats/code.py. Freestanding ISO C99. */
 #ifndef EQ_W_CODE_H
 #define EQ_W_CODE_H

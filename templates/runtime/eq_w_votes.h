@@ -1,3 +1,5 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Made by edgeq. What edgeq generates may be used, changed and shipped in any product, under any terms. */
 /* Biases stored as votes; twin of edgeq/formats/votes.py. Freestanding ISO C99. */
 #ifndef EQ_W_VOTES_H
 #define EQ_W_VOTES_H

@@ -50,7 +50,8 @@ def test_arduino_library(folder: Path, tmp_path: Path) -> None:
     assert archive.name == "m.zip" and export(folder, "arduino", tmp_path / "again.zip").read_bytes() == archive.read_bytes()
     zipfile.ZipFile(archive).extractall(tmp_path / "libraries")
     library = tmp_path / "libraries" / "m"
-    facts = dict(line.split("=", 1) for line in (library / "library.properties").read_text().splitlines())
+    lines = (library / "library.properties").read_text().splitlines()
+    facts = dict(line.split("=", 1) for line in lines if not line.startswith("#"))
     assert facts["name"] == "m" and facts["architectures"] == "*" and {"version", "author", "sentence", "category"} <= set(facts)
     objects = compiled(library / "src", tmp_path / "objects")
     (tmp_path / "Arduino.h").write_text(
