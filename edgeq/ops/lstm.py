@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
@@ -11,6 +12,7 @@ from scipy import special
 from edgeq import floats, half, numerics
 from edgeq.ir import Array, Params, Tensor, TensorType
 from edgeq.ops import recurrent
+from edgeq.ops.linear import NO_CLAMP
 from edgeq.ops.recurrent import WIDE, _Recurrent, joined, pre_activations, products, saturate, to_state
 from edgeq.ops.traits import Product, Traits
 
@@ -22,12 +24,13 @@ class Lstm(_Recurrent):
     """x ``[T, I]``, W ``[4H, I]``, R ``[4H, H]``, bias ``[4H]``, h ``[1, H]``, c ``[1, H]`` -> y ``[T, H]``, c ``[1, H]``.
 
     Gates in the order i, f, g, o: ``c = f c + i g``, ``h = o tanh(c)``. The last h is the last row of y (the first where
-    time runs in reverse). `accumulate`: in what a layer on halves sums up.
+    time runs in reverse). `accumulate`: in what a layer on halves sums up. `cell_clip`: the largest magnitude of c, 0 for no limit.
     """
 
     traits: ClassVar[Traits] = replace(_Recurrent.traits, products=(Product(1, 3, 0), Product(2, None, 4)), states=((4, 0), (5, 1)))
 
     accumulate: Literal["f32", "f16"] = "f32"
+    cell_clip: float = 0.0
 
     gates: ClassVar[int] = 4
     biases: ClassVar[int] = 1
@@ -45,6 +48,7 @@ class Lstm(_Recurrent):
         def step(sums: Array, h: Array, c: Array) -> tuple[Array, Array]:
             i, f, g, o = np.split(sums + h @ r.T, 4, axis=-1)
             c = special.expit(f) * c + special.expit(i) * np.tanh(g)
+            c = np.clip(c, -self.cell_clip, self.cell_clip) if self.cell_clip else c
             return special.expit(o) * np.tanh(c), c
 
         y, c = self.walk(data, (h0, c0), step, data @ w.T + b)
@@ -56,7 +60,8 @@ class Lstm(_Recurrent):
         units = h.type.shape[-1]
         order = recurrent.unit_major(np.arange(4 * units), 4)
         both = joined(products(law, where, "x", x.type, w, b, order), products(law, where, "h", h.type, r, None, order))
-        cell = {"cell_bits": recurrent.fraction_bits(where, c.type)}
+        bits = recurrent.fraction_bits(where, c.type)
+        cell = {"cell_bits": bits, "cell_clip": cell_limit(self.cell_clip, bits)}
         scalars = self.shape_scalars(x.type, units) | cell | recurrent.from_q30(law, where, output)
         return Params(law, {**scalars, **both.scalars}, {**both.tables, "sigmoid": numerics.sigmoid_table()})
 
@@ -72,6 +77,7 @@ class Lstm(_Recurrent):
             i, f, o = (numerics.sigmoid_q15(table, gates[..., k]) for k in (0, 1, 3))
             g = numerics.tanh_q15(table, gates[..., 2])
             c = next_cell(law, bits, f * c, i * g)
+            c = np.clip(c, -params.cell_clip, params.cell_clip) if params.cell_clip else c
             return to_state(params, o * numerics.tanh_q15(table, cell_argument(c, bits))), c
 
         y, c = self.walk(data, (h0, c0), step, pre_activations(params, "x", data))
@@ -82,7 +88,8 @@ class Lstm(_Recurrent):
         assert b.data is not None
         units = h.type.shape[-1]
         order = recurrent.unit_major(np.arange(4 * units), 4)
-        scalars = self.shape_scalars(x.type, units)
+        low, high = half.limits((-self.cell_clip, self.cell_clip) if self.cell_clip else NO_CLAMP)
+        scalars = {**self.shape_scalars(x.type, units), "act_min": low, "act_max": high}
         return recurrent.half_constants(where, {"x": w, "h": r}, {"x": b.data}, scalars, self.accumulate, order)
 
     def reference_half_all(self, params: Params, *x: Array) -> tuple[Array, ...]:
@@ -92,13 +99,18 @@ class Lstm(_Recurrent):
             sums = half.to_float(recurrent.half_sums(params, "h", h, sums)).reshape(len(h), -1, 4)
             i, f, o = (floats.sigmoid(np.ascontiguousarray(sums[..., k])) for k in (0, 1, 3))
             g = floats.tanh(np.ascontiguousarray(sums[..., 2]))
-            c = half.from_float(f * half.to_float(c) + i * g)
+            c = half.clamped(half.from_float(f * half.to_float(c) + i * g), params.act_min, params.act_max)
             return half.from_float(o * floats.tanh(half.to_float(c))), c
 
         return self.walk(data, (h0, c0), step, recurrent.half_sums(params, "x", data, params.x_bias))
 
     def reference_half(self, params: Params, *x: Array) -> Array:
         return self.reference_half_all(params, *x)[0]
+
+
+def cell_limit(clip: float, bits: int) -> int:
+    """The largest magnitude of a cell state of scale 2^-bits, truncated as in TFLM; 0 where there is no limit."""
+    return int(min(math.ldexp(clip, bits), 2.0**31 - 1 if bits == WIDE else 2.0**15 - 1))
 
 
 def next_cell(law: str, bits: int, kept: Array, new: Array) -> Array:

@@ -18,9 +18,10 @@ OPTIONS = {"fusedActivationFunction": 4, "cellClip": 0.0, "projClip": 0.0, "time
 
 
 def model(
-    seed: int, units: int, inputs: int, steps: int, *, quantized: bool = True, bits: int = 11, zero: int = 0, **options: object
+    seed: int, units: int, inputs: int, steps: int, *, quantized: bool = True, bits: int = 11, zero: int = 0, weight: float = 0.03,
+    **options: object,
 ) -> bytes:  # fmt: skip
-    """A model of one LSTM with random weights."""
+    """A model of one LSTM with random weights, and the empty intermediate tensors that the converter leaves beside it."""
     rng = np.random.default_rng(seed)
     m = TfliteModel()
     major = bool(options.get("timeMajor"))
@@ -31,7 +32,7 @@ def model(
     tensors = [x]
     for columns in (inputs, units):
         for gate in range(4):
-            w, scale, name = rng.integers(-127, 128, (units, columns)), rng.uniform(0.01, 0.03), f"w{columns}_{gate}"
+            w, scale, name = rng.integers(-127, 128, (units, columns)), rng.uniform(weight / 3, weight), f"w{columns}_{gate}"
             stored, q = (w.astype(np.int8), (scale, 0, 0)) if quantized else ((w * scale / 4).astype(np.float32), None)
             tensors.append(m.constant(name, stored, q))
     tensors += [-1] * 3
@@ -45,6 +46,8 @@ def model(
         m.graph.tensors[-1].isVariable = True
     tensors += [-1] * 4
     y = m.tensor("y", out, kind, q_h)
+    for gate in ("input", "forget", "cell", "output"):
+        m.tensor(f"input_to_{gate}_intermediate", (0,), kind)
     m.operator("UNIDIRECTIONAL_SEQUENCE_LSTM", tensors, [y], ("UnidirectionalSequenceLSTMOptions", {**OPTIONS, **options}))
     return m.finish(y)
 
@@ -80,9 +83,33 @@ def test_float_is_litert(tmp_path: Path, major: bool) -> None:
     np.testing.assert_allclose(real(graph, {"x": x})[0], want, atol=1e-5)
 
 
-@pytest.mark.parametrize(("option", "value"), [("cellClip", 1.0), ("fusedActivationFunction", 1)])
+@pytest.mark.parametrize(
+    ("bits", "clip", "weight"), [(11, 10.0, 0.1), (11, 0.7, 0.03), (15, 10.0, 0.3), (12, 1.3, 0.03), (13, 0.01, 0.03), (10, 5.0, 0.1)]
+)
+def test_the_cell_is_clipped_as_in_tflm(tmp_path: Path, bits: int, clip: float, weight: float) -> None:
+    content = model(units=9, inputs=6, steps=40, seed=bits, bits=bits, weight=weight, cellClip=clip)
+    path = tmp_path / "m.tflite"
+    path.write_bytes(content)
+    graph = normalise(load(path))
+    x = np.repeat(vectors((1, 2, 6)), 20, axis=2)  # inputs that stay drive cells to their limits
+    want = np.concatenate([tflm(content, [x[i : i + 1]])[0] for i in range(len(x))])
+    np.testing.assert_array_equal(simulate(graph, {"x": x}).outputs["y"], want)
+    unlimited = model(units=9, inputs=6, steps=40, seed=bits, bits=bits, weight=weight)
+    assert (np.concatenate([tflm(unlimited, [x[i : i + 1]])[0] for i in range(len(x))]) != want).any() == (clip * 2**bits < 32767)
+
+
+def test_a_float_cell_is_clipped_as_in_litert(tmp_path: Path) -> None:
+    content = model(3, 6, 5, 12, quantized=False, weight=0.1, cellClip=0.2)
+    path = tmp_path / "m.tflite"
+    path.write_bytes(content)
+    x = np.random.default_rng(1).normal(0, 1, (3, 1, 12, 5)).astype(np.float32)
+    want = np.concatenate([litert(content, [x[i : i + 1]])[0] for i in range(len(x))])
+    np.testing.assert_allclose(real(normalise(load(path)), {"x": x})[0], want, atol=1e-5)
+
+
+@pytest.mark.parametrize(("option", "value"), [("cellClip", -1.0), ("fusedActivationFunction", 1)])
 def test_what_is_not_read_is_refused(tmp_path: Path, option: str, value: object) -> None:
     path = tmp_path / "m.tflite"
     path.write_bytes(model(3, 6, 5, 4, **{option: value}))
-    with pytest.raises(EdgeqError, match="clipping"):
+    with pytest.raises(EdgeqError, match="clip"):
         load(path)

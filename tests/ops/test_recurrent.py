@@ -67,6 +67,7 @@ LSTM = [
     case("sequence", Lstm(), 6, 5, 7, zero=3),
     case("sequence_wide", Lstm(), 6, 5, 7, bits=16),
     case("reverse", Lstm(reverse=True), 6, 5, 7, zero=-3),
+    *(case(f"clip_bits{b}", Lstm(cell_clip=c), 5, 6, 4, bits=b, tolerance=3.0) for b, c in ((11, 0.4), (13, 0.3), (15, 0.9), (16, 0.25))),
     case("fixed", Lstm(), 5, 9, 4, fixed=True),
     case("fixed_wide", Lstm(), 5, 9, 4, fixed=True, bits=16),
     case("narrow", Lstm(), 7, 8, 3, state=QParams((0.3 / 128,), 11), tolerance=np.inf),
@@ -110,8 +111,8 @@ def gru(first: bool) -> list[Case]:
 
 
 GRU = [*gru(False), *gru(True)]
-HALF_SUMS = ("h1_i7", "h3_i4", "h5_i16", "h8_i7", "sequence", "reverse", "larger")
-INT8_WEIGHTS = ("h1_i1", "h3_i7", "h4_i4", "h8_i16", "sequence", "reverse", "fixed", "shifted", "least", "larger")
+HALF_SUMS = ("clip_bits11", "h1_i7", "h3_i4", "h5_i16", "h8_i7", "sequence", "reverse", "larger")
+INT8_WEIGHTS = ("clip_bits13", "h1_i1", "h3_i7", "h4_i4", "h8_i16", "sequence", "reverse", "fixed", "shifted", "least", "larger")
 
 
 def on_halves(cases: list[Case]) -> list[Case]:
@@ -123,7 +124,7 @@ def on_halves(cases: list[Case]) -> list[Case]:
     return [*map(summed_in_halves, among(HALF_SUMS)), *(with_int8_weights(c, count) for c in among(INT8_WEIGHTS) for count in (1, 2))]
 
 
-test_lstm = suite([*LSTM, *on_halves(LSTM), *words(Lstm(), Lstm(reverse=True))])
+test_lstm = suite([*LSTM, *on_halves(LSTM), *words(Lstm(), Lstm(reverse=True), Lstm(cell_clip=0.3))])
 test_gru = suite([*GRU, *on_halves(GRU), *words(Gru(), Gru(linear_before_reset=False))])
 
 

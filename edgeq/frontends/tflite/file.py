@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -223,8 +223,6 @@ class _Reader:
         )  # fmt: skip
         if len(shape) > MAX_RANK:
             raise EdgeqError(f"tensors of rank {len(shape)} are not supported", where=name, why=f"at most {MAX_RANK}")
-        if min(shape, default=1) < 1 and result.kind in ("FLOAT32", "FLOAT16", "INT8", "UINT8"):
-            raise EdgeqError(f"shape {list(shape)} has a zero-size dimension", where=name)
         if result.size > MAX_ELEMENTS:
             raise EdgeqError(f"shape {list(shape)} has {result.size} elements", where=name, why=f"at most {MAX_ELEMENTS} are accepted")
         return result
@@ -280,7 +278,16 @@ class _Reader:
             operator = graph.Operators(i)
             ends = indices(operator, "Inputs", -1), indices(operator, "Outputs", 0)
             operators.append(FileOperator(self.code(operator.OpcodeIndex()), *ends, self.options(operator)))
-        return File(tensors, tuple(operators), indices(graph, "Inputs", 0), indices(graph, "Outputs", 0), len(self.data))
+        ends = indices(graph, "Inputs", 0), indices(graph, "Outputs", 0)
+        _refuse_empty([tensors[i] for part in (*ends, *(e for o in operators for e in (o.inputs, o.outputs))) for i in part if i >= 0])
+        return File(tensors, tuple(operators), *ends, len(self.data))
+
+
+def _refuse_empty(tensors: Iterable[FileTensor]) -> None:
+    """Refuse tensors without elements; an LSTM has such intermediates, which nothing reads."""
+    for t in tensors:
+        if min(t.shape, default=1) < 1 and t.kind in ("FLOAT32", "FLOAT16", "INT8", "UINT8"):
+            raise EdgeqError(f"shape {list(t.shape)} has a zero-size dimension", where=t.name)
 
 
 def read(path: Path) -> File:

@@ -23,8 +23,9 @@ def lstm(b: Builder, op: FileOperator) -> None:
     for positions, what in ((PEEPHOLES, "peepholes"), (PROJECTION, "a projection"), (NORMS, "layer normalization")):
         if any(b.index(op, p) >= 0 for p in positions):
             raise EdgeqError(f"{op.kind} with {what} is not supported")
-    if int(op.option("FusedActivationFunction", 4)) != 4 or number(op, "CellClip") or number(op, "ProjClip"):
-        raise EdgeqError(f"{op.kind} with another activation than tanh, or with clipping, is not supported")
+    clip = number(op, "CellClip")
+    if int(op.option("FusedActivationFunction", 4)) != 4 or clip < 0:
+        raise EdgeqError(f"{op.kind} with another activation than tanh, or with a negative clip, is not supported")
     if b.index(op, INPUTS) < 0:
         raise EdgeqError(f"{op.kind} with coupled input and forget gates is not supported")
     x, name = b.operand(op, 0), b.tensor_name(op.outputs[0])
@@ -40,7 +41,7 @@ def lstm(b: Builder, op: FileOperator) -> None:
     output = b.activation_type(b.file.tensors[op.outputs[0]], (steps, units))
     h, c = _zero(b, f"{name}/h", output, units), _zero(b, f"{name}/c", _cell_type(b, op) if quantized else output, units)
     sequence = b.reshaped(x, (steps, inputs), f"{name}/steps")
-    y = b.insert_all(Lstm(), [sequence, w, r, bias, h, c], [f"{name}/{n}" for n in ("rows", "cell")], (output, c.type))[0]
+    y = b.insert_all(Lstm(cell_clip=clip), [sequence, w, r, bias, h, c], [f"{name}/{n}" for n in ("rows", "cell")], (output, c.type))[0]
     b.emit(Reshape((first, second, units)), [y], op.outputs[0])
 
 

@@ -81,6 +81,12 @@ def finish(x, low, high):
 
 
 @triton.jit
+def between_orders(h, LOW: tl.constexpr, HIGH: tl.constexpr):
+    """A half between limits of `order`; infinite ones are none."""
+    return h if LOW <= -31745 and HIGH >= 31744 else of_order(tl.minimum(tl.maximum(order(h), LOW), HIGH))
+
+
+@triton.jit
 def plus_product(total, a, b, SUMS: tl.constexpr):
     """total + a b of halves in float32; of the law SUMS rounded once, to a half: float64 holds enough of it (see edgeq.half.fused)."""
     return (a.to(tl.float64) * b.to(tl.float64) + total.to(tl.float64)).to(tl.float16).to(tl.float32) if SUMS else total + a * b

@@ -53,7 +53,7 @@ def lstm_s8(
     x_pattern, x_vector, x_start, h_pattern, h_vector, h_start, y_pattern, y_vector, y_start,
     x_w_pattern, x_stage_pattern, h_w_pattern, h_stage_pattern, x_left, h_left,
     out_multiplier, out_shift, out_left, out_offset, low, high,
-    CELL_BITS: tl.constexpr, WORDS: tl.constexpr, SINGLE: tl.constexpr,
+    CELL_BITS: tl.constexpr, CELL_CLIP: tl.constexpr, WORDS: tl.constexpr, SINGLE: tl.constexpr,
     M: tl.constexpr, N: tl.constexpr, K: tl.constexpr,
 ):  # fmt: skip
     """One step: weights ``[P, units * gates i f g o, K]``; c int16 or int32 ``[P, V, units]`` in place, h goes to y."""
@@ -75,6 +75,8 @@ def lstm_s8(
     f = pre_activations(x_ptr, x_at, known, x_w_ptr, x_stage_ptr, u * 4 + 1, live, rows, in_c, x_left, WORDS, SINGLE, M, N, K)
     f += pre_activations(h_ptr, h_at, known, h_w_ptr, h_stage_ptr, u * 4 + 1, live, rows, units, h_left, WORDS, SINGLE, M, N, K)
     c = next_cell(sigmoid_q15(table_ptr, 3 * saturate(f)) * c, new, CELL_BITS, SINGLE)
+    if CELL_CLIP:
+        c = limit(c, -CELL_CLIP, CELL_CLIP)
     tl.store(c_at, c.to(c_ptr.dtype.element_ty), mask=there)
     o = pre_activations(x_ptr, x_at, known, x_w_ptr, x_stage_ptr, u * 4 + 3, live, rows, in_c, x_left, WORDS, SINGLE, M, N, K)
     o += pre_activations(h_ptr, h_at, known, h_w_ptr, h_stage_ptr, u * 4 + 3, live, rows, units, h_left, WORDS, SINGLE, M, N, K)
@@ -87,7 +89,7 @@ def lstm_s8(
 def lstm_f16(
     x_ptr, h_ptr, c_ptr, y_ptr, x_w_ptr, bias_ptr, h_w_ptr, x_scale_ptr, h_scale_ptr, vectors, units, in_c,
     x_pattern, x_vector, x_start, h_pattern, h_vector, h_start, y_pattern, y_vector, y_start,
-    x_w_pattern, bias_pattern, h_w_pattern, SUMS: tl.constexpr, M: tl.constexpr, N: tl.constexpr,
+    x_w_pattern, bias_pattern, h_w_pattern, LOW: tl.constexpr, HIGH: tl.constexpr, SUMS: tl.constexpr, M: tl.constexpr, N: tl.constexpr,
 ):  # fmt: skip
     """One step on halves; scales float32 ``[units * gates]``, of int8 weights."""
     p, v, u, known, live = place(M, N, vectors, units)
@@ -102,7 +104,7 @@ def lstm_f16(
     o = gate(bias_ptr, x_ptr, x_at, x_w_ptr, x_scale_ptr, h_ptr, h_at, h_w_ptr, h_scale_ptr, known, row + 3, live, in_c, units, SUMS, M, N)
     c_at = c_ptr + (p * vectors + v)[:, None] * units + u[None, :]
     c = tl.load(c_at, mask=there, other=0.0).to(tl.float32)
-    c = halves.from_float(halves.sigmoid(f) * c + halves.sigmoid(i) * halves.tanh(g))
+    c = halves.between_orders(halves.from_float(halves.sigmoid(f) * c + halves.sigmoid(i) * halves.tanh(g)), LOW, HIGH)
     tl.store(c_at, c, mask=there)
     y = halves.from_float(halves.sigmoid(o) * halves.tanh(c.to(tl.float32)))
     tl.store(y_ptr + (p * y_pattern + v * y_vector + y_start)[:, None] + u[None, :], y, mask=there)
@@ -125,9 +127,11 @@ def lstm(step: Step) -> tuple[Value, ...]:
         moving = *x.steps, t * p.in_c, *state.steps, start, y.vectors * y.size, y.size, t * p.units
         tensors, sizes = (x.data, state.data, c.data, y.data, *x_part, h_part[0]), (y.vectors, p.units, p.in_c)
         if step.half:
-            step.device.launch(lstm_f16, grid, *tensors, *scales(step), *sizes, *moving, *x_steps, h_steps[0], **fixed)
+            limits = {"LOW": p.act_min, "HIGH": p.act_max}
+            step.device.launch(lstm_f16, grid, *tensors, *scales(step), *sizes, *moving, *x_steps, h_steps[0], **limits, **fixed)
         else:
             own = *x_steps, *h_steps, *lefts(step), *out_stage(step)
-            step.device.launch(lstm_s8, grid, *tensors, h_part[1], table, *sizes, *moving, *own, **fixed, CELL_BITS=p.cell_bits)
+            cell = {"CELL_BITS": p.cell_bits, "CELL_CLIP": p.cell_clip}
+            step.device.launch(lstm_s8, grid, *tensors, h_part[1], table, *sizes, *moving, *own, **cell, **fixed)
         before = y, t * p.units
     return y, c
