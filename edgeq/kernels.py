@@ -5,7 +5,7 @@ A kernel is `templates/kernels/<isa>/<stem>.c.j2`; its front matter is TOML betw
 
     op = "conv2d"                  operator kind
     dtype = "s8"                   output dtype, or "<input>_<output>" where they differ; "f16_w8": int8 weights on halves;
-                                   "f16_a16": sums in halves
+                                   "f16_a16": sums in halves; "s8_wz": weights with a zero point other than 0
     summary = "..."                one line, printed above the C function
     specialize = ["kernel_h"]      scalars rendered as literals; each combination is one C function
     when = "groups == 1"           condition on the scalars (default: always)

@@ -22,10 +22,12 @@ from edgeq.target import Target
 
 def kernel_dtype(operands: list[TensorType], output: TensorType, params: Params) -> str:
     """The dtype part of a kernel's name: the output's, ``<input>_<output>``, or of a layer on halves
-    ``f16_w8`` (int8 weights) and ``f16_a16`` (sums in halves)."""
+    ``f16_w8`` (int8 weights) and ``f16_a16`` (sums in halves), of one with asymmetric weights ``s8_wz``."""
     first = operands[0].dtype if operands else output.dtype
     if params.law == half.SUMS:
         return f"{output.dtype.value}_a16"
+    if "w_zero" in params.scalars:
+        return f"{output.dtype.value}_wz"
     weights = params.tables.get("weights", params.tables.get("x_weights"))
     if params.law == half.LAW and weights is not None and weights.dtype.name == "int8":
         return f"{output.dtype.value}_w8"

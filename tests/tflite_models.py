@@ -94,10 +94,34 @@ def dequantized(model: bytes) -> bytes:
     return bytes(builder.Output())
 
 
-def litert(model: bytes, arrays: Sequence[Array]) -> list[Array]:
-    """LiteRT's reference kernels on vectors: per input ``[V, *shape]``; per output ``[V, *shape]``."""
+def unsigned(model: bytes) -> bytes:
+    """An int8 file in uint8: zero points and values plus 128. Weights take one scale and a zero point other than 128."""
+    schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
+    content = schema.ModelT.InitFromPackedBuf(bytearray(model), 0)
+    for tensor in content.subgraphs[0].tensors:
+        buffer, q = content.buffers[tensor.buffer], tensor.quantization
+        if tensor.name.startswith(b"b"):
+            q.scale, q.zeroPoint = np.asarray(q.scale)[:1], np.asarray(q.zeroPoint)[:1]
+        if tensor.type != schema.TensorType.INT8:
+            continue
+        shift = 128
+        tensor.type = schema.TensorType.UINT8
+        if buffer.data is not None:
+            values = np.asarray(buffer.data).view(np.int8).astype(np.int64)
+            if tensor.name.startswith(b"w") and not any(q.zeroPoint):
+                shift, q.scale = 150, np.asarray(q.scale)[:1]
+            buffer.data = np.clip(values + shift, 0, 255).astype(np.uint8)
+        q.zeroPoint = np.asarray(q.zeroPoint)[: len(q.scale)] + shift
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(content.Pack(builder), file_identifier=b"TFL3")
+    return bytes(builder.Output())
+
+
+def litert(model: bytes, arrays: Sequence[Array], *, reference: bool = False) -> list[Array]:
+    """LiteRT on vectors: per input ``[V, *shape]``; per output ``[V, *shape]``. `reference`: by its portable kernels."""
     module = pytest.importorskip("ai_edge_litert.interpreter")
-    resolver = module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    resolvers = module.OpResolverType
+    resolver = resolvers.BUILTIN_REF if reference else resolvers.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     interpreter = module.Interpreter(model_content=model, experimental_op_resolver_type=resolver)
     details = interpreter.get_input_details()
     for d, a in zip(details, arrays, strict=True):

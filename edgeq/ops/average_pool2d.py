@@ -23,7 +23,8 @@ class AveragePool2d(Op):
     """x ``[N, H, W, C]`` -> ``[N, H', W', C]``, the mean of each window.
 
     Padding is left out of the mean, or counts as zeros where `count_include_pad`. Law ``tflm`` divides raw values, half
-    away from zero, and needs equal scales at both ends; law ``single`` has an output scale of its own.
+    away from zero, or up where `halves_up` (as TFLite on uint8), and needs equal scales at both ends; law ``single`` has an
+    output scale of its own.
     """
 
     traits: ClassVar[Traits] = Traits("pool", same_scale=TFLM, averages=True, channels=same, homogeneous=True, monotone="increasing")
@@ -33,6 +34,7 @@ class AveragePool2d(Op):
     pads: Pads = (0, 0, 0, 0)
     count_include_pad: bool = False
     clamp: Clamp = NO_CLAMP
+    halves_up: bool = False
 
     def infer(self, *types: TensorType) -> TensorType:
         if len(types[0].shape) != 4:
@@ -87,7 +89,7 @@ class AveragePool2d(Op):
     def bind(self, law: str, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
         x = inputs[0].type
         least, most = self._divisors(x)
-        scalars = {**self._geometry(x, output), "in_zero": x.zero_point}
+        scalars = {**self._geometry(x, output), "in_zero": x.zero_point, **({"up": 1} if self.halves_up else {})}
         reach = max(127 - x.zero_point, 128 + x.zero_point)
         bound = self.kernel[0] * self.kernel[1] * max(reach, 128)
         numerics.check_accumulator(where, np.array([bound]))
@@ -108,6 +110,7 @@ class AveragePool2d(Op):
             y = apply_rescaling(params, sums - inside * params.in_zero, params.multiplier[at], params.shift[at])
         else:
             sums = sums + (divisors - inside) * params.in_zero
-            rounded = np.sign(sums) * ((np.abs(sums) + divisors // 2) // divisors)
+            halves = divisors // 2
+            rounded = (sums + halves) // divisors if "up" in params.scalars else np.sign(sums) * ((np.abs(sums) + halves) // divisors)
             y = np.clip(rounded, params.act_min, params.act_max).astype(np.int8)
         return y.reshape(*x[0].shape[:-3], *y.shape[1:])

@@ -10,7 +10,18 @@ import numpy as np
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Op, Params, Tensor, TensorType
 from edgeq.ops.halves import finish, half_layer, layer
-from edgeq.ops.linear import NO_CLAMP, Clamp, apply_output_stage, exact_matmul, fits_pairs, lane_group, output_stage, twos_fit
+from edgeq.ops.linear import (
+    NO_CLAMP,
+    Clamp,
+    apply_output_stage,
+    centred,
+    exact_matmul,
+    fits_pairs,
+    lane_group,
+    output_stage,
+    twos_fit,
+    weight_zero,
+)
 from edgeq.ops.traits import Linear, Product, Traits
 from edgeq.ops.views import convolution
 from edgeq.ops.windows import Pads, Pair, geometry, output_size, patches
@@ -66,13 +77,13 @@ class Conv2d(Op):
     def bind(self, law: str, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
         x, w, b = inputs
         assert w.data is not None
-        flat = w.data.astype(np.int64).reshape(w.data.shape[0], -1)
+        flat = w.data.astype(np.int64).reshape(w.data.shape[0], -1) - w.type.zero_point
         sums = np.stack([flat.sum(1), np.abs(flat).sum(1)], axis=1)
         stage = output_stage(law, where, x.type, w, b, output, self.clamp, sums)
         group = lane_group(np.pad(flat, ((0, 0), (0, flat.shape[1] % 2))))
         scalars = {**self._geometry(x.type, w.type, output), "in_zero": x.type.zero_point, "group": group}
         scalars |= {"pairs": fits_pairs(w.data, stage.tables["bias"]), "twos": twos_fit(flat)}
-        return Params(law, {**scalars, **stage.scalars}, {"weights": w.data, **stage.tables})
+        return Params(law, {**scalars, **stage.scalars, **weight_zero(w.type)}, {"weights": w.data, **stage.tables})
 
     def bind_half(self, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
         x, w, b = inputs
@@ -99,7 +110,7 @@ class Conv2d(Op):
         return finish(params, np.concatenate(parts, axis=-1)).reshape(*x[0].shape[:-3], *windows.shape[1:3], len(w))
 
     def reference(self, params: Params, *x: Array) -> Array:
-        w = params.weights
+        w = centred(params)
         bound = float(np.abs(w.astype(np.int64)).reshape(len(w), -1).sum(1).max()) * 128
         y = apply_output_stage(params, self._sums(x[0], w, params.in_zero, bound) + params.bias)
         return y.reshape(*x[0].shape[:-3], *y.shape[1:])

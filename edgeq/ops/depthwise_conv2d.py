@@ -11,7 +11,7 @@ import numpy as np
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Op, Params, Tensor, TensorType
 from edgeq.ops.halves import finish, half_layer
-from edgeq.ops.linear import NO_CLAMP, Clamp, apply_output_stage, output_stage, twos_fit
+from edgeq.ops.linear import NO_CLAMP, Clamp, apply_output_stage, centred, output_stage, twos_fit, weight_zero
 from edgeq.ops.traits import Linear, Product, Shape, Tie, Traits, channel_count
 from edgeq.ops.views import depthwise
 from edgeq.ops.windows import Pads, Pair, geometry, output_size, taps
@@ -75,11 +75,11 @@ class DepthwiseConv2d(Op):
     def bind(self, law: str, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
         x, w, b = inputs
         assert w.data is not None
-        flat = w.data.astype(np.int64).reshape(-1, w.data.shape[3])
+        flat = w.data.astype(np.int64).reshape(-1, w.data.shape[3]) - w.type.zero_point
         sums = np.stack([flat.sum(0), np.abs(flat).sum(0)], axis=1)
         stage = output_stage(law, where, x.type, w, b, output, self.clamp, sums)
         scalars = {**self._geometry(x.type, w.type, output), "in_zero": x.type.zero_point, "twos": twos_fit(flat.T)}
-        return Params(law, {**scalars, **stage.scalars}, {"weights": w.data, **stage.tables})
+        return Params(law, {**scalars, **stage.scalars, **weight_zero(w.type)}, {"weights": w.data, **stage.tables})
 
     def bind_half(self, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
         x, w, b = inputs
@@ -98,7 +98,8 @@ class DepthwiseConv2d(Op):
 
     def reference(self, params: Params, *x: Array) -> Array:
         taps = params.kernel_h * params.kernel_w
-        dtype = np.float32 if taps * 128 * 128 < 2**24 else np.float64
-        sums = self._sums(x[0], params.weights, params.in_zero, dtype).astype(np.int64)
+        w = centred(params)
+        dtype = np.float32 if taps * 128 * (128 if w.dtype == np.int8 else 256) < 2**24 else np.float64
+        sums = self._sums(x[0], w, params.in_zero, dtype).astype(np.int64)
         y = apply_output_stage(params, sums + params.bias)
         return y.reshape(*x[0].shape[:-3], *y.shape[1:])

@@ -15,12 +15,14 @@ from edgeq.ops.linear import (
     NO_CLAMP,
     Clamp,
     apply_output_stage,
+    centred,
     clamp_limits,
     exact_matmul,
     fits_pairs,
     lane_group,
     output_stage,
     twos_fit,
+    weight_zero,
 )
 from edgeq.ops.traits import Linear, Product, Traits
 from edgeq.ops.views import dense
@@ -60,13 +62,13 @@ class FullyConnected(Op):
         if words.is_words(x.type):
             return self._bind_words(law, where, inputs, output)
         assert w.data is not None
-        wide = w.data.astype(np.int64)
+        wide = w.data.astype(np.int64) - w.type.zero_point
         sums = np.stack([wide.sum(1), np.abs(wide).sum(1)], axis=1)
         stage = output_stage(law, where, x.type, w, b, output, self.clamp, sums)
         n, k = w.data.shape
         pairs = fits_pairs(w.data, stage.tables["bias"])
         scalars = {"batches": x.type.size // k, "in_c": k, "out_c": n, "group": lane_group(wide), "pairs": pairs, "twos": twos_fit(wide)}
-        return Params(law, {**scalars, **stage.scalars}, {"weights": w.data, **stage.tables})
+        return Params(law, {**scalars, **stage.scalars, **weight_zero(w.type)}, {"weights": w.data, **stage.tables})
 
     def _bind_words(self, law: str, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
         x, w, b = inputs
@@ -87,7 +89,7 @@ class FullyConnected(Op):
         return finish(params, layer(params, x[0]))
 
     def reference(self, params: Params, *x: Array) -> Array:
-        w = params.weights
+        w = centred(params)
         if "wide" in params.scalars:
             sums = words.results(x[0], w, params.bias, params.multiplier, params.shift)
             return np.asarray(np.clip(sums, params.act_min, params.act_max), np.int16)

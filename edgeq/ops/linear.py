@@ -26,6 +26,18 @@ def exact_matmul(a: Array, b: Array, bound: float) -> Array:
     return result
 
 
+def weight_zero(weights: TensorType) -> dict[str, int]:
+    """The scalar ``w_zero``, the zero point of asymmetric weights; nothing of symmetric ones."""
+    return {"w_zero": weights.zero_point} if weights.zero_point else {}
+
+
+def centred(params: Params) -> Array:
+    """The weights less their zero point: int8, or int16 of asymmetric ones."""
+    if "w_zero" not in params.scalars:
+        return np.asarray(params.weights)
+    return params.derived("centred", lambda: params.weights.astype(np.int16) - params.w_zero)
+
+
 def lane_group(weights: Array) -> int:
     """How many neighbouring products (4, 2 or 1) of every row sum up to an int16, whatever the int8 inputs."""
     n, k = weights.shape

@@ -16,7 +16,7 @@ from edgeq.ir import Array, DType, Graph, Node, Params, TensorType
 from edgeq.ops.conv2d import Conv2d
 from edgeq.ops.depthwise_conv2d import DepthwiseConv2d
 from edgeq.ops.fully_connected import FullyConnected
-from edgeq.ops.linear import apply_output_stage, exact_matmul
+from edgeq.ops.linear import apply_output_stage, centred, exact_matmul
 from edgeq.ops.table import _Table
 from edgeq.ops.windows import patches
 
@@ -127,9 +127,9 @@ def _linear(graph: Graph, node: Node, params: Params, x: Interval) -> Interval:
     elif isinstance(node.op, DepthwiseConv2d):
         low, high = _depthwise(node.op, params, x)
     elif isinstance(node.op, FullyConnected):
-        low, high = _products(x.low, x.high, params.weights.T)
+        low, high = _products(x.low, x.high, centred(params).T)
     else:
-        low, high = _any_taps(params.weights, x, graph.type(node.inputs[0]).zero_point, getattr(node.op, "groups", 1))
+        low, high = _any_taps(centred(params), x, graph.type(node.inputs[0]).zero_point, getattr(node.op, "groups", 1))
     return Interval(*(apply_output_stage(params, np.broadcast_to(a + params.bias, output.shape)).astype(np.int64) for a in (low, high)))
 
 
@@ -146,7 +146,7 @@ def _products(low: Array, high: Array, w: Array) -> tuple[Array, Array]:
 
 
 def _conv(op: Conv2d, params: Params, x: Interval) -> tuple[Array, Array]:
-    w = params.weights
+    w = centred(params)
     kernel = (w.shape[1], w.shape[2])
     windows = [patches(a, kernel, op.stride, op.dilation, op.pads, params.in_zero) for a in (x.low, x.high)]
     inner, outer = w.shape[3], w.shape[0] // op.groups
@@ -158,7 +158,7 @@ def _conv(op: Conv2d, params: Params, x: Interval) -> tuple[Array, Array]:
 
 
 def _depthwise(op: DepthwiseConv2d, params: Params, x: Interval) -> tuple[Array, Array]:
-    w = params.weights[0].astype(np.int64)
+    w = centred(params)[0].astype(np.int64)
     windows = [patches(a, (w.shape[0], w.shape[1]), op.stride, op.dilation, op.pads, params.in_zero) for a in (x.low, x.high)]
     low, high = (np.repeat(a, params.multiple, axis=-1) for a in windows)
     up, down = np.maximum(w, 0), np.minimum(w, 0)

@@ -97,10 +97,11 @@ class _Removal:
             self._keep(y, target[self.kept[name][source]])
 
     def taps(self, node: Node) -> Array:
-        """The weights of the kept outputs: int64 ``[O, taps, C]``."""
-        w = self.graph.tensors[node.inputs[1]].data
+        """The weights of the kept outputs, less their zero point: int64 ``[O, taps, C]``."""
+        tensor = self.graph.tensors[node.inputs[1]]
+        w = tensor.data
         assert w is not None
-        kept = w[self.kept[node.outputs[0]]].astype(np.int64)
+        kept = w[self.kept[node.outputs[0]]].astype(np.int64) - tensor.type.zero_point
         taps: Array = kept.reshape(len(kept), w[0].size // w.shape[-1], w.shape[-1])
         return taps
 

@@ -136,6 +136,16 @@ def summed_in_halves(case: Case) -> Case:
     return replace(half_case, name=f"{case.name}_a16", op=replace(half_case.op, accumulate="f16"), half_tolerance=tolerance)  # type: ignore[call-arg]
 
 
+def asymmetric(case: Case, zero: int) -> Case:
+    """A layer whose weights have one scale and a zero point."""
+    x, w, b = case.inputs
+    assert isinstance(x, TensorType) and isinstance(w, Tensor) and isinstance(b, Tensor) and w.type.q is not None
+    scale = float(np.mean(w.type.q.scale))
+    weights = replace(w, type=replace(w.type, q=QParams((scale,), zero)))
+    bias = replace(b, type=replace(b.type, q=QParams((x.scale * scale,))))
+    return replace(case, name=f"{case.name}_wz", inputs=(x, weights, bias))
+
+
 def computes_halves(case: Case) -> bool:
     """Whether `halved` applies: integers in and out, and the operator is not int8's own."""
     types = [case.output_type, *(t for i, t in enumerate(case.types) if i not in case.op.parameters)]

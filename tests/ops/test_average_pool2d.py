@@ -35,6 +35,8 @@ CASES = [
     *(case for c in (31, 32, 33, 70) for case in cases(f"same2_c{c}", (1, 3, 3, c), (2, 2), pads=(0, 0, 1, 1), zero=c - 60)),
     *cases("relu6", (1, 4, 4, 3), (3, 3), clamp=(0.0, 6.0), zero=-3),
     *cases("large", (1, 25, 5, 3), (25, 5), zero=4, ratio=0.01),
+    cases("halves_up", (1, 6, 8, 5), (2, 2), zero=5, halves_up=True)[0],
+    cases("halves_up_same", (1, 5, 6, 4), (3, 4), pads=(1, 1, 1, 2), zero=-7, halves_up=True)[0],
 ]
 test_average_pool2d = suite(CASES)
 

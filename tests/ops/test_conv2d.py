@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from harness import Case, activation, fitting_output, suite, summed_in_halves, vectors, weights_and_bias, with_int8_weights
+from harness import Case, activation, asymmetric, fitting_output, suite, summed_in_halves, vectors, weights_and_bias, with_int8_weights
 from oracle import tflite_model, tflm
 
 from edgeq.errors import EdgeqError
@@ -83,6 +83,11 @@ CASES = [
     case("pointwise_batch", (3, 3, 3, 8), 8, (1, 1), zero=9, small=2),
     case("pads_beyond", (1, 2, 2, 4), 4, (3, 3), pads=(2, 2, 2, 2), zero=50),
 ]
+ASYMMETRIC = {
+    "pointwise_o5_c7": 3, "pointwise_o17_c9": -128, "same3_c3": 127, "groups3": -30, "dilated": 66, "batch": -1, "saturated_o5": -128,
+    "groups2": 127, "relu6": 9,
+}  # fmt: skip
+CASES += [asymmetric(c, ASYMMETRIC[c.name]) for c in CASES if c.name in ASYMMETRIC]
 CASES += [
     with_sum(case("same3", (1, 5, 5, 4), 6, (3, 3), pads=SAME, zero=11), 0.7),
     with_sum(case("batch", (2, 3, 3, 5), 7, (3, 3), pads=SAME, small=2), 1.2),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from harness import Case, activation, fitting_output, suite, weights_and_bias
+from harness import Case, activation, asymmetric, fitting_output, suite, weights_and_bias
 
 from edgeq.ir import QParams
 from edgeq.ops.depthwise_conv2d import DepthwiseConv2d
@@ -61,4 +61,6 @@ CASES = [
     *(case(f"left_shift_c{c}", (1, 3, 3, c), (1, 1), out=QParams((0.0004,), 5)) for c in (4, 40, 70)),
     case("pads_beyond", (1, 2, 2, 4), (3, 3), pads=(2, 2, 2, 2), zero=50),
 ]
+ASYMMETRIC = {"same3_c5": 3, "saturated_c12": -128, "multiplier3": 127, "grows": -30, "stride_unequal": 66, "batch": -1}
+CASES += [asymmetric(c, ASYMMETRIC[c.name]) for c in CASES if c.name in ASYMMETRIC]
 test_depthwise_conv2d = suite(CASES)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from harness import Case, activation, fitting_output, suite, summed_in_halves, vectors, weights_and_bias, with_int8_weights
+from harness import Case, activation, asymmetric, fitting_output, suite, summed_in_halves, vectors, weights_and_bias, with_int8_weights
 from oracle import tflite_model, tflm
 
 from edgeq.ir import DType, QParams, Tensor, TensorType
@@ -54,6 +54,8 @@ CASES = [
     case("ratio_above_one", (1,), 2, 6, out=QParams((0.0001,), -3)),
     case("tiny_ratio", (1,), 16, 8, out=QParams((1e6,), 1)),
 ]
+ASYMMETRIC = {"n9_k7": 3, "n17_k8": -128, "rows": 127, "deep": -7, "lanes_saturated": 127, "relu6": 40}
+CASES += [asymmetric(c, ASYMMETRIC[c.name]) for c in CASES if c.name in ASYMMETRIC]
 def on_words(rows: int, k: int, n: int, clamp: tuple[float, float] = (-math.inf, math.inf), width: float = 9000, **options: Any) -> Case:
     """On int16: sums are int32, or int64 where 700 saturated weights may leave it."""
     x = activation((rows, k), 0.05 / 256, 0, DType.INT16)

@@ -18,6 +18,8 @@ from edgeq.ops.reshape import Reshape
 CONTRADICTIONS = (ValueError, IndexError, TypeError, ZeroDivisionError, OverflowError, AssertionError, KeyError, AttributeError)
 ACTIVATIONS: Mapping[int, Clamp] = {0: NO_CLAMP, 1: (0.0, math.inf), 2: (-1.0, 1.0), 3: (0.0, 6.0)}
 
+ASYMMETRIC = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"}  # may have a zero point of weights; TFLM ignores the convolutions' on int8
+
 
 class Builder:
     """The graph in the making. Indices are the file's tensor numbers.
@@ -91,7 +93,6 @@ class Builder:
             return TensorType(shape)
         if stored.kind != "INT8":
             hints = {
-                "UINT8": "quantize the model to int8 (inference_input_type = inference_output_type = int8)",
                 "INT16": "quantize activations to int8, not int16", "FLOAT16": "export with float32 activations (float16 weights are read)",
             }  # fmt: skip
             raise EdgeqError(f"{stored.kind} activations are not supported", fix=hints.get(stored.kind, "use float32 or int8"))
@@ -226,12 +227,14 @@ class Builder:
         q = stored.quantization
         if data.dtype != np.int8 or q is None:
             raise EdgeqError(f"weights '{name}' are {stored.kind} beside int8 activations", fix="quantize weights to int8")
-        if any(q.zero_points):
+        offset = q.zero_points[0] if op.kind in ASYMMETRIC and (stored.relabelled or op.kind == "FULLY_CONNECTED") else 0
+        if any(z != offset for z in q.zero_points) or (offset and len(q.scales) > 1) or not -128 <= offset <= 127:
             raise EdgeqError(f"weights '{name}' have a zero point other than 0", fix="quantize weights symmetrically")
         if len(q.scales) > 1 and (q.axis != axis or data.ndim <= axis or data.shape[axis] != len(q.scales)):
             why = f"expected one, or one per row of axis {axis}"
             raise EdgeqError(f"weights '{name}' have {len(q.scales)} scales along axis {q.axis}", why=why)
-        return self.keep(Tensor(name, TensorType(data.shape, DType.INT8, QParams(q.scales, 0, axis if len(q.scales) > 1 else None)), data))
+        scales = QParams(q.scales, offset, axis if len(q.scales) > 1 else None)
+        return self.keep(Tensor(name, TensorType(data.shape, DType.INT8, scales), data))
 
     def bias(self, op: FileOperator, position: int, channels: int, like: Tensor) -> Tensor:
         """The bias ``[channels]``, zeros where the file has none: float32, or int32 beside int8 activations."""

@@ -106,9 +106,11 @@ def pool(b: Builder, op: FileOperator) -> None:
     x = b.operand(op, 0)
     _, in_h, in_w, _ = of_rank(op, x, 4)
     kernel, stride = _pair(op, "FilterHeight", "FilterWidth"), _pair(op, "StrideH", "StrideW")
-    cls = AveragePool2d if op.kind == "AVERAGE_POOL_2D" else MaxPool2d
     pads = _pads(op, (in_h, in_w), kernel, stride)
-    b.emit(cls(kernel=kernel, stride=stride, pads=pads, clamp=b.activation(op)), [x], op.outputs[0])
+    node: Op = MaxPool2d(kernel=kernel, stride=stride, pads=pads, clamp=b.activation(op))
+    if op.kind == "AVERAGE_POOL_2D":
+        node = AveragePool2d(kernel=kernel, stride=stride, pads=pads, clamp=b.activation(op), halves_up=b.stored(op, 0).relabelled)
+    b.emit(node, [x], op.outputs[0])
 
 
 # Products

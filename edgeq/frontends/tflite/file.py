@@ -11,7 +11,7 @@ import functools
 import inspect
 import struct
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,7 @@ class FileTensor:
         unknown: the positions of open dimensions; None where even the rank is open.
         kind: the schema's type name, as ``FLOAT32``.
         data: the constant's bytes (uint8 view into the file), None for a computed tensor.
+        relabelled: stored as uint8, read as int8: values and zero points less 128 (of bytes without a scale, scale 1).
     """
 
     name: str
@@ -64,6 +65,7 @@ class FileTensor:
     data: Array | None
     is_variable: bool
     is_sparse: bool
+    relabelled: bool = False
 
     @property
     def size(self) -> int:
@@ -93,7 +95,7 @@ class FileTensor:
         if packed:
             nibbles = np.stack([self.data & 15, self.data >> 4], axis=1).ravel()[: self.size].astype(np.int8)
             return np.where(nibbles > 7, nibbles - 16, nibbles).astype(np.int8).reshape(self.shape)
-        array: Array = self.data.view(NUMPY[self.kind])
+        array: Array = (self.data ^ 128 if self.relabelled else self.data).view(NUMPY[self.kind])
         return array.astype(array.dtype.newbyteorder("=")).reshape(self.shape)
 
 
@@ -221,6 +223,10 @@ class _Reader:
             TYPES.get(tensor.Type(), f"type {tensor.Type()}"), self.quantization(tensor), data,
             bool(tensor.IsVariable()), tensor.Sparsity() is not None,
         )  # fmt: skip
+        if result.kind == "UINT8" and (result.quantization is not None or data is None):
+            q = result.quantization or FileQuantization((1.0,), (0,), 0)
+            q = replace(q, zero_points=tuple(z - 128 for z in q.zero_points))
+            result = replace(result, kind="INT8", quantization=q, relabelled=True)
         if len(shape) > MAX_RANK:
             raise EdgeqError(f"tensors of rank {len(shape)} are not supported", where=name, why=f"at most {MAX_RANK}")
         if result.size > MAX_ELEMENTS:

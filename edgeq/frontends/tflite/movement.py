@@ -12,6 +12,7 @@ from edgeq.ir import DType, Tensor, TensorType
 from edgeq.ops.concat import Concat
 from edgeq.ops.gather import Gather
 from edgeq.ops.pad import Pad
+from edgeq.ops.quantize import Dequantize
 from edgeq.ops.reshape import Reshape
 from edgeq.ops.resize import ResizeBilinear, ResizeNearest
 from edgeq.ops.slice import Slice
@@ -66,6 +67,9 @@ def reshape(b: Builder, op: FileOperator) -> None:
         shape = squeezed_shape(op, shape)
     elif op.kind == "EXPAND_DIMS":
         shape = expanded_shape(b, op, shape)
+    elif b.stored(op, 0).relabelled and x.type.scale == 1:
+        b.emit(Dequantize(), [x], op.outputs[0], converts=True)
+        return
     elif x.type.dtype is not DType.FLOAT32:
         raise EdgeqError("CAST of int8 is not supported", fix="use DEQUANTIZE")
     b.emit(Reshape(shape), [x], op.outputs[0])

@@ -51,8 +51,8 @@ def tap(n, oy, ox, ky, kx, in_h, in_w, stride_h, stride_w, dilation_h, dilation_
 @kernel()
 def conv_s8(
     x_ptr, w_ptr, stage_ptr, y_ptr, pixels, x_pattern, w_pattern, stage_pattern, in_h, in_w, out_h, out_w, out_c, stride_h, stride_w,
-    dilation_h, dilation_w, pad_top, pad_left, in_zero, left, out_offset, low, high, GROUPS: tl.constexpr, IN_C: tl.constexpr,
-    KERNEL_H: tl.constexpr, KERNEL_W: tl.constexpr, SINGLE: tl.constexpr, TRANSPOSED: tl.constexpr,
+    dilation_h, dilation_w, pad_top, pad_left, in_zero, w_zero, left, out_offset, low, high, GROUPS: tl.constexpr, IN_C: tl.constexpr,
+    KERNEL_H: tl.constexpr, KERNEL_W: tl.constexpr, SINGLE: tl.constexpr, TRANSPOSED: tl.constexpr, ASYMMETRIC: tl.constexpr,
     M: tl.constexpr, N: tl.constexpr, K: tl.constexpr,
 ):  # fmt: skip
     """x ``[P, pixels, GROUPS * IN_C]``, w ``[P, out_c, KERNEL_H, KERNEL_W, IN_C]``, stage ``[P, bias multiplier shift, out_c]``."""
@@ -67,6 +67,7 @@ def conv_s8(
     depth: tl.constexpr = KERNEL_H * KERNEL_W * IN_C
     total = tl.zeros((M, N), tl.int32)
     weights = tl.zeros((N,), tl.int32)
+    inputs = tl.zeros((M,), tl.int32)
     for start in range(0, depth, K):
         k = start + tl.arange(0, K)
         ky, kx, c = k // (KERNEL_W * IN_C), k // IN_C % KERNEL_W, k % IN_C
@@ -80,6 +81,8 @@ def conv_s8(
         known = (k < depth)[:, None] & (own < each)[None, :]
         b = tl.load(w_ptr + p * w_pattern + channel.to(tl.int64)[None, :] * depth + k[:, None], mask=known, other=0)
         total = tl.dot(a, b, total, out_dtype=tl.int32)
+        if ASYMMETRIC:
+            inputs += tl.sum(tl.where((k < depth)[None, :], a.to(tl.int32), 0), axis=1)
         if TRANSPOSED:
             weights += tl.sum(b.to(tl.int32), axis=0)
     live = own < each
@@ -87,6 +90,8 @@ def conv_s8(
     sums = total.to(tl.int64) + tl.load(stage, mask=live, other=0).to(tl.int64)[None, :]
     if TRANSPOSED:  # the bias of the others has the zero point folded in
         sums -= weights.to(tl.int64)[None, :] * in_zero
+    if ASYMMETRIC:
+        sums -= inputs.to(tl.int64)[:, None] * w_zero
     multiplier, shift = tl.load(stage + out_c, mask=live, other=0), tl.load(stage + 2 * out_c, mask=live, other=1)
     y = limit(rescale(sums, multiplier[None, :], shift[None, :], left, SINGLE) + out_offset, low, high)
     to = y_ptr + (p * pixels + m.to(tl.int64))[:, None] * out_c + channel[None, :]
@@ -134,7 +139,7 @@ def conv_f16(
 @kernel()
 def depthwise_s8(
     x_ptr, w_ptr, stage_ptr, y_ptr, outputs, x_pattern, w_pattern, stage_pattern, in_h, in_w, out_h, out_w, out_c, stride_h, stride_w,
-    dilation_h, dilation_w, pad_top, pad_left, in_zero, left, out_offset, low, high, MULTIPLE: tl.constexpr,
+    dilation_h, dilation_w, pad_top, pad_left, in_zero, w_zero, left, out_offset, low, high, MULTIPLE: tl.constexpr,
     KERNEL_H: tl.constexpr, KERNEL_W: tl.constexpr, SINGLE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Elementwise over ``[pixels, out_c]``; w ``[P, KERNEL_H, KERNEL_W, out_c]``, stage as in conv_s8."""
@@ -150,7 +155,7 @@ def depthwise_s8(
         at, inside = tap(image, oy, ox, ky, kx, in_h, in_w, stride_h, stride_w, dilation_h, dilation_w, pad_top, pad_left, False)
         a = tl.load(x_ptr + p * x_pattern + at * in_c + channel // MULTIPLE, mask=inside & live, other=0).to(tl.int32)
         b = tl.load(w_ptr + p * w_pattern + t * out_c + channel, mask=live, other=0).to(tl.int32)
-        total += tl.where(inside, a, in_zero) * b
+        total += tl.where(inside, a, in_zero) * (b - w_zero)
     stage = stage_ptr + p * stage_pattern + channel
     sums = total.to(tl.int64) + tl.load(stage, mask=live, other=0).to(tl.int64)
     multiplier, shift = tl.load(stage + out_c, mask=live, other=0), tl.load(stage + 2 * out_c, mask=live, other=1)
@@ -194,7 +199,7 @@ def rescaling(step: Step) -> tuple[int, ...]:
     return p.left, p.out_offset, p.act_min, p.act_max
 
 
-@computes("conv2d", "fully_connected", on=("s8", "f16", "f16_w8", "f16_a16"))
+@computes("conv2d", "fully_connected", on=("s8", "s8_wz", "f16", "f16_w8", "f16_a16"))
 @computes("transpose_conv2d")
 def convolution(step: Step) -> tuple[Value, ...]:
     """A convolution; a fully connected layer is one of 1x1 pixels."""
@@ -218,11 +223,13 @@ def convolution(step: Step) -> tuple[Value, ...]:
         return (y,)
     require_exact(step, depth)
     k = step.device.rows(depth, 32, DEPTH if step.device.kind != "interpreter" else 1024)
-    step.device.launch(conv_s8, grid, *arguments, g["in_zero"], *rescaling(step), **fixed, SINGLE=step.single, K=k)
+    w_zero = g.get("w_zero", 0)
+    fixed |= {"SINGLE": step.single, "K": k, "ASYMMETRIC": w_zero != 0}
+    step.device.launch(conv_s8, grid, *arguments, g["in_zero"], w_zero, *rescaling(step), **fixed)
     return (y,)
 
 
-@computes("depthwise_conv2d")
+@computes("depthwise_conv2d", on=("s8", "s8_wz", "f16"))
 def depthwise(step: Step) -> tuple[Value, ...]:
     """A depthwise convolution."""
     x, p = step.operands[0], step.params
@@ -238,5 +245,5 @@ def depthwise(step: Step) -> tuple[Value, ...]:
     if step.half:
         step.device.launch(depthwise_f16, grid, *arguments, *step.limits(), **fixed)
     else:
-        step.device.launch(depthwise_s8, grid, *arguments, p.in_zero, *rescaling(step), **fixed, SINGLE=step.single)
+        step.device.launch(depthwise_s8, grid, *arguments, p.in_zero, g.get("w_zero", 0), *rescaling(step), **fixed, SINGLE=step.single)
     return (y,)

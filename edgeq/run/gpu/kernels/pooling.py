@@ -25,7 +25,7 @@ def span(start, size, COUNT: tl.constexpr):
 def average_pool_s8(
     x_ptr, multiplier_ptr, shift_ptr, y_ptr, total, channels, in_h, in_w, out_h, out_w, stride_h, stride_w, pad_top, pad_left,
     in_zero, least, left, out_offset, low, high,
-    KERNEL_H: tl.constexpr, KERNEL_W: tl.constexpr, INCLUDE_PAD: tl.constexpr, SINGLE: tl.constexpr, BLOCK: tl.constexpr,
+    KERNEL_H: tl.constexpr, KERNEL_W: tl.constexpr, INCLUDE_PAD: tl.constexpr, SINGLE: tl.constexpr, UP: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """multiplier and shift by divisor, from `least` on (law ``single``)."""
     i = elements(BLOCK)
@@ -45,8 +45,11 @@ def average_pool_s8(
     else:
         sums += (divisor - taps) * in_zero
         divisor = tl.where(live, divisor, 1)
-        quotient = (tl.abs(sums) + divisor // 2) // divisor
-        y = tl.where(sums < 0, -quotient, quotient)
+        if UP:
+            y = (sums + 128 * divisor + divisor // 2) // divisor - 128
+        else:
+            quotient = (tl.abs(sums) + divisor // 2) // divisor
+            y = tl.where(sums < 0, -quotient, quotient)
     tl.store(y_ptr + i, limit(y, low, high).to(tl.int8), mask=live)
 
 
@@ -165,7 +168,8 @@ def average_pool(step: Step) -> tuple[Value, ...]:
         return (y,)
     tables = [step.table(n)[0] for n in ("multiplier", "shift")] if step.single else [None, None]
     rest = p.in_zero, p.least, p.left, p.scalars.get("out_offset", 0), p.act_min, p.act_max
-    step.device.launch(average_pool_s8, grid, x.data, *tables, y.data, y.total, *g, *rest, **fixed, SINGLE=step.single)
+    fixed |= {"SINGLE": step.single, "UP": "up" in p.scalars}
+    step.device.launch(average_pool_s8, grid, x.data, *tables, y.data, y.total, *g, *rest, **fixed)
     return (y,)
 
 
