@@ -16,9 +16,7 @@ from edgeq.ir import Array, DType, Graph, Node, Op
 from edgeq.ops import activations as act
 from edgeq.ops import mathematics as maths
 from edgeq.ops.clamp import Clamp
-from edgeq.ops.table import _Table
 
-BINARY = ("add", "sub", "mul", "div", "minimum", "maximum")
 LARGEST = 14  # operators in a group
 TOLERANCE = 1e-5  # absolute and relative
 
@@ -43,7 +41,7 @@ def compose(graph: Graph) -> Graph:
 def _eligible(graph: Graph, node: Node) -> bool:
     """Whether a node works element by element on floats, with single numbers as its constants."""
     output = graph.type(node.outputs[0])
-    if output.dtype is not DType.FLOAT32 or not (isinstance(node.op, _Table) or node.op.kind() in BINARY):
+    if output.dtype is not DType.FLOAT32 or not node.op.traits.elementwise or node.op.traits.casts:
         return False
     tensors = graph.node_inputs(node)
     computed = [t for t in tensors if not t.is_constant]

@@ -9,18 +9,7 @@ import numpy as np
 from edgeq.ir import Array, DType, Graph, Node, Tensor
 from edgeq.ops.linear import NO_CLAMP
 from edgeq.passes.rewrite import Names, constant, use_counts
-
-OUT_AXIS = {"conv2d": 0, "fully_connected": 0, "transpose_conv2d": 0, "depthwise_conv2d": 3}
-# y = factor * x + term, from the kind, the constant and whether the constant comes first
-AFFINE = {
-    ("mul", False): lambda c: (c, 0 * c),
-    ("mul", True): lambda c: (c, 0 * c),
-    ("div", False): lambda c: (1 / c, 0 * c),
-    ("add", False): lambda c: (0 * c + 1, c),
-    ("add", True): lambda c: (0 * c + 1, c),
-    ("sub", False): lambda c: (0 * c + 1, -c),
-    ("sub", True): lambda c: (0 * c - 1, c),
-}
+from edgeq.traits import Linear
 
 
 def fold_affine(graph: Graph) -> Graph:
@@ -46,25 +35,25 @@ class _Folder:
 
     def _affine(self, node: Node, channels: int) -> tuple[str, Array, Array] | None:
         """The input, factor and term (float64 ``[channels]``) of an elementwise operator with a per-channel constant."""
-        kind = node.op.kind()
-        if not any(kind == k for k, _ in AFFINE) or self.tensors[node.outputs[0]].type.dtype is not DType.FLOAT32:
+        rule = node.op.traits.affine
+        if rule is None or self.tensors[node.outputs[0]].type.dtype is not DType.FLOAT32:
             return None
         a, b = (self.tensors[n] for n in node.inputs)
         first = a.is_constant
         fixed, x = (a, b) if first else (b, a)
-        if fixed.data is None or x.is_constant or (kind, first) not in AFFINE:
+        if fixed.data is None or x.is_constant :
             return None
         if fixed.type.size not in (1, channels) or (fixed.type.size > 1 and fixed.type.shape[-1] != channels):
             return None
         if x.type.shape != self.tensors[node.outputs[0]].type.shape:  # the constant is what is not broadcast
             return None
         with np.errstate(all="ignore"):
-            factor, term = AFFINE[kind, first](np.broadcast_to(fixed.data.astype(np.float64).ravel(), channels))
+            factor, term = rule(np.broadcast_to(fixed.data.astype(np.float64).ravel(), channels), first)
         return (x.name, factor, term) if np.isfinite(factor).all() and np.isfinite(term).all() else None
 
     def _layer(self, node: Node) -> tuple[Tensor, Tensor] | None:
         """Constant float weights and bias of a layer."""
-        if node.op.kind() not in OUT_AXIS:
+        if node.op.traits.linear is None:
             return None
         w, b = (self.tensors[n] for n in node.inputs[1:3])
         return (w, b) if w.is_constant and b.is_constant and w.type.dtype is DType.FLOAT32 else None
@@ -102,7 +91,7 @@ class _Folder:
         w, b = parts
         assert w.data is not None and b.data is not None
         across = [1] * w.data.ndim
-        across[OUT_AXIS[layer.op.kind()]] = -1
+        across[_linear(layer).axis] = -1
         folded = self._with(layer, w, b, w.data * factor.reshape(across), b.data * factor + term)
         if folded is None:
             return False
@@ -114,7 +103,7 @@ class _Folder:
     def _behind(self, node: Node) -> Node:
         """Take an elementwise node before a layer into the layer; it is dead afterwards."""
         parts, source = self._layer(node), node.inputs[0]
-        if parts is None or node.op.kind() == "transpose_conv2d" or source not in self.by_output or self.uses[source] != 1:
+        if parts is None or not _linear(node).folds_behind or source not in self.by_output or self.uses[source] != 1:
             return node
         before = self.nodes[self.by_output[source]]
         channels = self.tensors[source].type.shape[-1]
@@ -128,7 +117,7 @@ class _Folder:
         assert w.data is not None and b.data is not None
         wide = w.data.astype(np.float64)
         scale, offset = (_per_weight(node, v, w.data.shape) for v in (factor, term))
-        axes = tuple(i for i in range(wide.ndim) if i != OUT_AXIS[node.op.kind()])
+        axes = tuple(i for i in range(wide.ndim) if i != _linear(node).axis)
         folded = self._with(node, w, b, wide * scale, b.data + (wide * offset).sum(axes))
         if folded is None:
             return node
@@ -136,9 +125,15 @@ class _Folder:
         return replace(folded, inputs=(x, *folded.inputs[1:]))
 
 
+def _linear(node: Node) -> Linear:
+    """The traits of a layer."""
+    assert node.op.traits.linear is not None
+    return node.op.traits.linear
+
+
 def _per_weight(node: Node, values: Array, shape: tuple[int, ...]) -> Array:
     """Values per input channel, laid against a layer's weights."""
-    if node.op.kind() == "depthwise_conv2d":
+    if _linear(node).depthwise:
         return np.repeat(values, shape[3] // len(values))
     groups = getattr(node.op, "groups", 1)
     rows = np.repeat(values.reshape(groups, -1), shape[0] // groups, axis=0)

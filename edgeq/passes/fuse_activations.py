@@ -13,10 +13,6 @@ from edgeq.ops.linear import clamp_limits
 from edgeq.ops.table import INPUTS
 from edgeq.passes.rewrite import is_quantized, same_values, use_counts
 
-FUSING = frozenset(
-    ("conv2d", "depthwise_conv2d", "transpose_conv2d", "fully_connected", "add", "sub", "mul", "average_pool2d", "max_pool2d", "clamp")
-)
-
 
 def composed(first: linear.Clamp, second: linear.Clamp) -> linear.Clamp:
     """The limits of one clamp after another."""
@@ -33,7 +29,7 @@ def fuse_activations(graph: Graph) -> Graph:
         source = node.inputs[0]
         before = producers.get(source)
         fused = None
-        if isinstance(node.op, Clamp) and before is not None and before.op.kind() in FUSING and uses[source] == 1:
+        if isinstance(node.op, Clamp) and before is not None and hasattr(before.op, "clamp") and uses[source] == 1:
             fused = _fused(graph, before, node)
         if fused is not None and before is not None:
             nodes[nodes.index(before)] = node = fused
@@ -50,7 +46,7 @@ def _fused(graph: Graph, before: Node, node: Node) -> Node | None:
     clamp = composed(first, node.op.clamp)
     if is_quantized(graph, node):
         inner, outer = graph.type(before.outputs[0]), graph.type(node.outputs[0])
-        if not same_values(inner, outer) or before.op.kind() == "clamp":
+        if not same_values(inner, outer) or isinstance(before.op, Clamp):
             return None
         low, high = clamp_limits(first, inner)
         reached = INPUTS[low + 128 : high + 129]

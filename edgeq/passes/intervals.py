@@ -17,19 +17,9 @@ from edgeq.ops.conv2d import Conv2d
 from edgeq.ops.depthwise_conv2d import DepthwiseConv2d
 from edgeq.ops.fully_connected import FullyConnected
 from edgeq.ops.linear import apply_output_stage, centred, exact_matmul
-from edgeq.ops.table import _Table
 from edgeq.ops.windows import patches
 
 FLOATS = (DType.FLOAT32, DType.FLOAT16)
-# reference(low) and reference(high) are the bounds: no input, made larger, makes any output smaller
-REDUCTIONS = ("mean", "reduce_max", "reduce_min", "reduce_sum", "average_pool2d", "max_pool2d")
-MOVES = ("concat", "gather", "pad", "reshape", "resize_bilinear", "resize_nearest", "slice", "transpose")
-INCREASING = frozenset(("add", "maximum", "minimum", *REDUCTIONS, *MOVES))
-# increasing in the first input, decreasing in the second
-DIFFERENCE = frozenset({"sub"})
-# monotone in each input alone, up or down: the extremes lie at the corners
-CORNERS = frozenset({"mul"})
-LINEAR = frozenset({"conv2d", "depthwise_conv2d", "transpose_conv2d", "fully_connected"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,13 +62,13 @@ def intervals(graph: Graph) -> dict[str, Interval]:
 
 def _step(graph: Graph, node: Node, known: Mapping[str, Interval]) -> Interval | None:
     """The output's bounds; None where nothing is known of the operator."""
-    kind = node.op.kind()
+    traits = node.op.traits
     x = [n for i, n in enumerate(node.inputs) if i not in node.op.parameters]
     moving = [n for n in (*x, *node.outputs) if not graph.tensors[n].is_constant]
     if not all(n in known for n in x) or any(graph.type(n).dtype is not DType.INT8 for n in moving):
         return None
     params = node.op.bind(graph.law, node.name, graph.node_inputs(node), graph.type(node.outputs[0]))
-    if kind in LINEAR:
+    if traits.linear is not None:
         return _linear(graph, node, params, known[x[0]])
 
     def run(*values: Array) -> Array:
@@ -89,18 +79,20 @@ def _step(graph: Graph, node: Node, known: Mapping[str, Interval]) -> Interval |
         return y.reshape(graph.type(node.outputs[0]).shape)
 
     low, high = [known[n].low for n in x], [known[n].high for n in x]
-    if kind in INCREASING:
-        return Interval(run(*low), run(*high))
-    if kind in DIFFERENCE:
-        return Interval(run(low[0], high[1]), run(high[0], low[1]))
-    if kind in CORNERS:
-        corners = np.stack([run(a, b) for a in (low[0], high[0]) for b in (low[1], high[1])])
-        return Interval(corners.min(0), corners.max(0))
-    if isinstance(node.op, _Table):
-        return _lookup(params.values.astype(np.int64), known[x[0]])
-    if kind == "prelu":
-        return _prelu(run, known[x[0]], graph.type(x[0]).zero_point)
-    return None
+    match traits.monotone:
+        case "increasing":
+            return Interval(run(*low), run(*high))
+        case "difference":
+            return Interval(run(low[0], high[1]), run(high[0], low[1]))
+        case "corners":
+            corners = np.stack([run(a, b) for a in (low[0], high[0]) for b in (low[1], high[1])])
+            return Interval(corners.min(0), corners.max(0))
+        case "table":
+            return _lookup(params.values.astype(np.int64), known[x[0]])
+        case "knee":
+            return _knee(run, known[x[0]], graph.type(x[0]).zero_point)
+        case _:
+            return None
 
 
 def _lookup(values: Array, x: Interval) -> Interval:
@@ -112,7 +104,7 @@ def _lookup(values: Array, x: Interval) -> Interval:
     return Interval(least[x.low + 128, x.high + 128], greatest[x.low + 128, x.high + 128])
 
 
-def _prelu(run: Callable[..., Array], x: Interval, zero_point: int) -> Interval:
+def _knee(run: Callable[..., Array], x: Interval, zero_point: int) -> Interval:
     """Monotone on either side of zero: the extremes lie at the ends or where the sides meet."""
     points = (x.low, np.clip(zero_point - 1, x.low, x.high), np.clip(zero_point, x.low, x.high), x.high)
     values = np.stack([run(p) for p in points])

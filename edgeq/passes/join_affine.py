@@ -7,9 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from edgeq.ir import Array, DType, Graph, Node, Tensor
+from edgeq.ir import Array, DType, Graph, Node, Op, Tensor
+from edgeq.ops.add import Add
 from edgeq.ops.depthwise_conv2d import DepthwiseConv2d
 from edgeq.ops.linear import NO_CLAMP
+from edgeq.ops.mul import Mul
 from edgeq.ops.reshape import Reshape
 from edgeq.passes.rewrite import Names, constant, use_counts
 
@@ -20,9 +22,9 @@ def join_affine(graph: Graph) -> Graph:
     nodes: list[Node] = []
     tensors: list[Tensor] = []
     for node in graph.nodes:
-        term = _per_channel(graph, node, "add")
+        term = _per_channel(graph, node, Add)
         before = producers.get(term[0]) if term and uses[term[0]] == 1 else None
-        factor = _per_channel(graph, before, "mul")
+        factor = _per_channel(graph, before, Mul)
         if before is not None and factor is not None and before.op.clamp != NO_CLAMP:  # type: ignore[attr-defined]
             factor = None
         if term is None or before is None or factor is None:
@@ -34,9 +36,9 @@ def join_affine(graph: Graph) -> Graph:
     return graph if len(nodes) == len(graph.nodes) and not tensors else graph.with_nodes(nodes, tensors)
 
 
-def _per_channel(graph: Graph, node: Node | None, kind: str) -> tuple[str, Array] | None:
+def _per_channel(graph: Graph, node: Node | None, kind: type[Op]) -> tuple[str, Array] | None:
     """The computed input and the constant, ``[channels]``, of an elementwise node."""
-    if node is None or node.op.kind() != kind or graph.type(node.outputs[0]).dtype is not DType.FLOAT32:
+    if node is None or type(node.op) is not kind or graph.type(node.outputs[0]).dtype is not DType.FLOAT32:
         return None
     a, b = graph.node_inputs(node)
     x, fixed = (b, a) if a.is_constant else (a, b)

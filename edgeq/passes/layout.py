@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edgeq.ir import Graph, Node
+from edgeq.ops.fully_connected import FullyConnected
 from edgeq.passes.moves import Move, label, view
 from edgeq.passes.origins import Origins
 from edgeq.passes.rebuild import moving_inputs, rebuild
@@ -143,7 +144,7 @@ def _given_in_order(origins: Origins, group: Group, name: str, move: Move) -> bo
     """Whether a fully connected layer computes the input for this group alone, and can give it in the order wanted."""
     root, _ = origins.origin(name)
     producer = origins.producers.get(root)
-    if producer is None or producer.op.kind() != "fully_connected" or origins.leaves[root] != [name] or name in origins.graph.outputs:
+    if producer is None or not isinstance(producer.op, FullyConnected) or origins.leaves[root] != [name] or name in origins.graph.outputs:
         return False
     return all(n.outputs[0] in group.inner for n in origins.readers[name]) and output_order(move) is not None
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from edgeq.ir import Graph, Node
+from edgeq.ops.fully_connected import FullyConnected
 from edgeq.ops.reshape import Reshape
 from edgeq.ops.transpose import Transpose
 from edgeq.passes.moves import Move, transpose, view
-from edgeq.passes.relabel import REDUCE, input_order, sink
+from edgeq.passes.relabel import input_order, is_reduction, sink
 
 
 def is_move(node: Node) -> bool:
@@ -65,11 +66,10 @@ class Origins:
         if name in self.graph.outputs:
             return False
         for node in self.readers[name]:
-            kind = node.op.kind()
             if node.outputs[0] in besides:
                 continue
-            if kind == "fully_connected" and node.inputs[0] == name and input_order(move) is not None:
+            if isinstance(node.op, FullyConnected) and node.inputs[0] == name and input_order(move) is not None:
                 continue
-            if not (kind in REDUCE and sink(node.op, self.shape(name), move)):
+            if not (is_reduction(node.op) and sink(node.op, self.shape(name), move)):
                 return False
         return True

@@ -8,11 +8,12 @@ from dataclasses import replace
 import numpy as np
 
 from edgeq.ir import Array, Graph, Node, Op, QParams, Tensor
+from edgeq.ops.fully_connected import FullyConnected
 from edgeq.ops.reshape import Reshape
 from edgeq.ops.transpose import Transpose
 from edgeq.passes.moves import Move, Shape, label, view
 from edgeq.passes.origins import Origins
-from edgeq.passes.relabel import REDUCE, Layout, input_order, output_order, relabel, sink
+from edgeq.passes.relabel import Layout, input_order, is_reduction, output_order, relabel, sink
 
 MARK = ".nhwc"  # ends the name of a tensor whose own name is still taken by its form in the model's layout
 
@@ -130,12 +131,11 @@ class _Rebuild:
 
     def _node(self, node: Node) -> None:
         layout = self.chosen.get(node.outputs[0])
-        kind = node.op.kind()
         if layout:
             self._in_layout(node, layout)
-        elif kind in REDUCE and self._reduction(node):
+        elif is_reduction(node.op) and self._reduction(node):
             return
-        elif kind == "fully_connected":
+        elif isinstance(node.op, FullyConnected):
             self._fully_connected(node)
         else:
             self._plain_node(node, tuple(self._fetch(n) for n in node.inputs))

@@ -9,10 +9,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-from edgeq.ir import Array, Graph, Node
+from edgeq.ir import Array, Graph, Node, Op
+from edgeq.ops.add import Add, Sub
 from edgeq.ops.layer_norm import LayerNorm
 from edgeq.ops.linear import NO_CLAMP
+from edgeq.ops.mathematics import Reciprocal, Rsqrt, Sqrt, Square
 from edgeq.ops.mean import Mean
+from edgeq.ops.mul import Mul
 from edgeq.passes.rewrite import Names, constant
 
 Operands = Callable[..., tuple[str, ...] | None]
@@ -22,10 +25,10 @@ def recognise_layer_norm(graph: Graph) -> Graph:
     """Replace every normalization that is found by a LayerNorm; the nodes before it die if nothing else reads them."""
     producers = graph.producers()
 
-    def operands(name: str, *kinds: str) -> tuple[str, ...] | None:
-        """The inputs of the node of some kind that computes `name`; None where another does."""
+    def operands(name: str, *kinds: type[Op]) -> tuple[str, ...] | None:
+        """The inputs of the node of some class that computes `name`; None where another does."""
         node = producers.get(name)
-        known = node is not None and node.op.kind() in kinds and getattr(node.op, "clamp", NO_CLAMP) == NO_CLAMP
+        known = node is not None and type(node.op) in kinds and getattr(node.op, "clamp", NO_CLAMP) == NO_CLAMP
         return node.inputs if node is not None and known else None
 
     for node in graph.nodes:
@@ -37,17 +40,17 @@ def recognise_layer_norm(graph: Graph) -> Graph:
 
 def _core(graph: Graph, producers: dict[str, Node], operands: Operands, node: Node) -> tuple[str, float] | None:
     """The tensor that a node's result is the normalization of, and epsilon; None where it is none."""
-    if node.op.kind() not in ("mul", "div") or graph.type(node.outputs[0]).q is not None:
+    if not isinstance(node.op, Mul) or graph.type(node.outputs[0]).q is not None:
         return None
-    for d, other in (node.inputs, node.inputs[::-1]) if node.op.kind() == "mul" else (node.inputs,):
-        inverse = operands(other, "reciprocal") if node.op.kind() == "mul" else (other,)
-        root = operands(other, "rsqrt") or (operands(inverse[0], "sqrt") if inverse else None)
-        terms, parts = (operands(root[0], "add") if root else None), operands(d, "sub")
+    for d, other in (node.inputs, node.inputs[::-1]):
+        inverse = operands(other, Reciprocal)
+        root = operands(other, Rsqrt) or (operands(inverse[0], Sqrt) if inverse else None)
+        terms, parts = (operands(root[0], Add) if root else None), operands(d, Sub)
         if not terms or not parts or not _is_mean(graph, producers, parts[1], parts[0]):
             continue
         epsilon = next((a for n in terms if (a := graph.tensors[n].data) is not None and a.size == 1), None)
         square = next((producers[n].inputs[0] for n in terms if n in producers and _is_mean(graph, producers, n)), None)
-        squared = square and (operands(square, "square") or operands(square, "mul"))
+        squared = square and (operands(square, Square, Mul))
         if epsilon is not None and float(epsilon.item()) > 0 and squared and set(squared) == {d}:
             return parts[0], float(epsilon.item())
     return None
@@ -62,10 +65,10 @@ def _is_mean(graph: Graph, producers: dict[str, Node], name: str, of: str | None
     return graph.type(name).shape == (*shape[:-1], 1) and node.op.vector_axes() == (len(shape),)
 
 
-def _row(graph: Graph, node: Node, kind: str, name: str) -> Array | None:
-    """What a node of some kind does to the last axis of `name`, alike for all rows: its other operand ``[C]``; None otherwise."""
+def _row(graph: Graph, node: Node, kind: type[Op], name: str) -> Array | None:
+    """What a node of some class does to the last axis of `name`, alike for all rows: its other operand ``[C]``; None otherwise."""
     t = graph.type(name)
-    if node.op.kind() != kind or getattr(node.op, "clamp", NO_CLAMP) != NO_CLAMP or graph.type(node.outputs[0]).shape != t.shape:
+    if type(node.op) is not kind or getattr(node.op, "clamp", NO_CLAMP) != NO_CLAMP or graph.type(node.outputs[0]).shape != t.shape:
         return None
     data = next((graph.tensors[n].data for n in node.inputs if n != name), None)
     if data is None or data.size not in (1, t.shape[-1]) or data.size != (data.shape or (1,))[-1]:
@@ -76,13 +79,13 @@ def _row(graph: Graph, node: Node, kind: str, name: str) -> Array | None:
 def _replaced(graph: Graph, node: Node, x: str, epsilon: float) -> Graph:
     """The graph with a LayerNorm for `node`, and for what multiplies and shifts its result by constants."""
     depth, last, readers = graph.type(x).shape[-1], node, graph.consumers()
-    values = {"mul": np.ones(depth, np.float32), "add": np.zeros(depth, np.float32)}
+    values: dict[type[Op], Array] = {Mul: np.ones(depth, np.float32), Add: np.zeros(depth, np.float32)}
     for kind in values:
         name = last.outputs[0]
         row = _row(graph, readers[name][0], kind, name) if len(readers[name]) == 1 and name not in graph.outputs else None
         if row is not None:
             values[kind], last = row, readers[name][0]
     names = Names(graph)
-    constants = [constant(names.fresh(f"{last.outputs[0]}/{n}"), values[k]) for n, k in (("scale", "mul"), ("bias", "add"))]
+    constants = [constant(names.fresh(f"{last.outputs[0]}/{n}"), values[k]) for n, k in (("scale", Mul), ("bias", Add))]
     made = Node(last.name, LayerNorm(epsilon), (x, *(c.name for c in constants)), last.outputs)
     return graph.with_nodes([made if n is last else n for n in graph.nodes], constants)

@@ -12,16 +12,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgeq.ir import Array, Graph, Node, Tensor, TensorType
+from edgeq.ir import Array, Graph, Node, Op, Tensor, TensorType
+from edgeq.ops.activations import Sigmoid, Tanh
 from edgeq.ops.add import Add
+from edgeq.ops.concat import Concat
+from edgeq.ops.fully_connected import FullyConnected
 from edgeq.ops.linear import NO_CLAMP
 from edgeq.ops.lstm import Lstm
 from edgeq.ops.mul import Mul
 from edgeq.ops.reshape import Reshape
 from edgeq.passes.rewrite import Names, constant
 
-MOVES = ("reshape", "transpose", "slice", "gather")
-AFFINE = (*MOVES, "concat", "fully_connected", "add", "sub", "mul")
 MAX_ELEMENTS = 2**24  # of a folded matrix, and of an activation while it is folded
 GATES = 4
 
@@ -48,10 +49,10 @@ def recognise_lstm(graph: Graph) -> Graph:
 # The pattern
 
 
-def _operands(producers: dict[str, Node], name: str, kind: str) -> tuple[str, ...] | None:
-    """The inputs of the node of a kind that computes `name`; None where another does. A fused clamp does not match."""
+def _operands(producers: dict[str, Node], name: str, kind: type[Op]) -> tuple[str, ...] | None:
+    """The inputs of the node of a class that computes `name`; None where another does. A fused clamp does not match."""
     node = producers.get(name)
-    if node is None or node.op.kind() != kind or getattr(node.op, "clamp", NO_CLAMP) != NO_CLAMP:
+    if node is None or type(node.op) is not kind or getattr(node.op, "clamp", NO_CLAMP) != NO_CLAMP:
         return None
     return node.inputs
 
@@ -60,27 +61,27 @@ def _cells(graph: Graph) -> Iterator[_Cell]:
     producers = graph.producers()
     readers = graph.consumers()
 
-    def argument(name: str, kind: str) -> str | None:
+    def argument(name: str, kind: type[Op]) -> str | None:
         found = _operands(producers, name, kind)
         return found[0] if found else None
 
     def gated(name: str) -> Iterator[tuple[str, str]]:
         """A product read as sigmoid(first) times second, in both ways."""
-        for a, b in ((a, b) for pair in [_operands(producers, name, "mul") or ()] if pair for a, b in (pair, pair[::-1])):
-            gate = argument(a, "sigmoid")
+        for a, b in ((a, b) for pair in [_operands(producers, name, Mul) or ()] if pair for a, b in (pair, pair[::-1])):
+            gate = argument(a, Sigmoid)
             if gate is not None:
                 yield gate, b
 
     for node in graph.nodes:
-        terms = _operands(producers, node.outputs[0], "add") if node.op == Add() else None
+        terms = _operands(producers, node.outputs[0], Add) if node.op == Add() else None
         for kept, new in (terms, terms[::-1]) if terms else ():
             for f, c in gated(kept):
                 for i, fresh in gated(new):
-                    g = argument(fresh, "tanh")
-                    if g is None or argument(c, "tanh") is not None:
+                    g = argument(fresh, Tanh)
+                    if g is None or argument(c, Tanh) is not None:
                         continue
                     for tanh in readers[node.outputs[0]]:
-                        for product in readers[tanh.outputs[0]] if tanh.op.kind() == "tanh" else ():
+                        for product in readers[tanh.outputs[0]] if isinstance(tanh.op, Tanh) else ():
                             for o, other in gated(product.outputs[0]):
                                 if other == tanh.outputs[0] and product.op == Mul():
                                     yield _Cell(node, product, c, (i, f, g, o))
@@ -111,18 +112,19 @@ class _Region:
         self.nodes = [n for n in graph.nodes if n.outputs[0] in inside]
 
     def _is_affine(self, node: Node) -> bool:
-        kind = node.op.kind()
-        if kind not in AFFINE or getattr(node.op, "clamp", NO_CLAMP) != NO_CLAMP:
+        if getattr(node.op, "clamp", NO_CLAMP) != NO_CLAMP:
             return False
         fixed = [self.graph.tensors[n].is_constant for n in node.inputs]
-        return any(fixed) if kind == "mul" else all(fixed[1:]) if kind == "fully_connected" else True
+        if isinstance(node.op, FullyConnected):
+            return all(fixed[1:])
+        return any(fixed) if isinstance(node.op, Mul) else node.op.traits.moves or isinstance(node.op, Add | Concat)
 
     def narrowest(self, leaf: str) -> str:
         """The smallest tensor on the way from a leaf to where it meets others or branches; the last of several."""
         best = name = leaf
         while True:
             readers = [n for n in self.nodes if name in n.inputs]
-            if len(readers) != 1 or name in self.targets or readers[0].op.kind() not in (*MOVES, "fully_connected"):
+            if len(readers) != 1 or name in self.targets or not (readers[0].op.traits.moves or isinstance(readers[0].op, FullyConnected)):
                 return best
             name = readers[0].outputs[0]
             if self.graph.type(name).size <= self.graph.type(best).size:

@@ -9,24 +9,23 @@ from typing import Any
 import numpy as np
 
 from edgeq.ir import Array, Op
-from edgeq.ops.table import _Table
 from edgeq.passes.moves import Label, Move, Shape, normal, view
-
-CASTS = ("quantize", "dequantize", "requantize")
-BINARY = ("add", "sub", "mul", "div", "minimum", "maximum")
-LAST_AXIS = ("softmax", "log_softmax", "prelu")  # work along the last axis
-REDUCE = ("mean", "reduce_sum", "reduce_max", "reduce_min")
-AXES = ("concat", "slice", "pad", "gather")
+from edgeq.traits import Axes
 
 
 def is_pointwise(op: Op) -> bool:
     """Whether an operator works element by element."""
-    return isinstance(op, _Table) or op.kind() in (*CASTS, *BINARY)
+    return op.traits.elementwise
 
 
 def is_transparent(op: Op) -> bool:
     """Whether an operator can work in several layouts."""
-    return is_pointwise(op) or op.kind() in (*LAST_AXIS, *AXES)
+    return is_pointwise(op) or (op.traits.axes is not None and not op.traits.axes.reduced)
+
+
+def is_reduction(op: Op) -> bool:
+    """Whether an operator can step in front of a move: see `sink`."""
+    return op.traits.axes is not None and bool(op.traits.axes.reduced)
 
 
 @dataclass(frozen=True)
@@ -56,44 +55,36 @@ def relabel(op: Op, shapes: Sequence[Shape], output: Shape, layout: Layout) -> O
         shapes: of the inputs that are laid out anew (not its parameters), in the old layout.
         output: shape of the output in the old layout.
     """
-    kind = op.kind()
     if any(layout.shape(s) is None for s in (*shapes, output)):
         return None
     if is_pointwise(op):
         return op
-    if isinstance(layout, Bijection):
+    axes = op.traits.axes
+    if isinstance(layout, Bijection) or axes is None or len(output) != len(shapes[0]):
         return None
-    if kind in LAST_AXIS:
+    if axes.last:
         return op if layout.axes[-1] == len(shapes[0]) - 1 else None
-    return _with_axes(op, shapes[0], layout)
+    return _with_axes(op, axes, layout)
 
 
-def _with_axes(op: Any, shape: Shape, layout: Label) -> Op | None:
-    """Concat, slice, pad and gather with their attributes in another order of axes."""
-
-    def permute(values: Sequence[Any], fill: Any) -> tuple[Any, ...]:
-        return tuple(fill if a < 0 else values[a] for a in layout.axes)
-
-    result: Op | None = None
-    match op.kind():
-        case "concat":
-            axis = layout.axis(op.axis)
-            result = None if axis is None else replace(op, axis=axis)
-        case "gather":
-            axis = layout.axis(op.axis)
-            result = None if axis is None or len(op.index_shape) != 1 else replace(op, axis=axis)
-        case "slice":
-            result = replace(op, begin=permute(op.begin, 0), size=permute(op.size, 1), stride=permute(op.stride, 1))
-        case "pad":
-            result = replace(op, pads=permute(op.pads, (0, 0)))
-    return result
+def _with_axes(op: Op, axes: Axes, layout: Label) -> Op | None:
+    """The operator with its attributes in another order of axes; None where an axis that it names has none."""
+    changed: dict[str, Any] = {}
+    for attribute in axes.single:
+        changed[attribute] = layout.axis(getattr(op, attribute))
+        if changed[attribute] is None:
+            return None
+    for attribute, fill in axes.per_axis:
+        values = getattr(op, attribute)
+        changed[attribute] = tuple(fill if a < 0 else values[a] for a in layout.axes)
+    return replace(op, **changed)
 
 
 def sink(op: Any, shape: Shape, move: Move) -> tuple[Op, Shape, Move] | None:
     """A reduction moved in front of the move that its input went through.
 
     Args:
-        op: one of `REDUCE` on a tensor of `shape`, which is ``move.target``.
+        op: one that `is_reduction` on a tensor of `shape`, which is ``move.target``.
 
     Returns:
         the reduction of ``move.source``, its output's shape, and the move from there to the old output; None where a

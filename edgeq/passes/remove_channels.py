@@ -13,13 +13,11 @@ import numpy as np
 
 from edgeq.ir import Array, DType, Graph, Node, Tensor, check
 from edgeq.ops.conv2d import Conv2d
-from edgeq.ops.depthwise_conv2d import DepthwiseConv2d
 from edgeq.ops.fully_connected import FullyConnected
+from edgeq.ops.transpose_conv2d import TransposeConv2d
 from edgeq.passes.channel_ties import channels, narrowed, ties
 from edgeq.passes.intervals import Interval, intervals
 from edgeq.passes.rewrite import Names, select, use_counts
-
-CHANNEL_AXIS = {"conv2d": 0, "fully_connected": 0, "transpose_conv2d": 0, "depthwise_conv2d": 3}
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,9 +80,9 @@ class _Removal:
             if x in self.kept:
                 self._keep(x, np.nonzero(self.needed(node))[0])
             return
-        relation = ties(self.graph, node) if integers or node.op.kind() not in CHANNEL_AXIS else None
+        relation = ties(self.graph, node) if integers or node.op.traits.linear is None else None
         if relation is None:
-            if not integers or node.op.kind() != "transpose_conv2d" or node.op.groups != 1:  # type: ignore[attr-defined]
+            if not integers or not (isinstance(node.op, TransposeConv2d) and node.op.groups == 1):
                 for name in node.outputs:
                     self._keep(name, np.arange(len(self.kept[name])))
             relation = []
@@ -183,7 +181,7 @@ class _Rewriter:
 
     def _node(self, node: Node) -> Node:
         out = self.kept[node.outputs[0]]
-        if node.op.kind() in CHANNEL_AXIS:
+        if node.op.traits.linear is not None:
             return self._linear(node)
         inputs = []
         for name in node.inputs:
@@ -194,11 +192,13 @@ class _Rewriter:
 
     def _linear(self, node: Node) -> Node:
         x, weights, bias = node.inputs
+        linear = node.op.traits.linear
+        assert linear is not None
         out, graph = self.kept[node.outputs[0]], self.graph
-        mixes = not isinstance(node.op, DepthwiseConv2d) and x in self.kept and not self.kept[x].all()
+        mixes = not linear.depthwise and x in self.kept and not self.kept[x].all()
         if out.all() and not mixes:
             return node
-        w = select(graph.tensors[weights], weights, np.nonzero(out)[0], CHANNEL_AXIS[node.op.kind()])
+        w = select(graph.tensors[weights], weights, np.nonzero(out)[0], linear.axis)
         b = select(graph.tensors[bias], bias, np.nonzero(out)[0], 0)
         if mixes:
             w = select(w, weights, np.nonzero(self.kept[x])[0], len(w.type.shape) - 1)
@@ -212,7 +212,7 @@ class _Rewriter:
 def _same_arithmetic(before: Graph, after: Graph, removal: _Removal) -> bool:
     """Whether every channel that is left is rescaled as it was: a common left shift may be bounded by other channels."""
     for old, new in zip(before.nodes, after.nodes, strict=True):
-        if old.op.kind() in CHANNEL_AXIS and old is not new:
+        if old.op.traits.linear is not None and old is not new:
             a, b = (n.op.bind(g.law, n.name, g.node_inputs(n), g.type(n.outputs[0])) for n, g in ((old, before), (new, after)))
             mask = removal.kept[old.outputs[0]]
             first = np.asarray(a.shift, np.int64)[mask] - a.left if before.law == "single" else np.asarray(a.shift)[mask]

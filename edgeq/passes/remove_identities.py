@@ -9,6 +9,7 @@ import numpy as np
 from edgeq.ir import Graph, Node
 from edgeq.ops.average_pool2d import AveragePool2d
 from edgeq.ops.clamp import Clamp
+from edgeq.ops.concat import Concat
 from edgeq.ops.linear import NO_CLAMP
 from edgeq.ops.max_pool2d import MaxPool2d
 from edgeq.ops.pad import Pad
@@ -40,7 +41,7 @@ def is_identity(graph: Graph, node: Node) -> bool:
         return bool(np.array_equal(values, INPUTS))
     if isinstance(op, Clamp):
         return op.clamp == NO_CLAMP
-    return isinstance(op, Reshape | Pad) or (op.kind() == "concat" and len(node.inputs) == 1)
+    return isinstance(op, Reshape | Pad) or (isinstance(op, Concat) and len(node.inputs) == 1)
 
 
 def remove_identities(graph: Graph) -> Graph:
