@@ -16,28 +16,13 @@ from edgeq.ir import Graph, Node
 from edgeq.target import Target
 from edgeq.text import short
 
-# Operator kind -> colour class; the same in every drawing.
-FAMILIES = {
-    "conv": ("conv2d", "transpose_conv2d"),
-    "depthwise": ("depthwise_conv2d",),
-    "dense": ("fully_connected", "mat_mul"),
-    "pool": ("average_pool2d", "max_pool2d", "mean", "reduce_sum", "reduce_max", "reduce_min"),
-    "sum": ("add", "sub", "mul", "div", "minimum", "maximum"),
-    "move": ("reshape", "transpose", "concat", "slice", "pad", "gather", "resize_nearest", "resize_bilinear"),
-    "cast": ("quantize", "dequantize", "requantize"),
-}
-
-
-def family(op: str) -> str:
-    """The colour class of an operator kind."""
-    return next((f for f, kinds in FAMILIES.items() if op in kinds), "unary")
-
 
 @dataclass(frozen=True)
 class Step:
     """One step of the emitted model, with what it costs.
 
     Attributes:
+        family: its class of colour, the same in every drawing.
         index: number of the step, None for a view, which costs nothing.
         weight_bytes: its constant tables; one that several steps share counts at the first.
         live_bytes: arena bytes in use while it runs.
@@ -86,14 +71,14 @@ class Data:
 
     def _step(self, node: Node, found: tuple[int, Any] | None, counts: list[int | None], owned: Mapping[int, int]) -> Step:
         inputs = tuple(str(t.type) for t in self.graph.node_inputs(node) if not t.is_constant)
-        output, op = self.graph.type(node.outputs[0]), node.op.kind()
+        output, op, family = self.graph.type(node.outputs[0]), node.op.kind(), node.op.traits.family
         if found is None:
             host = next((s["name"] for s in self.manifest["steps"] if s["follower"] == node.name), None)
             kernel = f"folded into {short(host)}" if host else "view"
-            return Step(None, node.name, op, family(op), kernel, inputs, str(output), node.outputs[0], 0, 0, output.bytes, 0, 0, None)
+            return Step(None, node.name, op, family, kernel, inputs, str(output), node.outputs[0], 0, 0, output.bytes, 0, 0, None)
         i, s = found
         return Step(
-            i, node.name, op, family(op), s["kernel"], inputs, str(output), node.outputs[0], s["macs"], owned.get(i, 0), output.bytes,
+            i, node.name, op, family, s["kernel"], inputs, str(output), node.outputs[0], s["macs"], owned.get(i, 0), output.bytes,
             s["scratch"], self.live(i), counts[i],
         )  # fmt: skip
 

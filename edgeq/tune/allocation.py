@@ -11,10 +11,11 @@ from scipy import optimize as solver
 from scipy import sparse
 
 from edgeq.ir import Array, Graph, Node
+from edgeq.ops.quantize import Dequantize, Quantize
 from edgeq.quantize.storage import HALF, INT8, INTEGERS, Unit
 from edgeq.target import Target
 
-CASTS = tuple((stored, kind, sign) for stored in INTEGERS for kind, sign in (("quantize", 1.0), ("dequantize", -1.0)))
+CASTS = tuple((stored, kind, sign) for stored in INTEGERS for kind, sign in ((Quantize.kind(), 1.0), (Dequantize.kind(), -1.0)))
 POINTS, FINER = 32, 0.5  # of the front, at least so many dB apart
 WORK = 0.1  # what instructions weigh against flash: they decide between what takes about as much of it
 
@@ -139,7 +140,7 @@ class Allocator:
             if t in nodes[at].inputs:
                 for stored, kind, _ in CASTS:
                     if (t, stored, kind) in self.casts:
-                        row[self.casts[t, stored, kind]] = size if (stored, kind) == (INT8, "quantize") else 2 * size
+                        row[self.casts[t, stored, kind]] = size if (stored, kind) == (INT8, Quantize.kind()) else 2 * size
         return row, constant
 
     def _tied(self, t: str) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from edgeq.compare import compare
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Graph
 from edgeq.lower import lower, request
+from edgeq.ops.add import Add
 from edgeq.program import Program
 from edgeq.simulate import simulate
 from edgeq.target import Target
@@ -97,6 +98,6 @@ def _costs(graph: Graph, program: Program, counts: tuple[int, ...], open_layers:
     nodes = {node.name: node for node in graph.nodes}
     sums: dict[str, list[int]] = {}
     for layer in open_layers:
-        after = [n.name for n in readers[nodes[layer.node].outputs[0]] if n.op.kernel_op() == "add" and n.name in steps]
+        after = [n.name for n in readers[nodes[layer.node].outputs[0]] if isinstance(n.op, Add) and n.name in steps]
         sums.setdefault(layer.signature, []).append(steps[layer.node] + sum(steps[name] for name in after))
     return {signature: round(sum(found) / len(found)) for signature, found in sums.items()}

@@ -17,6 +17,7 @@ import numpy as np
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, DType, Graph, Node
 from edgeq.lower import lower
+from edgeq.ops.quantize import Dequantize, Quantize
 from edgeq.plan import plan
 from edgeq.quantize.cells import cell_dtype
 from edgeq.quantize.decide import decide, listed
@@ -43,7 +44,7 @@ PIECES = 8  # of a stream; those that half precision does not keep are not judge
 # Where nothing is measured: instructions per multiply-accumulate, per element of what is no layer, and per element of a cast.
 PER_MAC, PER_ELEMENT, PER_CAST = {INT8: 1.0, HALF: 3.0, WEIGHTS: 4.0, INT16: 2.0}, 20.0, 20.0
 INTEGER = {DType.INT8: INT8, DType.INT16: INT16, DType.INT32: INT16}
-CASTS = ("quantize", "dequantize")
+CASTS = (Quantize.kind(), Dequantize.kind())
 Progress = Callable[[int, int], None]
 
 

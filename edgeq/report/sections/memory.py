@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from edgeq.report.data import Data, family
+from edgeq.report.data import Data
 
 TITLE = "Memory map"
 ORDER = 20
@@ -50,8 +50,8 @@ class Drawing:
         self.step = max(MIN_STEP, (WIDTH - LEFT - 10) / self.count)
         self.width = LEFT + self.step * self.count + 10
         self.top: int = max(1, self.manifest["arena_bytes"], self.manifest["arena_lower_bound"])
-        producers = {s["tensor"]: s["op"] for s in self.manifest["steps"]}
-        self.families = {t: family(op) for t, op in producers.items()}
+        families = {s.index: s.family for s in data.steps}
+        self.families = {s["tensor"]: families[i] for i, s in enumerate(self.manifest["steps"])}
 
     def x(self, step: float) -> float:
         return LEFT + step * self.step

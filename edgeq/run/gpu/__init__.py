@@ -23,7 +23,6 @@ from edgeq.simulate import Run
 
 Tables = Mapping[str, Mapping[str, Array]]
 Progress = Callable[[int, int], None]
-PATTERNED = ("conv2d", "transpose_conv2d", "fully_connected", "depthwise_conv2d", "lstm", "gru")  # whose weights may differ
 
 __all__ = ["NAMES", "Device", "find", "nodes", "recorder", "run", "run_patterns"]
 
@@ -114,7 +113,7 @@ def _differing(programs: Sequence[Program]) -> Tables:
             own = [c.params.tables[name] for c in calls]
             if all(t is table for t in own):
                 continue
-            if node.op.kernel_op() not in PATTERNED or not name.endswith(("weights", "bias")):
+            if not node.op.traits.products or not name.endswith(("weights", "bias")):
                 raise unsupported(node, f"with a table '{name}' per pattern")
             found.setdefault(node.name, {})[name] = np.stack(own)
     return found

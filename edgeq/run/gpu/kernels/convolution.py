@@ -9,6 +9,7 @@ from typing import Any
 import triton
 import triton.language as tl
 
+from edgeq.ops.transpose_conv2d import TransposeConv2d
 from edgeq.run.gpu.device import kernel
 from edgeq.run.gpu.kernels import computes
 from edgeq.run.gpu.kernels.halves import finish, plus_product
@@ -205,7 +206,7 @@ def convolution(step: Step) -> tuple[Value, ...]:
     """A convolution; a fully connected layer is one of 1x1 pixels."""
     x = step.operands[0]
     g: dict[str, Any] = {**POINT, **step.params.scalars}
-    weights, transposed, depth = step.array("weights"), step.node.op.kernel_op() == "transpose_conv2d", step.array("weights")[0, 0].size
+    weights, transposed, depth = step.array("weights"), isinstance(step.node.op, TransposeConv2d), step.array("weights")[0, 0].size
     scaled = "scale" in step.params.tables
     names = ("weights", "bias", *(("scale",) if scaled else () if step.half else ("multiplier", "shift")))
     y = step.result(patterns=step.patterns(*names))

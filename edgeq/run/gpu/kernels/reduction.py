@@ -5,6 +5,7 @@ import triton
 import triton.language as tl
 
 from edgeq.ops.reduce import _Reduction
+from edgeq.ops.reduce_max import ReduceMax, ReduceMin
 from edgeq.ops.softmax import SUM_BITS
 from edgeq.run.gpu.device import kernel
 from edgeq.run.gpu.kernels import computes, halves
@@ -183,9 +184,8 @@ def reduce(step: Step) -> tuple[Value, ...]:
     kept, offsets, in_size, count = reduced(step)
     block, grid = flat(step, y.total)
     sizes = y.total, y.size, in_size, count
-    kind = step.node.op.kernel_op()
-    if kind != "mean":
-        fixed = {"LARGEST": kind == "reduce_max", "HALF": step.half, "BLOCK": block}
+    if isinstance(step.node.op, ReduceMax):
+        fixed = {"LARGEST": not isinstance(step.node.op, ReduceMin), "HALF": step.half, "BLOCK": block}
         step.device.launch(extreme, grid, x.data, kept, offsets, y.data, *sizes, **fixed)
     elif step.half:
         step.device.launch(mean_f16, grid, x.data, kept, offsets, step.table("factor")[0], y.data, *sizes, BLOCK=block)
