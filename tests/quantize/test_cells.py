@@ -1,0 +1,80 @@
+"""The scale of an LSTM's cell state, and of what recurrent layers carry along."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from floats import PLAIN, Floats, scales_of
+
+from edgeq.ir import Array, DType, Graph
+from edgeq.ops.gru import Gru
+from edgeq.ops.lstm import Lstm
+from edgeq.quantize import calibrate, evaluate_float, quantize
+
+H, T = 3, 40
+
+
+def lstm(gain: float, forget: float = 0.0, reverse: bool = False) -> Graph:
+    """A layer whose cells see `gain` times the input and keep sigmoid(forget) of themselves."""
+    b = Floats()
+    x = b.input(T, 2)
+    rng = np.random.default_rng(0)
+    w = rng.normal(0, 0.5, (4 * H, 2))
+    w[2 * H : 3 * H] *= gain
+    bias = np.repeat([2.0, forget, 0.0, 1.0], H)
+    start = [b.const(np.zeros((1, H))), b.const(np.zeros((1, H)))]
+    y = b.op(Lstm(reverse=reverse), x, b.const(w), b.const(rng.normal(0, 0.2, (4 * H, H))), b.const(bias), *start, name="y")
+    return b.graph(y, f"{y}.1")
+
+
+def samples(count: int = 12) -> Array:
+    return np.random.default_rng(1).normal(0, 1, (count, T, 2)).astype(np.float32)
+
+
+@pytest.mark.parametrize("gain", [0.02, 0.3, 3.0])
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_cell_has_room_for_twice_what_was_seen(gain: float, reverse: bool) -> None:
+    """The finest power of two from 2^-15 to 1 that covers it in int16."""
+    graph, x = lstm(gain, reverse=reverse), samples()
+    peak = np.abs(evaluate_float(graph, {"x": x})["y.1"]).max()
+    power = max(p for p in range(16) if p == 0 or 2 * peak <= 32767 / 2**p)
+    found = quantize(graph, {"x": x}, PLAIN).type("y.1")
+    assert (found.scale, found.zero_point, found.dtype) == (2.0**-power, 0, DType.INT16)
+    assert calibrate(graph, {"x": x}).cells["y.1"] == found.scale
+
+
+def test_a_small_cell_is_wide() -> None:
+    """The finest steps of int16 are too coarse for it: int32, in steps of 2^-16."""
+    t = quantize(lstm(0.001), {"x": samples()}, PLAIN).type("y.1")
+    assert (t.dtype, t.scale, t.zero_point) == (DType.INT32, 2.0**-16, 0)
+
+
+@pytest.mark.parametrize("peak", [300.0, 0.5])
+def test_a_cell_that_rises_slowly_beside_a_large_one_is_wide(peak: float) -> None:
+    """With steps for 300 a cell that rises by 1/128 each time would stand still."""
+    b = Floats()
+    x = b.input(400, 1)
+    bias = [0, 0, 20, 20, 0, math.atanh(2**-6), 2, 2]  # i, f, g and o of two units: the first keeps what it has
+    start = [b.const(np.zeros((1, 2))), b.const([[peak, 0.0]])]
+    y = b.op(Lstm(), x, b.const(np.zeros((8, 1))), b.const(np.zeros((8, 2))), b.const(bias), *start, name="y")
+    t = quantize(b.graph(y, f"{y}.1"), {"x": np.random.default_rng(2).normal(0, 1, (4, 400, 1)).astype(np.float32)}, PLAIN).type("y.1")
+    assert (t.dtype is DType.INT32) == (peak > 1)
+
+
+def test_states_of_a_layer_have_one_scale() -> None:
+    """What saturates in a state is never put right: it has room for all that was seen, whatever the method."""
+    b = Floats()
+    h0 = b.input(1, H, name="h0")
+    rng = np.random.default_rng(3)
+    x = b.input(T, 2, name="x")
+    w = [b.const(rng.normal(0, 1.5, s)) for s in ((3 * H, 2), (3 * H, H), (3 * H,), (3 * H,))]
+    y = b.op(Gru(), x, *w, h0, name="y")
+    graph = b.graph(y)
+    data = {"x": samples(), "h0": np.random.default_rng(4).uniform(-1, 1, (12, 1, H)).astype(np.float32)}
+    found = quantize(graph, data, PLAIN)
+    assert scales_of(found, "h0") == scales_of(found, "y")
+    seen = evaluate_float(graph, data)["y"]
+    low, high = min(float(seen.min()), float(data["h0"].min())), max(float(seen.max()), float(data["h0"].max()))
+    assert math.isclose(scales_of(found, "y")[0], (high - low) / 255, rel_tol=1e-6)
