@@ -9,7 +9,7 @@ import flatbuffers
 import numpy as np
 import pytest
 
-from edgeq.evaluate import evaluate
+from edgeq.evaluate import follow
 from edgeq.ir import Array, Graph
 
 Options = tuple[str, Mapping[str, Any]]
@@ -71,8 +71,24 @@ class TfliteModel:
                 setattr(op.builtinOptions, name, value)
         self.graph.operators.append(op)
 
+    def subgraph(self) -> int:
+        """Begin another subgraph, which further tensors and operators go to."""
+        self.graph = self.schema.SubGraphT()
+        self.graph.tensors, self.graph.operators, self.graph.inputs, self.graph.outputs = [], [], [], []
+        self.model.subgraphs.append(self.graph)
+        return len(self.model.subgraphs) - 1
+
+    def signature(self, key: str, subgraph: int) -> None:
+        entry, graph = self.schema.SignatureDefT(), self.model.subgraphs[subgraph]
+        entry.signatureKey, entry.subgraphIndex, entry.inputs, entry.outputs = key, subgraph, [], []
+        for numbers, maps in ((graph.inputs, entry.inputs), (graph.outputs, entry.outputs)):
+            for number in numbers:
+                maps.append(self.schema.TensorMapT())
+                maps[-1].name, maps[-1].tensorIndex = graph.tensors[number].name, number
+        self.model.signatureDefs = [*(self.model.signatureDefs or []), entry]
+
     def finish(self, *outputs: int) -> bytes:
-        self.graph.outputs = list(outputs)
+        self.model.subgraphs[0].outputs = list(outputs) or self.model.subgraphs[0].outputs
         builder = flatbuffers.Builder(1024)
         builder.Finish(self.model.Pack(builder), file_identifier=b"TFL3")
         return bytes(builder.Output())
@@ -152,6 +168,6 @@ def tflm(model: bytes, arrays: Sequence[Array], *, outputs: int = 1, steps: Sequ
 
 
 def real(graph: Graph, arrays: Mapping[str, Array]) -> list[Array]:
-    """The float meaning of a float graph: per output ``[V, *shape]``."""
-    values = evaluate(graph, arrays, lambda node, x: node.op.real_all(*x), False)
-    return [values[n] for n in graph.outputs]
+    """The float meaning of a float graph: per output ``[V, *shape]``; the vectors of one with states follow each other."""
+    parts = list(follow(graph, arrays, lambda node, x: node.op.real_all(*x)))
+    return [np.concatenate([p[n] for p in parts]) for n in graph.results]

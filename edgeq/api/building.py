@@ -180,6 +180,7 @@ def build(
     shapes: Shapes | None = None,
     const: Consts | None = None,
     states: States | None = None,
+    signature: str | None = None,
     toolchain: str | None = None,
     optimize: str = OPTIMIZE,
     budget: Mapping[str, float] | None = None,
@@ -200,7 +201,7 @@ def build(
         name: prefix of the C symbols (default: the file's name).
         shapes: shapes of inputs whose dimensions the file leaves open.
         const: values that inputs are bound to, see `load`.
-        states: what is carried from one inference to the next, see `load`.
+        states, signature: see `load`.
         toolchain: ``zig`` (default), ``gcc`` or ``clang``.
         optimize: ``s``, ``2`` or ``3``.
         budget: ``flash`` and ``ram`` in bytes; they replace the target's. With recipe ``auto`` also what `goal_of` says.
@@ -226,7 +227,7 @@ def build(
     chain = find_toolchain(chip, toolchain)
     choices = choices_for(tuning, target, chain.name, optimize)
     with folders.claimed(Path(output), force=force) as place:
-        source = model if isinstance(model, Graph) else load(model, shapes=shapes, const=const, states=states)
+        source = model if isinstance(model, Graph) else load(model, shapes=shapes, const=const, states=states, signature=signature)
         samples = calibration_samples(source, recipe)
         limits = {key: int(value) for key, value in (budget or {}).items() if key in ("flash", "ram")}
         goal = goal_of(budget, target, recipe.get("recipe"), chain.name, optimize)

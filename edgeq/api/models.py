@@ -40,8 +40,9 @@ def is_quantized(graph: Graph) -> bool:
 
 
 def load(
-    path: str | Path, *, shapes: Shapes | None = None, const: Consts | None = None, states: States | None = None, normalise: bool = True
-) -> Graph:
+    path: str | Path, *, shapes: Shapes | None = None, const: Consts | None = None, states: States | None = None,
+    signature: str | None = None, normalise: bool = True,
+) -> Graph:  # fmt: skip
     """Read a model.
 
     Args:
@@ -50,7 +51,9 @@ def load(
         shapes: shapes of inputs whose dimensions the file leaves open, by input name.
         const: values that inputs are bound to, by input name; such an input is no input of the graph.
         states: input name -> the output that is its value at the next inference, for a model that streams; without it pairs
-            like ``rnn_state_in`` and ``rnn_state_out`` are taken for states, ``{}`` declares none.
+            like ``rnn_state_in`` and ``rnn_state_out`` are taken for states, and what a .tflite file keeps itself (LSTM and SVDF
+            layers, variables); ``{}`` declares none: every inference begins with zeros.
+        signature: which of a .tflite file's signatures, where it has several.
         normalise: clean the graph up; False gives it as the frontend read it.
 
     Raises:
@@ -61,7 +64,7 @@ def load(
         return graphfile.load(path)
     from edgeq import frontends, passes
 
-    graph = passes.declare_states(frontends.load(path, shapes=shapes, const=const), states)
+    graph = passes.declare_states(frontends.load(path, shapes=shapes, const=const, signature=signature), states)
     return passes.normalise(graph) if normalise else graph
 
 

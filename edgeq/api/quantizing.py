@@ -347,6 +347,7 @@ def write_quantized(
     shapes: Shapes | None = None,
     const: Consts | None = None,
     states: States | None = None,
+    signature: str | None = None,
     budget: Mapping[str, float] | None = None,
     target: str | None = None,
     force: bool = False,
@@ -366,7 +367,7 @@ def write_quantized(
     with ExitStack() as held:
         if not single:
             place = held.enter_context(folders.claimed(place, force=force))
-        graph = model if isinstance(model, Graph) else load(model, shapes=shapes, const=const, states=states)
+        graph = model if isinstance(model, Graph) else load(model, shapes=shapes, const=const, states=states, signature=signature)
         if is_quantized(graph):
             raise EdgeqError("the model is quantized already", where=str(model))
         goal = goal_of(budget, target, recipe.get("recipe"))

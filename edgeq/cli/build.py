@@ -30,6 +30,7 @@ from edgeq.cli.common import (
     RecipeOption,
     RoundingOption,
     ShapeOption,
+    SignatureOption,
     StateOption,
     StoredOption,
     ToolchainOption,
@@ -72,6 +73,7 @@ def build(
     shape: ShapeOption = None,
     const: ConstOption = None,
     state: StateOption = None,
+    signature: SignatureOption = None,
     name: Annotated[str | None, typer.Option(help="Prefix of the C symbols (default: from the file's name).", show_default=False)] = None,
     optimize: Annotated[Level, typer.Option("--optimize", "-O", help="Optimization level of the measured code.")] = Level.S,
     budget: Annotated[
@@ -110,7 +112,7 @@ def build(
     with common.bars() as progress:
         built = api.build(
             model, output=output, target=target, name=name, shapes=common.parse_shapes(shape), const=common.parse_consts(const),
-            states=common.parse_states(state), toolchain=toolchain, optimize=optimize.value,
+            states=common.parse_states(state), signature=signature, toolchain=toolchain, optimize=optimize.value,
             budget=parse(budget) if budget else None, vectors=test_vectors, check=check,
             tuning=tuning, hardened=hardened, force=force, progress=progress, **chosen,
         )  # fmt: skip

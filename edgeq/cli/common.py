@@ -43,6 +43,9 @@ ConstOption = Annotated[
         help="Bind an input to a number, or several with commas between (sr=16000): it is no input any more; repeatable.",
     ),
 ]  # fmt: skip
+SignatureOption = Annotated[
+    str | None, typer.Option("--signature", metavar="NAME", help="Which signature of a .tflite file that has several.", show_default=False)
+]
 StateOption = Annotated[
     list[str] | None,
     typer.Option(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgeq.cli import common
-from edgeq.cli.common import ConstOption, JsonOption, ModelArgument, ShapeOption
+from edgeq.cli.common import ConstOption, JsonOption, ModelArgument, ShapeOption, SignatureOption
 from edgeq.text import count, short, size
 
 if TYPE_CHECKING:
@@ -20,12 +20,13 @@ def inspect(
     raw: Annotated[bool, typer.Option("--raw", help="As the file has it, before clean-up.")] = False,
     shape: ShapeOption = None,
     const: ConstOption = None,
+    signature: SignatureOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show a model's graph: steps, operators, types, work and weights."""
     from edgeq import api
 
-    graph = api.load(model, shapes=common.parse_shapes(shape), const=common.parse_consts(const), normalise=not raw)
+    graph = api.load(model, shapes=common.parse_shapes(shape), const=common.parse_consts(const), signature=signature, normalise=not raw)
     data = describe(graph)
     if (Path(model) / "manifest.json").is_file():
         data["kernels"] = kernels(Path(model))

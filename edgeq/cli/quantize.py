@@ -30,6 +30,7 @@ from edgeq.cli.common import (
     RecipeOption,
     RoundingOption,
     ShapeOption,
+    SignatureOption,
     StateOption,
     StoredOption,
     TargetOption,
@@ -64,6 +65,7 @@ def quantize(
     shape: ShapeOption = None,
     const: ConstOption = None,
     state: StateOption = None,
+    signature: SignatureOption = None,
     budget: Annotated[
         str | None,
         typer.Option(
@@ -92,8 +94,8 @@ def quantize(
         shapes, states = common.parse_shapes(shape), common.parse_states(state)
         limits = parse(budget) if budget else None
         result = api.write_quantized(
-            model, output, shapes=shapes, const=common.parse_consts(const), states=states, budget=limits, target=target,
-            force=force, progress=progress, **chosen,
+            model, output, shapes=shapes, const=common.parse_consts(const), states=states, signature=signature, budget=limits,
+            target=target, force=force, progress=progress, **chosen,
         )  # fmt: skip
     common.write_plot(plot, result.record)
     if as_json:

@@ -53,13 +53,16 @@ def detect(path: Path) -> str:
     return FORMATS[path.suffix.lower()]
 
 
-def load(path: str | Path, *, shapes: Shapes | None = None, const: Consts | None = None) -> Graph:
+def load(
+    path: str | Path, *, shapes: Shapes | None = None, const: Consts | None = None, signature: str | None = None
+) -> Graph:
     """Read a model file into a graph.
 
     Args:
         path: a .tflite, .onnx or .pt2 file.
         shapes: shapes of inputs whose dimensions the file leaves open, by input name.
         const: values that inputs are bound to, by input name; such an input is no input of the graph.
+        signature: which of a .tflite file's signatures, where it has several.
 
     Raises:
         EdgeqError: the file is missing, damaged or of another format, a dimension stays open, or
@@ -74,7 +77,10 @@ def load(path: str | Path, *, shapes: Shapes | None = None, const: Consts | None
         if library not in INSTALL:
             raise
         raise EdgeqError(f"reading this model needs {library}", where=str(path), why=str(e), fix=INSTALL[library]) from e
-    graph: Graph = frontend.load(path, shapes=shapes, const=const)
+    if signature is not None and module != "tflite":
+        raise EdgeqError("only .tflite files have signatures", where=str(path), fix="leave --signature out")
+    further = {} if signature is None else {"signature": signature}
+    graph: Graph = frontend.load(path, shapes=shapes, const=const, **further)
     try:
         return check(graph, "load")
     except EdgeqError as e:

@@ -6,8 +6,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 
+import numpy as np
+
 from edgeq.errors import EdgeqError
-from edgeq.ir import Graph
+from edgeq.ir import Graph, Tensor
 
 WORDS = ("state", "hidden", "cell")
 
@@ -16,14 +18,17 @@ def declare_states(graph: Graph, states: Mapping[str, str] | None = None) -> Gra
     """Mark pairs of a graph's inputs and outputs as state, which then belongs to the stream and not to the caller's vectors.
 
     Args:
-        graph: float, as a frontend returns it.
-        states: input name -> the output that is the input's next value. None: pairs whose names differ in ``in`` and ``out``
-            alone and speak of a state, as ``rnn_state_in`` and ``rnn_state_out``.
+        graph: as a frontend returns it, perhaps with states that the file declares.
+        states: input name -> the output that is the input's next value. None: the file's own, and pairs whose names differ in
+            ``in`` and ``out`` alone and speak of a state, as ``rnn_state_in`` and ``rnn_state_out``. Empty: none; the file's own
+            are zero at the beginning of every inference.
 
     Raises:
         EdgeqError: a name is unknown, the two ends differ in shape, or nothing is left that the caller gives or gets.
     """
-    pairs = _by_name(graph) if states is None else dict(states)
+    if states is not None and not states:
+        return _reset(graph)
+    pairs = {**dict(graph.states), **(_by_name(graph) if states is None else states)}
     for source, target in pairs.items():
         if source not in graph.inputs or target not in graph.outputs:
             known = f"inputs {', '.join(graph.inputs)}; outputs {', '.join(graph.outputs)}"
@@ -39,6 +44,16 @@ def declare_states(graph: Graph, states: Mapping[str, str] | None = None) -> Gra
             return graph
         raise EdgeqError("no input or no output is left beside the states", where=graph.name)
     return result
+
+
+def _reset(graph: Graph) -> Graph:
+    """Every inference begins with zeros instead of what the last one left."""
+    zeros = []
+    for name, _ in graph.states:
+        t = graph.type(name)
+        zeros.append(Tensor(name, t, np.full(t.shape, t.zero_point, t.dtype.numpy)))
+    bare = replace(graph, inputs=graph.given, outputs=graph.results, states=())
+    return bare.with_nodes(bare.nodes, zeros)
 
 
 def _by_name(graph: Graph) -> dict[str, str]:

@@ -8,24 +8,29 @@ import numpy as np
 import pytest
 from tflite_models import TfliteModel, litert, real, tflm
 
+from edgeq import target
+from edgeq.emit import emit, write
 from edgeq.errors import EdgeqError
 from edgeq.frontends.tflite import load
 from edgeq.ir import Array
-from edgeq.passes import normalise
+from edgeq.lower import lower
+from edgeq.passes import declare_states, normalise
+from edgeq.plan import plan
+from edgeq.run import run
 from edgeq.simulate import simulate
 
 OPTIONS = {"fusedActivationFunction": 4, "cellClip": 0.0, "projClip": 0.0, "timeMajor": False, "asymmetricQuantizeInputs": False}
 
 
 def model(
-    seed: int, units: int, inputs: int, steps: int, *, quantized: bool = True, bits: int = 11, zero: int = 0, weight: float = 0.03,
-    **options: object,
+    seed: int, units: int, inputs: int, steps: int, *, batch: int = 1, quantized: bool = True, bits: int = 11, zero: int = 0,
+    weight: float = 0.03, **options: object,
 ) -> bytes:  # fmt: skip
     """A model of one LSTM with random weights, and the empty intermediate tensors that the converter leaves beside it."""
     rng = np.random.default_rng(seed)
     m = TfliteModel()
     major = bool(options.get("timeMajor"))
-    shape, out = ((steps, 1, inputs), (steps, 1, units)) if major else ((1, steps, inputs), (1, steps, units))
+    shape, out = ((steps, batch, inputs), (steps, batch, units)) if major else ((batch, steps, inputs), (batch, steps, units))
     kind = "INT8" if quantized else "FLOAT32"
     q_x, q_h = ((0.02, zero, 0), (1 / 128, zero // 2, 0)) if quantized else (None, None)
     x = m.input("x", shape, kind, q_x)
@@ -42,7 +47,7 @@ def model(
         tensors.append(m.constant(f"b{gate}", stored, q))
     tensors += [-1, -1]
     for name, kind_, q in (("h", kind, q_h), ("c", "INT16" if quantized else kind, (2.0**-bits, 0, 0) if quantized else None)):
-        tensors.append(m.tensor(name, (1, units), kind_, q))
+        tensors.append(m.tensor(name, (batch, units), kind_, q))
         m.graph.tensors[-1].isVariable = True
     tensors += [-1] * 4
     y = m.tensor("y", out, kind, q_h)
@@ -64,7 +69,7 @@ def test_int8_is_tflms(tmp_path: Path, units: int, inputs: int, steps: int, bits
     content = model(units, units, inputs, steps, bits=bits, zero=zero, timeMajor=major)
     path = tmp_path / "m.tflite"
     path.write_bytes(content)
-    graph = normalise(load(path))
+    graph = normalise(declare_states(load(path), {}))
     x = vectors(graph.type("x").shape)
     want = np.concatenate([tflm(content, [x[i : i + 1]])[0] for i in range(len(x))])  # each from a state of zero
     got = simulate(graph, {"x": x}).outputs["y"]
@@ -77,7 +82,7 @@ def test_float_is_litert(tmp_path: Path, major: bool) -> None:
     content = model(3, 6, 5, 4, quantized=False, timeMajor=major)
     path = tmp_path / "m.tflite"
     path.write_bytes(content)
-    graph = normalise(load(path))
+    graph = normalise(declare_states(load(path), {}))
     x = np.random.default_rng(1).normal(0, 1, (3, *graph.type("x").shape)).astype(np.float32)
     want = np.concatenate([litert(content, [x[i : i + 1]])[0] for i in range(len(x))])
     np.testing.assert_allclose(real(graph, {"x": x})[0], want, atol=1e-5)
@@ -90,7 +95,7 @@ def test_the_cell_is_clipped_as_in_tflm(tmp_path: Path, bits: int, clip: float, 
     content = model(units=9, inputs=6, steps=40, seed=bits, bits=bits, weight=weight, cellClip=clip)
     path = tmp_path / "m.tflite"
     path.write_bytes(content)
-    graph = normalise(load(path))
+    graph = normalise(declare_states(load(path), {}))
     x = np.repeat(vectors((1, 2, 6)), 20, axis=2)  # inputs that stay drive cells to their limits
     want = np.concatenate([tflm(content, [x[i : i + 1]])[0] for i in range(len(x))])
     np.testing.assert_array_equal(simulate(graph, {"x": x}).outputs["y"], want)
@@ -104,7 +109,7 @@ def test_a_float_cell_is_clipped_as_in_litert(tmp_path: Path) -> None:
     path.write_bytes(content)
     x = np.random.default_rng(1).normal(0, 1, (3, 1, 12, 5)).astype(np.float32)
     want = np.concatenate([litert(content, [x[i : i + 1]])[0] for i in range(len(x))])
-    np.testing.assert_allclose(real(normalise(load(path)), {"x": x})[0], want, atol=1e-5)
+    np.testing.assert_allclose(real(normalise(declare_states(load(path), {})), {"x": x})[0], want, atol=1e-5)
 
 
 @pytest.mark.parametrize(("option", "value"), [("cellClip", -1.0), ("fusedActivationFunction", 1)])
@@ -113,3 +118,39 @@ def test_what_is_not_read_is_refused(tmp_path: Path, option: str, value: object)
     path.write_bytes(model(3, 6, 5, 4, **{option: value}))
     with pytest.raises(EdgeqError, match="clip"):
         load(path)
+
+
+@pytest.mark.parametrize(("batch", "steps", "major"), [(1, 5, False), (1, 1, True), (3, 4, False), (2, 5, True)])
+def test_states_stay_from_one_inference_to_the_next(tmp_path: Path, batch: int, steps: int, major: bool) -> None:
+    content = model(3, 6, 5, steps, batch=batch, zero=11, timeMajor=major)
+    path = tmp_path / "m.tflite"
+    path.write_bytes(content)
+    graph = normalise(load(path))
+    assert [a for a, _ in graph.states] == ["h", "c"] and graph.given == ("x",) and graph.results == ("y",)
+    x = np.random.default_rng(2).integers(-128, 128, (100, *graph.type("x").shape)).astype(np.int8)
+    want = tflm(content, [x])[0]
+    np.testing.assert_array_equal(simulate(graph, {"x": x}).outputs["y"], want)
+    fresh = simulate(normalise(declare_states(load(path), {})), {"x": x}).outputs["y"]
+    assert (fresh[0] == want[0]).all() and (fresh != want).any()
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_float_states_stay_as_in_litert(tmp_path: Path, batch: int) -> None:
+    content = model(3, 6, 5, 3, batch=batch, quantized=False)
+    path = tmp_path / "m.tflite"
+    path.write_bytes(content)
+    graph = normalise(load(path))
+    x = np.random.default_rng(1).normal(0, 1, (6, batch, 3, 5)).astype(np.float32)
+    np.testing.assert_allclose(real(graph, {"x": x})[0], litert(content, [x])[0], atol=1e-5)
+
+
+def test_c_keeps_the_states(tmp_path: Path) -> None:
+    path = tmp_path / "m.tflite"
+    path.write_bytes(model(3, 6, 5, 4, batch=2, zero=11))
+    graph = normalise(load(path))
+    x = {"x": vectors((2, 4, 5))}
+    chip = target.load("host")
+    program = lower(graph, chip)
+    write(emit(program, plan(program), "m"), tmp_path / "m")
+    got = run(tmp_path / "m", chip, x, chain="gcc").outputs["y"]
+    np.testing.assert_array_equal(got, simulate(graph, x).outputs["y"])

@@ -8,22 +8,20 @@ from pathlib import Path
 from numpy.typing import ArrayLike
 
 from edgeq.errors import EdgeqError
-from edgeq.frontends.tflite import compute, movement, recurrent
+from edgeq.frontends.tflite import compute, movement, recurrent, variables
 from edgeq.frontends.tflite.attributes import TRANSLATORS
 from edgeq.frontends.tflite.builder import CONTRADICTIONS, Builder
 from edgeq.frontends.tflite.file import FileOperator, FileTensor, read
 from edgeq.frontends.tflite.fold import BINARY, FOLDERS, fold
 from edgeq.ir import Graph
 
-__all__ = ["compute", "load", "movement", "recurrent"]
+__all__ = ["compute", "load", "movement", "recurrent", "variables"]
 
 FOLDED_ONLY = {"SHAPE", *FOLDERS, *BINARY} - set(TRANSLATORS)
 HINTS = {
     "ARG_MAX": "end the model before it and take the argmax of the output in your own code",
     "ARG_MIN": "end the model before it and take the argmin of the output in your own code",
     "TOPK_V2": "end the model before it and sort the output in your own code",
-    "CALL_ONCE": "freeze variables into constants before converting",
-    "VAR_HANDLE": "freeze variables into constants before converting",
     "WHILE": "unroll the loop before converting",
     "IF": "remove control flow before converting",
     "LOG_SOFTMAX": "end the model before it, or use SOFTMAX",
@@ -39,8 +37,9 @@ LISTED = 200  # nodes named in one message
 
 
 def load(
-    path: Path, *, shapes: Mapping[str, tuple[int, ...]] | None = None, const: Mapping[str, ArrayLike] | None = None
-) -> Graph:
+    path: Path, *, shapes: Mapping[str, tuple[int, ...]] | None = None, const: Mapping[str, ArrayLike] | None = None,
+    signature: str | None = None,
+) -> Graph:  # fmt: skip
     """Read a .tflite file.
 
     A fully quantized model keeps its own scales and gets the law ``tflm``; weights that are stored
@@ -49,6 +48,9 @@ def load(
     Args:
         shapes: input name -> shape, for inputs with open dimensions. An open batch is 1.
         const: none: inputs of a .tflite file cannot be bound to values.
+        signature: which of the model's signatures, where it has several.
+
+    Variables, and the states of LSTM and SVDF layers, become states of the graph.
 
     Raises:
         EdgeqError: the file cannot be read or is damaged, an input's shape stays open, or parts of
@@ -56,7 +58,7 @@ def load(
     """
     if const:
         raise EdgeqError("inputs of a .tflite file cannot be bound to values", where=str(path), fix="leave --const out")
-    file = read(path)
+    file = read(path, signature)
     try:
         builder = Builder(file, path.stem, shapes)
         problems = _translate(builder)
@@ -87,7 +89,7 @@ def _translate(b: Builder) -> list[tuple[str, EdgeqError]]:
 
 
 def _translate_one(b: Builder, op: FileOperator) -> None:
-    if not op.outputs:
+    if not op.outputs and op.kind not in variables.SILENT:
         raise EdgeqError(f"{op.kind} has no output", why="the file is damaged")
     if (op.kind in TRANSLATORS or op.kind in FOLDED_ONLY) and fold(b, op):
         return

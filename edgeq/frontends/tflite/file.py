@@ -26,7 +26,7 @@ MAX_RANK = 8
 MAX_ITEMS = 2**16  # tensors, operators
 MAX_NAME = 400
 DAMAGE = (struct.error, IndexError, ValueError, TypeError, OverflowError, AttributeError, MemoryError)
-Option = int | float | bool | tuple[int, ...]
+Option = int | float | bool | str | tuple[int, ...]
 
 # What the constants of each type look like; other types occur in unsupported models only.
 NUMPY: dict[str, np.dtype[Any]] = {
@@ -123,13 +123,14 @@ class FileOperator:
 
 @dataclass(frozen=True, eq=False)
 class File:
-    """The one subgraph of a model."""
+    """A subgraph of a model; `called` are those that its CALL_ONCE operators name, by number."""
 
     tensors: tuple[FileTensor, ...]
     operators: tuple[FileOperator, ...]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     bytes: int
+    called: Mapping[int, File] = field(default_factory=dict)
 
 
 def _enumeration(cls: type) -> dict[int, str]:
@@ -245,7 +246,10 @@ class _Reader:
         values: dict[str, Option] = {}
         for name in scalars:
             value = getattr(table, name)()
-            if isinstance(value, int | float | bool):
+            if isinstance(value, bytes):
+                self.spend(len(value))
+                value = printable(value)
+            if isinstance(value, int | float | bool | str):
                 values[name] = value
         for name in vectors:
             values[name] = tuple(int(v) for v in self.numbers(table, name))
@@ -262,15 +266,34 @@ class _Reader:
             return f"CUSTOM {printable(raw)[:80]}"
         return OPERATORS.get(number, f"operator {number}")
 
-    def file(self) -> File:
+    def file(self, signature: str | None) -> File:
+        """The subgraph of a signature.
+
+        Raises:
+            EdgeqError: there is no such signature, or there are several subgraphs to choose from.
+        """
         if self.model.Version() != 3:
             raise ValueError(f"schema version {self.model.Version()}")
-        if self.model.SubgraphsLength() != 1:
-            raise EdgeqError(
-                f"the model has {self.model.SubgraphsLength()} subgraphs", why="edgeq reads models of one",
-                fix="export a single signature, without control flow",
-            )  # fmt: skip
-        graph = self.model.Subgraphs(0)
+        main = self.subgraph(self.chosen(signature))
+        once = {int(o.option("InitSubgraphIndex", -1)) for o in main.operators if o.kind == "CALL_ONCE"}
+        return replace(main, called={i: self.subgraph(i) for i in sorted(once)})
+
+    def chosen(self, signature: str | None) -> int:
+        """The number of the signature's subgraph; the first where the file has no signatures."""
+        entries: dict[str, int] = {}
+        for i in self.count(self.model.SignatureDefsLength()):
+            entry = self.model.SignatureDefs(i)
+            entries[printable(entry.SignatureKey())] = int(entry.SubgraphIndex())
+        if signature is not None and signature not in entries:
+            raise EdgeqError(f"the model has no signature '{signature}'", fix=f"choose one of {', '.join(entries) or 'none'}")
+        if signature is None and len(set(entries.values())) > 1:
+            raise EdgeqError(f"the model has {len(entries)} signatures", why=", ".join(entries), fix="choose one by --signature")
+        return entries[signature] if signature is not None else next(iter(entries.values()), 0)
+
+    def subgraph(self, index: int) -> File:
+        if not 0 <= index < self.model.SubgraphsLength():
+            raise IndexError("subgraph")
+        graph = self.model.Subgraphs(index)
         tensors = tuple(self.tensor(graph.Tensors(i)) for i in self.count(graph.TensorsLength()))
 
         def indices(table: Any, field: str, low: int) -> tuple[int, ...]:
@@ -296,8 +319,11 @@ def _refuse_empty(tensors: Iterable[FileTensor]) -> None:
             raise EdgeqError(f"shape {list(t.shape)} has a zero-size dimension", where=t.name)
 
 
-def read(path: Path) -> File:
+def read(path: Path, signature: str | None = None) -> File:
     """Read and check a .tflite file.
+
+    Args:
+        signature: which of the model's signatures, where it has several.
 
     Raises:
         EdgeqError: it cannot be read, is truncated or damaged, or is of another format.
@@ -310,7 +336,7 @@ def read(path: Path) -> File:
     if data[4:8] != b"TFL3":
         raise EdgeqError("not a TFLite model, or damaged", where=str(path), why="its identifier is missing", fix=fix)
     try:
-        return _Reader(data).file()
+        return _Reader(data).file(signature)
     except DAMAGE as e:
         raise EdgeqError("the file is truncated or damaged", where=str(path), why=f"{type(e).__name__}: {e}"[:120], fix=fix) from e
     except EdgeqError as e:

@@ -1,4 +1,4 @@
-"""Translator of the fused LSTM. Its state variables are zero at the beginning of every inference."""
+"""Translator of the fused LSTM. Its state variables keep their values from one inference to the next."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from edgeq.frontends.tflite.attributes import number, of_rank, reads
 from edgeq.frontends.tflite.builder import Builder
 from edgeq.frontends.tflite.file import FileOperator
 from edgeq.ir import DType, QParams, Tensor, TensorType
+from edgeq.ops.concat import Concat
 from edgeq.ops.lstm import Lstm
 from edgeq.ops.reshape import Reshape
 
 GATES = range(4)  # input, forget, cell, output: the order of Lstm
-INPUTS, RECURRENT, PEEPHOLES, BIASES, PROJECTION, CELL, NORMS = 1, 5, (9, 10, 11), 12, (16, 17), 19, (20, 21, 22, 23)
+INPUTS, RECURRENT, PEEPHOLES, BIASES, PROJECTION, HIDDEN, CELL, NORMS = 1, 5, (9, 10, 11), 12, (16, 17), 18, 19, (20, 21, 22, 23)
 
 
 @reads("UNIDIRECTIONAL_SEQUENCE_LSTM")
@@ -30,19 +31,32 @@ def lstm(b: Builder, op: FileOperator) -> None:
         raise EdgeqError(f"{op.kind} with coupled input and forget gates is not supported")
     x, name = b.operand(op, 0), b.tensor_name(op.outputs[0])
     first, second, inputs = of_rank(op, x, 3)
-    steps, batch = (first, second) if op.option("TimeMajor", False) else (second, first)
-    if batch != 1:
-        raise EdgeqError(f"{op.kind} of a batch of {batch} is not supported", fix="use a batch of 1")
+    major = bool(op.option("TimeMajor", False))
+    steps, batch = (first, second) if major else (second, first)
     w, r = (_stacked(b, op, start, x, f"{name}/{what}") for start, what in ((INPUTS, "weights"), (RECURRENT, "recurrent")))
     units = r.type.shape[-1]
-    quantized = x.type.dtype is DType.INT8
     biases = [b.bias(op, BIASES + g, units, x) for g in GATES]
     bias = b.new_constant(f"{name}/bias", np.concatenate([t.data for t in biases if t.data is not None]), biases[0].type)
-    output = b.activation_type(b.file.tensors[op.outputs[0]], (steps, units))
-    h, c = _zero(b, f"{name}/h", output, units), _zero(b, f"{name}/c", _cell_type(b, op) if quantized else output, units)
-    sequence = b.reshaped(x, (steps, inputs), f"{name}/steps")
-    y = b.insert_all(Lstm(cell_clip=clip), [sequence, w, r, bias, h, c], [f"{name}/{n}" for n in ("rows", "cell")], (output, c.type))[0]
-    b.emit(Reshape((first, second, units)), [y], op.outputs[0])
+    rows = b.activation_type(b.file.tensors[op.outputs[0]], (steps, units))
+    cells = _cell_type(b, op) if x.type.dtype is DType.INT8 else rows
+    h, c = (b.state(op, at, replace(like, shape=(batch, units))) for at, like in ((HIDDEN, rows), (CELL, cells)))
+    outputs: list[list[Tensor]] = []
+    for i in range(batch):
+        own = f"{name}/{i}" if batch > 1 else name
+        part = b.sliced(x, 1 if major else 0, i, 1, f"{own}/sequence")
+        sequence = b.reshaped(part, (steps, inputs), f"{own}/steps")
+        before = [b.sliced(s, 0, i, 1, f"{own}/{n}") for s, n in ((h, "h"), (c, "c"))]
+        likes = rows, replace(cells, shape=(1, units))
+        y, cell = b.insert_all(Lstm(cell_clip=clip), [sequence, w, r, bias, *before], [f"{own}/rows", f"{own}/cell"], likes)
+        outputs.append([y, b.sliced(y, 0, steps - 1, 1, f"{own}/last"), cell])
+    whole, *states = ([o[k] for o in outputs] for k in range(3))
+    if batch == 1:
+        b.emit(Reshape((first, second, units)), whole, op.outputs[0])
+    else:
+        shape = (steps, 1, units) if major else (1, steps, units)
+        b.emit(Concat(axis=1 if major else 0), [b.reshaped(y, shape, f"{name}/batch") for y in whole], op.outputs[0])
+    for at, parts, what in ((HIDDEN, states[0], "h"), (CELL, states[1], "c")):
+        b.keep_state(op, at, parts[0] if batch == 1 else b.insert(Concat(axis=0), parts, f"{name}/{what}_next"))
 
 
 def _stacked(b: Builder, op: FileOperator, start: int, x: Tensor, name: str) -> Tensor:
@@ -60,7 +74,3 @@ def _cell_type(b: Builder, op: FileOperator) -> TensorType:
     if stored.kind != "INT16" or stored.quantization is None:
         raise EdgeqError(f"the cell state of {op.kind} is {stored.kind}", why="beside int8 activations int16 with a scale is supported")
     return TensorType((), DType.INT16, QParams(stored.quantization.scales[:1]))
-
-
-def _zero(b: Builder, name: str, like: TensorType, units: int) -> Tensor:
-    return b.new_constant(name, np.full((1, units), like.zero_point, like.dtype.numpy), like)
