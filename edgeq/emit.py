@@ -15,7 +15,7 @@ from typing import Any
 import jinja2
 import numpy as np
 
-from edgeq import faults, half
+from edgeq import ctiles, faults, half
 from edgeq import folder as folders
 from edgeq.ctext import Names, Table, block_comment, brief, comment, ctype_of, model_name, table
 from edgeq.errors import EdgeqError
@@ -195,6 +195,7 @@ class _Emitter:
                     "gathered": gathered, "decoded": decoded,
                     "ctype": output.dtype.c, "output": self.location(call.output), "bytes": output.bytes,
                     "law": call.params.law, "decodes": self.decodes(i, call, symbols_of),
+                    "tiles": self.tiles(i, call, decoded, names[self.variant(call)], symbols_of),
                     "text": f"{call.kind}  {', '.join(str(self.graph.type(n)) for n in call.operands)} -> {output}",
                     "tensor": call.output, "dtype": output.dtype.value, "shape": list(output.shape), "macs": call.macs,
                     "scratch": call.scratch, "scratch_offset": self.plan.scratch.get(i), "operands": list(call.operands),
@@ -205,10 +206,21 @@ class _Emitter:
             )  # fmt: skip
         return records
 
+    def tiles(self, step: int, call: Call, params: str, kernel: str, symbols: Mapping[str, str]) -> list[str]:
+        """The statements of a call in tiles."""
+        if call.tiled is None:
+            return []
+        operands = [self.location(n) for n in call.operands]
+        row, pixel, count = (self.names.own(f"{n}{step}") for n in ("row", "pixel", "count"))
+        names, scratch = (params, row, pixel, count), self.plan.scratch[step]
+        return ctiles.lines(call, names, kernel, scratch, symbols, operands, self.location(call.output))
+
     def decodes(self, step: int, call: Call, symbols: Mapping[str, str]) -> list[dict[str, Any]]:
         """Per staged table its member, the place in scratch that it is decoded to, and the calls that do it."""
         result = []
         for name, staged in call.staged.items():
+            if call.tiled and name == "weights":
+                continue
             table = call.tables[name]
             place = f"({ctype_of(table)} *)(void *)(bytes + {self.plan.scratch[step] + staged.offset})"
             lines = staged.statements(symbols[name], place, table)
@@ -304,7 +316,7 @@ def emit(program: Program, plan: MemoryPlan, name: str, vectors: Mapping[str, Ar
     steps = emitter.steps()
     manifest = emitter.manifest(steps)
     runtime = resource("templates") / "runtime"
-    decoders = sorted({s.format.header for c in program.calls for s in c.staged.values()})
+    decoders = {s.format.header for c in program.calls for s in c.staged.values()} | {"eq_tiles.h" for c in program.calls if c.tiled}
     used = sorted({("half" if c.params.law in half.LAWS else "simd", c.kernel.isa) for c in program.calls})
     includes = [*(HALF if DType.FLOAT16 in {t.type.dtype for t in program.graph.tensors.values()} else ())]
     for stem in (f"eq_{kind}_{isa}" for kind, isa in used):  # an ISA of plain C has none
@@ -323,7 +335,7 @@ def emit(program: Program, plan: MemoryPlan, name: str, vectors: Mapping[str, Ar
         "comment": comment, "block_comment": block_comment, "brief": brief,
         "runtime": RUNTIME, "states": emitter.states(), "includes": includes,
         "flags": EXACT_FLAGS, "floats": floats,
-        "decoders": decoders, "checks": None if checks is None else table(f"{emitter.name}_step_checks", checks), "vectors": tables,
+        "decoders": sorted(decoders), "checks": None if checks is None else table(f"{emitter.name}_step_checks", checks), "vectors": tables,
         "vector_count": 0 if vectors is None else len(next(iter(vectors.values()))),
     }  # fmt: skip
     m = emitter.name
@@ -335,7 +347,7 @@ def emit(program: Program, plan: MemoryPlan, name: str, vectors: Mapping[str, Ar
     if vectors is not None:
         names |= {"vectors.h": f"{m}_vectors.h", "vectors.c": f"{m}_vectors.c"}
     files = {out: emitter.env.get_template(f"model/{t}.j2").render(context).encode() for t, out in names.items()}
-    files |= {r: (runtime / r).read_bytes() for r in (*RUNTIME, *([EXACT] if floats else []), *includes, *decoders)}
+    files |= {r: (runtime / r).read_bytes() for r in (*RUNTIME, *([EXACT] if floats else []), *includes, *sorted(decoders))}
     digest = hashlib.sha256(b"".join(n.encode() + files[n] for n in sorted(files))).hexdigest()
     manifest |= {"sources_sha256": digest, "files": folders.digests(files)}
     files["manifest.json"] = (json.dumps(manifest, indent=1) + "\n").encode()

@@ -195,7 +195,7 @@ def hardened(graph: Graph, target: Target) -> Program:
     Raises:
         EdgeqError: see `lower`.
     """
-    program = lower(graph, replace(target, isa=("c",)))
+    program = lower(graph, replace(target, isa=("c",)), tiles=False)
     return replace(program, target=target, calls=tuple(_hardened(c) for c in program.calls))
 
 
@@ -211,7 +211,7 @@ def _for_any_sum(params: Params) -> dict[str, int | str]:
 
 def is_hardened(program: Program) -> bool:
     """Whether faults may be studied on a program: it has nothing that `hardened` would change."""
-    return all(call.kernel.isa == "c" and call.params.scalars == _for_any_sum(call.params) for call in program.calls)
+    return all(call.kernel.isa == "c" and call.tiled is None and call.params.scalars == _for_any_sum(call.params) for call in program.calls)
 
 
 def tables(program: Program) -> list[tuple[int, Constant]]:

@@ -184,18 +184,20 @@ def expected(kernel: Kernel, params: Params, core: str) -> float | None:
 
 
 def select(
-    where: str, op: str, dtype: str, params: Params, target: Target, choices: Mapping[str, str] | None = None, follower: str = ""
-) -> Kernel:
+    where: str, op: str, dtype: str, params: Params, target: Target, choices: Mapping[str, str] | None = None, follower: str = "",
+    allowed: Callable[[Kernel], bool] | None = None,
+) -> Kernel:  # fmt: skip
     """The kernel for a node on a target.
 
     Args:
         choices: name of a node, or `signature` -> name of the kernel to take, where it is not the preferred one.
         follower: operator that might be folded into this one.
+        allowed: what else a kernel must fulfil.
 
     Raises:
         EdgeqError: none applies, or the chosen one does not.
     """
-    found = candidates(op, dtype, params, target.isa, target.core, follower)
+    found = [k for k in candidates(op, dtype, params, target.isa, target.core, follower) if allowed is None or allowed(k)]
     if not found:
         raise EdgeqError(f"no kernel computes {op} on {dtype}", where=where, fix="see `edgeq targets --operators`")
     wanted = choices.get(where) or choices.get(signature(op, dtype, params)) if choices else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -16,8 +17,10 @@ from edgeq.ops.weights import table_formats
 from edgeq.order import Step, best_order
 from edgeq.packing import applied
 from edgeq.program import Call, Program
-from edgeq.stage import staged
+from edgeq.stage import stage, storable
 from edgeq.target import Target
+
+UNBOUNDED: dict[str, int | str] = {"pairs": 0, "twos": 0, "group": 1}  # facts on weights that may be anything
 
 
 def kernel_dtype(operands: list[TensorType], output: TensorType, params: Params) -> str:
@@ -39,8 +42,12 @@ def bind(graph: Graph, node: Node) -> Params:
     inputs = graph.node_inputs(node)
     params = node.op.bound(graph.law, node.name, inputs, graph.type(node.outputs[0]))
     formats = table_formats(node, inputs, params)
+    if not formats:
+        return params
+    bounds = dict.fromkeys(params.scalars.keys() & UNBOUNDED.keys()) if any(f.faulty for f in formats.values()) else {}
+    scalars = {n: UNBOUNDED[n] if n in bounds else x for n, x in params.scalars.items()}
     settled = {n: formats[n].settled(t) if n in formats else t for n, t in params.tables.items()}
-    return replace(params, tables=settled) if formats else params
+    return replace(params, scalars=scalars, tables=settled)
 
 
 def operands(graph: Graph, node: Node) -> tuple[str, ...]:
@@ -55,26 +62,23 @@ def request(graph: Graph, node: Node) -> tuple[str, str, Params]:
     return node.op.kernel_op(), kernel_dtype(types, graph.type(node.outputs[0]), params), params
 
 
-def lower(graph: Graph, target: Target, choices: Mapping[str, str] | None = None) -> Program:
+def lower(graph: Graph, target: Target, choices: Mapping[str, str] | None = None, tiles: bool = True) -> Program:
     """Choose a kernel for every node of a quantized graph.
 
     A reshape costs nothing: its output is a view, unless both ends are the caller's own buffers. An addition is folded into
     the convolution that computes one of its operands, where the convolution's kernel has such a variant.
     The calls may run in another order than the nodes, if that needs less memory.
 
-    A graph with storage formats gets portable kernels, which compute the same whatever faults make of the weights.
+    Weights in a storage format get kernels whose tables can be decoded from it, and are decoded by tiles (see `stage`).
 
     Args:
         choices: kernels to take instead of the preferred ones, see `kernels.select`.
 
+        tiles: decode weights in a storage format by tiles where that saves memory.
+
     Raises:
-        EdgeqError: the graph is not quantized, no kernel applies to a node, or there are `choices` for weights in a storage format.
+        EdgeqError: the graph is not quantized, or no kernel applies to a node.
     """
-    chip = target
-    if graph.formats:
-        if choices:
-            raise EdgeqError("a storage format takes portable kernels, no tuned ones", where=graph.name, fix="leave the tuning out")
-        target = replace(target, isa=("c",))
     calls: list[Call] = []
     views: dict[str, str] = {}
     owners = {n: n for n in graph.inputs}  # storage -> the graph input or output that it belongs to
@@ -101,14 +105,16 @@ def lower(graph: Graph, target: Target, choices: Mapping[str, str] | None = None
         names = operands(graph, node)
         follower = folded.get(node.name)
         addition = follower.op.kernel_op() if follower else ""
-        kernel = kernels.select(node.name, op, dtype, params, target, choices, addition)
+        formats = table_formats(node, graph.node_inputs(node), params)
+        allowed = functools.partial(storable, params=params, formats=formats) if formats else None
+        kernel = kernels.select(node.name, op, dtype, params, target, choices, addition, allowed)
         macs = node.op.macs(*(t.type for t in graph.node_inputs(node)))
         variant = kernels.fused(kernel, addition)
         if follower and variant:
             waiting[follower.name] = _call(graph, node, variant, *_with_addition(graph, node, follower, params, names), macs, follower)
         else:
             calls.append(_call(graph, node, kernel, params, names, node.outputs, macs))
-    return _ordered(Program(graph, chip, tuple(calls), views))
+    return stage(_ordered(Program(graph, target, tuple(calls), views)), tiles)
 
 
 def _call(
@@ -120,8 +126,9 @@ def _call(
     except KeyError as error:
         raise EdgeqError(f"`pack` names an unknown table or layout {error}", where=kernel.path) from None
     tables = {n: packed.get(n, table) for n, table in params.tables.items() if kernel.pack.get(n) != ""}
-    call = Call(node, kernel, params, names, outputs, kernel.scratch_bytes(params), tables, macs, kernel.overwrites(params), follower)
-    return staged(call, table_formats(node, graph.node_inputs(node), params))
+    formats = table_formats(node, graph.node_inputs(node), params)
+    scratch, inplace = kernel.scratch_bytes(params), kernel.overwrites(params)
+    return Call(node, kernel, params, names, outputs, scratch, tables, macs, inplace, follower, formats)
 
 
 def _folded_additions(graph: Graph) -> dict[str, Node]:

@@ -95,6 +95,16 @@ def _block(members: Sequence[tuple[int, int, int]]) -> Block:
     return Block(first, tuple(max((s for s, a, b in members if a <= t <= b), default=0) for t in range(first, last + 1)))
 
 
+def live(program: Program) -> list[int]:
+    """Bytes that each step needs at least, its scratch included; a plan comes near the largest of them."""
+    spans = lifetimes(program)
+    spans = dict(sorted(spans.items(), key=lambda item: item[1][0]))
+    candidates = {c.output: overwritable(program, i, spans) for i, c in enumerate(program.calls)}
+    sizes = {n: program.graph.type(n).bytes for n in spans}
+    blocks = [_block([(sizes[n], *spans[n]) for n in c]) for c in _chains(program, spans, candidates, 0)]
+    return [sum(b.at(i) for b in blocks) + c.scratch for i, c in enumerate(program.calls)]
+
+
 def plan(program: Program, alignment: int = 4) -> MemoryPlan:
     """Place every tensor and every call's scratch in one arena.
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from edgeq.formats import Format
+from edgeq.formats.format import Records
 from edgeq.formats.format import Target as Decoding
 from edgeq.ir import Array, Graph, Node, Params
 from edgeq.kernels import Kernel
@@ -23,6 +24,7 @@ class Staged:
         data: what is stored.
         format: that of the table.
         offset: where its decoded form lies in the call's scratch.
+        records: how the kernel's table divides, of a format that is `Packed`.
         places: of a format by rows, where the elements of each row ``[rows, length]`` lie in the kernel's table.
     """
 
@@ -30,6 +32,7 @@ class Staged:
     format: Format
     offset: int
     places: Array | None = None
+    records: Records | None = None
 
     def decoded(self, data: Array, like: Array) -> Array:
         """What the kernel reads of stored `data`, which may be faulty; `like` a table of its form."""
@@ -46,7 +49,7 @@ class Staged:
     def statements(self, source: str, place: str, table: Array) -> list[str]:
         """C that decodes `source` to `place`, both C expressions."""
         rows, length = (1, table.size) if self.places is None else self.places.shape
-        return self.format.statements(Decoding(source, place, rows, length, [] if self.places is None else self.blocks))
+        return self.format.statements(Decoding(source, place, rows, length, [] if self.places is None else self.blocks, self.records))
 
     @property
     def blocks(self) -> list[tuple[int, int, int, int]]:
@@ -65,6 +68,24 @@ class Staged:
         return found
 
 
+@dataclass(frozen=True)
+class Tiled:
+    """A call on some output channels at a time, whose weights alone are decoded for it.
+
+    Attributes:
+        rows: output channels of a tile; they divide all.
+        pixels: output pixels of a band; the last one may have fewer.
+        source: where in scratch the input of a band is copied to, -1 if it is read where it is. With a copy all tiles of a band run
+            before the next band, so that the output may take the input's place; else all bands of a tile before the next tile.
+        result: where in scratch a tile's output of a band is computed, -1 if it is stored where it belongs.
+    """
+
+    rows: int
+    pixels: int
+    source: int
+    result: int
+
+
 @dataclass(frozen=True, eq=False)
 class Call:
     """A kernel bound to a node.
@@ -73,6 +94,7 @@ class Call:
         tables: the params' tables in the kernel's own layout.
         inplace: positions of the operands whose storage the output may take.
         follower: the node that the kernel computes too, on the first one's result; `output` and the last operand are its.
+        formats: how tables are stored, of those that are not plain.
         staged: the tables that are stored otherwise, and decoded into scratch, behind the kernel's own, before it runs.
     """
 
@@ -86,7 +108,9 @@ class Call:
     macs: int
     inplace: tuple[int, ...] = ()
     follower: Node | None = None
+    formats: Mapping[str, Format] = field(default_factory=dict)
     staged: Mapping[str, Staged] = field(default_factory=dict)
+    tiled: Tiled | None = None
 
     @property
     def stored(self) -> dict[str, Array]:

@@ -1,38 +1,113 @@
-"""Which tables of a call are resident, read where they are stored, and which are decoded into its scratch before it runs."""
+"""Which tables of a call are resident, read where they are stored, and which are decoded into its scratch: whole, or a tile at a time.
+
+A tile is the same kernel on a smaller problem: some of the output channels, with their rows of weights alone decoded. Of all ways to
+stage a call that keep the arena within `ROOM` of what resident tables would need, the one is taken that costs the fewest instructions.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from edgeq import kernels
 from edgeq.errors import EdgeqError
 from edgeq.formats import Format
-from edgeq.ir import Array
+from edgeq.formats.format import Packed, Records
+from edgeq.ir import Array, DType, Params
+from edgeq.kernels import Kernel
 from edgeq.ops.depthwise_conv2d import DepthwiseConv2d
-from edgeq.packing import places
-from edgeq.program import Call, Staged
+from edgeq.packing import applied, places
+from edgeq.plan import lifetimes, live, overwritable
+from edgeq.program import Call, Program, Staged, Tiled
 
-ALIGNMENT = 8  # of decoded tables in a call's scratch
+ALIGNMENT = 8  # of what lies in a call's scratch
+ROOM = 9 / 8  # of the arena that resident tables would need
+LEAST = 12  # pixels of a band
+DECODE, SCATTER, GATHER = 1.5, 3.0, 1.0  # instructions: of a weight decoded, of an output stored again, of an input of a window read again
+TILED = ("conv2d", "conv2d_add", "fully_connected")
+HEAD, TAIL = 16, 20  # bytes of `chunks` before and behind the weights of four rows
 
 
-def staged(call: Call, formats: Mapping[str, Format]) -> Call:
-    """The call with the tables decoded that are not stored as the kernel reads them.
+class Unstorable(Exception):
+    """A kernel's table cannot be decoded from a format."""
+
+
+def table(kernel: Kernel, name: str, tables: Mapping[str, Array]) -> Array:
+    """A table in a kernel's layout."""
+    layout = kernel.pack.get(name)
+    return applied(layout, name, tables) if layout else tables[name]
+
+
+def storable(kernel: Kernel, params: Params, formats: Mapping[str, Format]) -> bool:
+    """Whether the weights of a kernel can be decoded from their formats."""
+    try:
+        for name, format in formats.items():
+            if "weights" in name and not format.plain(params.tables[name].size):
+                _form(kernel, params, name, format)
+    except Unstorable:
+        return False
+    return True
+
+
+def _form(kernel: Kernel, params: Params, name: str, format: Format) -> tuple[Array, Records | None]:
+    """A kernel's table of weights, and how it divides.
 
     Raises:
-        EdgeqError: values do not fit their format, or the kernel keeps no bytes of weights.
+        Unstorable: no decoder of the format makes it.
+    """
+    packed, layout = table(kernel, name, params.tables), (kernel.pack.get(name) or "").partition("(")[0]
+    if not isinstance(format, Packed):
+        if packed.dtype != np.int8 or not _moved(layout, name, params):
+            raise Unstorable
+        return packed, None
+    if layout.endswith("chunks"):
+        records = Records(len(packed), HEAD, packed.shape[1] * packed.itemsize - HEAD - TAIL, TAIL)
+    elif packed.dtype == np.int8 or layout.startswith(("pairs", "quads", "lanes16")):
+        records = Records(1, 0, packed.nbytes, 0, 128 * layout.startswith("lanes16"))
+    else:
+        raise Unstorable
+    body = np.ascontiguousarray(packed).view(np.uint8).reshape(records.count, -1)[:, records.head :][:, : records.body]
+    if not format.fits((body ^ np.uint8(records.flip)).view(np.int8)):
+        raise Unstorable
+    return packed, records
+
+
+def _moved(layout: str, name: str, params: Params) -> bool:
+    try:
+        places(layout, name, params.tables)
+    except (ValueError, KeyError, TypeError):
+        return False
+    return True
+
+
+def whole(call: Call) -> Call:
+    """The call with all tables decoded before it runs that are not stored as the kernel reads them.
+
+    Raises:
+        EdgeqError: the kernel keeps no bytes of weights.
     """
     found: dict[str, Staged] = {}
     end = call.scratch
-    for name, table in call.tables.items():
-        format = formats[name].fitted(call.params.tables[name]) if name in formats else None
-        if format is None or format.plain(table.size) or ("weights" in name and table.dtype != np.int8):
+    for name, kept in call.tables.items():
+        format = call.formats[name].fitted(call.params.tables[name]) if name in call.formats else None
+        if format is None or format.plain(kept.size):
             continue
-        form = Staged(table, format, -(-end // ALIGNMENT) * ALIGNMENT, _rows(call, name) if format.by_rows else None)
-        found[name] = replace(form, data=format.encode(form.stored_form(table)))
-        end = form.offset + table.nbytes
+        records = _form(call.kernel, call.params, name, format)[1] if "weights" in name else None
+        start = _aligned(end)
+        if isinstance(format, Packed) and records:
+            found[name] = Staged(format.stream(kept, records), format, start, records=records)
+        else:
+            form = Staged(kept, format, start, _rows(call, name) if format.by_rows else None)
+            found[name] = replace(form, data=format.encode(form.stored_form(kept)))
+        end = start + _aligned(kept.nbytes)
     return replace(call, staged=found, scratch=end)
+
+
+def _aligned(at: int) -> int:
+    return -(-at // ALIGNMENT) * ALIGNMENT
 
 
 def _rows(call: Call, name: str) -> Array:
@@ -52,3 +127,129 @@ def _rows(call: Call, name: str) -> Array:
         why = f"kernel {kernel.name} does not keep the weights of a row at even steps"
         raise EdgeqError(why, where=call.node.name, fix="leave +asymmetric and +crc out") from None
     return rows
+
+
+@dataclass(frozen=True)
+class _Way:
+    """A way to stage a call: what it costs, and the call."""
+
+    bytes: int
+    cost: float
+    call: Call
+
+
+def stage(program: Program, tiles: bool = True) -> Program:
+    """The program with every table resident or staged.
+
+    Args:
+        tiles: decode by tiles where that saves memory; else whole tables.
+    """
+    if not any(c.formats for c in program.calls):
+        return program
+    if not tiles:
+        return replace(program, calls=tuple(whole(c) for c in program.calls))
+    sizes, spans = live(program), lifetimes(program)
+    limit, calls = int(max(sizes) * ROOM), []
+    for i, call in enumerate(program.calls):
+        if not call.formats:
+            calls.append(call)
+            continue
+        kept = bool(overwritable(program, i, spans)) and 0 in call.inplace
+        lost = program.graph.type(call.output).bytes if kept else 0
+        rest = sizes[i] - call.scratch
+        first = whole(call)
+        ways = [_Way(rest + first.scratch, DECODE * _weights(call), first), *_tilings(program, call, rest, lost)]
+        fitting = [w for w in ways if w.bytes <= limit]
+        calls.append((min(fitting, key=lambda w: w.cost) if fitting else min(ways, key=lambda w: (w.bytes, w.cost))).call)
+    return replace(program, calls=tuple(calls))
+
+
+def _weights(call: Call) -> int:
+    return sum(t.size for n, t in call.params.tables.items() if n in call.formats)
+
+
+def _tilings(program: Program, call: Call, rest: int, lost: int) -> Iterator[_Way]:
+    """The ways to stage a call by tiles.
+
+    Args:
+        rest: bytes that live beside the call's scratch.
+        lost: bytes more if the output does not take the input's place.
+    """
+    s, format = call.params.scalars, call.formats.get("weights")
+    types = {program.graph.type(n).dtype for n in (*call.operands, *call.outputs)}
+    if call.kernel.op not in TILED or types != {DType.INT8} or format is None or format.by_rows or s.get("groups", 1) != 1:
+        return
+    if s["batches"] != 1 or format.plain(call.params.tables["weights"].size):
+        return
+    pixels, all_rows = int(s.get("out_h", 1)) * int(s.get("out_w", 1)), int(s["out_c"])
+    bands = [-(-pixels // k) for k in range(1, pixels // LEAST + 1)] if s.get("pointwise") and call.kernel.op == "conv2d" else []
+    for rows, each in itertools.product(range(4, all_rows, 4), sorted({pixels, *bands})):
+        if all_rows % rows == 0:
+            for copied in ((False, True) if lost and each < pixels else (False,)):
+                found = _tiling(program, call, rows, each, copied)
+                if found is not None:
+                    yield _Way(rest + found[0].scratch + (0 if copied else lost), found[1], found[0])
+
+
+def _tiling(program: Program, call: Call, rows: int, pixels: int, copied: bool) -> tuple[Call, float] | None:
+    """A call in tiles and what it costs; None where no kernel computes a tile."""
+    s = call.params.scalars
+    all_pixels, all_rows = int(s.get("out_h", 1)) * int(s.get("out_w", 1)), int(s["out_c"])
+    parts = [part(call.params, 0, rows, p if pixels < all_pixels else 0) for p in {pixels, all_pixels % pixels or pixels}]
+    fitting = [k for k in _kernels(call.kernel, parts[0], program.target.isa, call.formats) if all(k.applies(p) for p in parts)]
+    if not fitting:
+        return None
+    kernel = fitting[0]
+    weights = _aligned(table(kernel, "weights", parts[0].tables).nbytes)
+    at = _aligned(max(kernel.scratch_bytes(p) for p in parts))
+    first, at = at, at + weights
+    depth = call.params.tables["weights"].size // all_rows
+    cost = DECODE * depth * all_rows * (-(-all_pixels // pixels) if copied else 1) + GATHER * depth * all_pixels * (all_rows // rows - 1)
+    source = result = -1
+    if copied:
+        source, at = at, at + _aligned(pixels * depth)
+        cost += all_pixels * depth
+    if all_pixels > 1:
+        result, at = at, at + _aligned(pixels * rows)
+        cost += SCATTER * all_pixels * all_rows * (2 if call.kernel.op == "conv2d_add" else 1)
+    form = Tiled(rows, pixels, source, result)
+    inplace = call.inplace if copied or call.kernel.op == "conv2d_add" else ()
+    return _tiled(replace(call, kernel=kernel, tiled=form, inplace=inplace), first, at), cost
+
+
+def _kernels(kernel: Kernel, params: Params, isa: tuple[str, ...], formats: Mapping[str, Format]) -> list[Kernel]:
+    """Kernels for a tile, the call's own first."""
+    own = [kernel] if kernel.applies(params) else []
+    found = [*own, *kernels.candidates(kernel.op, kernel.dtype, params, isa)]
+    return [k for k in found if "out_c" not in k.specialize and storable(k, params, formats)]
+
+
+def part(params: Params, row: int, rows: int, pixels: int = 0) -> Params:
+    """The constants of some output channels, and of so many pixels of a pointwise convolution if not 0."""
+    count = len(params.tables["bias"])
+    tables = {n: t[row : row + rows] if len(t) == count else t for n, t in params.tables.items()}
+    scalars = {**params.scalars, "out_c": rows, **(band(pixels) if pixels else {})}
+    return Params(params.law, scalars, tables)
+
+
+def band(pixels: int) -> dict[str, int]:
+    """The scalars of so many pixels of a pointwise convolution."""
+    return {"in_h": 1, "out_h": 1, "in_w": pixels, "out_w": pixels}
+
+
+def _tiled(call: Call, first: int, end: int) -> Call:
+    """The call with its weights stored tile after tile, decoded to `first` in its scratch, which ends at `end`; biases decoded whole."""
+    assert call.tiled is not None
+    rows, kernel, all_rows = call.tiled.rows, call.kernel, int(call.params.scalars["out_c"])
+    format, streams, parts = call.formats["weights"], [], []
+    records: Records | None = None
+    for row in range(0, all_rows, rows):
+        own = part(call.params, row, rows)
+        packed, records = _form(kernel, own, "weights", format)
+        parts.append(packed)
+        streams.append(format.stream(packed, records) if isinstance(format, Packed) and records else format.encode(packed))
+    tables = {n: table(kernel, n, call.params.tables) for n in call.params.tables if kernel.pack.get(n) != "" and n != "weights"}
+    tables = {"weights": np.stack(parts), **tables}
+    rest = whole(replace(call, tables=tables, scratch=end, formats={n: f for n, f in call.formats.items() if n != "weights"}))
+    weights = Staged(np.stack(streams), format, first, records=records)
+    return replace(rest, formats=call.formats, staged={"weights": weights, **rest.staged})

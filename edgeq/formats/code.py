@@ -103,6 +103,10 @@ class Code(Format):
         return range(-self.limit, self.limit + 1)
 
     @property
+    def faulty(self) -> bool:
+        return True
+
+    @property
     def by_rows(self) -> bool:
         return self.asymmetric or self.crc
 

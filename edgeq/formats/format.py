@@ -2,11 +2,31 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
+import numpy as np
+
+from edgeq.errors import EdgeqError
 from edgeq.numerics import Array
+
+
+@dataclass(frozen=True)
+class Records:
+    """How a kernel's table divides into words that are stored as they are and bytes of weights: `count` times head, body and tail.
+
+    Attributes:
+        head, body, tail: bytes.
+        flip: what bytes of the body are xored with before they are weights: 0 or 128.
+    """
+
+    count: int
+    head: int
+    body: int
+    tail: int
+    flip: int = 0
 
 
 @dataclass(frozen=True)
@@ -18,6 +38,7 @@ class Target:
         rows, length: what is decoded.
         blocks: of a format by rows, runs of rows that lie alike in the decoded table: (first row, rows, place of its first element, rows
             of a block whose first elements lie side by side, then the second ones, and so on).
+        records: of a format that is `Packed`, how the kernel's table divides; None: all of it are weights.
     """
 
     source: str
@@ -25,6 +46,7 @@ class Target:
     rows: int
     length: int
     blocks: Sequence[tuple[int, int, int, int]] = ()
+    records: Records | None = None
 
 
 @dataclass(frozen=True)
@@ -68,6 +90,11 @@ class Format:
         """Whether rows are stored in the operator's order, one after the other, whatever the kernel's table looks like."""
         return False
 
+    @property
+    def faulty(self) -> bool:
+        """Whether it is made for memory that errs: kernels then may not rely on bounds of what is decoded."""
+        return False
+
     def plain(self, count: int) -> bool:
         """Whether a table of `count` elements is stored as C computes with it."""
         return False
@@ -99,3 +126,60 @@ class Format:
     def statements(self, target: Target) -> list[str]:
         """C statements that decode a table."""
         raise NotImplementedError
+
+
+class Packed(Format):
+    """Two's complement in `width` bits, symmetric, without gaps: groups of whole words hold `group` weights each.
+
+    A format of this kind gives `width`, `group`, `words` and `codes`, and its twin has ``eq_decode_<name>(from, to, records, head, groups,
+    tail, flip)``: per record so many words as they are, groups of weights, and words as they are; `flip` is xored to decoded bytes.
+    """
+
+    width: ClassVar[int]
+    group: ClassVar[int]  # weights that a group of words holds
+
+    @property
+    def levels(self) -> range:
+        return range(1 - 2 ** (self.width - 1), 2 ** (self.width - 1))
+
+    def stored_bits(self, rows: int, length: int) -> int:
+        return -(-rows * length // self.group) * self.group * self.width
+
+    def words(self, codes: Array) -> Array:
+        """Codes uint32 ``[groups, group]``, each below 2^width, to words uint32 ``[groups, n]``."""
+        raise NotImplementedError
+
+    def codes(self, words: Array) -> Array:
+        """The inverse of `words`."""
+        raise NotImplementedError
+
+    def fits(self, values: Array) -> bool:
+        """Whether two's complement of `width` bits holds all int8 `values`."""
+        half = 2 ** (self.width - 1)
+        return bool(values.min(initial=0) >= -half and values.max(initial=0) < half)
+
+    def encode(self, values: Array) -> Array:
+        flat = np.asarray(values, np.int64).reshape(-1)
+        if not self.fits(flat):
+            raise EdgeqError(f"weights from {flat.min()} to {flat.max()} do not fit {self.width} bits", fix="quantize the model again")
+        padded = np.pad(flat, (0, -len(flat) % self.group)) & (2**self.width - 1)
+        return np.asarray(self.words(padded.astype(np.uint32).reshape(-1, self.group)).ravel(), np.uint32)
+
+    def decode(self, data: Array, *shape: int) -> Array:
+        half = 2 ** (self.width - 1)
+        codes = self.codes(np.asarray(data, np.uint32).reshape(-1, self.group * self.width // 32)).ravel()[: math.prod(shape)]
+        return np.asarray((codes.astype(np.int64) ^ half) - half, np.int8).reshape(shape)
+
+    def stream(self, table: Array, records: Records) -> Array:
+        """A kernel's table to what is stored: uint32."""
+        parts = np.ascontiguousarray(table).view(np.uint8).reshape(records.count, -1)
+        body = (parts[:, records.head : records.head + records.body] ^ np.uint8(records.flip)).view(np.int8)
+        tail = parts[:, records.head + records.body :]
+        coded = self.encode(body).reshape(records.count, -1) if records.count > 1 else self.encode(body)[None]
+        words = [np.ascontiguousarray(p).view("<u4") for p in (parts[:, : records.head], tail)]
+        return np.concatenate([words[0], coded, words[1]], axis=1).astype(np.uint32).ravel()
+
+    def statements(self, target: Target) -> list[str]:
+        r = target.records or Records(1, 0, target.rows * target.length, 0)
+        sizes = f"{r.count}, {r.head // 4}, {-(-r.body // self.group)}, {r.tail // 4}, {f'0x{r.flip:02x}' * bool(r.flip) or '0'}"
+        return [f"eq_decode_{self.name}({target.source}, {target.place}, {sizes});"]

@@ -1,0 +1,143 @@
+"""Weights in few bits: what is stored is what is read, whole or by tiles, with every ISA's kernels, byte for byte."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import in_arena
+import numpy as np
+import pytest
+from installed import need_emulator
+from random_graphs import Builder
+from zoo import zoo
+
+from edgeq import kernels, stage
+from edgeq.compare import compare
+from edgeq.emit import emit, write
+from edgeq.errors import EdgeqError
+from edgeq.formats import PLAIN, Format, parse, registry
+from edgeq.formats.code import Code
+from edgeq.formats.format import Packed
+from edgeq.formats.votes import Votes
+from edgeq.ir import Array, DType, Graph
+from edgeq.lower import lower
+from edgeq.ops.weights import with_formats
+from edgeq.plan import plan
+from edgeq.program import Program
+from edgeq.run import host, run
+from edgeq.simulate import fit_inputs, simulate
+from edgeq.target import load
+
+PACKED = [parse(n) for n, c in registry().items() if issubclass(c, Packed)]
+INT4 = parse("int4")
+ISAS = sorted({k.isa for k in kernels.scan()} - {"c"})
+
+
+def narrowed(graph: Graph, format: Format) -> Graph:
+    """The graph with its weights cut to what the format holds, and stored in it."""
+    bits = 8 - len(format.levels).bit_length() if isinstance(format, Packed) else 8 - format.bits  # type: ignore[attr-defined]
+    low, high = format.levels[0], format.levels[-1]
+    names = {n.inputs[p.weights] for n in graph.nodes for p in n.op.traits.products}
+    cut = {n: replace(t, data=np.clip(t.data >> bits, low, high)) for n in names if (t := graph.tensors[n]).data is not None}
+    votes = isinstance(format, Code) and format.votes
+    return with_formats(replace(graph, tensors={**graph.tensors, **cut}), format, Votes() if votes else PLAIN)
+
+
+def layers(law: str = "single", seed: int = 1) -> Graph:
+    """A network whose weights take more memory than its activations: convolutions of all kinds, a sum, dense layers."""
+    b = Builder(seed, law)
+    x = b.conv(b.input(1, 9, 7, 3), 16, 3, stride=2, pads=(1, 1, 1, 1))
+    y = b.conv(b.depthwise(x), 16, 1)
+    y = b.add(b.conv(y, 16, 3, pads=(1, 1, 1, 1)), y)
+    y = b.conv(b.conv(y, 64, 3, pads=(1, 1, 1, 1)), 64, 1)
+    y = b.conv(b.conv(y, 32, 1), 24, 3, stride=2, pads=(0, 0, 1, 1))
+    return b.graph(b.dense(b.dense(b.pool(y), 48), 10))
+
+
+def inputs(graph: Graph, count: int = 3) -> dict[str, Array]:
+    rng = np.random.default_rng(0)
+    return fit_inputs(graph, {n: rng.integers(-128, 128, (count, *graph.type(n).shape)).astype(np.int8) for n in graph.given})
+
+
+def check(program: Program, folder: Path, machine: str = "") -> None:
+    """The C of a program against the simulator, every step."""
+    data = inputs(program.graph)
+    expected = simulate(program.graph, data, steps=True)
+    write(emit(program, plan(program), "staged"), folder)
+    found = run(folder, load(machine), data, steps=True) if machine else host.run(folder, data, steps=True)
+    result = compare(expected, found)
+    assert result.bit_exact, result.difference
+    if not machine:
+        assert compare(expected, in_arena.run(folder, data, "-O1")).bit_exact
+
+
+@pytest.mark.parametrize("format", PACKED, ids=str)
+def test_weights_are_stored_and_read_in_numpy(format: Packed) -> None:
+    every = np.arange(-(2 ** (format.width - 1)), 2 ** (format.width - 1)).astype(np.int8)
+    for count in (1, 7, 8, 9, 33):
+        values = np.resize(every, count)
+        stored = format.encode(values)
+        assert np.array_equal(format.decode(stored, count), values) and stored.nbytes * 8 == format.stored_bits(1, count)
+    with pytest.raises(EdgeqError, match=f"do not fit {format.width} bits"):
+        format.encode(np.array([2 ** (format.width - 1)]))
+    assert format.levels[0] == -format.levels[-1] and parse(str(format)) == format
+
+
+@pytest.mark.parametrize("isa", ["c", *ISAS])
+@pytest.mark.parametrize("law", ["single", "tflm"])
+@pytest.mark.parametrize("format", PACKED, ids=str)
+def test_tiles_compute_what_the_simulator_does(format: Format, law: str, isa: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On this computer, under no room at all, so that every layer that can be cut is."""
+    graph = narrowed(layers(law), format)
+    monkeypatch.setattr(stage, "ROOM", 0)
+    machine = replace(load("host"), isa=tuple(dict.fromkeys((isa, "c"))))
+    program = lower(graph, machine)
+    assert sum(c.tiled is not None for c in program.calls) >= 4
+    assert isa in ("c", "zvfh") or any(c.kernel.isa == isa and c.staged for c in program.calls)
+    check(program, tmp_path / "m")
+
+
+@pytest.mark.parametrize("format", [*PACKED, Code(7, check="hamming", votes=True), Code(8, asymmetric=False, crc=True)], ids=str)
+@pytest.mark.parametrize("room", [0, 9 / 8, 100])
+def test_every_operator_in_a_format(format: Format, room: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage, "ROOM", room)
+    check(lower(narrowed(zoo(3, "single"), format), load("host")), tmp_path / "m")
+
+
+@pytest.mark.parametrize("machine", ["riscv", "cortex-m4", "cortex-m55", "riscv-v"])
+@pytest.mark.parametrize("format", [INT4], ids=str)
+def test_emulated_boards(format: Format, machine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    need_emulator(machine)
+    monkeypatch.setattr(stage, "ROOM", 0)
+    check(lower(narrowed(layers(), format), load(machine)), tmp_path / "m", machine)
+
+
+def test_weights_take_half_the_flash_and_the_arena_no_layers_weights() -> None:
+    for machine in ("host", "cortex-m4", "cortex-m55", "riscv-v", "riscv"):
+        graph = narrowed(layers(), INT4)
+        plain = lower(with_formats(graph, PLAIN), load(machine))
+        packed = lower(graph, load(machine))
+        sizes = [sum(a.nbytes for c in p.calls for n, a in c.stored.items() if "weights" in n) for p in (plain, packed)]
+        assert sizes[1] <= 0.55 * sizes[0], machine  # a Helium table holds biases and multipliers, too
+        arenas = [plan(p).arena_bytes for p in (plain, packed)]
+        largest = max(t.data.size for t in graph.tensors.values() if t.data is not None)
+        assert arenas[1] <= arenas[0] + largest / 6, (machine, arenas, largest)
+
+
+def test_codes_use_the_kernels_of_an_isa() -> None:
+    """No format forces an ISA; those that stand faults get kernels that rely on no bounds of the weights."""
+    for machine, isa in (("cortex-m4", "armv7em"), ("cortex-m55", "mve"), ("riscv-v", "rvv")):
+        program = lower(narrowed(layers(), Code(6, check="hamming")), load(machine))
+        coded = [c for c in program.calls if c.formats]
+        assert any(c.kernel.isa == isa for c in coded), (machine, [c.kernel.name for c in coded])
+        assert all(c.params.scalars.get("pairs", 0) == 0 for c in coded)
+
+
+def test_layers_of_one_graph_may_differ(tmp_path: Path) -> None:
+    graph = narrowed(layers(), INT4)
+    names = [n.inputs[1] for n in graph.nodes if n.op.traits.products]
+    mixed = {n: replace(graph.tensors[n], format=PLAIN if i % 2 else INT4) for i, n in enumerate(names)}
+    graph = replace(graph, tensors={**graph.tensors, **mixed})
+    assert graph.formats == (INT4,) and all(t.type.dtype is DType.INT8 for t in mixed.values())
+    check(lower(graph, load("host")), tmp_path / "m")
