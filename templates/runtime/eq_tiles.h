@@ -1,3 +1,5 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Made by edgeq. What edgeq generates may be used, changed and shipped in any product, under any terms. */
 /* Calls on some of the output channels: their outputs are computed side by side in scratch. Freestanding ISO C99. */
 #ifndef EQ_TILES_H
 #define EQ_TILES_H

@@ -1,3 +1,5 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Made by edgeq. What edgeq generates may be used, changed and shipped in any product, under any terms. */
 /* Weights of four bits; twin of edgeq/formats/int4.py. Freestanding ISO C99. */
 #ifndef EQ_W_INT4_H
 #define EQ_W_INT4_H
