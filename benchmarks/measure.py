@@ -60,7 +60,7 @@ def measure(name: str, graph: Graph, target: str, toolchain: str, optimize: str,
     assert ran.instructions is not None and ran.step_instructions is not None and ran.stack_bytes is not None
     assert built.code_bytes is not None and ran.constant_time is not None
     return Row(
-        name, graph.law, target, toolchain, optimize, manifest["macs"], ran.instructions, built.code_bytes, manifest["weight_bytes"],
-        manifest["arena_bytes"], ran.stack_bytes, ran.constant_time,
-        {f"{i} {s['kernel']}": (n, s["macs"]) for i, (s, n) in enumerate(zip(manifest["steps"], ran.step_instructions, strict=True))},
+        name, graph.law, target, toolchain, optimize, manifest.macs, ran.instructions, built.code_bytes, manifest.weight_bytes,
+        manifest.arena_bytes, ran.stack_bytes, ran.constant_time,
+        {f"{i} {s.kernel}": (n, s.macs) for i, (s, n) in enumerate(zip(manifest.steps, ran.step_instructions, strict=True))},
     )  # fmt: skip

@@ -43,9 +43,8 @@ def cost(graph: Graph) -> tuple[int, int]:
     with tempfile.TemporaryDirectory() as work:
         built = api.build(graph, output=Path(work) / "m", target=TARGET, toolchain="zig", vectors=0, check=False)
         ran = api.run(built.folder, runner="unicorn", vectors=1)
-        size = built.measured["build"]
-        assert ran.run.instructions is not None
-        return size["code_bytes"] + size["weight_bytes"], ran.run.instructions
+        assert ran.run.instructions is not None and built.code_bytes is not None
+        return built.code_bytes + built.manifest.weight_bytes, ran.run.instructions
 
 
 def rows(network: str) -> Iterator[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -23,7 +22,8 @@ from edgeq import folder as folders
 from edgeq.board import Board, Boot
 from edgeq.emit import EXACT_FLAGS
 from edgeq.errors import EdgeqError
-from edgeq.files import json_text, reason, temporary_folder, write_bytes
+from edgeq.files import reason, temporary_folder, write_bytes
+from edgeq.record import Manifest, manifest
 from edgeq.resources import resource
 from edgeq.target import Target
 
@@ -121,83 +121,24 @@ def run_tool(command: Sequence[str], where: str) -> str:
     return done.stdout
 
 
-MANIFEST_SEAL = "manifest_sha256"
-
-
-def seal(data: Mapping[str, Any]) -> dict[str, Any]:
-    """A manifest with a checksum of all its other entries: the arena's size and the like are believed when code is run."""
-    rest = {k: v for k, v in data.items() if k != MANIFEST_SEAL}
-    return {**rest, MANIFEST_SEAL: hashlib.sha256(json_text(rest).encode()).hexdigest()}
-
-
-def manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of an emitted folder.
-
-    Raises:
-        EdgeqError: the folder holds none, one that cannot be read, one that was changed, or another graph than it was emitted from.
-    """
-    try:
-        data = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as e:
-        raise EdgeqError("no emitted model here", where=str(folder), why=str(e), fix="run `edgeq build MODEL -o DIR` first") from e
-    if not isinstance(data, dict) or data.get("format") != 1 or not re.fullmatch(r"[a-z_][a-z0-9_]{0,63}", str(data.get("model"))):
-        raise EdgeqError("manifest.json is of another format", where=str(folder), fix="build the model again")
-    if MANIFEST_SEAL in data:
-        _check_seal(folder, data)
-    return data
-
-
-def _check_seal(folder: Path, data: Mapping[str, Any]) -> None:
-    """Hold a manifest against its own checksum, and graph.eqg against the manifest; whether that file is there is its reader's matter."""
-    try:
-        intact = seal(data)[MANIFEST_SEAL] == data[MANIFEST_SEAL]
-    except ValueError:  # NaN, which edgeq does not write
-        intact = False
-    if not intact:
-        raise EdgeqError("manifest.json was changed after it was written", where=str(folder), fix="build the model again")
-    graph = folder / "graph.eqg"
-    if graph.is_file() and hashlib.sha256(graph.read_bytes()).hexdigest() != data.get("graph_sha256"):
-        raise EdgeqError("damaged, or not the graph that the code was emitted from", where=str(graph), fix="build the model again")
-
-
-def sources(folder: Path, data: Mapping[str, Any]) -> list[str]:
+def sources(folder: Path, data: Manifest) -> list[str]:
     """The model's own C files."""
-    return [str(folder / f"{data['model']}{part}.c") for part in ("", "_kernels", "_weights")]
+    return [str(folder / f"{data.model}{part}.c") for part in ("", "_kernels", "_weights")]
 
 
-def copy_code(folder: Path, data: Mapping[str, Any], to: Path) -> None:
+def copy_code(folder: Path, data: Manifest, to: Path) -> None:
     """Copy the C files that a manifest names, and nothing else that may lie in the folder, into a new folder `to`.
 
     Raises:
-        EdgeqError: the manifest names none, or one of them is missing.
+        EdgeqError: one of them is missing.
     """
-    named = data.get("files")
-    names = [n for n in named if folders.plain_name(n)] if isinstance(named, dict) else []
-    wanted = [n for n in names if n.endswith((".c", ".h")) or n == "SConscript"]
-    if not wanted:
-        raise EdgeqError("the manifest names no files", where=str(folder), why="an older edgeq wrote it", fix="build the model again")
+    wanted = [n for n in data.files if folders.plain_name(n) and (n.endswith((".c", ".h")) or n == "SConscript")]
     try:
         to.mkdir()
         for name in wanted:
             shutil.copyfile(folder / name, to / name)
     except OSError as e:
         raise EdgeqError("cannot copy the model's code", where=str(folder), why=reason(e), fix="build the model again") from e
-
-
-def check_unchanged(folder: Path, data: Mapping[str, Any]) -> None:
-    """Refuse code that was changed after edgeq wrote it: nobody vouches for what it does.
-
-    Raises:
-        EdgeqError: lists what was changed.
-    """
-    named = data.get("files")
-    found = folders.changed(folder, named) if isinstance(named, dict) else ["manifest.json has no list of files"]
-    if found:
-        more = f" and {len(found) - 8} more" if len(found) > 8 else ""
-        raise EdgeqError(
-            f"changed after edgeq wrote it: {', '.join(found[:8])}{more}", where=str(folder),
-            why="its C would be compiled and run on this computer", fix="build the model again, or --trust if you know who changed it",
-        )  # fmt: skip
 
 
 def build_library(
@@ -225,7 +166,7 @@ def build_library(
         model, kernels, tables = sources(code, data)
         if weights == "ram":  # no linker script serves a library: its definitions alone lose their `const`
             file = Path(work) / "tables.c"
-            file.write_text(f'#define const\n#include "{data["model"]}_weights.c"\n', encoding="ascii")
+            file.write_text(f'#define const\n#include "{data.model}_weights.c"\n', encoding="ascii")
             tables = str(file)
         command = [
             *chain.command, *chain.flags, *COMMON_FLAGS, *WEIGHTS[weights], optimize, *native, "-shared", "-fPIC",
@@ -324,7 +265,7 @@ def build_programs(
     settings["compile"] += WEIGHTS[weights]
     wanted = [{"output": p.file, "app": p.app, "hook": p.hook} for p in programs]
     in_ram = "its weights lie there too, so that faults can hit them" if weights == "ram" else ""
-    _scons({**settings, "name": data["model"], "programs": wanted}, place.name, str(folder), work, in_ram)
+    _scons({**settings, "name": data.model, "programs": wanted}, place.name, str(folder), work, in_ram)
     return {p: work / p.file for p in programs}
 
 

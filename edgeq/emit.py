@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
 import re
 import zlib
 from collections.abc import Mapping, Sequence
@@ -15,13 +14,14 @@ from typing import Any
 import jinja2
 import numpy as np
 
-from edgeq import ctiles, faults, half
+from edgeq import ctiles, faults, half, record
 from edgeq import folder as folders
 from edgeq.ctext import Names, Table, block_comment, brief, comment, ctype_of, model_name, table
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, DType, Graph, TensorType
 from edgeq.plan import MemoryPlan
 from edgeq.program import Call, Program
+from edgeq.record import Manifest
 from edgeq.resources import resource
 from edgeq.tables import Constants
 
@@ -37,7 +37,7 @@ class Artifact:
 
     name: str
     files: Mapping[str, bytes]
-    manifest: Mapping[str, Any]
+    manifest: Manifest
 
 
 class _Access:
@@ -263,14 +263,15 @@ class _Emitter:
         ]  # fmt: skip
         return sorted(rows, key=lambda r: (r["first"], r["offset"], r["tensor"]))
 
-    def manifest(self, steps: list[dict[str, Any]]) -> dict[str, Any]:
+    def facts(self, steps: list[dict[str, Any]]) -> dict[str, Any]:
+        """What the manifest says, but for the files."""
         drop, hidden = ("ctype", "argument", "text", "used"), ("ctype", "size", "text", "source")
         keep = (
             "name", "op", "follower", "kernel", "law", "operands", "tensor", "dtype", "shape", "macs", "bytes", "scratch", "scratch_offset",
-            "tables",
+            "tables", "more",
         )  # fmt: skip
         return {
-            "format": 1, "model": self.name, "target": self.program.target.name, "law": self.graph.law,
+            "format": record.FORMAT, "model": self.name, "target": self.program.target.name, "law": self.graph.law,
             "inputs": [{k: x[k] for k in x if k not in drop} for x in self.interface(self.graph.given)],
             "outputs": [{k: x[k] for k in x if k not in drop} for x in self.interface(self.graph.results)],
             "arena_bytes": self.plan.arena_bytes, "arena_alignment": self.plan.alignment,
@@ -278,8 +279,8 @@ class _Emitter:
             "io_bytes": sum(self.graph.type(n).bytes for n in (*self.graph.given, *self.graph.results)),
             "weight_bytes": sum(t.bytes for t in self.tables),
             "macs": sum(c.macs for c in self.program.calls),
-            **({"states": [{k: x[k] for k in x if k not in hidden} for x in self.states()]} if self.graph.states else {}),
-            "steps": [{k: s[k] for k in keep} | ({"more": s["more"]} if s["more"] else {}) for s in steps],
+            "states": [{k: x[k] for k in x if k not in hidden} for x in self.states()],
+            "steps": [{k: s[k] for k in keep} for s in steps],
             "lifetimes": self.lifetimes(),
             "tables": {t.symbol: t.crc for t in self.tables},
             "table_bytes": {t.symbol: t.bytes for t in self.tables},
@@ -314,7 +315,7 @@ def emit(program: Program, plan: MemoryPlan, name: str, vectors: Mapping[str, Ar
     emitter = _Emitter(program, plan, name)
     functions, structs = emitter.functions()
     steps = emitter.steps()
-    manifest = emitter.manifest(steps)
+    facts = emitter.facts(steps)
     runtime = resource("templates") / "runtime"
     decoders = {s.format.header for c in program.calls for s in c.staged.values()} | {"eq_tiles.h" for c in program.calls if c.tiled}
     used = sorted({("half" if c.params.law in half.LAWS else "simd", c.kernel.isa) for c in program.calls})
@@ -330,7 +331,7 @@ def emit(program: Program, plan: MemoryPlan, name: str, vectors: Mapping[str, Ar
     context = {
         "m": emitter.name, "M": emitter.name.upper(), "functions": functions, "structs": structs, "steps": steps,
         "tables": emitter.tables, "inputs": emitter.interface(program.graph.given),
-        "outputs": emitter.interface(program.graph.results), "manifest": manifest, "lifetimes": emitter.lifetimes(),
+        "outputs": emitter.interface(program.graph.results), "manifest": facts, "lifetimes": emitter.lifetimes(),
         "failures": emitter.names.own("failures"), "i": emitter.names.own("i"),
         "comment": comment, "block_comment": block_comment, "brief": brief,
         "runtime": RUNTIME, "states": emitter.states(), "includes": includes,
@@ -349,8 +350,8 @@ def emit(program: Program, plan: MemoryPlan, name: str, vectors: Mapping[str, Ar
     files = {out: emitter.env.get_template(f"model/{t}.j2").render(context).encode() for t, out in names.items()}
     files |= {r: (runtime / r).read_bytes() for r in (*RUNTIME, *([EXACT] if floats else []), *includes, *sorted(decoders))}
     digest = hashlib.sha256(b"".join(n.encode() + files[n] for n in sorted(files))).hexdigest()
-    manifest |= {"sources_sha256": digest, "files": folders.digests(files)}
-    files["manifest.json"] = (json.dumps(manifest, indent=1) + "\n").encode()
+    manifest = record.convert({**facts, "sources_sha256": digest, "files": folders.digests(files)}, Manifest)
+    files[folders.MANIFEST] = manifest.text().encode()
     return Artifact(m, dict(sorted(files.items())), manifest)
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from edgeq import folder as folders
-from edgeq.build import manifest as read_manifest
 from edgeq.emit import EXACT_FLAGS, environment
 from edgeq.errors import EdgeqError
 from edgeq.files import EPOCH, write_bytes
+from edgeq.record import manifest as read_manifest
 
 Files = dict[str, bytes]
 
@@ -22,7 +22,7 @@ class _Model:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.manifest = folder, read_manifest(folder)
-        self.name = str(self.manifest["model"])
+        self.name = self.manifest.model
         self.all = {f.name: f.read_bytes() for f in sorted(folder.iterdir()) if f.is_file()}
         m = self.name
         self.sources = [f"{m}.c", f"{m}_kernels.c", f"{m}_weights.c"]
@@ -40,8 +40,8 @@ class _Model:
         m, facts = self.name, self.manifest
         context: dict[str, Any] = {
             "m": m, "M": m.upper(), "sources": self.sources, "headers": self.headers, "flags": " ".join(EXACT_FLAGS),
-            "arena": facts["arena_bytes"],
-            "weights": facts["weight_bytes"], "description": f"The neural network {m} in C99, made by edgeq for {facts['target']}",
+            "arena": facts.arena_bytes,
+            "weights": facts.weight_bytes, "description": f"The neural network {m} in C99, made by edgeq for {facts.target}",
         }  # fmt: skip
         return environment().get_template(f"export/{template}.j2").render(context).encode()
 

@@ -26,6 +26,7 @@ class Run:
         step_instructions: per call, None where unknown.
         constant_time: all vectors took the same number of instructions; None where unknown.
         stack_bytes: high-water mark of the stack, None where unknown.
+        code_bytes: flash of the model's code without its weights, None where unknown.
     """
 
     runner: str
@@ -35,6 +36,7 @@ class Run:
     step_instructions: tuple[int, ...] | None = None
     constant_time: bool | None = None
     stack_bytes: int | None = None
+    code_bytes: int | None = None
 
 
 def fit_inputs(graph: Graph, arrays: Mapping[str, Array]) -> dict[str, Array]:

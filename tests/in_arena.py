@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from edgeq.build import COMMON_FLAGS, manifest, run_tool, sources
+from edgeq.build import COMMON_FLAGS, run_tool, sources
 from edgeq.ir import Array
+from edgeq.record import manifest
 from edgeq.run.layout import Layout
 from edgeq.simulate import Run
 
@@ -48,12 +49,12 @@ def run(folder: Path, inputs: Mapping[str, Array], optimize: str = "-O1") -> Run
     copies: dict[str, list[str]] = {"in": [], "out": []}
     for side, entries in (("in", layout.inputs), ("out", layout.outputs)):
         for x in entries:
-            place = f"arena + {x['offset']}"
+            place = f"arena + {x.offset}"
             to, source = (place, "in") if side == "in" else ("out", place)
-            copies[side].append(f"        memcpy({to}, {source}, {x['bytes']}); {side} += {(x['bytes'] + 3) // 4 * 4};")
+            copies[side].append(f"        memcpy({to}, {source}, {x.bytes}); {side} += {(x.bytes + 3) // 4 * 4};")
     text = LOOP % {
-        "model": data["model"], "arena": data["arena_bytes"], "load": "\n".join(copies["in"]), "store": "\n".join(copies["out"]),
-        "arguments": ", ".join(f"(void *)(arena + {x['offset']})" for x in (*layout.inputs, *layout.outputs)),
+        "model": data.model, "arena": data.arena_bytes, "load": "\n".join(copies["in"]), "store": "\n".join(copies["out"]),
+        "arguments": ", ".join(f"(void *)(arena + {x.offset})" for x in (*layout.inputs, *layout.outputs)),
     }  # fmt: skip
     (folder / "in_arena.c").write_text(text)
     library = folder / "in_arena.so"

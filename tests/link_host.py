@@ -14,7 +14,8 @@ from pathlib import Path
 from installed import need_programs
 
 from edgeq import board, description, target
-from edgeq.build import WEIGHTS, manifest
+from edgeq.build import WEIGHTS
+from edgeq.record import manifest
 from edgeq.resources import resource
 
 HERE = Path(__file__).parent
@@ -26,7 +27,7 @@ Noise = Callable[[bytes], bytes]
 def build(folder: Path, work: Path, *, payload: int = 4096) -> Path:
     """Compile serve.c and an emitted folder for this computer, weights in RAM."""
     need_programs("gcc")
-    model, firmware = manifest(folder)["model"], resource("firmware")
+    model, firmware = manifest(folder).model, resource("firmware")
     text = description.header(manifest(folder), board.load(target.load("virt")), weights_in_ram=True)
     (work / "eq_description.h").write_text(text)
     defines = ("-DEQ_HOOK", "-DEQ_TICKS_PER_MS=1000u", f"-DEQ_LINK_PAYLOAD={payload}u", "-DEQ_LINK_WINDOW=2000u")

@@ -19,11 +19,12 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "examples" / "digits"))
 
 from edgeq import api
 from edgeq import target as targets
-from edgeq.build import build_firmware, manifest, toolchain
+from edgeq.build import build_firmware, toolchain
 from edgeq.cli.main import app
 from edgeq.errors import EdgeqError
 from edgeq.faults import FaultMap
 from edgeq.flash import an3155
+from edgeq.record import manifest
 from edgeq.run import serial
 from edgeq.run.device import Fault
 from edgeq.run.emulated import EmulatedBoard
@@ -65,7 +66,7 @@ def test_digits_over_the_link(board: str, digits: dict[str, tuple[Path, Path, Pa
         port = Port(emulated.port, timeout=LOADED)
         result = api.compare_board(folder, port, data=test, limit=60)
         assert result.bit_exact and result.outputs.vectors == 60 and result.steps is not None
-        assert result.steps.tensors == len(manifest(folder)["steps"])
+        assert result.steps.tensors == len(manifest(folder).steps)
         assert result.labelled == 60 and result.right_board == result.right_simulator and (result.right_board or 0) > 50
         bench = api.bench_board(port, folder, vectors=3)
         with serial.connect(port) as device, pytest.raises(EdgeqError, match="lie in flash and cannot be changed"):
@@ -77,7 +78,7 @@ def test_digits_over_the_link(board: str, digits: dict[str, tuple[Path, Path, Pa
     emulator = api.run(folder, vectors=3, toolchain="gcc", optimize="s").run
     assert bench.measured.run.instructions == pytest.approx(emulator.instructions, rel=0.01)
     assert bench.measured.run.stack_bytes == pytest.approx(emulator.stack_bytes, abs=64)
-    assert 0 < bench.statistics.touched_arena <= bench.statistics.arena == manifest(folder)["arena_bytes"]
+    assert 0 < bench.statistics.touched_arena <= bench.statistics.arena == manifest(folder).arena_bytes
 
 
 @pytest.mark.parametrize("board", BOARDS)
@@ -109,14 +110,14 @@ def test_weights_in_ram_can_be_damaged_and_restored(board: str, digits: dict[str
     with EmulatedBoard(elf, targets.load(board)) as emulated:
         emulated.start()
         port = Port(emulated.port, timeout=LOADED)
-        bias = next(t for t in manifest(folder)["tables"] if t.endswith("bias"))  # of the first layer: half of it gets millions more
-        step = next(s for s in manifest(folder)["steps"] if bias in s["tables"])
+        bias = next(t for t in manifest(folder).tables if t.endswith("bias"))  # of the first layer: half of it gets millions more
+        step = next(s for s in manifest(folder).steps if bias in s.tables)
         assert api.compare_board(folder, port, data=test, limit=4).bit_exact
         with serial.connect(port) as device:
             device.damage([Fault.of(manifest(folder), bias.removeprefix("digits_"), i, 0x40) for i in range(2, 64, 8)])
         bad = api.compare_board(folder, port, data=test, limit=4, steps=0)
         assert bad.tables == (bias,) and not bad.outputs.bit_exact
-        assert bad.steps is not None and bad.steps.difference is not None and bad.steps.difference.tensor == step["tensor"]
+        assert bad.steps is not None and bad.steps.difference is not None and bad.steps.difference.tensor == step.tensor
         with serial.connect(port) as device:
             device.restore()
         assert api.compare_board(folder, port, data=test, limit=4).bit_exact

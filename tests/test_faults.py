@@ -15,7 +15,7 @@ from zoo import zoo
 
 from edgeq import api, faults, graphfile, kernels
 from edgeq.api.robustness import noise, robustness, voltage
-from edgeq.build import Program, build_programs, manifest, toolchain
+from edgeq.build import Program, build_programs, toolchain
 from edgeq.emit import emit, write
 from edgeq.errors import EdgeqError
 from edgeq.faults import FaultMap, apply, block, flips, hardened, parameters, tables, uniform
@@ -29,6 +29,7 @@ from edgeq.packing import places
 from edgeq.plan import plan
 from edgeq.program import Staged
 from edgeq.quantize import Options
+from edgeq.record import manifest
 from edgeq.run import bench, qemu, unicorn
 from edgeq.run.layout import Layout
 from edgeq.run.patched import patched
@@ -128,9 +129,9 @@ def test_the_tables_are_those_of_the_c(law: str) -> None:
         graph = network(code, law)
         program = hardened(graph, HOST)
         emitted = emit(program, plan(program), "m").manifest
-        assert [f"m_{c.symbol}" for c in Constants(program).tables] == list(emitted["tables"])
-        assert {f"m_{c.symbol}": i for i, c in tables(program)} == emitted["fault_tables"]
-        assert {f"m_{c.symbol}": len(c.data) for _, c in tables(program)}.items() <= emitted["table_bytes"].items()
+        assert [f"m_{c.symbol}" for c in Constants(program).tables] == list(emitted.tables)
+        assert {f"m_{c.symbol}": i for i, c in tables(program)} == emitted.fault_tables
+        assert {f"m_{c.symbol}": len(c.data) for _, c in tables(program)}.items() <= emitted.table_bytes.items()
         names = {n for _, c in tables(program) for _, n in c.users}
         assert names == {"weights", "bias"}
         assert graph.formats == graphfile.loads(graphfile.dumps(graph)).formats
@@ -236,10 +237,10 @@ def test_runners_compare_under_a_map(law: str, tmp_path: Path) -> None:
 def test_folders_that_do_not_stand_faults_are_refused(tmp_path: Path) -> None:
     for target, law in (("cortex-m4", "single"), ("host", "tflm")):
         folder = api.build(network(law=law), output=tmp_path / law, target=target, vectors=0, check=False).folder
-        assert not manifest(folder)["hardened"]
+        assert not manifest(folder).hardened
         with pytest.raises(EdgeqError, match=r"bit errors would make the C compute something else .*`edgeq build --hardened`"):
             api.run(folder, faults=MAPS[0])
-        assert manifest(api.build(folder, output=folder, target=target, hardened=True, vectors=0, check=False).folder)["hardened"]
+        assert manifest(api.build(folder, output=folder, target=target, hardened=True, vectors=0, check=False).folder).hardened
     with pytest.raises(EdgeqError, match="stores no table"):
         api.run(folder, faults=FaultMap("list", p=1.0, entries=(("s9_weights", 0, 1, 0.0),)))
 

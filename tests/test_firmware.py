@@ -16,13 +16,14 @@ from installed import need, need_programs
 from random_graphs import Builder
 
 from edgeq import board
-from edgeq.build import Program, build_firmware, build_programs, manifest, run_tool, section_sizes, toolchain
+from edgeq.build import Program, build_firmware, build_programs, run_tool, section_sizes, toolchain
 from edgeq.compare import compare
 from edgeq.emit import emit, write
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array
 from edgeq.lower import lower
 from edgeq.plan import plan
+from edgeq.record import manifest
 from edgeq.run import bench, qemu, run, unicorn
 from edgeq.run.layout import Layout
 from edgeq.simulate import Run, simulate
@@ -71,7 +72,7 @@ def test_all_emulators_agree_with_the_simulator_and_with_each_other(model: Model
     for result in results:
         comparison = compare(model.expected, result)
         assert comparison.bit_exact, f"{target} {result.runner}: {comparison.difference}"
-        assert set(result.steps) == {s["tensor"] for s in manifest(model.folder)["steps"]}
+        assert set(result.steps) == {s.tensor for s in manifest(model.folder).steps}
     assert len({counts(r) for r in results}) == 1
     assert sum(results[0].step_instructions or ()) == pytest.approx(results[0].instructions, rel=0.02)
 
@@ -205,7 +206,7 @@ def test_section_sizes(model: Model, tmp_path: Path) -> None:
     target, programs = load("cortex-m4"), [Program(), Program(hook=True)]
     plain, hooked = build_programs(model.folder, target, toolchain(target, "gcc"), programs, tmp_path, "-Os").values()
     sizes, data = section_sizes(plain), manifest(model.folder)
-    assert data["weight_bytes"] <= sizes["weights"] < data["weight_bytes"] + 4 * len(data["tables"])
+    assert data.weight_bytes <= sizes["weights"] < data.weight_bytes + 4 * len(data.tables)
     assert 500 < sizes["code"] < 16384
     assert section_sizes(hooked)["weights"] == sizes["weights"] and 0 < section_sizes(hooked)["code"] - sizes["code"] < 400
     with pytest.raises(EdgeqError, match="not a program that edgeq built"):

@@ -27,11 +27,11 @@ from test_streaming import model as streaming_model
 
 from edgeq import api, faults, graphfile
 from edgeq import target as targets
-from edgeq.build import manifest
 from edgeq.errors import EdgeqError
 from edgeq.faults import FaultMap
 from edgeq.ir import Array, Graph
 from edgeq.passes import declare_states, normalise
+from edgeq.record import manifest
 from edgeq.run import serial
 from edgeq.run.device import Area, Fault
 from edgeq.run.layout import Layout
@@ -260,9 +260,9 @@ def test_a_repeated_request_is_executed_once(served: Served) -> None:
 
     with running(served.program, to_board=twice) as board, serial.connect(Port(board.port)) as device:
         device.damage([Fault(0, 0, 0x55)])
-        assert device.checksums()[0][0] != int(next(iter(manifest(served.folder)["tables"].values())), 16)
+        assert device.checksums()[0][0] != int(next(iter(manifest(served.folder).tables.values())), 16)
         device.damage([Fault(0, 0, 0x55)])
-        assert [f"{crc:08x}" for crc, _ in device.checksums()] == list(manifest(served.folder)["tables"].values())
+        assert [f"{crc:08x}" for crc, _ in device.checksums()] == list(manifest(served.folder).tables.values())
         assert device.statistics().repeated > 10
 
 
@@ -337,8 +337,8 @@ def test_a_restart_in_the_middle_is_told(served: Served) -> None:
 
 def test_what_a_board_refuses(served: Served) -> None:
     model = manifest(served.folder)
-    place = next(iter(model["fault_tables"].values()))
-    hard = next(i for i, name in enumerate(model["tables"]) if name not in model["fault_tables"])
+    place = next(iter(model.fault_tables.values()))
+    hard = next(i for i, name in enumerate(model.tables) if name not in model.fault_tables)
     with running(served.program) as board, serial.connect(Port(board.port)) as device:
         for request in (
             (Command.READ, struct.pack("<IH", Area.OUTPUT << 24 | 1, device.output_bytes)), (Command.READ, struct.pack("<IH", 9 << 24, 1)),
@@ -353,15 +353,15 @@ def test_what_a_board_refuses(served: Served) -> None:
         device.invoke(stop=True)
         with pytest.raises(EdgeqError, match="does not fit what the board is doing"):
             device.invoke()
-        assert [f"{crc:08x}" for crc, _ in device.checksums()] == list(manifest(served.folder)["tables"].values())
+        assert [f"{crc:08x}" for crc, _ in device.checksums()] == list(manifest(served.folder).tables.values())
         with pytest.raises(EdgeqError, match="does not know this request"):  # there is no bootloader to restart into
             device.link.transact([(Command.RESTART, b"BOOT")])
 
 
 def test_faults_are_named_as_the_manifest_names_tables(served: Served) -> None:
     model = manifest(served.folder)
-    name, place = list(model["fault_tables"].items())[2]
-    size, spared = model["table_bytes"][name], next(t for t in model["tables"] if t not in model["fault_tables"])
+    name, place = list(model.fault_tables.items())[2]
+    size, spared = model.table_bytes[name], next(t for t in model.tables if t not in model.fault_tables)
     assert Fault.of(model, name, size - 1, 255) == Fault.of(model, name.removeprefix("m_"), size - 1, 255) == Fault(place, size - 1, 255)
     for symbol, offset, xor in (("nothing", 0, 1), (spared, 0, 1), (name, size, 1), (name, -1, 1), (name, 0, 0), (name, 0, 256)):
         with pytest.raises(EdgeqError, match="no byte"):
@@ -395,7 +395,7 @@ def test_states_are_carried_reset_read_and_set(tmp_path: Path) -> None:
                 device.write(Area.INPUT, row.tobytes())
                 device.invoke(reset=not blocks)
                 blocks.append(device.read(Area.OUTPUT, device.output_bytes))
-                kept.append(device.read(Area.STATE, manifest(folder)["state_bytes"]))
+                kept.append(device.read(Area.STATE, manifest(folder).state_bytes))
             device.write(Area.STATE, kept[2])
             device.invoke()
             assert device.read(Area.OUTPUT, device.output_bytes) == blocks[3] and len(set(kept)) == 4
@@ -408,14 +408,14 @@ def test_damaged_weights_are_found_and_restored_by_their_inverse(served: Served)
         port = Port(board.port)
         good = api.compare_board(served.folder, port, served.inputs)
         assert good.bit_exact and good.outputs.vectors == 3 and good.steps is not None and good.steps.vectors == 1
-        index = list(manifest(served.folder)["tables"]).index(next(t for t in manifest(served.folder)["tables"] if "s1_bias" in t))
+        index = list(manifest(served.folder).tables).index(next(t for t in manifest(served.folder).tables if "s1_bias" in t))
         inverted = [Fault(index, i, 0xFF) for i in range(4)]
         with serial.connect(port) as device:
             device.damage(inverted)
         bad = api.compare_board(served.folder, port, served.inputs, steps=0)
-        assert not bad.bit_exact and bad.tables == (list(manifest(served.folder)["tables"])[index],)
+        assert not bad.bit_exact and bad.tables == (list(manifest(served.folder).tables)[index],)
         assert bad.outputs.difference is not None and bad.steps is not None and bad.steps.difference is not None
-        assert bad.steps.difference.tensor == manifest(served.folder)["steps"][1]["tensor"]
+        assert bad.steps.difference.tensor == manifest(served.folder).steps[1].tensor
         with serial.connect(port) as device:
             device.damage(inverted)
         assert api.compare_board(served.folder, port, served.inputs).bit_exact
@@ -440,15 +440,15 @@ def test_a_board_under_a_map_computes_what_the_simulator_does(m: FaultMap, serve
 
 def test_a_long_list_travels_in_parts(served: Served) -> None:
     model = manifest(served.folder)
-    name = next(t for t in model["fault_tables"] if t.endswith("weights"))
-    listed = [Fault.of(model, name, i % model["table_bytes"][name], 1 + i % 255) for i in range(500)]
-    flips = np.zeros(model["table_bytes"][name], np.uint8)
+    name = next(t for t in model.fault_tables if t.endswith("weights"))
+    listed = [Fault.of(model, name, i % model.table_bytes[name], 1 + i % 255) for i in range(500)]
+    flips = np.zeros(model.table_bytes[name], np.uint8)
     np.bitwise_xor.at(flips, [f.offset for f in listed], np.uint8([f.xor for f in listed]))
     data = {c.symbol: c.data for _, c in faults.tables(faults.hardened(graphfile.load(served.folder), targets.load("host")))}
     with running(served.program) as board, serial.connect(Port(board.port)) as device:
         device.damage(listed)
         assert len(list(faults.parts(faults.listed(listed), device.frame))) == 2
-        found, _ = device.checksums()[model["fault_tables"][name]]
+        found, _ = device.checksums()[model.fault_tables[name]]
         assert found == zlib.crc32((data[name.removeprefix("m_")] ^ flips).tobytes())
 
 

@@ -132,7 +132,7 @@ def test_the_memory_map_draws_every_tensor_within_the_arena(folder: Path) -> Non
     data = report_data.collect(folder)
     drawing = memory.Drawing(data)
     rectangles = drawing.tensors()
-    assert len(rectangles) == len(data.manifest["lifetimes"])
+    assert len(rectangles) == len(data.manifest.lifetimes)
     for r in [*rectangles, *drawing.scratch()]:
         assert drawing.x(0) <= r.x and r.x + r.width <= drawing.x(drawing.count) + 0.01
         assert drawing.y(drawing.top) - 0.01 <= r.y and r.y + r.height <= drawing.y(0) + 0.01

@@ -114,7 +114,7 @@ def test_every_frame_is_bit_exact(real: Graph, quantized: Graph, recipe: str, na
     expected = simulate(graph, {"frame": frames()}, steps=True)
     x = {"frame": expected.steps["frame"]}
     built = api.build(graph, output=tmp_path / "m", target=name, vectors=8, check=False)
-    assert built.manifest["state_bytes"] == (12 + 20 + 12 if recipe == "int8" else 3 * 20)
+    assert built.manifest.state_bytes == (12 + 20 + 12 if recipe == "int8" else 3 * 20)
     actual = host.run(built.folder, x, steps=True) if name == "host" else unicorn.run(built.folder, target.load(name), x, steps=True)
     result = compare(expected, actual)
     assert result.bit_exact, str(result.difference)

@@ -52,9 +52,9 @@ def test_a_build_takes_the_chosen_kernels_and_the_measured_instructions(tuned: a
     costs.write(costs.Tuning({KEY: {s: {**known[s], kernel: 0} for s, kernel in dearest.items()}}), path)
     graph = network()
     builds = [api.build(graph, output=tmp_path / n, target="cortex-m3", tuning=t) for n, t in (("best", tuned.path), ("dear", path))]
-    counts = [b.measured["runs"]["unicorn"]["instructions"] for b in builds]
+    counts = [b.measured.runs["unicorn"].instructions for b in builds]
     wanted = [kernels.signature(*request(graph, n)) for n in graph.nodes if n.name in tuned.layers]
-    assert {s["kernel"] for s in builds[1].manifest["steps"]} >= {dearest[s] for s in wanted}
+    assert {s.kernel for s in builds[1].manifest.steps} >= {dearest[s] for s in wanted}
     more = sum(known[s][dearest[s]] - min(known[s].values()) for s in wanted)
     assert more > 0.1 * counts[0] and abs(counts[1] - counts[0] - more) <= 0.02 * counts[0]
 

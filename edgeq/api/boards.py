@@ -11,10 +11,11 @@ from edgeq import flash as programmers
 from edgeq import target as targets
 from edgeq.api.models import Progress
 from edgeq.board import load as load_board
-from edgeq.build import WEIGHTS, bootable, build_bootloader, build_firmware, check_unchanged, manifest
+from edgeq.build import WEIGHTS, bootable, build_bootloader, build_firmware
 from edgeq.build import toolchain as find_toolchain
 from edgeq.errors import EdgeqError
 from edgeq.flash import image
+from edgeq.record import check_unchanged, manifest
 from edgeq.resources import resource
 from edgeq.scaffold import scaffold
 

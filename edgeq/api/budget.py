@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from edgeq import target as targets
 from edgeq.errors import EdgeqError
+from edgeq.record import Manifest
 from edgeq.target import Target
 from edgeq.text import short, size
 
@@ -69,13 +69,13 @@ def budget(target: Target, limits: Mapping[str, int] | None) -> Budget:
     return Budget(limits.get("flash", target.flash), limits.get("ram", target.ram), source)
 
 
-def check_ram(manifest: Mapping[str, Any], limit: Budget, stack: int | None = None) -> None:
+def check_ram(manifest: Manifest, limit: Budget, stack: int | None = None) -> None:
     """Arena, state and (where known) stack against the limit.
 
     Raises:
         EdgeqError: it does not fit; names the peak step and its tensors.
     """
-    arena, state = int(manifest["arena_bytes"]), int(manifest["state_bytes"])
+    arena, state = manifest.arena_bytes, manifest.state_bytes
     need = arena + state + (stack or 0)
     if limit.ram is None or need <= limit.ram:
         return
@@ -86,36 +86,36 @@ def check_ram(manifest: Mapping[str, Any], limit: Budget, stack: int | None = No
     )
 
 
-def peak(manifest: Mapping[str, Any]) -> str:
+def peak(manifest: Manifest) -> str:
     """The step with the most live bytes and what lives there."""
     best: tuple[int, int, list[tuple[int, str]]] = (-1, 0, [])
-    for i, step in enumerate(manifest["steps"]):
-        present = [t for t in manifest["lifetimes"] if t["first"] <= i <= t["last"] and not (t["overwrites"] and t["first"] == i)]
-        live = [(int(t["bytes"]), f"'{short(t['tensor'])}'") for t in present]
-        live += [(int(step["scratch"]), "scratch")] if step["scratch"] else []
+    for i, step in enumerate(manifest.steps):
+        present = [t for t in manifest.lifetimes if t.first <= i <= t.last and not (t.overwrites and t.first == i)]
+        live = [(t.bytes, f"'{short(t.tensor)}'") for t in present]
+        live += [(step.scratch, "scratch")] if step.scratch else []
         total = sum(n for n, _ in live)
         if total > best[0]:
             best = (total, i, live)
     if not best[2]:
         return "no step"
     _, i, live = best
-    step = manifest["steps"][i]
+    step = manifest.steps[i]
     parts = ", ".join(f"{name} {size(n)}" for n, name in sorted(live, reverse=True)[:SHOWN])
-    return f"the peak is step {i} '{short(step['name'])}' ({step['op']}): {parts}"
+    return f"the peak is step {i} '{short(step.name)}' ({step.op}): {parts}"
 
 
-def check_flash(manifest: Mapping[str, Any], code: int | None, limit: Budget) -> None:
+def check_flash(manifest: Manifest, code: int | None, limit: Budget) -> None:
     """Code and weights against the limit.
 
     Raises:
         EdgeqError: they do not fit; names the largest tables.
     """
-    weights = int(manifest["weight_bytes"])
+    weights = manifest.weight_bytes
     need = weights + (code or 0)
     if limit.flash is None or need <= limit.flash:
         return
-    owner = {table: s["name"] for s in reversed(manifest["steps"]) for table in s["tables"]}
-    largest = sorted(manifest["table_bytes"].items(), key=lambda item: (-item[1], item[0]))[:SHOWN]
+    owner = {table: s.name for s in reversed(manifest.steps) for table in s.tables}
+    largest = sorted(manifest.table_bytes.items(), key=lambda item: (-item[1], item[0]))[:SHOWN]
     tables = ", ".join(f"'{short(owner.get(name, name))}' {size(n)}" for name, n in largest)
     raise EdgeqError(
         f"the model needs {size(need)} of flash, {limit.source} has {size(limit.flash)}: {size(need - limit.flash)} too much",

@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Unpack
 
-from edgeq import faults, graphfile, measurements
+from edgeq import faults, graphfile
 from edgeq import folder as folders
 from edgeq import target as targets
 from edgeq.api import budget as budgets
 from edgeq.api.budget import Budget
 from edgeq.api.models import Arrays, Consts, Progress, Shapes, States, load, random_inputs
-from edgeq.api.proving import How, prove, record
+from edgeq.api.proving import How, Proof, prove, recorded
 from edgeq.api.quantizing import PRECISION, Quantized, Recipe, calibration_samples, goal_of, quantized
-from edgeq.build import Program, Toolchain, build_library, build_programs, seal, section_sizes
-from edgeq.build import manifest as read_manifest
+from edgeq.build import Program, Toolchain, build_library, build_programs, section_sizes
 from edgeq.build import toolchain as find_toolchain
 from edgeq.emit import Artifact, emit, write
 from edgeq.errors import EdgeqError
-from edgeq.files import json_text, temporary_folder
+from edgeq.files import temporary_folder
 from edgeq.ir import Graph
 from edgeq.lower import lower
 from edgeq.plan import plan
+from edgeq.record import BuildRecord, Manifest, Measured, measured
+from edgeq.record import manifest as read_manifest
 from edgeq.run import missing
-from edgeq.simulate import fit_inputs, simulate
+from edgeq.simulate import Run, fit_inputs, simulate
 from edgeq.target import Target
 from edgeq.tune import costs
 
@@ -42,23 +44,22 @@ class Built:
         folder: the emitted folder.
         graph: the quantized graph; `graph.law` is its requantization law.
         target: what it was built for.
-        manifest: the folder's manifest.
-        measured: the folder's measurements.json.
+        manifest: what was emitted (manifest.json).
+        measured: what was measured on it (measurements.json).
         not_run: why the code was not run although it should have been: what to install first. Empty where it was.
     """
 
     folder: Path
     graph: Graph
     target: Target
-    manifest: Mapping[str, Any]
-    measured: Mapping[str, Any]
+    manifest: Manifest
+    measured: Measured
     not_run: str = ""
 
     @property
     def code_bytes(self) -> int | None:
         """Flash of the code without weights; None where the target has no such measure (host)."""
-        value = self.measured["build"]["code_bytes"]
-        return None if value is None else int(value)
+        return self.measured.build.code_bytes if self.measured.build else None
 
 
 def choices_for(tuning: str | Path | None, target: str, toolchain: str, optimize: str) -> dict[str, str] | None:
@@ -85,19 +86,31 @@ def artifact(
     emitted = emit(program, plan(program), name, vectors)
     stored = graphfile.dumps(graph)
     more = {**(beside or {}), graphfile.NAME: stored}
-    recorded = {**emitted.manifest["files"], **folders.digests(more)}
-    manifest = seal({**emitted.manifest, "graph_sha256": folders.digest(stored), "files": dict(sorted(recorded.items()))})
-    files = {**emitted.files, **more, folders.MANIFEST: json_text(manifest).encode()}
+    named = dict(sorted({**emitted.manifest.files, **folders.digests(more)}.items()))
+    manifest = replace(emitted.manifest, graph_sha256=folders.digest(stored), files=named)
+    files = {**emitted.files, **more, folders.MANIFEST: manifest.text().encode()}
     return Artifact(emitted.name, dict(sorted(files.items())), manifest)
 
 
-def test_vectors(graph: Graph, inputs: Arrays, limit: int) -> dict[str, Any] | None:
-    """The first `limit` vectors with the simulator's outputs and all tensors between; None for 0."""
+@dataclass(frozen=True, eq=False)
+class Vectors:
+    """Fitted inputs, and what the simulator makes of them: every tensor."""
+
+    inputs: Arrays
+    truth: Run
+
+    @property
+    def arrays(self) -> dict[str, Any]:
+        """All of them by tensor."""
+        return {**self.truth.steps, **self.inputs, **self.truth.outputs}
+
+
+def test_vectors(graph: Graph, inputs: Arrays, limit: int) -> Vectors | None:
+    """The first `limit` vectors; None for 0."""
     if limit == 0:
         return None
     fitted = {n: a[:limit] for n, a in fit_inputs(graph, inputs).items()}
-    run = simulate(graph, fitted, steps=True)
-    return {**run.steps, **fitted, **run.outputs}
+    return Vectors(fitted, simulate(graph, fitted, steps=True))
 
 
 def default_name(model: str | Path | Graph, graph: Graph) -> str:
@@ -105,8 +118,8 @@ def default_name(model: str | Path | Graph, graph: Graph) -> str:
     if isinstance(model, Graph):
         return graph.name
     path = Path(model)
-    if (path / "manifest.json").is_file():
-        return str(read_manifest(path)["model"])
+    if (path / folders.MANIFEST).is_file():
+        return read_manifest(path).model
     return graph.name if path.is_dir() else path.stem
 
 
@@ -115,49 +128,61 @@ def inherited(model: str | Path | Graph, step: Quantized) -> Quantized:
     if step.files or isinstance(model, Graph) or not Path(model).is_dir():
         return step
     folder = Path(model)
-    sources = read_manifest(folder)["sources_sha256"] if (folder / "manifest.json").is_file() else None
-    record = measurements.read(folder, sources).get("quantization", {})
+    sources = read_manifest(folder).sources_sha256 if (folder / folders.MANIFEST).is_file() else None
+    record = measured(folder, sources).quantization
     file = folder / PRECISION
     return Quantized(step.graph, record or step.record, {PRECISION: file.read_bytes()} if record and file.is_file() else {})
 
 
-def measure(
-    emitted: Artifact, step: Quantized, how: How, limit: Budget, proof_inputs: Arrays | None, progress: Progress | None
-) -> dict[str, Any]:
-    """Compile in a temporary folder, measure, hold against the limits and prove: the content of measurements.json.
+def measure(emitted: Artifact, step: Quantized, how: How, limit: Budget, vectors: Vectors | None, progress: Progress | None) -> Measured:
+    """Compile in a temporary folder, measure, hold against the limits and prove. One compilation serves all of it.
 
     Args:
-        proof_inputs: fitted vectors to run and compare, None to leave that out.
+        vectors: to run and compare, None to leave that out.
 
     Raises:
         EdgeqError: it does not compile, does not fit, or does not compute what the simulator says.
     """
-    manifest, sources = emitted.manifest, emitted.manifest["sources_sha256"]
-    chain = find_toolchain(how.target, how.toolchain)
+    manifest, chain = emitted.manifest, find_toolchain(how.target, how.toolchain)
+    found = Measured(sources_sha256=manifest.sources_sha256, quantization=step.record)
     with temporary_folder() as work:
         folder = Path(work) / emitted.name
         write(emitted, folder)
-        if progress:
-            progress("compile", 0, 1)
-        compiled_anyway = not how.target.bsp and proof_inputs is not None
-        code = None if compiled_anyway else code_size(folder, Path(work), how.target, chain, how.optimize)
-        if progress:
-            progress("compile", 1, 1)
+        with reported(progress, "compile"):
+            if vectors is None:
+                code = code_size(folder, Path(work), how.target, chain, how.optimize)
+            else:
+                proof = prove(folder, step.graph, vectors.inputs, how, steps=True, check=True, truth=vectors.truth, progress=progress)
+                code = proof.run.code_bytes
         budgets.check_flash(manifest, code, limit)
-        built = {"toolchain": chain.name, "optimize": how.optimize, "code_bytes": code, "weight_bytes": manifest["weight_bytes"]}
-        measurements.update(folder, sources, "build", built)
-        if step.record:
-            measurements.update(folder, sources, "quantization", step.record)
-        if proof_inputs is not None:
-            proof = prove(folder, step.graph, proof_inputs, how, steps=True, check=True, progress=progress)
-            if proof.comparison is not None and proof.comparison.difference is not None:
-                raise EdgeqError(
-                    f"the compiled code does not compute what the simulator says: {proof.comparison.difference}", where=emitted.name,
-                    why=f"{proof.run.runner}, {chain.name} -O{how.optimize}", fix="--no-check writes the folder all the same",
-                )  # fmt: skip
+        if vectors is not None:
+            require_equal(proof, emitted.name, f"{proof.run.runner}, {chain.name} -O{how.optimize}")
             budgets.check_ram(manifest, limit, proof.run.stack_bytes)
-            record(folder, sources, step.graph, proof, how, real=False)  # the diagnosis knows more of the ranges
-        return measurements.read(folder, sources)
+            found = recorded(found, step.graph, proof, how, real=False)  # the diagnosis knows more of the ranges
+    return replace(found, build=BuildRecord(chain.name, how.optimize, code, manifest.weight_bytes))
+
+
+def require_equal(proof: Proof, where: str, why: str) -> None:
+    """Refuse what does not compute the simulator's bytes.
+
+    Raises:
+        EdgeqError: names the first difference.
+    """
+    if proof.comparison is not None and proof.comparison.difference is not None:
+        raise EdgeqError(
+            f"the compiled code does not compute what the simulator says: {proof.comparison.difference}", where=where, why=why,
+            fix="--no-check writes the folder all the same",
+        )  # fmt: skip
+
+
+@contextmanager
+def reported(progress: Progress | None, stage: str) -> Iterator[None]:
+    """Tell a stage's beginning and end."""
+    if progress:
+        progress(stage, 0, 1)
+    yield
+    if progress:
+        progress(stage, 1, 1)
 
 
 def code_size(folder: Path, work: Path, target: Target, chain: Toolchain, optimize: str) -> int | None:
@@ -235,14 +260,14 @@ def build(
         graph = step.graph
         inputs = random_inputs(graph, vectors) if samples is None else samples
         title = name or default_name(model, graph)
-        emitted = artifact(graph, chip, title, test_vectors(graph, inputs, vectors), choices, hardened=hardened, beside=step.files)
+        tests = test_vectors(graph, inputs, vectors)
+        emitted = artifact(graph, chip, title, tests.arrays if tests else None, choices, hardened=hardened, beside=step.files)
         limit = budgets.budget(chip, limits)
         budgets.check_ram(emitted.manifest, limit)
         budgets.check_flash(emitted.manifest, None, limit)
         how = How(chip, None, chain.name, optimize)
         not_run = missing(chip) if check and vectors else ""
-        wanted = check and vectors and chip.runners and not not_run
-        proven = fit_inputs(graph, {n: a[:vectors] for n, a in inputs.items()}) if wanted else None
-        measured = measure(emitted, step, how, limit, proven, progress)
-        folders.write(place, {**emitted.files, measurements.NAME: json_text(measured).encode()})
-        return Built(Path(output), graph, chip, emitted.manifest, measured, not_run)
+        proven = tests if check and chip.runners and not not_run else None
+        found = measure(emitted, step, how, limit, proven, progress)
+        folders.write(place, {**emitted.files, folders.MEASUREMENTS: found.text().encode()})
+        return Built(Path(output), graph, chip, emitted.manifest, found, not_run)

@@ -14,11 +14,12 @@ from edgeq.api.execution import Source, require_firmware, vectors_of
 from edgeq.api.models import Arrays, Progress, random_arrays, select_inputs, stage
 from edgeq.api.proving import damage_of
 from edgeq.api.scoring import hits, read_labelled
-from edgeq.build import manifest as read_manifest
 from edgeq.compare import Comparison
 from edgeq.compare import compare as compare_runs
 from edgeq.faults import Damage, FaultMap
 from edgeq.ir import Array, DType, Graph, Params
+from edgeq.record import Interface, Manifest, convert
+from edgeq.record import manifest as read_manifest
 from edgeq.run import serial
 from edgeq.run.device import Device, Statistics
 from edgeq.run.layout import Layout
@@ -40,7 +41,7 @@ class BoardComparison:
         labelled: how many vectors had labels; `right_simulator` and `right_board` of them were answered rightly. None without labels.
     """
 
-    manifest: Mapping[str, Any]
+    manifest: Manifest
     outputs: Comparison
     steps: Comparison | None
     tables: tuple[str, ...]
@@ -92,12 +93,12 @@ def compare_board(
         fitted = fit_inputs(graph, select_inputs(graph, arrays, where))
     else:
         fitted = vectors_of(graph, inputs, vectors)
-    damage = damage_of(model, graph, targets.load(model["target"]), faults, str(folder))
+    damage = damage_of(model, graph, targets.load(model.target), faults, str(folder))
     parameters = None if damage is None else damage.parameters
-    checks = [int(crc, 16) for crc in model["tables"].values()] if damage is None else damage.checksums
+    checks = [int(crc, 16) for crc in model.tables.values()] if damage is None else damage.checksums
     truth = simulate(graph, fitted, parameters=parameters, progress=stage(progress, "simulate"))
     with serial.connect(port, model) as device, device.damaged(b"" if damage is None else damage.block):
-        wrong = tuple(n for n, crc, (found, _) in zip(model["tables"], checks, device.checksums(), strict=True) if crc != found)
+        wrong = tuple(n for n, crc, (found, _) in zip(model.tables, checks, device.checksums(), strict=True) if crc != found)
         measured = serial.measure(device, Layout(model), fitted, progress=stage(progress, "board"))
         outputs = compare_runs(truth, measured.run)
         chosen = chosen_vectors(len(next(iter(fitted.values()))), steps, outputs, bool(graph.states))
@@ -169,7 +170,7 @@ def bench_board(port: Port, folder: str | Path | None = None, *, vectors: int = 
         require_firmware(folder)
     with serial.connect(port, None if folder is None else read_manifest(Path(folder))) as device:
         layout = described(device)
-        inputs = random_arrays({x["name"]: (DType(x["dtype"]), tuple(x["shape"])) for x in layout.inputs}, vectors)
+        inputs = random_arrays({x.name: (DType(x.dtype), x.shape) for x in layout.inputs}, vectors)
         measured = serial.measure(device, layout, inputs, progress=stage(progress, "board"))
         ticks = serial.step_ticks(device)
         return BoardBench(device.description, measured, ticks, device.statistics(), serial.line_speed(device, TRANSFER))
@@ -182,10 +183,10 @@ def described(device: Device) -> Layout:
         EdgeqError: it is none.
     """
     try:
-        layout = Layout({"steps": [], **{k: device.description[k] for k in ("inputs", "outputs", "arena_bytes", "state_bytes")}})
+        told = {k: device.description[k] for k in ("inputs", "outputs", "arena_bytes", "state_bytes")}
+        layout = Layout(convert(told, Interface))
         for x in (*layout.inputs, *layout.outputs):
-            whole = all(type(n) is int and n > 0 for n in x["shape"])
-            if not whole or x["bytes"] != math.prod(x["shape"]) * DType(x["dtype"]).numpy.itemsize or type(x["name"]) is not str:
+            if x.bytes != math.prod(x.shape) * DType(x.dtype).numpy.itemsize:
                 raise ValueError(x)
         if (layout.input_bytes, layout.output_bytes) != (device.input_bytes, device.output_bytes):
             raise ValueError(layout.input_bytes)

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edgeq import folder as folders
-from edgeq import graphfile, measurements
+from edgeq import graphfile
 from edgeq import target as targets
 from edgeq.api.building import OPTIMIZE, artifact, build
 from edgeq.api.devices import evaluate
 from edgeq.api.models import Arrays, Consts, Progress, Shapes, is_quantized, load, random_inputs, read_inputs, stage
-from edgeq.api.proving import How, damage_of, prove, record
-from edgeq.build import check_unchanged
-from edgeq.build import manifest as read_manifest
+from edgeq.api.proving import How, damage_of, prove, recorded
 from edgeq.compare import Comparison
 from edgeq.errors import EdgeqError
 from edgeq.faults import Damage, FaultMap
 from edgeq.files import temporary_folder
 from edgeq.ir import Array, Graph
+from edgeq.record import Manifest, Measured, check_unchanged, note
+from edgeq.record import manifest as read_manifest
+from edgeq.record import measured as read_measured
 from edgeq.run.ports import Port
 from edgeq.simulate import Run, fit_inputs, real_array
 from edgeq.simulate import simulate as run_simulator
@@ -39,7 +40,7 @@ class Outcome:
     Attributes:
         graph: the quantized graph.
         manifest: of the emitted model.
-        measured: its measurements.json ("build" is there where the model was compiled).
+        measured: what was measured on it.
         run: outputs, steps and counts of the runner.
         comparison: with the simulator, None where it was not asked for.
         damage: the bit errors under which both ran.
@@ -47,8 +48,8 @@ class Outcome:
     """
 
     graph: Graph
-    manifest: Mapping[str, Any]
-    measured: Mapping[str, Any]
+    manifest: Manifest
+    measured: Measured
     run: Run
     comparison: Comparison | None = None
     damage: Damage | None = None
@@ -58,6 +59,11 @@ class Outcome:
     def vectors(self) -> int:
         return len(next(iter(self.run.outputs.values())))
 
+    @property
+    def code_bytes(self) -> int | None:
+        """Flash of the code without weights, None where it was not compiled or the target has no such measure."""
+        return self.measured.build.code_bytes if self.measured.build else None
+
     def outputs(self, *, real: bool = False) -> dict[str, Array]:
         """Per graph output ``[V, *shape]`` in the stored dtype, or dequantized to float32."""
         return {n: real_array(a, self.graph.type(n)) if real else a for n, a in self.run.outputs.items()}
@@ -66,18 +72,18 @@ class Outcome:
 def contract(outcome: Outcome) -> dict[str, Any]:
     """The JSON of ``edgeq simulate`` and ``edgeq run``: counts per inference, None where unknown."""
     m, r = outcome.manifest, outcome.run
-    counts = r.step_instructions or (None,) * len(m["steps"])
+    counts = r.step_instructions or (None,) * len(m.steps)
     return {
-        "target": m["target"], "law": m["law"], "vectors": outcome.vectors,
+        "target": m.target, "law": m.law, "vectors": outcome.vectors,
         **({"faults": flipped(outcome.damage)} if outcome.damage else {}),
         **({"changed": list(outcome.changed)} if outcome.changed else {}),
         "bit_exact": None if outcome.comparison is None else outcome.comparison.bit_exact,
-        "instructions": r.instructions, "arena_bytes": m["arena_bytes"], "io_bytes": m["io_bytes"],
-        "state_bytes": m["state_bytes"], "stack_bytes": r.stack_bytes,
-        "flash": {"code": outcome.measured.get("build", {}).get("code_bytes"), "weights": m["weight_bytes"]},
+        "instructions": r.instructions, "arena_bytes": m.arena_bytes, "io_bytes": m.io_bytes,
+        "state_bytes": m.state_bytes, "stack_bytes": r.stack_bytes,
+        "flash": {"code": outcome.code_bytes, "weights": m.weight_bytes},
         "steps": [
-            {"name": s["name"], "op": s["op"], "kernel": s["kernel"], "macs": s["macs"], "instructions": n}
-            for s, n in zip(m["steps"], counts, strict=True)
+            {"name": s.name, "op": s.op, "kernel": s.kernel, "macs": s.macs, "instructions": n}
+            for s, n in zip(m.steps, counts, strict=True)
         ],
     }  # fmt: skip
 
@@ -160,12 +166,12 @@ def simulate(
     """
     graph = model if isinstance(model, Graph) else load(model, shapes=shapes, const=const)
     require_quantized(graph, graph.name if isinstance(model, Graph) else str(model))
-    measured: Mapping[str, Any] = {}
-    if is_emitted(model) and target in (None, read_manifest(Path(str(model)))["target"]):
-        data = read_manifest(Path(str(model)))
-        measured = measurements.read(Path(str(model)), data.get("sources_sha256"))
+    measured = Measured()
+    data = read_manifest(Path(str(model))) if is_emitted(model) else None
+    if data is not None and target in (None, data.target):
+        measured = read_measured(Path(str(model)), data.sources_sha256)
     else:
-        data = dict(artifact(graph, targets.load(target or "host"), graph.name).manifest)
+        data = artifact(graph, targets.load(target or "host"), graph.name).manifest
     fitted = vectors_of(graph, inputs, vectors)
     if device is not None:
         if steps:
@@ -194,7 +200,7 @@ def emitted(
     if is_emitted(model):
         folder = Path(str(model))
         data = read_manifest(folder)
-        own = data["target"]
+        own = data.target
         if target in (None, own):
             if not trust:
                 check_unchanged(folder, data)
@@ -253,17 +259,18 @@ def run(
     with emitted(model, target, toolchain, optimize, shapes, const, progress, faults is not None, trust) as (folder, graph, chip):
         data = read_manifest(folder)
         fitted = vectors_of(graph, inputs, vectors)
-        measured = measurements.read(folder, data.get("sources_sha256"))
-        built = measured.get("build", {})
+        measured = read_measured(folder, data.sources_sha256)
+        built = measured.build
         damage = damage_of(data, graph, chip, faults, str(model.name if isinstance(model, Graph) else model))
-        how = How(chip, runner, toolchain or built.get("toolchain"), optimize or built.get("optimize") or OPTIMIZE, port, damage)
+        chain, level = (built.toolchain, built.optimize) if built else (None, OPTIMIZE)
+        how = How(chip, runner, toolchain or chain, optimize or level, port, damage)
         counted = port is None and (runner or chip.runners[0]) != "host"
         proof = prove(folder, graph, fitted, how, steps=counted if steps is None else steps, check=check, progress=progress)
-        altered = tuple(folders.changed(folder, data.get("files", {}))) if trust else ()
+        altered = tuple(folders.changed(folder, data.files)) if trust else ()
         differs = proof.comparison is not None and not proof.comparison.bit_exact
         if faults is None and (differs or not altered) and is_emitted(model) and folder == Path(str(model)) and os.access(folder, os.W_OK):
-            record(folder, data.get("sources_sha256"), graph, proof, how, real=inputs is not None)
-            measured = measurements.read(folder, data.get("sources_sha256"))
+            measured = recorded(measured, graph, proof, how, real=inputs is not None)
+            note(folder, measured)
         return Outcome(graph, data, measured, proof.run, proof.comparison, damage, altered)
 
 

@@ -1,21 +1,29 @@
-"""Prove: run an emitted folder, compare it with the simulator, and note in measurements.json what came out."""
+"""Prove: run an emitted folder, compare it with the simulator, and record what came out."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from edgeq import measurements
 from edgeq import target as targets
 from edgeq.api.models import Progress, stage
 from edgeq.compare import Comparison, compare
 from edgeq.errors import EdgeqError
 from edgeq.faults import Damage, FaultMap, hardened, tables
 from edgeq.ir import Array, Graph
+from edgeq.record import (
+    ActivationRecord,
+    Activations,
+    ComparisonRecord,
+    DifferenceRecord,
+    Manifest,
+    Measured,
+    RunRecord,
+    finite,
+)
 from edgeq.run.ports import Port
 from edgeq.simulate import Run, real_array, simulate
 from edgeq.target import Target
@@ -40,10 +48,6 @@ class How:
     port: Port | None = None
     damage: Damage | None = None
 
-    def json(self) -> dict[str, Any]:
-        """As measurements.json notes it."""
-        return {"target": self.target.name, "toolchain": self.toolchain, "optimize": self.optimize}
-
 
 @dataclass(frozen=True, eq=False)
 class Proof:
@@ -54,7 +58,7 @@ class Proof:
     comparison: Comparison | None
 
 
-def damage_of(manifest: Mapping[str, Any], graph: Graph, target: Target, faults: FaultMap | None, where: str) -> Damage | None:
+def damage_of(manifest: Manifest, graph: Graph, target: Target, faults: FaultMap | None, where: str) -> Damage | None:
     """What a map does to an emitted folder; None without a map.
 
     Args:
@@ -69,16 +73,27 @@ def damage_of(manifest: Mapping[str, Any], graph: Graph, target: Target, faults:
     if not tables(damage.program):
         raise EdgeqError("the model has no integer weights that faults could hit", where=where)
     checks = [f"{n:08x}" for n in Damage(damage.program, FaultMap()).checksums]
-    if not manifest.get("hardened") or checks != list(manifest["tables"].values()):
+    if not manifest.hardened or checks != list(manifest.tables.values()):
         why = "its kernels rely on bounds of the model's own weights"
         raise EdgeqError("bit errors would make the C compute something else", where=where, why=why, fix="`edgeq build --hardened`")
     return damage
 
 
 def prove(
-    folder: Path, graph: Graph, inputs: Mapping[str, Array], how: How, *, steps: bool, check: bool, progress: Progress | None = None
+    folder: Path,
+    graph: Graph,
+    inputs: Mapping[str, Array],
+    how: How,
+    *,
+    steps: bool,
+    check: bool,
+    truth: Run | None = None,
+    progress: Progress | None = None,
 ) -> Proof:
     """Run fitted vectors and compare them with the simulator.
+
+    Args:
+        truth: the simulator's run of them, where it is known.
 
     Raises:
         EdgeqError: a tool is missing, or the program failed.
@@ -87,7 +102,7 @@ def prove(
     if not check:
         return Proof(ran, None, None)
     parameters = None if how.damage is None else how.damage.parameters
-    truth = simulate(graph, inputs, steps=steps, parameters=parameters, progress=stage(progress, "simulate"))
+    truth = truth or simulate(graph, inputs, steps=steps, parameters=parameters, progress=stage(progress, "simulate"))
     return Proof(ran, truth, compare(truth, ran))
 
 
@@ -107,8 +122,8 @@ def execute(folder: Path, inputs: Mapping[str, Array], how: How, steps: bool, pr
     )  # fmt: skip
 
 
-def activations(graph: Graph, truth: Run) -> dict[str, Any]:
-    """What the simulator's tensors took up of their ranges on real inputs: the ``activations`` of measurements.json.
+def activations(graph: Graph, truth: Run) -> Activations:
+    """What the simulator's tensors took up of their ranges on real inputs.
 
     ``saturated`` is the share of values at an end of the stored range; an end that stands for zero does not count, for there
     a ReLU puts its zeros.
@@ -122,43 +137,48 @@ def activations(graph: Graph, truth: Run) -> dict[str, Any]:
         ends = [e for e in (info.min, info.max) if e != t.zero_point]
         low, high = (float(x) for x in real_array(np.array([values.min(), values.max()], values.dtype), t))
         share = sum(int(np.count_nonzero(values == e)) for e in ends) / values.size
-        tensors.append({"name": name, "low": low, "high": high, "saturated": round(share, 6)})
-    return {"vectors": len(next(iter(truth.outputs.values()))), "tensors": tensors}
+        tensors.append(ActivationRecord(name, low, high, round(share, 6)))
+    return Activations(len(next(iter(truth.outputs.values()))), tuple(tensors))
 
 
-def record(folder: Path, sources: str | None, graph: Graph, proof: Proof, how: How, *, real: bool) -> None:
-    """Note a run, and what it was compared with, in the folder's measurements.
+def recorded(before: Measured, graph: Graph, proof: Proof, how: How, *, real: bool) -> Measured:
+    """The measurements with a run, and with what it was compared with.
 
     A run without step counts does not replace one with them, nor an equal comparison one of more values.
 
     Args:
-        sources: the manifest's ``sources_sha256``.
         real: the inputs were data, not noise: the ranges of the tensors mean something.
     """
-    before, ran, key = measurements.read(folder, sources), proof.run, how.json()
-    values = {
-        **key, "vectors": len(next(iter(ran.outputs.values()))), "instructions": ran.instructions, "constant_time": ran.constant_time,
-        "stack_bytes": ran.stack_bytes, "step_instructions": None if ran.step_instructions is None else list(ran.step_instructions),
-    }  # fmt: skip
-    old = before.get("runs", {}).get(ran.runner, {})
-    if values["step_instructions"] or not old.get("step_instructions") or any(old.get(k) != v for k, v in key.items()):
-        measurements.update(folder, sources, "runs", values, ran.runner)
+    ran, after = proof.run, before
+    run = RunRecord(
+        how.target.name, how.toolchain, how.optimize, len(next(iter(ran.outputs.values()))), ran.instructions, ran.constant_time,
+        ran.stack_bytes, ran.step_instructions,
+    )  # fmt: skip
+    old = before.runs.get(ran.runner)
+    same = old is not None and (old.target, old.toolchain, old.optimize) == (run.target, run.toolchain, run.optimize)
+    if run.step_instructions or old is None or not old.step_instructions or not same:
+        after = after.with_run(ran.runner, run)
     if proof.comparison is not None:
-        old, new = before.get("comparisons", {}).get(ran.runner, {}), proof.comparison
-        stronger = old.get("bit_exact") and new.bit_exact and old["values"] > new.values and old["target"] == how.target.name
+        known, new = before.comparisons.get(ran.runner), compared(proof.comparison, how)
+        stronger = known is not None and known.bit_exact and new.bit_exact and known.values > new.values and known.target == new.target
         if not stronger:
-            measurements.update(folder, sources, "comparisons", {**key, **compared(new)}, ran.runner)
+            after = after.with_comparison(ran.runner, new)
     if real and proof.truth is not None and proof.truth.steps:
-        measurements.update(folder, sources, "activations", activations(graph, proof.truth))
+        after = replace(after, activations=activations(graph, proof.truth))
+    return after
 
 
-def compared(comparison: Comparison) -> dict[str, Any]:
-    """A comparison as JSON values."""
+def compared(comparison: Comparison, how: How) -> ComparisonRecord:
+    """A comparison as a record."""
+    return ComparisonRecord(
+        how.target.name, how.toolchain, how.optimize, comparison.vectors, comparison.tensors, comparison.values, comparison.bit_exact,
+        difference(comparison),
+    )  # fmt: skip
+
+
+def difference(comparison: Comparison) -> DifferenceRecord | None:
+    """The first difference of a comparison as a record."""
     d = comparison.difference
-    return {
-        "vectors": comparison.vectors, "tensors": comparison.tensors, "values": comparison.values, "bit_exact": comparison.bit_exact,
-        "difference": None if d is None else {
-            "tensor": d.tensor, "vector": d.vector, "index": list(d.index), "expected": d.expected, "actual": d.actual,
-            "count": d.count, "total": d.total,
-        },
-    }  # fmt: skip
+    if d is None:
+        return None
+    return DifferenceRecord(d.tensor, d.vector, d.index, finite(d.expected), finite(d.actual), d.count, d.total)

@@ -11,11 +11,11 @@ from typing import Any, TypedDict, Unpack
 import numpy as np
 
 from edgeq import folder as folders
-from edgeq import graphfile, measurements
+from edgeq import graphfile
 from edgeq import target as targets
 from edgeq.api.models import Arrays, Consts, Progress, Shapes, States, is_quantized, load, random_inputs, select_inputs, stage
 from edgeq.errors import EdgeqError
-from edgeq.files import json_text, read_arrays, reason, write_bytes
+from edgeq.files import read_arrays, reason, write_bytes
 from edgeq.formats.code import Code
 from edgeq.ir import Array, DType, Graph
 from edgeq.passes import normalise
@@ -29,6 +29,7 @@ from edgeq.quantize.precision import Precision, read_precision
 from edgeq.quantize.quantizer import quantize_decided
 from edgeq.quantize.ranges import Ranges, calibrate
 from edgeq.quantize.storage import HALF, Storage, complete, mixed
+from edgeq.record import Measured
 from edgeq.simulate import fit_inputs
 from edgeq.tune import robust
 from edgeq.tune.allocation import Goal
@@ -54,7 +55,7 @@ class Quantized:
     """
 
     graph: Graph
-    record: Mapping[str, Any]
+    record: dict[str, Any]
     files: Mapping[str, bytes]
 
 
@@ -245,7 +246,7 @@ def halved(graph: Graph, samples: Arrays | None, recipe: Recipe, progress: Progr
     graph = storage.with_sums(graph, {n.name: HALF for n in graph.nodes}, recipe.get("accumulate"))[0]
     result = to_half(graph)
     options = {"recipe": "fp16", **({"accumulate": sums} if (sums := recipe.get("accumulate")) else {})}
-    record: Mapping[str, Any] = {"options": options, "samples": 0, "tensors": []}
+    record: dict[str, Any] = {"options": options, "samples": 0, "tensors": []}
     if samples is not None:
         check_range(graph, samples, stage(progress, "range"))
         record = diagnosis(graph, result, samples, options, progress)
@@ -376,6 +377,6 @@ def write_quantized(
             write_bytes(place, graphfile.dumps(result.graph))
         else:
             files = {graphfile.NAME: graphfile.dumps(result.graph), **result.files}
-            record = {"format": measurements.FORMAT, "sources_sha256": None, "quantization": result.record, "files": folders.digests(files)}
-            folders.write(place, {**files, measurements.NAME: json_text(record).encode()})
+            measured = Measured(quantization=result.record, files=folders.digests(files))
+            folders.write(place, {**files, folders.MEASUREMENTS: measured.text().encode()})
         return result

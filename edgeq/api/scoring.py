@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Unpack
 
 import numpy as np
 
-from edgeq import measurements
 from edgeq.api.devices import evaluate
 from edgeq.api.execution import is_emitted, run
 from edgeq.api.models import Arrays, Consts, Progress, Shapes, is_quantized, load, select_inputs, stage
 from edgeq.api.quantizing import Recipe, calibration_samples, dequantize_integers, quantized
-from edgeq.build import manifest as read_manifest
 from edgeq.errors import EdgeqError
 from edgeq.files import read_arrays
 from edgeq.ir import Array, Graph
 from edgeq.quantize.floating import dequantized, evaluate_float
+from edgeq.record import Score, manifest, measured, note
 from edgeq.simulate import fit_inputs, real_array
 from edgeq.simulate import simulate as run_simulator
 from edgeq.tune.labels import LABELS, labels, right
@@ -155,7 +154,7 @@ def hits(graph: Graph, outputs: Mapping[str, Array], y: Array, where: str) -> in
 
 def record_scores(folder: Path, result: Accuracy) -> None:
     """Note the scores in the folder's measurements."""
-    sources = read_manifest(folder).get("sources_sha256")
-    for name, score in (("float", result.real), ("simulator", result.simulator), (result.runner_name, result.runner)):
-        if name is not None and score is not None:
-            measurements.update(folder, sources, "accuracy", {"right": score, "samples": result.samples}, name)
+    found = measured(folder, manifest(folder).sources_sha256)
+    scores = {"float": result.real, "simulator": result.simulator, result.runner_name: result.runner}
+    known = {n: Score(right, result.samples) for n, right in scores.items() if n is not None and right is not None}
+    note(folder, replace(found, accuracy={**found.accuracy, **known}))

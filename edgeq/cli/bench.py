@@ -46,9 +46,9 @@ def bench(
 
 def names(model: Path | None) -> list[str]:
     """The steps' names, empty where they are not known."""
-    from edgeq.build import manifest
+    from edgeq.record import manifest
 
-    return [] if model is None else [s["name"] for s in manifest(model)["steps"]]
+    return [] if model is None else [s.name for s in manifest(model).steps]
 
 
 def record(result: BoardBench) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -116,7 +117,7 @@ def build(
             budget=parse(budget) if budget else None, vectors=test_vectors, check=check,
             tuning=tuning, hardened=hardened, force=force, progress=progress, **chosen,
         )  # fmt: skip
-    common.write_plot(plot, built.measured.get("quantization", {}))
+    common.write_plot(plot, built.measured.quantization)
     if as_json:
         common.print_json(summary(built))
     else:
@@ -125,36 +126,36 @@ def build(
 
 def summary(built: Built) -> dict[str, Any]:
     """The JSON of ``edgeq build``."""
-    m = built.manifest
+    m, plain = built.manifest, asdict(built.measured)
     return {
-        "model": m["model"], "folder": str(built.folder), "target": m["target"], "law": m["law"],
-        "flash": {"code": built.code_bytes, "weights": m["weight_bytes"]}, "arena_bytes": m["arena_bytes"],
-        "arena_lower_bound": m["arena_lower_bound"], "io_bytes": m["io_bytes"], "state_bytes": m["state_bytes"],
-        "macs": m["macs"], "steps": len(m["steps"]), "build": built.measured["build"],
-        "runs": built.measured.get("runs", {}), "comparisons": built.measured.get("comparisons", {}),
+        "model": m.model, "folder": str(built.folder), "target": m.target, "law": m.law,
+        "flash": {"code": built.code_bytes, "weights": m.weight_bytes}, "arena_bytes": m.arena_bytes,
+        "arena_lower_bound": m.arena_lower_bound, "io_bytes": m.io_bytes, "state_bytes": m.state_bytes,
+        "macs": m.macs, "steps": len(m.steps), "build": plain["build"],
+        "runs": plain["runs"], "comparisons": plain["comparisons"],
         "not_run": built.not_run or None,
     }  # fmt: skip
 
 
 def show(built: Built) -> None:
     """The table at the end."""
-    m, code, how = built.manifest, built.code_bytes, built.measured["build"]
-    weights, bound = size(m["weight_bytes"]), size(m["arena_lower_bound"])
-    flash = f"{size(m['weight_bytes'] + (code or 0))}  (weights {weights}, code {size(code)} by {how['toolchain']} -O{how['optimize']})"
-    state = f", state {size(m['state_bytes'])}" if m["state_bytes"] else ""
-    nothing: tuple[str, dict[str, Any]] = ("", {})
-    runner, run = next(iter(built.measured.get("runs", {}).items()), nothing)
-    stack = f", stack {size(run['stack_bytes'])}" if run.get("stack_bytes") is not None else ""
-    n = run.get("instructions")
-    proof = built.measured.get("comparisons", {}).get(runner, {})
+    m, code, how = built.manifest, built.code_bytes, built.measured.build
+    weights, bound = size(m.weight_bytes), size(m.arena_lower_bound)
+    made = f" by {how.toolchain} -O{how.optimize}" if how else ""
+    flash = f"{size(m.weight_bytes + (code or 0))}  (weights {weights}, code {size(code)}{made})"
+    state = f", state {size(m.state_bytes)}" if m.state_bytes else ""
+    runner, run = next(iter(built.measured.runs.items()), ("", None))
+    stack = f", stack {size(run.stack_bytes)}" if run and run.stack_bytes is not None else ""
+    n = run.instructions if run else None
+    proof = built.measured.comparisons.get(runner)
     common.facts(
-        f"{m['model']} for {m['target']}, law {m['law']}",
+        f"{m.model} for {m.target}, law {m.law}",
         {
             "flash": flash,
-            "RAM": f"arena {size(m['arena_bytes'])} with input and output (lower bound {bound}){state}{stack}",
-            "work": f"{count(m['macs'])} MACs in {len(m['steps'])} steps",
-            "instructions": f"{count(n)} per inference, {n / m['macs']:.2f} per MAC" if n and m["macs"] else "",
-            "bit-exact": f"{runner} = simulator in {proof['vectors']} vectors, {proof['tensors']} tensors, {count(proof['values'])} values"
+            "RAM": f"arena {size(m.arena_bytes)} with input and output (lower bound {bound}){state}{stack}",
+            "work": f"{count(m.macs)} MACs in {len(m.steps)} steps",
+            "instructions": f"{count(n)} per inference, {n / m.macs:.2f} per MAC" if n and m.macs else "",
+            "bit-exact": f"{runner} = simulator in {proof.vectors} vectors, {proof.tensors} tensors, {count(proof.values)} values"
             if proof
             else f"NOT RUN. {built.not_run}. Then: edgeq compare {built.folder}"
             if built.not_run
@@ -162,10 +163,10 @@ def show(built: Built) -> None:
             "folder": str(built.folder),
         },
     )
-    if "allocation" in built.measured.get("quantization", {}):
-        show_allocation(built.measured["quantization"]["allocation"])
-    if "robust" in built.measured.get("quantization", {}):
-        show_candidates(built.measured["quantization"]["robust"])
+    if "allocation" in built.measured.quantization:
+        show_allocation(built.measured.quantization["allocation"])
+    if "robust" in built.measured.quantization:
+        show_candidates(built.measured.quantization["robust"])
 
 
 def register(app: typer.Typer) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -31,6 +32,7 @@ from edgeq.text import count
 
 if TYPE_CHECKING:
     from edgeq.api import BoardComparison
+    from edgeq.compare import Comparison
     from edgeq.run.ports import Port
 
 
@@ -95,6 +97,17 @@ def compare(
         raise typer.Exit(1)
 
 
+def compared(comparison: Comparison) -> dict[str, Any]:
+    """A comparison as JSON values."""
+    from edgeq.api.proving import difference
+
+    first = difference(comparison)
+    return {
+        "vectors": comparison.vectors, "tensors": comparison.tensors, "values": comparison.values, "bit_exact": comparison.bit_exact,
+        "difference": None if first is None else asdict(first),
+    }  # fmt: skip
+
+
 def compare_port(model: Path, port: Port, as_json: bool, **options: Any) -> None:
     """Compare a board with the simulator; exit code 1 if they differ."""
     from edgeq import api
@@ -112,11 +125,10 @@ def compare_port(model: Path, port: Port, as_json: bool, **options: Any) -> None
 def board_record(result: BoardComparison) -> dict[str, Any]:
     """A board's comparison as JSON values."""
     from edgeq.api.execution import flipped
-    from edgeq.api.proving import compared
 
     m = result.measured
     return {
-        "bit_exact": result.bit_exact, "target": result.manifest["target"], "outputs": compared(result.outputs),
+        "bit_exact": result.bit_exact, "target": result.manifest.target, "outputs": compared(result.outputs),
         "steps": None if result.steps is None else compared(result.steps), "damaged_tables": list(result.tables),
         **({"faults": flipped(result.damage)} if result.damage else {}),
         "labelled": result.labelled, "right": {"simulator": result.right_simulator, "board": result.right_board},
@@ -133,12 +145,12 @@ def show_board(result: BoardComparison) -> None:
     state = "as the map leaves them" if result.damage else "intact"
     instructions = f", {count(m.run.instructions)} instructions" if m.run.instructions is not None else ""
     common.facts(
-        f"{result.manifest['model']} on a board against the simulator",
+        f"{result.manifest.model} on a board against the simulator",
         {
             "outputs": execute.verdict(result.outputs),
             "steps": "" if result.steps is None else execute.verdict(result.steps),
             "faults": str(result.damage or ""),
-            "weights": f"DAMAGED: {', '.join(result.tables)}" if result.tables else f"all {len(result.manifest['tables'])} tables {state}",
+            "weights": f"DAMAGED: {', '.join(result.tables)}" if result.tables else f"all {len(result.manifest.tables)} tables {state}",
             **{f"top-1 {n}": text for n, text in share.items()},
             "latency": f"{count(int(m.ticks.max()))} ticks at most{instructions}; {1000 * m.seconds.mean():.1f} ms with transfer",
             "line": f"{m.retries} requests repeated" if m.retries else "",
@@ -149,10 +161,9 @@ def show_board(result: BoardComparison) -> None:
 def record(outcome: Any) -> dict[str, Any]:
     """One runner's comparison as JSON values."""
     from edgeq.api.execution import flipped
-    from edgeq.api.proving import compared
 
     faults = {"faults": flipped(outcome.damage)} if outcome.damage else {}
-    return {"runner": outcome.run.runner, "target": outcome.manifest["target"], **compared(outcome.comparison), **faults}
+    return {"runner": outcome.run.runner, "target": outcome.manifest.target, **compared(outcome.comparison), **faults}
 
 
 def register(app: typer.Typer) -> None:

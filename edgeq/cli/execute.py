@@ -40,24 +40,24 @@ def verdict(c: Comparison) -> str:
 def show(outcome: Outcome, *, steps: bool) -> None:
     """The table at the end: totals, and what each step took."""
     m, r = outcome.manifest, outcome.run
-    per_mac = f", {r.instructions / m['macs']:.2f} per MAC" if r.instructions and m["macs"] else ""
+    per_mac = f", {r.instructions / m.macs:.2f} per MAC" if r.instructions and m.macs else ""
     constant = {True: ", the same for every input", False: ", differs between inputs", None: ""}[r.constant_time]
-    code = outcome.measured.get("build", {}).get("code_bytes")
+    code = outcome.code_bytes
     common.facts(
-        f"{m['model']} for {m['target']} on {r.runner}, law {m['law']}",
+        f"{m.model} for {m.target} on {r.runner}, law {m.law}",
         {
             "vectors": str(outcome.vectors),
             "instructions": f"{count(r.instructions)} per inference{per_mac}{constant}" if r.instructions else "",
-            "flash": f"weights {size(m['weight_bytes'])}{f', code {size(code)}' if code else ''}",
-            "RAM": f"arena {size(m['arena_bytes'])}{f', stack {size(r.stack_bytes)}' if r.stack_bytes is not None else ''}",
+            "flash": f"weights {size(m.weight_bytes)}{f', code {size(code)}' if code else ''}",
+            "RAM": f"arena {size(m.arena_bytes)}{f', stack {size(r.stack_bytes)}' if r.stack_bytes is not None else ''}",
             "faults": str(outcome.damage or ""),
             "result": stamp(outcome),
         },
     )
     if steps and r.step_instructions:
         rows = [
-            (i, short(s["name"], common.name_room()), s["kernel"], count(s["macs"]), count(n), f"{n / s['macs']:.2f}" if s["macs"] else "-")
-            for i, (s, n) in enumerate(zip(m["steps"], r.step_instructions, strict=True))
+            (i, short(s.name, common.name_room()), s.kernel, count(s.macs), count(n), f"{n / s.macs:.2f}" if s.macs else "-")
+            for i, (s, n) in enumerate(zip(m.steps, r.step_instructions, strict=True))
         ]
         common.table(
             [("step", "right"), ("name", "text"), "kernel", ("MACs", "right"), ("instructions", "right"), ("per MAC", "right")], rows

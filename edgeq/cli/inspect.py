@@ -69,10 +69,10 @@ def describe(graph: Graph) -> dict[str, Any]:
 
 def kernels(folder: Path) -> dict[str, str]:
     """Node name -> kernel of an emitted folder."""
-    from edgeq.build import manifest
+    from edgeq.record import manifest
 
-    steps = manifest(folder)["steps"]
-    return {**{s["follower"]: "folded" for s in steps if s["follower"]}, **{s["name"]: s["kernel"] for s in steps}}
+    steps = manifest(folder).steps
+    return {**{s.follower: "folded" for s in steps if s.follower}, **{s.name: s.kernel for s in steps}}
 
 
 def text(t: dict[str, Any]) -> str:

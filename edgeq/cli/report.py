@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -38,13 +39,11 @@ def report(
 
 def note_file(folder: Path, name: str, content: bytes) -> None:
     """Record a file that was written into an emitted folder."""
-    from edgeq import measurements
-    from edgeq.build import manifest
+    from edgeq import record
     from edgeq.folder import digest
 
-    sources = manifest(folder).get("sources_sha256")
-    known = measurements.read(folder, sources).get("files", {})
-    measurements.update(folder, sources, "files", {**known, name: digest(content)})
+    known = record.measured(folder, record.manifest(folder).sources_sha256)
+    record.note(folder, replace(known, files={**known.files, name: digest(content)}))
 
 
 def register(app: typer.Typer) -> None:

@@ -13,10 +13,11 @@ from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
 from edgeq import board
-from edgeq.build import Program, build_programs, manifest, toolchain
+from edgeq.build import Program, build_programs, section_sizes, toolchain
 from edgeq.errors import EdgeqError
 from edgeq.files import temporary_folder
 from edgeq.ir import Array
+from edgeq.record import manifest
 from edgeq.run.layout import Layout
 from edgeq.simulate import Run
 from edgeq.target import Target
@@ -69,7 +70,7 @@ def record_type(layout: Layout, hook: bool) -> np.dtype[np.void]:
     """What a stream holds per vector."""
     fields: list[tuple[str, str, tuple[int, ...]]] = []
     for i, step in enumerate(layout.steps if hook else []):
-        fields += [(f"ticks{i}", "<u4", ()), (f"step{i}", "u1", ((step["bytes"] + 3) // 4 * 4,))]
+        fields += [(f"ticks{i}", "<u4", ()), (f"step{i}", "u1", ((step.bytes + 3) // 4 * 4,))]
     return np.dtype([*fields, ("ticks", "<u4", ()), ("stack", "<u4", ()), ("output", "u1", (layout.output_bytes,))])
 
 
@@ -215,6 +216,7 @@ def bench(
 
         measured = _join([measure(programs[0], rows) for rows in batches(layout, vectors, place.memory["vectors"].bytes - len(faults))])
         plain = measure(programs[1], slice(0, 1)) if steps else measured
+        code = section_sizes(elf[programs[-1]])["code"]
     stack = int(plain.stack_bytes.max())
     if stack >= place.stack - STACK_RESERVE:
         why = f"board {place.name} reserves {place.stack} bytes"
@@ -228,4 +230,5 @@ def bench(
         step_instructions=tuple(int(n) for n in measured.step_instructions.max(axis=0)) if steps else None,
         constant_time=bool((each == each[0]).all()) if vectors > 1 else None,
         stack_bytes=stack,
+        code_bytes=code,
     )

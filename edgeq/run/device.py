@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Self
 
 from edgeq import faults as law
 from edgeq.errors import EdgeqError
+from edgeq.record import Manifest
 from edgeq.run.link import Command, Link
 
 PLACE = struct.Struct("<I")
@@ -58,15 +59,15 @@ class Fault(NamedTuple):
     xor: int
 
     @classmethod
-    def of(cls, manifest: Mapping[str, Any], symbol: str, offset: int, xor: int) -> Self:
+    def of(cls, manifest: Manifest, symbol: str, offset: int, xor: int) -> Self:
         """The fault in the table of that symbol, which may lack the model's prefix (``s0_weights``).
 
         Raises:
             EdgeqError: there is no such table that faults may hit, or no such byte.
         """
-        places = manifest["fault_tables"]
-        name = symbol if symbol in places else f"{manifest['model']}_{symbol}"
-        if name not in places or not 0 <= offset < manifest["table_bytes"][name] or not 0 < xor < 256:
+        places = manifest.fault_tables
+        name = symbol if symbol in places else f"{manifest.model}_{symbol}"
+        if name not in places or not 0 <= offset < manifest.table_bytes[name] or not 0 < xor < 256:
             fix = "see `fault_tables` and `table_bytes` in manifest.json"
             raise EdgeqError(f"no byte {offset} to xor with {xor}", where=symbol, fix=fix)
         return cls(places[name], offset, xor)

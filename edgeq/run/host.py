@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from edgeq.build import build_library, manifest, toolchain
+from edgeq.build import build_library, toolchain
 from edgeq.faults import Bytes
 from edgeq.files import temporary_folder
 from edgeq.ir import Array
+from edgeq.record import manifest
 from edgeq.run.layout import Layout
 from edgeq.simulate import Run
 from edgeq.target import load
@@ -54,7 +55,7 @@ def run(
         library = ctypes.CDLL(str(file))
         library.eq_host_run.restype = None
         for symbol, xor in (flips or {}).items():
-            memory(library, f"{data['model']}_{symbol}", len(xor))[:] ^= xor
+            memory(library, f"{data.model}_{symbol}", len(xor))[:] ^= xor
 
         def part(i: int) -> None:
             own = slice(vectors * i // count, vectors * (i + 1) // count)

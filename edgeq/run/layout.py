@@ -9,6 +9,7 @@ import numpy as np
 
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, DType
+from edgeq.record import Interface, Manifest
 
 
 def _aligned(n: int) -> int:
@@ -25,16 +26,16 @@ class Layout:
         step_of: for each of them, the step that computes it.
     """
 
-    def __init__(self, manifest: Mapping[str, Any]) -> None:
-        self.inputs, self.outputs = manifest["inputs"], manifest["outputs"]
-        per_step = [[s, *s.get("more", [])] for s in manifest["steps"]]
+    def __init__(self, model: Manifest | Interface) -> None:
+        self.inputs, self.outputs = model.inputs, model.outputs
+        per_step = [s.results for s in model.steps]
         self.steps = [tensor for tensors in per_step for tensor in tensors]
         self.step_of = [i for i, tensors in enumerate(per_step) for _ in tensors]
-        self.streams = bool(manifest["state_bytes"])
-        self.arena_bytes = int(manifest["arena_bytes"]) + int(manifest["state_bytes"])
-        self.input_bytes = sum(_aligned(x["bytes"]) for x in self.inputs)
-        self.output_bytes = sum(_aligned(x["bytes"]) for x in self.outputs)
-        self.step_bytes = sum(_aligned(s["bytes"]) for s in self.steps)
+        self.streams = bool(model.state_bytes)
+        self.arena_bytes = model.arena_bytes + model.state_bytes
+        self.input_bytes = sum(_aligned(x.bytes) for x in self.inputs)
+        self.output_bytes = sum(_aligned(x.bytes) for x in self.outputs)
+        self.step_bytes = sum(_aligned(s.bytes) for s in self.steps)
 
     def pack(self, arrays: Mapping[str, Array]) -> tuple[int, Array]:
         """Number of vectors and the uint8 block ``[V, input_bytes]``.
@@ -49,16 +50,16 @@ class Layout:
         block = np.zeros((vectors, self.input_bytes), np.uint8)
         at = 0
         for x in self.inputs:
-            array, dtype = arrays.get(x["name"]), DType(x["dtype"]).numpy
-            if array is None or array.dtype != dtype or array.shape != (vectors, *x["shape"]) or vectors == 0:
+            array, dtype = arrays.get(x.name), DType(x.dtype).numpy
+            if array is None or array.dtype != dtype or array.shape != (vectors, *x.shape) or vectors == 0:
                 got = "none" if array is None else f"{array.dtype}{list(array.shape)}"
-                fix = f"give {dtype}{['V', *x['shape']]}".replace("'", "")
-                raise EdgeqError("the vectors do not fit this input", where=x["name"], why=f"got {got}", fix=fix)
-            block[:, at : at + x["bytes"]] = np.ascontiguousarray(array).reshape(vectors, -1).view(np.uint8)
-            at += _aligned(x["bytes"])
+                fix = f"give {dtype}{['V', *x.shape]}".replace("'", "")
+                raise EdgeqError("the vectors do not fit this input", where=x.name, why=f"got {got}", fix=fix)
+            block[:, at : at + x.bytes] = np.ascontiguousarray(array).reshape(vectors, -1).view(np.uint8)
+            at += _aligned(x.bytes)
         return vectors, block
 
-    def _unpack(self, block: Array, entries: list[tuple[str, int, np.dtype[Any], list[int]]]) -> dict[str, Array]:
+    def _unpack(self, block: Array, entries: list[tuple[str, int, np.dtype[Any], tuple[int, ...]]]) -> dict[str, Array]:
         arrays, at = {}, 0
         for name, size, dtype, shape in entries:
             flat = np.ascontiguousarray(block[:, at : at + size]).view(dtype)
@@ -68,8 +69,8 @@ class Layout:
 
     def unpack_outputs(self, block: Array) -> dict[str, Array]:
         """Output name -> ``[V, *shape]`` from the uint8 block ``[V, output_bytes]``."""
-        return self._unpack(block, [(x["name"], x["bytes"], DType(x["dtype"]).numpy, x["shape"]) for x in self.outputs])
+        return self._unpack(block, [(x.name, x.bytes, DType(x.dtype).numpy, x.shape) for x in self.outputs])
 
     def unpack_steps(self, block: Array) -> dict[str, Array]:
         """Tensor name -> ``[V, *shape]`` from the uint8 block ``[V, step_bytes]``."""
-        return self._unpack(block, [(s["tensor"], s["bytes"], DType(s["dtype"]).numpy, s["shape"]) for s in self.steps])
+        return self._unpack(block, [(s.tensor, s.bytes, DType(s.dtype).numpy, s.shape) for s in self.steps])

@@ -7,13 +7,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from edgeq.build import manifest
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array
+from edgeq.record import Manifest, manifest
 from edgeq.run.device import UNKNOWN, Area, Device, Result
 from edgeq.run.layout import Layout
 from edgeq.run.link import Link
@@ -43,7 +42,7 @@ class Measured:
 
 
 @contextmanager
-def connect(port: Port, model: Mapping[str, Any] | None = None) -> Iterator[Device]:
+def connect(port: Port, model: Manifest | None = None) -> Iterator[Device]:
     """A session with the board at a port.
 
     Args:
@@ -59,14 +58,14 @@ def connect(port: Port, model: Mapping[str, Any] | None = None) -> Iterator[Devi
         yield device
 
 
-def _check(device: Device, model: Mapping[str, Any]) -> None:
+def _check(device: Device, model: Manifest) -> None:
     layout, told = Layout(model), device.description
-    if told.get("sources_sha256") != model["sources_sha256"]:
+    if told.get("sources_sha256") != model.sources_sha256:
         why = f"'{told.get('model')}' for {told.get('target')}, sources {str(told.get('sources_sha256'))[:12]}"
         fix = "build and flash the firmware of this folder"
         raise EdgeqError("the board runs another model", where=device.link.port.url, why=why, fix=fix)
     facts = (device.input_bytes, device.output_bytes, device.steps, device.tables)
-    if facts != (layout.input_bytes, layout.output_bytes, len(layout.steps), len(model["tables"])):
+    if facts != (layout.input_bytes, layout.output_bytes, len(layout.steps), len(model.tables)):
         raise device.link.strange("HELLO")
 
 
@@ -80,7 +79,7 @@ def infer(device: Device, layout: Layout, packed: bytes, *, steps: bool, reset: 
     result = device.invoke(stop=steps, reset=reset)
     tensors = bytearray()
     for i, tensor in enumerate(layout.steps if steps else ()):
-        if not result.at_step or (result.step, result.bytes) != (layout.step_of[i], tensor["bytes"]):
+        if not result.at_step or (result.step, result.bytes) != (layout.step_of[i], tensor.bytes):
             raise device.link.strange("INVOKE")
         tensors += device.read(Area.STEP, result.bytes) + bytes(-result.bytes % 4)
         result = device.resume()

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from stft import BINS, analyse, frames, magnitude
 
 import edgeq
-from edgeq import build, numerics
+from edgeq import build, numerics, record
 from edgeq.errors import EdgeqError
 from edgeq.files import temporary_folder
 from edgeq.ir import DType, Graph
 from edgeq.quantize import evaluate_float
+from edgeq.record import Described, Manifest
 from edgeq.resources import resource
 from edgeq.target import load as load_target
 
@@ -122,25 +123,25 @@ def emit(network: Network, precision: Precision, calibration: list[Array], targe
     return made
 
 
-def glue(manifest: dict[str, Any]) -> str:
+def glue(manifest: Manifest) -> str:
     """The text of denoise_model.h for an emitted model."""
-    (x,), (y,) = manifest["inputs"], manifest["outputs"]
+    (x,), (y,) = manifest.inputs, manifest.outputs
     real = {"f32": ("magnitude[i]", "y[i]"), "f16": ("eq_half_from_float(magnitude[i])", "eq_float_from_half(y[i])")}
-    put, get = (real[t["dtype"]][k] if t["dtype"] in real else _integer(t, manifest["law"], k) for k, t in enumerate((x, y)))
+    put, get = (real[t.dtype][k] if t.dtype in real else _integer(t, manifest.law, k) for k, t in enumerate((x, y)))
     return HEADER.format(
-        name=manifest["model"], bins=BINS, input=x["dtype"], output=y["dtype"], put=put, get=get,
-        put_type=CTYPES[x["dtype"]], get_type=CTYPES[y["dtype"]], header="eq_f16.h",
+        name=manifest.model, bins=BINS, input=x.dtype, output=y.dtype, put=put, get=get,
+        put_type=CTYPES[x.dtype], get_type=CTYPES[y.dtype], header="eq_f16.h",
     )  # fmt: skip
 
 
-def _integer(t: dict[str, Any], law: str, reading: int) -> str:
+def _integer(t: Described, law: str, reading: int) -> str:
     """The expression that writes or reads one integer, with the rounding of the model's law."""
     if reading:
-        return f"(float)(y[i] - ({t['zero_point']})) * {float(np.float32(t['scale'])).hex()}f"
-    limit = np.iinfo(DType(t["dtype"]).numpy)
-    steps = f"magnitude[i] {'*' if law == 'single' else '/'} {float(numerics.quantize_factor(law, t['scale'])).hex()}f"
-    rounded = f"eq_round_float({steps}, {int(law == 'single')}) + ({t['zero_point']})"
-    return f"({CTYPES[t['dtype']]})eq_clamp({rounded}, {limit.min}, {limit.max})"
+        return f"(float)(y[i] - ({t.zero_point})) * {float(np.float32(t.scale)).hex()}f"
+    limit = np.iinfo(DType(t.dtype).numpy)
+    steps = f"magnitude[i] {'*' if law == 'single' else '/'} {float(numerics.quantize_factor(law, t.scale)).hex()}f"
+    rounded = f"eq_round_float({steps}, {int(law == 'single')}) + ({t.zero_point})"
+    return f"({CTYPES[t.dtype]})eq_clamp({rounded}, {limit.min}, {limit.max})"
 
 
 @dataclass(frozen=True)
@@ -173,7 +174,7 @@ def compile_program(folder: Path, file: Path, chain: str | None = None, optimize
     """
     host = load_target("host")
     tool = build.toolchain(host, chain)
-    manifest = build.manifest(folder)
+    manifest = record.manifest(folder)
     here = HERE / "c"
     with temporary_folder() as work:
         (Path(work) / "denoise_model.h").write_text(glue(manifest), encoding="ascii")

@@ -75,11 +75,11 @@ def row(
     report(f"{name}: building for {', '.join(targets)}")
     builds = emit(network, precision, calibration, targets, output)
     for target, built in zip(targets, builds, strict=True):
-        result.flash[target] = int(built.manifest["weight_bytes"]) + (built.code_bytes or 0)
-        result.ram[target] = int(built.manifest["arena_bytes"]) + int(built.manifest["state_bytes"])
-        for run in built.measured["runs"].values():
-            if run["instructions"] is not None:
-                result.instructions[target] = float(run["instructions"])
+        result.flash[target] = built.manifest.weight_bytes + (built.code_bytes or 0)
+        result.ram[target] = built.manifest.arena_bytes + built.manifest.state_bytes
+        for run in built.measured.runs.values():
+            if run.instructions is not None:
+                result.instructions[target] = float(run.instructions)
     report(f"{name}: denoising {len(test)} recordings")
     program = compile_program(builds[0].folder, output / f"denoise-{name}")
     with temporary_folder() as work:

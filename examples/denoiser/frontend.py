@@ -6,7 +6,6 @@ and the firmware that measures models measures it.
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,8 @@ from numpy.typing import NDArray
 from stft import BINS, HOP, analyse, frames, magnitude, overlap_add, synthesise
 
 from edgeq.files import temporary_folder
+from edgeq.folder import digest, digests
+from edgeq.record import FORMAT, Manifest, Placed
 from edgeq.resources import resource
 from edgeq.run import unicorn
 from edgeq.simulate import Run
@@ -62,13 +63,16 @@ def package(folder: Path) -> None:
     (folder / "eq_model.h").write_text(MODEL, encoding="ascii")
     (folder / "SConscript").write_text(SCRIPT, encoding="ascii")
     (folder / "stft_weights.h").write_text("/* None. */\n", encoding="ascii")
-    samples = {"name": "samples", "dtype": "s16", "shape": [HOP], "bytes": 2 * HOP, "scale": None, "zero_point": None}
-    bins = {"dtype": "f32", "shape": [BINS], "bytes": 4 * BINS, "scale": None, "zero_point": None}
-    manifest = {
-        "format": 1, "model": "stft", "inputs": [samples, {"name": "mask", **bins}], "outputs": [{"name": "magnitude", **bins}, samples],
-        "steps": [], "arena_bytes": 0, "state_bytes": 0, "table_bytes": {},
-    }  # fmt: skip
-    (folder / "manifest.json").write_text(json.dumps(manifest), encoding="ascii")
+    samples = Placed("samples", (HOP,), "s16", 2 * HOP, None, 0, 0)
+    mask, bins = (Placed(name, (BINS,), "f32", 4 * BINS, None, 0, 0) for name in ("mask", "magnitude"))
+    files = digests({file.name: file.read_bytes() for file in folder.iterdir()})
+    manifest = Manifest(
+        format=FORMAT, model="stft", target="host", law="single", inputs=(samples, mask), outputs=(bins, samples), arena_bytes=0,
+        arena_alignment=1, arena_lower_bound=0, arena_method="none", state_bytes=0, io_bytes=4 * HOP + 8 * BINS, weight_bytes=0, macs=0,
+        states=(), steps=(), lifetimes=(), tables={}, table_bytes={}, hardened=False, fault_tables={},
+        sources_sha256=digest(b"".join(sorted(h.encode() for h in files.values()))), files=files,
+    )  # fmt: skip
+    (folder / "manifest.json").write_text(manifest.text(), encoding="ascii")
 
 
 def expected(pcm: Array, mask: Array) -> dict[str, Array]:

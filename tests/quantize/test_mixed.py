@@ -225,12 +225,12 @@ def test_auto_measures_on_the_target(real: Graph, tmp_path: Path) -> None:
     built = api.build(
         real, output=tmp_path / "m", target="cortex-m4", calibration=samples, recipe="auto", budget=budget, vectors=2, optimize="2"
     )
-    found = built.measured["quantization"]["allocation"]
+    found = built.measured.quantization["allocation"]
     chosen = next(p for p in found["pareto"] if p["chosen"])
-    total = built.measured["runs"]["unicorn"]["instructions"]
+    total = built.measured.runs["unicorn"].instructions
     assert found["costs"] == "measured" and found["sqnr_db"] >= 47
     assert abs(chosen["instructions"] - total) < 0.1 * total  # the rest is the invocation itself
-    assert abs(chosen["flash"] - built.manifest["weight_bytes"]) < 0.1 * chosen["flash"]
+    assert abs(chosen["flash"] - built.manifest.weight_bytes) < 0.1 * chosen["flash"]
 
 
 def test_the_program_is_exact(real: Graph) -> None:

@@ -15,6 +15,6 @@ def context(data: Data) -> Mapping[str, Any]:
     return {
         "steps": data.steps,
         "weights": sum(s.weight_bytes for s in data.steps),
-        "instructions": data.run[1]["instructions"] if data.run else None,
+        "instructions": data.run[1].instructions if data.run else None,
         "measured": any(s.instructions is not None for s in data.steps),
     }

@@ -20,5 +20,5 @@ def context(data: Data) -> Mapping[str, Any] | None:
     largest, total = max(counts) or 1, sum(counts) or 1
     return {
         "rows": [(s, 100.0 * n / largest, 100.0 * n / total) for s, n in zip(rows, counts, strict=True)],
-        "runner": runner, "run": run, "total": total, "between": run["instructions"] - sum(counts),
+        "runner": runner, "run": run, "total": total, "between": (run.instructions or 0) - sum(counts),
     }  # fmt: skip

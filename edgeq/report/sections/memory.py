@@ -46,12 +46,12 @@ class Drawing:
 
     def __init__(self, data: Data) -> None:
         self.data, self.manifest = data, data.manifest
-        self.count = max(1, len(self.manifest["steps"]))
+        self.count = max(1, len(self.manifest.steps))
         self.step = max(MIN_STEP, (WIDTH - LEFT - 10) / self.count)
         self.width = LEFT + self.step * self.count + 10
-        self.top: int = max(1, self.manifest["arena_bytes"], self.manifest["arena_lower_bound"])
+        self.top: int = max(1, self.manifest.arena_bytes, self.manifest.arena_lower_bound)
         families = {s.index: s.family for s in data.steps}
-        self.families = {s["tensor"]: families[i] for i, s in enumerate(self.manifest["steps"])}
+        self.families = {s.tensor: families[i] for i, s in enumerate(self.manifest.steps)}
 
     def x(self, step: float) -> float:
         return LEFT + step * self.step
@@ -71,27 +71,27 @@ class Drawing:
 
     def tensors(self) -> list[Rectangle]:
         """Tensors in order of birth. In a step that overwrites in place the old one has the left half, the new one the right."""
-        lives = self.manifest["lifetimes"]
-        overwritten = {t.get("overwrites") for t in lives}
+        lives = self.manifest.lifetimes
+        overwritten = {t.overwrites for t in lives}
         found = []
         for t in lives:
-            name, first, last = t["tensor"], t["first"], t["last"]
-            title = f"{name}\n{t['bytes']:,} bytes at {t['offset']:,}\nsteps {first} to {last}"
-            title += f"\noverwrites {t['overwrites']} in place" if t.get("overwrites") else ""
-            start = first + (0.5 if t.get("overwrites") else 0)
+            name, first, last = t.tensor, t.first, t.last
+            title = f"{name}\n{t.bytes:,} bytes at {t.offset:,}\nsteps {first} to {last}"
+            title += f"\noverwrites {t.overwrites} in place" if t.overwrites else ""
+            start = first + (0.5 if t.overwrites else 0)
             end = last + (0.5 if name in overwritten else 1)
-            found.append(self.rectangle(name, t["offset"], t["bytes"], start, end, self.families.get(name, "input"), title))
+            found.append(self.rectangle(name, t.offset, t.bytes, start, end, self.families.get(name, "input"), title))
         return found
 
     def scratch(self) -> list[Rectangle]:
         """Scratch of single calls."""
         return [
             self.rectangle(
-                "scratch", s["scratch_offset"], s["scratch"], i, i + 1, "scratch",
-                f"scratch of step {i}, {s['name']}\n{s['scratch']:,} bytes at {s['scratch_offset']:,}",
+                "scratch", s.scratch_offset or 0, s.scratch, i, i + 1, "scratch",
+                f"scratch of step {i}, {s.name}\n{s.scratch:,} bytes at {s.scratch_offset or 0:,}",
             )
-            for i, s in enumerate(self.manifest["steps"])
-            if s["scratch"]
+            for i, s in enumerate(self.manifest.steps)
+            if s.scratch
         ]  # fmt: skip
 
     def addresses(self) -> list[tuple[float, str]]:
@@ -107,14 +107,14 @@ class Drawing:
 
 def context(data: Data) -> Mapping[str, Any] | None:
     drawing, m = Drawing(data), data.manifest
-    if not m["lifetimes"]:
+    if not m.lifetimes:
         return None
-    live = [data.live(i) for i in range(len(m["steps"]))]
+    live = [data.live(i) for i in range(len(m.steps))]
     peak = max(range(len(live)), key=lambda i: live[i], default=None)
     return {
         "width": round(drawing.width, 1), "height": HEIGHT, "left": LEFT, "tensors": drawing.tensors(), "scratch": drawing.scratch(),
         "addresses": drawing.addresses(), "numbers": drawing.numbers(), "floor": round(drawing.y(0), 2),
-        "arena_y": round(drawing.y(m["arena_bytes"]), 2), "bound_y": round(drawing.y(m["arena_lower_bound"]), 2),
-        "peak": None if peak is None else {"step": peak, "name": m["steps"][peak]["name"], "x": round(drawing.x(peak), 2)},
+        "arena_y": round(drawing.y(m.arena_bytes), 2), "bound_y": round(drawing.y(m.arena_lower_bound), 2),
+        "peak": None if peak is None else {"step": peak, "name": m.steps[peak].name, "x": round(drawing.x(peak), 2)},
         "column": round(drawing.step, 2), "top": TOP, "families": sorted({r.family for r in drawing.tensors()}),
     }  # fmt: skip

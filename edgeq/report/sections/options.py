@@ -16,15 +16,15 @@ LAWS = {
 
 
 def context(data: Data) -> Mapping[str, Any]:
-    q, built = data.measured.get("quantization", {}), data.measured.get("build", {})
+    q, built = data.measured.quantization, data.measured.build
     rows = [
-        ("requantization law", f"{data.manifest['law']}: {LAWS.get(data.manifest['law'], '')}"),
+        ("requantization law", f"{data.manifest.law}: {LAWS.get(data.manifest.law, '')}"),
         ("quantized by", "edgeq" if q.get("options") else "the model file itself: its own scales"),
         *((k.replace("_", " "), str(v)) for k, v in q.get("options", {}).items() if k != "law"),
         ("calibration samples", str(q["samples"]) if q else ""),
         ("target", f"{data.target.name}: {data.target.description}"),
         ("kernels for", ", ".join("portable C" if isa == "c" else isa for isa in data.target.isa)),
-        ("compiled by", f"{built['toolchain']} at -O{built['optimize']}" if built else ""),
-        ("memory plan", str(data.manifest.get("arena_method", ""))),
+        ("compiled by", f"{built.toolchain} at -O{built.optimize}" if built else ""),
+        ("memory plan", data.manifest.arena_method),
     ]
     return {"rows": [(name, value) for name, value in rows if value]}

@@ -15,5 +15,5 @@ ORDER = 55
 
 
 def context(data: Data) -> Mapping[str, Any] | None:
-    found = data.measured.get("quantization", {}).get("allocation")
+    found = data.measured.quantization.get("allocation")
     return None if found is None else {"a": found, "drawing": Markup(pareto.svg(found))}

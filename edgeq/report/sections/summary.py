@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from edgeq.report.data import Data
@@ -18,25 +19,20 @@ def share(used: int, limit: int | None) -> float | None:
 
 def context(data: Data) -> Mapping[str, Any]:
     m, code = data.manifest, data.code_bytes
-    runner, run = data.run or ("", {})
-    stack = max((r["stack_bytes"] for r in data.measured.get("runs", {}).values() if r.get("stack_bytes") is not None), default=None)
-    flash = m["weight_bytes"] + (code or 0)
-    ram = m["arena_bytes"] + m["state_bytes"] + (stack or 0)
+    runner, run = data.run or ("", None)
+    stack = max((r.stack_bytes for r in data.measured.runs.values() if r.stack_bytes is not None), default=None)
+    flash = m.weight_bytes + (code or 0)
+    ram = m.arena_bytes + m.state_bytes + (stack or 0)
     return {
         "flash": flash, "code": code, "flash_share": share(flash, data.target.flash),
         "ram": ram, "stack": stack, "ram_share": share(ram, data.target.ram),
-        "runner": runner, "run": run, "comparisons": comparisons(data), "accuracy": accuracy(data),
+        "runner": runner, "run": run, "comparisons": list(data.measured.comparisons.items()), "accuracy": accuracy(data),
     }  # fmt: skip
-
-
-def comparisons(data: Data) -> list[dict[str, Any]]:
-    """One row per runner that was compared."""
-    return [{"runner": name, **c} for name, c in data.measured.get("comparisons", {}).items()]
 
 
 def accuracy(data: Data) -> list[dict[str, Any]]:
     """Scores, best known first: float model, simulator, runners."""
-    scores = data.measured.get("accuracy", {})
+    scores = data.measured.accuracy
     order = sorted(scores, key=lambda n: ({"float": 0, "simulator": 1}.get(n, 2), n))
     names = {"float": "float model"}
-    return [{"name": names.get(n, n), "percent": 100.0 * scores[n]["right"] / scores[n]["samples"], **scores[n]} for n in order]
+    return [{"name": names.get(n, n), "percent": 100.0 * scores[n].right / scores[n].samples, **asdict(scores[n])} for n in order]

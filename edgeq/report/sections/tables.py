@@ -13,8 +13,8 @@ ORDER = 90
 
 def context(data: Data) -> Mapping[str, Any]:
     m = data.manifest
-    owner = {t: s["name"] for s in reversed(m["steps"]) for t in s["tables"]}
+    owner = {t: s.name for s in reversed(m.steps) for t in s.tables}
     return {
-        "rows": [(name, m["table_bytes"][name], owner.get(name, ""), crc) for name, crc in m["tables"].items()],
-        "hashes": [(k, m[k]) for k in ("sources_sha256", "graph_sha256") if k in m],
+        "rows": [(name, m.table_bytes[name], owner.get(name, ""), crc) for name, crc in m.tables.items()],
+        "hashes": [("sources_sha256", m.sources_sha256), ("graph_sha256", m.graph_sha256)],
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -72,8 +72,8 @@ def row(name: str, t: TensorType, seen: Mapping[str, Any], quality: Mapping[str,
 
 def context(data: Data) -> Mapping[str, Any] | None:
     measured = data.measured
-    seen = {t["name"]: t for t in measured.get("activations", {}).get("tensors", ())}
-    quality = {t["name"]: t for t in measured.get("quantization", {}).get("tensors", ())}
+    seen = {t.name: asdict(t) for t in measured.activations.tensors} if measured.activations else {}
+    quality = {t["name"]: t for t in measured.quantization.get("tensors", ())}
     rows = [
         row(name, tensor.type, seen.get(name, {}), quality.get(name, {}))
         for name, tensor in data.graph.tensors.items()
@@ -83,8 +83,8 @@ def context(data: Data) -> Mapping[str, Any] | None:
         return None
     return {
         "rows": rows,
-        "samples": measured.get("quantization", {}).get("samples"),
-        "vectors": measured.get("activations", {}).get("vectors"),
+        "samples": measured.quantization.get("samples"),
+        "vectors": measured.activations.vectors if measured.activations else None,
         "has_sqnr": any(r.sqnr is not None for r in rows),
         "has_seen": any(r.seen for r in rows),
         "has_cause": any(r.cause or r.fix for r in rows),
