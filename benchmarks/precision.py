@@ -19,8 +19,8 @@ from edgeq import api
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Graph
 from edgeq.lower import lower
+from edgeq.quantize.constraints import is_recurrent
 from edgeq.quantize.floating import evaluate_float
-from edgeq.quantize.recurrent import KINDS
 from edgeq.quantize.storage import possible
 from edgeq.simulate import real_array, simulate
 from edgeq.tables import Constants
@@ -103,7 +103,7 @@ def by_recipe(network: Network, recipe: str) -> Graph:
     name, _, sums = name.partition("+")
     if not dense:
         return api.quantize(network.graph, samples(network), recipe=name, accumulate=sums or None).graph
-    nodes = [n.name for n in network.graph.nodes if dense in possible(n) and n.op.kind() not in KINDS]
+    nodes = [n.name for n in network.graph.nodes if dense in possible(n) and not is_recurrent(n)]
     with TemporaryDirectory(prefix="edgeq-bench-") as work:
         path = Path(work) / "precision.toml"
         path.write_text("format = 1\n[nodes]\n" + "".join(f'"{n}" = "{dense}"\n' for n in nodes))

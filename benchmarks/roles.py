@@ -15,7 +15,7 @@ from scipy import special
 
 from benchmarks.models import DATA, ROOT
 from edgeq.ir import Array, Graph
-from edgeq.quantize.weights import SCALES, nearest
+from edgeq.quantize.weight_scales import SCALES, within
 
 sys.path.insert(0, str(ROOT / "examples" / "denoiser"))
 
@@ -102,8 +102,8 @@ def fixed(bits: int, least: float) -> Rounding:
 def rows(w: Array) -> Array:
     """Weights in int8, a scale per row."""
     matrix = w[None].astype(np.float64)
-    scales = SCALES["mse"](matrix)
-    return np.asarray(nearest(matrix, scales)[0] * scales[0][:, None], np.float32)
+    scales = SCALES["mse"](matrix, (-127, 127))
+    return np.asarray(within(np.rint(matrix / scales[..., None]), (-127, 127))[0] * scales[0][:, None], np.float32)
 
 
 def half(a: Array) -> Array:

@@ -20,15 +20,15 @@ from edgeq.formats.code import Code
 from edgeq.ir import Array, DType, Graph
 from edgeq.passes import normalise
 from edgeq.quantize import storage
+from edgeq.quantize.calibrate import Ranges, calibrate
 from edgeq.quantize.decide import Decision, decide, describe
 from edgeq.quantize.diagnosis import diagnose
 from edgeq.quantize.floating import dequantized
 from edgeq.quantize.halving import check_range, describe_half, to_half
-from edgeq.quantize.options import Options
-from edgeq.quantize.precision import Precision, read_precision
-from edgeq.quantize.quantizer import quantize_decided
-from edgeq.quantize.ranges import Ranges, calibrate
+from edgeq.quantize.plan import Options, Precision
+from edgeq.quantize.precision_toml import read_precision
 from edgeq.quantize.storage import HALF, Storage, complete, mixed
+from edgeq.quantize.walk import quantize_decided
 from edgeq.record import Measured
 from edgeq.simulate import fit_inputs
 from edgeq.tune import robust
@@ -136,9 +136,9 @@ def calibration_samples(graph: Graph, recipe: Recipe) -> dict[str, Array] | None
     if isinstance(source, Mapping):
         arrays = dequantize_integers(select_inputs(graph, source), stored)
         return spread(graph, fit_inputs(graph, arrays), limit)
-    from edgeq.quantize import calibration
+    from edgeq.quantize.samples import load_samples
 
-    samples = calibration.load_samples(Path(source), graph, limit=limit, pixels=recipe.get("pixels"))
+    samples = load_samples(Path(source), graph, limit=limit, pixels=recipe.get("pixels"))
     real = {n for n in samples if graph.type(n).dtype is DType.FLOAT32}  # integers are values there, not what an int8 input stores
     with np.errstate(over="ignore"):  # what is infinite then is met again, and refused, in the float model
         return {n: a.astype(np.float32, copy=False) if n in real else a for n, a in samples.items()}
@@ -226,7 +226,8 @@ def quantized(
     options = {"law": decision.precision.law, "method": decision.precision.method, **layer_options(decision)}
     if decision.precision.nodes:
         options = {"recipe": name, **({"accumulate": sums} if sums else {}), **options}
-    record = diagnosis(graph, result, samples, options, progress)
+    exponents = {n: t.exponents for n, t in decision.precision.tensors.items()}
+    record = diagnosis(graph, result, samples, options, progress, exponents)
     if tried and chosen is not None:
         found_code = {"code": str(chosen.code), "clip": chosen.clip, "candidates": [c.record() for c in tried]}
         record["robust"] = {"p": recipe.get("p") or ROBUST_P, "clean": round(clean, 6), **found_code}
@@ -253,10 +254,13 @@ def halved(graph: Graph, samples: Arrays | None, recipe: Recipe, progress: Progr
     return Quantized(normalise(result), record, {PRECISION: describe_half(result).encode()})
 
 
-def diagnosis(real: Graph, graph: Graph, samples: Arrays, options: Mapping[str, str], progress: Progress | None) -> dict[str, Any]:
+def diagnosis(
+    real: Graph, graph: Graph, samples: Arrays, options: Mapping[str, str], progress: Progress | None,
+    exponents: Mapping[str, tuple[int, ...]] | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """The ``quantization`` section of measurements.json: options, and how each tensor fares on some of the samples."""
     count = len(next(iter(samples.values())))
-    stats = diagnose(real, graph, spread(graph, samples, DIAGNOSED), stage(progress, "diagnose"))
+    stats = diagnose(real, graph, spread(graph, samples, DIAGNOSED), stage(progress, "diagnose"), exponents)
     tensors = [
         {
             "name": t.name, "low": float(f"{t.seen_low:.6g}"), "high": float(f"{t.seen_high:.6g}"),

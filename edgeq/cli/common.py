@@ -345,7 +345,7 @@ def recipe(
     Raises:
         EdgeqError: an unknown method, law or rounding.
     """
-    from edgeq.quantize.options import Options
+    from edgeq.quantize.plan import Options
 
     if calib == "random" and recipe != "fp16":
         warn("calibrated on random data: the code is right, the accuracy is not")

@@ -5,14 +5,14 @@
     quantized = quantize_decided(decision)  # quantize(graph, samples) is all three
 """
 
+from edgeq.quantize.calibrate import Ranges, calibrate
 from edgeq.quantize.decide import Decision, decide, describe, write_precision
 from edgeq.quantize.diagnosis import TensorStats, diagnose
 from edgeq.quantize.floating import dequantized, evaluate_float
 from edgeq.quantize.halving import check_range, describe_half, to_half
-from edgeq.quantize.options import Options
-from edgeq.quantize.precision import Precision, read_precision
-from edgeq.quantize.quantizer import quantize, quantize_decided
-from edgeq.quantize.ranges import Ranges, calibrate
+from edgeq.quantize.plan import Options, Precision
+from edgeq.quantize.precision_toml import read_precision
+from edgeq.quantize.walk import quantize, quantize_decided
 
 __all__ = [
     "Decision",

@@ -6,18 +6,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, DType, Graph
 from edgeq.ops.recurrent import WIDE
-from edgeq.quantize import equalize, storage
+from edgeq.quantize import storage
+from edgeq.quantize.calibrate import Ranges, calibrate, centred
+from edgeq.quantize.casts import Bordered, bordered
 from edgeq.quantize.cells import cell_dtype
+from edgeq.quantize.constraints import activations, cells, natural_scales
 from edgeq.quantize.floating import Progress
-from edgeq.quantize.options import Options
-from edgeq.quantize.precision import LayerPrecision, Precision, TensorPrecision, format_precision
-from edgeq.quantize.ranges import Ranges, calibrate, centred
-from edgeq.quantize.sharing import assign, cells, natural, symmetric
-from edgeq.quantize.storage import Bordered, Storage, bordered, complete
+from edgeq.quantize.plan import LayerPrecision, Options, Precision, TensorPrecision
+from edgeq.quantize.precision_toml import format_precision
+from edgeq.quantize.prepare import equalize
+from edgeq.quantize.scales import assign, symmetric
+from edgeq.quantize.storage import Storage, complete
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,34 +60,52 @@ def decide(
     Raises:
         EdgeqError: samples or precision do not fit the graph.
     """
-    given = precision or Precision()
-    options = options or Options()
-    law = given.law if precision else options.law
-    method = given.method if precision else options.method
+    given, options = precision or Precision(), options or Options()
+    law, method = (given.law, given.method) if precision else (options.law, options.method)
     ranges = data if isinstance(data, Ranges) else calibrate(graph, data, method, progress)
     kept = complete(graph, given.nodes or nodes or {}) if given.nodes or nodes else {}
-    exponents = {n: np.asarray(t.exponents, np.int64) for n, t in given.tensors.items() if t.exponents}
-    if exponents and kept:
-        raise EdgeqError("channels are equalized in int8 models alone", where=next(iter(exponents)), fix="delete equalize, or [nodes]")
-    if exponents:
-        equalize.check(graph, exponents)
-    elif options.equalize and not given.tensors and not kept:
-        exponents = equalize.exponents(graph, ranges.channels, ranges.vectors)
+    exponents = _exponents(graph, ranges, given, options.equalize and not given.tensors and not kept, bool(kept))
     if exponents:
         graph = equalize.apply(graph, exponents)
         ranges = calibrate(graph, ranges.samples, ranges.method, progress)
-    for name, t in given.tensors.items():
-        if t.scale is None and t.method != ranges.tensors[name].method:
-            ranges = replace(ranges, tensors={**ranges.tensors, name: ranges.choose(name, t.method)})
+    ranges = _rechosen(ranges, given)
     ranges = centred(ranges) if options.centre else ranges
     borders = bordered(graph, kept) if kept else Bordered(graph, {}, {})
-    graph, ranges = borders.graph, _copied(ranges, borders)
-    own = {n: given.tensors.get(borders.origin(n)) for n, t in graph.tensors.items() if not t.is_constant}
+    ranges = _copied(ranges, borders)
+    tensors = _tensors(borders, ranges, law, given, {n: tuple(e.tolist()) for n, e in exponents.items()})
+    layers = _layers(borders.graph, given, options)
+    layers = {n: p for n, p in layers.items() if kept.get(n) != storage.HALF}
+    complete_precision = Precision(borders.graph.name, law, ranges.method, ranges.vectors, tensors, layers, kept)
+    return Decision(borders.graph, complete_precision, ranges, borders if kept else None, options)
+
+
+def _exponents(graph: Graph, ranges: Ranges, given: Precision, wanted: bool, cast: bool) -> dict[str, NDArray[np.int64]]:
+    """How channels are equalized: as it is written down, else, if that is wanted, as it is best."""
+    exponents = {n: np.asarray(t.exponents, np.int64) for n, t in given.tensors.items() if t.exponents}
+    if exponents and cast:
+        raise EdgeqError("channels are equalized in int8 models alone", where=next(iter(exponents)), fix="delete equalize, or [nodes]")
+    if exponents:
+        equalize.check(graph, exponents)
+        return exponents
+    return equalize.exponents(graph, ranges.channels, ranges.vectors) if wanted else {}
+
+
+def _rechosen(ranges: Ranges, given: Precision) -> Ranges:
+    """With the ranges of tensors for which a method of their own is written down."""
+    own = {n: t.method for n, t in given.tensors.items() if t.scale is None and t.method != ranges.tensors[n].method}
+    return replace(ranges, tensors={**ranges.tensors, **{n: ranges.choose(n, method) for n, method in own.items()}})
+
+
+def _tensors(
+    borders: Bordered, ranges: Ranges, law: str, given: Precision, exponents: Mapping[str, tuple[int, ...]]
+) -> dict[str, TensorPrecision]:
+    """Every activation's type, and how it was found."""
+    graph = borders.graph
+    own = {n: given.tensors.get(borders.origin(n)) for n in activations(graph)}
     pinned = {n: t.scale for n, t in own.items() if t is not None and t.scale is not None}
-    scales = assign(graph, ranges, law, pinned)
-    fixed = {n.outputs[0] for n in graph.nodes if natural(n.op) is not None}
-    wide, words, tensors = cells(graph, law), symmetric(graph, ranges, law), {}
-    for name, scale in scales.items():
+    fixed, wide, words = natural_scales(graph), cells(graph, law), symmetric(graph, ranges, law)
+    tensors = {}
+    for name, scale in assign(graph, ranges, law, pinned).items():
         how = "fixed" if name in fixed else "grid" if ranges.tensors[name].grid == scale else ranges.tensors[name].method
         stored, written = borders.stored.get(name, storage.INT8), own[name]
         dtype = DType.FLOAT16 if stored == storage.HALF else cell_dtype(scale[0]) if name in wide else DType.INT8
@@ -91,14 +113,18 @@ def decide(
             known = written is not None and written.dtype is not DType.INT8
             scale = scale if known else (2.0**-WIDE, 0) if name in wide else words[name]
             dtype = cell_dtype(scale[0]) if name in wide else DType.INT16
-        tensors[name] = TensorPrecision(scale, written.method if written else how, tuple(int(e) for e in exponents.get(name, ())), dtype)
-    layers = {n.name: _layer(n.name, given, options) for n in graph.nodes if n.op.traits.products}
+        tensors[name] = TensorPrecision(scale, written.method if written else how, exponents.get(name, ()), dtype)
+    return tensors
+
+
+def _layers(graph: Graph, given: Precision, options: Options) -> dict[str, LayerPrecision]:
+    """Every layer's rounding: as it is written down, else by the options."""
+    usual = LayerPrecision(options.weight_scale, options.rounding, options.bias_correction)
+    found = {n.name: given.layers.get(n.name, usual) for n in graph.nodes if n.op.traits.products}
     for name in given.layers:
-        if name not in layers:
+        if name not in found:
             raise EdgeqError("this layer has no weights", where=name, fix="delete it from the precision file")
-    layers = {n: p for n, p in layers.items() if kept.get(n) != storage.HALF}
-    complete_precision = Precision(graph.name, law, ranges.method, ranges.vectors, tensors, layers, kept)
-    return Decision(graph, complete_precision, ranges, borders if kept else None, options)
+    return found
 
 
 def _copied(ranges: Ranges, borders: Bordered) -> Ranges:
@@ -109,10 +135,6 @@ def _copied(ranges: Ranges, borders: Bordered) -> Ranges:
         observers={**ranges.observers, **{n: ranges.observers[t] for n, t in added}},
         channels={**ranges.channels, **{n: ranges.channels[t] for n, t in added}},
     )  # fmt: skip
-
-
-def _layer(name: str, given: Precision, options: Options) -> LayerPrecision:
-    return given.layers.get(name, LayerPrecision(options.weight_scale, options.rounding, options.bias_correction))
 
 
 def write_precision(

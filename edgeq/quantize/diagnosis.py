@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from edgeq import half
 from edgeq.evaluate import chunk_size
 from edgeq.ir import Array, DType, Graph, Node, TensorType
-from edgeq.quantize import equalize
+from edgeq.quantize.constraints import natural
 from edgeq.quantize.floating import Progress, evaluate_float
-from edgeq.quantize.sharing import natural, span
+from edgeq.quantize.prepare.equalize import powers
+from edgeq.quantize.scales import span
 from edgeq.simulate import dequantize_array, fit_inputs, simulate
 
 LOW = 20.0  # dB: below this a cause is looked for
@@ -82,7 +83,7 @@ class _Sums:
         t = self.type
         real = real.astype(np.float64)
         if self.divide is not None:
-            real = real / equalize.powers(self.divide)
+            real = real / powers(self.divide)
         low, high = _span(t)
         inside = np.clip(real, low, high)
         if t.q is None:
@@ -117,8 +118,9 @@ class _Sums:
 
 
 def diagnose(
-    float_graph: Graph, quantized_graph: Graph, samples: Mapping[str, Array], progress: Progress | None = None
-) -> list[TensorStats]:
+    float_graph: Graph, quantized_graph: Graph, samples: Mapping[str, Array], progress: Progress | None = None,
+    exponents: Mapping[str, tuple[int, ...]] | None = None,
+) -> list[TensorStats]:  # fmt: skip
     """Compare every activation of a quantized graph with its float meaning.
 
     Args:
@@ -126,6 +128,7 @@ def diagnose(
         quantized_graph: with the same tensor names.
         samples: per input ``[V, ...]``, float32, or int8 as the quantized graph stores it.
         progress: called with (vectors done, vectors in all).
+        exponents: of the channels of tensors that were equalized, see `prepare.equalize`.
 
     Returns:
         One entry per activation in int8 or half precision that both graphs hold, in the graph's order.
@@ -136,7 +139,7 @@ def diagnose(
     stored = fit_inputs(quantized_graph, samples)
     real = {n: _real_input(quantized_graph.type(n), np.asarray(samples.get(n, next(iter(samples.values()))))) for n in stored}
     real = fit_inputs(float_graph, real)
-    factors = equalize.recover(float_graph, quantized_graph)
+    factors = {n: np.asarray(e, np.int64) for n, e in (exponents or {}).items() if e}
     activations = [n for n, t in quantized_graph.tensors.items() if not t.is_constant and (t.type.q or t.type.dtype is DType.FLOAT16)]
     types = {n: quantized_graph.type(n) for n in activations}
     sums = {n: _Sums(t, factors.get(n)) for n, t in types.items() if n in float_graph.tensors and float_graph.type(n).shape == t.shape}

@@ -10,9 +10,10 @@ import numpy as np
 from edgeq import half
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, DType, Graph, Node, Op, Tensor, TensorType, check
+from edgeq.quantize.calibrate import check_samples
 from edgeq.quantize.floating import Progress, require_float, stream
-from edgeq.quantize.precision import Precision, format_precision
-from edgeq.quantize.ranges import check_samples
+from edgeq.quantize.plan import Precision
+from edgeq.quantize.precision_toml import format_precision
 from edgeq.quantize.storage import HALF, roles, written
 
 

@@ -1,4 +1,4 @@
-"""What every node is computed in, and the casts where storages meet.
+"""What every node is computed in.
 
 ``int8``; ``float16``: half precision; ``w8a16``: halves with int8 weights; ``w8r16``: a recurrent layer on halves with int8 weights
 of x alone; ``int16``: int16 with int8 weights.
@@ -10,10 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from edgeq.errors import EdgeqError
-from edgeq.ir import DType, Graph, Node, Op, Tensor, check
-from edgeq.ops.quantize import Dequantize, Quantize
-from edgeq.quantize import recurrent
-from edgeq.quantize.sharing import cells, demanded
+from edgeq.ir import DType, Graph, Node, Op
+from edgeq.quantize.constraints import Groups, demanded, is_recurrent
 
 INT8, HALF, WEIGHTS, INPUTS, INT16 = "int8", "float16", "w8a16", "w8r16", "int16"
 STORAGES = (INT8, HALF, WEIGHTS, INPUTS, INT16)
@@ -33,7 +31,7 @@ def possible(node: Node) -> tuple[str, ...]:
     found: tuple[str, ...] = (INT8,) if type(node.op).bind is not Op.bind else ()
     if type(node.op).bind_half is not Op.bind_half:
         found += (HALF, WEIGHTS) if node.op.traits.narrow else (HALF,)
-        found += (INPUTS,) if recurrent.is_recurrent(node) else ()
+        found += (INPUTS,) if is_recurrent(node) else ()
     found += (INT16,) if node.op.traits.words else ()
     return found
 
@@ -62,23 +60,14 @@ class Unit:
 
 def units(graph: Graph) -> list[Unit]:
     """The units of a float graph, in its order."""
-    tied = demanded(graph, "single")
-    key = {n.name: n.name for n in graph.nodes}
-
-    def find(name: str) -> str:
-        while key[name] != name:
-            name = key[name]
-        return name
-
-    first: dict[str, str] = {}
-    for node in graph.nodes:
-        for output in node.outputs:
-            group = tied.find(output)
-            key[find(node.name)] = find(first.setdefault(group, node.name))
-    members: dict[str, list[Node]] = {}
-    for node in graph.nodes:
-        members.setdefault(find(node.name), []).append(node)
-    return [_unit(tuple(nodes)) for nodes in members.values()]
+    tied = Groups(n.name for n in graph.nodes)
+    nodes = {n.name: n for n in graph.nodes}
+    maker = {t: n.name for n in graph.nodes for t in n.outputs}
+    for names in demanded(graph, "single").members():
+        makers = [maker[t] for t in names if t in maker]
+        for other in makers[1:]:
+            tied.join(makers[0], other)
+    return [_unit(tuple(nodes[n] for n in names)) for names in tied.members()]
 
 
 def _unit(nodes: tuple[Node, ...]) -> Unit:
@@ -133,7 +122,7 @@ def uniform(graph: Graph, wanted: str) -> dict[str, str]:
 def mixed(graph: Graph) -> dict[str, str]:
     """The recipe ``mixed``: recurrent layers in int8, everything else in half precision."""
     found = units(graph)
-    return spread(found, {u.name: _first(u, INT8 if any(map(recurrent.is_recurrent, u.nodes)) else HALF) for u in found})
+    return spread(found, {u.name: _first(u, INT8 if any(map(is_recurrent, u.nodes)) else HALF) for u in found})
 
 
 def _first(unit: Unit, *wanted: str) -> str:
@@ -166,70 +155,10 @@ def roles(node: Node, storage: str, cell: DType | None = None) -> str:
         cell: of an LSTM's cell state in integers; int32 beside int16 and int16 beside int8 where it is not known.
     """
     value, weight = SUFFIX.get(storage, "f16"), ("f16" if storage == HALF else "s8")
-    if not recurrent.is_recurrent(node):
+    if not is_recurrent(node):
         return f"x {value}" + (f", W {weight}" if node.op.parameters else "")
     usual = {INT8: DType.INT16, INT16: DType.INT32}
     kept = (cell or usual[storage]).value if storage in INTEGERS else "f16"
     c = f", c {kept}" if len(node.op.traits.states) > 1 else ""
     state = "f16" if storage == INPUTS else weight
     return f"x {value}, h {value}{c}, W {weight}, R {state}, gates {'s16' if storage in INTEGERS else 'f32'}"
-
-
-@dataclass(frozen=True, eq=False)
-class Bordered:
-    """A float graph with the casts that a storage asks for.
-
-    Attributes:
-        graph: with nodes Quantize and Dequantize, which do nothing to real numbers.
-        origins: new tensor -> the one that it is a copy of.
-        stored: tensor -> `HALF`, `INT8` or `INT16`.
-    """
-
-    graph: Graph
-    origins: Mapping[str, str]
-    stored: Mapping[str, str]
-
-    def origin(self, name: str) -> str:
-        return self.origins.get(name, name)
-
-
-def bordered(graph: Graph, storage: Storage) -> Bordered:
-    """Insert casts. Graph inputs and outputs are halves, states what their layers compute in.
-
-    A tensor keeps its name in the storage that it is computed in; its copy is called ``x.s8`` or ``x.f16``. An output that is
-    computed in int8 is called ``y.s8``, its copy in halves ``y``.
-
-    Raises:
-        EdgeqError: a cell state in integers is read by something else than its layer.
-    """
-    kinds = {n.name: storage[n.name] if storage[n.name] in INTEGERS else HALF for n in graph.nodes}
-    home = {t: kinds[n.name] for n in graph.nodes for t in n.outputs}
-    home |= dict.fromkeys(graph.given, HALF) | {a: home.get(b, HALF) for a, b in graph.states}
-    wide = {t for t in cells(graph, "single") if home[t] in INTEGERS}
-    own = {t: f"{t}.{SUFFIX[kind]}" if t in graph.results and kind in INTEGERS else t for t, kind in home.items()}
-    names = {(t, kind): own[t] for t, kind in home.items()}
-    tensors = dict(graph.tensors)
-    nodes: list[Node] = []
-
-    def cast(t: str, wanted: str) -> str:
-        """The name of a tensor in a storage."""
-        if (t, wanted) not in names:
-            if t in wide or (wanted in INTEGERS and t in cells(graph, "single")):
-                raise EdgeqError("a cell state is read in another storage than it is kept in", where=t, fix="give its readers one storage")
-            source = cast(t, HALF) if wanted in INTEGERS and home[t] in INTEGERS else own[t]  # from integers to others by halves
-            names[t, wanted] = t if own[t] != t and wanted == HALF else f"{t}.{SUFFIX[wanted]}"
-            op = Quantize() if wanted in INTEGERS else Dequantize()
-            nodes.append(Node(f"{t}/to_{SUFFIX[wanted]}", op, (source,), (names[t, wanted],)))
-        return names[t, wanted]
-
-    for node in graph.nodes:
-        wanted = kinds[node.name]
-        inputs = tuple(n if graph.tensors[n].is_constant else cast(n, wanted) for n in node.inputs)
-        nodes.append(replace(node, inputs=inputs, outputs=tuple(own[n] for n in node.outputs)))
-    for t in graph.results:
-        if t in home:
-            cast(t, HALF)
-    for (t, _), name in names.items():
-        tensors[name] = Tensor(name, graph.type(t))
-    made = check(replace(graph, tensors=tensors, nodes=()).with_nodes(nodes), "borders")
-    return Bordered(made, {name: t for (t, _), name in names.items() if name != t}, {name: kind for (_, kind), name in names.items()})

@@ -19,13 +19,14 @@ from edgeq.ir import Array, DType, Graph, Node
 from edgeq.lower import lower
 from edgeq.ops.quantize import Dequantize, Quantize
 from edgeq.plan import plan
+from edgeq.quantize.calibrate import Ranges, calibrate
 from edgeq.quantize.cells import cell_dtype
 from edgeq.quantize.decide import decide, listed
 from edgeq.quantize.floating import evaluate_float
-from edgeq.quantize.options import Options
-from edgeq.quantize.quantizer import quantize_decided
-from edgeq.quantize.ranges import Ranges, calibrate
+from edgeq.quantize.plan import Options
+from edgeq.quantize.rounding import quick
 from edgeq.quantize.storage import HALF, INT8, INT16, STORAGES, WEIGHTS, Unit, roles, spread, uniform, units
+from edgeq.quantize.walk import quantize_decided
 from edgeq.simulate import fit_inputs, real_array, simulate
 from edgeq.target import Target
 from edgeq.target import load as load_target
@@ -242,7 +243,8 @@ class Judge:
     def coarse(self, storage: Mapping[str, str]) -> Graph:
         """A graph that costs what the quantized one does, made at once."""
         few = replace(self.ranges, samples={n: a[:LEAST] for n, a in self.ranges.samples.items()})
-        return quantize_decided(decide(self.graph, few, replace(self.options or Options(), rounding="nearest"), nodes=storage))
+        chosen = self.options or Options()
+        return quantize_decided(decide(self.graph, few, replace(chosen, rounding=quick(chosen.rounding)), nodes=storage))
 
     def outputs(self, storage: Mapping[str, str], folds: int = 2) -> list[dict[str, Array]]:
         """Per fold float32 results on its samples, of what is quantized without them."""

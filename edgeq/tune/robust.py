@@ -19,11 +19,12 @@ from edgeq.formats.code import Code
 from edgeq.ir import Array, Graph
 from edgeq.passes import normalise
 from edgeq.program import Program
+from edgeq.quantize.calibrate import Ranges
 from edgeq.quantize.decide import decide
 from edgeq.quantize.floating import evaluate_float
-from edgeq.quantize.options import Options
-from edgeq.quantize.quantizer import quantize_decided
-from edgeq.quantize.ranges import Ranges
+from edgeq.quantize.plan import Options
+from edgeq.quantize.rounding import quick
+from edgeq.quantize.walk import quantize_decided
 from edgeq.simulate import real_array, simulate
 from edgeq.target import load
 
@@ -151,7 +152,7 @@ class Judge:
 
     def __init__(self, graph: Graph, ranges: Ranges, p: float, options: Options) -> None:
         self.graph, self.ranges, self.p, self.given = graph, ranges, p, options
-        self.rounding = "truncate" if options.rounding == "truncate" else "nearest"
+        self.rounding = quick(options.rounding)
         count = min(VECTORS, ranges.vectors)
         at = np.arange(count) if graph.states else np.arange(count) * ranges.vectors // count
         self.samples = {n: a[at] for n, a in ranges.samples.items() if n in graph.given}

@@ -11,7 +11,7 @@ from edgeq.ops.activations import LeakyRelu
 from edgeq.ops.fully_connected import FullyConnected
 from edgeq.ops.mul import Mul
 from edgeq.quantize import Options
-from edgeq.quantize.calibration import load_samples
+from edgeq.quantize.samples import load_samples
 from edgeq.simulate import quantize_array
 
 __all__ = ["PLAIN", "Floats", "affine_of", "dense", "hidden", "integers", "load_samples", "quantized_input", "scales_of"]

@@ -14,7 +14,7 @@ from edgeq.ops.conv2d import Conv2d
 from edgeq.ops.max_pool2d import MaxPool2d
 from edgeq.ops.resize import ResizeBilinear
 from edgeq.quantize import Options, calibrate, evaluate_float, quantize
-from edgeq.quantize.sharing import assign
+from edgeq.quantize.scales import assign
 from edgeq.simulate import real_array, simulate
 
 SHAPE = (1, 8, 8, 4)

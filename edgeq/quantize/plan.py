@@ -1,16 +1,20 @@
-"""What a user chooses about quantization."""
+"""What is decided about quantization: by the user for a whole graph, and for every tensor and every layer."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from edgeq.errors import EdgeqError
 from edgeq.formats.code import Code
+from edgeq.ir import DType
 from edgeq.numerics import LAWS
-from edgeq.quantize.observers import METHODS
-from edgeq.quantize.weights import LIMIT, SCALES, Grid
+from edgeq.quantize.grid import LIMIT, Grid
+from edgeq.quantize.ranges import METHODS
+from edgeq.quantize.rounding import ROUNDINGS
+from edgeq.quantize.weight_scales import SCALES
 
-ROUNDINGS = ("nearest", "second-order", "truncate")
+Scale = tuple[float, int]  # scale and zero point
 
 
 @dataclass(frozen=True)
@@ -18,10 +22,9 @@ class Options:
     """Choices for `calibrate` and `quantize`; the defaults are those that measured best (docs/quantization.md).
 
     Attributes:
-        method: how activation ranges are chosen: ``minmax``, ``moving``, ``percentile``, ``mse``, ``kl``.
-        weight_scale: ``max`` (the largest weight of the channel) or ``mse`` (least squared rounding error).
-        rounding: ``nearest``; ``truncate``: toward zero; or ``second-order``: weights that reproduce the float layer's output on the
-            calibration data.
+        method: how activation ranges are chosen: a rule of `ranges`.
+        weight_scale: how the scales of weights are: a rule of `weight_scales`.
+        rounding: of weights: one of `rounding`.
         bias_correction: biases take up the mean error of each channel.
         equalize: channels of an activation are brought to similar ranges where the layers around it allow it exactly.
         law: the requantization law.
@@ -56,8 +59,46 @@ class Options:
         for key, value, allowed in (
             ("method", self.method, tuple(METHODS)),
             ("weight_scale", self.weight_scale, tuple(SCALES)),
-            ("rounding", self.rounding, ROUNDINGS),
+            ("rounding", self.rounding, tuple(ROUNDINGS)),
             ("law", self.law, LAWS),
         ):
             if value not in allowed:
                 raise EdgeqError(f"unknown {key} '{value}'", fix=f"choose one of {', '.join(allowed)}")
+
+
+@dataclass(frozen=True)
+class TensorPrecision:
+    """One activation: its scale (None: to be found by `method`), how it was found, exponents of its channels (may be empty)."""
+
+    scale: Scale | None
+    method: str = "edited"
+    exponents: tuple[int, ...] = ()
+    dtype: DType = DType.INT8
+
+
+@dataclass(frozen=True)
+class LayerPrecision:
+    """How one layer's weights become int8."""
+
+    weight_scale: str
+    rounding: str
+    bias_correction: bool
+
+
+@dataclass(frozen=True)
+class Precision:
+    """Decisions about a whole graph; `tensors` by activation name, `layers` by node name; either may be partial.
+
+    Attributes:
+        method: of calibration, for tensors that are left out.
+        samples: how many samples were used (for the reader).
+        nodes: node -> one of `STORAGES` or `SUMS`; empty: everything in int8.
+    """
+
+    model: str = ""
+    law: str = "single"
+    method: str = "mse"
+    samples: int = 0
+    tensors: Mapping[str, TensorPrecision] = field(default_factory=dict)
+    layers: Mapping[str, LayerPrecision] = field(default_factory=dict)
+    nodes: Mapping[str, str] = field(default_factory=dict)

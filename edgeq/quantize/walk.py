@@ -2,41 +2,31 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgeq import half
 from edgeq.evaluate import ancestors
 from edgeq.formats import PLAIN
 from edgeq.formats.votes import ChannelVotes
 from edgeq.ir import Array, DType, Graph, Node, QParams, Tensor, TensorType, check
-from edgeq.ops.linear import NO_CLAMP, clamp_limits
+from edgeq.ops.linear import clamp_limits
 from edgeq.ops.weights import with_formats
-from edgeq.quantize import recurrent
+from edgeq.quantize import layers
+from edgeq.quantize.calibrate import Ranges
+from edgeq.quantize.constraints import is_recurrent
 from edgeq.quantize.decide import Decision, decide
 from edgeq.quantize.floating import Progress, real_step
+from edgeq.quantize.grid import Grid
 from edgeq.quantize.halving import half_constant
-from edgeq.quantize.linear import Moments, moments, view
-from edgeq.quantize.options import Options
-from edgeq.quantize.precision import Precision
-from edgeq.quantize.ranges import Ranges
-from edgeq.quantize.sharing import Scale, affine
-from edgeq.quantize.storage import HALF, INPUTS
-from edgeq.quantize.weights import Grid
-from edgeq.simulate import quantize_array, real_array
+from edgeq.quantize.plan import Options, Precision, Scale
+from edgeq.quantize.storage import HALF
+from edgeq.simulate import quantize_array
 
-LOG = logging.getLogger("edgeq")
 MEMORY = 2**30  # bytes of activations that the walk may hold
-STEP = 16  # samples that a layer is compared on at once
-BIAS = 2.0**30  # of a bias in the scale of sums
-RATIO_MIN = 2.0**-20  # of accumulator to output units: tiny weights get no finer scale, so that their biases fit
-INT8 = np.dtype(np.int8)
-Float = NDArray[np.float64]
 
 
 def quantize(
@@ -68,7 +58,7 @@ def quantize_decided(decision: Decision, progress: Progress | None = None) -> Gr
         progress: called with (layers done, layers in all).
     """
     graph = decision.graph
-    walk = _Walk(graph, decision.precision, decision.options.grid, decision.options.clamp)
+    walk = Walk(graph, decision.precision, decision.options.grid, decision.options.clamp)
     walk.start(_subset(graph, decision.ranges.samples))
     wanted = ancestors(graph, [t for n in graph.nodes if walk.fits(n) for t in n.inputs])
     last = {name: i for i, node in enumerate(graph.nodes) for name in node.inputs}
@@ -101,7 +91,7 @@ def _subset(graph: Graph, samples: Mapping[str, Array]) -> dict[str, Array]:
 
 
 @dataclass
-class _Walk:
+class Walk:
     """One walk through a float graph: tensors made so far, and the float and the stored values of live activations."""
 
     graph: Graph
@@ -133,11 +123,6 @@ class _Walk:
         scale, zero_point = self.scale(name)
         return TensorType(self.graph.type(name).shape, self.precision.tensors[name].dtype, QParams((scale,), zero_point))
 
-    @staticmethod
-    def usable(scales: Float, ratio: float) -> Float:
-        """float32 values, none so small that a bias would not fit int32; channels of zeros get a middling one."""
-        return np.where(scales == 0, 2.0**-8 / ratio, np.maximum(scales, RATIO_MIN / ratio)).astype(np.float32).astype(np.float64)
-
     def add(self, tensor: Tensor) -> str:
         """File a constant under its name, or under a new one where another node made something else of it."""
         name, number = tensor.name, 2
@@ -153,19 +138,6 @@ class _Walk:
         """File a constant operand in half precision, see `half_constant`."""
         return self.add(half_constant(node, position, self.graph.tensors[node.inputs[position]]))
 
-    def integers(self, name: str, rounding: str, matrix: Float, scales: Float, seen: Moments | None) -> Float:
-        """`Grid.integers` of the weights `name`: nearest where the inputs' moments do not allow the rounding, which one line says."""
-        try:
-            with np.errstate(over="ignore", invalid="ignore"):
-                found = self.grid.integers(rounding, matrix, scales, seen)
-            if np.isfinite(found).all():
-                return found
-            why = "not finite"
-        except np.linalg.LinAlgError:
-            why = "singular"
-        LOG.warning("the inputs' second moments at '%s' are %s: its weights are rounded to nearest, not %s", name, why, rounding)
-        return self.grid.integers("nearest", matrix, scales, None)
-
     def fits(self, node: Node) -> bool:
         """Whether a node's weights are fitted to its inputs."""
         return bool(node.op.traits.products) and self.precision.nodes.get(node.name) != HALF
@@ -176,36 +148,34 @@ class _Walk:
         Args:
             run: compute the node in both meanings, for layers that are fitted to what follows from it, or for its limits.
         """
-        output = node.outputs[0]
         self.tensors |= {n: Tensor(n, self.type(n)) for n in node.outputs}
-        constants = {n: data for n in node.inputs if (data := self.graph.tensors[n].data) is not None}
-        names = list(node.inputs)
         real: list[Array] = []
         outputs: tuple[Array, ...] = ()
         if run or self.fits(node):
-            real = [constants[n] if n in constants else self.real[n] for n in node.inputs]
+            real = [self.real[n] if (d := self.graph.tensors[n].data) is None else d for n in node.inputs]
             outputs = real_step(node, real)
-        if self.precision.nodes.get(node.name) == HALF:
-            for i, n in enumerate(node.inputs):
-                if n in constants:
-                    names[i] = self.halved(node, i)
-        elif recurrent.is_recurrent(node):
-            narrow = (1,) if self.precision.nodes.get(node.name) == INPUTS else (1, 2)
-            names = list(recurrent.quantize_layer(self, node, real, outputs, narrow))
-        elif node.op.traits.linear is not None:
-            names[1:3] = _layer(self, node, real)
-        else:
-            for i, n in enumerate(node.inputs):
-                if i in node.op.traits.real:
-                    names[i] = self.add(self.graph.tensors[n])
-                elif n in constants:
-                    scale = self.scale(output) if node.op.traits.merges else None
-                    names[i] = self.add(_constant(self.graph.tensors[n], scale))
-        quantized = replace(node, inputs=tuple(names))
+        quantized = replace(node, inputs=self.operands(node, real, outputs))
         if run:
             self.real |= zip(node.outputs, outputs, strict=True)
             self.stored |= zip(node.outputs, self.run(quantized), strict=True)
         return self.clamped(quantized) if self.clamp and hasattr(node.op, "clamp") else quantized
+
+    def operands(self, node: Node, real: list[Array], outputs: tuple[Array, ...]) -> tuple[str, ...]:
+        """File a node's constants as they are stored; the names of all inputs."""
+        if self.fits(node):
+            return layers.recurrent(self, node, real, outputs) if is_recurrent(node) else layers.linear(self, node, real)
+        names = list(node.inputs)
+        for i, n in enumerate(node.inputs):
+            tensor = self.graph.tensors[n]
+            if not tensor.is_constant:
+                continue
+            if self.precision.nodes.get(node.name) == HALF:
+                names[i] = self.halved(node, i)
+            elif i in node.op.traits.real:
+                names[i] = self.add(tensor)
+            else:
+                names[i] = self.add(layers.operand(tensor, self.scale(node.outputs[0]) if node.op.traits.merges else None))
+        return tuple(names)
 
     def clamped(self, node: Node) -> Node:
         """With limits of its output where the samples end: what it computes of them is the same."""
@@ -224,53 +194,3 @@ class _Walk:
         params = node.op.bound(self.precision.law, node.name, inputs, self.type(node.outputs[0]))
         operands = (i for i in range(len(inputs)) if i not in node.op.parameters)
         return node.op.compute(params, *(self.stored[node.inputs[i]] if (d := inputs[i].data) is None else d for i in operands))
-
-
-def _constant(tensor: Tensor, scale: Scale | None) -> Tensor:
-    """A constant operand in int8, in a scale of its own or in the given one."""
-    assert tensor.data is not None
-    step, zero_point = scale or affine(float(tensor.data.min()), float(tensor.data.max()))
-    data = quantize_array(tensor.data, step, zero_point, INT8)
-    return Tensor(tensor.name, TensorType(tensor.type.shape, DType.INT8, QParams((step,), zero_point)), data)
-
-
-def _layer(walk: _Walk, node: Node, real: list[Array]) -> tuple[str, str]:
-    """Quantize a layer's weights and bias; file both and return their names. A layer on halves keeps its bias in float32."""
-    layer, op = walk.precision.layers[node.name], node.op
-    x, w, b = real
-    t, y = walk.type(node.inputs[0]), walk.type(node.outputs[0])
-    assert op.traits.linear is not None
-    v = view(op, t.shape, w.shape, y.shape)
-    halves = t.dtype is DType.FLOAT16
-    stored = real_array(walk.stored[node.inputs[0]], t)
-    matrix = v.matrix(w).astype(np.float64)
-    scales = walk.usable(walk.grid.scales(layer.weight_scale, matrix), 2.0**20 if halves else t.scale / y.scale)
-    seen = moments(v, stored, x) if layer.rounding == "second-order" else None
-    q = walk.integers(node.inputs[1], layer.rounding, matrix, scales, seen)
-    bias = b.astype(np.float64)
-    if layer.bias_correction:
-        bias = bias + _mean_error(op, x, stored, w, v.weights(q * scales[..., None]).astype(np.float32))
-    flat = v.channels(scales)
-    kind = QParams(tuple(flat.tolist()), 0, op.traits.linear.axis)
-    weights = walk.add(Tensor(node.inputs[1], TensorType(w.shape, DType.INT8, kind), v.weights(q).astype(np.int8)))
-    if halves:
-        return weights, walk.add(Tensor(node.inputs[2], TensorType(b.shape), bias.astype(np.float32)))
-    # beyond this the output saturates whatever the input is, so that nothing is lost
-    steps = 2 ** (8 * t.dtype.bytes)
-    limit = np.minimum(2 * steps * y.scale / (flat * t.scale) + steps * np.abs(v.weights(q)).sum(axis=v.others), BIAS)
-    integers = np.clip(np.rint(bias / (flat * t.scale)), -limit, limit)
-    return weights, walk.add(Tensor(node.inputs[2], TensorType(b.shape, DType.INT32), integers.astype(np.int32)))
-
-
-def _mean_error(op: Any, x: Array, stored: Array, w: Array, approximate: Array) -> Float:
-    """Per output channel, the mean over the samples of float output minus quantized output, before the clamp."""
-    plain = replace(op, clamp=NO_CLAMP)
-    zero = np.zeros(w.shape[op.traits.linear.axis], np.float32)
-    total: Float = np.zeros(len(zero))
-    count = 0
-    for start in range(0, len(x), STEP):
-        part = slice(start, start + STEP)
-        error = plain.real(x[part], w, zero).astype(np.float64) - plain.real(stored[part], approximate, zero)
-        total += error.reshape(-1, len(zero)).sum(axis=0)
-        count += error.size // len(zero)
-    return total / count

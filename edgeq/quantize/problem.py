@@ -1,25 +1,21 @@
-"""Operators with weights seen as matrix products: rows of inputs times a matrix per group."""
+"""A layer's weights as a problem of least squares over integers: what a rounding is given."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeq.ir import Array, Op
-from edgeq.traits import Shape, View
+from edgeq.ir import Array
+from edgeq.quantize.weight_scales import Bounds
+from edgeq.traits import View
 
 Float = NDArray[np.float64]
 
 ROWS = 2**16  # rows that enter the moments, drawn evenly from all samples
 CHUNK = 2**22  # floats of rows that are held at once
-
-
-def view(op: Op, x: Shape, w: Shape, y: Shape) -> View:
-    """The view of an operator with `traits.linear` on shapes `x` and `w` that gives `y`."""
-    assert op.traits.linear is not None
-    return op.traits.linear.view(op, x, w, y)
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,3 +64,33 @@ def moments(v: View, stored: Array, real: Array) -> Moments:
     square = sums[2] / count - mean_q[:, :, None] * mean_q[:, None, :]
     cross = sums[3] / count - mean_f[:, :, None] * mean_q[:, None, :]
     return Moments(vectors, count, mean_q, mean_f, square, cross)
+
+
+@dataclass(frozen=True, eq=False)
+class LayerProblem:
+    """Integers Q are wanted, within `bounds`, so that ``scales Q`` times the stored inputs gives what `matrix` times the float ones does.
+
+    Attributes:
+        matrix: ``[G, O, K]``, float weights of G products.
+        scales: ``[G, O]``, positive.
+        bounds: the least and the largest integer, of each row ``[G, O]`` or of all.
+        view: how activations become rows of inputs.
+        stored, real: the inputs ``[V, *shape]``, real values both: as they are stored, and as float computes them.
+    """
+
+    matrix: Float
+    scales: Float
+    bounds: Bounds
+    view: View
+    stored: Array
+    real: Array
+
+    @cached_property
+    def moments(self) -> Moments:
+        """Of the inputs' rows; computed once."""
+        return moments(self.view, self.stored, self.real)
+
+    def loss(self, integers: Float) -> float:
+        """The mean over rows of the square error of all outputs, means left out: ``E |W f - s Q q|^2``, less the part without Q."""
+        m, w = self.moments, integers * self.scales[..., None]
+        return float(((w @ m.square) * w).sum() - 2 * ((self.matrix @ m.cross) * w).sum())

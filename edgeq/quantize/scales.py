@@ -1,4 +1,4 @@
-"""Scales of activations: which must be equal, which are fixed by an operator, and what the others become."""
+"""Scales of activations: which are fixed by an operator, and what the others become."""
 
 from __future__ import annotations
 
@@ -7,101 +7,14 @@ from collections.abc import Mapping
 import numpy as np
 
 from edgeq.errors import EdgeqError
-from edgeq.ir import DType, Graph, Node, Op
+from edgeq.ir import DType, Graph, Node
 from edgeq.ops.recurrent import UNIT
-from edgeq.quantize import recurrent
+from edgeq.quantize.calibrate import Ranges
 from edgeq.quantize.cells import cell_scale
-from edgeq.quantize.ranges import Ranges
+from edgeq.quantize.constraints import cells, demanded, groups, natural_scales, roots
+from edgeq.quantize.plan import Scale
 
-Scale = tuple[float, int]  # scale and zero point
-
-WORTH_SHARING = 0.8  # an input that others read too shares if its range is at least this part of the output's
 TINY = 1e-30
-
-
-def natural(op: Op) -> Scale | None:
-    """The one scale and zero point that the results of an operator have, whatever the samples show."""
-    found = op.traits.natural
-    return None if found is None or found.when == "unknown" else (found.scale, found.zero_point)
-
-
-class Groups:
-    """Activations joined into groups of one scale; a group bears the name of one of its members."""
-
-    def __init__(self, graph: Graph) -> None:
-        self.parent = {n: n for n, t in graph.tensors.items() if not t.is_constant}
-
-    def find(self, name: str) -> str:
-        while self.parent[name] != name:
-            self.parent[name] = self.parent[self.parent[name]]
-            name = self.parent[name]
-        return name
-
-    def join(self, a: str, b: str) -> None:
-        self.parent[self.find(a)] = self.find(b)
-
-    def members(self) -> dict[str, list[str]]:
-        """Group -> its tensors, in graph order."""
-        result: dict[str, list[str]] = {}
-        for name in self.parent:
-            result.setdefault(self.find(name), []).append(name)
-        return result
-
-
-def _natural(graph: Graph) -> dict[str, Scale]:
-    return {n.outputs[0]: scale for n in graph.nodes if (scale := natural(n.op)) is not None}
-
-
-def demanded(graph: Graph, law: str, saturating: bool = False) -> Groups:
-    """Activations that must have one type because operators move them, or recurrent layers keep them.
-
-    `saturating`: those that an operator cuts off, too.
-    """
-    result = Groups(graph)
-    for node in graph.nodes:
-        traits = node.op.traits
-        if (traits.keeps_scale(law) or (saturating and traits.saturates)) and node.inputs[0] in result.parent:
-            result.join(node.inputs[0], node.outputs[0])
-    for before, after in recurrent.ties(graph):
-        result.join(before, after)
-    return result
-
-
-def cells(graph: Graph, law: str) -> frozenset[str]:
-    """The activations that are stored in int16 or int32: cell states, and what is only a moved form of one."""
-    tied = demanded(graph, law)
-    found = {tied.find(n) for n in recurrent.roots(graph, 1)}
-    return frozenset(n for n in tied.parent if tied.find(n) in found)
-
-
-def _merge(graph: Graph, ranges: Ranges, result: Groups, node: Node) -> None:
-    """Join inputs of a concatenation, minimum or maximum with its output where that costs little.
-
-    Not joined: a graph input, a natural range, and a tensor that is also read elsewhere and much narrower than the output.
-    """
-    fixed, consumers = _natural(graph), graph.consumers()
-
-    def width(name: str) -> float:
-        r = ranges.tensors[name]
-        return max(r.high, 0.0) - min(r.low, 0.0)
-
-    for name in dict.fromkeys(node.inputs):
-        if name not in result.parent:
-            continue
-        group = [n for n in result.parent if result.find(n) == result.find(name)]
-        bound = any(n in fixed or n in graph.inputs for n in group)
-        alone = not any(n in graph.outputs or any(c is not node and c.outputs[0] not in group for c in consumers[n]) for n in group)
-        if not bound and (alone or width(name) >= WORTH_SHARING * width(node.outputs[0])):
-            result.join(name, node.outputs[0])
-
-
-def groups(graph: Graph, ranges: Ranges, law: str) -> Groups:
-    """What operators demand, and what saturating and merging operators gain from."""
-    result = demanded(graph, law, saturating=True)
-    for node in graph.nodes:
-        if node.op.traits.merges:
-            _merge(graph, ranges, result, node)
-    return result
 
 
 def affine(low: float, high: float) -> Scale:
@@ -147,7 +60,7 @@ def assign(graph: Graph, ranges: Ranges, law: str, pinned: Mapping[str, Scale]) 
 def _follow(graph: Graph, law: str, pinned: Mapping[str, Scale]) -> dict[str, Scale]:
     """Pinned scales, and those that follow from them by moves."""
     result: dict[str, Scale] = {}
-    for members in demanded(graph, law).members().values():
+    for members in demanded(graph, law).members():
         found = [pinned[n] for n in members if n in pinned]
         if found:
             result |= {n: pinned.get(n, found[0]) for n in members}
@@ -160,10 +73,10 @@ def _counts(reader: Node, inside: set[str]) -> bool:
 
 
 def _free(graph: Graph, ranges: Ranges, law: str) -> dict[str, Scale]:
-    fixed, consumers = _natural(graph), graph.consumers()
-    wide, fed_back = cells(graph, law), {*recurrent.roots(graph, 0), *recurrent.roots(graph, 1)}
+    fixed, consumers = natural_scales(graph), graph.consumers()
+    wide, fed_back = cells(graph, law), {*roots(graph, 0), *roots(graph, 1)}
     chosen: dict[str, Scale] = {}
-    for members in groups(graph, ranges, law).members().values():
+    for members in groups(graph, ranges, law).members():
         inside = set(members)
         found = {fixed[n] for n in members if n in fixed}
         if len(found) > 1:
@@ -183,9 +96,9 @@ def _free(graph: Graph, ranges: Ranges, law: str) -> dict[str, Scale]:
 
 def symmetric(graph: Graph, ranges: Ranges, law: str) -> dict[str, Scale]:
     """The scale of every activation in int16: what was seen of all that move it has room, states have 2^-15."""
-    states = {*recurrent.roots(graph, 0)}
+    states = {*roots(graph, 0)}
     chosen: dict[str, Scale] = {}
-    for members in demanded(graph, law).members().values():
+    for members in demanded(graph, law).members():
         peak = max(abs(v) for n in members for v in ranges.tensors[n].seen)
         scale = UNIT if not states.isdisjoint(members) else float(np.float32(max(peak, TINY) / 32767))
         chosen |= dict.fromkeys(members, (scale, 0))

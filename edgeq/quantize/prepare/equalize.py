@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Graph, Node, Tensor
-from edgeq.quantize.floating import bias_values, real_values
-from edgeq.quantize.observers import Channels
-from edgeq.quantize.weights import LIMIT
+from edgeq.quantize.constraints import Groups, activations
+from edgeq.quantize.grid import LIMIT
+from edgeq.quantize.statistics import Channels
 
 Float = NDArray[np.float64]
 STRENGTHS = (0.25, 0.4, 0.5, 0.6, 0.75, 0.9, 1.0)
@@ -78,43 +78,36 @@ def _passes(graph: Graph, node: Node) -> bool:
 
 def _groups(graph: Graph) -> list[_Group]:
     """Groups of tensors that may be scaled together."""
-    parent = {n: n for n, t in graph.tensors.items() if not t.is_constant}
-
-    def find(n: str) -> str:
-        while parent[n] != n:
-            n = parent[n]
-        return n
-
+    tied = Groups(activations(graph))
     for node in graph.nodes:
         if _passes(graph, node):
             for n in node.inputs:
-                parent[find(n)] = find(node.outputs[0])
+                tied.join(n, node.outputs[0])
+    members = tied.members()
+    group = {n: i for i, names in enumerate(members) for n in names}
     uses: dict[str, int] = {}
     for node in graph.nodes:
         for n in node.inputs:
             uses[n] = uses.get(n, 0) + 1
-    pinned = {find(n) for n in (*graph.inputs, *graph.outputs)}
-    producers: dict[str, list[Node]] = {}
-    consumers: dict[str, list[Node]] = {}
+    pinned = {group[n] for n in (*graph.inputs, *graph.outputs)}
+    producers: dict[int, list[Node]] = {}
+    consumers: dict[int, list[Node]] = {}
     for node in graph.nodes:
         if _passes(graph, node):
             continue
         layer = equalized(node) and all(uses[n] == 1 and graph.tensors[n].is_constant for n in node.inputs[1:])
-        out = find(node.outputs[0])
+        out = group[node.outputs[0]]
         producers.setdefault(out, []).append(node)
         if not (layer and _homogeneous(node)):
             pinned.add(out)
         for n in node.inputs:
-            if n in parent:
-                consumers.setdefault(find(n), []).append(node)
+            if n in group:
+                consumers.setdefault(group[n], []).append(node)
                 if not layer or getattr(node.op, "groups", 1) > 1:
-                    pinned.add(find(n))
-    members: dict[str, list[str]] = {}
-    for n in parent:
-        members.setdefault(find(n), []).append(n)
+                    pinned.add(group[n])
     return [
         _Group(tuple(m), tuple(producers[g]), tuple(consumers[g]))
-        for g, m in members.items()
+        for g, m in enumerate(members)
         if g not in pinned and g in producers and g in consumers and len({graph.type(n).shape[-1] for n in m}) == 1
     ]
 
@@ -261,45 +254,3 @@ def apply(graph: Graph, factors: Mapping[str, NDArray[np.int64]]) -> Graph:
             if divide is not None or multiply is not None:
                 changed += _scaled(node, graph, divide, multiply)
     return graph.with_nodes(graph.nodes, changed) if changed else graph
-
-
-def recover(graph: Graph, quantized: Graph) -> dict[str, NDArray[np.int64]]:
-    """The exponents that a quantized graph was equalized by, read off its weights.
-
-    Args:
-        graph: the float graph before equalization.
-        quantized: its quantized form, with the same tensor names.
-    """
-    result: dict[str, NDArray[np.int64]] = {}
-    producers = quantized.producers()
-    for node in graph.nodes:
-        twin = producers.get(node.outputs[0])
-        if twin is None or twin.op != node.op:
-            continue
-        if equalized(node):
-            found = _ratios(graph, node, quantized, twin, result.get(node.inputs[0]))
-            if found is not None and found.any():
-                result[node.outputs[0]] = found
-        elif _passes(graph, node) and node.inputs[0] in result:
-            result[node.outputs[0]] = result[node.inputs[0]]
-    return result
-
-
-def _ratios(graph: Graph, node: Node, quantized: Graph, twin: Node, multiply: Array | None) -> NDArray[np.int64] | None:
-    """Per output channel, how many times the quantized layer's weights are halved against the float ones."""
-    w, b = _scaled(node, graph, None, multiply)
-    stored = quantized.tensors[twin.inputs[1]]
-    if w.data is None or b.data is None or w.data.shape != stored.type.shape or stored.type.q is None:
-        return None
-    axis = _axis(node)
-    old = np.moveaxis(w.data, axis, 0).reshape(w.data.shape[axis], -1).astype(np.float64)
-    new = np.moveaxis(real_values(stored), axis, 0).reshape(old.shape).astype(np.float64)
-    bias = bias_values(quantized, twin, 2)
-    silent = ~new.any(axis=1)  # channels without weights: their bias tells
-    power = np.where(silent, b.data.astype(np.float64) ** 2, (old * old).sum(axis=1))
-    product = np.where(silent, b.data.astype(np.float64) * bias, (old * new).sum(axis=1))
-    known = (power > 0) & (product > 0)
-    exponents: NDArray[np.int64] = np.rint(
-        -PER_OCTAVE * np.log2(np.where(known, product, 1.0) / np.where(known, power, 1.0))
-    ).astype(np.int64)
-    return exponents

@@ -11,9 +11,9 @@ import numpy as np
 from edgeq.errors import EdgeqError
 from edgeq.evaluate import follow_states
 from edgeq.ir import Array, Graph
-from edgeq.quantize import cells, observers
+from edgeq.quantize import cells, ranges
 from edgeq.quantize.floating import Progress, real_step, require_float, stream
-from edgeq.quantize.observers import Channels, Observer
+from edgeq.quantize.statistics import Channels, Observer
 from edgeq.simulate import fit_inputs
 
 LOG = logging.getLogger("edgeq")
@@ -45,7 +45,7 @@ class Ranges:
     """The result of `calibrate`.
 
     Attributes:
-        method: a name from `observers.METHODS`.
+        method: the rule that chose them, one of `ranges`.
         tensors: per activation.
         observers: what was seen of each.
         channels: per activation, histograms of its channels (last axis).
@@ -72,7 +72,7 @@ class Ranges:
 
 def chosen(name: str, seen: Observer, wanted: str) -> tuple[str, tuple[float, float]]:
     """The method that a tensor's range is chosen by, and the range; one line says where the method is not the wanted one."""
-    used, ends = observers.choose(wanted, seen)
+    used, ends = ranges.choose(wanted, seen)
     if used != wanted:
         LOG.warning("'%s' hardly varies, from %.9g to %.9g: its range is chosen by %s, not %s", name, seen.low, seen.high, used, wanted)
     return used, ends
@@ -161,7 +161,6 @@ class _Collector:
         if known is not None:
             self.levels[name] = _merge(known, a)
 
-
     def values(self, name: str, a: Array) -> None:
         self.observers[name].see_values(a)
         self.channels[name].see_values(a)
@@ -175,14 +174,14 @@ def calibrate(graph: Graph, samples: Mapping[str, Array], method: str = "mse", p
     Args:
         graph: float.
         samples: per input ``[V, ...]``, first axis = samples; float32, or integers that stand for themselves (pixels).
-        method: ``minmax``, ``moving``, ``percentile``, ``mse`` or ``kl``.
+        method: a rule of `ranges`.
         progress: called with (vectors done, vectors in all), both passes counted.
 
     Raises:
         EdgeqError: an unknown method, samples that do not fit, or a model that computes NaN on them.
     """
-    if method not in observers.METHODS:
-        raise EdgeqError(f"unknown range method '{method}'", fix=f"choose one of {', '.join(observers.METHODS)}")
+    if method not in ranges.METHODS:
+        raise EdgeqError(f"unknown range method '{method}'", fix=f"choose one of {', '.join(ranges.METHODS)}")
     inputs = check_samples(graph, samples)
     total = len(next(iter(inputs.values())))
     collector = _Collector(graph)
@@ -198,7 +197,7 @@ def calibrate(graph: Graph, samples: Mapping[str, Array], method: str = "mse", p
     for name, observer in collector.observers.items():
         levels = collector.levels.get(name)
         ends = name in graph.inputs or name in graph.outputs
-        used, (low, high) = chosen(name, observer, "minmax" if ends else method)
+        used, (low, high) = chosen(name, observer, ranges.EXTREMES if ends else method)
         found[name] = TensorRange(low, high, used, (observer.low, observer.high), grid(*levels) if levels else None)
     peaks = {n: max(-o.low, o.high) for n, o in collector.observers.items()}
     fitted = cells.fitted(graph, {n: np.concatenate(parts) for n, parts in collector.cells.items()}, peaks)

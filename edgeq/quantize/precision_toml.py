@@ -7,7 +7,6 @@ import math
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,64 +16,28 @@ from edgeq.ir import DType, Graph
 from edgeq.numerics import LAWS
 from edgeq.ops.recurrent import WIDE
 from edgeq.quantize.cells import cell_dtype, cell_scale
-from edgeq.quantize.observers import METHODS
-from edgeq.quantize.options import ROUNDINGS
-from edgeq.quantize.sharing import Scale, affine, cells, span
+from edgeq.quantize.constraints import cells
+from edgeq.quantize.plan import LayerPrecision, Precision, Scale, TensorPrecision
+from edgeq.quantize.ranges import METHODS
+from edgeq.quantize.rounding import ROUNDINGS
+from edgeq.quantize.scales import affine, span
 from edgeq.quantize.storage import STORAGES, SUMS
-from edgeq.quantize.weights import SCALES
+from edgeq.quantize.weight_scales import SCALES
 
 FORMAT = 1
 DTYPES = {"int8": DType.INT8, "int16": DType.INT16, "int32": DType.INT32}
 MAX_EXPONENT = 32
 CELLS = "int16 with a scale of 2^-15 to 1, or int32 with 2^-16: a cell state"
 FIXED = ("fixed", "grid", "edited")  # how a scale came about, beside the methods: by the operator, the data's own steps, by hand
-HEADER = """\
+HEADER = f"""\
 # What every tensor of the model is stored as. Edit and feed it back: edgeq ... --precision precision.toml
 #   real = scale * (q - zero_point), q in -128 ... 127; range is what follows from the two.
-#   To change a tensor give scale and zero_point, or a range alone, or a method alone (minmax, moving, percentile, mse, kl).
+#   To change a tensor give scale and zero_point, or a range alone, or a method alone ({', '.join(METHODS)}).
 #   equalize: channel c is stored divided by 2^equalize[c]; the layers around it make up for it exactly.
 #   A tensor or layer that is left out is decided anew.
 #   [nodes], where there is more than int8: what a node is computed in: int8; float16 (sums in float32); float16-sums (sums in float16,
 #   too); w8a16 (int8 weights, float16 inputs and outputs). The scale of a tensor is what it has wherever it is stored in int8.
 """
-
-
-@dataclass(frozen=True)
-class TensorPrecision:
-    """One activation: its scale (None: to be found by `method`), how it was found, exponents of its channels (may be empty)."""
-
-    scale: Scale | None
-    method: str = "edited"
-    exponents: tuple[int, ...] = ()
-    dtype: DType = DType.INT8
-
-
-@dataclass(frozen=True)
-class LayerPrecision:
-    """How one layer's weights become int8."""
-
-    weight_scale: str
-    rounding: str
-    bias_correction: bool
-
-
-@dataclass(frozen=True)
-class Precision:
-    """Decisions about a whole graph; `tensors` by activation name, `layers` by node name; either may be partial.
-
-    Attributes:
-        method: of calibration, for tensors that are left out.
-        samples: how many samples were used (for the reader).
-        nodes: node -> one of `STORAGES` or `SUMS`; empty: everything in int8.
-    """
-
-    model: str = ""
-    law: str = "single"
-    method: str = "mse"
-    samples: int = 0
-    tensors: Mapping[str, TensorPrecision] = field(default_factory=dict)
-    layers: Mapping[str, LayerPrecision] = field(default_factory=dict)
-    nodes: Mapping[str, str] = field(default_factory=dict)
 
 
 def quoted(text: str) -> str:
@@ -244,7 +207,7 @@ class _Reader:
         if not isinstance(correction, bool):
             raise self.fail("bias_correction is not true or false", (*path, "bias_correction"))
         scale = self.choice(table, path, "weight_scale", tuple(SCALES), "max")
-        return LayerPrecision(scale, self.choice(table, path, "rounding", ROUNDINGS, "nearest"), correction)
+        return LayerPrecision(scale, self.choice(table, path, "rounding", tuple(ROUNDINGS), "nearest"), correction)
 
 
 def _path(table: str) -> tuple[str, ...]:

@@ -1,0 +1,129 @@
+"""What must be alike: which activations share a scale, and which nodes take one storage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from scipy.cluster.hierarchy import DisjointSet
+
+from edgeq.ir import Graph, Node, Op
+from edgeq.quantize.calibrate import Ranges
+from edgeq.quantize.plan import Scale
+
+WORTH_SHARING = 0.8  # an input that others read too shares if its range is at least this part of the output's
+
+
+class Groups:
+    """Names joined into groups, each of which has one answer to some question."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._names = tuple(names)
+        self._sets = DisjointSet(self._names)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._sets
+
+    def join(self, a: str, b: str) -> None:
+        self._sets.merge(a, b)
+
+    def group(self, name: str) -> set[str]:
+        """The names that are joined with one, itself included."""
+        return set(self._sets.subset(name))
+
+    def members(self) -> list[list[str]]:
+        """The groups, each in the order of the names, by their first ones."""
+        found: dict[str, list[str]] = {}
+        for name in self._names:
+            found.setdefault(self._sets[name], []).append(name)
+        return list(found.values())
+
+
+def activations(graph: Graph) -> Iterator[str]:
+    """The tensors that are no constants."""
+    return (n for n, t in graph.tensors.items() if not t.is_constant)
+
+
+def is_recurrent(node: Node) -> bool:
+    """Whether a node keeps a state along time."""
+    return bool(node.op.traits.states)
+
+
+def states(node: Node) -> tuple[tuple[str, str], ...]:
+    """Pairs (before, after) of a recurrent layer: h, and c of an LSTM. Both ends have one type."""
+    return tuple((node.inputs[before], node.outputs[after]) for before, after in node.op.traits.states)
+
+
+def ties(graph: Graph) -> Iterator[tuple[str, str]]:
+    """Pairs of activations that must have one type: states between inferences and within layers."""
+    yield from graph.states
+    for node in graph.nodes:
+        for pair in states(node) if is_recurrent(node) else ():
+            if not any(graph.tensors[n].is_constant for n in pair):
+                yield pair
+
+
+def roots(graph: Graph, position: int) -> list[str]:
+    """What recurrent layers compute: the outputs at a position, 0 for h and 1 for c."""
+    return [n.outputs[position] for n in graph.nodes if is_recurrent(n) and len(n.outputs) > position]
+
+
+def natural(op: Op) -> Scale | None:
+    """The one scale and zero point that the results of an operator have, whatever the samples show."""
+    found = op.traits.natural
+    return None if found is None or found.when == "unknown" else (found.scale, found.zero_point)
+
+
+def natural_scales(graph: Graph) -> dict[str, Scale]:
+    """Of the results that have one."""
+    return {n.outputs[0]: scale for n in graph.nodes if (scale := natural(n.op)) is not None}
+
+
+def demanded(graph: Graph, law: str, saturating: bool = False) -> Groups:
+    """Activations that must have one type because operators move them, or recurrent layers keep them.
+
+    `saturating`: those that an operator cuts off, too.
+    """
+    result = Groups(activations(graph))
+    for node in graph.nodes:
+        traits = node.op.traits
+        if (traits.keeps_scale(law) or (saturating and traits.saturates)) and node.inputs[0] in result:
+            result.join(node.inputs[0], node.outputs[0])
+    for before, after in ties(graph):
+        result.join(before, after)
+    return result
+
+
+def cells(graph: Graph, law: str) -> frozenset[str]:
+    """The activations that are stored in int16 or int32: cell states, and what is only a moved form of one."""
+    tied = demanded(graph, law)
+    return frozenset(n for root in roots(graph, 1) for n in tied.group(root))
+
+
+def _merge(graph: Graph, ranges: Ranges, result: Groups, node: Node) -> None:
+    """Join inputs of a concatenation, minimum or maximum with its output where that costs little.
+
+    Not joined: a graph input, a natural range, and a tensor that is also read elsewhere and much narrower than the output.
+    """
+    fixed, consumers = natural_scales(graph), graph.consumers()
+
+    def width(name: str) -> float:
+        r = ranges.tensors[name]
+        return max(r.high, 0.0) - min(r.low, 0.0)
+
+    for name in dict.fromkeys(node.inputs):
+        if name not in result:
+            continue
+        group = result.group(name)
+        bound = any(n in fixed or n in graph.inputs for n in group)
+        alone = not any(n in graph.outputs or any(c is not node and c.outputs[0] not in group for c in consumers[n]) for n in group)
+        if not bound and (alone or width(name) >= WORTH_SHARING * width(node.outputs[0])):
+            result.join(name, node.outputs[0])
+
+
+def groups(graph: Graph, ranges: Ranges, law: str) -> Groups:
+    """What operators demand, and what saturating and merging operators gain from."""
+    result = demanded(graph, law, saturating=True)
+    for node in graph.nodes:
+        if node.op.traits.merges:
+            _merge(graph, ranges, result, node)
+    return result

@@ -1,0 +1,24 @@
+"""Roundings of a layer's weights: one file each, found by scan.
+
+A rounding is a module with ``integers(problem)``: the integers of a `LayerProblem`, float64 ``[G, O, K]``. Its name is the file's. One
+that is quick where others are tried may say so: ``QUICK``, its own name; nearest stands for the others there.
+
+Raises of ``integers``: ``numpy.linalg.LinAlgError`` where the inputs' moments are singular; nearest takes over then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from edgeq.quantize.methods import Methods
+from edgeq.quantize.problem import LayerProblem
+from edgeq.quantize.weight_scales import Float
+
+_METHODS = Methods(__name__, __path__, "integers")
+ROUNDINGS: Mapping[str, Callable[[LayerProblem], Float]] = _METHODS
+NEAREST = "nearest"
+
+
+def quick(rounding: str) -> str:
+    """The rounding that stands for another where many graphs are tried."""
+    return str(getattr(_METHODS.module(rounding), "QUICK", NEAREST))

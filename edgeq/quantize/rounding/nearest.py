@@ -1,0 +1,13 @@
+"""Weights rounded to the nearest integer, halves to even."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edgeq.quantize.problem import LayerProblem
+from edgeq.quantize.weight_scales import Float, within
+
+
+def integers(problem: LayerProblem) -> Float:
+    """Integers of least distance."""
+    return within(np.rint(problem.matrix / problem.scales[..., None]), problem.bounds)
