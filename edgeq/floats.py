@@ -31,6 +31,7 @@ EXP = (F(1.38824654e-3), F(8.36654380e-3), F(4.16671968e-2), F(1.66665435e-1), F
 ERF = (F(-5.63142204e-4), F(4.91755130e-3), F(-2.67113112e-2), F(1.12801805e-1), F(-3.76123250e-1), F(1.12837911))
 ERFC = (F(8.82040113e-2), F(-3.56737095e-1), F(3.89222980e-1), F(3.78917903e-2), F(2.81503350e-1), F(2.77582228e-1), F(2.82331407e-1))
 ATANH = (F(1.40122294e-1), F(1.39995694e-1), F(2.00108498e-1), F(3.33332062e-1))
+ATAN = (F(8.10635835e-3), F(-3.77966948e-2), F(8.4841013e-2), F(-1.35445744e-1), F(1.98978737e-1), F(-3.33284914e-1))
 SIN = (F(-1.95089946e-4), F(8.33212025e-3), F(-1.66666538e-1))
 COS = (F(2.44292121e-5), F(-1.38872885e-3), F(4.16666456e-2))
 HALF_PI = (F(201 / 2**7), F(253 / 2**19), F(170 / 2**27), F(9.92093574e-10))  # all but the last have 8 bits
@@ -275,6 +276,81 @@ def ceil(x: Array) -> Array:
 def sign(x: Array) -> Array:
     """-1, 0 or 1."""
     return np.where(x > 0, F(1), F(0)) - np.where(x < 0, F(1), F(0))
+
+
+def tan(x: Array) -> Array:
+    """Tangent of |x| < 2^16: the sine by the cosine."""
+    return np.asarray(sin(x) / cos(x))
+
+
+def sinh(x: Array) -> Array:
+    """(m + m / (m + 1)) / 2 with m = e^|x| - 1, and the sign of x."""
+    m = expm1(np.abs(x))
+    return np.copysign(F(0.5) * (m + m / (m + F(1))), x)
+
+
+def cosh(x: Array) -> Array:
+    """(t + 1 / t) / 2 with t = e^|x|."""
+    t = exp(np.abs(x))
+    return np.asarray(F(0.5) * (t + F(1) / t))
+
+
+def atan(x: Array) -> Array:
+    """r + r^3 P(r^2), P of degree 5, with r = |x| or, above 1, pi / 2 less that of 1 / |x|; and the sign of x."""
+    magnitude = np.abs(x)
+    inverted = magnitude > 1
+    r = np.where(inverted, F(1) / np.where(inverted, magnitude, F(1)), magnitude)
+    z = r * r
+    y = r + r * (z * polynomial(z, ATAN))
+    return np.asarray(np.copysign(np.where(inverted, F(1.57079637) - y, y), x))
+
+
+def asin(x: Array) -> Array:
+    """The inverse tangent of x / sqrt((1 - x) (1 + x)); x is limited to +-1."""
+    x = limited(np.ascontiguousarray(x, F), F(1))
+    return atan(x / sqrt((F(1) - x) * (F(1) + x)))
+
+
+def acos(x: Array) -> Array:
+    """Twice the inverse tangent of sqrt((1 - x) / (1 + x)); x is limited to +-1."""
+    x = limited(np.ascontiguousarray(x, F), F(1))
+    return np.asarray(F(2) * atan(sqrt((F(1) - x) / (F(1) + x))))
+
+
+def _log1p(u: Array) -> Array:
+    """log(1 + u) for u >= 0, accurate near zero."""
+    small = u < 1
+    inner = np.where(small, u, F(1))
+    return np.where(small, _log_ratio(inner / (F(2) + inner)), log(F(1) + u))
+
+
+def asinh(x: Array) -> Array:
+    """log(1 + u), u = |x| + x^2 / (1 + sqrt(1 + x^2)), and the sign of x."""
+    magnitude = np.abs(x)
+    square = x * x
+    return np.copysign(_log1p(magnitude + square / (F(1) + sqrt(F(1) + square))), x)
+
+
+def acosh(x: Array) -> Array:
+    """log(1 + u), u = d + sqrt(d (d + 2)), d = x - 1; of less than 1, 0."""
+    d = np.where(x > 1, x - F(1), F(0))
+    return np.asarray(_log1p(d + sqrt(d * (d + F(2)))))
+
+
+def atanh(x: Array) -> Array:
+    """log(1 + u) / 2, u = 2 |x| / (1 - |x|), and the sign of x; |x| is limited to 1."""
+    magnitude = limited(np.abs(np.ascontiguousarray(x, F)), F(1))
+    return np.copysign(F(0.5) * _log1p((F(2) * magnitude) / (F(1) - magnitude)), x)
+
+
+def step(x: Array, at_zero: Any) -> Array:
+    """1 above 0, `at_zero` at 0, else 0."""
+    return np.where(x > 0, F(1), np.where(x == 0, at_zero, F(0)))
+
+
+def is_zero(x: Array) -> Array:
+    """1 at 0, else 0."""
+    return np.where(x == 0, F(1), F(0))
 
 
 assert math.isclose(float(LN2_HIGH) + float(LN2_LOW), math.log(2), rel_tol=1e-8)

@@ -29,7 +29,7 @@ CHUNK = 2**23
 F = np.float32
 PARAMETERS: dict[str, tuple[float, ...]] = {
     "hard_sigmoid": (0.2, 0.5), "leaky_relu": (0.01,), "thresholded_relu": (1.0,), "elu": (1.3,), "selu": (1.67326, 1.0507), "celu": (0.7,),
-    "power": (3.0, 1.0), "clamp_float": (-1.5, 6.0),
+    "power": (3.0, 1.0), "clamp_float": (-1.5, 6.0), "step": (0.5,),
 }  # fmt: skip
 REAL: dict[str, Callable[[Array], Any]] = {  # on float64
     "exp": lambda x: np.exp(np.clip(x, -80, 80)), "expm1": lambda x: np.expm1(np.clip(x, -80, 80)), "sigmoid": special.expit,
@@ -42,7 +42,10 @@ REAL: dict[str, Callable[[Array], Any]] = {  # on float64
     "celu": lambda x: np.where(x > 0, x, 0.7 * np.expm1(x / 0.7)), "negative": lambda x: -x, "absolute": np.abs, "square": np.square,
     "sqrt": lambda x: np.sqrt(np.maximum(x, 0)), "rsqrt": lambda x: 1 / np.sqrt(np.maximum(x, 0)), "reciprocal": lambda x: 1 / x,
     "power": lambda x: x**3, "sin": np.sin, "cos": np.cos, "nearest": np.rint, "floor": np.floor, "ceil": np.ceil, "sign": np.sign,
-    "clamp_float": lambda x: np.clip(x, -1.5, 6),
+    "clamp_float": lambda x: np.clip(x, -1.5, 6), "tan": np.tan, "sinh": lambda x: np.sinh(np.clip(x, -80, 80)),
+    "cosh": lambda x: np.cosh(np.clip(x, -80, 80)), "atan": np.arctan, "asin": lambda x: np.arcsin(np.clip(x, -1, 1)),
+    "acos": lambda x: np.arccos(np.clip(x, -1, 1)), "asinh": np.arcsinh, "acosh": lambda x: np.arccosh(np.maximum(x, 1)),
+    "atanh": lambda x: np.arctanh(np.clip(x, -1, 1)), "step": lambda x: np.heaviside(x, 0.5), "is_zero": lambda x: x == 0,
 }  # fmt: skip
 SOURCE = """
 #include "eq_f16.h"

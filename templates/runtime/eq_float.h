@@ -329,4 +329,82 @@ static inline float eq_sign(float x)
     return (x > 0.0f ? 1.0f : 0.0f) - (x < 0.0f ? 1.0f : 0.0f);
 }
 
+static inline float eq_tan(float x)
+{
+    return eq_circle(x, 0) / eq_circle(x, 1);
+}
+
+static inline float eq_sinh(float x)
+{
+    const float m = eq_expm1(eq_absolute(x));
+    return eq_with_sign(0.5f * (m + m / (m + 1.0f)), x);
+}
+
+static inline float eq_cosh(float x)
+{
+    const float t = eq_exp(eq_absolute(x));
+    return 0.5f * (t + 1.0f / t);
+}
+
+static inline float eq_atan(float x)
+{
+    const float magnitude = eq_absolute(x);
+    const float r = magnitude > 1.0f ? 1.0f / magnitude : magnitude;
+    const float z = r * r;
+    float p = 8.10635835e-3f;
+    p = p * z + -3.77966948e-2f;
+    p = p * z + 8.4841013e-2f;
+    p = p * z + -1.35445744e-1f;
+    p = p * z + 1.98978737e-1f;
+    p = p * z + -3.33284914e-1f;
+    const float y = r + r * (z * p);
+    return eq_with_sign(magnitude > 1.0f ? 1.57079637f - y : y, x);
+}
+
+static inline float eq_asin(float x)
+{
+    x = eq_limited(x, 1.0f);
+    return eq_atan(x / eq_sqrt((1.0f - x) * (1.0f + x)));
+}
+
+static inline float eq_acos(float x)
+{
+    x = eq_limited(x, 1.0f);
+    return 2.0f * eq_atan(eq_sqrt((1.0f - x) / (1.0f + x)));
+}
+
+/* log(1 + u) for u >= 0. */
+static inline float eq_log1p(float u)
+{
+    return u < 1.0f ? eq_log_ratio(u / (2.0f + u)) : eq_log(1.0f + u);
+}
+
+static inline float eq_asinh(float x)
+{
+    const float magnitude = eq_absolute(x), square = x * x;
+    return eq_with_sign(eq_log1p(magnitude + square / (1.0f + eq_sqrt(1.0f + square))), x);
+}
+
+static inline float eq_acosh(float x)
+{
+    const float d = x > 1.0f ? x - 1.0f : 0.0f;
+    return eq_log1p(d + eq_sqrt(d * (d + 2.0f)));
+}
+
+static inline float eq_atanh(float x)
+{
+    const float magnitude = eq_limited(eq_absolute(x), 1.0f);
+    return eq_with_sign(0.5f * eq_log1p((2.0f * magnitude) / (1.0f - magnitude)), x);
+}
+
+static inline float eq_step(float x, float at_zero)
+{
+    return x > 0.0f ? 1.0f : x == 0.0f ? at_zero : 0.0f;
+}
+
+static inline float eq_is_zero(float x)
+{
+    return x == 0.0f ? 1.0f : 0.0f;
+}
+
 #endif

@@ -13,8 +13,9 @@ from oracle import tflite_model, tflm
 from edgeq.errors import EdgeqError
 from edgeq.ir import Op, QParams, Tensor
 from edgeq.ops import activations as act
+from edgeq.ops import logic, registry
 from edgeq.ops import mathematics as maths
-from edgeq.ops import registry
+from edgeq.ops import trigonometry as trig
 from edgeq.ops.clamp import Clamp
 from edgeq.ops.requantize import Requantize
 from edgeq.ops.table import _Table
@@ -59,6 +60,18 @@ FUNCTIONS: list[tuple[Op, Callable[[float], float], QParams, QParams]] = [
         (maths.Sign(), lambda x: (x > 0) - (x < 0), QParams((1 / 127,), 0), None),
         (maths.Pow(3.0), lambda x: x * x * x, QParams((0.5,), 3), None),
         (maths.Pow(0.5), lambda x: math.sqrt(max(x, 0)), POSITIVE, None),
+        (trig.Tan(), lambda x: math.sin(x) / math.cos(x), SIGNED, QParams((0.012,), 0)),
+        (trig.Sinh(), lambda x: (math.exp(x) - math.exp(-x)) / 2, QParams((0.1,), 3), None),
+        (trig.Cosh(), lambda x: (math.exp(x) + math.exp(-x)) / 2, QParams((0.1,), -128), None),
+        (trig.Asin(), lambda x: math.pi / 2 - math.acos(min(max(x, -1), 1)), QParams((0.0125,), 0), QParams((0.009,), 2)),
+        (trig.Acos(), lambda x: math.pi / 2 - math.asin(min(max(x, -1), 1)), QParams((0.0125,), -128), QParams((0.009,), 2)),
+        (trig.Atan(), lambda x: math.copysign(math.acos(1 / math.hypot(1, x)), x), QParams((0.0125,), 0), None),
+        (trig.Asinh(), lambda x: math.copysign(math.log(abs(x) + math.hypot(1, x)), x), SIGNED, None),
+        (trig.Acosh(), lambda x: math.log(x + math.sqrt(x * x - 1)) if x > 1 else 0, POSITIVE, None),
+        (trig.Atanh(), lambda x: math.log((1 + x) / (1 - x)) / 2 if abs(x) < 1 else x * 1e9, SIGNED, QParams((0.009,), 2)),
+        (logic.Step(), lambda x: x > 0, QParams((1 / 255,), -128), None),
+        (logic.Step(1.0), lambda x: x >= 0, QParams((1 / 255,), -128), None),
+        (logic.IsZero(), lambda x: x == 0, QParams((1 / 255,), -128), None),
         (Clamp((0, math.inf)), lambda x: x * (x > 0), POSITIVE, None),
         (Clamp((0, 6)), lambda x: min(max(x, 0), 6), QParams((6 / 255,), -128), None),
         (Clamp((-1, 1)), lambda x: sorted((-1, x, 1))[1], SIGNED, None),

@@ -12,8 +12,13 @@ from edgeq.errors import EdgeqError
 from edgeq.frontends.onnx.file import MAX_ELEMENTS, printable
 from edgeq.frontends.onnx.values import Constant, Stored
 from edgeq.ir import Array, DType, Graph, Node, Op, QParams, Tensor, TensorType
+from edgeq.ops.add import Add
+from edgeq.ops.concat import Concat
+from edgeq.ops.move import _Move
+from edgeq.ops.mul import Mul
 from edgeq.ops.reshape import Reshape
 
+KEEPS_INFINITY = (Add, Mul, Concat, Reshape, _Move)  # a difference, a product with 0 or 1, the same elements
 MAX_BYTES = 2**31  # of all constants that are computed while reading
 # What contradictory attributes of a damaged file make an operator raise.
 CONTRADICTIONS = (ValueError, LookupError, TypeError, ArithmeticError, AttributeError, AssertionError)
@@ -27,6 +32,7 @@ class Builder:
         reserved: every name of the file; tensors that the file does not have keep away from them.
         stored: constant tensor -> the integers it was dequantized from.
         unsigned: int8 tensors that are uint8 in the file.
+        infinite: tensors with elements that stand for infinity, which no output of the model may have.
     """
 
     def __init__(self, name: str, reserved: Iterable[str]) -> None:
@@ -37,6 +43,7 @@ class Builder:
         self.nodes: list[Node] = []
         self.stored: dict[str, Stored] = {}
         self.unsigned: set[str] = set()
+        self.infinite: set[str] = set()
         self.inputs: list[str] = []
         self.final: dict[str, str] = {}  # tensor -> its name in the file
         self.left = MAX_BYTES
@@ -124,6 +131,8 @@ class Builder:
             tensor = Tensor(self.fresh(name), replace(computed, shape=t.shape))
             self.tensors[tensor.name] = tensor
             results.append(tensor)
+            if isinstance(op, KEEPS_INFINITY) and any(i.name in self.infinite for i in inputs):
+                self.infinite.add(tensor.name)
             if any(i.name in self.unsigned for i in inputs):
                 self.unsigned.add(tensor.name)
         self.nodes.append(Node(self.node_name(node), op, tuple(t.name for t in inputs), tuple(t.name for t in results)))
@@ -142,12 +151,16 @@ class Builder:
             outputs: names in the file, and what they hold.
 
         Raises:
-            EdgeqError: an output is constant.
+            EdgeqError: an output is of integers that float32 does not hold, or has infinite elements.
         """
         names = []
         for name, value in outputs:
-            if isinstance(value, Constant) or value.is_constant:
-                raise EdgeqError("an output does not depend on any input", where=printable(name), fix="remove it from the model")
+            if isinstance(value, Constant):
+                value = self.constant(self.fresh(f"{name}/value"), value.array)
+            if value.name in self.infinite:
+                raise EdgeqError("an output holds infinity", where=printable(name), fix="remove the output, or mask with a finite number")
+            if value.is_constant:
+                value = self.emit(Reshape(value.type.shape), [value], f"{name}/copy", f"{name}/copy")
             bound = self.final.get(value.name, value.name)
             taken = value.name in self.inputs or any(n == bound for n, v in outputs if v is value and n != name) or bound in names
             if bound != name and not taken and all(n != bound for n, _ in outputs):

@@ -17,6 +17,19 @@ from edgeq.ops.reshape import Reshape
 from edgeq.ops.transpose import Transpose
 from edgeq.passes.rebuild import MARK
 
+MAX_WHOLE = 2**24  # the largest integer that float32 counts to
+
+
+def as_floats(array: Array, kind: str) -> Array:
+    """Integers or truth values as float32.
+
+    Raises:
+        EdgeqError: one is not exact.
+    """
+    if array.size and array.dtype.kind in "iu" and max(abs(int(array.min())), abs(int(array.max()))) > MAX_WHOLE:
+        raise EdgeqError(f"{kind} of integers beyond {MAX_WHOLE} is not supported")
+    return array.astype(np.float32)
+
 
 class Call:
     """A node with its inputs' values.
@@ -115,7 +128,9 @@ class Call:
         """A value as a tensor; constants become float32 tensors of the graph."""
         if isinstance(value, Tensor):
             return value
-        if value.array.dtype.kind not in "f":
+        if value.array.dtype.kind in "iub":
+            return self.builder.constant(f"{value.name or self.output}.float", as_floats(value.array, self.kind))
+        if value.array.dtype.kind != "f":
             raise EdgeqError(f"{self.kind} of {value.array.dtype} values is not supported", fix="compute it in float32")
         return self.builder.constant(value.name or f"{self.output}.constant", value.array, value.stored)
 
@@ -172,7 +187,9 @@ class Call:
         if x.data is not None:
             held = self.builder.stored.get(x.name)
             stored = held.reshaped(shape) if held else None
-            return self.builder.constant(f"{x.name}.{tag}", x.data.reshape(shape), stored)
+            reshaped = self.builder.constant(f"{x.name}.{tag}", x.data.reshape(shape), stored)
+            self.builder.infinite |= {reshaped.name} if x.name in self.builder.infinite else set()
+            return reshaped
         return self.emit(Reshape(shape), x, tag=tag)
 
     def transpose(self, x: Tensor, perm: tuple[int, ...], tag: str = "transpose") -> Tensor:

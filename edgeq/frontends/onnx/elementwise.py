@@ -10,11 +10,13 @@ from edgeq.errors import EdgeqError
 from edgeq.frontends.onnx.call import Call
 from edgeq.frontends.onnx.file import DAMAGED
 from edgeq.frontends.onnx.linear import scalar
+from edgeq.frontends.onnx.logic import finite, quotient
 from edgeq.frontends.onnx.registry import MICROSOFT, reads
-from edgeq.frontends.onnx.values import Constant, Value
+from edgeq.frontends.onnx.values import Constant, Value, is_whole
 from edgeq.ir import Array, Op, Tensor
 from edgeq.ops import activations as act
 from edgeq.ops import mathematics as maths
+from edgeq.ops import trigonometry as trig
 from edgeq.ops.add import Add, Sub
 from edgeq.ops.clamp import Clamp
 from edgeq.ops.extremum import Maximum, Minimum
@@ -27,9 +29,12 @@ UNARY: dict[str, Op] = {
     "Sigmoid": act.Sigmoid(), "Tanh": act.Tanh(), "HardSwish": act.HardSwish(), "Softplus": act.Softplus(), "Softsign": act.Softsign(),
     "Mish": act.Mish(), "Exp": maths.Exp(), "Log": maths.Log(), "Sqrt": maths.Sqrt(), "Abs": maths.Abs(), "Neg": maths.Neg(),
     "Erf": maths.Erf(), "Reciprocal": maths.Reciprocal(), "Sin": maths.Sin(), "Cos": maths.Cos(), "Floor": maths.Floor(),
+    "Tan": trig.Tan(), "Sinh": trig.Sinh(), "Cosh": trig.Cosh(), "Asin": trig.Asin(), "Acos": trig.Acos(), "Atan": trig.Atan(),
+    "Asinh": trig.Asinh(), "Acosh": trig.Acosh(), "Atanh": trig.Atanh(),
     "Ceil": maths.Ceil(), "Round": maths.Round(), "Sign": maths.Sign(), "Relu": Clamp((0.0, math.inf)),
 }  # fmt: skip
 
+MOST_POWERS = 8  # of one Pow
 POWERS: dict[float, Op] = {2.0: maths.Square(), 0.5: maths.Sqrt(), -0.5: maths.Rsqrt(), -1.0: maths.Reciprocal()}
 
 
@@ -38,7 +43,7 @@ def unary(call: Call) -> Tensor:
     return call.emit(UNARY[call.kind], call.x())
 
 
-@reads("LeakyRelu", "Elu", "Celu", "ThresholdedRelu", "HardSigmoid", "Selu", "Swish", "Gelu", "Shrink")
+@reads("LeakyRelu", "Elu", "Celu", "ThresholdedRelu", "HardSigmoid", "Selu", "Swish", "Gelu")
 def parametric(call: Call) -> Tensor:
     match call.kind:
         case "LeakyRelu":
@@ -55,10 +60,8 @@ def parametric(call: Call) -> Tensor:
             op = act.Selu(call.number("alpha", 1.6732632), call.number("gamma", 1.0507010))
         case "Gelu":
             op = act.Gelu(call.choice("approximate", "none", ("none", "tanh")) == "tanh")
-        case "Swish":
-            return swish(call, call.x(), call.number("alpha", 1.0))
         case _:
-            raise EdgeqError("Shrink is not supported", fix="replace it by a ReLU or a leaky ReLU")
+            return swish(call, call.x(), call.number("alpha", 1.0))
     return call.emit(op, call.x())
 
 
@@ -95,7 +98,7 @@ def binary(call: Call, op: Op, left: Tensor, right: Tensor, tag: str = "") -> Te
 def chain(call: Call) -> Tensor:
     """Sums and products of any number of operands, from left to right."""
     op: Op = Mul() if call.kind == "Mul" else Add()
-    operands = [call.x(i) for i in range(len(call.values))]
+    operands = [call.x(i) if call.kind == "Mul" else finite(call, call.required(i)) for i in range(len(call.values))]
     if len(operands) == 2 and operands[0].name == operands[1].name and call.kind == "Mul":
         return call.emit(maths.Square(), operands[0])
     y = operands[0]
@@ -120,6 +123,10 @@ def sub(call: Call) -> Tensor:
 @reads("Div")
 def div(call: Call) -> Tensor:
     left, right = call.required(0), call.required(1)
+    if is_whole(left) and is_whole(right):
+        if not isinstance(right, Constant) or not right.array.all():
+            raise EdgeqError("Div of integers by computed ones is not supported")
+        return quotient(call, call.tensor(left), right.array)
     divisor = known(right)
     if divisor is not None:
         if not divisor.all():
@@ -137,8 +144,10 @@ def div(call: Call) -> Tensor:
 @reads("Pow")
 def power(call: Call) -> Tensor:
     exponent = call.data(1, "the exponent")
-    if exponent is None or exponent.size == 0 or (exponent != exponent.ravel()[0]).any():
-        raise EdgeqError("Pow with several exponents is not supported", fix="use one constant exponent")
+    if exponent is None or exponent.size == 0:
+        raise EdgeqError("Pow without an exponent", why=DAMAGED)
+    if (exponent != exponent.ravel()[0]).any():
+        return _powers(call, exponent)
     x = call.x()
     if np.broadcast_shapes(exponent.shape, x.type.shape) != x.type.shape:
         raise EdgeqError("Pow whose exponent widens its input is not supported", fix="use one constant exponent")
@@ -146,6 +155,22 @@ def power(call: Call) -> Tensor:
     if power == 1:
         return x
     return call.emit(POWERS.get(power) or maths.Pow(power), x)
+
+
+def _powers(call: Call, exponent: Array) -> Tensor:
+    """Several whole exponents: the powers 0 to the largest, each where it is wanted."""
+    most = int(exponent.max()) if np.array_equal(exponent, np.rint(exponent)) and exponent.min() >= 0 else MOST_POWERS + 1
+    if most > MOST_POWERS:
+        raise EdgeqError("Pow with several exponents is not supported", why=f"whole ones from 0 to {MOST_POWERS} are")
+    x = call.x()
+    y: Tensor | None = None
+    for n in sorted({int(v) for v in exponent.ravel()}):
+        mask = call.builder.constant(call.builder.fresh(f"{call.output}.is{n}"), (exponent == n).astype(np.float32))
+        power = x if n == 1 else call.emit(POWERS.get(float(n)) or maths.Pow(float(n)), x, tag=f"power{n}") if n else None
+        term = mask if power is None else binary(call, Mul(), power, mask, f"term{n}")
+        y = term if y is None else binary(call, Add(), y, term, f"sum{n}")
+    assert y is not None
+    return y
 
 
 @reads("Min", "Max")
@@ -168,11 +193,15 @@ def extreme(call: Call) -> Tensor:
 @reads("Clip")
 def clip(call: Call) -> Tensor:
     x = call.x()
+    bounds = [call.value(1), call.value(2)]
+    if any(isinstance(v, Tensor) or (v is not None and v.array.size != 1) for v in bounds):
+        for value, op, tag in ((bounds[0], Maximum(), "low"), (bounds[1], Minimum(), "high")):
+            if value is not None and (isinstance(value, Tensor) or np.isfinite(value.array).any()):
+                x = binary(call, op, x, finite(call, value), tag)
+        return x
     limits = []
     for position, name, default in ((1, "min", -math.inf), (2, "max", math.inf)):
         found = call.data(position, f"'{name}'")
-        if found is not None and found.size != 1:
-            raise EdgeqError(f"Clip with a '{name}' of shape {list(found.shape)} is not supported")
         if found is not None:
             limits.append(float(found.ravel()[0]))
         else:

@@ -22,13 +22,15 @@ Arrays = Sequence[Array | None]
 MAX_FOLDED = 2**26  # elements of one result
 
 ELEMENTWISE = """
-    Abs Add And BitShift Cast CastLike Ceil Clip Cos Div Elu Equal Erf Exp Floor Gelu Greater GreaterOrEqual HardSigmoid HardSwish
-    IsInf IsNaN LeakyRelu Less LessOrEqual Log Max Mean Min Mod Mul Neg Not Or Pow Reciprocal Relu Round Selu Sigmoid Sign Sin Softplus
-    Softsign Sqrt Sub Sum Swish Tanh Where Xor
+    Abs Acos Acosh Add And Asin Asinh Atan Atanh BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor Cast CastLike Ceil Celu Clip Cos
+    Cosh Div Elu Equal Erf Exp Floor Gelu Greater GreaterOrEqual HardSigmoid HardSwish IsInf IsNaN LeakyRelu Less LessOrEqual Log Max Mean
+    Min Mish Mod Mul Neg Not Or PRelu Pow Reciprocal Relu Round Selu Shrink Sigmoid Sign Sin Sinh Softplus Softsign Sqrt Sub Sum Swish Tan
+    Tanh ThresholdedRelu Where Xor
 """
 SHRINKING = """
-    ArgMax ArgMin Compress CumSum DepthToSpace Flatten Identity NonZero ReduceL1 ReduceL2 ReduceMax ReduceMean ReduceMin ReduceProd
-    Hardmax LogSoftmax ReduceSum ReduceSumSquare Reshape Shape Size Slice Softmax SpaceToDepth Split Squeeze Transpose Trilu Unsqueeze
+    ArgMax ArgMin Compress CumProd CumSum DepthToSpace Flatten Hardmax Identity LogSoftmax LpNormalization NonZero ReduceL1 ReduceL2
+    ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare Reshape Shape Size Slice Softmax
+    SpaceToDepth Split Squeeze Transpose Trilu Unsqueeze
 """
 MATRICES = frozenset({"Softmax", "LogSoftmax", "Hardmax"})
 RESHAPES = frozenset({"Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity"})

@@ -10,6 +10,7 @@ import numpy as np
 from edgeq.errors import EdgeqError
 from edgeq.frontends.onnx.call import Call
 from edgeq.frontends.onnx.file import MAX_ELEMENTS
+from edgeq.frontends.onnx.indexing import gather_computed
 from edgeq.frontends.onnx.registry import reads
 from edgeq.frontends.onnx.values import Constant, Value
 from edgeq.ir import DType, Tensor
@@ -18,8 +19,8 @@ from edgeq.ops.gather import Gather
 from edgeq.ops.pad import Pad
 from edgeq.ops.slice import Slice
 
+INFINITY = 1e38  # stands for it in a padding
 MODES: dict[str, Literal["constant", "reflect", "edge"]] = {"constant": "constant", "reflect": "reflect", "edge": "edge"}
-FLOATS = (1, 10, 11, 16)  # FLOAT, FLOAT16, DOUBLE, BFLOAT16
 
 
 @reads("Identity", "Dropout", integers=True)
@@ -28,14 +29,6 @@ def identity(call: Call) -> tuple[Value]:
     if isinstance(training, Tensor) or (training is not None and training.array.any()):
         raise EdgeqError("Dropout in training mode is not supported", fix="export the model in inference mode")
     return (call.required(0),)
-
-
-@reads("Cast", "CastLike")
-def cast(call: Call) -> Value:
-    """Between float types; activations are float32 whatever float type the file says."""
-    if call.kind == "Cast" and call.integer("to", 0) not in FLOATS:
-        raise EdgeqError("Cast of computed values to integers is not supported", fix="cut the model before it")
-    return call.required(0)
 
 
 @reads("Shape", "Size", integers=True)
@@ -111,7 +104,9 @@ def transpose(call: Call) -> Tensor:
 
 @reads("Concat", integers=True)
 def concat(call: Call) -> Tensor:
-    operands = [call.x(i) for i in range(len(call.values))]
+    operands = [call.tensor(v) for v in call.values if v is not None and not (isinstance(v, Constant) and v.array.size == 0)]
+    if not operands:
+        raise EdgeqError("Concat of nothing")
     if len({t.type.dtype for t in operands}) > 1:
         raise EdgeqError("Concat of integers and floats is not supported")
     if any(t.type.dtype is DType.INT8 and t.type.q != operands[0].type.q for t in operands):
@@ -207,16 +202,16 @@ def _pad_value(call: Call, x: Tensor) -> float:
         given = float(found.ravel()[0])
         stored = given - (128 if x.name in call.builder.unsigned else 0)
     if x.type.dtype is DType.FLOAT32:
-        if not math.isfinite(given):
-            raise EdgeqError(f"Pad with the value {given} is not supported", fix="pad inside the pooling operator instead")
-        return given
+        if math.isnan(given):
+            raise EdgeqError("Pad with a value that is no number is not supported")
+        return min(max(given, -INFINITY), INFINITY)
     return (stored - x.type.zero_point) * x.type.scale
 
 
 @reads("Gather", integers=True)
 def gather(call: Call) -> Tensor:
-    if isinstance(call.required(0), Constant):
-        raise EdgeqError("Gather by computed indices (an embedding) is not supported", fix="look the rows up before the model")
+    if isinstance(call.required(1), Tensor):
+        return gather_computed(call)
     x, indices = call.x(), call.data(1, "the indices")
     assert indices is not None
     axis, length = call.axis(0, len(x.type.shape)), 0

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import numpy as np
+from onnx import NodeProto
+
 from edgeq.errors import EdgeqError
 from edgeq.frontends.onnx.call import Call
 from edgeq.frontends.onnx.registry import reads
 from edgeq.frontends.onnx.windows import Window, window
-from edgeq.ir import Tensor
+from edgeq.ir import Array, Tensor
 from edgeq.ops import mathematics as maths
 from edgeq.ops.average_pool2d import AveragePool2d
+from edgeq.ops.depthwise_conv2d import DepthwiseConv2d
 from edgeq.ops.max_pool2d import MaxPool2d
 from edgeq.ops.mean import Mean
+from edgeq.ops.mul import Mul
 from edgeq.ops.reduce_max import ReduceMax, ReduceMin
 from edgeq.ops.reduce_sum import ReduceSum
-from edgeq.ops.windows import Pads
+from edgeq.ops.windows import Pads, Pair
 
 
 def rounded_up(call: Call, at: Window, size: tuple[int, ...]) -> Pads:
@@ -32,29 +39,125 @@ def rounded_up(call: Call, at: Window, size: tuple[int, ...]) -> Pads:
     return (pads[0], pads[1], pads[2], pads[3])
 
 
+def _split(call: Call) -> Call | None:
+    """Three spatial axes are pooled as two and then the first: the call for the last two; None where there are fewer.
+
+    An extreme of extremes is one, and a mean over a box is the mean of means, whatever of it lies in the padding.
+    """
+    x = call.x()
+    if len(x.type.shape) != 5:
+        return None
+    n, c, d, h, w = x.type.shape
+    return _part(call, call.reshape(x, (n, c * d, h, w), "slices"), slice(1, 3))
+
+
+def _part(call: Call, x: Tensor, axes: slice) -> Call:
+    """The same pooling with the attributes of some of its axes."""
+    node = NodeProto()
+    node.CopyFrom(call.node)
+    for attribute in node.attribute:
+        call.has(attribute.name)
+        if attribute.name in ("kernel_shape", "strides", "dilations"):
+            kept = list(attribute.ints)[axes]
+        elif attribute.name == "pads":
+            kept = list(attribute.ints)[:3][axes] + list(attribute.ints)[3:][axes]
+        else:
+            continue
+        del attribute.ints[:]
+        attribute.ints.extend(kept)
+    other = Call(call.builder, node, call.version, [x])
+    other.label, other.output, other.created = f"{call.label}/{axes.start}", f"{call.output}.{axes.start}", call.created
+    return other
+
+
+def _in_turns(call: Call, inner: Call, pool: Callable[[Call], Tensor]) -> Tensor:
+    n, c, d = call.x().type.shape[:3]
+    y = pool(inner)
+    h, w = y.type.shape[2:]
+    columns = call.reshape(y, (n, c, d, h * w), "columns")
+    depth = _part(call, call.reshape(call.transpose(columns, (0, 1, 3, 2), "depth_last"), (n, c * h * w, d), "depth"), slice(0, 1))
+    y = pool(depth)
+    y = call.reshape(y, (n, c, h * w, y.type.shape[2]), "planes")
+    return call.reshape(call.transpose(y, (0, 1, 3, 2), "depth_first"), (n, c, y.type.shape[3], h, w), "volume")
+
+
 @reads("MaxPool", integers=True)
 def max_pool(call: Call) -> tuple[Tensor]:
-    if len(call.node.output) > 1 and call.node.output[1]:
-        raise EdgeqError("MaxPool with indices is not supported", fix="remove the output that holds the indices")
+    """The reader refuses the indices where something reads them."""
+    return (_max_pool(call),)
+
+
+def _max_pool(call: Call) -> Tensor:
+    inner = _split(call)
+    if inner is not None:
+        return _in_turns(call, inner, _max_pool)
     x = call.x()
     at = window(call, x.type.shape[2:])
     pads = rounded_up(call, at, x.type.shape[2:])
     y = call.emit(MaxPool2d(at.kernel, at.stride, at.dilation, pads), call.nhwc(x))
-    return (call.nchw(y, len(x.type.shape)),)
+    return call.nchw(y, len(x.type.shape))
 
 
 @reads("AveragePool")
 def average_pool(call: Call) -> Tensor:
+    return _average_pool(call)
+
+
+def _average_pool(call: Call) -> Tensor:
+    inner = _split(call)
+    if inner is not None:
+        return _in_turns(call, inner, _average_pool)
     x = call.x()
     at = window(call, x.type.shape[2:])
-    if at.dilation != (1, 1):
-        raise EdgeqError("AveragePool with dilation is not supported", fix="use a depthwise convolution")
     pads = rounded_up(call, at, x.type.shape[2:])
     counts = bool(call.integer("count_include_pad", 0)) and any(at.pads)
-    if counts and pads != at.pads:
-        raise EdgeqError("AveragePool with ceil_mode and count_include_pad is not supported", fix="use one of the two")
+    if at.dilation != (1, 1) or (counts and pads != at.pads):
+        size = x.type.shape[2:] if at.rank == 2 else (1, *x.type.shape[2:])
+        inside = _inside(at, pads, (size[0], size[1]), counts)
+        return _window_sums(call, x, at, pads, (1 / inside).astype(np.float32))
     y = call.emit(AveragePool2d(at.kernel, at.stride, pads, counts), call.nhwc(x))
     return call.nchw(y, len(x.type.shape))
+
+
+def _inside(at: Window, pads: Pads, size: Pair, padding: bool) -> Array:
+    """``[rows, columns]``: how many elements each window averages: those of the image, and those of its padding where they count."""
+    found = []
+    for axis in (0, 1):
+        begin, end = pads[axis], pads[axis + 2]
+        extent = (at.kernel[axis] - 1) * at.dilation[axis] + 1
+        count = (size[axis] + begin + end - extent) // at.stride[axis] + 1
+        places = np.arange(count)[:, None] * at.stride[axis] - begin + np.arange(at.kernel[axis]) * at.dilation[axis]
+        low, high = (-at.pads[axis], size[axis] + at.pads[axis + 2]) if padding else (0, size[axis])
+        found.append(((places >= low) & (places < high)).sum(1))
+    inside = np.outer(found[0], found[1])
+    if inside.min() < 1:
+        raise EdgeqError("a window lies in the padding alone")
+    return inside
+
+
+def _window_sums(call: Call, x: Tensor, at: Window, pads: Pads, factors: Array | None) -> Tensor:
+    """Sums over windows, times a factor per place."""
+    channels = x.type.shape[1]
+    ones = call.builder.constant(f"{call.output}.ones", np.ones((1, *at.kernel, channels), np.float32))
+    none = call.builder.constant(f"{call.output}.none", np.zeros(channels, np.float32))
+    y = call.emit(DepthwiseConv2d(at.stride, at.dilation, pads), call.nhwc(x), ones, none, tag="sums")
+    if factors is not None:
+        y = call.emit(Mul(), y, call.builder.constant(f"{call.output}.inverse", factors.reshape(1, *factors.shape, 1)), tag="means")
+    return call.nchw(y, len(x.type.shape))
+
+
+@reads("LpPool")
+def lp_pool(call: Call) -> Tensor:
+    x, p = call.x(), call.integer("p", 2)
+    at = window(call, x.type.shape[2:])
+    pads = rounded_up(call, at, x.type.shape[2:])
+    if p < 1:
+        raise EdgeqError(f"LpPool with p {p} has no meaning")
+    size: Tensor = call.emit(maths.Square() if p == 2 else maths.Abs(), x, tag="size")
+    if p > 2:
+        size = call.emit(maths.Pow(float(p)), size, tag="power")
+    y = _window_sums(call, size, at, pads, None)
+    return y if p == 1 else call.emit(maths.Sqrt() if p == 2 else maths.Pow(1 / p), y, tag="root")
 
 
 @reads("GlobalAveragePool", "GlobalMaxPool")

@@ -9,32 +9,46 @@ from collections.abc import Mapping, MutableMapping
 import numpy as np
 import onnx
 from numpy.typing import ArrayLike
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
+from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 
 from edgeq.errors import EdgeqError
-from edgeq.frontends.onnx import elementwise, linear, movement, pooling, quantized, recurrent, resizing
+from edgeq.frontends.onnx import (
+    contraction,
+    elementwise,
+    indexing,
+    linear,
+    logic,
+    movement,
+    normal,
+    pooling,
+    quantized,
+    recurrent,
+    resizing,
+)  # fmt: skip
 from edgeq.frontends.onnx.builder import CONTRADICTIONS, Builder
 from edgeq.frontends.onnx.call import Call
+from edgeq.frontends.onnx.expansion import body_of
 from edgeq.frontends.onnx.file import DAMAGED, MAX_ELEMENTS, array, graphs, opset, printable, type_name
 from edgeq.frontends.onnx.folding import constant_node, fold, foldable
+from edgeq.frontends.onnx.logic import marked
 from edgeq.frontends.onnx.registry import READERS
-from edgeq.frontends.onnx.values import Constant, Value, is_integer
+from edgeq.frontends.onnx.values import Constant, Value, is_integer, whole
 from edgeq.ir import Array, DType, Graph, QParams, Tensor, TensorType
 
 Shapes = Mapping[str, tuple[int, ...]]
 Consts = Mapping[str, ArrayLike]
+SHOWN = 3  # nodes that a refusal names
 MAX_DEPTH = 20  # of an If in an If
-MODULES = (elementwise, linear, movement, pooling, quantized, recurrent, resizing)  # importing them registers their readers
+# importing them registers their readers
+MODULES = (contraction, elementwise, indexing, linear, logic, movement, normal, pooling, quantized, recurrent, resizing)
 FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16)
 INTEGERS = (TensorProto.INT8, TensorProto.UINT8)
+WHOLE = (TensorProto.BOOL, TensorProto.INT32, TensorProto.INT64)
 
 ADVICE = {
-    "RNN": "use LSTM or GRU",
     **dict.fromkeys(("Loop", "Scan"), "export the model without control flow"),
-    **dict.fromkeys(("ArgMax", "ArgMin", "TopK", "NonMaxSuppression"), "cut the model before it and do it outside"),
-    **dict.fromkeys(("InstanceNormalization", "GroupNormalization", "LRN"), "use BatchNormalization"),
+    "NonMaxSuppression": "cut the model before it and do it outside",
     **dict.fromkeys(("ConvInteger", "MatMulInteger", "DynamicQuantizeLinear"), "use static quantization, or the float model"),
-    "Einsum": "write it as MatMul",
 }
 
 
@@ -64,7 +78,7 @@ class Reader:
 
     Attributes:
         values: ONNX name -> what it holds.
-        refusals: one line per node that cannot be read.
+        refusals: per node that cannot be read its name and why.
     """
 
     def __init__(self, model: ModelProto, name: str, where: str) -> None:
@@ -74,7 +88,7 @@ class Reader:
         names = [n for g in parts for node in g.node for n in (*node.input, *node.output)]
         self.builder = Builder(name, [*names, *(t.name for g in parts for t in g.initializer), *(i.name for i in model.graph.input)])
         self.values: MutableMapping[str, Value | Refused] = {}
-        self.refusals: list[str] = []
+        self.refusals: list[tuple[str, str]] = []
         self.used = {n for g in parts for node in g.node for n in node.input} | {o.name for g in parts for o in g.output}
         self.bound: set[str] = set()  # names of the file that tensors bear
         self.depth = 0  # of the If that is read
@@ -113,10 +127,7 @@ class Reader:
         self.values[name] = value
 
     def _initializer(self, tensor: TensorProto) -> Constant:
-        values = array(tensor)
-        if values.dtype.kind == "f" and not np.isfinite(values).all() and values.ndim > 0:
-            raise EdgeqError("weights hold NaN or infinity", where=printable(tensor.name), fix="train or export the model again")
-        return Constant(tensor.name, values)
+        return Constant(tensor.name, array(tensor))
 
     # inputs
 
@@ -145,6 +156,9 @@ class Reader:
         cast = code != TensorProto.BOOL and readers and all(n.op_type == "Cast" for n in readers)  # images as integers
         if code in FLOATS or cast:
             self._define(info.name, self.builder.add_input(info.name, TensorType(shape), False))
+        elif code in WHOLE:
+            tensor = self.builder.add_input(info.name, TensorType(shape), False)
+            self._define(info.name, whole(tensor, code == TensorProto.BOOL))
         elif code in INTEGERS:
             q = self._input_scale(info.name)
             self._define(info.name, self.builder.add_input(info.name, TensorType(shape, DType.INT8, q), code == TensorProto.UINT8))
@@ -175,10 +189,11 @@ class Reader:
 
     # nodes
 
-    def _node(self, node: NodeProto) -> None:
+    def _node(self, node: NodeProto, anonymous: bool = False) -> None:
+        """Read a node; the names of an anonymous one are not the file's."""
         where = node.name or next((o for o in node.output if o), "") or node.op_type
         try:
-            results = self._results(node)
+            results = self._results(node, anonymous)
         except EdgeqError as e:
             self._note(where, e)
             results = [self._placeholder(o) for o in node.output]
@@ -191,7 +206,7 @@ class Reader:
             if result is None and name in self.used and not self.refusals:
                 self._note(where, EdgeqError(f"output {i} of {node.op_type} is not supported"))
 
-    def _results(self, node: NodeProto) -> list[Value | Refused | None]:
+    def _results(self, node: NodeProto, anonymous: bool) -> list[Value | Refused | None]:
         """What a node's outputs hold.
 
         Raises:
@@ -210,6 +225,10 @@ class Reader:
         if not unknown and (constant or foldable(call)):
             return [constant_node(call)] if constant else list(fold(call))
         reader = READERS.get((domain, node.op_type))
+        if domain == "" and not unknown and (reader is None or self._wants_body(node)):
+            expanded = body_of(node, self.version, call.values)
+            if expanded is not None:
+                return self._body(node, call, *expanded)
         if reader is None:
             name = f"{domain}::{node.op_type}" if domain else node.op_type
             raise EdgeqError(f"{printable(name)} is not supported", fix=ADVICE.get(node.op_type, "replace it, or cut the model before it"))
@@ -222,8 +241,10 @@ class Reader:
         unread = {a.name for a in node.attribute} - call.read - MEANINGLESS.get(node.op_type, frozenset())
         if unread:
             raise EdgeqError(f"{node.op_type} with attribute '{printable(min(unread))}' is not supported")
-        results: list[Value | Refused | None] = [result] if isinstance(result, Tensor | Constant) else list(result)
-        self._bind(node, call, results)
+        found = [result] if isinstance(result, Tensor | Constant) else list(result)
+        results: list[Value | Refused | None] = list(marked(node.op_type, call.values, found))
+        if not anonymous:
+            self._bind(node, call, results)
         return results
 
     def _branch(self, node: NodeProto, condition: Value | Refused | None) -> list[Value | Refused | None]:
@@ -250,6 +271,43 @@ class Reader:
         finally:
             self.values, self.depth = outer, self.depth - 1
 
+    def _wants_body(self, node: NodeProto) -> bool:
+        """Whether an operator that has a reader is read by its definition all the same: its further outputs are wanted."""
+        return node.op_type == "LayerNormalization" and any(n in self.used for n in node.output[1:])
+
+    def _body(self, node: NodeProto, call: Call, body: FunctionProto, version: int) -> list[Value | Refused | None]:
+        """The outputs of an operator that the standard defines by others: its body is read in place, its names seen in it alone.
+
+        Raises:
+            EdgeqError: the body holds what cannot be read.
+        """
+        if self.depth >= MAX_DEPTH:
+            raise EdgeqError(f"{node.op_type} in more than {MAX_DEPTH} others is not supported")
+        outer, used, own = self.values, self.used, self.version
+        before, first = len(self.refusals), len(self.builder.nodes)
+        given = {n: v for n, v in zip(body.input, call.values, strict=False) if v is not None}
+        absent = set(body.input) - set(given)
+        for inner in body.node:
+            names = ["" if n in absent else n for n in inner.input]
+            del inner.input[:]
+            inner.input.extend(names)
+        self.values, self.depth, self.version = dict(given), self.depth + 1, version
+        self.used = {n for inner in body.node for n in inner.input} | set(body.output)
+        try:
+            for inner in body.node:
+                inner.name = f"{call.label}/{inner.name or inner.op_type}"
+                self._node(inner, anonymous=True)
+            results = [self.values.get(name) for name in body.output]
+        finally:
+            self.values, self.depth, self.version, self.used = outer, self.depth - 1, own, used
+        if len(self.refusals) > before:
+            why = self.refusals[before][1]
+            del self.refusals[before:]
+            raise EdgeqError(f"{node.op_type} is not supported in this form", why=why[:200])
+        call.created += [self.builder.tensors[o] for n in self.builder.nodes[first:] for o in n.outputs]
+        self._bind(node, call, results)
+        return results
+
     def _bind(self, node: NodeProto, call: Call, results: list[Value | Refused | None]) -> None:
         """Tensors that this node has computed take the names of its outputs."""
         created = {t.name for t in call.created}
@@ -262,15 +320,22 @@ class Reader:
     # refusals
 
     def _note(self, where: str, e: EdgeqError) -> None:
-        text = f"'{printable(where)}': {e.where + ': ' if e.where else ''}{e.what}"
+        text = f"{e.where + ': ' if e.where else ''}{e.what}"
         text += f" ({e.why})" if e.why else ""
         text += f", fix: {e.fix}" if e.fix else ""
-        self.refusals.append("".join(c if c.isprintable() else "?" for c in " ".join(text.split())))
+        self.refusals.append((printable(where), "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))))
 
     def _refuse(self) -> None:
         count = len(self.refusals)
         what = "a node cannot be read" if count == 1 else f"{count} nodes cannot be read"
-        raise EdgeqError(what, where=self.where, why="; ".join(self.refusals))
+        groups: dict[str, list[str]] = {}
+        for name, text in self.refusals:
+            groups.setdefault(text, []).append(f"'{name}'")
+        lines = []
+        for text, names in groups.items():
+            more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+            lines.append(f"{', '.join(names[:SHOWN])}{more}: {text}")
+        raise EdgeqError(what, where=self.where, why="; ".join(lines))
 
     def _placeholder(self, name: str) -> Value | Refused:
         """A tensor of the shape that onnx infers, so that the nodes after a refused one are examined as well."""

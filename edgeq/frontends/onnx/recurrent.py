@@ -1,14 +1,21 @@
-"""LSTM and GRU: one direction or both, sequences and single steps, with and without initial states."""
+"""LSTM, GRU and RNN: one direction or both, sequences and single steps, with and without initial states."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
 from edgeq.errors import EdgeqError
 from edgeq.frontends.onnx.call import Call
+from edgeq.frontends.onnx.linear import dense
+from edgeq.frontends.onnx.movement import part
 from edgeq.frontends.onnx.registry import reads
 from edgeq.frontends.onnx.values import Constant, Value
-from edgeq.ir import Array, Tensor
+from edgeq.ir import Array, Op, Tensor
+from edgeq.ops.activations import Sigmoid, Tanh
+from edgeq.ops.add import Add
+from edgeq.ops.clamp import Clamp
 from edgeq.ops.concat import Concat
 from edgeq.ops.gru import Gru
 from edgeq.ops.lstm import Lstm
@@ -16,8 +23,64 @@ from edgeq.ops.slice import Slice
 
 DEFAULTS = {"LSTM": ["Sigmoid", "Tanh", "Tanh"], "GRU": ["Sigmoid", "Tanh"]}
 ORDER = {"LSTM": (0, 2, 3, 1), "GRU": (1, 0, 2)}  # of the file's gates (i o f c; z r h) to those of Lstm (i f g o) and Gru (r z n)
+ACTIVATIONS: dict[str, Op] = {"tanh": Tanh(), "relu": Clamp((0.0, math.inf)), "sigmoid": Sigmoid()}
 DIRECTIONS = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}
 PEEPHOLES = 7
+MOST = 64  # sequences of a batch
+LONGEST = 1024  # steps that are computed one by one
+
+
+@reads("RNN")
+def plain(call: Call) -> tuple[Value, ...]:
+    """h = f(W x + R h + b), step by step: a matrix product of all inputs, and one of each state."""
+    directions = DIRECTIONS[call.choice("direction", "forward", tuple(DIRECTIONS))]
+    names = [n.lower() for n in call.texts("activations")] or ["tanh"] * len(directions)
+    if len(names) != len(directions) or not set(names) <= set(ACTIVATIONS) or call.has("clip") or len(call.numbers("activation_alpha")):
+        raise EdgeqError(f"RNN with activations {', '.join(names)} or clip is not supported", why="tanh, relu and sigmoid are")
+    x, batch_first = call.x(0), bool(call.integer("layout", 0))
+    call.integer("hidden_size", 0)
+    if batch_first:
+        x = call.transpose(x, (1, 0, 2), "time_first")
+    steps, batch, width = x.type.shape
+    lengths = call.vector(4, "sequence_lens")
+    if steps > LONGEST or (lengths is not None and any(n != steps for n in lengths)):
+        raise EdgeqError(f"RNN of {steps} steps, or of shorter sequences, is not supported", why=f"at most {LONGEST} are")
+    rows, last = [], []
+    for d, (reverse, name) in enumerate(zip(directions, names, strict=True)):
+        w, r = (_parameter(call, p, d, len(directions), 3) for p in (1, 2))
+        b = np.zeros(2 * len(r), np.float32) if call.value(3) is None else _parameter(call, 3, d, len(directions), 2)
+        bias = b[: len(r)] + b[len(r) :]
+        flat = call.reshape(x, (steps * batch, width), f"rows{d}")
+        inputs = dense(call, flat, Constant(f"{call.output}.w{d}", w), bias, f"{call.output}.bias{d}")
+        h = _initial(call, d, len(directions), batch, len(r), batch_first)
+        found: list[Tensor] = []
+        for t in range(steps)[:: -1 if reverse else 1]:
+            own = part(call, inputs, 0, t * batch, batch, f"input{d}_{t}")
+            if h is not None:
+                turned = dense(call, h, Constant(f"{call.output}.r{d}", r), None, f"{call.output}.none{d}")
+                own = call.emit(Add(), own, turned, tag=f"sum{d}_{t}")
+            h = call.emit(ACTIVATIONS[name], own, tag=f"state{d}_{t}")
+            found.append(h)
+        ordered = found[::-1] if reverse else found
+        joined = ordered[0] if steps == 1 else call.emit(Concat(0), *ordered, tag=f"states{d}")
+        rows.append(call.reshape(joined, (steps, 1, batch, len(r)), f"y{d}"))
+        last.append(call.reshape(found[-1], (1, batch, len(r)), f"last{d}"))
+    y = rows[0] if len(rows) == 1 else call.emit(Concat(1), *rows, tag="both")
+    y_h = last[0] if len(last) == 1 else call.emit(Concat(0), *last, tag="both_h")
+    if batch_first:
+        return call.transpose(y, (2, 0, 1, 3), "batch_first"), call.transpose(y_h, (1, 0, 2), "batch_first_h")
+    return y, y_h
+
+
+def _initial(call: Call, at: int, count: int, batch: int, units: int, batch_first: bool) -> Tensor | None:
+    """One direction's initial state ``[B, H]``; None for zeros."""
+    value = call.value(5)
+    if value is None or (isinstance(value, Constant) and not value.array.any()):
+        return None
+    h = call.tensor(value)
+    if h.type.size != count * batch * units:
+        raise EdgeqError(f"an initial state of RNN is {h.type}", why=f"expected {count * batch * units} values")
+    return call.reshape(part(call, h, 1 if batch_first else 0, at, 1, f"initial{at}"), (batch, units), f"initial{at}_rows")
 
 
 @reads("LSTM", "GRU")
@@ -30,7 +93,7 @@ def recurrent(call: Call) -> tuple[Value, ...]:
         raise EdgeqError(f"{call.kind} of an input of rank {len(x.type.shape)}", why="expected 3")
     steps, batch = x.type.shape[:2][:: -1 if batch_first else 1]
     if batch != 1:
-        raise EdgeqError(f"{call.kind} of a batch of {batch} is not supported", fix="use a batch of 1")
+        return _batch(call, x, batch, int(batch_first))
     lengths = call.vector(4, "sequence_lens")
     if lengths is not None and any(n != steps for n in lengths):
         raise EdgeqError(f"{call.kind} of sequences shorter than its input is not supported", why=f"sequence_lens are {list(lengths)}")
@@ -46,6 +109,35 @@ def recurrent(call: Call) -> tuple[Value, ...]:
             joined = states[0] if count == 1 else call.emit(Concat(axis=0), *states, tag=f"both_{name}")
             found.append(call.reshape(joined, (1, count, units) if batch_first else (count, 1, units), name))
     return tuple(found)
+
+
+def _batch(call: Call, x: Tensor, batch: int, axis: int) -> tuple[Value, ...]:
+    """Each sequence of a batch by itself, the results side by side."""
+    if batch > MOST:
+        raise EdgeqError(f"{call.kind} of a batch of {batch} is not supported", why=f"at most {MOST} are")
+    axis = 1 - axis
+    lengths = call.vector(4, "sequence_lens")
+    parts = []
+    for b in range(batch):
+        values: list[Value | None] = list(call.values)
+        values[0] = part(call, x, axis, b, 1, f"sequence{b}")
+        if lengths is not None:
+            values[4] = Constant("", np.array(lengths[b : b + 1]))
+        for position in (5, 6):
+            value = call.value(position)
+            if value is None:
+                continue
+            along = 1 if axis == 1 else 0
+            if isinstance(value, Constant):
+                values[position] = Constant(f"{value.name}.{b}", value.array.take([b], along))
+            else:
+                values[position] = part(call, value, along, b, 1, f"state{position}_{b}")
+        parts.append(recurrent(call.with_values(values)))
+    results = []
+    for k, own in enumerate(zip(*parts, strict=True)):
+        place = (axis if axis == 0 else 2) if k == 0 else (0 if axis == 0 else 1)
+        results.append(call.emit(Concat(place), *(call.tensor(v) for v in own), tag=f"batch{k}"))
+    return tuple(results)
 
 
 def _refuse_variants(call: Call, directions: int) -> None:

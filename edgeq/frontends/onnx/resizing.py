@@ -8,8 +8,11 @@ import numpy as np
 
 from edgeq.errors import EdgeqError
 from edgeq.frontends.onnx.call import Call
+from edgeq.frontends.onnx.contraction import MAX_BASIS, coefficients
+from edgeq.frontends.onnx.linear import dense
 from edgeq.frontends.onnx.registry import reads
-from edgeq.ir import Tensor
+from edgeq.frontends.onnx.values import Constant
+from edgeq.ir import DType, Tensor
 from edgeq.ops.resize import ResizeBilinear, ResizeNearest, Rounding
 from edgeq.ops.windows import Pair
 
@@ -22,6 +25,16 @@ ROUNDINGS: dict[str, Rounding] = {
 @reads("Resize", "Upsample", integers=True)
 def resize(call: Call) -> Tensor:
     x = call.x()
+    try:
+        return _resized(call, x)
+    except EdgeqError as e:
+        if x.type.dtype is not DType.FLOAT32 or call.kind == "Upsample" or call.version < 11:
+            raise
+        return _by_axes(call, x, e)
+
+
+def _resized(call: Call, x: Tensor) -> Tensor:
+    """By the operators that resize images."""
     shape = x.type.shape
     size, scales = _target(call, shape)
     mode = call.choice("mode", "nearest", ("nearest", "linear"))
@@ -39,6 +52,38 @@ def resize(call: Call) -> Tensor:
         old, new, by = [1, *old], [1, *new], [1.0, *by]
     op = _operator(call, mode, (old[0], old[1]), (new[0], new[1]), (by[0], by[1]))
     return call.emit(op, x) if channels_last else call.nchw(call.emit(op, call.nhwc(x)), len(shape))
+
+
+def _by_axes(call: Call, x: Tensor, refused: EdgeqError) -> Tensor:
+    """Any other mode as a product with its coefficients along each axis, since all modes work axis by axis."""
+    for attribute in call.node.attribute:
+        call.has(attribute.name)
+    rank = len(x.type.shape)
+    listed = tuple(call.normal_axis(a, rank) for a in call.integers("axes") or range(rank))
+    roi, scales, sizes = (call.data(i, "a parameter") for i in (1, 2, 3))
+    if call.text("keep_aspect_ratio_policy", "stretch") != "stretch" and sizes is not None:
+        ratios = [int(s) / x.type.shape[a] for s, a in zip(sizes.ravel(), listed, strict=True)]
+        ratio = min(ratios) if call.text("keep_aspect_ratio_policy", "") == "not_larger" else max(ratios)
+        scales, sizes = None, np.array([int(x.type.shape[a] * ratio + 0.5) for a in listed], np.int64)
+    extra = call.number("extrapolation_value", 0.0)
+    if call.text("coordinate_transformation_mode", "half_pixel") == "tf_crop_and_resize" and extra:
+        raise EdgeqError("Resize with an extrapolation value is not supported", fix="extrapolate by 0")
+    for i, axis in enumerate(listed):
+        part = [None if v is None else np.ravel(v)[[i]] for v in (scales, sizes)]
+        region = None if roi is None or roi.size != 2 * len(listed) else np.ravel(roi)[[i, i + len(listed)]]
+        n = x.type.shape[axis]
+        kept = part[0] is not None and float(part[0][0]) == 1 and region is None
+        if kept or (part[1] is not None and int(part[1][0]) == n and region is None):
+            continue
+        if (part[0] is None) == (part[1] is None) or (part[0] is not None and not 0 < float(part[0][0]) * n < MAX_BASIS):
+            raise refused
+        if part[1] is not None and not 0 < int(part[1][0]) < MAX_BASIS:
+            raise refused
+        inner = call.with_values([x, None, None, None])
+        matrix = coefficients(inner, n, [np.zeros(n, np.float32), region, *part], ("axes", "keep_aspect_ratio_policy"))[0]
+        name = f"{call.output}.axis{axis}"
+        x = call.with_axis_last(x, axis, lambda t, m=matrix, b=name: dense(call, t, Constant(b, m), None, f"{b}.bias"))  # type: ignore[misc]
+    return x
 
 
 def _operator(call: Call, mode: str, old: Pair, new: Pair, scales: tuple[float, float]) -> ResizeNearest | ResizeBilinear:

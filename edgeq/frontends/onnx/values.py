@@ -64,6 +64,22 @@ class Constant:
         return Constant(self.name, array, self.stored.reshaped(array.shape) if self.stored else None)
 
 
+@dataclass(frozen=True, eq=False)
+class Whole(Tensor):
+    """A tensor of floats that stands for one of integers, exact up to 2^24, or of truth values, 1 and 0."""
+
+    logical: bool = False
+
+
+def whole(tensor: Tensor, logical: bool = False) -> Whole:
+    return Whole(tensor.name, tensor.type, tensor.data, logical)
+
+
+def is_whole(value: Tensor | Constant | None) -> bool:
+    """Whether a value is of integers or truth values in the file."""
+    return isinstance(value, Whole) or (isinstance(value, Constant) and value.array.dtype.kind in "iub")
+
+
 Value = Tensor | Constant
 
 

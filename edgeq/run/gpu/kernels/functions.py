@@ -75,6 +75,28 @@ def evaluate(x, a, b, F: tl.constexpr):
         y = halves.nearest(x)
     elif F == "sign":
         y = halves.sign(x)
+    elif F == "tan":
+        y = halves.tan(x)
+    elif F == "sinh":
+        y = halves.sinh(x)
+    elif F == "cosh":
+        y = halves.cosh(x)
+    elif F == "asin":
+        y = halves.asin(x)
+    elif F == "acos":
+        y = halves.acos(x)
+    elif F == "atan":
+        y = halves.atan(x)
+    elif F == "asinh":
+        y = halves.asinh(x)
+    elif F == "acosh":
+        y = halves.acosh(x)
+    elif F == "atanh":
+        y = halves.atanh(x)
+    elif F == "is_zero":
+        y = halves.is_zero(x)
+    elif F == "step":
+        y = halves.step(x, a)
     else:
         tl.static_assert(F == "power")
         y = halves.power(x, a, b)

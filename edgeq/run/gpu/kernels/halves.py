@@ -15,6 +15,7 @@ ERFC_0, ERFC_1, ERFC_2, ERFC_3, ERFC_4, ERFC_5, ERFC_6 = (tl.constexpr(float(c))
 ATANH_0, ATANH_1, ATANH_2, ATANH_3 = (tl.constexpr(float(c)) for c in floats.ATANH)
 SIN_0, SIN_1, SIN_2 = (tl.constexpr(float(c)) for c in floats.SIN)
 COS_0, COS_1, COS_2 = (tl.constexpr(float(c)) for c in floats.COS)
+ATAN_0, ATAN_1, ATAN_2, ATAN_3, ATAN_4, ATAN_5 = (tl.constexpr(float(c)) for c in floats.ATAN)
 PART_0, PART_1, PART_2, PART_3 = (tl.constexpr(float(c)) for c in floats.HALF_PI)
 POWER_22 = tl.constexpr(float(2**22))
 
@@ -296,3 +297,75 @@ def ceil(x):
 @triton.jit
 def sign(x):
     return tl.where(x > 0.0, 1.0, 0.0) - tl.where(x < 0.0, 1.0, 0.0)
+
+
+@triton.jit
+def tan(x):
+    return tl.div_rn(circle(x, 0), circle(x, 1))
+
+
+@triton.jit
+def sinh(x):
+    m = expm1(magnitude(x))
+    return copy_sign(0.5 * (m + tl.div_rn(m, m + 1.0)), x)
+
+
+@triton.jit
+def cosh(x):
+    t = exp(magnitude(x))
+    return 0.5 * (t + reciprocal(t))
+
+
+@triton.jit
+def atan(x):
+    m = magnitude(x)
+    r = tl.where(m > 1.0, reciprocal(tl.where(m > 1.0, m, 1.0)), m)
+    z = r * r
+    y = r + r * (z * (((((ATAN_0 * z + ATAN_1) * z + ATAN_2) * z + ATAN_3) * z + ATAN_4) * z + ATAN_5))
+    return copy_sign(tl.where(m > 1.0, 1.57079637 - y, y), x)
+
+
+@triton.jit
+def asin(x):
+    x = limited(x, 0x3F800000)
+    return atan(tl.div_rn(x, sqrt((1.0 - x) * (1.0 + x))))
+
+
+@triton.jit
+def acos(x):
+    x = limited(x, 0x3F800000)
+    return 2.0 * atan(sqrt(tl.div_rn(1.0 - x, 1.0 + x)))
+
+
+@triton.jit
+def log1p(u):
+    inner = tl.where(u < 1.0, u, 1.0)
+    return tl.where(u < 1.0, log_ratio(tl.div_rn(inner, 2.0 + inner)), log(1.0 + u))
+
+
+@triton.jit
+def asinh(x):
+    square = x * x
+    return copy_sign(log1p(magnitude(x) + tl.div_rn(square, 1.0 + sqrt(1.0 + square))), x)
+
+
+@triton.jit
+def acosh(x):
+    d = tl.where(x > 1.0, x - 1.0, 0.0)
+    return log1p(d + sqrt(d * (d + 2.0)))
+
+
+@triton.jit
+def atanh(x):
+    m = limited(magnitude(x), 0x3F800000)
+    return copy_sign(0.5 * log1p(tl.div_rn(2.0 * m, 1.0 - m)), x)
+
+
+@triton.jit
+def step(x, at_zero):
+    return tl.where(x > 0.0, 1.0, tl.where(x == 0.0, at_zero, 0.0))
+
+
+@triton.jit
+def is_zero(x):
+    return tl.where(x == 0.0, 1.0, 0.0)

@@ -1,0 +1,134 @@
+"""Comparisons, truth values, selection, indices, contractions and normalizations against onnxruntime, as read and as normalised."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx_models import Net, close, load, onnxruntime_outputs, real_outputs
+
+from edgeq.passes import normalise
+
+F = np.float32
+R = np.random.default_rng(3)
+MASK = np.triu(np.ones((5, 5), bool), 1)
+Build = Callable[[Net], str]
+
+
+def cast(b: Net, x: str) -> str:
+    return str(b.op("Cast", x, to=1))
+
+
+def image(b: Net) -> str:
+    return b.input(1, 4, 6, 5)
+
+
+CASES: dict[str, Build] = {
+    **{
+        k: lambda b, k=k: cast(b, b.op(k, b.op("Round", b.input(2, 3, 4)), b.const(0.0, F)))  # type: ignore[misc]
+        for k in ("Greater", "Less", "GreaterOrEqual", "LessOrEqual", "Equal")
+    },
+    "less than a vector": lambda b: cast(b, b.op("Less", b.input(2, 3, 4), b.random(4))),
+    "and or xor not": lambda b: cast(
+        b,
+        b.op(
+            "Xor",
+            b.op("And", b.op("Greater", b.input(2, 6), b.const(0.2, F)), b.op("Less", "input", b.const(1.0, F))),
+            b.op("Not", b.op("Or", b.op("Less", "input", b.const(-1.0, F)), b.op("Greater", "input", b.const(0.5, F)))),
+        ),
+    ),
+    "where computed": lambda b: b.op("Where", b.op("Greater", b.input(2, 6), b.const(0.0, F)), "input", b.op("Neg", b.op("Exp", "input"))),
+    "where constant": lambda b: b.op("Where", b.const(MASK), b.op("Exp", b.input(2, 5, 5)), "input"),
+    "where zero": lambda b: b.op("Where", b.op("Less", b.input(2, 6), b.const(0.1, F)), b.const(0.0, F), "input"),
+    "where widens": lambda b: b.op("Where", b.const(MASK), b.op("Exp", b.input(1, 5)), b.const(2.0, F)),
+    "mask by where": lambda b: b.op("Softmax", b.op("Where", b.const(MASK), b.const(-np.inf, F), b.input(2, 5, 5)), axis=-1),
+    "mask by sum": lambda b: b.op("Softmax", b.op("Add", b.input(2, 5, 5), b.const(np.where(MASK, -np.inf, 0), F)), axis=-1),
+    "mask by lowest": lambda b: b.op("Softmax", b.op("Add", b.input(2, 5, 5), b.const(np.where(MASK, -3.4e38, 0), F)), axis=-1),
+    "cast to integer": lambda b: cast(b, b.op("Cast", b.op("Mul", b.input(2, 6), b.const(3.0, F)), to=7)),
+    "integer division": lambda b: cast(
+        b, b.op("Div", b.op("Cast", b.op("Mul", b.input(2, 6), b.const(9.0, F)), to=7), b.const([3, -2, 7, 1, 5, 4], np.int64))
+    ),
+    "mod": lambda b: cast(
+        b, b.op("Mod", b.op("Cast", b.op("Mul", b.input(2, 6), b.const(9.0, F)), to=7), b.const([3, -2, 7, 1, 5, 4], np.int64))
+    ),
+    "fmod": lambda b: b.op("Mod", b.op("Mul", b.input(2, 6), b.const(5.0, F)), b.const([3, -2, 7, 1.5, 5, 4], F), fmod=1),
+    "embedding": lambda b: b.op("Gather", b.random(9, 4), b.op("Cast", b.op("Abs", b.op("Mul", b.input(2, 3), b.const(2.0, F))), to=7)),
+    "gather elements": lambda b: b.op("GatherElements", b.input(3, 4), b.const([[0, -1, 2, 1]], np.int64), axis=0),
+    "gather best": lambda b: b.op("GatherElements", b.input(3, 7), b.op("ArgMax", "input", axis=1, keepdims=1), axis=1),
+    "gather nd": lambda b: b.op("GatherND", b.input(3, 4, 2), b.const([[0, 1], [2, 3]], np.int64)),
+    "gather nd of batches": lambda b: b.op("GatherND", b.input(3, 4, 2), b.const([[1], [0], [3]], np.int64), batch_dims=1),
+    "scatter nd": lambda b: b.op("ScatterND", b.input(4, 3), b.const([[2], [0]], np.int64), b.random(2, 3)),
+    "scatter elements": lambda b: b.op("ScatterElements", b.input(4, 3), b.const([[2, 1, 0], [0, 0, 3]], np.int64), b.random(2, 3), axis=0),
+    "scatter sum": lambda b: b.op(
+        "ScatterElements", b.input(4, 3), b.const([[2, 2, 2], [0, 0, 0]], np.int64), b.random(2, 3), axis=1, reduction="add"
+    ),
+    **{
+        f"{k} {last} {axis}": lambda b, k=k, last=last, axis=axis: cast(  # type: ignore[misc]
+            b, b.op(k, b.op("Round", b.input(3, 5, 4)), axis=axis, keepdims=last, select_last_index=last)
+        )
+        for k in ("ArgMax", "ArgMin") for last in (0, 1) for axis in (0, 1, -1)
+    },
+    "hardmax": lambda b: b.op("Hardmax", b.op("Round", b.input(3, 7)), axis=-1),
+    "top k": lambda b: b.op("TopK", b.op("Round", b.op("Mul", b.input(3, 7), b.const(2.0, F))), b.ints(3), axis=-1, outputs=2)[0],
+    "top k index": lambda b: cast(b, b.op("TopK", b.input(5, 3), b.ints(2), axis=0, largest=0, outputs=2)[1]),
+    "one hot": lambda b: b.op("OneHot", b.op("Cast", b.op("Abs", b.input(2, 3)), to=7), b.ints(5), b.const([-1, 2], F), axis=1),
+    "cumsum": lambda b: b.op("CumSum", b.input(2, 5, 3), b.const(1, np.int64)),
+    "cumsum back": lambda b: b.op("CumSum", b.input(2, 5, 3), b.const(-1, np.int64), exclusive=1, reverse=1),
+    "reduce product": lambda b: b.op("ReduceProd", b.input(2, 5, 7), axes=[1, 2], keepdims=0),
+    "trilu": lambda b: b.op("Trilu", b.input(2, 4, 5), b.const(1, np.int64), upper=0),
+    "instance": lambda b: b.op("InstanceNormalization", image(b), b.random(4, low=0.5), b.random(4)),
+    "lp 1": lambda b: b.op("LpNormalization", b.input(3, 6), axis=1, p=1),
+    "lp 2": lambda b: b.op("LpNormalization", b.input(3, 6), axis=0, p=2),
+    "lrn": lambda b: b.op("LRN", image(b), size=3, alpha=0.5, beta=0.6, bias=1.5),
+    "mean variance": lambda b: b.op("MeanVarianceNormalization", image(b), axes=[0, 2, 3]),
+    **{
+        f"einsum {e}": lambda b, e=e, s=s: b.op("Einsum", *(b.input(*x) if i == 0 else b.random(*x) for i, x in enumerate(s)), equation=e)  # type: ignore[misc]
+        for e, s in {
+            "bij,bjk->bik": ((2, 3, 4), (2, 4, 5)), "bhqd,bhkd->bhqk": ((1, 2, 3, 4), (1, 2, 5, 4)), "ij->ji": ((3, 4),),
+            "...ij,jk->...ik": ((2, 3, 4), (4, 5)), "i,j->ij": ((3,), (4,)), "bij,jk,kl": ((2, 3, 4), (4, 5), (5, 2)),
+            "ij,ij->": ((3, 4), (3, 4)), "ij->i": ((3, 4),),
+        }.items()
+    },
+    **{k: lambda b, k=k: b.op(k, b.op("Clip", b.input(2, 8), b.const(-0.9, F), b.const(0.9, F)))  # type: ignore[misc]
+       for k in ("Tan", "Sinh", "Cosh", "Asin", "Acos", "Atan", "Asinh", "Atanh")},
+    "Acosh": lambda b: b.op("Acosh", b.op("Exp", b.op("Abs", b.input(2, 8)))),
+    "cubic": lambda b: b.op("Resize", b.input(1, 2, 5, 4), "", b.const([1, 1, 2, 1.5], F), mode="cubic"),
+    "cubic of sizes": lambda b: b.op("Resize", b.input(1, 2, 5, 4), "", "", b.ints(1, 2, 3, 9), mode="cubic", cubic_coeff_a=-0.5),
+    "rnn": lambda b: b.op("RNN", b.input(6, 2, 3), b.random(1, 4, 3), b.random(1, 4, 4), b.random(1, 8), hidden_size=4, outputs=2)[0],
+    "rnn both": lambda b: b.op(
+        "RNN", b.input(6, 1, 3), b.random(2, 4, 3), b.random(2, 4, 4), b.random(2, 8), "", b.random(2, 1, 4), hidden_size=4,
+        direction="bidirectional", activations=["Relu", "Tanh"], outputs=2)[1],
+    "gru batch": lambda b: b.op(
+        "GRU", b.input(6, 3, 3), b.random(1, 12, 3), b.random(1, 12, 4), b.random(1, 24), hidden_size=4, outputs=2)[0],
+    "lstm batch": lambda b: b.op(
+        "LSTM", b.input(6, 3, 3), b.random(2, 16, 3), b.random(2, 16, 4), b.random(2, 32), "", b.random(2, 3, 4), hidden_size=4,
+        direction="bidirectional", outputs=3)[1],
+    "average with ceil and padding": lambda b: b.op(
+        "AveragePool", b.input(1, 3, 4, 5), ceil_mode=1, count_include_pad=1, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1]),
+    "average dilated": lambda b: b.op("AveragePool", b.input(1, 3, 8, 9), kernel_shape=[3, 2], dilations=[2, 3], pads=[1, 0, 2, 1]),
+    "pool of volumes": lambda b: b.op(
+        "MaxPool", b.input(1, 2, 5, 6, 7), kernel_shape=[2, 3, 2], strides=[2, 1, 3], pads=[1, 0, 0, 0, 1, 1]),
+    "mean of volumes": lambda b: b.op("AveragePool", b.input(1, 2, 5, 6, 7), kernel_shape=[2, 3, 2], pads=[1, 0, 0, 0, 1, 1]),
+    "lp pool": lambda b: b.op("LpPool", b.input(1, 2, 6, 7), kernel_shape=[2, 3], pads=[1, 0, 0, 1], p=2),
+    "powers": lambda b: b.op("Pow", b.input(2, 4), b.const([0, 1, 2, 3], F)),
+    "clip by a computed bound": lambda b: b.op("Clip", b.input(2, 4), b.op("ReduceMin", "input", keepdims=0), b.const(0.5, F)),
+    "shrink": lambda b: b.op("Shrink", b.input(2, 9), lambd=0.5, bias=0.25),
+    "constant output": lambda b: b.op("Neg", b.const([1.0, 2.0], F)) if b.input(1) else "",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_standards_results(name: str) -> None:
+    b = Net(13 if name.startswith("reduce") else 19)
+    model = b.model(CASES[name](b))
+    shape = [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim]
+    arrays: dict[str, Any] = {"input": R.normal(0, 1, (4, *shape)).astype(F)}
+    graph = load(model)
+    wanted = onnxruntime_outputs(model, arrays)
+    for form in (graph, normalise(graph)):
+        found = real_outputs(form, arrays)
+        if name == "constant output":
+            found = {n: np.broadcast_to(a, (4, *a.shape[1:])) for n, a in found.items()}
+        close(found, wanted, 1e-5)
