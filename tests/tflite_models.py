@@ -60,7 +60,8 @@ class TfliteModel:
     def operator(self, kind: str, inputs: Sequence[int], outputs: Sequence[int], options: Options | None = None, custom: str = "") -> None:
         schema, op, code = self.schema, self.schema.OperatorT(), self.schema.OperatorCodeT()
         code.builtinCode = getattr(schema.BuiltinOperator, kind)
-        code.deprecatedBuiltinCode, code.version, code.customCode = min(code.builtinCode, 127), 1, custom or None
+        code.deprecatedBuiltinCode, code.customCode = min(code.builtinCode, 127), custom or None
+        code.version = {"BROADCAST_TO": 2}.get(kind, 1)
         op.opcodeIndex, op.inputs, op.outputs = len(self.model.operatorCodes), list(inputs), list(outputs)
         self.model.operatorCodes.append(code)
         if options is not None:

@@ -9,9 +9,13 @@ from typing import ClassVar
 import numpy as np
 from scipy import special
 
+from edgeq import numerics
 from edgeq.ir import Array, TensorType
+from edgeq.ops.inverse_sqrt import inverse_sqrt
 from edgeq.ops.table import INPUTS, _Table, ratio, rescale_tflm
 from edgeq.ops.traits import Natural, Traits
+
+ROOM = 20  # fraction bits of an inverse square root in law tflm
 
 
 @dataclass(frozen=True)
@@ -69,12 +73,22 @@ class Sqrt(_Table):
 
 @dataclass(frozen=True)
 class Rsqrt(_Table):
-    """1 / sqrt(x); of 0 and below, the highest output."""
+    """1 / sqrt(x); of 0 and below, the highest output. Law ``tflm`` works it out in integers, as TFLM does."""
 
     domain: ClassVar[tuple[float, float]] = (0.0, math.inf)
 
     def function(self, x: Array) -> Array:
         return np.asarray(1 / np.sqrt(x))
+
+    def tflm(self, where: str, x: TensorType, output: TensorType) -> Array:
+        multiplier, shift = numerics.quantize_multiplier(1 / float(np.float32(np.sqrt(np.float32(x.scale))) * np.float32(output.scale)))
+        values = np.full(256, 127, np.int64)
+        for i, n in enumerate((INPUTS - x.zero_point).astype(int).tolist()):
+            if n > 0:
+                own, power = inverse_sqrt(n)
+                inverse = numerics.requantize_tflm(np.array(1), own, power + ROOM)
+                values[i] = int(numerics.requantize_tflm(inverse, multiplier, shift - ROOM)) + output.zero_point
+        return values
 
 
 @dataclass(frozen=True)

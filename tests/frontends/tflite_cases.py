@@ -279,6 +279,11 @@ BINARY = [
     Case("div_constant", "DIV", (Act((2, 3)), Const(np.array([2, -0.3, 7], np.float32))), ((2, 3),), ("DivOptions", {}), micro=False),
     Case("squared_difference", "SQUARED_DIFFERENCE", (Act((2, 3)), Act((2, 3))), ((2, 3),), ("SquaredDifferenceOptions", {}), micro=False),
 ]
+BINARY += [
+    Case("pow", "POW", (Act((2, 3), 0.1, 2), Const(np.array(1.7, np.float32))), ((2, 3),), ("PowOptions", {}), micro=False),
+    Case("add_n", "ADD_N", (Act((2, 3)), Act((2, 3), -1, 1), Act((2, 3))), ((2, 3),), ("AddNOptions", {}), micro=False),
+    Case("l2_normalization", "L2_NORMALIZATION", (Act((2, 7)),), ((2, 7),), ("L2NormOptions", {}), micro=False),
+]
 UNIT = Act((1, 4, 6, 3), -6, 6)
 POSITIVE = Act((2, 30), 0.05, 4)
 ACTIVATIONS = [
@@ -297,7 +302,7 @@ ACTIVATIONS = [
     Case("elu", "ELU", (UNIT,), (UNIT.shape,)),
     Case("exp", "EXP", (Act((2, 30), -3, 2),), ((2, 30),), ("ExpOptions", {}), micro=False),
     Case("sqrt", "SQRT", (POSITIVE,), (POSITIVE.shape,), micro=False),
-    Case("rsqrt", "RSQRT", (POSITIVE,), (POSITIVE.shape,), micro=False),
+    Case("rsqrt", "RSQRT", (POSITIVE,), (POSITIVE.shape,)),
     Case("abs", "ABS", (UNIT,), (UNIT.shape,), ("AbsOptions", {}), (6 / 127, 3, 0)),
     Case("neg", "NEG", (UNIT,), (UNIT.shape,), ("NegOptions", {}), micro=False),
     Case("log", "LOG", (POSITIVE,), (POSITIVE.shape,), micro=False),
@@ -412,6 +417,36 @@ MOVEMENTS = [
         ((1, 10, 8, 4),),
         ("MirrorPadOptions", {"mode": 1}),
         "same",
+    ),
+    Case(
+        "mirror_symmetric_wide", "MIRROR_PAD", (X4, Ints(((0, 0), (3, 2), (0, 4), (1, 0)))), ((1, 13, 11, 5),),
+        ("MirrorPadOptions", {"mode": 1}), "same",
+    ),
+    Case("tile", "TILE", (Act((2, 3, 4)), Ints((1, 3, 2))), ((2, 9, 8),), ("TileOptions", {}), "same", micro=False),
+    Case("tile_once", "TILE", (Act((2, 3)), Ints((1, 1))), ((2, 3),), ("TileOptions", {}), "same", micro=False),
+    Case("broadcast_to", "BROADCAST_TO", (Act((3, 1, 4)), Ints((2, 3, 5, 4))), ((2, 3, 5, 4),), None, "same"),
+    Case("reverse", "REVERSE_V2", (Act((2, 5, 4)), Ints((1,))), ((2, 5, 4),), ("ReverseV2Options", {}), "same", micro=False),
+    *(
+        Case(
+            f"space_to_batch_{name}", "SPACE_TO_BATCH_ND", (Act(shape), Ints(block), Ints(pads)), (out,), ("SpaceToBatchNDOptions", {}),
+            "same", micro=name == "plain",  # TensorFlow Lite Micro pads with bytes of 0, whatever the zero point
+        )
+        for name, shape, block, pads, out in (
+            ("4d", (1, 5, 6, 3), (2, 3), ((1, 0), (0, 3)), (6, 3, 3, 3)),
+            ("plain", (2, 4, 4, 1), (2, 2), ((0, 0), (0, 0)), (8, 2, 2, 1)),
+            ("3d", (1, 9, 2), (4,), ((2, 1),), (4, 3, 2)),
+        )
+    ),
+    *(
+        Case(
+            f"batch_to_space_{name}", "BATCH_TO_SPACE_ND", (Act(shape), Ints(block), Ints(crops)), (out,),
+            ("BatchToSpaceNDOptions", {}), "same",
+        )
+        for name, shape, block, crops, out in (
+            ("4d", (6, 3, 3, 3), (2, 3), ((1, 0), (0, 3)), (1, 5, 6, 3)),
+            ("plain", (8, 2, 2, 1), (2, 2), ((0, 0), (0, 0)), (2, 4, 4, 1)),
+            ("3d", (4, 3, 2), (4,), ((2, 1),), (1, 9, 2)),
+        )
     ),
     Case("reshape", "RESHAPE", (X4, Ints((-1, 14, 4))), ((4, 14, 4),), ("ReshapeOptions", {}), "same"),
     Case("reshape_option", "RESHAPE", (X4,), ((2, 112),), ("ReshapeOptions", {"newShape": [2, 112]}), "same", micro=False),

@@ -8,14 +8,14 @@ from pathlib import Path
 from numpy.typing import ArrayLike
 
 from edgeq.errors import EdgeqError
-from edgeq.frontends.tflite import compute, movement, recurrent, variables
+from edgeq.frontends.tflite import batches, compute, movement, recurrent, variables
 from edgeq.frontends.tflite.attributes import TRANSLATORS
 from edgeq.frontends.tflite.builder import CONTRADICTIONS, Builder
 from edgeq.frontends.tflite.file import FileOperator, FileTensor, read
 from edgeq.frontends.tflite.fold import BINARY, FOLDERS, fold
 from edgeq.ir import Graph
 
-__all__ = ["compute", "load", "movement", "recurrent", "variables"]
+__all__ = ["batches", "compute", "load", "movement", "recurrent", "variables"]
 
 FOLDED_ONLY = {"SHAPE", *FOLDERS, *BINARY} - set(TRANSLATORS)
 HINTS = {
@@ -25,7 +25,6 @@ HINTS = {
     "WHILE": "unroll the loop before converting",
     "IF": "remove control flow before converting",
     "LOG_SOFTMAX": "end the model before it, or use SOFTMAX",
-    "DENSIFY": "export the model without sparsity encoding",
 }
 # TensorFlow Lite Micro moves or compares the bytes of these without looking at their scales.
 ONE_SCALE = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -29,11 +30,13 @@ class Builder(Reading):
         initial: name of a variable -> what it is before the first inference.
         kept: variable (its name, or its index where it is a tensor) -> its value at this point of the inference.
         states: variable -> the graph's input of that value.
+        spreads: name of a SPACE_TO_BATCH_ND's result -> what it was made of.
     """
 
     def __init__(self, file: File, name: str, shapes: Mapping[str, tuple[int, ...]] | None) -> None:
         super().__init__(file, name, shapes)
         self.nodes: list[Node] = []
+        self.spreads: dict[str, Any] = {}
         self.resources: dict[int, str] = {}
         self.initial: dict[str, Array] = {}
         self.kept: dict[str | int, Tensor] = {}

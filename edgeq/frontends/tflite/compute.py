@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from edgeq.errors import EdgeqError
 from edgeq.frontends.tflite.attributes import axis, number, of_rank, reads
 from edgeq.frontends.tflite.builder import Builder
@@ -28,6 +30,7 @@ from edgeq.ops.quantize import Dequantize, Quantize
 from edgeq.ops.reduce_max import ReduceMax, ReduceMin
 from edgeq.ops.reduce_sum import ReduceSum
 from edgeq.ops.requantize import Requantize
+from edgeq.ops.reshape import Reshape
 from edgeq.ops.softmax import Softmax
 from edgeq.ops.transpose import Transpose
 from edgeq.ops.transpose_conv2d import TransposeConv2d
@@ -80,11 +83,25 @@ def convolution(b: Builder, op: FileOperator) -> None:
     b.emit(node, [x, w, bias], op.outputs[0])
 
 
+@reads("CUSTOM Convolution2DTransposeBias")
+def biased_transposed_convolution(b: Builder, op: FileOperator) -> None:
+    """MediaPipe's: input, weights, bias; padding, horizontal and vertical stride as int32 in its options."""
+    words = np.frombuffer(bytes(op.option("Custom", ())), "<i4")
+    if len(words) < 3 or words[0] not in (1, 2):
+        raise EdgeqError(f"options {words.tolist()[:4]} of {op.kind}", why="the file is damaged")
+    options = {"Padding": int(words[0]) - 1, "StrideW": int(words[1]), "StrideH": int(words[2])}
+    inputs = (-1, *(b.index(op, i) for i in (1, 0, 2)))
+    _transposed_convolution(b, FileOperator(op.kind, inputs, op.outputs, options), b.file.tensors[op.outputs[0]].shape)
+
+
 @reads("TRANSPOSE_CONV")
 def transposed_convolution(b: Builder, op: FileOperator) -> None:
+    _transposed_convolution(b, op, b.integers(op, 0, "the output shape"))
+
+
+def _transposed_convolution(b: Builder, op: FileOperator, shape: tuple[int, ...]) -> None:
     x = b.operand(op, 2)
     w = b.weights(op, 1, 0, x)
-    shape = b.integers(op, 0, "the output shape")
     size = of_rank(op, x, 4)[1:3]
     out_c, *kernel, _ = of_rank(op, w, 4)
     stride = _pair(op, "StrideH", "StrideW")
@@ -187,9 +204,9 @@ def divide(b: Builder, op: FileOperator) -> None:
     b.emit(Mul(clamp=b.activation(op)), [x, inverse], op.outputs[0])
 
 
-def _floats(b: Builder, op: FileOperator) -> list[Tensor]:
-    """Both operands of an operator that is built from others, which only float arithmetic allows."""
-    operands = b.operands(op, 0, 1)
+def _floats(b: Builder, op: FileOperator, *positions: int) -> list[Tensor]:
+    """Operands (both of a binary one) of an operator that is built from others, which only float arithmetic allows."""
+    operands = b.operands(op, *(positions or (0, 1)))
     if operands[0].type.dtype is not DType.FLOAT32:
         raise EdgeqError(f"{op.kind} on int8 is not supported", fix="give edgeq the float model")
     return operands
@@ -248,6 +265,37 @@ def prelu(b: Builder, op: FileOperator) -> None:
         data = slope.data.ravel().repeat(channels // slope.type.size)
         slope = b.new_constant(f"{slope.name}/channels", data, slope.type)
     b.emit(Prelu(), [x, slope], op.outputs[0])
+
+
+@reads("POW")
+def power(b: Builder, op: FileOperator) -> None:
+    x, exponent = _floats(b, op)
+    if exponent.data is None or exponent.data.size != 1:
+        raise EdgeqError("POW with computed or several exponents is not supported", fix="use one constant exponent")
+    b.emit(maths.Pow(float(exponent.data.item())), [x], op.outputs[0])
+
+
+@reads("ADD_N")
+def add_all(b: Builder, op: FileOperator) -> None:
+    total, *others = _floats(b, op, *range(len(op.inputs)))
+    if not others:
+        b.emit(Reshape(total.type.shape), [total], op.outputs[0])
+        return
+    for x in others[:-1]:
+        total = b.insert(Add(), [total, x], f"{b.tensor_name(op.outputs[0])}/sum")
+    b.emit(Add(), [total, others[-1]], op.outputs[0])
+
+
+@reads("L2_NORMALIZATION")
+def l2_normalization(b: Builder, op: FileOperator) -> None:
+    """x / max(sqrt(sum of squares), 1e-6) along the last axis."""
+    (x,) = _floats(b, op, 0)
+    name, last = b.tensor_name(op.outputs[0]), len(x.type.shape) - 1
+    squares = b.insert(maths.Square(), [x], f"{name}/squares")
+    total = b.insert(ReduceSum(axes=(last,), keepdims=True), [squares], f"{name}/sum")
+    least = b.new_constant(f"{name}/least", np.full((1,) * (last + 1), 1e-12, np.float32))
+    inverse = b.insert(maths.Rsqrt(), [b.insert(Maximum(), [total, least], f"{name}/limited")], f"{name}/inverse")
+    b.emit(Mul(clamp=b.activation(op)), [x, inverse], op.outputs[0])
 
 
 @reads("SOFTMAX")

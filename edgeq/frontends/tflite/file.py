@@ -19,13 +19,14 @@ import numpy as np
 import tflite
 
 from edgeq.errors import EdgeqError
+from edgeq.frontends.tflite.sparse import Level, Sparsity
 from edgeq.ir import Array
 
 MAX_ELEMENTS = 2**26  # of one tensor
 MAX_RANK = 8
 MAX_ITEMS = 2**16  # tensors, operators
 MAX_NAME = 400
-DAMAGE = (struct.error, IndexError, ValueError, TypeError, OverflowError, AttributeError, MemoryError)
+DAMAGE = (struct.error, KeyError, IndexError, ValueError, TypeError, OverflowError, AttributeError, MemoryError)
 Option = int | float | bool | str | tuple[int, ...]
 
 # What the constants of each type look like; other types occur in unsupported models only.
@@ -64,7 +65,7 @@ class FileTensor:
     quantization: FileQuantization | None
     data: Array | None
     is_variable: bool
-    is_sparse: bool
+    sparsity: Sparsity | None
     relabelled: bool = False
 
     @property
@@ -82,11 +83,11 @@ class FileTensor:
         """
         if self.data is None:
             raise EdgeqError("a constant is expected here", where=self.name)
-        if self.is_sparse:
-            raise EdgeqError("sparse weights are not supported", where=self.name, fix="export the model without sparsity encoding")
         packed = self.kind == "INT4"
         if not packed and self.kind not in NUMPY:
             raise EdgeqError(f"constants of type {self.kind} are not supported", where=self.name)
+        if self.sparsity is not None and not packed:
+            return self._dense(self.sparsity)
         expected = (self.size + 1) // 2 if packed else self.size * NUMPY[self.kind].itemsize
         if self.data.size != expected:
             raise EdgeqError(
@@ -95,8 +96,19 @@ class FileTensor:
         if packed:
             nibbles = np.stack([self.data & 15, self.data >> 4], axis=1).ravel()[: self.size].astype(np.int8)
             return np.where(nibbles > 7, nibbles - 16, nibbles).astype(np.int8).reshape(self.shape)
-        array: Array = (self.data ^ 128 if self.relabelled else self.data).view(NUMPY[self.kind])
-        return array.astype(array.dtype.newbyteorder("=")).reshape(self.shape)
+        array: Array = self._values(self.data)
+        return array.reshape(self.shape)
+
+    def _values(self, data: Array) -> Array:
+        array: Array = (data ^ 128 if self.relabelled else data).view(NUMPY[self.kind])
+        return array.astype(array.dtype.newbyteorder("="))
+
+    def _dense(self, sparsity: Sparsity) -> Array:
+        assert self.data is not None
+        try:
+            return sparsity.dense(self._values(self.data), self.shape)
+        except ValueError as e:
+            raise EdgeqError("the file is truncated or damaged", where=self.name, why=f"sparse constant: {e}"[:120]) from e
 
 
 @dataclass(frozen=True)
@@ -222,7 +234,7 @@ class _Reader:
         result = FileTensor(
             name, shape, None if not shape and data is None and not tensor.HasRank() else negative,
             TYPES.get(tensor.Type(), f"type {tensor.Type()}"), self.quantization(tensor), data,
-            bool(tensor.IsVariable()), tensor.Sparsity() is not None,
+            bool(tensor.IsVariable()), self.sparsity(tensor.Sparsity()),
         )  # fmt: skip
         if result.kind == "UINT8" and (result.quantization is not None or data is None):
             q = result.quantization or FileQuantization((1.0,), (0,), 0)
@@ -234,7 +246,30 @@ class _Reader:
             raise EdgeqError(f"shape {list(shape)} has {result.size} elements", where=name, why=f"at most {MAX_ELEMENTS} are accepted")
         return result
 
+    def sparsity(self, table: Any) -> Sparsity | None:
+        if table is None:
+            return None
+        levels = []
+        for i in self.count(table.DimMetadataLength()):
+            level = table.DimMetadata(i)
+            if level.Format() == tflite.DimensionType.DENSE:
+                levels.append(Level(int(level.DenseSize())))
+                continue
+            vectors = [self.indices(getattr(level, n)(), getattr(level, f"{n}Type")()) for n in ("ArraySegments", "ArrayIndices")]
+            levels.append(Level(0, *vectors))
+        order, blocks = (tuple(int(v) for v in self.numbers(table, n)) for n in ("TraversalOrder", "BlockMap"))
+        return Sparsity(order, blocks, tuple(levels))
+
+    def indices(self, union: Any, kind: int) -> Array:
+        """A vector of one of the three types that sparse levels have."""
+        cls = {1: tflite.Int32Vector, 2: tflite.Uint16Vector, 3: tflite.Uint8Vector}[kind]
+        table = cls()
+        table.Init(union.Bytes, union.Pos)
+        return np.array(self.numbers(table, "Values"), np.int64)
+
     def options(self, operator: Any) -> dict[str, Option]:
+        if operator.CustomOptionsLength():
+            return {"Custom": tuple(int(v) for v in self.numbers(operator, "CustomOptions"))}
         kind = OPTIONS.get(operator.BuiltinOptionsType(), "NONE")
         union = operator.BuiltinOptions()
         cls = getattr(tflite, kind, None)

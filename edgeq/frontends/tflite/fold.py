@@ -100,6 +100,7 @@ FOLDERS: dict[str, Folder] = {
     "GATHER": _gather,
     "REDUCE_PROD": lambda b, op, x: np.prod(x[0], tuple(x[1].ravel()), keepdims=bool(op.option("KeepDims", False)), dtype=x[0].dtype),
     "BROADCAST_TO": _broadcast,
+    "DENSIFY": lambda b, op, x: x[0],  # constants are read dense
     "FILL": _fill,
     "RANGE": _range,
     "CAST": _cast,
@@ -143,7 +144,7 @@ def _fold_constants(b: Builder, op: FileOperator, arrays: list[Array]) -> None:
         if op.kind in ("DIV", "FLOOR_DIV", "FLOOR_MOD") and not arrays[1].all():
             raise EdgeqError(f"{op.kind} by zero", why="the file is damaged")
         _store(b, op, BINARY[op.kind](arrays[0], arrays[1]).astype(arrays[0].dtype))
-    elif op.kind in FOLDERS and (op.kind in ("CAST", "FILL", "RANGE", "BROADCAST_TO") or arrays[0].dtype != np.int8):
+    elif op.kind in FOLDERS and (op.kind in ("CAST", "FILL", "RANGE", "BROADCAST_TO", "DENSIFY") or arrays[0].dtype != np.int8):
         _store(b, op, FOLDERS[op.kind](b, op, arrays))
     else:
         _evaluate(b, op)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from edgeq.errors import EdgeqError
 from edgeq.frontends.tflite.attributes import axis, of_rank, reads
 from edgeq.frontends.tflite.builder import Builder
@@ -297,11 +299,56 @@ def mirror_pad(b: Builder, op: FileOperator) -> None:
     x = b.operand(op, 0)
     pads, symmetric = _paddings(b, op, x.type.shape), int(op.option("Mode", 0)) == 1
     widest = [max(p) for p in pads]
-    if symmetric and max(widest) > 1:
-        raise EdgeqError("MIRROR_PAD in SYMMETRIC mode is supported up to one element", fix="use REFLECT")
     if any(p > (n if symmetric else n - 1) for p, n in zip(widest, x.type.shape, strict=True)):
         raise EdgeqError(f"MIRROR_PAD of {x.type} by {list(pads)}", why="the padding is longer than what it mirrors")
+    if symmetric and max(widest, default=0) > 1:
+        indices = {i: np.pad(np.arange(n), p, "symmetric") for i, (n, p) in enumerate(zip(x.type.shape, pads, strict=True)) if any(p)}
+        _gathered(b, op, x, {i: tuple(v.tolist()) for i, v in indices.items()})
+        return
     b.emit(Pad(pads=pads, value=None, mode="edge" if symmetric else "reflect"), [x], op.outputs[0])
+
+
+def _gathered(b: Builder, op: FileOperator, x: Tensor, indices: dict[int, tuple[int, ...]]) -> None:
+    """Pick indices along axes, one axis after the other."""
+    shape = [len(indices.get(i, range(n))) for i, n in enumerate(x.type.shape)]
+    if math.prod(shape) > MAX_ELEMENTS:
+        raise EdgeqError(f"{op.kind} of {x.type} to {shape}", why=f"at most {MAX_ELEMENTS} elements are accepted")
+    *first, last = list(indices.items()) or [(0, ())]
+    for i, picks in first:
+        x = b.insert(Gather(indices=picks, index_shape=(len(picks),), axis=i), [x], f"{b.tensor_name(op.outputs[0])}/axis")
+    if not indices:
+        b.emit(Reshape(x.type.shape), [x], op.outputs[0])
+    else:
+        b.emit(Gather(indices=last[1], index_shape=(len(last[1]),), axis=last[0]), [x], op.outputs[0])
+
+
+@reads("TILE")
+def tile(b: Builder, op: FileOperator) -> None:
+    x, counts = b.operand(op, 0), b.integers(op, 1, "the repetitions")
+    shape = [n * c for n, c in zip(x.type.shape, counts, strict=False)]
+    if len(counts) != len(x.type.shape) or min(counts, default=1) < 1 or math.prod(shape) > MAX_ELEMENTS:
+        raise EdgeqError(f"TILE of {x.type} by {list(counts)}", why="the repetitions are out of range")
+    _gathered(b, op, x, {i: tuple(range(n)) * c for i, (n, c) in enumerate(zip(x.type.shape, counts, strict=True)) if c > 1})
+
+
+@reads("BROADCAST_TO")
+def broadcast_to(b: Builder, op: FileOperator) -> None:
+    x, shape = b.operand(op, 0), b.integers(op, 1, "the shape")
+    own = (1,) * (len(shape) - len(x.type.shape)) + x.type.shape
+    fits = len(own) == len(shape) and all(n in (1, m) and m >= 1 for n, m in zip(own, shape, strict=True))
+    if not fits or math.prod(shape) > MAX_ELEMENTS:
+        raise EdgeqError(f"BROADCAST_TO of {x.type} to {list(shape)}", why="the shape does not fit or is out of range")
+    x = b.reshaped(x, own, f"{b.tensor_name(op.outputs[0])}/expand")
+    _gathered(b, op, x, {i: (0,) * m for i, (n, m) in enumerate(zip(own, shape, strict=True)) if n != m})
+
+
+@reads("REVERSE_V2")
+def reverse(b: Builder, op: FileOperator) -> None:
+    x = b.operand(op, 0)
+    shape = x.type.shape
+    axes = {axis(op, a, len(shape)) for a in b.integers(op, 1, "the axes")}
+    begin = tuple(n - 1 if i in axes else 0 for i, n in enumerate(shape))
+    b.emit(Slice(begin=begin, size=shape, stride=tuple(-1 if i in axes else 1 for i in range(len(shape)))), [x], op.outputs[0])
 
 
 @reads("RESIZE_NEAREST_NEIGHBOR", "RESIZE_BILINEAR")

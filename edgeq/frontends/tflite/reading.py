@@ -117,7 +117,10 @@ class Reading:
     def constant(self, index: int) -> Array:
         """A constant's values as stored or folded."""
         if index not in self.folded:
-            array = self.file.tensors[index].constant()
+            stored = self.file.tensors[index]
+            if stored.sparsity is not None and stored.size * 4 > self.left:
+                raise EdgeqError(f"sparse constant of shape {list(stored.shape)} is too large", where=stored.name)
+            array = stored.constant()
             self.spend(array)
             self.folded[index] = array
         return self.folded[index]
