@@ -72,7 +72,7 @@ class Whole(Tensor):
 
 
 def whole(tensor: Tensor, logical: bool = False) -> Whole:
-    return Whole(tensor.name, tensor.type, tensor.data, logical)
+    return Whole(tensor.name, tensor.type, tensor.data, logical=logical)
 
 
 def is_whole(value: Tensor | Constant | None) -> bool:
