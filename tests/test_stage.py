@@ -20,11 +20,15 @@ from edgeq.formats import PLAIN, Format, parse, registry
 from edgeq.formats.code import Code
 from edgeq.formats.format import Packed
 from edgeq.formats.votes import Votes
-from edgeq.ir import Array, DType, Graph
+from edgeq.ir import Array, DType, Graph, Node, Tensor, TensorType
 from edgeq.lower import lower
+from edgeq.ops.conv2d import Conv2d
+from edgeq.ops.fully_connected import FullyConnected
+from edgeq.ops.reshape import Reshape
 from edgeq.ops.weights import with_formats
 from edgeq.plan import plan
 from edgeq.program import Program
+from edgeq.quantize import Options, quantize, read_precision, write_precision
 from edgeq.run import host, run
 from edgeq.simulate import fit_inputs, simulate
 from edgeq.target import load
@@ -141,3 +145,41 @@ def test_layers_of_one_graph_may_differ(tmp_path: Path) -> None:
     graph = replace(graph, tensors={**graph.tensors, **mixed})
     assert graph.formats == (INT4,) and all(t.type.dtype is DType.INT8 for t in mixed.values())
     check(lower(graph, load("host")), tmp_path / "m")
+
+
+def test_a_float_model_is_quantized_for_its_formats(tmp_path: Path) -> None:
+    """One format for all layers by option, another for one layer by precision.toml, which says what was taken."""
+    rng = np.random.default_rng(0)
+    graph = floating(rng)
+    data = {"x": rng.normal(0, 1, (32, 1, 8, 8, 3)).astype(np.float32)}
+    plain, small = (quantize(graph, data, Options(weights=w)) for w in ("int8", "int4"))
+    assert plain.formats == () and small.formats == (INT4,)
+    text = write_precision(graph, data, Options(weights="int4"))
+    assert text.count('weights = "int4"') == 2
+    edited = text.replace('weights = "int4"', 'weights = "int8"', 1)
+    mixed = quantize(graph, data, precision=read_precision(edited, graph))
+    assert [mixed.tensors[n].format for n in ("w0", "w1")] == [PLAIN, INT4]
+    largest = [[int(np.abs(np.asarray(q.tensors[n].data)).max()) for n in ("w0", "w1")] for q in (plain, small, mixed)]
+    assert largest[0][0] > 7 and largest[1] == [7, 7] and largest[2][0] > 7 and largest[2][1] == 7
+    with pytest.raises(EdgeqError, match=r"weights is 'int5'.*choose one of int8, int4"):
+        read_precision(text.replace('"int4"', '"int5"', 1), graph)
+    with pytest.raises(EdgeqError, match="choose one of them"):
+        Options(weights="int4", code=Code(6))
+    check(lower(mixed, load("host")), tmp_path / "m")
+
+
+def floating(rng: np.random.Generator) -> Graph:
+    """Convolution and dense layer on floats."""
+    def constant(name: str, *shape: int) -> Tensor:
+        return Tensor(name, TensorType(shape), rng.normal(0, 0.3, shape).astype(np.float32))
+
+    tensors = [
+        Tensor("x", TensorType((1, 8, 8, 3))), constant("w0", 16, 3, 3, 3), constant("b0", 16), Tensor("y", TensorType((1, 8, 8, 16))),
+        Tensor("flat", TensorType((1, 1024))), constant("w1", 10, 1024), constant("b1", 10), Tensor("z", TensorType((1, 10))),
+    ]  # fmt: skip
+    nodes = (
+        Node("conv", Conv2d(pads=(1, 1, 1, 1), clamp=(0.0, float("inf"))), ("x", "w0", "b0"), ("y",)),
+        Node("flatten", Reshape((1, 1024)), ("y",), ("flat",)),
+        Node("dense", FullyConnected(), ("flat", "w1", "b1"), ("z",)),
+    )
+    return Graph("float", nodes, {t.name: t for t in tensors}, ("x",), ("z",))

@@ -35,6 +35,7 @@ from edgeq.cli.common import (
     StateOption,
     StoredOption,
     ToolchainOption,
+    WeightsOption,
 )
 from edgeq.cli.quantize import show_allocation, show_candidates
 from edgeq.text import count, size
@@ -67,6 +68,7 @@ def build(
     method: MethodOption = None,
     law: LawOption = None,
     rounding: RoundingOption = None,
+    weights: WeightsOption = None,
     equalize: EqualizeOption = None,
     per_tensor: PerTensorOption = False,
     clamp: ClampOption = False,
@@ -106,8 +108,8 @@ def build(
     from edgeq.api.budget import parse
 
     chosen = common.recipe(
-        calib, calib_limit, stored, pixels, method=method, law=law, rounding=rounding, equalize=equalize, per_tensor=per_tensor,
-        clamp=clamp, precision=precision, recipe=recipe, accumulate=accumulate, p=p, code=code,
+        calib, calib_limit, stored, pixels, method=method, law=law, rounding=rounding, weights=weights, equalize=equalize,
+        per_tensor=per_tensor, clamp=clamp, precision=precision, recipe=recipe, accumulate=accumulate, p=p, code=code,
     )  # fmt: skip
     common.check_plot(plot, recipe, precision)
     with common.bars() as progress:

@@ -166,6 +166,10 @@ LawOption = Annotated[
 RoundingOption = Annotated[
     str | None, typer.Option("--rounding", help="Of weights: nearest, truncate (toward zero) or second-order.", show_default=False)
 ]
+WeightsOption = Annotated[
+    str | None,
+    typer.Option("--weights", help="What layers' weights are stored in: int8, or in fewer bits, int4 (or 4).", show_default=False),
+]
 EqualizeOption = Annotated[
     bool | None,
     typer.Option(
@@ -331,6 +335,7 @@ def recipe(
     method: str | None = None,
     law: str | None = None,
     rounding: str | None = None,
+    weights: str | None = None,
     equalize: bool | None = None,
     per_tensor: bool = False,
     clamp: bool = False,
@@ -352,6 +357,8 @@ def recipe(
     given: dict[str, Any] = {k: v for k, v in (("method", method), ("law", law), ("rounding", rounding)) if v is not None}
     if equalize is not None:
         given["equalize"] = equalize
+    if weights is not None:
+        given["weights"] = f"int{weights}" if weights.isdecimal() else weights
     if per_tensor:
         given["per_tensor"] = True
     if clamp:

@@ -34,6 +34,7 @@ from edgeq.cli.common import (
     StateOption,
     StoredOption,
     TargetOption,
+    WeightsOption,
 )
 from edgeq.text import count, short, size
 
@@ -58,6 +59,7 @@ def quantize(
     method: MethodOption = None,
     law: LawOption = None,
     rounding: RoundingOption = None,
+    weights: WeightsOption = None,
     equalize: EqualizeOption = None,
     per_tensor: PerTensorOption = False,
     clamp: ClampOption = False,
@@ -86,8 +88,8 @@ def quantize(
     from edgeq.api.budget import parse
 
     chosen = common.recipe(
-        calib, calib_limit, stored, pixels, method=method, law=law, rounding=rounding, equalize=equalize, per_tensor=per_tensor,
-        clamp=clamp, precision=precision, recipe=recipe, accumulate=accumulate, p=p, code=code,
+        calib, calib_limit, stored, pixels, method=method, law=law, rounding=rounding, weights=weights, equalize=equalize,
+        per_tensor=per_tensor, clamp=clamp, precision=precision, recipe=recipe, accumulate=accumulate, p=p, code=code,
     )  # fmt: skip
     common.check_plot(plot, recipe, precision)
     with common.bars() as progress:

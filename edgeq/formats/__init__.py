@@ -7,10 +7,10 @@ import importlib
 import pkgutil
 
 from edgeq.errors import EdgeqError
-from edgeq.formats.format import Format
+from edgeq.formats.format import Format, Packed
 from edgeq.formats.plain import Plain
 
-__all__ = ["PLAIN", "Format", "parse", "registry"]
+__all__ = ["PLAIN", "Format", "of_weights", "parse", "registry"]
 
 PLAIN: Format = Plain()
 
@@ -21,6 +21,11 @@ def registry() -> dict[str, type[Format]]:
     modules = [importlib.import_module(f"{__name__}.{m.name}") for m in pkgutil.iter_modules(__path__) if m.name != "format"]
     classes = [c for m in modules for c in vars(m).values() if isinstance(c, type) and issubclass(c, Format) and c.__module__ == m.__name__]
     return {c.name: c for c in classes}
+
+
+def of_weights() -> tuple[str, ...]:
+    """The names of the formats that a layer's weights may be quantized for: ``int8``, which is plain, and those in few bits."""
+    return ("int8", *(n for n, c in registry().items() if issubclass(c, Packed)))
 
 
 def parse(text: str) -> Format:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from edgeq.formats.format import Format
 from edgeq.numerics import Array
@@ -14,6 +14,10 @@ class Plain(Format):
     """A byte for each int8, a word for each int32: nothing is decoded, and there is no header."""
 
     name: ClassVar[str] = "plain"
+
+    @classmethod
+    def read(cls, text: str) -> Self | None:
+        return cls() if text in (cls.name, "int8") else None
 
     def plain(self, count: int) -> bool:
         return True

@@ -119,7 +119,7 @@ def _tensors(
 
 def _layers(graph: Graph, given: Precision, options: Options) -> dict[str, LayerPrecision]:
     """Every layer's rounding: as it is written down, else by the options."""
-    usual = LayerPrecision(options.weight_scale, options.rounding, options.bias_correction)
+    usual = LayerPrecision(options.weight_scale, options.rounding, options.bias_correction, options.weights)
     found = {n.name: given.layers.get(n.name, usual) for n in graph.nodes if n.op.traits.products}
     for name in given.layers:
         if name not in found:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeq import half
+from edgeq.formats import PLAIN
 from edgeq.ir import Array, DType, Node, QParams, Tensor, TensorType
 from edgeq.ops.linear import NO_CLAMP
 from edgeq.ops.recurrent import GATE, _Recurrent
@@ -59,8 +60,10 @@ def _fit(walk: Walk, name: str, layer: LayerPrecision, view: View, ratio: float,
     w = walk.graph.tensors[name].data
     assert w is not None
     matrix = view.matrix(w).astype(np.float64)
-    scales = _usable(walk.grid.scales(layer.weight_scale, matrix), ratio)
-    problem = LayerProblem(matrix, scales, walk.grid.bounds(matrix), view, *inputs)
+    levels, grid = layer.format.levels, walk.grid
+    grid = grid if layer.format == PLAIN else replace(grid, limit=levels[-1], asymmetric=layer.format.asymmetric)
+    scales = _usable(grid.scales(layer.weight_scale, matrix), ratio)
+    problem = LayerProblem(matrix, scales, grid.bounds(matrix), view, *inputs)
     try:
         with np.errstate(over="ignore", invalid="ignore"):
             found = ROUNDINGS[layer.rounding](problem)
@@ -91,7 +94,7 @@ def linear(walk: Walk, node: Node, real: list[Array]) -> tuple[str, str, str]:
         bias = bias + _mean_error(op, x, stored, w, view.weights(q * problem.scales[..., None]).astype(np.float32))
     flat = view.channels(problem.scales)
     kind = QParams(tuple(flat.tolist()), 0, op.traits.linear.axis)
-    name = walk.add(Tensor(weights, TensorType(w.shape, DType.INT8, kind), view.weights(q).astype(np.int8)))
+    name = walk.add(Tensor(weights, TensorType(w.shape, DType.INT8, kind), view.weights(q).astype(np.int8), layer.format))
     if halves:
         return source, name, walk.add(Tensor(offset, TensorType(b.shape), bias.astype(np.float32)))
     # beyond this the output saturates whatever the input is, so that nothing is lost
@@ -143,7 +146,8 @@ def recurrent(walk: Walk, node: Node, real: list[Array], outputs: tuple[Array, .
         problem, q = _fit(walk, node.inputs[position], layer, view, HALVES if halves else t.scale / GATE.scale, (stored, exact))
         rows, seen = problem.scales[0], problem.moments
         kind = QParams(tuple(rows.tolist()), 0, 0)
-        names[position] = walk.add(Tensor(node.inputs[position], TensorType(w.shape, DType.INT8, kind), q[0].astype(np.int8)))
+        t8, data = TensorType(w.shape, DType.INT8, kind), q[0].astype(np.int8)
+        names[position] = walk.add(Tensor(node.inputs[position], t8, data, layer.format))
         errors.append(problem.matrix[0] @ seen.mean_f[0] - (q[0] * rows[:, None]) @ seen.mean_q[0])
         scales.append(rows if halves else t.scale * rows)
     if op.biases == 1:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from edgeq.errors import EdgeqError
+from edgeq.formats import Format, of_weights, parse
 from edgeq.formats.code import Code
 from edgeq.ir import DType
 from edgeq.numerics import LAWS
@@ -28,6 +29,7 @@ class Options:
         bias_correction: biases take up the mean error of each channel.
         equalize: channels of an activation are brought to similar ranges where the layers around it allow it exactly.
         law: the requantization law.
+        weights: the storage format of weights: ``int8``, or one in fewer bits, such as ``int4``.
         code: how weights and biases are stored, None for plain arrays.
         clip: weights beyond this part of their channel's largest saturate.
         per_tensor: one scale for all channels of a layer.
@@ -41,6 +43,7 @@ class Options:
     bias_correction: bool = True
     equalize: bool = True
     law: str = "single"
+    weights: str = "int8"
     code: Code | None = None
     clip: float = 1.0
     per_tensor: bool = False
@@ -56,11 +59,14 @@ class Options:
     def __post_init__(self) -> None:
         if not 0 < self.clip <= 1:
             raise EdgeqError(f"weights clipped to {self.clip} of their range", fix="give 0 < clip <= 1")
+        if self.code and self.weights != "int8":
+            raise EdgeqError(f"weights in {self.weights} and in storage code '{self.code}'", fix="choose one of them")
         for key, value, allowed in (
             ("method", self.method, tuple(METHODS)),
             ("weight_scale", self.weight_scale, tuple(SCALES)),
             ("rounding", self.rounding, tuple(ROUNDINGS)),
             ("law", self.law, LAWS),
+            ("format of weights", self.weights, of_weights()),
         ):
             if value not in allowed:
                 raise EdgeqError(f"unknown {key} '{value}'", fix=f"choose one of {', '.join(allowed)}")
@@ -78,11 +84,16 @@ class TensorPrecision:
 
 @dataclass(frozen=True)
 class LayerPrecision:
-    """How one layer's weights become int8."""
+    """How one layer's weights become integers; `weights` names their storage format, ``int8`` or one in few bits."""
 
     weight_scale: str
     rounding: str
     bias_correction: bool
+    weights: str = "int8"
+
+    @property
+    def format(self) -> Format:
+        return parse(self.weights)
 
 
 @dataclass(frozen=True)

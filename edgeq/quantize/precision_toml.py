@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from edgeq import formats
 from edgeq.errors import EdgeqError
 from edgeq.ir import DType, Graph
 from edgeq.numerics import LAWS
@@ -35,6 +36,7 @@ HEADER = f"""\
 #   To change a tensor give scale and zero_point, or a range alone, or a method alone ({', '.join(METHODS)}).
 #   equalize: channel c is stored divided by 2^equalize[c]; the layers around it make up for it exactly.
 #   A tensor or layer that is left out is decided anew.
+#   weights of a layer: int8, or a format in fewer bits, such as int4, that takes less flash.
 #   [nodes], where there is more than int8: what a node is computed in: int8; float16 (sums in float32); float16-sums (sums in float16,
 #   too); w8a16 (int8 weights, float16 inputs and outputs). The scale of a tensor is what it has wherever it is stored in int8.
 """
@@ -79,7 +81,7 @@ def format_precision(
             lines += [f"equalize = [{', '.join(map(str, t.exponents))}]"]
         lines += [""]
     for name, layer in p.layers.items():
-        lines += [f"[layers.{quoted(name)}]" + (f"  # {kinds[name]}" if name in kinds else ""), 'weights = "int8"']
+        lines += [f"[layers.{quoted(name)}]" + (f"  # {kinds[name]}" if name in kinds else ""), f"weights = {quoted(layer.weights)}"]
         lines += [f"weight_scale = {quoted(layer.weight_scale)}", f"rounding = {quoted(layer.rounding)}"]
         lines += [f"bias_correction = {'true' if layer.bias_correction else 'false'}", ""]
     return "\n".join(lines)
@@ -202,12 +204,12 @@ class _Reader:
 
     def layer(self, value: Any, path: tuple[str, ...]) -> LayerPrecision:
         table = self.table(value, path, ("weights", "weight_scale", "rounding", "bias_correction"))
-        self.choice(table, path, "weights", ("int8",), "int8")
+        weights = self.choice(table, path, "weights", formats.of_weights(), "int8")
         correction = table.get("bias_correction", True)
         if not isinstance(correction, bool):
             raise self.fail("bias_correction is not true or false", (*path, "bias_correction"))
         scale = self.choice(table, path, "weight_scale", tuple(SCALES), "max")
-        return LayerPrecision(scale, self.choice(table, path, "rounding", tuple(ROUNDINGS), "nearest"), correction)
+        return LayerPrecision(scale, self.choice(table, path, "rounding", tuple(ROUNDINGS), "nearest"), correction, weights)
 
 
 def _path(table: str) -> tuple[str, ...]:

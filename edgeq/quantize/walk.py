@@ -128,7 +128,8 @@ class Walk:
         name, number = tensor.name, 2
         while name in self.tensors or (name != tensor.name and name in self.graph.tensors):
             other = self.tensors.get(name)
-            if other and other.data is not None and other.type == tensor.type and np.array_equal(other.data, np.asarray(tensor.data)):
+            alike = other is not None and (other.type, other.format) == (tensor.type, tensor.format)
+            if other and alike and other.data is not None and np.array_equal(other.data, np.asarray(tensor.data)):
                 return name
             name, number = f"{tensor.name}.{number}", number + 1
         self.tensors[name] = replace(tensor, name=name)
