@@ -167,7 +167,7 @@ def built(graph: Graph, recipe: str) -> str:
     try:
         samples = {n: np.random.default_rng(0).normal(0, 1, (VECTORS, *graph.type(n).shape)).astype(np.float32) for n in graph.inputs}
         with tempfile.TemporaryDirectory() as folder:
-            options: dict[str, Any] = {"calib": samples} if recipe == "int8" else {}
+            options: dict[str, Any] = {"calibration": samples} if recipe == "int8" else {}
             report = api.build(graph, output=Path(folder) / "m", name="m", toolchain="gcc", vectors=VECTORS, recipe=recipe, **options)
             del report
         return "exact"

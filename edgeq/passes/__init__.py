@@ -24,6 +24,7 @@ from edgeq.passes.recognise_lstm import recognise_lstm
 from edgeq.passes.remove_channels import remove_channels
 from edgeq.passes.remove_dead import remove_dead
 from edgeq.passes.remove_identities import remove_identities
+from edgeq.passes.split_states import split_states
 from edgeq.passes.states import declare_states
 
 __all__ = ["PASSES", "declare_states", "normalise"]
@@ -46,6 +47,7 @@ PASSES: tuple[Pass, ...] = (
     fold_pads,
     flatten_convolutions,
     remove_channels,
+    split_states,
     remove_dead,
 )
 ROUNDS = 16
@@ -58,7 +60,7 @@ def normalise(graph: Graph) -> Graph:
         graph: float or quantized, as a frontend returns it.
 
     Returns:
-        A graph with the same inputs, outputs and meaning: bit for bit where it is quantized.
+        A graph with the same inputs, outputs and meaning, bit for bit where it is quantized; a state may have become several.
 
     Raises:
         EdgeqError: a pass broke the graph (edgeq's own fault; the message names the pass).

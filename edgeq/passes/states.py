@@ -12,6 +12,7 @@ from edgeq.errors import EdgeqError
 from edgeq.ir import Graph, Tensor
 
 WORDS = ("state", "hidden", "cell")
+FOLLOWING = ("N", "_n", "_next", "_out", "_new")  # behind the name of a state: its next value
 
 
 def declare_states(graph: Graph, states: Mapping[str, str] | None = None) -> Graph:
@@ -20,7 +21,8 @@ def declare_states(graph: Graph, states: Mapping[str, str] | None = None) -> Gra
     Args:
         graph: as a frontend returns it, perhaps with states that the file declares.
         states: input name -> the output that is the input's next value. None: the file's own, and pairs whose names differ in
-            ``in`` and ``out`` alone and speak of a state, as ``rnn_state_in`` and ``rnn_state_out``. Empty: none; the file's own
+            ``in`` and ``out`` alone, or in an ``N`` or ``_next`` behind the second, and speak of a state, as ``rnn_state_in`` and
+            ``rnn_state_out``, or ``state`` and ``stateN``. Empty: none; the file's own
             are zero at the beginning of every inference.
 
     Raises:
@@ -59,6 +61,10 @@ def _reset(graph: Graph) -> Graph:
 def _by_name(graph: Graph) -> dict[str, str]:
     found = {}
     for name in graph.inputs:
+        following = [name + s for s in FOLLOWING if name + s in graph.outputs and graph.type(name + s) == graph.type(name)]
+        if following and any(word in name.lower() for word in WORDS):
+            found[name] = following[0]
+            continue
         parts = re.split(r"([^A-Za-z0-9]+)", name)
         places = [i for i, part in enumerate(parts) if part.lower() == "in"]
         if not places or not any(word in name.lower() for word in WORDS):
