@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from edgeq.ctext import ctype_of
+from edgeq.functions import Function
 from edgeq.program import Call
 
 Line = str
 
 
 def lines(
-    call: Call, names: tuple[str, str, str, str], kernel: str, scratch: int, symbols: Mapping[str, str], operands: Sequence[str],
+    call: Call, names: Sequence[str], function: Function, scratch: int, symbols: Mapping[str, str], operands: Sequence[str],
     output: str,
 ) -> list[Line]:  # fmt: skip
     """Statements that compute a call by tiles.
@@ -19,7 +20,7 @@ def lines(
     Args:
         names: C variables: a copy of the call's constants, of which tiles change some; the first row of a tile, the first pixel of a
             band and how many it has.
-        kernel: the C function.
+        function: the kernel.
         scratch: the offset in the arena of the call's scratch.
         symbols: the C names of its tables.
         operands, output: C expressions of pointers to the tensors.
@@ -30,6 +31,7 @@ def lines(
     depth = call.params.tables["weights"].size // channels
     copied, banded = form.source >= 0, form.pixels < pixels
     params, row, pixel, many = names
+    read = {m.name for m in function.members}
     count = many if banded else str(pixels)
 
     def room(offset: int, ctype: str = "void") -> str:
@@ -38,7 +40,7 @@ def lines(
     tile = call.tables["weights"][0]
     stream = f"{symbols['weights']} + {row} / {form.rows} * {weights.data.shape[1]}"
     decode = weights.statements(stream, room(weights.offset, ctype_of(tile)), tile)
-    moved = [n for n in call.tables if n != "weights" and len(call.params.tables[n]) == channels]
+    moved = [n for n in call.tables if n in read and n != "weights" and len(call.params.tables[n]) == channels]
     base = {n: room(call.staged[n].offset, ctype_of(call.tables[n])) if n in call.staged else symbols[n] for n in moved}
     decode += [f"{params}.{n} = {base[n]} + {row};" for n in moved]
     at = f" + {pixel} * {channels}" if banded else ""
@@ -49,17 +51,18 @@ def lines(
     if rest:
         run.append(f"eq_tile_move({target}, {form.rows}, ({operands[1]}){at} + {row}, {channels}, {count}, {form.rows});")
     where = [] if call.kernel.scratch == "0" else [room(0) if form.result >= 0 or weights.offset else "(void *)0"]
-    run.append(f"{kernel}({', '.join([f'&{params}', source, *rest, target, *where])});")
+    run.append(f"{function.symbol}({', '.join([f'&{params}', source, *rest, target, *where])});")
     if form.result >= 0:
         run.append(f"eq_tile_move(({output}){at} + {row}, {channels}, {target}, {form.rows}, {count}, {form.rows});")
-    head = [f"{params}.out_c = {form.rows};", f"{params}.weights = {room(weights.offset, ctype_of(tile))};"]
-    head += [f"{params}.{n} = 1;" for n in ("in_h", "out_h") if banded]
+    head = [f"{params}.out_c = {form.rows};"] if "out_c" in read else []
+    head += [f"{params}.weights = {room(weights.offset, ctype_of(tile))};"]
+    head += [f"{params}.{n} = 1;" for n in ("in_h", "out_h") if banded and n in read]
     rows = f"for (int32_t {row} = 0; {row} < {channels}; {row} += {form.rows}) {{"
     if not banded:
         return [*head, rows, *_inner([*decode, *run]), "}"]
     bands = f"for (int32_t {pixel} = 0; {pixel} < {pixels}; {pixel} += {form.pixels}) {{"
     sizes = [f"const int32_t {many} = {pixels} - {pixel} < {form.pixels} ? {pixels} - {pixel} : {form.pixels};"]
-    sizes += [f"{params}.{n} = {many};" for n in ("in_w", "out_w")]
+    sizes += [f"{params}.{n} = {many};" for n in ("in_w", "out_w") if n in read]
     if not copied:
         return [*head, rows, *_inner([*decode, bands, *_inner([*sizes, *run]), "}"]), "}"]
     copy = f"eq_tile_move({source}, {depth}, ({operands[0]}) + {pixel} * {depth}, {depth}, {many}, {depth});"

@@ -11,19 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 
 from edgeq import ctiles, faults, half, record
 from edgeq import folder as folders
 from edgeq.ctext import Names, Table, block_comment, brief, comment, ctype_of, model_name, table
-from edgeq.errors import EdgeqError
-from edgeq.ir import Array, DType, Graph, TensorType
+from edgeq.functions import Function, Functions, environment, values
+from edgeq.ir import Array, DType, TensorType
 from edgeq.plan import MemoryPlan
 from edgeq.program import Call, Program
 from edgeq.record import Manifest
 from edgeq.resources import resource
 from edgeq.tables import Constants
+from edgeq.text import first_name
 
 RUNTIME = ("eq_numerics.h", "eq_step.h")
 HALF = ("eq_float.h", "eq_f16.h")  # where some tensor is of half precision
@@ -40,54 +40,6 @@ class Artifact:
     manifest: Manifest
 
 
-class _Access:
-    """`{{ p.name }}` in a kernel template: a literal where the kernel is specialised, else a struct member."""
-
-    def __init__(self, literals: Mapping[str, int | str], members: frozenset[str]) -> None:
-        self._literals, self._members = literals, members
-
-    def __getattr__(self, name: str) -> str:
-        if name in self._literals:
-            value = self._literals[name]
-            return f"({value})" if isinstance(value, int) and value < 0 else str(value)
-        if name in self._members:
-            return f"p->{name}"
-        raise jinja2.UndefinedError(f"the operator has no parameter '{name}'")
-
-
-@dataclass(frozen=True)
-class _Function:
-    symbol: str
-    struct: str
-    signature: str
-    code: str
-
-
-def environment() -> jinja2.Environment:
-    """The template environment: strict, without line statements."""
-    env = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(resource("templates")), undefined=jinja2.StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False,
-    )  # fmt: skip
-    env.filters["align4"] = lambda n: (n + 3) // 4 * 4
-    return env
-
-
-def _signature(call: Call, graph: Graph, struct: str) -> str:
-    types = [graph.type(n).dtype.c for n in call.operands]
-    keep = "" if call.kernel.inplace else "restrict "
-    parts = [f"const {struct} *p"] if struct else []
-    if getattr(call.node.op, "variadic", False):
-        parts.append(f"const {types[0]} *const *x")
-    else:
-        names = list(call.kernel.operands) or {1: ["x"], 2: ["a", "b"]}.get(len(types), [f"x{i}" for i in range(len(types))])
-        parts += [f"const {t} *{keep}{n}" for t, n in zip(types, names, strict=True)]
-    parts += [f"{graph.type(n).dtype.c} *{keep}{y}" for n, y in zip(call.outputs, call.kernel.results, strict=True)]
-    if call.kernel.scratch != "0":
-        parts.append("void *scratch")
-    return ", ".join(parts)
-
-
 class _Emitter:
     """Collects names and tables for one program."""
 
@@ -95,8 +47,11 @@ class _Emitter:
         self.program, self.plan, self.graph, self.name = program, plan, program.graph, model_name(name)
         self.env = environment()
         self.constants = Constants(program)
+        self.functions = Functions(program, self.name)
         self.names = Names(self.name)  # of the functions that have the model's inputs and outputs as arguments
         self.arguments = {n: self.names.external(n) for n in (*self.graph.given, *self.graph.results)}
+        self.locals = {n: self.names.own(n) for n in ("params", "parts", "decoded", "row", "pixel", "count", "failures", "i")}
+        self.pointers: dict[str, str] = {}  # tensor in the arena -> its name in `<m>_invoke`
         self.state_offsets: dict[str, int] = {}
         self.state_bytes = 0
         for name, _ in self.graph.states:
@@ -108,51 +63,6 @@ class _Emitter:
         """The constant arrays as C text."""
         return [table(f"{self.name}_{c.symbol}", c.array) for c in self.constants.tables]
 
-    def function_names(self) -> dict[tuple[Any, ...], str]:
-        """Kernel and literal values -> C symbol; literals that differ within the model go into the name."""
-        used: dict[str, list[Call]] = {}
-        for call in self.program.calls:
-            used.setdefault(call.kernel.name, []).append(call)
-        names = {}
-        for stem, calls in used.items():
-            varying = [k for k in calls[0].kernel.specialize if len({c.specialized[k] for c in calls}) > 1]
-            for call in calls:
-                suffix = "".join(f"_{k.replace('_', '')}{str(call.specialized[k]).replace('-', 'm')}" for k in varying)
-                names[self.variant(call)] = f"{self.name}_{stem}{suffix}"
-        return names
-
-    @staticmethod
-    def variant(call: Call) -> tuple[Any, ...]:
-        return (call.kernel.name, *call.specialized.items())
-
-    def functions(self) -> tuple[list[_Function], dict[str, list[tuple[str, str]]]]:
-        """Each used kernel function rendered once, and the struct types with their (C type, member)."""
-        names = self.function_names()
-        functions: dict[tuple[Any, ...], _Function] = {}
-        structs: dict[str, list[tuple[str, str]]] = {}
-        for call in self.program.calls:
-            key = self.variant(call)
-            if key in functions:
-                continue
-            scalars = [n for n in call.params.scalars if n not in call.kernel.specialize]
-            words = [n for n in scalars if isinstance(call.params.scalars[n], str)]
-            if words:
-                raise EdgeqError(f"kernel {call.kernel.name} does not specialize {words}", where=call.kernel.path)
-            members = [*((f"const {ctype_of(a)} *", n) for n, a in call.tables.items()), *(("int32_t ", n) for n in scalars)]
-            struct = f"{self.name}_{call.kernel.name}_params" if members else ""
-            if structs.setdefault(struct, members) != members:
-                raise EdgeqError(f"kernel {call.kernel.name} gets differing members", where=call.node.name)
-            signature = _signature(call, self.graph, struct)
-            code = self.env.get_template(call.kernel.path).render(
-                symbol=names[key], signature=signature, law=call.params.law,
-                comment=block_comment(call.kernel.summary, f"From {call.kernel.path}."),
-                xtype=self.graph.type(call.operands[0]).dtype.c, ytype=self.graph.type(call.output).dtype.c,
-                p=_Access(call.specialized, frozenset(n for _, n in members)), v=call.specialized, t=call.kernel.tile,
-            )  # fmt: skip
-            functions[key] = _Function(names[key], struct, signature, code)
-        structs.pop("", None)
-        return list(functions.values()), structs
-
     def location(self, name: str) -> str:
         """The C expression of a tensor's address."""
         storage = self.program.storage(name)
@@ -163,24 +73,28 @@ class _Emitter:
                 return self.arguments[output]
         tensor = self.graph.tensors[storage]
         if tensor.data is not None:
-            return f"{self.name}_{self.constants.operand(storage)}"
+            return self.constant(storage)
         if storage in self.state_offsets:
             return f"(const {tensor.type.dtype.c} *)(const void *)(kept + {self.state_offsets[storage]})"
-        return f"({tensor.type.dtype.c} *)(void *)(bytes + {self.plan.offsets[storage]})"
+        if storage not in self.pointers:
+            self.pointers[storage] = self.names.external(first_name(storage)[0])
+        return self.pointers[storage]
+
+    def constant(self, name: str) -> str:
+        """The symbol of a constant operand's table; nothing for other tensors."""
+        storage = self.program.storage(name)
+        return f"{self.name}_{self.constants.operand(storage)}" if self.graph.tensors[storage].is_constant else ""
 
     def steps(self) -> list[dict[str, Any]]:
         """One record per call: text for `<m>.c` and the manifest."""
-        names, records = self.function_names(), []
-        symbols = {f"{self.name}_{c.symbol}" for c in self.constants.tables}
+        records, symbols = [], {f"{self.name}_{c.symbol}" for c in self.constants.tables}
         for i, call in enumerate(self.program.calls):
-            symbols_of = {n: f"{self.name}_{self.constants.symbol(i, n)}" for n in call.tables}
-            members = {n: "0" if n in call.staged else symbol for n, symbol in symbols_of.items()}
-            members |= {n: str(x) for n, x in call.params.scalars.items() if n not in call.kernel.specialize}
+            function = self.functions.calls[i]
+            tables = {n: f"{self.name}_{self.constants.symbol(i, n)}" for n in call.tables}
             inputs = [self.location(n) for n in call.operands]
             variadic = bool(getattr(call.node.op, "variadic", False))
-            gathered, decoded = self.names.own(f"x{i}"), self.names.own(f"p{i}")
-            arguments = [f"&{decoded}" if call.staged else f"&{self.name}_s{i}"] if members else []
-            arguments += [gathered] if variadic else inputs
+            arguments = [f"&{self.locals['decoded' if call.staged else 'params']}"] if function.members else []
+            arguments += [self.locals["parts"]] if variadic else inputs
             arguments += [self.location(n) for n in call.outputs]
             if call.kernel.scratch != "0":
                 arguments.append(f"bytes + {self.plan.scratch[i]}" if i in self.plan.scratch else "(void *)0")
@@ -189,31 +103,27 @@ class _Emitter:
             records.append(
                 {
                     "index": i, "name": call.node.name, "op": call.kind, "kernel": call.kernel.name,
-                    "follower": call.follower.name if call.follower else None,
-                    "symbol": names[self.variant(call)], "struct": f"{self.name}_{call.kernel.name}_params",
-                    "members": members, "arguments": ", ".join(arguments), "gather": inputs if variadic else [],
-                    "gathered": gathered, "decoded": decoded,
+                    "follower": call.follower.name if call.follower else None, "function": function,
+                    "values": values(function, call, tables), "arguments": ", ".join(arguments), "gather": inputs if variadic else [],
                     "ctype": output.dtype.c, "output": self.location(call.output), "bytes": output.bytes,
-                    "law": call.params.law, "decodes": self.decodes(i, call, symbols_of),
-                    "tiles": self.tiles(i, call, decoded, names[self.variant(call)], symbols_of),
+                    "law": call.params.law, "decodes": self.decodes(i, call, tables), "tiles": self.tiles(i, call, function, tables),
                     "text": f"{call.kind}  {', '.join(str(self.graph.type(n)) for n in call.operands)} -> {output}",
                     "tensor": call.output, "dtype": output.dtype.value, "shape": list(output.shape), "macs": call.macs,
                     "scratch": call.scratch, "scratch_offset": self.plan.scratch.get(i), "operands": list(call.operands),
-                    "tables": [x for x in (*symbols_of.values(), *inputs) if x in symbols],
+                    "tables": [x for x in (*tables.values(), *map(self.constant, call.operands)) if x in symbols],
                     "more": [{"tensor": n, "dtype": t.dtype.value, "shape": list(t.shape), "bytes": t.bytes} for n, t in more],
                     "hooks": [(self.location(n), self.graph.type(n).bytes) for n in call.outputs],
                 }
             )  # fmt: skip
         return records
 
-    def tiles(self, step: int, call: Call, params: str, kernel: str, symbols: Mapping[str, str]) -> list[str]:
+    def tiles(self, step: int, call: Call, function: Function, symbols: Mapping[str, str]) -> list[str]:
         """The statements of a call in tiles."""
         if call.tiled is None:
             return []
         operands = [self.location(n) for n in call.operands]
-        row, pixel, count = (self.names.own(f"{n}{step}") for n in ("row", "pixel", "count"))
-        names, scratch = (params, row, pixel, count), self.plan.scratch[step]
-        return ctiles.lines(call, names, kernel, scratch, symbols, operands, self.location(call.output))
+        names, scratch = tuple(self.locals[n] for n in ("decoded", "row", "pixel", "count")), self.plan.scratch[step]
+        return ctiles.lines(call, names, function, scratch, symbols, operands, self.location(call.output))
 
     def decodes(self, step: int, call: Call, symbols: Mapping[str, str]) -> list[dict[str, Any]]:
         """Per staged table its member, the place in scratch that it is decoded to, and the calls that do it."""
@@ -256,7 +166,8 @@ class _Emitter:
     def lifetimes(self) -> list[dict[str, Any]]:
         rows = [
             {
-                "tensor": n, "bytes": self.graph.type(n).bytes, "offset": self.plan.offsets[n], "first": a, "last": b,
+                "tensor": n, "pointer": self.pointers.get(n), "ctype": self.graph.type(n).dtype.c,
+                "bytes": self.graph.type(n).bytes, "offset": self.plan.offsets[n], "first": a, "last": b,
                 "overwrites": self.plan.inplace.get(n),
             }
             for n, (a, b) in self.plan.lifetimes.items()
@@ -281,7 +192,7 @@ class _Emitter:
             "macs": sum(c.macs for c in self.program.calls),
             "states": [{k: x[k] for k in x if k not in hidden} for x in self.states()],
             "steps": [{k: s[k] for k in keep} for s in steps],
-            "lifetimes": self.lifetimes(),
+            "lifetimes": [{k: x[k] for k in x if k not in ("pointer", "ctype")} for x in self.lifetimes()],
             "tables": {t.symbol: t.crc for t in self.tables},
             "table_bytes": {t.symbol: t.bytes for t in self.tables},
             "hardened": faults.is_hardened(self.program),
@@ -313,8 +224,7 @@ def emit(program: Program, plan: MemoryPlan, name: str, vectors: Mapping[str, Ar
             steps too, the self-test of a board checks every step.
     """
     emitter = _Emitter(program, plan, name)
-    functions, structs = emitter.functions()
-    steps = emitter.steps()
+    functions, steps = emitter.functions.all, emitter.steps()
     facts = emitter.facts(steps)
     runtime = resource("templates") / "runtime"
     decoders = {s.format.header for c in program.calls for s in c.staged.values()} | {"eq_tiles.h" for c in program.calls if c.tiled}
@@ -324,15 +234,15 @@ def emit(program: Program, plan: MemoryPlan, name: str, vectors: Mapping[str, Ar
         includes += sorted(h.name for h in (*runtime.glob(f"{stem}.h"), *runtime.glob(f"{stem}_*.h")))
     includes += sorted({h for c in program.calls for h in c.kernel.headers})
     includes = list(dict.fromkeys(found for h in includes for found in _with_included(runtime, h) if found not in RUNTIME))
-    floats = EXACT in includes or any(re.search(r"\bfloat\b", f.signature + f.code) for f in functions)
+    floats = EXACT in includes or any(re.search(r"\bfloat\b", f.code) for f in functions)
     includes = [h for h in includes if h != EXACT]
     tables = None if vectors is None else {n: table(f"{emitter.name}_vectors_{a}", vectors[n]) for n, a in emitter.arguments.items()}
     checks = step_checks(steps, vectors or {})
     context = {
-        "m": emitter.name, "M": emitter.name.upper(), "functions": functions, "structs": structs, "steps": steps,
+        "m": emitter.name, "M": emitter.name.upper(), "functions": functions, "steps": steps,
         "tables": emitter.tables, "inputs": emitter.interface(program.graph.given),
         "outputs": emitter.interface(program.graph.results), "manifest": facts, "lifetimes": emitter.lifetimes(),
-        "failures": emitter.names.own("failures"), "i": emitter.names.own("i"),
+        **emitter.locals,
         "comment": comment, "block_comment": block_comment, "brief": brief,
         "runtime": RUNTIME, "states": emitter.states(), "includes": includes,
         "flags": EXACT_FLAGS, "floats": floats,

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from edgeq import folder as folders
-from edgeq.emit import EXACT_FLAGS, environment
+from edgeq.emit import EXACT_FLAGS
 from edgeq.errors import EdgeqError
 from edgeq.files import EPOCH, write_bytes
+from edgeq.functions import environment
 from edgeq.record import manifest as read_manifest
 
 Files = dict[str, bytes]

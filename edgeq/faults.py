@@ -25,9 +25,9 @@ from numpy.typing import NDArray
 
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Graph, Params
+from edgeq.kernels.layouts import places
 from edgeq.lower import lower
 from edgeq.ops.weights import has_weights
-from edgeq.packing import places
 from edgeq.program import Call, Program
 from edgeq.tables import Constant, Constants
 from edgeq.target import Target

@@ -10,17 +10,17 @@ from edgeq import half, kernels
 from edgeq.errors import EdgeqError
 from edgeq.ir import Graph, Node, Params, TensorType
 from edgeq.kernels import Kernel
+from edgeq.kernels.layouts import applied
 from edgeq.ops.add import Add
 from edgeq.ops.conv2d import Conv2d
 from edgeq.ops.reshape import Reshape
 from edgeq.ops.weights import table_formats
 from edgeq.order import Step, best_order
-from edgeq.packing import applied
 from edgeq.program import Call, Program
 from edgeq.stage import stage, storable
 from edgeq.target import Target
 
-UNBOUNDED: dict[str, int | str] = {"pairs": 0, "twos": 0, "group": 1}  # facts on weights that may be anything
+UNBOUNDED: dict[str, int | str] = {"pairs": 0, "twos": 0, "tap_twos": 0, "group": 1, "has_least": 1}  # of any weights
 
 
 def kernel_dtype(operands: list[TensorType], output: TensorType, params: Params) -> str:
@@ -44,8 +44,7 @@ def bind(graph: Graph, node: Node) -> Params:
     formats = table_formats(node, inputs, params)
     if not formats:
         return params
-    bounds = dict.fromkeys(params.scalars.keys() & UNBOUNDED.keys()) if any(f.faulty for f in formats.values()) else {}
-    scalars = {n: UNBOUNDED[n] if n in bounds else x for n, x in params.scalars.items()}
+    scalars = {**params.scalars, **(UNBOUNDED if any(f.faulty for f in formats.values()) else {})}
     settled = {n: formats[n].settled(t) if n in formats else t for n, t in params.tables.items()}
     return replace(params, scalars=scalars, tables=settled)
 
@@ -125,7 +124,7 @@ def _call(
         packed = {n: applied(layout, n, params.tables) for n, layout in kernel.pack.items() if layout}
     except KeyError as error:
         raise EdgeqError(f"`pack` names an unknown table or layout {error}", where=kernel.path) from None
-    tables = {n: packed.get(n, table) for n, table in params.tables.items() if kernel.pack.get(n) != ""}
+    tables = {n: packed.get(n, table) for n, table in params.tables.items() if kernel.reads(n, params)}
     formats = table_formats(node, graph.node_inputs(node), params)
     scratch, inplace = kernel.scratch_bytes(params), kernel.overwrites(params)
     return Call(node, kernel, params, names, outputs, scratch, tables, macs, inplace, follower, formats)

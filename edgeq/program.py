@@ -124,7 +124,7 @@ class Call:
 
     @property
     def specialized(self) -> dict[str, int | str]:
-        return {name: self.params.scalars[name] for name in self.kernel.specialize}
+        return {name: self.kernel.value(name, self.params) for name in self.kernel.specialize}
 
     @property
     def kind(self) -> str:

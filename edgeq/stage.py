@@ -18,8 +18,8 @@ from edgeq.formats import Format
 from edgeq.formats.format import Packed, Records
 from edgeq.ir import Array, DType, Params
 from edgeq.kernels import Kernel
+from edgeq.kernels.layouts import applied, places
 from edgeq.ops.depthwise_conv2d import DepthwiseConv2d
-from edgeq.packing import applied, places
 from edgeq.plan import lifetimes, live, overwritable
 from edgeq.program import Call, Program, Staged, Tiled
 
@@ -58,15 +58,15 @@ def _form(kernel: Kernel, params: Params, name: str, format: Format) -> tuple[Ar
     Raises:
         Unstorable: no decoder of the format makes it.
     """
-    packed, layout = table(kernel, name, params.tables), (kernel.pack.get(name) or "").partition("(")[0]
+    packed, layout = table(kernel, name, params.tables), (kernel.pack.get(name) or "").partition(" with ")[0]
     if not isinstance(format, Packed):
         if packed.dtype != np.int8 or not _moved(layout, name, params):
             raise Unstorable
         return packed, None
-    if layout.endswith("chunks"):
+    if "chunks" in layout:
         records = Records(len(packed), HEAD, packed.shape[1] * packed.itemsize - HEAD - TAIL, TAIL)
-    elif packed.dtype == np.int8 or layout.startswith(("pairs", "quads", "lanes16")):
-        records = Records(1, 0, packed.nbytes, 0, 128 * layout.startswith("lanes16"))
+    elif packed.dtype == np.int8 or layout.startswith(("pairs(", "quads(", "lanes(")):
+        records = Records(1, 0, packed.nbytes, 0, 128 * layout.startswith("lanes("))
     else:
         raise Unstorable
     body = np.ascontiguousarray(packed).view(np.uint8).reshape(records.count, -1)[:, records.head :][:, : records.body]
@@ -248,7 +248,7 @@ def _tiled(call: Call, first: int, end: int) -> Call:
         packed, records = _form(kernel, own, "weights", format)
         parts.append(packed)
         streams.append(format.stream(packed, records) if isinstance(format, Packed) and records else format.encode(packed))
-    tables = {n: table(kernel, n, call.params.tables) for n in call.params.tables if kernel.pack.get(n) != "" and n != "weights"}
+    tables = {n: table(kernel, n, call.params.tables) for n in call.params.tables if kernel.reads(n, call.params) and n != "weights"}
     tables = {"weights": np.stack(parts), **tables}
     rest = whole(replace(call, tables=tables, scratch=end, formats={n: f for n, f in call.formats.items() if n != "weights"}))
     weights = Staged(np.stack(streams), format, first, records=records)

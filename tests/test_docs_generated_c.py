@@ -25,7 +25,7 @@ def test_excerpts_are_real(data: Path) -> None:
     program = lower(normalise(load(data / "mlperf_tiny" / "kws_ref_model.tflite")), target.load("riscv"))
     files = emit(program, plan(program), "kws").files
     excerpts = EXCERPT.findall(PAGE.read_text())
-    assert len(excerpts) == 6
+    assert len(excerpts) == 5
     for name, text in excerpts:
         lines = [shape(line) for line in files[name].decode().splitlines()]
         quoted = [shape(line) for line in text.splitlines()]

@@ -53,9 +53,9 @@ def emitted(model: str, machine: str, data: Path) -> tuple[Program, Mapping[str,
 def test_comments_are_whole(model: str, machine: str, data: Path) -> None:
     """Each kernel's comment is its summary, to the last word, and the template that it came from."""
     program, files = emitted(model, machine, data)
-    text = re.sub(r"\s+(\* )?", " ", files["m_kernels.c"])
+    text = re.sub(r"\s+(\* )?", " ", files["m_kernels.c"]).replace(" */", " ")
     for kernel in {c.kernel.name: c.kernel for c in program.calls}.values():
-        assert f"/* {kernel.summary} From {kernel.path}. */" in text, kernel.name
+        assert f"/* {kernel.summary} From {kernel.path}. " in text, kernel.name
 
 
 def test_every_summary_is_a_sentence() -> None:
@@ -74,3 +74,18 @@ def test_every_template_tells_its_licence() -> None:
     root = resource("templates")
     files = [p for p in root.rglob("*") if p.suffix in (".j2", ".h", ".css")]
     assert not [p for p in files if "SPDX-License-Identifier: Apache-2.0" not in p.read_text()[:200]]
+
+
+@pytest.mark.parametrize("machine", TARGETS)
+@pytest.mark.parametrize("model", MODELS)
+def test_every_member_of_every_struct_is_read(model: str, machine: str, data: Path) -> None:
+    files = emitted(model, machine, data)[1]
+    code = re.split(r"(?=\nvoid )", files["m_kernels.c"])
+    structs = re.findall(r"typedef struct \{(.*?)\} (\w+)_params;", files["m_kernels.h"], re.S)
+    assert structs
+    for body, function in structs:
+        own = next(part for part in code if part.startswith(f"\nvoid {function}("))
+        for member in re.findall(r"(\w+);", body):
+            assert f"p->{member}" in own, (function, member)
+    tables = set(re.findall(r"const \w+ (\w+)\[", files["m_weights.h"]))
+    assert tables == {t for t in tables if re.search(rf"\b{t}\b", files["m.c"])}

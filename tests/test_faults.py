@@ -23,9 +23,9 @@ from edgeq.formats import PLAIN
 from edgeq.formats.code import Code
 from edgeq.formats.votes import Votes
 from edgeq.ir import Array, Graph
+from edgeq.kernels.layouts import places
 from edgeq.ops.depthwise_conv2d import DepthwiseConv2d
 from edgeq.ops.weights import with_formats
-from edgeq.packing import places
 from edgeq.plan import plan
 from edgeq.program import Staged
 from edgeq.quantize import Options

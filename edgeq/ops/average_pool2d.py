@@ -96,7 +96,7 @@ class AveragePool2d(Op):
         if law == "tflm":
             require_same_scale(law, where, x, output)
             low, high = clamp_limits(self.clamp, output)
-            stage = Params(law, {"act_min": low, "act_max": high, "left": 0, "rectified": 0})
+            stage = Params(law, {"act_min": low, "act_max": high, "left": 0})
         else:
             ratios = float(np.float32(x.scale)) / float(np.float32(output.scale)) / np.arange(least, most + 1)
             stage = rescaling(law, where, *numerics.quantize_multipliers(ratios), output, self.clamp, bound)

@@ -16,10 +16,7 @@ from edgeq.ops.linear import (
     apply_output_stage,
     centred,
     exact_matmul,
-    fits_pairs,
-    lane_group,
     output_stage,
-    twos_fit,
     weight_zero,
 )
 from edgeq.ops.traits import Linear, Product, Traits
@@ -80,9 +77,7 @@ class Conv2d(Op):
         flat = w.data.astype(np.int64).reshape(w.data.shape[0], -1) - w.type.zero_point
         sums = np.stack([flat.sum(1), np.abs(flat).sum(1)], axis=1)
         stage = output_stage(law, where, x.type, w, b, output, self.clamp, sums)
-        group = lane_group(np.pad(flat, ((0, 0), (0, flat.shape[1] % 2))))
-        scalars = {**self._geometry(x.type, w.type, output), "in_zero": x.type.zero_point, "group": group}
-        scalars |= {"pairs": fits_pairs(w.data, stage.tables["bias"]), "twos": twos_fit(flat)}
+        scalars = {**self._geometry(x.type, w.type, output), "in_zero": x.type.zero_point}
         return Params(law, {**scalars, **stage.scalars, **weight_zero(w.type)}, {"weights": w.data, **stage.tables})
 
     def bind_half(self, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
@@ -92,10 +87,6 @@ class Conv2d(Op):
     def _geometry(self, x: TensorType, w: TensorType, output: TensorType) -> dict[str, int | str]:
         return {
             **geometry(x, w, output, self.stride, self.dilation, self.pads), "out_c": output.shape[3], "groups": self.groups,
-            # no window can cross the border; each is one pixel, in order; those inside are worth reading where they are
-            "inside": int(not any(self.pads)),
-            "pointwise": int(w.shape[1:3] == (1, 1) and self.stride == (1, 1) and not any(self.pads)),
-            "direct": int(self.dilation == (1, 1) and (w.shape[1] == 1 or w.shape[2] * x.shape[3] >= 8)),
         }  # fmt: skip
 
     def reference_half(self, params: Params, *x: Array) -> Array:

@@ -11,7 +11,7 @@ import numpy as np
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Op, Params, Tensor, TensorType
 from edgeq.ops.halves import finish, half_layer
-from edgeq.ops.linear import NO_CLAMP, Clamp, apply_output_stage, centred, output_stage, twos_fit, weight_zero
+from edgeq.ops.linear import NO_CLAMP, Clamp, apply_output_stage, centred, output_stage, weight_zero
 from edgeq.ops.traits import Linear, Product, Shape, Tie, Traits, channel_count
 from edgeq.ops.views import depthwise
 from edgeq.ops.windows import Pads, Pair, geometry, output_size, taps
@@ -78,7 +78,7 @@ class DepthwiseConv2d(Op):
         flat = w.data.astype(np.int64).reshape(-1, w.data.shape[3]) - w.type.zero_point
         sums = np.stack([flat.sum(0), np.abs(flat).sum(0)], axis=1)
         stage = output_stage(law, where, x.type, w, b, output, self.clamp, sums)
-        scalars = {**self._geometry(x.type, w.type, output), "in_zero": x.type.zero_point, "twos": twos_fit(flat.T)}
+        scalars = {**self._geometry(x.type, w.type, output), "in_zero": x.type.zero_point}
         return Params(law, {**scalars, **stage.scalars, **weight_zero(w.type)}, {"weights": w.data, **stage.tables})
 
     def bind_half(self, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
@@ -88,8 +88,6 @@ class DepthwiseConv2d(Op):
     def _geometry(self, x: TensorType, w: TensorType, output: TensorType) -> dict[str, int | str]:
         return {
             **geometry(x, w, output, self.stride, self.dilation, self.pads), "multiple": w.shape[3] // x.shape[3],
-            # whether columns make longer lines than rows, where both have one stride
-            "tall": int((output.shape[1], w.shape[1]) > (output.shape[2], w.shape[2]) and self.stride[0] == self.stride[1]),
         }  # fmt: skip
 
     def reference_half(self, params: Params, *x: Array) -> Array:

@@ -18,10 +18,7 @@ from edgeq.ops.linear import (
     centred,
     clamp_limits,
     exact_matmul,
-    fits_pairs,
-    lane_group,
     output_stage,
-    twos_fit,
     weight_zero,
 )
 from edgeq.ops.traits import Linear, Product, Traits
@@ -66,8 +63,7 @@ class FullyConnected(Op):
         sums = np.stack([wide.sum(1), np.abs(wide).sum(1)], axis=1)
         stage = output_stage(law, where, x.type, w, b, output, self.clamp, sums)
         n, k = w.data.shape
-        pairs = fits_pairs(w.data, stage.tables["bias"])
-        scalars = {"batches": x.type.size // k, "in_c": k, "out_c": n, "group": lane_group(wide), "pairs": pairs, "twos": twos_fit(wide)}
+        scalars = {"batches": x.type.size // k, "in_c": k, "out_c": n}
         return Params(law, {**scalars, **stage.scalars, **weight_zero(w.type)}, {"weights": w.data, **stage.tables})
 
     def _bind_words(self, law: str, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:

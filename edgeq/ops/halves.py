@@ -7,7 +7,7 @@ import numpy as np
 from edgeq import half
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, DType, Params, Tensor
-from edgeq.ops.linear import NO_CLAMP, Clamp, has_least
+from edgeq.ops.linear import NO_CLAMP, Clamp
 
 
 def law_of(accumulate: str) -> str:
@@ -38,7 +38,6 @@ def half_layer(
         raise EdgeqError(f"weights {w} of a layer on halves are neither constant halves nor constant int8 with a scale", where=where)
     tables: dict[str, Array] = {"weights": weights.data, "bias": half.starts(where, law, bias.data)}
     if w.q is not None:
-        scalars = {**scalars, "least": has_least(weights.data)}
         tables["scale"] = np.broadcast_to(np.asarray(w.q.scale, np.float32), bias.type.shape).copy()
     return half_params(scalars, tables, clamp, law)
 

@@ -38,29 +38,6 @@ def centred(params: Params) -> Array:
     return params.derived("centred", lambda: params.weights.astype(np.int16) - params.w_zero)
 
 
-def lane_group(weights: Array) -> int:
-    """How many neighbouring products (4, 2 or 1) of every row sum up to an int16, whatever the int8 inputs."""
-    n, k = weights.shape
-    for group in (4, 2):
-        if k % group == 0 and np.abs(weights).reshape(n, -1, group).sum(2).max() * 128 < 2**15:
-            return group
-    return 1
-
-
-def twos_fit(weights: Array) -> int:
-    """1 if the products of any two neighbours along the last axis with any int8 sum up to an int16, else 0.
-
-    They do unless both weights are -128.
-    """
-    least = weights == INT8_MIN
-    return int(not np.any(least[..., 1:] & least[..., :-1]))
-
-
-def has_least(*weights: Array) -> int:
-    """1 if some int8 weight is -128, else 0."""
-    return int(any(w.dtype == np.int8 and bool(np.any(w == INT8_MIN)) for w in weights))
-
-
 def clamp_limits(clamp: Clamp, output: TensorType) -> tuple[int, int]:
     """The integer limits of a fused activation (TFLM's CalculateActivationRangeQuantized); those of the dtype where it has none."""
     scale, zero_point = np.float32(output.scale), output.zero_point
@@ -100,25 +77,11 @@ def output_stage(
     return Params(law, stage.scalars, {"bias": folded.astype(np.int32), **stage.tables})
 
 
-def fits_pairs(weights: Array, folded: Array) -> int:
-    """Whether kernels may sum 256-fold in int32, by words of two weights each (`packing.pairs`): 1 or 0.
-
-    No weight is -128, and `folded` bias plus the products of a row with any int8 inputs stays within 24 bits.
-
-    Args:
-        weights: int8 ``[N, ...]``.
-        folded: int32 ``[N]``.
-    """
-    rows = weights.reshape(len(weights), -1).astype(np.int64)
-    reach = np.maximum(rows * INT8_MAX, rows * INT8_MIN).sum(1), np.minimum(rows * INT8_MAX, rows * INT8_MIN).sum(1)
-    return int(rows.min() > INT8_MIN and (folded + reach[0]).max() < 2**23 and (folded + reach[1]).min() >= -(2**23))
-
-
 def rescaling(law: str, where: str, multiplier: Array, shift: Array, output: TensorType, clamp: Clamp, bound: Array | int) -> Params:
     """What requantizes int32 accumulators to `output`.
 
-    Scalars ``out_offset``, ``act_min``, ``act_max``, ``rectified`` and ``left``, tables ``multiplier`` and ``shift`` (int8).
-    ``rectified`` tells that no result below the zero point passes the limits. Law ``single``: every accumulator is first
+    Scalars ``out_offset``, ``act_min``, ``act_max`` and ``left``, tables ``multiplier`` and ``shift`` (int8).
+    Law ``single``: every accumulator is first
     shifted left by ``left``; ``shift`` counts the right shift beyond 32, from 1 to 30. Law ``tflm``: ``shift`` is TFLM's,
     negated; ``left`` is 0 where all accumulators are below 2^29 and all shifts go right by at most 21 (a channel whose
     results are all 0 gets the multiplier 0 for that), else 1.
@@ -132,7 +95,7 @@ def rescaling(law: str, where: str, multiplier: Array, shift: Array, output: Ten
         EdgeqError: an accumulator shifted left could overflow.
     """
     low, high = clamp_limits(clamp, output)
-    scalars = {"out_offset": output.zero_point, "act_min": low, "act_max": high, "rectified": int(low >= output.zero_point)}
+    scalars = {"out_offset": output.zero_point, "act_min": low, "act_max": high}
     if law == "tflm":
         reach = (np.asarray(bound, np.int64) * (multiplier >> np.maximum(-shift, 0)) >> 31) + max(512, 2 * (high - low))
         numerics.check_accumulator(where, np.where(shift > 0, 0, reach))  # eq_clamp takes differences with its limits

@@ -19,7 +19,7 @@ from edgeq.ir import Array, DType, Op, Params, QParams, Tensor, TensorType
 from edgeq.ops import words
 from edgeq.ops.elementwise import require_int8
 from edgeq.ops.halves import law_of
-from edgeq.ops.linear import NO_CLAMP, exact_matmul, fits_pairs, has_least, output_stage, rescaled, rescaling
+from edgeq.ops.linear import NO_CLAMP, exact_matmul, output_stage, rescaled, rescaling
 from edgeq.ops.traits import Traits
 
 GATE = TensorType((1,), DType.INT16, QParams((2.0**-12,)))  # of a pre-activation: Q3.12
@@ -109,7 +109,7 @@ def half_constants(
             tables[f"{n}_scale"] = np.broadcast_to(np.asarray(t.type.q.scale, np.float32), len(t.data))[order]
     tables |= {f"{n}_bias": half.starts(where, law, b)[order if n == "x" else slice(None)] for n, b in biases.items()}
     if narrow["x"]:
-        scalars = {**scalars, "h_int8": int(narrow["h"]), "least": has_least(tables["x_weights"], tables["h_weights"])}
+        scalars = {**scalars, "h_int8": int(narrow["h"])}
     return Params(law, scalars, tables)
 
 
@@ -170,10 +170,9 @@ def products(law: str, where: str, part: str, x: TensorType, w: Tensor, bias: Te
 
 
 def joined(*parts: Params) -> Params:
-    """The constants of both products; ``pairs`` tells whether `fits_pairs` holds for both."""
-    fits = [fits_pairs(*(p.tables[f"{part}_{n}"] for n in ("weights", "bias"))) for part, p in zip("xh", parts, strict=True)]
+    """The constants of both products."""
     scalars = {name: value for p in parts for name, value in p.scalars.items()}
-    return Params(parts[0].law, {**scalars, "pairs": min(fits)}, {name: table for p in parts for name, table in p.tables.items()})
+    return Params(parts[0].law, scalars, {name: table for p in parts for name, table in p.tables.items()})
 
 
 def pre_activations(params: Params, part: str, x: Array, rows: slice = slice(None)) -> Array:

@@ -13,8 +13,9 @@ A kernel is `templates/kernels/<isa>/<stem>.c.j2`; its front matter is TOML betw
     scratch = "kernel_h * in_c"    bytes of scratch inside a call (default: none)
     inplace = [0]                  operands that may share their storage with the output
     inplace_when = "kernel_h == 1" condition on the scalars for that (default: always)
-    pack = { weights = "rows4" }   layouts of packing.py applied to tables; "name(table)" where one needs another table,
+    pack = { weights = "interleaved(4)" }   layouts applied to tables, see `layouts`: "thirds(filled(32))", "chunks with bias" where
                                    "" where the kernel needs none of this one
+    drop = { loops = "not axes" }  tables that the template does not read where the condition on the scalars holds
     base = "conv2d_dense_s8"       kernel of the same ISA that it extends, whose front matter it inherits (`specialize` grows)
     operands = ["x", "addend"]     names of the pointers (default: x; a and b; x0, x1, ...)
     results = ["y", "cell"]        names of the pointers that are written (default: y)
@@ -26,21 +27,16 @@ A kernel is `templates/kernels/<isa>/<stem>.c.j2`; its front matter is TOML betw
 from __future__ import annotations
 
 import functools
-import json
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from edgeq.errors import EdgeqError
 from edgeq.ir import Params
+from edgeq.kernels.expressions import evaluate, value
 from edgeq.resources import resource
-from edgeq.target import Target
-
-_EXPRESSIONS = jinja2.Environment(undefined=jinja2.StrictUndefined)
 
 
 @dataclass(frozen=True)
@@ -60,6 +56,7 @@ class Kernel:
     inplace: tuple[int, ...] = ()
     inplace_when: str = "true"
     pack: Mapping[str, str] = field(default_factory=dict)
+    drop: Mapping[str, str] = field(default_factory=dict)
     base: str = ""
     operands: tuple[str, ...] = ()
     results: tuple[str, ...] = ("y",)
@@ -73,10 +70,25 @@ class Kernel:
         return f"{self.stem}{self.suffix}" if self.isa == "c" else f"{self.stem}{self.suffix}_{self.isa}"
 
     def _evaluate(self, expression: str, params: Params) -> object:
-        return _compiled(expression)(**{**params.scalars, **self.tile}, law=params.law)
+        return evaluate(expression, params, self.tile)
+
+    def value(self, name: str, params: Params) -> int | str:
+        """What the template reads as `name`: a scalar of the operator or a fact.
+
+        Raises:
+            EdgeqError: it is neither.
+        """
+        try:
+            return value(name, params)
+        except KeyError:
+            raise EdgeqError(f"the kernel reads '{name}', which is no scalar of the operator and no fact", where=self.path) from None
 
     def applies(self, params: Params) -> bool:
         return bool(self._evaluate(self.when, params))
+
+    def reads(self, table: str, params: Params) -> bool:
+        """Whether the template reads a table of the operator's as such."""
+        return self.pack.get(table) != "" and not (table in self.drop and self._evaluate(self.drop[table], params))
 
     def scratch_bytes(self, params: Params) -> int:
         return int(str(self._evaluate(self.scratch, params)))
@@ -84,11 +96,6 @@ class Kernel:
     def overwrites(self, params: Params) -> tuple[int, ...]:
         """Positions of the operands whose storage the output may take."""
         return self.inplace if self.inplace and self._evaluate(self.inplace_when, params) else ()
-
-
-@functools.cache
-def _compiled(expression: str) -> Callable[..., object]:
-    return _EXPRESSIONS.compile_expression(expression, undefined_to_none=False)
 
 
 def _tiled(kernel: Kernel, tiles: Sequence[Mapping[str, int]]) -> Iterator[Kernel]:
@@ -133,83 +140,3 @@ def scan() -> tuple[Kernel, ...]:
         kernel = Kernel(path.name.removesuffix(".c.j2"), path.parent.name, path.relative_to(root).as_posix(), **matter)
         found.extend(_tiled(kernel, tiles))
     return tuple(found)
-
-
-def signature(op: str, dtype: str, params: Params) -> str:
-    """What the cost of a call depends on but for the weights, as one line: equal ones take about the same instructions in one kernel."""
-    scalars = " ".join(f"{name}={value}" for name, value in params.scalars.items() if not name.endswith(("zero", "offset")))
-    return f"{op} {dtype} {params.law} {scalars}"
-
-
-def candidates(op: str, dtype: str, params: Params, isa: tuple[str, ...], core: str = "", follower: str = "") -> list[Kernel]:
-    """Kernels that apply, preferred first: ISA in the target's order, then priority, then tile.
-
-    Where the cost table knows the core, the one that it expects to be the fastest comes first, of those that save as much
-    memory as the preferred one: that work in place, and take the follower in, where it does.
-
-    Args:
-        core: name of the target's core in the cost table.
-        follower: operator that might be folded into this one.
-    """
-    fitting = [k for k in scan() if k.op == op and k.dtype == dtype and k.isa in isa and k.applies(params)]
-    fitting.sort(key=lambda k: (isa.index(k.isa), -k.priority, k.stem))
-    if not fitting or expected(fitting[0], params, core) is None:
-        return fitting
-
-    def saving(kernel: Kernel) -> tuple[tuple[int, ...], bool]:
-        return kernel.overwrites(params), bool(follower and fused(kernel, follower))
-
-    equals = [k for k in fitting if saving(k) == saving(fitting[0])]
-    costs = {k.name: cost for k in equals if (cost := expected(k, params, core)) is not None}
-    return sorted(fitting, key=lambda k: k.name != min(costs, key=lambda name: costs[name]))
-
-
-@functools.cache
-def cost_table() -> Mapping[str, Any]:
-    """templates/kernels/costs.json: ``features`` (operator -> expressions on the scalars) and ``cores`` (core -> kernel ->
-    instructions per unit of each feature), fitted to measurements by ``python -m benchmarks.costs``."""
-    data: Mapping[str, Any] = json.loads((resource("templates") / "kernels" / "costs.json").read_text(encoding="utf-8"))
-    return data
-
-
-def features(op: str, params: Params) -> list[float]:
-    """What the cost of a call is a linear function of, for operators that the cost table holds."""
-    return [float(str(_compiled(e)(**params.scalars))) for e in cost_table()["features"].get(op, ())]
-
-
-def expected(kernel: Kernel, params: Params, core: str) -> float | None:
-    """Instructions of a call by the cost table; None where it does not know the kernel on this core."""
-    weights = cost_table()["cores"].get(core, {}).get(kernel.name)
-    return None if weights is None else sum(w * f for w, f in zip(weights, features(kernel.op, params), strict=True))
-
-
-def select(
-    where: str, op: str, dtype: str, params: Params, target: Target, choices: Mapping[str, str] | None = None, follower: str = "",
-    allowed: Callable[[Kernel], bool] | None = None,
-) -> Kernel:  # fmt: skip
-    """The kernel for a node on a target.
-
-    Args:
-        choices: name of a node, or `signature` -> name of the kernel to take, where it is not the preferred one.
-        follower: operator that might be folded into this one.
-        allowed: what else a kernel must fulfil.
-
-    Raises:
-        EdgeqError: none applies, or the chosen one does not.
-    """
-    found = [k for k in candidates(op, dtype, params, target.isa, target.core, follower) if allowed is None or allowed(k)]
-    if not found:
-        raise EdgeqError(f"no kernel computes {op} on {dtype}", where=where, fix="see `edgeq targets --operators`")
-    wanted = choices.get(where) or choices.get(signature(op, dtype, params)) if choices else None
-    if wanted is None:
-        return found[0]
-    for kernel in found:
-        if kernel.name == wanted:
-            return kernel
-    raise EdgeqError(f"the tuning chose kernel {wanted}, which does not apply", where=where, fix="run `edgeq tune` again")
-
-
-def fused(kernel: Kernel, follower: str) -> Kernel | None:
-    """The kernel that computes what `kernel` does and then the operator `follower`, in one pass."""
-    place = (kernel.isa, kernel.stem, kernel.suffix, f"{kernel.op}_{follower}")
-    return next((k for k in scan() if (k.isa, k.base, k.suffix, k.op) == place), None)

@@ -1,0 +1,149 @@
+"""The kernels of a program as C functions: each template rendered once per combination of literals that differs in the code."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import jinja2
+
+from edgeq.ctext import block_comment, ctype_of
+from edgeq.ir import Graph
+from edgeq.kernels import facts
+from edgeq.program import Call, Program
+from edgeq.resources import resource
+
+MEMBER = re.compile(r"\bp->(\w+)")
+SYMBOL = "edgeq_symbol"  # stands in a rendered body until the function has its name
+
+
+@dataclass(frozen=True)
+class Member:
+    """What a function reads of its params: a table, or an int32."""
+
+    name: str
+    ctype: str
+    table: bool
+
+
+@dataclass(frozen=True)
+class Function:
+    """A C function and the struct of its params, which holds what it reads and nothing else."""
+
+    symbol: str
+    members: tuple[Member, ...]
+    code: str
+    prototype: str
+
+    @property
+    def struct(self) -> str:
+        return f"{self.symbol}_params"
+
+
+class _Access:
+    """`{{ p.name }}` in a kernel template: a literal where the kernel is specialised, else a struct member."""
+
+    def __init__(self, call: Call) -> None:
+        self._call, self._literals = call, call.specialized
+
+    def __getattr__(self, name: str) -> str:
+        if name in self._literals:
+            value = self._literals[name]
+            return f"({value})" if isinstance(value, int) and value < 0 else str(value)
+        if name not in self._call.tables:
+            self._call.kernel.value(name, self._call.params)
+        return f"p->{name}"
+
+
+def environment() -> jinja2.Environment:
+    """The template environment: strict, without line statements."""
+    env = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(resource("templates")), undefined=jinja2.StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False,
+    )  # fmt: skip
+    env.filters["align4"] = lambda n: (n + 3) // 4 * 4
+    return env
+
+
+def _signature(call: Call, graph: Graph, params: bool) -> str:
+    types = [graph.type(n).dtype.c for n in call.operands]
+    keep = "" if call.kernel.inplace else "restrict "
+    parts = [f"const {SYMBOL}_params *p"] if params else []
+    if getattr(call.node.op, "variadic", False):
+        parts.append(f"const {types[0]} *const *x")
+    else:
+        names = list(call.kernel.operands) or {1: ["x"], 2: ["a", "b"]}.get(len(types), [f"x{i}" for i in range(len(types))])
+        parts += [f"const {t} *{keep}{n}" for t, n in zip(types, names, strict=True)]
+    parts += [f"{graph.type(n).dtype.c} *{keep}{y}" for n, y in zip(call.outputs, call.kernel.results, strict=True)]
+    if call.kernel.scratch != "0":
+        parts.append("void *scratch")
+    return ", ".join(parts)
+
+
+class Functions:
+    """The functions of a program, in the order of their first calls.
+
+    Args:
+        model: the model's name, which every symbol begins with.
+    """
+
+    def __init__(self, program: Program, model: str) -> None:
+        self._graph, self._env = program.graph, environment()
+        bodies: dict[str, tuple[str, str, tuple[Member, ...]]] = {}  # a rendered text -> signature and members
+        first: dict[str, Call] = {}
+        known: dict[object, str] = {}
+        texts = []
+        for call in program.calls:
+            key = (call.kernel.name, call.params.law, *call.specialized.items())
+            if key not in known:
+                code, signature, members = self._render(call)
+                known[key] = code
+                bodies.setdefault(code, (code, signature, members))
+                first.setdefault(code, call)
+            texts.append(known[key])
+        self._of: dict[str, Function] = {}
+        for code, call in first.items():
+            alike = [c for c in first.values() if c.kernel.name == call.kernel.name]
+            number = [c is call for c in alike].index(True)
+            symbol = f"{model}_{call.kernel.name}" + (f"_v{number + 1}" if number else "")
+            self._of[code] = self._named(symbol, call, alike, *bodies[code])
+        self.calls = [self._of[text] for text in texts]
+
+    @property
+    def all(self) -> list[Function]:
+        """Each function once."""
+        return list(self._of.values())
+
+    def _render(self, call: Call) -> tuple[str, str, tuple[Member, ...]]:
+        """Body, signature and members, all without the function's name and comment."""
+        graph = self._graph
+
+        def render(signature: str) -> str:
+            return self._env.get_template(call.kernel.path).render(
+                symbol=SYMBOL, signature=signature, law=call.params.law,
+                xtype=graph.type(call.operands[0]).dtype.c, ytype=graph.type(call.output).dtype.c,
+                p=_Access(call), v=call.specialized, t=call.kernel.tile,
+            )  # fmt: skip
+
+        read = dict.fromkeys(MEMBER.findall(render("")))
+        tables = [Member(n, f"const {ctype_of(a)} *", True) for n, a in call.tables.items() if n in read]
+        scalars = sorted((n for n in read if n not in call.tables), key=[*call.params.scalars, *facts.FACTS].index)
+        members = (*tables, *(Member(n, "int32_t ", False) for n in scalars))
+        signature = _signature(call, graph, bool(members))
+        return render(signature), signature, members
+
+    @staticmethod
+    def _named(symbol: str, call: Call, alike: Sequence[Call], code: str, signature: str, members: tuple[Member, ...]) -> Function:
+        literals = call.specialized
+        varying = [k for k in literals if len({c.specialized[k] for c in alike}) > 1]
+        fixed = ", ".join(f"{k} = {literals[k]}" for k in varying)
+        paragraphs = [call.kernel.summary, f"From {call.kernel.path}.", *([f"For {fixed}."] if fixed else [])]
+        text = f"{block_comment(*paragraphs)}\n{code}".replace(SYMBOL, symbol)
+        return Function(symbol, members, text, f"void {symbol}({signature});".replace(SYMBOL, symbol).replace("restrict ", ""))
+
+
+def values(function: Function, call: Call, symbols: Mapping[str, str]) -> dict[str, str]:
+    """What a call's params hold, as C: member -> the symbol of a table (0 of one that is decoded first), or a number."""
+    tables = {n: "0" if n in call.staged else symbol for n, symbol in symbols.items()}
+    return {m.name: tables[m.name] if m.table else str(call.kernel.value(m.name, call.params)) for m in function.members}

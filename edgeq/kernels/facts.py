@@ -1,0 +1,115 @@
+"""Facts about a call's constants that a kernel may ask for by name: one function per fact, computed only where a front matter or a
+template names it. They say when an ISA's way of computing is exact or worth while; the operators know nothing of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from edgeq.ir import Array, Params
+
+INT8_MIN, INT8_MAX = -128, 127
+
+
+def _weights(params: Params) -> dict[str, Array]:
+    return {name: table for name, table in params.tables.items() if name.endswith("weights")}
+
+
+def _rows(params: Params) -> Array:
+    """The weights as int64 ``[N, K]``."""
+    return params.tables["weights"].reshape(len(params.tables["weights"]), -1).astype(np.int64)
+
+
+def _no_two_least(rows: Array) -> int:
+    """1 if no two neighbours along the last axis are both -128: their products with any int8 then sum up to an int16."""
+    least = rows == INT8_MIN
+    return int(not np.any(least[..., 1:] & least[..., :-1]))
+
+
+def group(params: Params) -> int:
+    """How many neighbouring products (4, 2 or 1) of every row sum up to an int16, whatever the int8 inputs; odd rows of a convolution
+    have a zero behind them."""
+    rows = _rows(params)
+    if params.tables["weights"].ndim > 2:
+        rows = np.pad(rows, ((0, 0), (0, rows.shape[1] % 2)))
+    for size in (4, 2):
+        if rows.shape[1] % size == 0 and np.abs(rows).reshape(len(rows), -1, size).sum(2).max() * 128 < 2**15:
+            return size
+    return 1
+
+
+def twos(params: Params) -> int:
+    """1 if the products of any two neighbours of a row of weights with any int8 sum up to an int16."""
+    return _no_two_least(_rows(params))
+
+
+def tap_twos(params: Params) -> int:
+    """The same of neighbouring taps of depthwise weights ``[1, kernel_h, kernel_w, C]``."""
+    weights = params.tables["weights"]
+    return _no_two_least(weights.reshape(-1, weights.shape[3]).T)
+
+
+def has_least(params: Params) -> int:
+    """1 if some int8 weight is -128."""
+    return int(any(w.dtype == np.int8 and bool(np.any(w == INT8_MIN)) for w in _weights(params).values()))
+
+
+def pairs(params: Params) -> int:
+    """1 if kernels may sum 256-fold in int32, by words of two weights each (`layouts.words.pairs`): no weight is -128, and every bias
+    plus the products of its row with any int8 inputs stays within 24 bits."""
+
+    def fits(weights: Array, bias: Array) -> bool:
+        rows = weights.reshape(len(weights), -1).astype(np.int64)
+        most = np.maximum(rows * INT8_MAX, rows * INT8_MIN).sum(1) + bias
+        least = np.minimum(rows * INT8_MAX, rows * INT8_MIN).sum(1) + bias
+        return bool(rows.min() > INT8_MIN and most.max() < 2**23 and least.min() >= -(2**23))
+
+    return int(all(fits(w, params.tables[name.replace("weights", "bias")]) for name, w in _weights(params).items()))
+
+
+def inside(params: Params) -> int:
+    """1 if no window of a convolution can cross the border."""
+    p = params
+    last_y = (p.out_h - 1) * p.stride_h + (p.kernel_h - 1) * p.dilation_h
+    last_x = (p.out_w - 1) * p.stride_w + (p.kernel_w - 1) * p.dilation_w
+    return int(p.pad_top == 0 and p.pad_left == 0 and last_y < p.in_h and last_x < p.in_w)
+
+
+def pointwise(params: Params) -> int:
+    """1 if each window is one pixel, in order."""
+    p = params
+    return int((p.kernel_h, p.kernel_w, p.stride_h, p.stride_w) == (1, 1, 1, 1) and inside(params))
+
+
+def direct(params: Params) -> int:
+    """1 if a window inside of the input is worth reading where it is."""
+    p = params
+    return int((p.dilation_h, p.dilation_w) == (1, 1) and (p.kernel_h == 1 or p.kernel_w * p.in_c >= 8))
+
+
+def tall(params: Params) -> int:
+    """1 if columns make longer lines than rows, where both have one stride."""
+    p = params
+    return int((p.out_h, p.kernel_h) > (p.out_w, p.kernel_w) and p.stride_h == p.stride_w)
+
+
+def rectified(params: Params) -> int:
+    """1 if no result below the zero point passes the limits."""
+    return int(params.act_min >= params.scalars.get("out_offset", params.scalars.get("out_zero", 0)))
+
+
+FACTS: dict[str, Callable[[Params], int]] = {
+    f.__name__: f for f in (group, twos, tap_twos, has_least, pairs, inside, pointwise, direct, tall, rectified)
+}
+
+
+def value(name: str, params: Params) -> int:
+    """A fact by name, computed once per call.
+
+    Raises:
+        KeyError: there is no such fact.
+    """
+    fact = FACTS[name]
+    return int(params.derived(("fact", name), lambda: np.asarray(fact(params))))

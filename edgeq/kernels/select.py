@@ -1,0 +1,83 @@
+"""Which kernel computes a node on a target."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+
+from edgeq.errors import EdgeqError
+from edgeq.ir import Params
+from edgeq.kernels import facts
+from edgeq.kernels.costs import expected
+from edgeq.kernels.expressions import names
+from edgeq.kernels.kernel import Kernel, scan
+from edgeq.target import Target
+
+
+@functools.cache
+def _asked(op: str, dtype: str) -> tuple[str, ...]:
+    """The facts that decide among the kernels of an operator."""
+    expressions = {e for k in scan() if (k.op, k.dtype) == (op, dtype) for e in (k.when, k.scratch, k.inplace_when)}
+    return tuple(sorted(set().union(*map(names, expressions)) & set(facts.FACTS)))
+
+
+def signature(op: str, dtype: str, params: Params) -> str:
+    """What the cost of a call depends on but for the weights, as one line: equal ones take about the same instructions in one kernel."""
+    asked = {name: facts.value(name, params) for name in _asked(op, dtype)}
+    numbers = {**params.scalars, **asked}
+    return " ".join([op, dtype, params.law, *(f"{n}={v}" for n, v in numbers.items() if not n.endswith(("zero", "offset")))])
+
+
+def candidates(op: str, dtype: str, params: Params, isa: tuple[str, ...], core: str = "", follower: str = "") -> list[Kernel]:
+    """Kernels that apply, preferred first: ISA in the target's order, then priority, then tile.
+
+    Where the cost table knows the core, the one that it expects to be the fastest comes first, of those that save as much
+    memory as the preferred one: that work in place, and take the follower in, where it does.
+
+    Args:
+        core: name of the target's core in the cost table.
+        follower: operator that might be folded into this one.
+    """
+    fitting = [k for k in scan() if k.op == op and k.dtype == dtype and k.isa in isa and k.applies(params)]
+    fitting.sort(key=lambda k: (isa.index(k.isa), -k.priority, k.stem))
+    if not fitting or expected(fitting[0], params, core) is None:
+        return fitting
+
+    def saving(kernel: Kernel) -> tuple[tuple[int, ...], bool]:
+        return kernel.overwrites(params), bool(follower and fused(kernel, follower))
+
+    equals = [k for k in fitting if saving(k) == saving(fitting[0])]
+    costs = {k.name: cost for k in equals if (cost := expected(k, params, core)) is not None}
+    return sorted(fitting, key=lambda k: k.name != min(costs, key=lambda name: costs[name]))
+
+
+def select(
+    where: str, op: str, dtype: str, params: Params, target: Target, choices: Mapping[str, str] | None = None, follower: str = "",
+    allowed: Callable[[Kernel], bool] | None = None,
+) -> Kernel:  # fmt: skip
+    """The kernel for a node on a target.
+
+    Args:
+        choices: name of a node, or `signature` -> name of the kernel to take, where it is not the preferred one.
+        follower: operator that might be folded into this one.
+        allowed: what else a kernel must fulfil.
+
+    Raises:
+        EdgeqError: none applies, or the chosen one does not.
+    """
+    found = [k for k in candidates(op, dtype, params, target.isa, target.core, follower) if allowed is None or allowed(k)]
+    if not found:
+        raise EdgeqError(f"no kernel computes {op} on {dtype}", where=where, fix="see `edgeq targets --operators`")
+    wanted = choices.get(where) or choices.get(signature(op, dtype, params)) if choices else None
+    if wanted is None:
+        return found[0]
+    for kernel in found:
+        if kernel.name == wanted:
+            return kernel
+    raise EdgeqError(f"the tuning chose kernel {wanted}, which does not apply", where=where, fix="run `edgeq tune` again")
+
+
+def fused(kernel: Kernel, follower: str) -> Kernel | None:
+    """The kernel that computes what `kernel` does and then the operator `follower`, in one pass."""
+    place = (kernel.isa, kernel.stem, kernel.suffix, f"{kernel.op}_{follower}")
+    return next((k for k in scan() if (k.isa, k.base, k.suffix, k.op) == place), None)
