@@ -32,6 +32,7 @@ LAYERS = (
     ("run", "flash"),
     ("compare",),
     ("tune",),
+    ("recipes",),
     ("report",),
     ("api",),
     ("cli", "__main__", ""),

@@ -11,38 +11,28 @@ from typing import Any, TypedDict, Unpack
 import numpy as np
 
 from edgeq import folder as folders
-from edgeq import graphfile
+from edgeq import graphfile, recipes
 from edgeq import target as targets
 from edgeq.api.models import Arrays, Consts, Progress, Shapes, States, is_quantized, load, random_inputs, select_inputs, stage
 from edgeq.errors import EdgeqError
 from edgeq.files import read_arrays, reason, write_bytes
-from edgeq.formats.code import Code
 from edgeq.ir import Array, DType, Graph
 from edgeq.passes import normalise
 from edgeq.quantize import storage
-from edgeq.quantize.calibrate import Ranges, calibrate
-from edgeq.quantize.decide import Decision, decide, describe
 from edgeq.quantize.diagnosis import diagnose
 from edgeq.quantize.floating import dequantized
-from edgeq.quantize.halving import check_range, describe_half, to_half
 from edgeq.quantize.plan import Options, Precision
 from edgeq.quantize.precision_toml import read_precision
-from edgeq.quantize.storage import HALF, Storage, complete, mixed
-from edgeq.quantize.walk import quantize_decided
+from edgeq.quantize.storage import HALF, complete
 from edgeq.record import Measured
 from edgeq.simulate import fit_inputs
-from edgeq.tune import robust
 from edgeq.tune.allocation import Goal
 from edgeq.tune.labels import labels
-from edgeq.tune.precision import search
 
 RANDOM = "random"
 PRECISION = "precision.toml"
 RANDOM_CALIBRATION = 64
 DIAGNOSED = 64
-ROBUST_P = 0.005
-RECIPES = ("int8", "fp16", "mixed", "auto", "robust")
-SUMS = ("f32", "f16")
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,86 +162,31 @@ def quantized(
     Raises:
         EdgeqError: the graph is float and there are no samples, or it is quantized and the recipe asks for more than that.
     """
-    name = recipe.get("recipe") or "int8"
-    if name not in RECIPES:
-        raise EdgeqError(f"unknown recipe '{name}'", fix=f"choose one of {', '.join(RECIPES)}")
-    sums = recipe.get("accumulate")
-    if sums not in (None, *SUMS):
-        raise EdgeqError(f"unknown accumulation '{sums}'", fix=f"choose one of {', '.join(SUMS)}")
-    if name != "robust" and (recipe.get("p") is not None or recipe.get("code") is not None):
-        raise EdgeqError("a bit error rate or a storage code for another recipe", where=graph.name, fix="add --recipe robust")
+    own = {key: recipe.get(key) for key in recipes.takers()}
+    chosen = recipes.make(recipe.get("recipe") or recipes.DEFAULT, own)
+    options, path = recipe.get("options"), recipe.get("precision")
     if is_quantized(graph):
-        if name != "int8" or sums is not None or recipe.get("precision") is not None or recipe.get("options") is not None:
+        if chosen != recipes.RECIPES[recipes.DEFAULT]() or path is not None or options is not None:
             raise EdgeqError("the model is quantized already", where=graph.name, fix="leave --precision, --method, --law and the like out")
         return Quantized(graph, {} if samples is None else diagnosis(dequantized(graph), graph, samples, {}, progress), {})
-    written = read_precision_file(recipe.get("precision"), graph)
-    if sums is not None and (name not in ("fp16", "mixed") or (written is not None and written.nodes)):
-        raise EdgeqError(
-            "in what layers sum up is chosen with recipe fp16 or mixed", where=graph.name,
-            fix=f"leave --accumulate out; [nodes] of a precision file may say {storage.SUMS}",
-        )  # fmt: skip
+    written = read_precision_file(path, graph)
     if written is not None and written.nodes:
         graph, kept = storage.with_sums(graph, written.nodes, None)
         written = replace(written, nodes=kept)
+    job = recipes.Job(graph, samples, options, written, goal, lambda count: calibration_labels(graph, recipe, count), progress)
     halves = written is not None and written.nodes and set(complete(graph, written.nodes).values()) == {HALF}
-    if halves or (name == "fp16" and written is None):
-        return halved(graph, samples, recipe, progress)
-    if name == "fp16" and written is not None and not written.nodes:
-        raise EdgeqError("recipe fp16 has no scales to choose", where=graph.name, fix="give a precision file with [nodes], or none")
-    if samples is None:
+    if samples is None and not halves and chosen.needs_samples(job):
         raise EdgeqError(
             "the model is float and there are no calibration samples", where=graph.name,
             fix="give --calib with some tens of real inputs, `--calib random` to try the path without them, or --recipe fp16",
         )  # fmt: skip
-    nodes: Storage | None = mixed(graph) if name == "mixed" else None
-    if nodes is not None:
-        graph, nodes = storage.with_sums(graph, nodes, sums)
-    found = None
-    data: Arrays | Ranges = samples
-    if name == "auto" and not (written and written.nodes):
-        data = calibrate(graph, samples, (recipe.get("options") or Options()).method, stage(progress, "calibrate"))
-        y = calibration_labels(graph, recipe, data.vectors) if goal and goal.loss is not None else None
-        found = search(graph, data, goal or Goal(), recipe.get("options"), stage(progress, "measure"), y)
-        nodes = found.storage
-    chosen, tried, judge = recipe.get("options"), tuple[robust.Candidate, ...](), None
-    if name == "robust":
-        if written is not None and written.nodes:
-            raise EdgeqError("recipe robust computes in int8", where=graph.name, fix="give a precision file without [nodes]")
-        data = calibrate(graph, samples, (chosen or Options()).method, stage(progress, "calibrate"))
-        code = None if recipe.get("code") is None else Code.parse(str(recipe.get("code")))
-        chosen, tried, judge = robust.search(graph, data, recipe.get("p") or ROBUST_P, chosen or Options(), code, stage(progress, "search"))
-    decision = decide(graph, data, chosen, written, stage(progress, "calibrate"), nodes)
-    result = quantize_decided(decision, stage(progress, "quantize"))
-    clean = robust.check_clean(normalise(result), judge) if judge is not None else 0.0
-    options = {"law": decision.precision.law, "method": decision.precision.method, **layer_options(decision)}
-    if decision.precision.nodes:
-        options = {"recipe": name, **({"accumulate": sums} if sums else {}), **options}
-    exponents = {n: t.exponents for n, t in decision.precision.tensors.items()}
-    record = diagnosis(graph, result, samples, options, progress, exponents)
-    if tried and chosen is not None:
-        found_code = {"code": str(chosen.code), "clip": chosen.clip, "candidates": [c.record() for c in tried]}
-        record["robust"] = {"p": recipe.get("p") or ROBUST_P, "clean": round(clean, 6), **found_code}
-    if found is not None:
-        record["allocation"] = found.record()
-    return Quantized(normalise(result), record, {PRECISION: describe(decision).encode()})
-
-
-def halved(graph: Graph, samples: Arrays | None, recipe: Recipe, progress: Progress | None) -> Quantized:
-    """A float graph in half precision; samples, where there are any, are looked through for values that overflow.
-
-    Raises:
-        EdgeqError: an operator has no half meaning, a value overflows, or the recipe asks for more than half precision has.
-    """
-    if recipe.get("options") is not None:
-        raise EdgeqError("half precision has no scales to choose", where=graph.name, fix="leave --method, --law and the like out")
-    graph = storage.with_sums(graph, {n.name: HALF for n in graph.nodes}, recipe.get("accumulate"))[0]
-    result = to_half(graph)
-    options = {"recipe": "fp16", **({"accumulate": sums} if (sums := recipe.get("accumulate")) else {})}
-    record: dict[str, Any] = {"options": options, "samples": 0, "tensors": []}
+    if halves:
+        recipes.check_sums(recipe.get("accumulate"), job)
+    made = recipes.half_made(job) if halves else chosen.quantize(job)
+    record: dict[str, Any] = {"options": dict(made.options), "samples": 0, "tensors": []}
     if samples is not None:
-        check_range(graph, samples, stage(progress, "range"))
-        record = diagnosis(graph, result, samples, options, progress)
-    return Quantized(normalise(result), record, {PRECISION: describe_half(result).encode()})
+        record = diagnosis(made.real, made.graph, samples, made.options, progress, made.exponents)
+    return Quantized(normalise(made.graph), {**record, **made.more}, {PRECISION: made.precision.encode()})
 
 
 def diagnosis(
@@ -271,18 +206,6 @@ def diagnosis(
         for t in stats
     ]  # fmt: skip
     return {"options": dict(options), "samples": count, "tensors": tensors}
-
-
-def layer_options(decision: Decision) -> dict[str, str]:
-    """How weights were stored, as far as all layers agree."""
-    layers = decision.precision.layers.values()
-    found = {key: {str(getattr(layer, key)).lower() for layer in layers} for key in ("weight_scale", "rounding", "bias_correction")}
-    if decision.options.per_tensor:
-        found["per_tensor"] = {"true"}
-    if decision.options.clamp:
-        found["clamp"] = {"true"}
-    found["equalized_tensors"] = {str(sum(bool(t.exponents) for t in decision.precision.tensors.values()))}
-    return {key: next(iter(values)) if len(values) == 1 else "differs by layer" for key, values in found.items() if values}
 
 
 def read_precision_file(path: str | Path | None, graph: Graph) -> Precision | None:

@@ -15,7 +15,7 @@ import numpy as np
 
 from edgeq import faults as law
 from edgeq.api.models import Arrays, Consts, Progress, Shapes, load, select_inputs
-from edgeq.api.quantizing import Recipe, calibration_samples, quantized
+from edgeq.api.quantizing import Recipe, calibration_samples, goal_of, quantized
 from edgeq.api.scoring import hits, read_labelled
 from edgeq.errors import EdgeqError
 from edgeq.faults import Bytes, FaultMap
@@ -211,7 +211,7 @@ def injected(program: Program, flips: Flips, step: int) -> float:
 def robustness(
     model: str | Path | Graph, data: str | Path | Arrays, *, rates: Sequence[float] = RATES, patterns: int = PATTERNS, kind: str = "random",
     device_name: str = "cpu", layers: bool = True, limit: int | None = None, shapes: Shapes | None = None, const: Consts | None = None,
-    progress: Progress | None = None, **recipe: Unpack[Recipe],
+    progress: Progress | None = None, budget: Mapping[str, float] | None = None, **recipe: Unpack[Recipe],
 ) -> Robustness:  # fmt: skip
     """The error of a classifier under bit errors in its stored weights and biases.
 
@@ -236,7 +236,7 @@ def robustness(
     chosen = law.parse(kind)
     arrays, y, where = read_labelled(data, limit)
     graph = model if isinstance(model, Graph) else load(model, shapes=shapes, const=const)
-    graph = quantized(graph, calibration_samples(graph, recipe), recipe, progress).graph
+    graph = quantized(graph, calibration_samples(graph, recipe), recipe, progress, goal_of(budget, None, recipe.get("recipe"))).graph
     program = law.hardened(graph, load_target("host"))
     if not law.tables(program):
         raise EdgeqError("the model has no integer weights that faults could hit", where=graph.name)

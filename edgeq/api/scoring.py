@@ -13,7 +13,7 @@ import numpy as np
 from edgeq.api.devices import evaluate
 from edgeq.api.execution import is_emitted, run
 from edgeq.api.models import Arrays, Consts, Progress, Shapes, is_quantized, load, select_inputs, stage
-from edgeq.api.quantizing import Recipe, calibration_samples, dequantize_integers, quantized
+from edgeq.api.quantizing import Recipe, calibration_samples, dequantize_integers, goal_of, quantized
 from edgeq.errors import EdgeqError
 from edgeq.files import read_arrays
 from edgeq.ir import Array, Graph
@@ -71,6 +71,7 @@ def accuracy(
     const: Consts | None = None,
     trust: bool = False,
     progress: Progress | None = None,
+    budget: Mapping[str, float] | None = None,
     **recipe: Unpack[Recipe],
 ) -> Accuracy:
     """Top-1 accuracy of a classifier on labelled data.
@@ -84,6 +85,7 @@ def accuracy(
         device: let ``cpu``, ``gpu`` or ``interpreter`` (`edgeq.api.devices`) score in place of the simulator, as the runner of that name.
         limit: use the first so many vectors.
         trust: see `run`.
+        budget: of recipe ``auto``, see `quantizing.goal_of`.
         recipe: see `Recipe`; ``stored`` says what integer `data` mean to a float model.
 
     Raises:
@@ -101,8 +103,8 @@ def accuracy(
     if reference is not None:
         real = hits(reference, score_float(reference, arrays, where, progress), y, where)
     samples = None if is_quantized(graph) else calibration_samples(graph, recipe)
-    if is_quantized(graph) or samples is not None or recipe.get("recipe") == "fp16":
-        graph = quantized(graph, samples, recipe, progress).graph
+    if is_quantized(graph) or samples is not None or recipe.get("recipe") is not None:
+        graph = quantized(graph, samples, recipe, progress, goal_of(budget, target, recipe.get("recipe"))).graph
         inputs = select_inputs(graph, arrays, where)
         if device is not None:
             evaluated = evaluate(device, graph, fit_inputs(graph, inputs), progress)

@@ -10,7 +10,7 @@ from typing import Unpack
 from edgeq import target as targets
 from edgeq.api.building import LEVELS, OPTIMIZE
 from edgeq.api.models import Consts, Progress, Shapes, load, random_inputs, stage
-from edgeq.api.quantizing import Recipe, calibration_samples, quantized
+from edgeq.api.quantizing import Recipe, calibration_samples, goal_of, quantized
 from edgeq.build import toolchain as find_toolchain
 from edgeq.errors import EdgeqError
 from edgeq.ir import Graph
@@ -55,6 +55,7 @@ def tune(
     shapes: Shapes | None = None,
     const: Consts | None = None,
     progress: Progress | None = None,
+    budget: Mapping[str, float] | None = None,
     **recipe: Unpack[Recipe],
 ) -> Tuned:
     """Measure every candidate kernel of every layer on the target's emulator and note the costs in a tuning file.
@@ -65,6 +66,7 @@ def tune(
         target: a chip or board.
         toolchain: ``zig`` (default), ``gcc`` or ``clang``.
         optimize: ``s``, ``2`` or ``3``: the level that builds will use.
+        budget: of recipe ``auto``, see `quantizing.goal_of`.
         recipe: how a float model is quantized, see `Recipe`.
 
     Raises:
@@ -77,7 +79,8 @@ def tune(
         raise EdgeqError(f"target {target} counts no instructions", fix="choose a chip, see `edgeq targets`")
     chain = find_toolchain(chip, toolchain)
     source = model if isinstance(model, Graph) else load(model, shapes=shapes, const=const)
-    graph = quantized(source, calibration_samples(source, recipe), recipe, progress).graph
+    goal = goal_of(budget, target, recipe.get("recipe"), chain.name, optimize)
+    graph = quantized(source, calibration_samples(source, recipe), recipe, progress, goal).graph
     tuning, key = files.read(path) if path.exists() else Tuning(), key_of(target, chain.name, optimize)
     inputs = fit_inputs(graph, random_inputs(graph, 1))
     found = measure(

@@ -7,36 +7,28 @@ from typing import Annotated
 
 import typer
 
+from edgeq.api.quantizing import Recipe
 from edgeq.cli import common
 from edgeq.cli.common import (
-    AccumulateOption,
-    CalibrationLimitOption,
-    CalibrationOption,
+    BudgetOption,
     ConstOption,
     DeviceOption,
     JsonOption,
     ModelArgument,
-    PixelsOption,
-    RecipeOption,
     RunnerOption,
     ShapeOption,
-    StoredOption,
     TargetOption,
     ToolchainOption,
     TrustOption,
 )
+from edgeq.cli.options import takes_float_models
 
 
+@takes_float_models
 def accuracy(
     model: ModelArgument,
     data: Annotated[Path, typer.Option("--data", "-d", help="Labelled .npz: x (or by input name) and y.", show_default=False)],
     float_model: Annotated[Path | None, typer.Option(help="Score this float model beside a quantized MODEL.", show_default=False)] = None,
-    recipe: RecipeOption = None,
-    accumulate: AccumulateOption = None,
-    calib: CalibrationOption = None,
-    calib_limit: CalibrationLimitOption = None,
-    stored: StoredOption = None,
-    pixels: PixelsOption = None,
     runner: RunnerOption = None,
     target: TargetOption = None,
     toolchain: ToolchainOption = None,
@@ -45,19 +37,23 @@ def accuracy(
     shape: ShapeOption = None,
     const: ConstOption = None,
     trust: TrustOption = False,
+    budget: BudgetOption = None,
     as_json: JsonOption = False,
+    *,
+    chosen: Recipe,
 ) -> None:
     """Top-1 accuracy on labelled data: the simulator's, the float model's if there is one, a runner's if asked for.
 
     A float MODEL is quantized with --calib; without it the float model alone is scored.
     """
     from edgeq import api
+    from edgeq.api.budget import parse
 
     with common.bars() as progress:
         result = api.accuracy(
             model, data, float_model=float_model, runner=runner, target=target, toolchain=toolchain, device=device, limit=limit,
             shapes=common.parse_shapes(shape), const=common.parse_consts(const), trust=trust, progress=progress,
-            **common.recipe(calib, calib_limit, stored, pixels, recipe=recipe, accumulate=accumulate),
+            budget=parse(budget) if budget else None, **chosen,
         )  # fmt: skip
     scores = {"float model": result.real, "simulator": result.simulator, result.runner_name or "runner": result.runner}
     if as_json:

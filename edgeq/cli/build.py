@@ -9,34 +9,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgeq.api.quantizing import Recipe
 from edgeq.cli import common
 from edgeq.cli.common import (
-    AccumulateOption,
-    CalibrationLimitOption,
-    CalibrationOption,
-    ClampOption,
-    CodeOption,
     ConstOption,
-    EqualizeOption,
     ForceOption,
     JsonOption,
-    LawOption,
-    MethodOption,
     ModelArgument,
-    PerTensorOption,
-    PixelsOption,
     PlotOption,
-    PrecisionOption,
-    RateOption,
-    RecipeOption,
-    RoundingOption,
     ShapeOption,
     SignatureOption,
     StateOption,
-    StoredOption,
     ToolchainOption,
-    WeightsOption,
 )
+from edgeq.cli.options import takes_float_models
 from edgeq.cli.quantize import show_allocation, show_candidates
 from edgeq.text import count, size
 
@@ -52,27 +38,12 @@ class Level(StrEnum):
     THREE = "3"
 
 
+@takes_float_models
 def build(
     model: ModelArgument,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to write.", show_default=False)],
     target: Annotated[str, typer.Option("--target", "-t", help="Target, see `edgeq targets`.")] = "host",
     toolchain: ToolchainOption = None,
-    recipe: RecipeOption = None,
-    accumulate: AccumulateOption = None,
-    p: RateOption = None,
-    code: CodeOption = None,
-    calib: CalibrationOption = None,
-    calib_limit: CalibrationLimitOption = None,
-    stored: StoredOption = None,
-    pixels: PixelsOption = None,
-    method: MethodOption = None,
-    law: LawOption = None,
-    rounding: RoundingOption = None,
-    weights: WeightsOption = None,
-    equalize: EqualizeOption = None,
-    per_tensor: PerTensorOption = False,
-    clamp: ClampOption = False,
-    precision: PrecisionOption = None,
     shape: ShapeOption = None,
     const: ConstOption = None,
     state: StateOption = None,
@@ -99,6 +70,8 @@ def build(
     plot: PlotOption = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
+    *,
+    chosen: Recipe,
 ) -> None:
     """Turn a model into a self-contained folder of C for a target, and measure it.
 
@@ -107,11 +80,7 @@ def build(
     from edgeq import api
     from edgeq.api.budget import parse
 
-    chosen = common.recipe(
-        calib, calib_limit, stored, pixels, method=method, law=law, rounding=rounding, weights=weights, equalize=equalize,
-        per_tensor=per_tensor, clamp=clamp, precision=precision, recipe=recipe, accumulate=accumulate, p=p, code=code,
-    )  # fmt: skip
-    common.check_plot(plot, recipe, precision)
+    common.check_plot(plot, chosen.get("recipe"), chosen.get("precision"))
     with common.bars() as progress:
         built = api.build(
             model, output=output, target=target, name=name, shapes=common.parse_shapes(shape), const=common.parse_consts(const),

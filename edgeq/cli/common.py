@@ -24,7 +24,6 @@ from edgeq.files import write_bytes
 
 if TYPE_CHECKING:
     from edgeq.api.models import Progress as Report
-    from edgeq.api.quantizing import Recipe
     from edgeq.faults import FaultMap
     from edgeq.run.ports import Port
 
@@ -104,83 +103,13 @@ InputOption = Annotated[
 ]
 OutputArraysOption = Annotated[Path | None, typer.Option("--output", "-o", help="Write the outputs here, .npz.", show_default=False)]
 VectorsOption = Annotated[int, typer.Option("--vectors", "-n", min=1, help="How many random vectors where no --input is given.")]
-RecipeOption = Annotated[
-    str | None,
-    typer.Option(
-        "--recipe",
-        help="What a float model becomes: int8 (default; from calibration samples); fp16: everything in half precision, inputs and "
-        "outputs too (float32 arrays are rounded on entry), without calibration; mixed: recurrent layers in int8, the rest in half "
-        "precision; auto: chosen node by node within --budget; robust: int8, stored so that bit errors at rate --p cost least.",
-        show_default=False,
-    ),
-]
-AccumulateOption = Annotated[
-    str | None,
-    typer.Option(
-        "--accumulate",
-        help="What layers in half precision sum up in, with recipe fp16 or mixed: f32 (default), or f16: less than half the "
-        "instructions on Helium, at the cost of accuracy.",
-        show_default=False,
-    ),
-]
-RateOption = Annotated[
-    str | None, typer.Option("--p", metavar="0.5%", help="Bit error rate of --recipe robust (default 0.5%).", show_default=False)
-]
-CodeOption = Annotated[
-    str | None,
-    typer.Option(
-        "--code", metavar="5+hamming",
-        help="Storage code of --recipe robust, instead of the best: bits of a weight, then +parity, +triple or +hamming, +offset, "
-        "+asymmetric (a zero point per channel; 7 bits at most), +crc (a checksum per channel, which is zeroed where damaged), +smallN "
-        "(tables of at most N weights three times), +once (biases).",
-        show_default=False,
-    ),
-]  # fmt: skip
-ClampOption = Annotated[
-    bool,
-    typer.Option("--clamp", help="Cut what layers give to the range seen in calibration, so that bit errors cannot push it further."),
-]
-CalibrationOption = Annotated[
-    str | None,
-    typer.Option(
-        "--calib", help="Calibration samples for a float model: .npz, .npy, a folder of samples or images, or `random`.", show_default=False
-    ),
-]
-CalibrationLimitOption = Annotated[
-    int | None, typer.Option("--calib-limit", min=1, help="Use at most so many samples.", show_default=False)
-]
-StoredOption = Annotated[
-    str | None,
-    typer.Option("--stored", metavar="SCALE,ZERO", help="Integer samples mean SCALE * (q - ZERO); for a float model.", show_default=False),
-]
-PixelsOption = Annotated[
-    str | None,
-    typer.Option("--pixels", metavar="BLACK,WHITE", help="Values of black and white for image samples: 0,1 or -1,1.", show_default=False),
-]
-MethodOption = Annotated[
-    str | None, typer.Option("--method", help="How ranges are chosen: minmax, moving, percentile, mse or kl.", show_default=False)
-]
-LawOption = Annotated[
-    str | None, typer.Option("--law", help="Requantization law for a float model: single (default) or tflm.", show_default=False)
-]
-RoundingOption = Annotated[
-    str | None, typer.Option("--rounding", help="Of weights: nearest, truncate (toward zero) or second-order.", show_default=False)
-]
-WeightsOption = Annotated[
-    str | None,
-    typer.Option("--weights", help="What layers' weights are stored in: int8, or in fewer bits, int4 (or 4).", show_default=False),
-]
-EqualizeOption = Annotated[
-    bool | None,
-    typer.Option(
-        "--equalize/--no-equalize", help="Bring the channels of an activation to similar ranges first (default).", show_default=False
-    ),
-]
-PerTensorOption = Annotated[bool, typer.Option("--per-tensor", help="One scale for all channels of a layer's weights.")]
-PrecisionOption = Annotated[
-    Path | None, typer.Option("--precision", metavar="FILE", help="An edited precision.toml to go by.", show_default=False)
-]
 
+BudgetOption = Annotated[
+    str | None,
+    typer.Option(
+        "--budget", metavar="flash=256K,drop=24dB", help="What --recipe auto keeps to, as of `edgeq quantize`.", show_default=False
+    ),
+]
 PlotOption = Annotated[
     Path | None, typer.Option("--plot", metavar="FILE.svg", help="Draw what --recipe auto chose from.", show_default=False)
 ]
@@ -235,7 +164,7 @@ def board_port(url: str | None, baud: int, timeout: float) -> Port | None:
     return None if url is None else Port(url, baud, timeout)
 
 
-def check_plot(plot: Path | None, recipe: str | None, precision: Path | None) -> None:
+def check_plot(plot: Path | None, recipe: str | None, precision: str | Path | None) -> None:
     """Refuse a plot that nothing would be drawn on.
 
     Raises:
@@ -324,51 +253,6 @@ def parse_pair(text: str | None, option: str) -> tuple[float, float] | None:
     if not (math.isfinite(a) and math.isfinite(b)):
         raise typer.BadParameter(f"'{text}' is not finite", param_hint=option)
     return a, b
-
-
-def recipe(
-    calib: str | None,
-    calib_limit: int | None,
-    stored: str | None,
-    pixels: str | None,
-    *,
-    method: str | None = None,
-    law: str | None = None,
-    rounding: str | None = None,
-    weights: str | None = None,
-    equalize: bool | None = None,
-    per_tensor: bool = False,
-    clamp: bool = False,
-    precision: Path | None = None,
-    recipe: str | None = None,
-    accumulate: str | None = None,
-    p: str | None = None,
-    code: str | None = None,
-) -> Recipe:
-    """The options about quantization as the API takes them; warns of random calibration.
-
-    Raises:
-        EdgeqError: an unknown method, law or rounding.
-    """
-    from edgeq.quantize.plan import Options
-
-    if calib == "random" and recipe != "fp16":
-        warn("calibrated on random data: the code is right, the accuracy is not")
-    given: dict[str, Any] = {k: v for k, v in (("method", method), ("law", law), ("rounding", rounding)) if v is not None}
-    if equalize is not None:
-        given["equalize"] = equalize
-    if weights is not None:
-        given["weights"] = f"int{weights}" if weights.isdecimal() else weights
-    if per_tensor:
-        given["per_tensor"] = True
-    if clamp:
-        given["clamp"] = True
-    return {
-        "recipe": recipe, "accumulate": accumulate, "calibration": calib, "calibration_limit": calib_limit,
-        "stored": parse_pair(stored, "--stored"),
-        "p": None if p is None else parse_rate(p), "code": code,
-        "pixels": parse_pair(pixels, "--pixels"), "options": Options(**given) if given else None, "precision": precision,
-    }  # fmt: skip
 
 
 class _Bars:

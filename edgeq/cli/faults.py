@@ -9,19 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgeq.api.quantizing import Recipe
 from edgeq.cli import common
 from edgeq.cli.common import (
-    CalibrationLimitOption,
-    CalibrationOption,
-    CodeOption,
+    BudgetOption,
     ConstOption,
     JsonOption,
     ModelArgument,
-    PixelsOption,
-    RecipeOption,
     ShapeOption,
-    StoredOption,
 )
+from edgeq.cli.options import takes_float_models
 from edgeq.text import count, short
 
 if TYPE_CHECKING:
@@ -54,6 +51,7 @@ def parse_rates(text: str) -> list[float]:
     return [float(f"{a * math.exp(i / (BETWEEN - 1) * math.log(b / a)):.3g}") for i in range(BETWEEN)]
 
 
+@takes_float_models
 def faults(
     model: ModelArgument,
     data: Annotated[Path, typer.Option("--data", "-d", help="Labelled .npz: x (or by input name) and y.", show_default=False)],
@@ -74,31 +72,28 @@ def faults(
     layers: Annotated[bool, typer.Option("--layers/--no-layers", help="Also put errors into one layer at a time.")] = True,
     limit: Annotated[int | None, typer.Option(min=1, help="Use the first so many vectors.", show_default=False)] = None,
     plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw errors over rates (.svg, .png).", show_default=False)] = None,
-    recipe: RecipeOption = None,
-    code: CodeOption = None,
-    calib: CalibrationOption = None,
-    calib_limit: CalibrationLimitOption = None,
-    stored: StoredOption = None,
-    pixels: PixelsOption = None,
     shape: ShapeOption = None,
     const: ConstOption = None,
+    budget: BudgetOption = None,
     as_json: JsonOption = False,
+    *,
+    chosen: Recipe,
 ) -> None:
     """Flip stored bits of weights and biases and count what still comes out right, at every rate over many patterns.
 
     A pattern is one chip: what is faulty at some rate is so at every larger one. A float MODEL is quantized with --calib.
     """
+    from edgeq.api.budget import parse
     from edgeq.api.robustness import robustness
 
     rates = parse_rates(p)
     if plot is not None:
         _check_plot(plot)
-    chosen = common.recipe(calib, calib_limit, stored, pixels, recipe=recipe)
-    chosen["code"] = code
     with common.bars() as progress:
         result = robustness(
             model, data, rates=rates, patterns=patterns, kind=kind, device_name=device.value, layers=layers, limit=limit,
-            shapes=common.parse_shapes(shape), const=common.parse_consts(const), progress=progress, **chosen,
+            shapes=common.parse_shapes(shape), const=common.parse_consts(const), progress=progress,
+            budget=parse(budget) if budget else None, **chosen,
         )  # fmt: skip
     if as_json:
         common.print_json(result.record())

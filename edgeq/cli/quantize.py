@@ -8,34 +8,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgeq.api.quantizing import Recipe
 from edgeq.cli import common
 from edgeq.cli.common import (
-    AccumulateOption,
-    CalibrationLimitOption,
-    CalibrationOption,
-    ClampOption,
-    CodeOption,
     ConstOption,
-    EqualizeOption,
     ForceOption,
     JsonOption,
-    LawOption,
-    MethodOption,
     ModelArgument,
-    PerTensorOption,
-    PixelsOption,
     PlotOption,
-    PrecisionOption,
-    RateOption,
-    RecipeOption,
-    RoundingOption,
     ShapeOption,
     SignatureOption,
     StateOption,
-    StoredOption,
     TargetOption,
-    WeightsOption,
 )
+from edgeq.cli.options import takes_float_models
 from edgeq.text import count, short, size
 
 if TYPE_CHECKING:
@@ -45,25 +31,10 @@ SHOWN = 12
 EXACT_DB = 150.0
 
 
+@takes_float_models
 def quantize(
     model: ModelArgument,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to write, or a file *.eqg.", show_default=False)],
-    recipe: RecipeOption = None,
-    accumulate: AccumulateOption = None,
-    p: RateOption = None,
-    code: CodeOption = None,
-    calib: CalibrationOption = None,
-    calib_limit: CalibrationLimitOption = None,
-    stored: StoredOption = None,
-    pixels: PixelsOption = None,
-    method: MethodOption = None,
-    law: LawOption = None,
-    rounding: RoundingOption = None,
-    weights: WeightsOption = None,
-    equalize: EqualizeOption = None,
-    per_tensor: PerTensorOption = False,
-    clamp: ClampOption = False,
-    precision: PrecisionOption = None,
     shape: ShapeOption = None,
     const: ConstOption = None,
     state: StateOption = None,
@@ -79,6 +50,8 @@ def quantize(
     plot: PlotOption = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
+    *,
+    chosen: Recipe,
 ) -> None:
     """Quantize a float model to int8, half precision or both and say how well each tensor survived.
 
@@ -87,11 +60,7 @@ def quantize(
     from edgeq import api
     from edgeq.api.budget import parse
 
-    chosen = common.recipe(
-        calib, calib_limit, stored, pixels, method=method, law=law, rounding=rounding, weights=weights, equalize=equalize,
-        per_tensor=per_tensor, clamp=clamp, precision=precision, recipe=recipe, accumulate=accumulate, p=p, code=code,
-    )  # fmt: skip
-    common.check_plot(plot, recipe, precision)
+    common.check_plot(plot, chosen.get("recipe"), chosen.get("precision"))
     with common.bars() as progress:
         shapes, states = common.parse_shapes(shape), common.parse_states(state)
         limits = parse(budget) if budget else None

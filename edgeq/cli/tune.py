@@ -7,20 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgeq.api.quantizing import Recipe
 from edgeq.cli import common
 from edgeq.cli.build import Level
 from edgeq.cli.common import (
-    CalibrationLimitOption,
-    CalibrationOption,
+    BudgetOption,
     ConstOption,
     JsonOption,
     ModelArgument,
-    PixelsOption,
-    PrecisionOption,
     ShapeOption,
-    StoredOption,
     ToolchainOption,
 )
+from edgeq.cli.options import takes_float_models
 from edgeq.text import count, short
 
 if TYPE_CHECKING:
@@ -29,20 +27,19 @@ if TYPE_CHECKING:
 TuningOutput = Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Tuning file; one that exists is extended.")]
 
 
+@takes_float_models
 def tune(
     model: ModelArgument,
     target: Annotated[str, typer.Option("--target", "-t", help="Chip or board, see `edgeq targets`.", show_default=False)],
     output: TuningOutput = Path("edgeq-tuning.json"),
     toolchain: ToolchainOption = None,
     optimize: Annotated[Level, typer.Option("--optimize", "-O", help="Optimization level that builds will use.")] = Level.S,
-    calib: CalibrationOption = None,
-    calib_limit: CalibrationLimitOption = None,
-    stored: StoredOption = None,
-    pixels: PixelsOption = None,
-    precision: PrecisionOption = None,
     shape: ShapeOption = None,
     const: ConstOption = None,
+    budget: BudgetOption = None,
     as_json: JsonOption = False,
+    *,
+    chosen: Recipe,
 ) -> None:
     """Measure every kernel and tile that can compute a layer, and keep their costs for `edgeq build --tuning`.
 
@@ -50,13 +47,13 @@ def tune(
     model; what the file knows is not measured again.
     """
     from edgeq import api
+    from edgeq.api.budget import parse
 
-    recipe = common.recipe(calib, calib_limit, stored, pixels, precision=precision)
     with common.bars() as progress:
         tuned = api.tune(
             model, output=output, target=target, toolchain=toolchain, optimize=optimize.value,
             shapes=common.parse_shapes(shape), const=common.parse_consts(const),
-            progress=progress, **recipe,
+            progress=progress, budget=parse(budget) if budget else None, **chosen,
         )  # fmt: skip
     if as_json:
         common.print_json(summary(tuned))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from edgeq.errors import EdgeqError
 from edgeq.formats import Format, of_weights, parse
@@ -16,6 +17,11 @@ from edgeq.quantize.rounding import ROUNDINGS
 from edgeq.quantize.weight_scales import SCALES
 
 Scale = tuple[float, int]  # scale and zero point
+
+
+def _option(default: Any, help: str, choices: Iterable[str] = ()) -> Any:
+    """A field of `Options` that a user chooses: the command line is made from it."""
+    return field(default=default, metadata={"help": help, **({"choices": tuple(choices)} if choices else {})})
 
 
 @dataclass(frozen=True)
@@ -37,18 +43,18 @@ class Options:
         clamp: layers' outputs are cut to what they reach on the calibration data, so that a faulty weight cannot push them further.
     """
 
-    method: str = "mse"
-    weight_scale: str = "mse"
-    rounding: str = "second-order"
-    bias_correction: bool = True
-    equalize: bool = True
-    law: str = "single"
-    weights: str = "int8"
+    method: str = _option("mse", "How the ranges of activations are chosen", METHODS)
+    weight_scale: str = _option("mse", "How the scales of weights are chosen", SCALES)
+    rounding: str = _option("second-order", "How weights are rounded", ROUNDINGS)
+    bias_correction: bool = _option(True, "Biases take up the mean error of each channel")
+    equalize: bool = _option(True, "Bring the channels of an activation to similar ranges first")
+    law: str = _option("single", "Requantization law", LAWS)
+    weights: str = _option("int8", "What layers' weights are stored in, a number of bits alone will do", of_weights())
     code: Code | None = None
     clip: float = 1.0
-    per_tensor: bool = False
+    per_tensor: bool = _option(False, "One scale for all channels of a layer's weights")
     centre: bool = False
-    clamp: bool = False
+    clamp: bool = _option(False, "Cut what layers give to the range seen in calibration, so that bit errors cannot push it further")
 
     @property
     def grid(self) -> Grid:

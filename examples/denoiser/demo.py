@@ -19,9 +19,9 @@ from evaluate import COSTS, SCORES, Row, cost_cells, reference_rows, row, score_
 from page import page
 from recordings import calibration_set, test_set
 
-from edgeq.api.quantizing import RECIPES
 from edgeq.cli.common import note, table
 from edgeq.errors import EdgeqError
+from edgeq.recipes import RECIPES
 
 HERE = Path(__file__).parent
 

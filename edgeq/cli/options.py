@@ -1,0 +1,128 @@
+"""The options of verbs that take a float model: how it is calibrated and quantized, made from `Options` and the recipes."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+
+import typer
+
+from edgeq.cli import common
+from edgeq.quantize.plan import Options
+from edgeq.recipes import DEFAULT, RECIPES, takers
+
+if TYPE_CHECKING:
+    from edgeq.api.quantizing import Recipe
+
+CHOSEN = "chosen"  # the parameter by which a verb gets what was chosen
+CALIBRATION, QUANTIZATION = "Calibration of a float model", "Quantization of a float model"
+
+
+def _parameter(name: str, kind: Any, flags: tuple[str, ...], panel: str, help: str, metavar: str = "", **more: Any) -> inspect.Parameter:
+    shown = metavar or ("NAME" if kind == str | None else None)
+    info = typer.Option(*flags, help=help, metavar=shown, rich_help_panel=panel, show_default=False, **more)
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind, info])
+
+
+def _samples() -> list[inspect.Parameter]:
+    return [
+        _parameter("calib", str | None, ("--calib",), CALIBRATION, "Samples: .npz, .npy, a folder of samples or images, or `random`."),
+        _parameter("calib_limit", int | None, ("--calib-limit",), CALIBRATION, "Use at most so many samples.", min=1),
+        _parameter("stored", str | None, ("--stored",), CALIBRATION, "Integer samples mean SCALE * (q - ZERO).", "SCALE,ZERO"),
+        _parameter(
+            "pixels", str | None, ("--pixels",), CALIBRATION, "Values of black and white for image samples: 0,1 or -1,1.", "BLACK,WHITE"
+        ),
+    ]
+
+
+def flag(name: str) -> str:
+    """The usual flag of a field."""
+    return f"--{name.replace('_', '-')}"
+
+
+def _options() -> list[inspect.Parameter]:
+    """Of the fields of `Options` that have a help."""
+    found = []
+    for field in fields(Options):
+        if "help" not in field.metadata:
+            continue
+        switch, choices = isinstance(field.default, bool), field.metadata.get("choices", ())
+        help = field.metadata["help"] + (f": {', '.join(choices)}" if choices else "")
+        default = f"--{'' if field.default else 'no-'}{field.name.replace('_', '-')}" if switch else field.default
+        flags = f"{flag(field.name)}/--no-{field.name.replace('_', '-')}" if switch else flag(field.name)
+        kind = bool | None if switch else str | None
+        found.append(_parameter(field.name, kind, (flags,), QUANTIZATION, f"{help} (default {default})."))
+    return found
+
+
+def _recipes(taken: frozenset[str]) -> list[inspect.Parameter]:
+    """The recipe, and the options of all; one whose flag the verb has itself is called ``--recipe-...``."""
+    summary = "; ".join(f"{n}{' (default)' if n == DEFAULT else ''}: {r.summary}" for n, r in RECIPES.items())
+    help = f"What a float model becomes. {summary}."
+    found = [_parameter("recipe", str | None, ("--recipe",), QUANTIZATION, help)]
+    for name, having in takers().items():
+        field = next(f for f in fields(RECIPES[having[0]]) if f.name == name)
+        flags = tuple(f if f not in taken else f"--recipe-{f.lstrip('-')}" for f in field.metadata["flags"] or (flag(name),))
+        kind = str | None
+        panel = f"Recipe {', '.join(having)}"
+        found.append(_parameter(f"recipe_{name}", kind, flags, panel, field.metadata["help"], field.metadata["metavar"]))
+    return found
+
+
+def parameters(taken: frozenset[str] = frozenset()) -> list[inspect.Parameter]:
+    """All options of quantization, of a verb that has the flags `taken` itself."""
+    written = _parameter("precision", Path | None, ("--precision",), QUANTIZATION, "An edited precision.toml to go by.", "FILE")
+    return [*_samples(), *_recipes(taken), *_options(), written]
+
+
+def _read(name: str, text: str | None) -> str | float | None:
+    """A recipe's option as the API takes it."""
+    field = next(f for r in RECIPES.values() for f in fields(r) if f.name == name)
+    return common.parse_rate(text, flag(name)) if text is not None and field.metadata["rate"] else text
+
+
+def takes_float_models(verb: Callable[..., None]) -> Callable[..., None]:
+    """Give a verb every option of every recipe; it gets them as keywords of the API in its parameter `CHOSEN`."""
+    own, hints = inspect.signature(verb), get_type_hints(verb, include_extras=True)
+    mine = [p.replace(annotation=hints[n], kind=inspect.Parameter.KEYWORD_ONLY) for n, p in own.parameters.items() if n != CHOSEN]
+    added = parameters(frozenset(f for p in mine for f in _flags(p)))
+
+    @functools.wraps(verb)
+    def wrapper(**given: Any) -> None:
+        values = {p.name: given.pop(p.name) for p in added}
+        verb(**given, **{CHOSEN: chosen(values)})
+
+    wrapper.__signature__ = inspect.Signature([*mine, *added])  # type: ignore[attr-defined]
+    wrapper.__annotations__ = {p.name: p.annotation for p in (*mine, *added)}
+    del wrapper.__wrapped__
+    return wrapper
+
+
+def _flags(parameter: inspect.Parameter) -> list[str]:
+    """The flags of a verb's own parameter."""
+    infos = [i for i in getattr(parameter.annotation, "__metadata__", ()) if hasattr(i, "param_decls")]
+    return [f for i in infos for d in i.param_decls or () for f in d.split("/")] + [flag(parameter.name)]
+
+
+def chosen(values: Mapping[str, Any]) -> Recipe:
+    """The options as the API takes them; warns of random calibration.
+
+    Raises:
+        EdgeqError: an unknown method, law or rounding.
+        typer.BadParameter: a value that cannot be read.
+    """
+    given = {f.name: values[f.name] for f in fields(Options) if values.get(f.name) is not None}
+    if str(given.get("weights", "")).isdecimal():
+        given["weights"] = f"int{given['weights']}"
+    own = {name: _read(name, values[f"recipe_{name}"]) for name in takers()}
+    if values["calib"] == "random" and (values["recipe"] is None or RECIPES.get(values["recipe"], RECIPES[DEFAULT]).calibrated):
+        common.warn("calibrated on random data: the code is right, the accuracy is not")
+    return {
+        "recipe": values["recipe"], "calibration": values["calib"], "calibration_limit": values["calib_limit"],
+        "stored": common.parse_pair(values["stored"], "--stored"), "pixels": common.parse_pair(values["pixels"], "--pixels"),
+        "options": Options(**given) if given else None, "precision": values["precision"], **own,  # type: ignore[typeddict-item]
+    }  # fmt: skip

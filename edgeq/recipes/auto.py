@@ -1,0 +1,32 @@
+"""What every node is computed in, chosen within a budget."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from edgeq.quantize.calibrate import calibrate
+from edgeq.quantize.plan import Options
+from edgeq.recipes._recipe import Job, Made, Recipe, decided
+from edgeq.tune.allocation import Goal
+from edgeq.tune.precision import search
+
+
+@dataclass(frozen=True)
+class Auto(Recipe):
+    """Chosen node by node within a budget, see `tune.precision`."""
+
+    summary: ClassVar[str] = "chosen node by node within --budget"
+
+    def quantize(self, job: Job) -> Made:
+        if job.has_nodes:
+            return decided(job, "auto")
+        goal = job.goal or Goal()
+        ranges = calibrate(job.graph, job.given, (job.options or Options()).method, job.stage("calibrate"))
+        y = job.labels(ranges.vectors) if job.labels is not None and goal.loss is not None else None
+        found = search(job.graph, ranges, goal, job.options, job.stage("measure"), y)
+        made = decided(job, "auto", data=ranges, nodes=found.storage)
+        return replace(made, more={"allocation": found.record()})
+
+
+RECIPE = Auto

@@ -1,0 +1,31 @@
+"""Recurrent layers in int8, the rest in half precision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from edgeq.quantize import storage
+from edgeq.recipes._recipe import Job, Made, Recipe, check_sums, decided, option
+from edgeq.recipes.fp16 import ACCUMULATE
+
+
+@dataclass(frozen=True)
+class Mixed(Recipe):
+    """Recurrent layers in int8, the rest in half precision.
+
+    Attributes:
+        accumulate: ``f16``: layers in half precision that can sum up in halves do so; ``f32`` is the default.
+    """
+
+    summary: ClassVar[str] = "recurrent layers in int8, the rest in half precision"
+
+    accumulate: str | None = option(metavar="f32|f16", help=ACCUMULATE)
+
+    def quantize(self, job: Job) -> Made:
+        check_sums(self.accumulate, job)
+        graph, nodes = storage.with_sums(job.graph, storage.mixed(job.graph), self.accumulate)
+        return decided(job, "mixed", graph=graph, nodes=nodes, extra={"accumulate": self.accumulate} if self.accumulate else {})
+
+
+RECIPE = Mixed

@@ -1,0 +1,53 @@
+"""int8, stored so that bit errors cost least."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from edgeq.errors import EdgeqError
+from edgeq.formats.code import Code
+from edgeq.passes import normalise
+from edgeq.quantize.calibrate import calibrate
+from edgeq.quantize.plan import Options
+from edgeq.recipes._recipe import Job, Made, Recipe, decided, option
+from edgeq.tune import robust
+
+RATE = 0.005
+
+
+@dataclass(frozen=True)
+class Robust(Recipe):
+    """int8 computation, with the storage code and the clipping of weights that stand bit errors best.
+
+    Attributes:
+        p: the bit error rate, 0.005 where nobody says.
+        code: the storage code to take instead of the best (`Code.parse`).
+    """
+
+    summary: ClassVar[str] = "int8, stored so that bit errors at rate --p cost least"
+
+    p: float | None = option(metavar="0.5%", rate=True, help="Bit error rate to stand (default 0.5%).")
+    code: str | None = option(
+        metavar="5+hamming",
+        help="Storage code to take instead of the best: bits of a weight, then +parity, +triple or +hamming, +offset, +asymmetric (a zero "
+        "point per channel; 7 bits at most), +crc (a checksum per channel, which is zeroed where damaged), +smallN (tables of at most N "
+        "weights three times), +once (biases).",
+    )
+
+    def quantize(self, job: Job) -> Made:
+        if job.has_nodes:
+            raise EdgeqError("recipe robust computes in int8", where=job.graph.name, fix="give a precision file without [nodes]")
+        options, rate = job.options or Options(), RATE if self.p is None else self.p
+        ranges = calibrate(job.graph, job.given, options.method, job.stage("calibrate"))
+        code = None if self.code is None else Code.parse(self.code)
+        chosen, tried, judge = robust.search(job.graph, ranges, rate, options, code, job.stage("search"))
+        made = decided(job, "robust", data=ranges, options=chosen)
+        clean = robust.check_clean(normalise(made.graph), judge)
+        record = {
+            "p": rate, "clean": round(clean, 6), "code": str(chosen.code), "clip": chosen.clip, "candidates": [c.record() for c in tried],
+        }  # fmt: skip
+        return replace(made, more={"robust": record})
+
+
+RECIPE = Robust
