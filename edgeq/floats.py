@@ -9,7 +9,8 @@ No sequence relies on subnormal numbers: arguments of exponentials are limited t
 and for arguments of 2^-60 and more in magnitude no intermediate result is below 2^-126 unless it is zero. They are rounded as IEEE
 says where smaller arguments make them.
 
-Arrays are float32 of any shape and so are results. Not-a-number is treated as a large number where an argument is limited.
+Arrays are float32 of any shape and so are results. Not-a-number, which has no sign (`number`), is treated as a large number where
+an argument is limited.
 """
 
 from __future__ import annotations
@@ -43,6 +44,11 @@ def polynomial(x: Array, coefficients: tuple[Any, ...]) -> Array:
     for c in coefficients[1:]:
         y = y * x + c
     return y
+
+
+def number(x: Array) -> Array:
+    """x; not-a-number without a sign, as Arm and RISC-V make it of infinities and x86 does not."""
+    return np.where(np.isnan(x), F(np.nan), x)
 
 
 def limited(x: Array, limit: Any) -> Array:
@@ -79,13 +85,13 @@ def expm1(x: Array) -> Array:
 
 def sigmoid(x: Array) -> Array:
     """1 / (1 + e^-x)."""
-    return F(1) / (F(1) + exp(-x))
+    return F(1) / (F(1) + exp(-number(x)))
 
 
 def tanh(x: Array) -> Array:
     """-m / (m + 2) with m = e^(-2|x|) - 1, and the sign of x."""
     m = expm1(np.abs(x) * F(-2))
-    return np.copysign(-m / (m + F(2)), x)
+    return np.copysign(-m / (m + F(2)), number(x))
 
 
 def silu(x: Array) -> Array:
@@ -195,9 +201,9 @@ def celu(x: Array, alpha: Any) -> Array:
     return np.where(x > 0, x, alpha * expm1(x / alpha))
 
 
-def negative(x: Array) -> Array:
-    """-x."""
-    return -x
+def opposite(x: Array) -> Array:
+    """-x; not-a-number stays as it is."""
+    return F(-0.0) - x
 
 
 def absolute(x: Array) -> Array:

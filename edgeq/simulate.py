@@ -43,7 +43,8 @@ def fit_inputs(graph: Graph, arrays: Mapping[str, Array]) -> dict[str, Array]:
     """Check and reshape named arrays to ``[V, *shape]`` in the stored dtype.
 
     The first axis runs over vectors, for a graph with states consecutive ones; the rest must hold as many elements as the input. Float
-    arrays given for an int8 input are quantized by its scale and zero point, for a half one rounded.
+    arrays given for an int8 input are quantized by its scale and zero point, for a half one rounded; float16 arrays may hold all that a
+    half can be, infinities and not-a-number too.
 
     Raises:
         EdgeqError: a name is missing or unknown, a shape or dtype does not fit, or a value is NaN.
@@ -62,7 +63,8 @@ def fit_inputs(graph: Graph, arrays: Mapping[str, Array]) -> dict[str, Array]:
         given, wanted = _long(a.shape[1:]), _long(t.shape)
         if given != wanted and sorted(given) == sorted(wanted):
             raise EdgeqError(f"the axes of {list(a.shape)} are in another order", where=name, fix=f"give {expected}, first axis = vectors")
-        if a.dtype.kind == "f":
+        stored = a.dtype == t.dtype.numpy == np.float16  # all that a half can be
+        if a.dtype.kind == "f" and not stored:
             if not np.isfinite(a).all():
                 raise EdgeqError("array holds NaN or infinity", where=name)
             if t.q is not None:
@@ -74,7 +76,7 @@ def fit_inputs(graph: Graph, arrays: Mapping[str, Array]) -> dict[str, Array]:
             a = half.from_float(a.astype(np.float32)) if t.dtype is DType.FLOAT16 else a.astype(t.dtype.numpy)
             if a.dtype.kind == "f" and not np.isfinite(a).all():
                 raise EdgeqError(f"array holds values that {t.dtype.value} cannot", where=name, why=f"it ends at {np.finfo(a.dtype).max:g}")
-        fitted[name] = a.reshape(len(a), *t.shape)
+        fitted[name] = (half.from_float(a) if stored else a).reshape(len(a), *t.shape)
     if len({len(a) for a in fitted.values()}) > 1:
         raise EdgeqError("inputs have different numbers of vectors", fix=f"give {expected}, first axis = vectors")
     return fitted

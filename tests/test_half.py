@@ -39,7 +39,7 @@ REAL: dict[str, Callable[[Array], Any]] = {  # on float64
     "hard_sigmoid": lambda x: np.clip(0.2 * x + 0.5, 0, 1), "hard_swish": lambda x: x * np.clip(x + 3, 0, 6) / 6,
     "leaky_relu": lambda x: np.where(x > 0, x, 0.01 * x), "thresholded_relu": lambda x: np.where(x > 1, x, 0),
     "elu": lambda x: np.where(x > 0, x, 1.3 * np.expm1(x)), "selu": lambda x: 1.0507 * np.where(x > 0, x, 1.67326 * np.expm1(x)),
-    "celu": lambda x: np.where(x > 0, x, 0.7 * np.expm1(x / 0.7)), "negative": lambda x: -x, "absolute": np.abs, "square": np.square,
+    "celu": lambda x: np.where(x > 0, x, 0.7 * np.expm1(x / 0.7)), "opposite": lambda x: -x, "absolute": np.abs, "square": np.square,
     "sqrt": lambda x: np.sqrt(np.maximum(x, 0)), "rsqrt": lambda x: 1 / np.sqrt(np.maximum(x, 0)), "reciprocal": lambda x: 1 / x,
     "power": lambda x: x**3, "sin": np.sin, "cos": np.cos, "nearest": np.rint, "floor": np.floor, "ceil": np.ceil, "sign": np.sign,
     "clamp_float": lambda x: np.clip(x, -1.5, 6), "tan": np.tan, "sinh": lambda x: np.sinh(np.clip(x, -80, 80)),

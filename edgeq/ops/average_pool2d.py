@@ -55,7 +55,8 @@ class AveragePool2d(Op):
         h, w = output_size((x.shape[1], x.shape[2]), self.kernel, self.stride, ONES, self.pads)
         total = np.zeros((len(x), h, w, x.shape[3]), x.dtype)
         for _, _, view in taps(x, self.kernel, self.stride, ONES, self.pads, 0):
-            total += view
+            with np.errstate(invalid="ignore"):
+                total += view
         return total
 
     def real(self, *x: Array) -> Array:
@@ -83,7 +84,8 @@ class AveragePool2d(Op):
 
     def reference_half(self, params: Params, *x: Array) -> Array:
         divisors = self._counts(params.in_h, params.in_w)[1][..., None]
-        total = self._sums(half.to_float(x[0])) * params.factors[divisors - params.least]
+        with np.errstate(all="ignore"):
+            total = self._sums(half.to_float(x[0])) * params.factors[divisors - params.least]
         return finish(params, total).reshape(*x[0].shape[:-3], *total.shape[1:])
 
     def bind(self, law: str, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:

@@ -64,7 +64,8 @@ class DepthwiseConv2d(Op):
             x = np.repeat(x, multiplier, axis=3)
         total = np.full((len(x), h, width, channels), start, dtype)
         for ky, kx, view in taps(x, (kernel_h, kernel_w), self.stride, self.dilation, self.pads, fill):
-            total += view * w[0, ky, kx].astype(dtype)
+            with np.errstate(all="ignore"):
+                total += view * w[0, ky, kx].astype(dtype)
         return total
 
     def real(self, *x: Array) -> Array:

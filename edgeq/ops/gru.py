@@ -120,11 +120,12 @@ class Gru(_Recurrent):
             both = floats.sigmoid(half.to_float(half_sums(params, "h", h, sums[:, first], first)))
             reset, z = both[:, : params.units], both[:, params.units :]
             wide = half.to_float(h)
-            if self.linear_before_reset:
-                n = half.to_float(sums[:, last]) + reset * half.to_float(half_sums(params, "h", h, params.h_bias, last))
-            else:
-                n = half.to_float(half_sums(params, "h", half.from_float(reset * wide), sums[:, last], last))
-            n = floats.tanh(n)
-            return (half.from_float((np.float32(1) - z) * n + z * wide),)
+            with np.errstate(all="ignore"):
+                if self.linear_before_reset:
+                    n = half.to_float(sums[:, last]) + reset * half.to_float(half_sums(params, "h", h, params.h_bias, last))
+                else:
+                    n = half.to_float(half_sums(params, "h", half.from_float(reset * wide), sums[:, last], last))
+                n = floats.tanh(n)
+                return (half.from_float((np.float32(1) - z) * n + z * wide),)
 
         return self.walk(data, (h0,), step, half_sums(params, "x", data, params.x_bias))[0]

@@ -37,7 +37,7 @@ class Neg(_Table):
     """-x."""
 
     def half_function(self) -> tuple[str, tuple[float, ...]]:
-        return "negative", ()
+        return "opposite", ()
 
     def function(self, x: Array) -> Array:
         return np.asarray(-x)

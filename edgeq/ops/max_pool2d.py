@@ -15,6 +15,8 @@ from edgeq.ops.linear import INT8_MIN, NO_CLAMP, Clamp, clamp_limits, require_sa
 from edgeq.ops.traits import SHARED, Traits, same
 from edgeq.ops.windows import Pads, Pair, output_size, taps, taps_inside
 
+NO_LIMIT = 0x7FFF  # of `half.order`
+
 
 @dataclass(frozen=True)
 class MaxPool2d(Op):
@@ -60,7 +62,9 @@ class MaxPool2d(Op):
         }  # fmt: skip
 
     def bind_half(self, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
-        return half_params(self._geometry(inputs[0].type, output), clamp=self.clamp)
+        params = half_params(self._geometry(inputs[0].type, output), clamp=self.clamp)
+        most = {"act_max": NO_LIMIT} if params.act_max >= half.ORDER_MAX else {}  # not-a-number is the largest
+        return replace(params, scalars={**params.scalars, **most})
 
     def reference_half(self, params: Params, *x: Array) -> Array:
         return half.clamped(half.of_order(self._largest(half.order(x[0]), half.ORDER_MIN)), params.act_min, params.act_max)

@@ -173,8 +173,9 @@ class ResizeBilinear(_Coordinates, Op):
         y = half.to_float(x[0])
         for axis, at, weights in ((3, params.columns, params.column_weights), (2, params.rows, params.row_weights)):
             shape = [-1 if i == axis else 1 for i in range(5)]
-            first, second = (y.take(at[:, k], axis=axis) * weights[:, k].reshape(shape) for k in (0, 1))
-            y = first + second
+            with np.errstate(all="ignore"):
+                first, second = (y.take(at[:, k], axis=axis) * weights[:, k].reshape(shape) for k in (0, 1))
+                y = first + second
         return half.from_float(y)
 
     def reference(self, params: Params, *x: Array) -> Array:

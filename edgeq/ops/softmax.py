@@ -65,7 +65,7 @@ class Softmax(Op):
     def reference_half(self, params: Params, *x: Array) -> Array:
         largest = half.of_order(half.order(x[0]).max(-1, keepdims=True))
         with np.errstate(all="ignore"):
-            e = floats.exp((half.to_float(x[0]) - half.to_float(largest)) * params.beta[0])
+            e = floats.exp(floats.number((half.to_float(x[0]) - half.to_float(largest)) * params.beta[0]))
             return half.from_float(e * (np.float32(1) / half.running_sum(e)[..., None]))
 
     def reference(self, params: Params, *x: Array) -> Array:

@@ -155,7 +155,8 @@ static inline uint16_t eq_half_fused(uint16_t a, uint16_t b, uint16_t c)
     const float product = eq_float_from_half(a) * eq_float_from_half(b), start = eq_float_from_half(c);
     const float sum = product + start, rest = sum - product;
     const float error = (product - (sum - rest)) + (start - rest); /* what the sum lacks, exact */
-    const int32_t bits = eq_bits(sum), inexact = -(eq_bits(error) & INT32_MAX) >> 31;
+    const int32_t lost = eq_bits(error) & INT32_MAX;
+    const int32_t bits = eq_bits(sum), inexact = (-lost & (lost - EQ_INFINITE_BITS - 1)) >> 31; /* infinite: not-a-number is lost */
     const int32_t below = ((bits ^ eq_bits(error)) >> 31) & inexact; /* to be cut off, its last bit set */
     return eq_half_from_float(eq_from_bits((bits + below) | (inexact & 1)));
 #endif

@@ -42,10 +42,28 @@ static inline float eq_negative(float x)
     return eq_from_bits(eq_bits(x) ^ INT32_MIN);
 }
 
+/* -x; not-a-number stays as it is. */
+static inline float eq_opposite(float x)
+{
+    const int32_t bits = eq_bits(x), nan = (EQ_INFINITE_BITS - (bits & INT32_MAX)) >> 31;
+    return eq_from_bits(bits ^ (~nan & INT32_MIN));
+}
+
 /* |x| with the sign of `sign`. */
 static inline float eq_with_sign(float x, float sign)
 {
     return eq_from_bits((eq_bits(x) & INT32_MAX) | (eq_bits(sign) & INT32_MIN));
+}
+
+/* x; not-a-number without a sign, which x86 gives to what it makes of infinities. */
+static inline float eq_number(float x)
+{
+#if defined(__arm__) || defined(__aarch64__) || defined(__riscv)
+    return x;
+#else
+    const int32_t bits = eq_bits(x), nan = (EQ_INFINITE_BITS - (bits & INT32_MAX)) >> 31;
+    return eq_from_bits(bits & ~(nan & INT32_MIN));
+#endif
 }
 
 /* x with its magnitude at most `limit`, compared on the bits. */
@@ -87,13 +105,13 @@ static inline float eq_expm1(float x)
 
 static inline float eq_sigmoid(float x)
 {
-    return 1.0f / (1.0f + eq_exp(eq_negative(x)));
+    return 1.0f / (1.0f + eq_exp(eq_negative(eq_number(x))));
 }
 
 static inline float eq_tanh(float x)
 {
     const float m = eq_expm1(eq_absolute(x) * -2.0f);
-    return eq_with_sign(eq_negative(m) / (m + 2.0f), x);
+    return eq_with_sign(eq_negative(m) / (m + 2.0f), eq_number(x));
 }
 
 static inline float eq_silu(float x)
@@ -242,7 +260,7 @@ static inline float eq_root(float x)
     const int32_t bits = eq_bits(x), exponent = (bits >> 23) - 127;
     const uint32_t odd = (uint32_t)exponent & 1u;
     uint32_t digits = (((uint32_t)bits & 0x7fffffu) | 0x800000u) << (7 + odd), rest = 0, root = 0;
-    if (bits == 0 || bits >= EQ_INFINITE_BITS) {
+    if (bits <= 0 || bits >= EQ_INFINITE_BITS) { /* not-a-number may have a sign */
         return x;
     }
     for (int32_t i = 0; i < 25; i++) { /* one binary digit at a time; the last decides the rounding, there are no ties */

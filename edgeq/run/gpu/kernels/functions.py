@@ -47,7 +47,7 @@ def evaluate(x, a, b, F: tl.constexpr):
         y = halves.mish(x)
     elif F == "absolute":
         y = halves.magnitude(x)
-    elif F == "negative":
+    elif F == "opposite":
         y = halves.negative(x)
     elif F == "exp":
         y = halves.exp(x)

@@ -41,6 +41,12 @@ def copy_sign(x, sign):
 
 
 @triton.jit
+def number(x):
+    """x; not-a-number without a sign."""
+    return tl.where(x != x, float_of(bits_of(x) & 0x7FFFFFFF), x)
+
+
+@triton.jit
 def negative(x):
     return float_of(bits_of(x) ^ -2147483648)
 
@@ -143,13 +149,13 @@ def reciprocal(x):
 
 @triton.jit
 def sigmoid(x):
-    return reciprocal(1.0 + exp(negative(x)))
+    return reciprocal(1.0 + exp(negative(number(x))))
 
 
 @triton.jit
 def tanh(x):
     m = expm1(magnitude(x) * -2.0)
-    return copy_sign(tl.div_rn(negative(m), m + 2.0), x)
+    return copy_sign(tl.div_rn(negative(m), m + 2.0), number(x))
 
 
 @triton.jit

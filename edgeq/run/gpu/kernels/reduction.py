@@ -114,7 +114,7 @@ def exponentials_f16(x_ptr, beta_ptr, e_ptr, rows, depth, R: tl.constexpr, D: tl
         k = start + tl.arange(0, D)
         live = (r < rows)[:, None] & (k < depth)[None, :]
         x = tl.load(x_ptr + r[:, None] * depth + k[None, :], mask=live, other=0.0).to(tl.float32)
-        tl.store(e_ptr + r[:, None] * depth + k[None, :], halves.exp((x - largest) * tl.load(beta_ptr)), mask=live)
+        tl.store(e_ptr + r[:, None] * depth + k[None, :], halves.exp(halves.number((x - largest) * tl.load(beta_ptr))), mask=live)
 
 
 @kernel()
