@@ -11,8 +11,7 @@ from dataclasses import dataclass, replace
 from graphlib import TopologicalSorter
 
 import numpy as np
-from scipy import sparse
-from scipy.sparse import csgraph
+import scipy
 
 from edgeq.ir import Array, Graph, Node
 
@@ -133,8 +132,8 @@ def _parts(graph: Graph, keep: bool) -> list[_Part]:
     edges = [(n.inputs, n.outputs) for n in graph.nodes] + [((b,), (a,)) for a, b in graph.states]
     maker = {t: i for i, (_, made) in enumerate(edges) for t in made}
     arcs = [(maker[t], i) for i, (read, _) in enumerate(edges) for t in read if t in maker]
-    matrix = sparse.coo_matrix((np.ones(len(arcs)), np.array(arcs, int).reshape(-1, 2).T), shape=(len(edges), len(edges)))
-    labels = csgraph.connected_components(matrix, connection="strong")[1]
+    matrix = scipy.sparse.coo_matrix((np.ones(len(arcs)), np.array(arcs, int).reshape(-1, 2).T), shape=(len(edges), len(edges)))
+    labels = scipy.sparse.csgraph.connected_components(matrix, connection="strong")[1]
     before: dict[int, set[int]] = {int(k): set() for k in labels}
     for i, j in arcs:
         before[labels[j]] |= {int(labels[i])} - {int(labels[j])}

@@ -11,12 +11,12 @@ import tempfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from edgeq.errors import EdgeqError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray  # numpy itself is imported where it is used: `edgeq --help` needs none
 
 EPOCH = (1980, 1, 1, 0, 0, 0)
 
@@ -100,6 +100,8 @@ def json_text(value: Any) -> str:
 
 def npz_bytes(arrays: Mapping[str, NDArray[Any]]) -> bytes:
     """An uncompressed .npz of named arrays: the same arrays give the same bytes."""
+    import numpy as np
+
     with tempfile.SpooledTemporaryFile(max_size=2**26) as file:
         with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
             for name, array in arrays.items():
@@ -115,6 +117,8 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     Raises:
         EdgeqError: the file is missing, damaged or holds something else than numbers.
     """
+    import numpy as np
+
     try:
         loaded = np.load(path, allow_pickle=False)
         if isinstance(loaded, np.ndarray):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
-from scipy import special
+import scipy
 
 from edgeq import numerics
 from edgeq.errors import EdgeqError
@@ -35,7 +35,7 @@ class Sigmoid(_Table):
     traits: ClassVar[Traits] = replace(_Table.traits, natural=Natural(1 / 256, -128))
 
     def function(self, x: Array) -> Array:
-        return np.asarray(special.expit(x))
+        return np.asarray(scipy.special.expit(x))
 
     def tflm(self, where: str, x: TensorType, output: TensorType) -> Array:
         if (output.scale, output.zero_point) != (1 / 256, -128):
@@ -121,7 +121,7 @@ class Silu(_Table):
     """x sigmoid(x); also called swish."""
 
     def function(self, x: Array) -> Array:
-        return np.asarray(x * special.expit(x))
+        return np.asarray(x * scipy.special.expit(x))
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ class Gelu(_Table):
     def function(self, x: Array) -> Array:
         if self.approximate:
             return np.asarray(0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))))
-        return np.asarray(0.5 * x * (1 + special.erf(x * math.sqrt(0.5))))
+        return np.asarray(0.5 * x * (1 + scipy.special.erf(x * math.sqrt(0.5))))
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import numpy as np
-from scipy import special
+import scipy
 
 from edgeq import floats, half, numerics
 from edgeq.errors import EdgeqError
@@ -52,7 +52,7 @@ class Gru(_Recurrent):
 
         def step(sums: Array, h: Array) -> tuple[Array]:
             both = h @ r[:split].T + c[:split]
-            reset, z = np.split(special.expit(sums[:, :split] + both), 2, axis=-1)
+            reset, z = np.split(scipy.special.expit(sums[:, :split] + both), 2, axis=-1)
             last, term = r[split:].T, c[split:]
             product = reset * (h @ last + term) if self.linear_before_reset else (reset * h) @ last + term
             n = np.tanh(sums[:, split:] + product)

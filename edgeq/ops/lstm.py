@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import numpy as np
-from scipy import special
+import scipy
 
 from edgeq import floats, half, numerics
 from edgeq.ir import Array, Params, Tensor, TensorType
@@ -47,9 +47,9 @@ class Lstm(_Recurrent):
 
         def step(sums: Array, h: Array, c: Array) -> tuple[Array, Array]:
             i, f, g, o = np.split(sums + h @ r.T, 4, axis=-1)
-            c = special.expit(f) * c + special.expit(i) * np.tanh(g)
+            c = scipy.special.expit(f) * c + scipy.special.expit(i) * np.tanh(g)
             c = np.clip(c, -self.cell_clip, self.cell_clip) if self.cell_clip else c
-            return special.expit(o) * np.tanh(c), c
+            return scipy.special.expit(o) * np.tanh(c), c
 
         y, c = self.walk(data, (h0, c0), step, data @ w.T + b)
         return np.asarray(y, np.float32), np.asarray(c, np.float32)

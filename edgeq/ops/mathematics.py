@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
-from scipy import special
+import scipy
 
 from edgeq import numerics
 from edgeq.ir import Array, TensorType
@@ -114,7 +114,7 @@ class Erf(_Table):
     traits: ClassVar[Traits] = replace(_Table.traits, natural=Natural(1 / 128, 0, "unknown"))
 
     def function(self, x: Array) -> Array:
-        return np.asarray(special.erf(x))
+        return np.asarray(scipy.special.erf(x))
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 
 import numpy as np
-from scipy import special
+import scipy
 
 from edgeq.ir import Array, DType, Graph, Node
 from edgeq.ops.lstm import Lstm
@@ -71,10 +71,10 @@ def _fits(node: Node, graph: Graph, seen: Mapping[str, Array], scale: float) -> 
         rows = []
         for t in order:
             i, f, g, o = np.split(sums[:, t] + state @ r.T, 4, axis=-1)
-            cell = special.expit(f) * cell + special.expit(i) * np.tanh(g)
+            cell = scipy.special.expit(f) * cell + scipy.special.expit(i) * np.tanh(g)
             if stored:
                 cell = np.clip(np.rint(cell / scale), -LIMIT - 1, LIMIT) * scale
-            state = special.expit(o) * np.tanh(cell)
+            state = scipy.special.expit(o) * np.tanh(cell)
             rows.append(state)
         return np.stack(rows)
 

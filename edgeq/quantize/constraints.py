@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from scipy.cluster.hierarchy import DisjointSet
+import scipy
 
 from edgeq.ir import Graph, Node, Op
 from edgeq.quantize.calibrate import Ranges
@@ -18,7 +18,7 @@ class Groups:
 
     def __init__(self, names: Iterable[str]) -> None:
         self._names = tuple(names)
-        self._sets = DisjointSet(self._names)
+        self._sets = scipy.cluster.hierarchy.DisjointSet(self._names)
 
     def __contains__(self, name: str) -> bool:
         return name in self._sets

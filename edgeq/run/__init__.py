@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgeq.errors import EdgeqError
-from edgeq.faults import Damage
-from edgeq.ir import Array
-from edgeq.simulate import Run
-from edgeq.target import Target
+
+if TYPE_CHECKING:
+    from edgeq.faults import Damage
+    from edgeq.ir import Array
+    from edgeq.simulate import Run
+    from edgeq.target import Target
 
 RUNNERS = ("host", "unicorn", "qemu")
 

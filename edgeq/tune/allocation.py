@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import optimize as solver
-from scipy import sparse
+import scipy
 
 from edgeq.ir import Array, Graph, Node
 from edgeq.ops.quantize import Dequantize, Quantize
@@ -112,12 +111,12 @@ class Allocator:
         self.noise = np.array([[costs.noise[c][o] for c in self.choices] + [0.0] * len(self.casts) for o in range(len(costs.base))])
         self.live = [self._bytes(i) for i in range(len(graph.nodes))]
 
-    def _constraint(self, rows: list[dict[int, float]], low: float, high: float) -> solver.LinearConstraint:
-        matrix = sparse.lil_matrix((len(rows), self.size))
+    def _constraint(self, rows: list[dict[int, float]], low: float, high: float) -> scipy.optimize.LinearConstraint:
+        matrix = scipy.sparse.lil_matrix((len(rows), self.size))
         for i, row in enumerate(rows):
             for j, value in row.items():
                 matrix[i, j] = value
-        return solver.LinearConstraint(matrix.tocsr(), low, high)
+        return scipy.optimize.LinearConstraint(matrix.tocsr(), low, high)
 
     def _bytes(self, at: int) -> tuple[dict[int, float], float]:
         """Live bytes while a node runs: factors of the variables, and a constant. Cell states and the like are counted as halves."""
@@ -163,9 +162,9 @@ class Allocator:
         work = self.instructions / max(1.0, self._half(self.instructions))
         weights = self.flash / max(1.0, self._half(self.flash)) + WORK * work
         if goal.flash is not None:
-            constraints.append(solver.LinearConstraint(self.flash[None], -np.inf, float(goal.flash)))
+            constraints.append(scipy.optimize.LinearConstraint(self.flash[None], -np.inf, float(goal.flash)))
         if goal.instructions is not None:
-            constraints.append(solver.LinearConstraint(self.instructions[None], -np.inf, float(goal.instructions)))
+            constraints.append(scipy.optimize.LinearConstraint(self.instructions[None], -np.inf, float(goal.instructions)))
         if ram is not None:
             for row, constant in self.live:
                 constraints.append(self._constraint([row], -np.inf, ram - constant))
@@ -173,20 +172,21 @@ class Allocator:
             allowed = limit * 10 ** (-goal.drop / 10)
             if (base > allowed).any():
                 return None
-            constraints.append(solver.LinearConstraint(self.noise / allowed, -np.inf, 1 - base / allowed))
+            constraints.append(scipy.optimize.LinearConstraint(self.noise / allowed, -np.inf, 1 - base / allowed))
         else:  # as little noise as may be: one more variable, above that of every output
             return self._quietest(constraints, weights)
-        return self._solved(solver.milp(weights, constraints=constraints, integrality=self._whole(), bounds=solver.Bounds(0, 1)))
+        bounds = scipy.optimize.Bounds(0, 1)
+        return self._solved(scipy.optimize.milp(weights, constraints=constraints, integrality=self._whole(), bounds=bounds))
 
-    def _quietest(self, constraints: list[solver.LinearConstraint], weights: Array) -> Point | None:
+    def _quietest(self, constraints: list[scipy.optimize.LinearConstraint], weights: Array) -> Point | None:
         scale = max(float(self.noise.max()), 1e-15)
-        padded = [(sparse.hstack([sparse.csr_matrix(c.A), sparse.csr_matrix((c.A.shape[0], 1))]), c) for c in constraints]
-        wide = [solver.LinearConstraint(matrix, c.lb, c.ub) for matrix, c in padded]
+        padded = [(scipy.sparse.hstack([scipy.sparse.csr_matrix(c.A), scipy.sparse.csr_matrix((c.A.shape[0], 1))]), c) for c in constraints]
+        wide = [scipy.optimize.LinearConstraint(matrix, c.lb, c.ub) for matrix, c in padded]
         bound = np.hstack([self.noise / scale, -np.ones((len(self.noise), 1))])
-        wide.append(solver.LinearConstraint(bound, -np.inf, -self.costs.base / scale))
+        wide.append(scipy.optimize.LinearConstraint(bound, -np.inf, -self.costs.base / scale))
         whole = np.append(self._whole(), 0)
-        limits = solver.Bounds(0, np.append(np.ones(self.size), np.inf))
-        return self._solved(solver.milp(np.append(weights * 1e-6, 1.0), constraints=wide, integrality=whole, bounds=limits))
+        limits = scipy.optimize.Bounds(0, np.append(np.ones(self.size), np.inf))
+        return self._solved(scipy.optimize.milp(np.append(weights * 1e-6, 1.0), constraints=wide, integrality=whole, bounds=limits))
 
     def _whole(self) -> Array:
         """Which variables are whole: casts follow from the choices."""

@@ -146,3 +146,12 @@ def test_doctor_says_what_is_missing(edgeq, monkeypatch: pytest.MonkeyPatch, tmp
     monkeypatch.setattr(doctor_verb, "PIECES", (*doctor_verb.PIECES, lacking))
     result = edgeq("doctor", "--json")
     assert result.code == 1 and result.json["ready"] is False
+
+
+def test_help_imports_none_of_what_the_verbs_need() -> None:
+    code = "import sys\nfrom edgeq.cli.main import main\ntry: main()\nexcept SystemExit: pass\nprint(*sys.modules, file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code, "--help"], capture_output=True, text=True, check=True)
+    assert "numpy" not in done.stderr.split() and "scipy" not in done.stderr.split() and "Commands" in done.stdout
+    code = "import sys, edgeq.api\nprint(*(m for m in sys.modules if m.startswith('scipy.')))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert not {"scipy.optimize", "scipy.sparse", "scipy.special", "scipy.cluster"} & set(loaded.split())
