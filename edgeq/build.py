@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from edgeq.board import Board, Boot
 from edgeq.emit import EXACT_FLAGS
 from edgeq.errors import EdgeqError
 from edgeq.files import reason, temporary_folder, write_bytes
+from edgeq.process import run_tool
 from edgeq.record import Manifest, manifest
 from edgeq.resources import resource
 from edgeq.target import Target
@@ -75,6 +75,14 @@ class Program:
         return f"{self.app}{'_hook' if self.hook else ''}.elf"
 
 
+def _program(words: Sequence[str]) -> tuple[str, ...]:
+    """A compiler's command line. Zig is started without the Python around it."""
+    found = find_spec("ziglang") if tuple(words[:3]) == ("{python}", "-m", "ziglang") else None
+    if found is not None and found.origin is not None:
+        return (str(Path(found.origin).with_name("zig.exe" if os.name == "nt" else "zig")), *words[3:])
+    return tuple(word.replace("{python}", sys.executable) for word in words)
+
+
 def toolchain(target: Target, name: str | None = None) -> Toolchain:
     """The named tool chain of a target; Zig by default.
 
@@ -85,7 +93,7 @@ def toolchain(target: Target, name: str | None = None) -> Toolchain:
     if name not in target.toolchains:
         raise EdgeqError(f"target {target.name} has no tool chain '{name}'", fix=f"choose one of {', '.join(target.toolchains)}")
     spec = target.toolchains[name]
-    command = tuple(c.replace("{python}", sys.executable) for c in spec["command"])
+    command = _program(spec["command"])
     missing = shutil.which(command[0]) is None
     if name == "zig":
         missing = find_spec("ziglang") is None
@@ -98,27 +106,6 @@ def toolchain(target: Target, name: str | None = None) -> Toolchain:
     if shutil.which(link[0]) is None:
         raise EdgeqError(f"tool chain '{name}' for target {target.name} lacks its linker", why=f"no {link[0]}", fix=spec.get("install", ""))
     return Toolchain(name, command, flags, link, tuple(spec.get("libraries", ())))
-
-
-def run_tool(command: Sequence[str], where: str) -> str:
-    """Run a compiler or SCons and return what it printed.
-
-    Zig gets a fresh cache for objects: in a shared one it takes files of one relative name in two folders for the same
-    file. What it compiles once per target, its run-time library, stays in its global cache.
-
-    Raises:
-        EdgeqError: it failed; the message ends with its last lines.
-    """
-    with temporary_folder() as cache:
-        try:
-            environment = {**os.environ, "ZIG_LOCAL_CACHE_DIR": cache}
-            done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False, env=environment)
-        except OSError as e:
-            raise EdgeqError(f"cannot run {command[0]}", where=where, why=e.strerror or str(e)) from e
-    if done.returncode != 0:
-        tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-15:])
-        raise EdgeqError(f"{Path(command[0]).name} failed with exit code {done.returncode}\n{tail}", where=where)
-    return done.stdout
 
 
 def sources(folder: Path, data: Manifest) -> list[str]:

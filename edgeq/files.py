@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import glob
 import json
 import os
 import re
+import secrets
+import shutil
 import stat
 import sys
 import tempfile
+import time
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgeq import leftovers
 from edgeq.errors import EdgeqError
+
+try:
+    import fcntl
+except ImportError:  # Windows: no locks on folders there
+    fcntl = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray  # numpy itself is imported where it is used: `edgeq --help` needs none
 
+TEMPORARY = "edgeq-"
+JUST_MADE = 5  # seconds within which a folder may not be locked yet
 EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -27,15 +42,54 @@ def reason(error: Exception) -> str:
     return " ".join(text.split()) or type(error).__name__
 
 
-def temporary_folder() -> tempfile.TemporaryDirectory[str]:
-    """A folder for build products, removed on exit."""
-    return tempfile.TemporaryDirectory(prefix="edgeq-")
+@contextmanager
+def temporary_folder() -> Iterator[str]:
+    """A folder for build products, removed on exit, or by `leftovers.sweep` when a signal ends the program.
+
+    It is locked for as long as its process lives: the first one of a process removes those that killed processes left.
+    """
+    above = Path(tempfile.gettempdir())
+    _remove_stale(above)
+    path = above / f"{TEMPORARY}{os.getpid()}-{secrets.token_hex(6)}"
+    leftovers.PATHS.add(path)
+    try:
+        path.mkdir(0o700)
+    except OSError as e:
+        leftovers.PATHS.discard(path)
+        raise EdgeqError("cannot make a temporary folder", where=str(path), why=reason(e), fix="set TMPDIR to a folder with room") from e
+    lock = os.open(path, os.O_RDONLY) if fcntl else None
+    try:
+        if lock is not None:
+            fcntl.flock(lock, fcntl.LOCK_SH)
+        yield str(path)
+    finally:
+        leftovers.remove(path)
+        if lock is not None:
+            os.close(lock)
+
+
+@functools.cache
+def _remove_stale(above: Path) -> None:
+    """Remove the temporary folders of processes that were killed: nobody holds their locks."""
+    for path in above.glob(f"{TEMPORARY}*-*") if fcntl else ():
+        with contextlib.suppress(OSError):
+            state = path.lstat()
+            if not stat.S_ISDIR(state.st_mode) or state.st_uid != os.getuid() or time.time() - state.st_mtime < JUST_MADE:
+                continue
+            lock = os.open(path, os.O_RDONLY)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(path, ignore_errors=True)
+            finally:
+                os.close(lock)
 
 
 def alive(pid: str) -> bool:
-    """Whether a process of that number runs; False for what is no number."""
+    """Whether a process of that number may run; False for what is no number."""
     if not (pid.isascii() and pid.isdigit() and len(pid) < 10):
         return False
+    if os.name != "posix":
+        return True
     try:
         os.kill(int(pid), 0)
     except (ProcessLookupError, OverflowError):
@@ -79,16 +133,19 @@ def write_bytes(path: Path, content: bytes) -> None:
             return
         place = Path(os.path.realpath(path))
         mode = stat.S_IMODE(place.stat().st_mode) if place.is_file() else 0o644
-        handle, name = tempfile.mkstemp(prefix=f".{place.name[:100]}.", dir=place.parent)
-        temporary = Path(name)
+        stem = f".{place.name[:100]}.edgeq-"
+        for old in place.parent.glob(f"{glob.escape(stem)}*"):
+            if not alive(old.name.removeprefix(stem).partition("-")[0]):
+                old.unlink(missing_ok=True)  # of a process that was killed
+        temporary = place.parent / f"{stem}{os.getpid()}-{secrets.token_hex(4)}"
+        leftovers.PATHS.add(temporary)
         try:
-            with os.fdopen(handle, "wb") as file:
+            with temporary.open("xb") as file:
                 file.write(content)
             temporary.chmod(mode)
             temporary.replace(place)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        finally:
+            leftovers.remove(temporary)
     except OSError as e:
         raise EdgeqError("cannot write the file", where=str(path), why=reason(e)) from e
 

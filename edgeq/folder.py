@@ -17,6 +17,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from edgeq import leftovers
 from edgeq.errors import EdgeqError
 from edgeq.files import alive, reason
 
@@ -126,6 +127,7 @@ def claimed(folder: Path, *, force: bool = False) -> Iterator[Path]:
 
 
 def _remove_empty(path: Path) -> None:
+    leftovers.EMPTY.discard(path)
     with contextlib.suppress(OSError):  # something was written
         path.rmdir()
 
@@ -139,6 +141,7 @@ def _make(folder: Path) -> list[Path]:
         raise EdgeqError(what, where=str(folder), why="" if above == folder else f"{above} is a file", fix="choose another with -o")
     if not os.access(above, os.W_OK | os.X_OK):
         raise EdgeqError("cannot write the output folder", where=str(folder), why=f"{above} is not writable")
+    leftovers.EMPTY.update(missing)
     folder.mkdir(parents=True, exist_ok=True)
     return missing
 
@@ -191,17 +194,17 @@ def write(folder: Path, files: Mapping[str, bytes]) -> None:
             raise EdgeqError(f"files of that name are not edgeq's: {', '.join(taken[:SHOWN])}", where=str(folder), fix=fix)
         staged = folder / f"{STAGED}{os.getpid()}"
         shutil.rmtree(staged, ignore_errors=True)
+        leftovers.PATHS.add(staged)
         try:
             staged.mkdir()
             for name, content in files.items():
                 (staged / name).parent.mkdir(parents=True, exist_ok=True)
                 (staged / name).write_bytes(content)
             (staged / REMOVED).write_text(json.dumps(sorted(stale - set(files))), encoding="utf-8")
-            committed = staged.rename(folder / f"{COMMITTED}{os.getpid()}")
-        except BaseException:
-            shutil.rmtree(staged, ignore_errors=True)
-            raise
-        _carry_out(folder, committed)
+            with leftovers.held:
+                _carry_out(folder, staged.rename(folder / f"{COMMITTED}{os.getpid()}"))
+        finally:
+            leftovers.remove(staged)
     except OSError as e:
         raise EdgeqError("cannot write the output folder", where=str(folder), why=reason(e)) from e
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from edgeq.build import COMMON_FLAGS, run_tool, sources
+from edgeq.build import COMMON_FLAGS, sources
 from edgeq.ir import Array
+from edgeq.process import run_tool
 from edgeq.record import manifest
 from edgeq.run.layout import Layout
 from edgeq.simulate import Run

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgeq.build import COMMON_FLAGS, run_tool, toolchain
+from edgeq.build import COMMON_FLAGS, toolchain
 from edgeq.errors import EdgeqError
 from edgeq.faults import FaultMap
 from edgeq.formats.code import CHECKS, Code, outvoted
 from edgeq.formats.votes import BIAS_WORD, bias_shift, decode_biases, encode_biases, round_biases
 from edgeq.ir import Array
+from edgeq.process import run_tool
 from edgeq.resources import resource
 from edgeq.target import load
 

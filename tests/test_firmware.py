@@ -16,13 +16,14 @@ from installed import need, need_programs
 from random_graphs import Builder
 
 from edgeq import board
-from edgeq.build import Program, build_firmware, build_programs, run_tool, section_sizes, toolchain
+from edgeq.build import Program, build_firmware, build_programs, section_sizes, toolchain
 from edgeq.compare import compare
 from edgeq.emit import emit, write
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array
 from edgeq.lower import lower
 from edgeq.plan import plan
+from edgeq.process import run_tool
 from edgeq.record import manifest
 from edgeq.run import bench, qemu, run, unicorn
 from edgeq.run.layout import Layout

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from edgeq import floats, target
-from edgeq.build import COMMON_FLAGS, run_tool, toolchain
+from edgeq.build import COMMON_FLAGS, toolchain
 from edgeq.ir import Array, DType, TensorType
 from edgeq.ops.activations import Sigmoid, Silu, Tanh
 from edgeq.ops.mathematics import Exp
+from edgeq.process import run_tool
 from edgeq.resources import resource
 
 sys.path.append(str(Path(__file__).parent / "ops"))

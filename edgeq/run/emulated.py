@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from edgeq.errors import EdgeqError
+from edgeq.process import start, stop
 from edgeq.run.qemu import command, emulation
 from edgeq.target import Target
 
@@ -44,7 +45,7 @@ class EmulatedBoard:
                 file.truncate(qemu.kept)
             options = [*(word.replace("{file}", str(memory)) for word in qemu.keep), *options]
         words = [*command(target), "-device", f"loader,file={elf}", "-S", "-serial", "pty", "-qmp", "stdio", *options]
-        self._process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self._process = start(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         try:
             self._read()
             self.command("qmp_capabilities")
@@ -54,8 +55,7 @@ class EmulatedBoard:
             tty.setraw(self._line)
             time.sleep(1.1)  # QEMU looks once a second whether somebody has opened its pseudo-terminal
         except BaseException:
-            self._process.kill()
-            self._process.communicate()
+            stop(self._process)
             raise
 
     def _read(self) -> dict[str, Any]:
@@ -97,8 +97,7 @@ class EmulatedBoard:
 
     def kill(self) -> None:
         """Pull the plug: the port is gone, without a last word."""
-        self._process.kill()
-        self._process.communicate()
+        stop(self._process)
 
     @property
     def running(self) -> bool:

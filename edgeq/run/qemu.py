@@ -13,6 +13,7 @@ from edgeq.board import Emulation
 from edgeq.errors import EdgeqError
 from edgeq.files import temporary_folder
 from edgeq.ir import Array
+from edgeq.process import started
 from edgeq.run import bench
 from edgeq.run.bench import Execution, Progress, Received
 from edgeq.simulate import Run
@@ -45,7 +46,7 @@ def command(target: Target) -> list[str]:
     return [qemu.command, *qemu.arguments, *(("-cpu", cpu) if cpu else ()), "-display", "none", "-monitor", "none"]
 
 
-def _wait(process: subprocess.Popen[bytes], output: Path, timeout: float, received: Received) -> None:
+def _wait(process: subprocess.Popen[str], output: Path, timeout: float, received: Received) -> None:
     """Until QEMU ends or the time is up; tells how much has arrived meanwhile."""
     deadline = time.monotonic() + timeout
     size, pause = 0, 0.005
@@ -80,11 +81,8 @@ def execute(elf: Path, target: Target, vectors: bytes = b"", *, timeout: float =
             *command(target), "-kernel", str(elf), "-chardev", f"file,id=uart,path={output}", "-serial", "chardev:uart",
             *(("-device", f"loader,file={image},addr={place.memory['vectors'].origin:#x},force-raw=on") if vectors else ()),
         ]  # fmt: skip
-        with log.open("wb") as to, subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=to, stderr=to) as process:
-            try:
-                _wait(process, output, timeout, received)
-            finally:
-                process.kill()
+        with log.open("wb") as to, started(words, stdin=subprocess.DEVNULL, stdout=to, stderr=to) as process:
+            _wait(process, output, timeout, received)
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
         errors = [line for line in lines if line.strip() and "warning:" not in line]
         sent = output.read_bytes() if output.exists() else b""

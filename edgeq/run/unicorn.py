@@ -21,10 +21,11 @@ from unicorn import arm_const, riscv_const
 
 from edgeq import board
 from edgeq.board import Board
-from edgeq.build import COMMON_FLAGS, run_tool, toolchain
+from edgeq.build import COMMON_FLAGS, toolchain
 from edgeq.errors import EdgeqError
 from edgeq.files import temporary_folder
 from edgeq.ir import Array
+from edgeq.process import run_tool
 from edgeq.resources import resource
 from edgeq.run import bench
 from edgeq.run.bench import Execution, Progress, Received

@@ -17,6 +17,7 @@ from edgeq import build, numerics, record
 from edgeq.errors import EdgeqError
 from edgeq.files import temporary_folder
 from edgeq.ir import DType, Graph
+from edgeq.process import run_tool
 from edgeq.quantize import evaluate_float
 from edgeq.record import Described, Manifest
 from edgeq.resources import resource
@@ -184,5 +185,5 @@ def compile_program(folder: Path, file: Path, chain: str | None = None, optimize
             *(str(here / f"{n}.c") for n in ("stft", "wav", "denoise")), "-o", str(file),
         ]  # fmt: skip
         file.parent.mkdir(parents=True, exist_ok=True)
-        build.run_tool(command, str(folder))
+        run_tool(command, str(folder))
     return Program(file)

@@ -1,0 +1,152 @@
+"""Kills runs of the program at random moments and checks that nothing is left behind: ``python tests/kills.py --trials 300``.
+
+SIGINT, SIGTERM and SIGHUP must end it with code 130, 143 and 129 within seconds, without a traceback, a temporary folder, a
+half-written output or a program that it started. After SIGKILL the next run must remove what was left.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from pathlib import Path
+
+import numpy as np
+
+from edgeq import graphfile
+from edgeq.ir import DType, Graph, Node, QParams, Tensor, TensorType
+from edgeq.ops.fully_connected import FullyConnected
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL)
+PATIENCE = 15.0  # seconds for an end, on a busy computer
+MARK = "EDGEQ_TEST_MARK"
+
+
+def model(folder: Path) -> Path:
+    """A small quantized model and vectors for it."""
+    rng = np.random.default_rng(0)
+    w = TensorType((8, 16), DType.INT8, QParams((0.01,) * 8, 0, 0))
+    tensors = [
+        Tensor("x", TensorType((1, 16), DType.INT8, QParams((0.05,), 0))), Tensor("y", TensorType((1, 8), DType.INT8, QParams((0.1,), 0))),
+        Tensor("w", w, rng.integers(-127, 128, (8, 16)).astype(np.int8)),
+        Tensor("b", TensorType((8,), DType.INT32), rng.integers(-99, 99, 8).astype(np.int32)),
+    ]  # fmt: skip
+    graph = Graph("small", (Node("fc", FullyConnected(), ("x", "w", "b"), ("y",)),), {t.name: t for t in tensors}, ("x",), ("y",), "single")
+    graphfile.save(graph, folder / "m.eqg")
+    np.savez(folder / "labelled.npz", x=rng.standard_normal((64, 1, 16)).astype(np.float32), y=rng.integers(0, 8, 64))
+    return folder / "m.eqg"
+
+
+def verbs(chain: str) -> list[list[str]]:
+    """Command lines; `{out}` is a place to write."""
+    many = ["-n", "20000"]
+    return [
+        ["build", "m.eqg", "-o", "{out}", "--toolchain", chain], ["build", "m.eqg", "-t", "cortex-m4", "-o", "{out}"],
+        ["run", "built", *many], ["compare", "built", *many, "--toolchain", chain], ["simulate", "m.eqg", *many, "-o", "{out}.npz"],
+        ["accuracy", "m.eqg", "--data", "labelled.npz"], ["report", "built", "-o", "{out}.html"], ["targets"], ["inspect", "m.eqg"],
+        ["tune", "m.eqg", "-t", "cortex-m4", "-o", "{out}.json"], ["export", "built", "-f", "cmake", "-o", "{out}"],
+        ["firmware", "built", "-b", "virt", "-o", "{out}.elf"],
+        ["faults", "m.eqg", "--data", "labelled.npz", "--p", "1%", "--patterns", "20", "--plot", "{out}.svg"],
+    ]  # fmt: skip
+
+
+def marked(mark: str) -> list[int]:
+    """Processes that carry the mark in their environment."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and f"{MARK}={mark}".encode() in (entry / "environ").read_bytes():
+                state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
+                found += [] if state in "ZX" else [int(entry.name)]
+        except OSError:
+            continue
+    return found
+
+
+def listening(process: subprocess.Popen[str]) -> bool:
+    """Whether the program takes signals already; before, they are the interpreter's."""
+    try:
+        lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+    except OSError:
+        return False
+    caught = int(next((x.split()[1] for x in lines if x.startswith("SigCgt")), "0"), 16)
+    return bool(caught >> (signal.SIGTERM - 1) & 1)
+
+
+def trial(work: Path, words: list[str], number: signal.Signals, delay: float) -> str:
+    """One run and its end; what is wrong, empty if nothing is."""
+    mark, outputs, temporary = uuid.uuid4().hex, work / "outputs", work / "tmp"
+    for folder in (outputs, temporary):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+    command = [sys.executable, "-m", "edgeq", *(w.replace("{out}", str(outputs / "o")) for w in words)]
+    environment = {**os.environ, MARK: mark, "TMPDIR": str(temporary)}
+    process = subprocess.Popen(command, cwd=work, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and not listening(process):
+        time.sleep(0.002)
+    time.sleep(delay)
+    process.send_signal(number)
+    try:
+        errors = process.communicate(timeout=PATIENCE)[1]
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return f"did not end within {PATIENCE:g} s"
+    if number == signal.SIGKILL:
+        for path in temporary.iterdir():
+            os.utime(path, (0, 0))
+        repeat = [sys.executable, "-m", "edgeq", *command[3:]]
+        again = subprocess.run(repeat, cwd=work, env=environment, capture_output=True, text=True, check=False)
+        errors = again.stderr if again.returncode else ""
+    elif process.returncode not in (0, 128 + number):
+        return f"exit code {process.returncode}: {errors}"
+    left = [p.name for p in temporary.iterdir() if p.name.startswith("edgeq-")]
+    left += [str(p.relative_to(work)) for p in outputs.rglob("*") if ".edgeq-" in p.name]
+    folder = outputs / "o"
+    if folder.is_dir() and words[0] == "build" and not (folder / "manifest.json").is_file():
+        left.append("a folder without manifest")
+    alive = marked(mark)
+    for pid in alive:
+        os.kill(pid, signal.SIGKILL)
+    if "Traceback" in errors or "Exception" in errors or (number == signal.SIGKILL and errors):
+        return errors
+    running = alive if number != signal.SIGKILL else []
+    return f"left behind: {left} {running}" if left or running else ""
+
+
+def campaign(trials: int, seed: int, chain: str = "zig") -> list[str]:
+    """What went wrong in so many trials."""
+    rng, found = random.Random(seed), []
+    with tempfile.TemporaryDirectory(prefix="kills-") as name:
+        work = Path(name)
+        model(work)
+        subprocess.run([sys.executable, "-m", "edgeq", "build", "m.eqg", "-o", "built", "--toolchain", chain], cwd=work, check=True)
+        commands = verbs(chain)
+        for i in range(trials):
+            words, number = commands[i % len(commands)], rng.choice(SIGNALS)
+            delay = rng.uniform(0, 1) ** 2 * 4
+            wrong = trial(work, words, number, delay)
+            if wrong:
+                found.append(f"seed {seed} trial {i}: {' '.join(words)}, {number.name} after {delay:.3f} s: {wrong}")
+                print(found[-1], flush=True)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--trials", type=int, default=300)
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    found = campaign(given.trials, given.seed)
+    print(f"{given.trials} trials, {len(found)} failed")
+    sys.exit(bool(found))
+
+
+if __name__ == "__main__":
+    main()
