@@ -24,7 +24,10 @@ SUM_BITS = 12  # integer bits of the sum of exponentials: Q12.19
 
 @dataclass(frozen=True)
 class Softmax(Op):
-    """exp(beta * x) / sum(exp(beta * x)) along the last axis; int8 output has scale 1/256 and zero point -128."""
+    """exp(beta * x) / sum(exp(beta * x)) along the last axis; int8 output has scale 1/256 and zero point -128.
+
+    An int8 input may give int16, of scale 2^-16 (within a thousandth, as in TFLM) and zero point -32768.
+    """
 
     traits: ClassVar[Traits] = Traits("normal", axes=Axes(last=True), natural=Natural(1 / 256, -128, "demanded"))
 
@@ -42,9 +45,10 @@ class Softmax(Op):
 
     def bind(self, law: str, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
         x = inputs[0].type
-        if output.scale != 1 / 256 or output.zero_point != -128:
-            found = f"{output.scale} and {output.zero_point}"
-            raise EdgeqError(f"softmax gives scale 1/256 and zero point -128, not {found}", where=where, fix="requantize after it")
+        bits = 8 * output.dtype.bytes
+        if abs(output.scale * 2**bits - 1) > 1e-3 * (bits == 16) or output.zero_point != -(2 ** (bits - 1)):
+            found, wanted = f"{output.scale} and {output.zero_point}", f"1/{2**bits} and zero point {-(2 ** (bits - 1))}"
+            raise EdgeqError(f"softmax gives scale {wanted}, not {found}", where=where, fix="requantize after it")
         depth = x.shape[-1]
         numerics.check_accumulator(where, np.array([(depth + 1) << (31 - SUM_BITS)]))
         scaled = float(np.float32(self.beta)) * float(np.float32(x.scale)) * 2 ** (31 - DIFFERENCE_BITS)
@@ -56,7 +60,8 @@ class Softmax(Op):
         difference = -np.arange(256, dtype=np.int64)
         scaled_difference = numerics.saturating_rounding_doubling_high_mul(np.maximum(difference, lowest) << left, multiplier)
         exponentials = np.where(difference >= lowest, numerics.exp_on_negative_values(scaled_difference, DIFFERENCE_BITS), 0)
-        return Params(law, {"rows": x.size // depth, "depth": depth}, {"exponentials": exponentials.astype(np.int32)})
+        scalars = {"rows": x.size // depth, "depth": depth, **({"words": 1} if bits == 16 else {})}
+        return Params(law, scalars, {"exponentials": exponentials.astype(np.int32)})
 
     def bind_half(self, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
         depth = output.shape[-1]
@@ -74,6 +79,8 @@ class Softmax(Op):
         total = numerics.rounding_divide_by_pot(e, SUM_BITS).sum(-1, keepdims=True)
         zeros = 32 - np.frexp(total.astype(np.float64))[1].astype(np.int64)  # leading zeros of the 32-bit sum
         reciprocal = numerics.one_over_one_plus_x((total << zeros) - (1 << 32) + (1 << 31))
-        exponent = SUM_BITS + 31 - 8 - zeros
+        bits = 16 if "words" in params.scalars else 8
+        exponent = SUM_BITS + 31 - bits - zeros
         y = numerics.rounding_divide_by_pot(numerics.saturating_rounding_doubling_high_mul(reciprocal, e), np.minimum(exponent, 31))
-        return (np.clip(np.where(exponent <= 31, y, 0), 0, 255) - 128).astype(np.int8)
+        unsigned = np.clip(np.where(exponent <= 31, y, 0), 0, 2**bits - 1)
+        return np.asarray(unsigned - 2 ** (bits - 1), np.int16 if bits == 16 else np.int8)

@@ -87,7 +87,7 @@ def test_small_weights_beside_float_activations(case: Case, hybrid: str, tmp_pat
 def test_every_translator_has_a_case() -> None:
     elsewhere = {
         "QUANTIZE", "DEQUANTIZE", "CAST", "UNIDIRECTIONAL_SEQUENCE_LSTM", "CALL_ONCE", "VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE",
-        "CUSTOM Convolution2DTransposeBias",
+        "CUSTOM Convolution2DTransposeBias", "SVDF",
     }  # fmt: skip
     assert set(TRANSLATORS) - elsewhere == {c.kind for c in CASES}
 

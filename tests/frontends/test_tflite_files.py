@@ -199,7 +199,7 @@ def one(
 
 F = np.zeros((4, 4), np.float32)
 REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
-    "int16": (lambda: one("RELU", ("INT16", (0.1, 0, 0)), out=("INT16", (0.1, 0, 0))), "INT16 activations"),
+
     "float16": (lambda: one("RELU", ("FLOAT16", None), out=("FLOAT16", None)), "FLOAT16 activations"),
     "int32": (lambda: one("ABS", ("INT32", None), out=("INT32", None), options=("AbsOptions", {})), "INT32 activations"),
     "no_scale": (lambda: one("RELU", ("INT8", None), out=("INT8", Q)), "without a scale"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from harness import Case, activation, suite, vectors
@@ -12,6 +14,7 @@ from edgeq.ir import DType, Params, QParams, Tensor, TensorType
 from edgeq.ops.softmax import Softmax
 
 OUTPUT = QParams((1 / 256,), -128)
+WORDS = QParams((2.0**-16,), -32768)
 
 
 def case(name: str, shape: tuple[int, ...], scale: float, zero: int = 0, beta: float = 1.0) -> Case:
@@ -24,6 +27,7 @@ CASES = [
     case("rows", (2, 3, 5), 0.1, 9),
     case("beta", (1, 6), 0.1, beta=2.5),
     case("deep", (1, 700), 0.01),
+    *(replace(case(f"words{d}", (2, d), 0.08, 5), output=TensorType((2, d), DType.INT16, WORDS), tolerance=60.0) for d in (1, 10)),
 ]
 test_softmax = suite(CASES)
 

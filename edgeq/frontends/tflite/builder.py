@@ -14,8 +14,11 @@ from edgeq.frontends.tflite.file import MAX_ELEMENTS, File, FileOperator
 from edgeq.frontends.tflite.reading import Reading
 from edgeq.ir import Array, DType, Graph, Node, Op, Tensor, TensorType
 from edgeq.ops.linear import NO_CLAMP, Clamp
+from edgeq.ops.quantize import Dequantize, Quantize
+from edgeq.ops.rescale import Rescale
 from edgeq.ops.reshape import Reshape
 from edgeq.ops.slice import Slice
+from edgeq.ops.softmax import Softmax
 
 # What an operator's `infer` may trip over when a damaged file contradicts itself.
 CONTRADICTIONS = (ValueError, IndexError, TypeError, ZeroDivisionError, OverflowError, AssertionError, KeyError, AttributeError)
@@ -121,6 +124,10 @@ class Builder(Reading):
             why = f"the file declares shape {list(stored.shape)}, the operator gives {list(inferred.shape)}"
             raise EdgeqError("shapes contradict each other", why=why, fix="convert the model again")
         type = self.activation_type(stored, inferred.shape)
+        operands = [t.type for i, t in enumerate(inputs) if i not in op.parameters]
+        wide = {DType.INT16, DType.INT32} & {type.dtype, *(t.dtype for t in operands)}
+        if wide and not op.traits.words and not (converts and isinstance(op, Rescale | Quantize | Dequantize | Softmax)):
+            raise EdgeqError(f"{op.kind()} on {', '.join(map(str, operands))} giving {type} is not supported")
         if not converts and type.dtype is not inputs[0].type.dtype:
             raise EdgeqError(f"{type} computed from {inputs[0].type} is not supported", fix="use one type on both sides of the operator")
         output = self.put(index, type)

@@ -30,6 +30,7 @@ from edgeq.ops.quantize import Dequantize, Quantize
 from edgeq.ops.reduce_max import ReduceMax, ReduceMin
 from edgeq.ops.reduce_sum import ReduceSum
 from edgeq.ops.requantize import Requantize
+from edgeq.ops.rescale import Rescale
 from edgeq.ops.reshape import Reshape
 from edgeq.ops.softmax import Softmax
 from edgeq.ops.transpose import Transpose
@@ -303,7 +304,7 @@ def softmax(b: Builder, op: FileOperator) -> None:
     x = b.operand(op, 0)
     if not x.type.shape:
         raise EdgeqError("SOFTMAX of a scalar is not supported")
-    b.emit(Softmax(beta=number(op, "Beta")), [x], op.outputs[0])
+    b.emit(Softmax(beta=number(op, "Beta")), [x], op.outputs[0], converts=b.file.tensors[op.outputs[0]].kind == "INT16")
 
 
 # Reductions and types
@@ -323,13 +324,14 @@ def reduction(b: Builder, op: FileOperator) -> None:
 
 @reads("QUANTIZE")
 def quantize(b: Builder, op: FileOperator) -> None:
-    x = b.operand(op, 0)
-    b.emit(Quantize() if x.type.dtype is DType.FLOAT32 else Requantize(), [x], op.outputs[0], converts=True)
+    x, kind = b.operand(op, 0), b.file.tensors[op.outputs[0]].kind
+    within = x.type.dtype is DType.INT8 and kind == "INT8"
+    b.emit(Quantize() if x.type.dtype is DType.FLOAT32 else Requantize() if within else Rescale(), [x], op.outputs[0], converts=True)
 
 
 @reads("DEQUANTIZE")
 def dequantize(b: Builder, op: FileOperator) -> None:
     x = b.operand(op, 0)
-    if x.type.dtype is not DType.INT8:
+    if x.type.dtype not in (DType.INT8, DType.INT16):
         raise EdgeqError(f"DEQUANTIZE of {x.type} is not supported")
     b.emit(Dequantize(), [x], op.outputs[0], converts=True)

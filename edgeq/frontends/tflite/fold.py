@@ -137,6 +137,8 @@ def _fold_constants(b: Builder, op: FileOperator, arrays: list[Array]) -> None:
         _store(b, op, b.dequantize(arrays[0], b.stored(op, 0)))
     elif op.kind == "QUANTIZE" and arrays[0].dtype == np.float32:
         type = b.activation_type(b.file.tensors[op.outputs[0]], arrays[0].shape)
+        if type.dtype is not DType.INT8:
+            raise EdgeqError(f"QUANTIZE of a constant to {type} is not supported", fix="fold constants when exporting")
         steps = round_half_away(arrays[0] / np.float32(type.scale)) + type.zero_point
         _store(b, op, np.clip(steps, -128, 127).astype(np.int8))
     elif op.kind in BINARY and integers:

@@ -12,6 +12,7 @@ from edgeq.errors import EdgeqError
 from edgeq.frontends.tflite.file import MAX_ELEMENTS, File, FileOperator, FileTensor
 from edgeq.ir import Array, DType, QParams, Tensor, TensorType
 
+INTEGERS = {"INT8": DType.INT8, "INT16": DType.INT16, "INT32": DType.INT32}
 ASYMMETRIC = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"}  # may have a zero point of weights; TFLM ignores the convolutions' on int8
 
 
@@ -80,23 +81,23 @@ class Reading:
         """The type of a computed tensor.
 
         Raises:
-            EdgeqError: the stored type is neither float32 nor int8 with one scale.
+            EdgeqError: the stored type is neither float32 nor int8, int16 or int32 with one scale.
         """
         if stored.kind == "FLOAT32":
             return TensorType(shape)
-        if stored.kind != "INT8":
-            hints = {
-                "INT16": "quantize activations to int8, not int16", "FLOAT16": "export with float32 activations (float16 weights are read)",
-            }  # fmt: skip
+        if stored.kind not in INTEGERS:
+            hints = {"FLOAT16": "export with float32 activations (float16 weights are read)"}
             raise EdgeqError(f"{stored.kind} activations are not supported", fix=hints.get(stored.kind, "use float32 or int8"))
-        q = stored.quantization
+        dtype, q = INTEGERS[stored.kind], stored.quantization
         if q is None:
-            raise EdgeqError("int8 activations without a scale are not supported", fix="quantize the model by the TFLite converter")
+            fix = "quantize the model by the TFLite converter"
+            raise EdgeqError(f"{stored.kind} activations without a scale are not supported", fix=fix)
         if len(q.scales) != 1:
             raise EdgeqError("activations with one scale per channel are not supported")
-        if not -128 <= q.zero_points[0] <= 127:
-            raise EdgeqError(f"zero point {q.zero_points[0]} is outside int8", why="the file is damaged")
-        return TensorType(shape, DType.INT8, QParams(q.scales, q.zero_points[0]))
+        info = np.iinfo(dtype.numpy if dtype is not DType.INT32 else np.int16)
+        if not info.min <= q.zero_points[0] <= info.max:
+            raise EdgeqError(f"zero point {q.zero_points[0]} is outside {stored.kind.lower()}", why="the file is damaged")
+        return TensorType(shape, dtype, QParams(q.scales, q.zero_points[0]))
 
     # Reading an operator's inputs
 
@@ -167,7 +168,7 @@ class Reading:
             type = TensorType(data.shape)
         else:
             type = self.activation_type(stored, data.shape)
-            if data.dtype != np.int8:
+            if data.dtype != np.int8 or type.dtype is not DType.INT8:
                 raise EdgeqError(f"constant '{stored.name}' of type {stored.kind} cannot be computed with")
         return self.keep(Tensor(self.tensor_name(index), type, data))
 
@@ -231,8 +232,8 @@ class Reading:
         return self.keep(Tensor(name, TensorType(data.shape, DType.INT8, scales), data))
 
     def bias(self, op: FileOperator, position: int, channels: int, like: Tensor) -> Tensor:
-        """The bias ``[channels]``, zeros where the file has none: float32, or int32 beside int8 activations."""
-        quantized = like.type.dtype is DType.INT8
+        """The bias ``[channels]``, zeros where the file has none: float32, or int32 beside integers (int64 in the file beside int16)."""
+        quantized = like.type.dtype is not DType.FLOAT32
         dtype = DType.INT32 if quantized else DType.FLOAT32
         if self.index(op, position) < 0:
             name = self.fresh(f"{self.tensor_name(op.outputs[0])}/bias")
@@ -240,6 +241,10 @@ class Reading:
         stored, data = self.stored(op, position), self.array(op, position, "the bias")
         if not quantized:
             data = self.dequantize(data, stored)
+        elif like.type.dtype is DType.INT16:
+            if data.dtype != np.int64 or np.abs(data).max(initial=0) > 2**31 - 1:
+                raise EdgeqError(f"bias '{stored.name}' beside int16 is {stored.kind}", why="expected int64 that fits 32 bits")
+            data = data.astype(np.int32)
         if data.dtype != dtype.numpy or data.size != channels:
             raise EdgeqError(f"bias '{stored.name}' is {stored.kind}{list(data.shape)}", why=f"expected {dtype.value}[{channels}]")
         return self.keep(Tensor(self.tensor_name(self.index(op, position)), TensorType((channels,), dtype), data.reshape(channels)))

@@ -70,8 +70,8 @@ def extreme(
 
 
 @kernel()
-def softmax_s8(x_ptr, exponentials_ptr, y_ptr, rows, depth, R: tl.constexpr, D: tl.constexpr):
-    """exponentials int32 ``[256]`` by the difference from the largest, Q0.31."""
+def softmax_s8(x_ptr, exponentials_ptr, y_ptr, rows, depth, WIDTH: tl.constexpr, R: tl.constexpr, D: tl.constexpr):
+    """exponentials int32 ``[256]`` by the difference from the largest, Q0.31; results of WIDTH bits."""
     r = tl.program_id(0).to(tl.int64) * R + tl.arange(0, R)
     largest = tl.full((R,), -128, tl.int32)
     for start in range(0, depth, D):
@@ -88,15 +88,15 @@ def softmax_s8(x_ptr, exponentials_ptr, y_ptr, rows, depth, R: tl.constexpr, D: 
         total += tl.sum(tl.where(live, divide_by_pot(e, BITS), 0), axis=1)
     zeros = leading_zeros(tl.where(r < rows, total, 1))
     reciprocal = one_over_one_plus_x((total << zeros) - 2147483648)[:, None]
-    exponent = BITS + 31 - 8 - zeros[:, None]
+    exponent = BITS + 31 - WIDTH - zeros[:, None]
     for start in range(0, depth, D):
         k = start + tl.arange(0, D)
         live = (r < rows)[:, None] & (k < depth)[None, :]
         x = tl.load(x_ptr + r[:, None] * depth + k[None, :], mask=live, other=-128).to(tl.int32)
         e = tl.load(exponentials_ptr + largest[:, None] - x).to(tl.int64)
         y = divide_by_pot(doubling_high_mul(reciprocal, e), tl.minimum(exponent, 31))
-        y = limit(tl.where(exponent <= 31, y, 0), 0, 255) - 128
-        tl.store(y_ptr + r[:, None] * depth + k[None, :], y.to(tl.int8), mask=live)
+        y = limit(tl.where(exponent <= 31, y, 0), 0, (1 << WIDTH) - 1) - (1 << (WIDTH - 1))
+        tl.store(y_ptr + r[:, None] * depth + k[None, :], y.to(y_ptr.dtype.element_ty), mask=live)
 
 
 @kernel()
@@ -195,7 +195,7 @@ def reduce(step: Step) -> tuple[Value, ...]:
     return (y,)
 
 
-@computes("softmax")
+@computes("softmax", on=("s8", "s8_s16", "f16"))
 def softmax(step: Step) -> tuple[Value, ...]:
     """Along the last axis."""
     x, y, depth = step.operands[0], step.result(), step.params.depth
@@ -204,7 +204,8 @@ def softmax(step: Step) -> tuple[Value, ...]:
     r = step.device.rows(rows, 1, max(1, step.device.flat(x.total) // d))
     sizes, grid = (rows, depth), (triton.cdiv(rows, r),)
     if not step.half:
-        step.device.launch(softmax_s8, grid, x.data, step.table("exponentials")[0], y.data, *sizes, R=r, D=d)
+        width = 16 if "words" in step.params.scalars else 8
+        step.device.launch(softmax_s8, grid, x.data, step.table("exponentials")[0], y.data, *sizes, WIDTH=width, R=r, D=d)
         return (y,)
     e = step.device.empty((x.total,), np.dtype(np.float32))
     step.device.launch(exponentials_f16, grid, x.data, step.table("beta")[0], e, *sizes, R=r, D=d)
