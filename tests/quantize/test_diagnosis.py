@@ -12,7 +12,7 @@ from edgeq.ir import Array, Graph, QParams
 from edgeq.ops.activations import Sigmoid
 from edgeq.ops.add import Sub
 from edgeq.ops.fully_connected import FullyConnected
-from edgeq.quantize import TensorStats, diagnose, quantize, to_half
+from edgeq.quantize import TensorStats, decide, diagnose, quantize, to_half
 from edgeq.simulate import simulate
 
 RNG = np.random.default_rng(9)
@@ -73,8 +73,10 @@ def test_equalized_channels_are_compared_as_they_are_stored() -> None:
     b = Floats()
     h = b.layer(FullyConnected(clamp=(0.0, np.inf)), b.input(1, 6), w, name="h")
     real = b.graph(b.layer(FullyConnected(), h, np.random.default_rng(1).normal(0, 1, (3, 6)) * 2.0 ** np.arange(6), name="y"))
-    found = stats(real, quantize(real, {"x": X}, replace(PLAIN, equalize=True)))["h"]
-    assert found.equalized and found.sqnr_db > 35
+    options = replace(PLAIN, equalize=True)
+    graph, known = quantize(real, {"x": X}, options), decide(real, {"x": X}, options).precision.tensors["h"].exponents
+    h = {t.name: t for t in diagnose(real, graph, {"x": X}, exponents={"h": known})}["h"]
+    assert h.equalized and h.sqnr_db > 35 and h.own_sqnr_db > 40 and any(known)
 
 
 def cause(real: Graph, graph: Graph, name: str, x: Array = X) -> str:
