@@ -61,6 +61,7 @@ class Choices(TypedDict, total=False):
     pixels: the values of black and white that the model expects of images.
     options: method, law, rounding and more; the defaults measured best.
     precision: a precision.toml that somebody edited.
+    sensitivity: of ``auto``, how the noise of nodes is foretold.
     p: of ``robust``, the bit error rate.
     code: of ``robust``, the storage code to take instead of the best (`Code.parse`).
     """
@@ -72,6 +73,7 @@ class Choices(TypedDict, total=False):
     pixels: tuple[float, float] | None
     options: Options | None
     precision: str | Path | None
+    sensitivity: str | None
     p: float | None
     code: str | None
 

@@ -25,6 +25,7 @@ from edgeq.quantize.decide import decide, listed
 from edgeq.quantize.floating import evaluate_float
 from edgeq.quantize.plan import Options
 from edgeq.quantize.rounding import quick
+from edgeq.quantize.sensitivity import MEASURES, USUAL, Probe
 from edgeq.quantize.storage import HALF, INT8, INT16, STORAGES, WEIGHTS, Unit, roles, spread, uniform, units
 from edgeq.quantize.walk import quantize_decided
 from edgeq.simulate import fit_inputs, real_array, simulate
@@ -106,8 +107,9 @@ class Found:
 
 
 def search(
-    graph: Graph, ranges: Ranges, goal: Goal, options: Options | None = None, progress: Progress | None = None, labels: Array | None = None
-) -> Found:
+    graph: Graph, ranges: Ranges, goal: Goal, options: Options | None = None, progress: Progress | None = None, labels: Array | None = None,
+    sensitivity: str = USUAL,
+) -> Found:  # fmt: skip
     """Choose a storage for every node within a goal.
 
     Args:
@@ -116,12 +118,15 @@ def search(
         options: of quantization.
         progress: called with (graphs measured, graphs in all if no choice holds).
         labels: of the calibration samples, int64 ``[V]``, where the goal has a `loss`.
+        sensitivity: how the noise of units is foretold, one of `sensitivity.MEASURES`.
 
     Raises:
-        EdgeqError: nothing keeps to the goal; says what is within reach.
+        EdgeqError: no such measure; or nothing keeps to the goal; says what is within reach.
     """
     if all(v is None for v in (goal.flash, goal.ram, goal.instructions, goal.drop, goal.loss)):
         goal = replace(goal, drop=DROP)
+    if sensitivity not in MEASURES:
+        raise EdgeqError(f"unknown sensitivity '{sensitivity}'", fix=f"choose one of {', '.join(MEASURES)}")
     judge = Judge(graph, ranges, options, labels)
     found = tuple(units(graph))
     count = sum(len(u.choices) - (HALF in u.choices) for u in found if len(u.choices) > 1) + 1 + len(STORAGES)
@@ -131,7 +136,7 @@ def search(
         if progress:
             progress(min(next(done), count + TURNS), count + TURNS)
 
-    costs = _costs(graph, found, judge, goal, tell)
+    costs = _costs(graph, found, judge, goal, MEASURES[sensitivity], tell)
     program = Allocator(graph, found, costs)
     front = tuple(program.front())
     trials = _by_noise(program, goal) if goal.loss is None else _by_loss(program, goal, front)
@@ -299,7 +304,9 @@ class Judge:
         return plan(lower(graph, target or load_target("host"))).arena_bytes + sum(graph.type(a).bytes for a, _ in graph.states)
 
 
-def _costs(graph: Graph, found: tuple[Unit, ...], judge: Judge, goal: Goal, tell: Callable[[], None]) -> Costs:
+def _costs(
+    graph: Graph, found: tuple[Unit, ...], judge: Judge, goal: Goal, measure: Callable[[Probe, Unit, str], Array], tell: Callable[[], None]
+) -> Costs:
     """Measure what every unit costs in every storage."""
     half, folds = uniform(graph, HALF), 2 if graph.states else 1  # the halves of a stream differ, other samples are drawn alike
     halves = judge.outputs(half, folds)
@@ -308,12 +315,12 @@ def _costs(graph: Graph, found: tuple[Unit, ...], judge: Judge, goal: Goal, tell
     base = judge.noise(halves)
     tell()
     zero = np.zeros_like(base)
+    probe = Probe(graph, judge.samples, half, base, lambda storage: judge.noise(judge.outputs(storage, folds)))
     noise = {(u.name, s): zero for u in found for s in u.choices}
     for u in found:
         for s in u.choices if len(u.choices) > 1 else ():
             if s != HALF:
-                outputs = judge.outputs({**half, **{n.name: s for n in u.nodes}}, folds)
-                noise[u.name, s] = np.maximum(judge.noise(outputs) - base, 0)
+                noise[u.name, s] = measure(probe, u, s)
                 tell()
     flash: dict[tuple[str, str], int] = {}
     instructions: dict[tuple[str, str], float] = {}

@@ -1,0 +1,166 @@
+"""Methods are found by scan, named nowhere else, and keep what they promise."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import numpy as np
+import pytest
+from floats import PLAIN, dense
+
+from edgeq import api
+from edgeq.errors import EdgeqError
+from edgeq.ir import Array, DType, Graph, Node, Tensor, TensorType
+from edgeq.ops.fully_connected import FullyConnected
+from edgeq.quantize import Options, evaluate_float, quantize
+from edgeq.quantize.problem import LayerProblem
+from edgeq.quantize.ranges import METHODS
+from edgeq.quantize.rounding import NEAREST, ROUNDINGS, quick
+from edgeq.quantize.sensitivity import MEASURES, USUAL, Probe
+from edgeq.quantize.statistics import Observer
+from edgeq.quantize.storage import HALF, INT8, WEIGHTS, uniform, units
+from edgeq.quantize.weight_scales import SCALES, widest
+from edgeq.recipes import RECIPES
+from edgeq.simulate import real_array, simulate
+from edgeq.traits import View
+
+PACKAGE = Path(__file__).parents[2] / "edgeq"
+KINDS = {
+    "quantize/ranges": METHODS, "quantize/weight_scales": SCALES, "quantize/rounding": ROUNDINGS, "quantize/sensitivity": MEASURES,
+    "recipes": RECIPES,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("folder", KINDS)
+def test_every_file_is_a_method(folder: str) -> None:
+    files = {p.stem.replace("_", "-") for p in (PACKAGE / folder).glob("*.py") if not p.name.startswith("_")}
+    assert files == set(KINDS[folder]) and all(KINDS[folder][name] for name in files)
+
+
+@pytest.mark.parametrize("folder", ["quantize/ranges", "quantize/rounding", "quantize/sensitivity"])
+def test_no_other_file_compares_with_a_methods_name(folder: str) -> None:
+    names, found = set(KINDS[folder]), []
+    for path in (p for part in ("quantize", "tune", "recipes", "api", "cli") for p in (PACKAGE / part).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Compare):
+                parts = [c for part in (node.left, *node.comparators) for c in ast.walk(part) if isinstance(c, ast.Constant)]
+                found += [f"{path.name}:{node.lineno} {c.value}" for c in parts if c.value in names]
+    assert not found
+
+
+def observed(values: Array) -> Observer:
+    seen = Observer()
+    seen.see_extremes(values)
+    seen.see_values(values)
+    return seen
+
+
+def square_error(values: Array, low: float, high: float) -> float:
+    step = (max(high, 0) - min(low, 0)) / 255
+    return float(((np.clip(np.rint(values / step) * step, low, high) - values) ** 2).mean())
+
+
+def test_laplace_is_nearly_the_range_of_least_error() -> None:
+    values = np.random.default_rng(0).laplace(1.0, 2.0, (64, 4000)).astype(np.float32)
+    seen = observed(values)
+    (low, high), (best_low, best_high) = METHODS["laplace"](seen), METHODS["mse"](seen)
+    assert square_error(values, low, high) < 1.1 * square_error(values, best_low, best_high)
+    assert seen.low <= low < high <= seen.high
+
+
+def test_laplace_of_one_sided_and_of_constant_values() -> None:
+    values = np.abs(np.random.default_rng(1).laplace(0.0, 1.0, (32, 4000))).astype(np.float32)
+    low, high = METHODS["laplace"](observed(values))
+    # b exp(-a / b) (a / b) = 3 (2 N)^2 at a / b = 11.2
+    assert low == values.min() and abs(high / values.mean() - 11.165) < 0.02
+    assert METHODS["laplace"](observed(np.full((4, 8), 3.0, np.float32))) == (3.0, 3.0)
+
+
+def problem(seed: int, rows: int = 6, columns: int = 12, limit: int = 7) -> LayerProblem:
+    """Few levels and correlated inputs: where nearest is far from best."""
+    rng = np.random.default_rng(seed)
+    x = (rng.normal(0, 1, (400, columns)) @ rng.normal(0, 1, (columns, columns))).astype(np.float32)
+    matrix = rng.normal(0, 1, (1, rows, columns))
+    view = View(lambda a: a.reshape(1, -1, columns), lambda m: m[None], lambda m: m[0], (1,), columns)
+    return LayerProblem(matrix, widest(matrix, (-limit, limit)), (-limit, limit), view, x, x)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_adaptive_rounding_reproduces_the_outputs_better_than_nearest(seed: int) -> None:
+    p = problem(seed)
+    loss = {name: p.loss(ROUNDINGS[name](p)) for name in ("nearest", "ada-round", "second-order")}
+    least = -float(((p.matrix @ p.moments.cross) * p.matrix).sum())  # of the real weights
+    assert loss["ada-round"] - least < 0.8 * (loss["nearest"] - least)
+    q, real = ROUNDINGS["ada-round"](p), p.matrix / p.scales[..., None]
+    assert (np.abs(q - real) <= 1).all() and np.array_equal(q, np.rint(q)) and np.abs(q).max() <= 7
+
+
+def test_adaptive_rounding_of_inputs_that_say_nothing_is_nearest() -> None:
+    p = problem(0)
+    still = LayerProblem(p.matrix, p.scales, p.bounds, p.view, np.zeros_like(p.stored), np.zeros_like(p.real))
+    assert np.abs(ROUNDINGS["ada-round"](still) - p.matrix / p.scales[..., None]).max() <= 1
+
+
+def test_a_graph_rounded_adaptively() -> None:
+    rng = np.random.default_rng(3)
+    x = {"x": (rng.normal(0, 1, (200, 1, 12)) @ rng.normal(0, 1, (12, 12))).astype(np.float32)}
+    graph = quantize(dense(rng.normal(0, 1, (5, 12)).astype(np.float32)), x, Options(rounding="ada-round"))
+    assert simulate(graph, x).outputs["y"].dtype == np.int8
+
+
+def test_what_stands_for_a_rounding_where_many_are_tried() -> None:
+    assert quick("second-order") == quick("ada-round") == quick("nearest") == NEAREST and quick("truncate") == "truncate"
+
+
+def two_layers() -> Graph:
+    """x -> sensitive -> y and x -> mute -> z: the second one's weights are of no account for y."""
+    rng = np.random.default_rng(7)
+    data = {"w": rng.normal(0, 1, (6, 8)), "b": np.zeros(6), "v": rng.normal(0, 1, (4, 6)), "c": np.zeros(4)}
+    tensors = {n: Tensor(n, TensorType(a.shape), a.astype(np.float32)) for n, a in data.items()}
+    tensors |= {n: Tensor(n, TensorType(s)) for n, s in {"x": (1, 8), "h": (1, 6), "y": (1, 4)}.items()}
+    nodes = [Node("first", FullyConnected(), ("x", "w", "b"), ("h",)), Node("second", FullyConnected(), ("h", "v", "c"), ("y",))]
+    return Graph("g", (), tensors, ("x",), ("y",)).with_nodes(nodes)
+
+
+def test_the_trace_foretells_what_rounding_of_weights_costs() -> None:
+    graph, samples = two_layers(), {"x": np.random.default_rng(1).normal(0, 1, (96, 1, 8)).astype(np.float32)}
+    real = evaluate_float(graph, samples)["y"].astype(np.float64)
+
+    def measured(storage: dict[str, str]) -> Array:
+        made = api.quantize(graph, samples, recipe="fp16").graph if set(storage.values()) == {HALF} else None
+        assert made is None or made.type("y").dtype is DType.FLOAT16
+        return np.zeros(1)
+
+    half = uniform(graph, HALF)
+    probe = Probe(graph, samples, half, measured(half), measured)
+    for unit in units(graph):
+        found = MEASURES["trace"](probe, unit, WEIGHTS)
+        name = unit.nodes[0].inputs[1]
+        w = np.asarray(graph.tensors[name].data, np.float64)
+        scales = np.abs(w).max(1, keepdims=True) / 127
+        data = (np.rint(w / scales) * scales).astype(np.float32)
+        rounded = Graph(graph.name, graph.nodes, {**graph.tensors, name: Tensor(name, TensorType(w.shape), data)}, ("x",), ("y",))
+        error = ((evaluate_float(rounded, samples)["y"] - real) ** 2).sum() / (real**2).sum()
+        assert found.shape == (1,) and 0.3 < float(found[0]) / error < 3
+        assert not MEASURES["trace"](probe, unit, HALF).any()
+
+
+def test_recipe_auto_takes_a_sensitivity() -> None:
+    graph, samples = two_layers(), {"x": np.random.default_rng(1).normal(0, 1, (96, 1, 8)).astype(np.float32)}
+    for name in MEASURES:
+        record = api.quantize(graph, samples, recipe="auto", sensitivity=name, budget={"drop": 24.0}).record["allocation"]
+        assert record["sqnr_db"] >= 24
+    assert USUAL in MEASURES
+    with pytest.raises(EdgeqError, match="unknown sensitivity"):
+        api.quantize(graph, samples, recipe="auto", sensitivity="none")
+
+
+def test_recipe_w8a16() -> None:
+    graph, samples = two_layers(), {"x": np.random.default_rng(1).normal(0, 1, (96, 1, 8)).astype(np.float32)}
+    made = api.quantize(graph, samples, recipe="w8a16").graph
+    assert made.type("w").dtype is made.type("v").dtype is DType.INT8 and made.type("h").dtype is made.type("y").dtype is DType.FLOAT16
+    want = evaluate_float(graph, samples)["y"].astype(np.float64)
+    got = real_array(simulate(made, samples).outputs["y"], made.type("y")).astype(np.float64)
+    assert 10 * np.log10((want**2).sum() / ((got - want) ** 2).sum()) > 40
+    assert PLAIN.rounding == NEAREST and INT8 not in {t.type.dtype.value for t in made.tensors.values() if not t.is_constant}
