@@ -24,9 +24,11 @@ from edgeq.plan import lifetimes, live, overwritable
 from edgeq.program import Call, Program, Staged, Tiled
 
 ALIGNMENT = 8  # of what lies in a call's scratch
-ROOM = 9 / 8  # of the arena that resident tables would need
+ROOM = 4 / 3  # of the arena that resident tables would need
 LEAST = 12  # pixels of a band
-DECODE, SCATTER, GATHER = 1.5, 3.0, 1.0  # instructions: of a weight decoded, of an output stored again, of an input of a window read again
+# Instructions, as measured on a Cortex-M4: of a weight decoded, of an output stored again, of a pixel's input read again, of a window's
+# input gathered again and of each run of them that lie side by side, of a call.
+DECODE, SCATTER, READ, GATHER, PIECE, CALL = 1.5, 3.0, 1.2, 3.0, 80.0, 200.0
 TILED = ("conv2d", "conv2d_add", "fully_connected")
 HEAD, TAIL = 16, 20  # bytes of `chunks` before and behind the weights of four rows
 
@@ -102,12 +104,14 @@ def whole(call: Call) -> Call:
         else:
             form = Staged(kept, format, start, _rows(call, name) if format.by_rows else None)
             found[name] = replace(form, data=format.encode(form.stored_form(kept)))
-        end = start + _aligned(kept.nbytes)
+        end = start + _aligned(kept.nbytes, format)
     return replace(call, staged=found, scratch=end)
 
 
-def _aligned(at: int) -> int:
-    return -(-at // ALIGNMENT) * ALIGNMENT
+def _aligned(at: int, format: Format | None = None) -> int:
+    """Bytes up to where the next thing may begin; a decoder writes whole groups of weights."""
+    step = max(ALIGNMENT, format.group) if isinstance(format, Packed) else ALIGNMENT
+    return -(-at // step) * step
 
 
 def _rows(call: Call, name: str) -> Array:
@@ -200,11 +204,13 @@ def _tiling(program: Program, call: Call, rows: int, pixels: int, copied: bool) 
     if not fitting:
         return None
     kernel = fitting[0]
-    weights = _aligned(table(kernel, "weights", parts[0].tables).nbytes)
+    weights = _aligned(table(kernel, "weights", parts[0].tables).nbytes, call.formats["weights"])
     at = _aligned(max(kernel.scratch_bytes(p) for p in parts))
     first, at = at, at + weights
     depth = call.params.tables["weights"].size // all_rows
-    cost = DECODE * depth * all_rows * (-(-all_pixels // pixels) if copied else 1) + GATHER * depth * all_pixels * (all_rows // rows - 1)
+    turns, tiles = -(-all_pixels // pixels), all_rows // rows
+    cost = DECODE * depth * all_rows * (turns if copied else 1) + CALL * tiles * turns
+    cost += _again(call.params) * depth * all_pixels * (tiles - 1)
     source = result = -1
     if copied:
         source, at = at, at + _aligned(pixels * depth)
@@ -215,6 +221,14 @@ def _tiling(program: Program, call: Call, rows: int, pixels: int, copied: bool) 
     form = Tiled(rows, pixels, source, result)
     inplace = call.inplace if copied or call.kernel.op == "conv2d_add" else ()
     return _tiled(replace(call, kernel=kernel, tiled=form, inplace=inplace), first, at), cost
+
+
+def _again(params: Params) -> float:
+    """Instructions per input of a window that another tile reads again."""
+    s = params.scalars
+    if "kernel_w" not in s:
+        return 0.0
+    return READ if s["pointwise"] else GATHER + PIECE / (int(s["kernel_w"]) * int(s["in_c"]))
 
 
 def _kernels(kernel: Kernel, params: Params, isa: tuple[str, ...], formats: Mapping[str, Format]) -> list[Kernel]:
