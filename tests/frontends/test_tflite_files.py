@@ -177,6 +177,18 @@ def test_every_unsupported_operator_is_listed_once(tmp_path: Path) -> None:
         assert part in message, part
 
 
+def test_many_nodes_are_counted(tmp_path: Path) -> None:
+    m = TfliteModel()
+    last = m.input("x", (1, 4))
+    for i in range(300):
+        last, before = m.tensor(f"n{i}", (1, 4)), last
+        m.operator("LOG_SOFTMAX" if i % 3 else "CUSTOM", [before], [last], custom="" if i % 3 else "Foo")
+    message = refusal(m.finish(last), tmp_path)
+    assert "300 nodes" in message and len(message) < 600
+    assert "LOG_SOFTMAX is not supported at 200 nodes, first 'n1', 'n2', 'n4'" in message
+    assert "CUSTOM Foo is not supported at 100 nodes, first 'n0', 'n3', 'n6'" in message
+
+
 def one(
     kind: str,
     *inputs: tuple[str, object],
@@ -235,7 +247,10 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
         "outside 0 to 3",
     ),
     "dynamic_axes": (lambda: one("MEAN", ("FLOAT32", None), ("INT32", None), options=("ReducerOptions", {})), "INT32"),
-    "squared_difference": (lambda: one("SQUARED_DIFFERENCE", ("INT8", Q), ("INT8", Q), out=("INT8", Q)), "SQUARED_DIFFERENCE on int8"),
+    "l2_norm": (
+        lambda: one("L2_NORMALIZATION", ("INT8", Q), out=("INT8", (1 / 128, 0, 0)), options=("L2NormOptions", {})),
+        "L2_NORMALIZATION on int8",
+    ),
 }
 
 

@@ -146,6 +146,18 @@ def test_fully_connected_on_int16(tmp_path: Path, activation: int) -> None:
     same_in_c(graph, {"x": x}, tmp_path)
 
 
+@pytest.mark.parametrize("kind", ["DIV", "SQUARED_DIFFERENCE"])
+@pytest.mark.parametrize("chip", ["host", "cortex-m4"])
+def test_pairs_in_c(tmp_path: Path, kind: str, chip: str) -> None:
+    """Every pair of bytes, zero divisors among them."""
+    m = TfliteModel()
+    a, b = m.input("a", (1, 256, 1), "INT8", (0.05, 9, 0)), m.input("b", (1, 1, 256), "INT8", (0.03, -20, 0))
+    y = m.tensor("y", (1, 256, 256), "INT8", (0.1, -3, 0))
+    m.operator(kind, [a, b], [y], ("DivOptions", {"fusedActivationFunction": 1}) if kind == "DIV" else ("SquaredDifferenceOptions", {}))
+    every = np.arange(-128, 128).astype(np.int8)
+    same_in_c(normalise(read(m.finish(y), tmp_path)), {"a": every[None, None, :, None], "b": every[None, None, None, :]}, tmp_path, chip)
+
+
 def test_what_int16_does_not_know_is_refused(tmp_path: Path) -> None:
     with pytest.raises(EdgeqError, match="clamp on s16"):
         read(one("RELU", ("INT16", (0.1, 0, 0)), ("INT16", (0.1, 0, 0)), None), tmp_path)

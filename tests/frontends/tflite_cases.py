@@ -275,9 +275,12 @@ BINARY = [
         for kind in ("MINIMUM", "MAXIMUM")
         for name, other in (("equal", Act((1, 3, 4, 5))), ("row", Act((5,))), ("constant", Const(normal(1, 1, 4, 1))))
     ),
-    Case("div", "DIV", (Act((2, 3)), Act((3,), 0.5, 2)), ((2, 3),), ("DivOptions", {"fusedActivationFunction": 1}), micro=False),
-    Case("div_constant", "DIV", (Act((2, 3)), Const(np.array([2, -0.3, 7], np.float32))), ((2, 3),), ("DivOptions", {}), micro=False),
-    Case("squared_difference", "SQUARED_DIFFERENCE", (Act((2, 3)), Act((2, 3))), ((2, 3),), ("SquaredDifferenceOptions", {}), micro=False),
+    Case("div", "DIV", (Act((2, 3)), Act((3,), 0.5, 2)), ((2, 3),), ("DivOptions", {"fusedActivationFunction": 1})),
+    Case("div_constant", "DIV", (Act((2, 3)), Const(np.array([2, -2.5, 7], np.float32))), ((2, 3),), ("DivOptions", {}), micro=False),
+    Case("squared_difference", "SQUARED_DIFFERENCE", (Act((2, 3)), Act((2, 3))), ((2, 3),), ("SquaredDifferenceOptions", {})),
+    Case(
+        "squared_difference_row", "SQUARED_DIFFERENCE", (Act((2, 5, 3)), Act((3,), -0.3, 1)), ((2, 5, 3),), ("SquaredDifferenceOptions", {})
+    ),
 ]
 BINARY += [
     Case("pow", "POW", (Act((2, 3), 0.1, 2), Const(np.array(1.7, np.float32))), ((2, 3),), ("PowOptions", {}), micro=False),

@@ -32,7 +32,7 @@ ONE_SCALE = {
     "PADV2", "MIRROR_PAD", "RESHAPE", "SQUEEZE", "EXPAND_DIMS", "TRANSPOSE", "GATHER", "PACK", "UNPACK", "DEPTH_TO_SPACE", "SPACE_TO_DEPTH",
     "RESIZE_NEAREST_NEIGHBOR", "RESIZE_BILINEAR",
 }  # fmt: skip
-LISTED = 200  # nodes named in one message
+LISTED, FIRST = 20, 3  # reasons in one message, and nodes named for each
 
 
 def load(
@@ -127,17 +127,18 @@ def _placeholder(b: Builder, index: int) -> bool:
 
 
 def _refusal(problems: list[tuple[str, EdgeqError]]) -> EdgeqError:
-    """One error that lists all: equal causes are told once, with every node."""
+    """One error that lists all: equal causes are told once, with their number and the first nodes."""
     if len(problems) == 1:
         (name, e), *_ = problems
         return EdgeqError(e.what, where=f"node '{name}'", why=e.why, fix=e.fix)
     causes: dict[tuple[str, str, str], list[str]] = {}
-    for name, e in problems[:LISTED]:
+    for name, e in problems:
         causes.setdefault((e.what, e.why, e.fix), []).append(name)
     parts = []
-    for (what, why, fix), names in causes.items():
-        nodes = ", ".join(f"'{n}'" for n in names)
+    for (what, why, fix), names in list(causes.items())[:LISTED]:
+        nodes = ", ".join(f"'{n}'" for n in names[:FIRST])
+        nodes = f"{len(names)} nodes, first {nodes}" if len(names) > FIRST else nodes
         parts.append(f"{what}{f' ({why})' if why else ''} at {nodes}{f': {fix}' if fix else ''}")
-    if len(problems) > LISTED:
-        parts.append(f"and {len(problems) - LISTED} more")
+    if len(causes) > LISTED:
+        parts.append(f"and {len(causes) - LISTED} other reasons")
     return EdgeqError(f"{len(problems)} nodes cannot be translated: " + "; ".join(parts))

@@ -18,6 +18,7 @@ from edgeq.ops.average_pool2d import AveragePool2d
 from edgeq.ops.clamp import Clamp
 from edgeq.ops.conv2d import Conv2d
 from edgeq.ops.depthwise_conv2d import DepthwiseConv2d
+from edgeq.ops.div import Div
 from edgeq.ops.extremum import Maximum, Minimum
 from edgeq.ops.fully_connected import FullyConnected
 from edgeq.ops.linear import Clamp as Limits
@@ -33,6 +34,7 @@ from edgeq.ops.requantize import Requantize
 from edgeq.ops.rescale import Rescale
 from edgeq.ops.reshape import Reshape
 from edgeq.ops.softmax import Softmax
+from edgeq.ops.squared_difference import SquaredDifference
 from edgeq.ops.transpose import Transpose
 from edgeq.ops.transpose_conv2d import TransposeConv2d
 from edgeq.ops.windows import Pads, Pair, same_pads
@@ -194,7 +196,10 @@ def arithmetic(b: Builder, op: FileOperator) -> None:
 
 @reads("DIV")
 def divide(b: Builder, op: FileOperator) -> None:
-    x, divisor = b.same_rank(op, _floats(b, op))
+    x, divisor = b.same_rank(op, b.operands(op, 0, 1))
+    if x.type.dtype is DType.INT8:
+        b.emit(Div(clamp=b.activation(op)), [x, divisor], op.outputs[0])
+        return
     name = f"{b.tensor_name(op.outputs[0])}/inverse"
     if divisor.data is None:
         inverse = b.insert(maths.Reciprocal(), [divisor], name)
@@ -221,7 +226,10 @@ def extremum(b: Builder, op: FileOperator) -> None:
 
 @reads("SQUARED_DIFFERENCE")
 def squared_difference(b: Builder, op: FileOperator) -> None:
-    operands = b.same_rank(op, _floats(b, op))
+    operands = b.same_rank(op, b.operands(op, 0, 1))
+    if operands[0].type.dtype is DType.INT8:
+        b.emit(SquaredDifference(), operands, op.outputs[0])
+        return
     b.emit(maths.Square(), [b.insert(Sub(), operands, f"{b.tensor_name(op.outputs[0])}/difference")], op.outputs[0])
 
 
