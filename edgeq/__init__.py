@@ -26,11 +26,23 @@ _PACKAGES = ("train",)
 
 
 class _Stage(ModuleType):
-    """A stage's module that may be called: ``edgeq.build(...)`` is ``edgeq.api.build(...)``."""
+    """A stage's module that may be called: ``edgeq.build(...)`` is ``edgeq.api.build(...)``, and has its signature and documentation."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        api = importlib.import_module("edgeq.api")
-        return getattr(api, self.__name__.rpartition(".")[2])(*args, **kwargs)
+        return _verb(self)(*args, **kwargs)
+
+    @property
+    def __signature__(self) -> Any:
+        return importlib.import_module("edgeq.api.keywords").signature(_verb(self))
+
+    @property
+    def __doc__(self) -> str:  # type: ignore[override]
+        verb = _verb(self)
+        return f"{verb.__name__}{self.__signature__}\n\n{verb.__doc__}"
+
+
+def _verb(module: ModuleType) -> Any:
+    return getattr(importlib.import_module("edgeq.api"), module.__name__.rpartition(".")[2])
 
 
 class _Package(ModuleType):

@@ -2,9 +2,10 @@
 
 ::
 
-    graph = edgeq.load("model.onnx")
-    quantized = edgeq.quantize(graph, "calibration.npz").graph
-    built = edgeq.build(quantized, target="riscv", output="out")
+    graph = edgeq.load("model.onnx")                      # or edgeq.load(module, x) with a torch.nn.Module
+    quantized = edgeq.quantize(graph, "calibration.npz")  # or arrays, tensors, a DataLoader
+    quantized.predict(x)                                  # what the chip will answer
+    built = edgeq.build(quantized.graph, target="riscv", output="out")
     edgeq.compare("out", vectors=16)                      # every step, byte for byte
 """
 

@@ -197,7 +197,7 @@ def code_size(folder: Path, work: Path, target: Target, chain: Toolchain, optimi
 
 
 def build(
-    model: str | Path | Graph,
+    model: str | Path | Graph | Quantized,
     *,
     output: str | Path,
     target: str = "host",
@@ -220,7 +220,7 @@ def build(
     """Turn a model into a folder of C for a target.
 
     Args:
-        model: a model file, a graph file, an emitted folder, or a graph. A float one is quantized first.
+        model: a model file, a graph file, an emitted folder, a graph, or what `quantize` gave. A float one is quantized first.
         output: the folder to write; what edgeq wrote there before is replaced, and nothing else may lie there.
         target: a name from ``edgeq targets``.
         name: prefix of the C symbols (default: the file's name).
@@ -243,6 +243,7 @@ def build(
         EdgeqError: anything that keeps the model from the target; nothing is left behind then.
     """
     chip = targets.load(target)
+    known, model = (model, model.graph) if isinstance(model, Quantized) else (None, model)
     if optimize not in LEVELS:
         raise EdgeqError(f"unknown optimization level '{optimize}'", fix=f"choose one of {', '.join(LEVELS)}")
     if vectors < 0:
@@ -256,7 +257,7 @@ def build(
         samples = calibration_samples(source, recipe)
         limits = {key: int(value) for key, value in (budget or {}).items() if key in ("flash", "ram")}
         goal = goal_of(budget, target, recipe.get("recipe"), chain.name, optimize)
-        step = inherited(model, quantized(source, samples, recipe, progress, goal))
+        step = known or inherited(model, quantized(source, samples, recipe, progress, goal))
         graph = step.graph
         inputs = random_inputs(graph, vectors) if samples is None else samples
         title = name or default_name(model, graph)

@@ -14,8 +14,9 @@ from edgeq import graphfile
 from edgeq import target as targets
 from edgeq.api.building import OPTIMIZE, artifact, build
 from edgeq.api.devices import evaluate
-from edgeq.api.models import Arrays, Consts, Progress, Shapes, is_quantized, load, random_inputs, read_inputs, stage
+from edgeq.api.models import Consts, Progress, Shapes, is_quantized, load, random_inputs, read_inputs, stage
 from edgeq.api.proving import How, damage_of, prove, recorded
+from edgeq.api.samples import Samples
 from edgeq.compare import Comparison
 from edgeq.errors import EdgeqError
 from edgeq.faults import Damage, FaultMap
@@ -30,7 +31,7 @@ from edgeq.simulate import simulate as run_simulator
 from edgeq.target import Target
 
 VECTORS = 16
-Source = str | Path | Arrays
+Source = Samples
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,8 +155,8 @@ def simulate(
 
     Args:
         model: a quantized model file, graph file, folder or graph.
-        inputs: arrays by input name or their .npz; first axis = vectors; stored dtype, or float32
-            (quantized on entry). Default: `vectors` random ones.
+        inputs: arrays by input name, one array or tensor, an iterable of samples or batches, or an .npz; first axis = vectors; stored
+            dtype, or float32 (quantized on entry). Default: `vectors` random ones.
         target: whose kernels and memory plan the outcome describes (default: the folder's, else ``host``).
         steps: keep every intermediate tensor in ``outcome.run.steps``.
         device: let another compute the simulator's bytes, for many vectors: ``cpu``, ``gpu`` or ``interpreter`` (see

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from edgeq import graphfile
+from edgeq.api.samples import Samples, collect
 from edgeq.errors import EdgeqError
 from edgeq.files import read_arrays
 from edgeq.ir import Array, DType, Graph
 
+Module = Any  # torch.nn.Module
 Progress = Callable[[str, int, int], None]  # stage, done, total
 Shapes = Mapping[str, tuple[int, ...]]
 States = Mapping[str, str]
@@ -40,14 +45,16 @@ def is_quantized(graph: Graph) -> bool:
 
 
 def load(
-    path: str | Path, *, shapes: Shapes | None = None, const: Consts | None = None, states: States | None = None,
-    signature: str | None = None, normalise: bool = True,
+    path: str | Path | Module, example_inputs: Any = None, *, shapes: Shapes | None = None, const: Consts | None = None,
+    states: States | None = None, signature: str | None = None, normalise: bool = True,
 ) -> Graph:  # fmt: skip
     """Read a model.
 
     Args:
-        path: a model file (.tflite, .onnx, .pt2), a graph file (.eqg), or a folder that `build` or
-            `quantize` wrote.
+        path: a model file (.tflite, .onnx, .pt2), a graph file (.eqg), a folder that `build` or
+            `quantize` wrote, or a ``torch.nn.Module``.
+        example_inputs: of a module, an array or tensor, or a tuple of them, as its ``forward`` takes them, with a batch of 1: they
+            fix the shapes.
         shapes: shapes of inputs whose dimensions the file leaves open, by input name.
         const: values that inputs are bound to, by input name; such an input is no input of the graph.
         states: input name -> the output that is its value at the next inference, for a model that streams; without it pairs
@@ -59,13 +66,45 @@ def load(
     Raises:
         EdgeqError: the file is missing, damaged, or holds unsupported parts (all are listed).
     """
+    if not isinstance(path, (str, Path)):
+        graph = _of_module(path, example_inputs, shapes)
+        return passes_of(graph, states, normalise)
+    if example_inputs is not None:
+        raise EdgeqError("example inputs for a file", where=str(path), fix="give them with a torch.nn.Module alone")
     path = Path(path)
     if path.is_dir() or graphfile.is_graph(path):
         return graphfile.load(path)
-    from edgeq import frontends, passes
+    from edgeq import frontends
 
-    graph = passes.declare_states(frontends.load(path, shapes=shapes, const=const, signature=signature), states)
+    return passes_of(frontends.load(path, shapes=shapes, const=const, signature=signature), states, normalise)
+
+
+def passes_of(graph: Graph, states: States | None, normalise: bool) -> Graph:
+    """A graph as a frontend read it, with its states, cleaned up where wanted."""
+    from edgeq import passes
+
+    graph = passes.declare_states(graph, states)
     return passes.normalise(graph) if normalise else graph
+
+
+def _of_module(module: Any, example_inputs: Any, shapes: Shapes | None) -> Graph:
+    """A live module of PyTorch.
+
+    Raises:
+        EdgeqError: it is none, or there are no example inputs.
+    """
+    torch = sys.modules.get("torch")
+    name = type(module).__name__
+    if torch is None or not isinstance(module, torch.nn.Module):
+        raise EdgeqError(f"a {name} is no model", fix="give the path of a file, or a torch.nn.Module with example inputs")
+    if example_inputs is None:
+        fix = "edgeq.load(module, x) with x as its forward takes it, a batch of 1"
+        raise EdgeqError("a module without example inputs", where=name, fix=fix)
+    from edgeq.frontends.torch import from_module
+
+    several = example_inputs if isinstance(example_inputs, (tuple, list)) else (example_inputs,)
+    tensors = tuple(x if isinstance(x, torch.Tensor) else torch.as_tensor(x) for x in several)
+    return from_module(module, tensors, re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower(), shapes=shapes)
 
 
 def random_inputs(graph: Graph, vectors: int, seed: int = SEED) -> dict[str, Array]:
@@ -111,12 +150,13 @@ def select_inputs(graph: Graph, arrays: Arrays, where: str = "") -> dict[str, Ar
     )
 
 
-def read_inputs(source: str | Path | Arrays, graph: Graph) -> dict[str, Array]:
-    """Arrays for a graph's inputs, from an .npz or .npy file or as given; not yet fitted.
+def read_inputs(source: Samples, graph: Graph) -> dict[str, Array]:
+    """Arrays for a graph's inputs, from an .npz or .npy file or as given (see `edgeq.api.samples.collect`); not yet fitted.
 
     Raises:
         EdgeqError: the file cannot be read, or an input finds no array.
     """
-    if isinstance(source, Mapping):
-        return select_inputs(graph, source)
-    return select_inputs(graph, read_arrays(Path(source)), str(source))
+    found = collect(source, graph)
+    if isinstance(found, dict):
+        return select_inputs(graph, found)
+    return select_inputs(graph, read_arrays(Path(str(found))), str(found))

@@ -13,7 +13,9 @@ import numpy as np
 from edgeq import folder as folders
 from edgeq import graphfile, recipes
 from edgeq import target as targets
+from edgeq.api import keywords
 from edgeq.api.models import Arrays, Consts, Progress, Shapes, States, is_quantized, load, random_inputs, select_inputs, stage
+from edgeq.api.samples import Samples, collect
 from edgeq.errors import EdgeqError
 from edgeq.files import read_arrays, reason, write_bytes
 from edgeq.ir import Array, DType, Graph
@@ -48,6 +50,21 @@ class Quantized:
     record: dict[str, Any]
     files: Mapping[str, bytes]
 
+    def predict(self, x: Samples, *, stored: bool = False) -> Any:
+        """What the chip would answer, bit for bit, by the simulator.
+
+        Args:
+            x: inputs ``[V, ...]`` as `edgeq.simulate` takes them.
+            stored: give the stored integers or halves; else real values, float32.
+
+        Returns:
+            ``[V, *shape]`` of the one output; of several a dictionary by name.
+        """
+        from edgeq.api.execution import simulate
+
+        found = simulate(self.graph, x).outputs(real=not stored)
+        return next(iter(found.values())) if len(found) == 1 else found
+
 
 class Choices(TypedDict, total=False):
     """How a float model is quantized; keywords of `quantize`, and of `build` and `accuracy`.
@@ -81,10 +98,11 @@ class Choices(TypedDict, total=False):
 class Recipe(Choices, total=False):
     """`Choices` and the samples themselves; keywords of `build` and `accuracy`.
 
-    calibration: a path (.npz, .npy, a folder of samples or of images), arrays by input name, or ``"random"``.
+    calibration: a path (.npz, .npy, a folder of samples or of images), ``"random"``, arrays by input name, one array or tensor, or
+        an iterable of samples or batches, a ``DataLoader`` for example (see `edgeq.api.samples.collect`).
     """
 
-    calibration: str | Path | Arrays | None
+    calibration: Samples | None
 
 
 def dequantize_integers(arrays: Arrays, stored: tuple[float, float] | None) -> dict[str, Array]:
@@ -110,17 +128,28 @@ def spread(graph: Graph, arrays: Arrays, limit: int | None) -> dict[str, Array]:
     return {n: some(a) for n, a in arrays.items()}
 
 
+def check_keywords(recipe: Mapping[str, Any]) -> None:
+    """Refuse keywords that no recipe has.
+
+    Raises:
+        UnknownKeyword: there is one.
+    """
+    keywords.check(recipe, {*Recipe.__annotations__, *recipes.takers()})
+
+
 def calibration_samples(graph: Graph, recipe: Recipe) -> dict[str, Array] | None:
     """Calibration vectors for a graph's inputs, ``[V, *shape]`` each; None where the recipe names none.
 
     Raises:
         EdgeqError: they cannot be read, do not fit the inputs, or hold NaN.
     """
-    source, limit, stored = recipe.get("calibration"), recipe.get("calibration_limit"), recipe.get("stored")
-    if source is None:
-        return None
+    check_keywords(recipe)
+    limit, stored = recipe.get("calibration_limit"), recipe.get("stored")
     if limit is not None and limit < 1:
         raise EdgeqError(f"a limit of {limit} samples", fix="ask for one or more")
+    source = collect(recipe.get("calibration"), graph, limit=limit, labels=True)
+    if source is None:
+        return None
     if isinstance(source, str) and source == RANDOM:
         return random_inputs(graph, limit or RANDOM_CALIBRATION)
     if stored is not None and not isinstance(source, Mapping):
@@ -145,7 +174,8 @@ def calibration_labels(graph: Graph, recipe: Recipe, count: int) -> Array:
     source = recipe.get("calibration")
     if isinstance(source, (str, Path)) and (source == RANDOM or Path(source).suffix.lower() != ".npz"):
         raise EdgeqError("no labels", where=str(source), fix="give an .npz with samples and their classes y, or drop in dB")
-    arrays = source if isinstance(source, Mapping) else read_arrays(Path(str(source)))
+    found = collect(source, graph, labels=True)
+    arrays = found if isinstance(found, Mapping) else read_arrays(Path(str(source)))
     y = spread(graph, {"y": labels(str(source) if isinstance(source, (str, Path)) else "", arrays)}, recipe.get("calibration_limit"))["y"]
     if len(y) != count or len(graph.results) != 1:
         why = f"{len(y)} labels, {count} samples, {len(graph.results)} outputs"
@@ -226,14 +256,14 @@ def read_precision_file(path: str | Path | None, graph: Graph) -> Precision | No
 
 
 def quantize(
-    graph: Graph, calibration: str | Path | Arrays | None = None, *, budget: Mapping[str, float] | None = None,
+    graph: Graph, calibration: Samples | None = None, *, budget: Mapping[str, float] | None = None,
     target: str | None = None, progress: Progress | None = None, **choices: Unpack[Choices],
 ) -> Quantized:  # fmt: skip
     """Quantize a float graph to int8, half precision or both; see `Choices` for the keywords.
 
     Args:
         budget, target: of recipe ``auto``, see `goal_of`.
-        calibration: a path (.npz, .npy, a folder of samples or of images), arrays by input name, or ``"random"``.
+        calibration: see `Recipe`.
 
     Returns:
         ``.graph``, the quantized graph, and what is known about how it came to be.

@@ -13,7 +13,8 @@ import numpy as np
 from edgeq.api.devices import evaluate
 from edgeq.api.execution import is_emitted, run
 from edgeq.api.models import Arrays, Consts, Progress, Shapes, is_quantized, load, select_inputs, stage
-from edgeq.api.quantizing import Recipe, calibration_samples, dequantize_integers, goal_of, quantized
+from edgeq.api.quantizing import Recipe, calibration_samples, check_keywords, dequantize_integers, goal_of, quantized
+from edgeq.api.samples import Samples, collect
 from edgeq.errors import EdgeqError
 from edgeq.files import read_arrays
 from edgeq.ir import Array, Graph
@@ -43,23 +44,24 @@ class Accuracy:
     bit_exact: bool | None
 
 
-def read_labelled(data: str | Path | Arrays, limit: int | None) -> tuple[dict[str, Array], Array, str]:
+def read_labelled(data: Samples, limit: int | None, graph: Graph | None = None) -> tuple[dict[str, Array], Array, str]:
     """The arrays that are no labels, the labels, and where they came from; the first `limit` vectors.
 
     Raises:
         EdgeqError: the file cannot be read, or holds no labels.
     """
-    where = "" if isinstance(data, Mapping) else str(data)
+    where = str(data) if isinstance(data, (str, Path)) else ""
     if limit is not None and limit < 1:
         raise EdgeqError(f"a limit of {limit} vectors", fix="ask for one or more")
-    arrays = dict(data) if isinstance(data, Mapping) else read_arrays(Path(data))
+    found = data if graph is None else collect(data, graph, limit=limit, labels=True)
+    arrays = dict(found) if isinstance(found, Mapping) else read_arrays(Path(str(found)))
     y = labels(where, arrays)
     return {n: a[:limit] for n, a in arrays.items() if n not in (*LABELS, "names")}, y[:limit], where
 
 
 def accuracy(
     model: str | Path | Graph,
-    data: str | Path | Arrays,
+    data: Samples,
     *,
     float_model: str | Path | Graph | None = None,
     runner: str | None = None,
@@ -79,7 +81,8 @@ def accuracy(
     Args:
         model: quantized or float: any model file, folder or graph. A float one is scored as it is and, where the
             recipe names calibration samples, quantized.
-        data: arrays ``x`` (or by input name; stored dtype or float32) and ``y`` (class numbers), or their .npz.
+        data: arrays ``x`` (or by input name; stored dtype or float32) and ``y`` (class numbers), their .npz, or an iterable of
+            samples or batches with labels, a ``DataLoader`` for example.
         float_model: scored beside a quantized `model`.
         runner, target, toolchain: score the emitted C as well, where a runner or a target is given (see `run`).
         device: let ``cpu``, ``gpu`` or ``interpreter`` (`edgeq.api.devices`) score in place of the simulator, as the runner of that name.
@@ -93,9 +96,10 @@ def accuracy(
     """
     if device is not None and (runner is not None or target is not None):
         raise EdgeqError("a device and a runner", why="one scores in place of the simulator, one beside it", fix="give one of them")
-    arrays, y, where = read_labelled(data, limit)
-    arrays = dequantize_integers(arrays, recipe.get("stored"))
+    check_keywords(recipe)
     graph = model if isinstance(model, Graph) else load(model, shapes=shapes, const=const)
+    arrays, y, where = read_labelled(data, limit, graph)
+    arrays = dequantize_integers(arrays, recipe.get("stored"))
     reference = None if is_quantized(graph) else graph
     if float_model is not None:
         reference = float_model if isinstance(float_model, Graph) else load(float_model, shapes=shapes, const=const)
