@@ -21,6 +21,7 @@ from edgeq.ops.add import Add, Sub
 from edgeq.ops.clamp import Clamp
 from edgeq.ops.extremum import Maximum, Minimum
 from edgeq.ops.layer_norm import LayerNorm
+from edgeq.ops.log_softmax import LogSoftmax
 from edgeq.ops.mul import Mul
 from edgeq.ops.prelu import Prelu
 from edgeq.ops.softmax import Softmax
@@ -236,8 +237,7 @@ def softmax(call: Call) -> Tensor:
     axis = call.axis(-1 if call.version >= 13 else 1, len(shape))
 
     def compute(t: Tensor) -> Tensor:
-        y = call.emit(Softmax(), t)
-        return call.emit(maths.Log(), y, tag="log") if call.kind == "LogSoftmax" else y
+        return call.emit(LogSoftmax() if call.kind == "LogSoftmax" else Softmax(), t)
 
     if call.version >= 13:
         return call.with_axis_last(x, axis, compute)
