@@ -19,7 +19,9 @@ from edgeq.formats.format import Packed, Records
 from edgeq.ir import Array, DType, Params
 from edgeq.kernels import Kernel
 from edgeq.kernels.layouts import applied, places
+from edgeq.ops.conv2d import Conv2d
 from edgeq.ops.depthwise_conv2d import DepthwiseConv2d
+from edgeq.ops.fully_connected import FullyConnected
 from edgeq.plan import lifetimes, live, overwritable
 from edgeq.program import Call, Program, Staged, Tiled
 
@@ -29,7 +31,6 @@ LEAST = 12  # pixels of a band
 # Instructions, as measured on a Cortex-M4: of a weight decoded, of an output stored again, of a pixel's input read again, of a window's
 # input gathered again and of each run of them that lie side by side, of a call.
 DECODE, SCATTER, READ, GATHER, PIECE, CALL = 1.5, 3.0, 1.2, 3.0, 80.0, 200.0
-TILED = ("conv2d", "conv2d_add", "fully_connected")
 HEAD, TAIL = 16, 20  # bytes of `chunks` before and behind the weights of four rows
 
 
@@ -181,12 +182,13 @@ def _tilings(program: Program, call: Call, rest: int, lost: int) -> Iterator[_Wa
     """
     s, format = call.params.scalars, call.formats.get("weights")
     types = {program.graph.type(n).dtype for n in (*call.operands, *call.outputs)}
-    if call.kernel.op not in TILED or types != {DType.INT8} or format is None or format.by_rows or s.get("groups", 1) != 1:
+    tiled = isinstance(call.node.op, Conv2d | FullyConnected) and s.get("groups", 1) == 1
+    if not tiled or types != {DType.INT8} or format is None or format.by_rows:
         return
     if s["batches"] != 1 or format.plain(call.params.tables["weights"].size):
         return
     pixels, all_rows = int(s.get("out_h", 1)) * int(s.get("out_w", 1)), int(s["out_c"])
-    bands = [-(-pixels // k) for k in range(1, pixels // LEAST + 1)] if s.get("pointwise") and call.kernel.op == "conv2d" else []
+    bands = [-(-pixels // k) for k in range(1, pixels // LEAST + 1)] if s.get("pointwise") and call.follower is None else []
     for rows, each in itertools.product(range(4, all_rows, 4), sorted({pixels, *bands})):
         if all_rows % rows == 0:
             for copied in ((False, True) if lost and each < pixels else (False,)):
@@ -217,9 +219,9 @@ def _tiling(program: Program, call: Call, rows: int, pixels: int, copied: bool) 
         cost += all_pixels * depth
     if all_pixels > 1:
         result, at = at, at + _aligned(pixels * rows)
-        cost += SCATTER * all_pixels * all_rows * (2 if call.kernel.op == "conv2d_add" else 1)
+        cost += SCATTER * all_pixels * all_rows * (2 if call.follower is not None else 1)
     form = Tiled(rows, pixels, source, result)
-    inplace = call.inplace if copied or call.kernel.op == "conv2d_add" else ()
+    inplace = call.inplace if copied or call.follower is not None else ()
     return _tiled(replace(call, kernel=kernel, tiled=form, inplace=inplace), first, at), cost
 
 
