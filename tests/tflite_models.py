@@ -134,6 +134,23 @@ def unsigned(model: bytes) -> bytes:
     return bytes(builder.Output())
 
 
+def words(model: bytes) -> bytes:
+    """An int8 file in the converter's 16x8 mode: activations int16 without zero point, weights int8, biases int64."""
+    schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
+    content = schema.ModelT.InitFromPackedBuf(bytearray(model), 0)
+    for tensor in content.subgraphs[0].tensors:
+        buffer, q = content.buffers[tensor.buffer], tensor.quantization
+        if tensor.name.startswith(b"b"):
+            tensor.type, q.scale = schema.TensorType.INT64, np.asarray(q.scale) / 256
+            values = np.frombuffer(np.asarray(buffer.data).tobytes(), np.int32).astype(np.int64) * 256
+            buffer.data = np.frombuffer(values.tobytes(), np.uint8)
+        if tensor.type == schema.TensorType.INT8 and buffer.data is None:
+            tensor.type, q.scale, q.zeroPoint = schema.TensorType.INT16, np.asarray(q.scale) / 256, np.zeros(1, np.int64)
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(content.Pack(builder), file_identifier=b"TFL3")
+    return bytes(builder.Output())
+
+
 def litert(model: bytes, arrays: Sequence[Array], *, reference: bool = False) -> list[Array]:
     """LiteRT on vectors: per input ``[V, *shape]``; per output ``[V, *shape]``. `reference`: by its portable kernels."""
     module = pytest.importorskip("ai_edge_litert.interpreter")

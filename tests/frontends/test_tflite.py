@@ -92,6 +92,13 @@ def test_every_translator_has_a_case() -> None:
     assert set(TRANSLATORS) - elsewhere == {c.kind for c in CASES}
 
 
+def test_the_table_of_operators_is_up_to_date() -> None:
+    """Write it anew by ``python tests/frontends/tflite_table.py``."""
+    import tflite_table
+
+    assert tflite_table.PAGE.read_text(encoding="utf-8") == tflite_table.page()
+
+
 def test_relu6_between_scales_is_rescaled_as_in_litert(tmp_path: Path) -> None:
     """TensorFlow Lite Micro clamps the bytes and forgets to rescale them; edgeq does not follow it there."""
     case = replace(CASES_BY_NAME["relu6"], scale=(6 / 255, -128, 0))

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tflite_cases as tc
-from tflite_models import TfliteModel, litert, tflm, unsigned
+from tflite_models import TfliteModel, litert, tflm, unsigned, words
 
 from edgeq import target
 from edgeq.emit import emit, write
@@ -26,6 +26,7 @@ KINDS = {
     "RESIZE_NEAREST_NEIGHBOR", "LEAKY_RELU", "PRELU", "PACK", "UNPACK", "SQUEEZE", "EXPAND_DIMS", "GATHER", "REDUCE_MAX", "MEAN", "SUM",
 }  # fmt: skip
 CASES = [c for c in tc.CASES if c.kind in KINDS]
+WORDS = {"FULLY_CONNECTED", "RESHAPE", "SLICE", "STRIDED_SLICE", "SPLIT", "TRANSPOSE", "UNPACK", "SQUEEZE", "EXPAND_DIMS"}
 
 
 def read(model: bytes, folder: Path) -> Graph:
@@ -57,6 +58,22 @@ def test_uint8_equals_litert(case: tc.Case, tmp_path: Path) -> None:
         else:
             assert not differs.any(), f"{np.count_nonzero(differs)} of {differs.size} bytes differ"
         assert len(np.unique(want)) > 3
+
+
+def wide(case: tc.Case) -> bool:
+    constants = [x for x in case.inputs if isinstance(x, tc.Const)]  # the file has none of int16
+    return case.kind in WORDS and case.micro and not constants and (case.kind != "FULLY_CONNECTED" or isinstance(case.inputs[2], tc.Bias))
+
+
+@pytest.mark.parametrize("case", [c for c in tc.CASES if wide(c)], ids=lambda c: c.name)
+def test_int16_equals_tflite_micro(case: tc.Case, tmp_path: Path) -> None:
+    model = words(tc.int8_model(case))
+    graph = normalise(read(model, tmp_path))
+    rng = np.random.default_rng(3)
+    vectors = [rng.integers(-32768, 32768, (16, *graph.type(n).shape)).astype(np.int16) for n in graph.inputs]
+    mine = simulate(graph, dict(zip(graph.inputs, vectors, strict=True))).outputs
+    for name, theirs in zip(graph.outputs, tflm(model, vectors, outputs=len(case.outputs)), strict=True):
+        np.testing.assert_array_equal(mine[name], theirs.reshape(mine[name].shape))
 
 
 WEIGHTED = [c for c in CASES if c.kind in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "AVERAGE_POOL_2D")]
