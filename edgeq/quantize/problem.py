@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -37,25 +38,35 @@ class Moments:
     cross: Float
 
 
+def _positions(per: int, vectors: int, rows: int) -> Array | None:
+    """Which of `per` rows of each sample enter, so that at most about `rows` do in all, drawn by a fixed seed; None: all."""
+    wanted = max(1, rows // vectors)
+    return np.sort(np.random.default_rng(0).choice(per, wanted, replace=False)) if per > wanted else None
+
+
+def input_rows(v: View, stored: Array, real: Array, rows: int) -> Iterator[tuple[Array, Array]]:
+    """The rows ``[G, R, K]`` of `stored` and `real` (``[V, *shape]``), chunk by chunk; at most about `rows` enter, the same positions
+    of every sample."""
+    vectors = len(stored)
+    step = max(1, CHUNK // v.floats)
+    for start in range(0, vectors, step):
+        q, f = v.rows(stored[start : start + step]), v.rows(real[start : start + step])
+        per = q.shape[1] // len(stored[start : start + step])
+        keep = _positions(per, vectors, rows)
+        if keep is not None:
+            at = (np.arange(q.shape[1] // per)[:, None] * per + keep).reshape(-1)
+            q, f = q[:, at], f[:, at]
+        yield q, f
+
+
 def moments(v: View, stored: Array, real: Array) -> Moments:
     """Moments over all samples of `stored` and `real` (``[V, *shape]``, real values both), chunk by chunk.
 
     At most about `ROWS` rows enter, the same positions of every sample, drawn once by a fixed seed.
     """
-    vectors = len(stored)
-    step = max(1, CHUNK // v.floats)
-    keep: Array | None = None
     sums: list[Float] = []
     count = 0
-    for start in range(0, vectors, step):
-        q, f = v.rows(stored[start : start + step]), v.rows(real[start : start + step])
-        per = q.shape[1] // len(stored[start : start + step])
-        wanted = max(1, ROWS // vectors)
-        if per > wanted:
-            if keep is None:
-                keep = np.sort(np.random.default_rng(0).choice(per, wanted, replace=False))
-            at = (np.arange(q.shape[1] // per)[:, None] * per + keep).reshape(-1)
-            q, f = q[:, at], f[:, at]
+    for q, f in input_rows(v, stored, real, ROWS):
         with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is met by whoever asks
             parts = [q.sum(1), f.sum(1), q.transpose(0, 2, 1) @ q, f.transpose(0, 2, 1) @ q]
         sums = [a + p.astype(np.float64) for a, p in zip(sums, parts, strict=True)] if sums else [p.astype(np.float64) for p in parts]
@@ -63,7 +74,7 @@ def moments(v: View, stored: Array, real: Array) -> Moments:
     mean_q, mean_f = sums[0] / count, sums[1] / count
     square = sums[2] / count - mean_q[:, :, None] * mean_q[:, None, :]
     cross = sums[3] / count - mean_f[:, :, None] * mean_q[:, None, :]
-    return Moments(vectors, count, mean_q, mean_f, square, cross)
+    return Moments(len(stored), count, mean_q, mean_f, square, cross)
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +100,12 @@ class LayerProblem:
     def moments(self) -> Moments:
         """Of the inputs' rows; computed once."""
         return moments(self.view, self.stored, self.real)
+
+    def rows(self, limit: int) -> tuple[Array, Array]:
+        """The inputs' rows ``[G, R, K]`` about their means, stored and real: at most about `limit`, evenly drawn."""
+        parts = list(input_rows(self.view, self.stored, self.real, limit))
+        q, f = (np.concatenate([p[i] for p in parts], axis=1) for i in (0, 1))
+        return q - q.mean(axis=1, keepdims=True), f - f.mean(axis=1, keepdims=True)
 
     def loss(self, integers: Float) -> float:
         """The mean over rows of the square error of all outputs, means left out: ``E |W f - s Q q|^2``, less the part without Q."""

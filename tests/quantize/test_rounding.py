@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from edgeq.quantize import weight_scales
-from edgeq.quantize.rounding import second_order
+from edgeq.quantize.problem import LayerProblem
+from edgeq.quantize.rounding import ROUNDINGS, second_order
+from edgeq.traits import View
 
 
 def test_columns_in_blocks_round_as_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -26,3 +28,22 @@ def test_columns_in_blocks_round_as_one_by_one(monkeypatch: pytest.MonkeyPatch) 
         return float(np.einsum("gok,gkl,gol->", d, h, d))
 
     assert error(found[1]) < 0.5 * error(weight_scales.within(np.rint(matrix / scales[..., None]), (-127, 127)))
+
+
+def wide(columns: int, rows: int = 16, count: int = 300) -> LayerProblem:
+    rng = np.random.default_rng(8)
+    x = (rng.normal(0, 1, (count, 24)) @ rng.normal(0, 1, (24, columns)) + 0.1 * rng.normal(0, 1, (count, columns))).astype(np.float32)
+    matrix = rng.normal(0, 1, (1, rows, columns))
+    view = View(lambda a: a.reshape(1, -1, columns), lambda m: m[None], lambda m: m[0], (1,), columns)
+    return LayerProblem(matrix, weight_scales.widest(matrix, (-7, 7)), (-7, 7), view, x, x)
+
+
+def test_blocks_of_a_wide_matrix_make_up_for_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = wide(600)
+    whole, near = ROUNDINGS["second-order"](problem), ROUNDINGS["nearest"](problem)
+    monkeypatch.setattr(second_order, "WIDE", 100)
+    monkeypatch.setattr(second_order, "BLOCK", 100)
+    blocks = ROUNDINGS["second-order"](problem)
+    least = -float(((problem.matrix @ problem.moments.cross) * problem.matrix).sum())
+    error = {name: problem.loss(q) - least for name, q in (("whole", whole), ("blocks", blocks), ("nearest", near))}
+    assert error["blocks"] < 0.1 * error["nearest"] and np.abs(blocks).max() <= 7 and np.array_equal(blocks, np.rint(blocks))

@@ -11,6 +11,8 @@ from edgeq.quantize.weight_scales import Bounds, Float
 SWEEPS = 8
 COLUMNS = 32  # that are rounded before the others are told
 DAMPING = 0.01
+WIDE, BLOCK = 4096, 512  # columns beyond which a matrix is rounded in blocks; of a block
+WIDE_ROWS = 2048  # of inputs that a wide matrix is fitted to
 FLOOR = 1e-5  # of the ridge, relative to the inputs' mean square: more than the moments' rounding errors
 
 
@@ -21,15 +23,53 @@ def integers(problem: LayerProblem) -> Float:
     The weights are held near W by a ridge that grows as samples get few: `DAMPING` plus columns per row plus one over the samples,
     times the variance of the inputs.
     """
-    matrix, scales, m, bounds = problem.matrix, problem.scales, problem.moments, problem.bounds
-    k = matrix.shape[2]
-    spread = np.trace(m.square, axis1=1, axis2=2) / k
-    ridge = (DAMPING + k / m.count + 1 / m.samples) * spread + FLOOR * (spread + (m.mean_q**2).mean(axis=1)) + 1e-30
-    h = m.square + ridge[:, None, None] * np.eye(k)
-    target = matrix @ m.cross + ridge[:, None, None] * matrix
+    if problem.matrix.shape[-1] > WIDE:
+        return _by_blocks(problem)
+    m, matrix = problem.moments, problem.matrix
+    ridge = _ridge(m.square, (m.mean_q**2).mean(axis=1), matrix.shape[-1], m.count, m.samples)
+    return _solve(matrix, problem.scales, problem.bounds, m.square, matrix @ m.cross, ridge)
+
+
+def _ridge(square: Float, mean: Float, columns: int, count: int, samples: int) -> Float:
+    """``[G]``: what holds the weights near the real ones.
+
+    Args:
+        square: second moments ``[G, K, K]``.
+        mean: the inputs' mean square means ``[G]``.
+        columns: of the whole matrix.
+        count, samples: rows and samples seen.
+    """
+    spread = np.trace(square, axis1=1, axis2=2) / square.shape[-1]
+    return np.asarray((DAMPING + columns / count + 1 / samples) * spread + FLOOR * (spread + mean) + 1e-30)
+
+
+def _solve(matrix: Float, scales: Float, bounds: Bounds, square: Float, wanted: Float, ridge: Float) -> Float:
+    """Integers ``[G, O, K]`` for second moments `square` and ``E[output input]``, `wanted` ``[G, O, K]``."""
+    h = square + ridge[:, None, None] * np.eye(square.shape[-1])
+    target = wanted + ridge[:, None, None] * matrix
     goal = np.linalg.solve(h, target.transpose(0, 2, 1)).transpose(0, 2, 1)  # the best real weights
-    q = _brain_quantize(goal, scales, h, bounds)
-    return _descend(q, scales, h, target, bounds)
+    return _descend(_brain_quantize(goal, scales, h, bounds), scales, h, target, bounds)
+
+
+def _by_blocks(problem: LayerProblem) -> Float:
+    """The same of a wide matrix, `BLOCK` columns at a time: each block makes up for the outputs' error that the blocks before it left.
+
+    Memory grows with the rows of inputs times the columns, and time with that times the outputs, not with the columns' cube.
+    """
+    matrix, found = problem.matrix, np.empty_like(problem.matrix)
+    stored, real = problem.rows(WIDE_ROWS)
+    groups, count, columns = stored.shape
+    left = np.zeros((groups, count, matrix.shape[1]))  # of the outputs, to be made up for
+    low, high = (np.broadcast_to(np.asarray(b, np.float64), matrix.shape[:2]) for b in problem.bounds)
+    for first in range(0, columns, BLOCK):
+        at = slice(first, min(first + BLOCK, columns))
+        w, q, f = matrix[..., at], stored[..., at].astype(np.float64), real[..., at].astype(np.float64)
+        left += f @ w.transpose(0, 2, 1)
+        square = q.transpose(0, 2, 1) @ q / count
+        ridge = _ridge(square, np.zeros(groups), BLOCK, count, len(problem.stored))
+        found[..., at] = _solve(w, problem.scales, (low, high), square, left.transpose(0, 2, 1) @ q / count, ridge)
+        left -= q @ (found[..., at] * problem.scales[..., None]).transpose(0, 2, 1)
+    return found
 
 
 def _brain_quantize(goal: Float, scales: Float, h: Float, bounds: Bounds) -> Float:
