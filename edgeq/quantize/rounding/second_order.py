@@ -47,7 +47,7 @@ def _solve(matrix: Float, scales: Float, bounds: Bounds, square: Float, wanted: 
     """Integers ``[G, O, K]`` for second moments `square` and ``E[output input]``, `wanted` ``[G, O, K]``."""
     h = square + ridge[:, None, None] * np.eye(square.shape[-1])
     target = wanted + ridge[:, None, None] * matrix
-    goal = np.linalg.solve(h, target.transpose(0, 2, 1)).transpose(0, 2, 1)  # the best real weights
+    goal: Float = np.linalg.solve(h, target.transpose(0, 2, 1)).transpose(0, 2, 1).astype(np.float64)  # the best real weights
     return _descend(_brain_quantize(goal, scales, h, bounds), scales, h, target, bounds)
 
 
