@@ -17,7 +17,7 @@ from edgeq.errors import EdgeqError
 from edgeq.formats import Format
 from edgeq.formats.format import Packed, Records
 from edgeq.ir import Array, DType, Params
-from edgeq.kernels import Kernel
+from edgeq.kernels import Kernel, facts
 from edgeq.kernels.layouts import applied, places
 from edgeq.ops.conv2d import Conv2d
 from edgeq.ops.depthwise_conv2d import DepthwiseConv2d
@@ -31,6 +31,7 @@ LEAST = 12  # pixels of a band
 # Instructions, as measured on a Cortex-M4: of a weight decoded, of an output stored again, of a pixel's input read again, of a window's
 # input gathered again and of each run of them that lie side by side, of a call.
 DECODE, SCATTER, READ, GATHER, PIECE, CALL = 1.5, 3.0, 1.2, 3.0, 80.0, 200.0
+BOUNDS = ("pairs", "twos", "group", "has_least")
 HEAD, TAIL = 16, 20  # bytes of `chunks` before and behind the weights of four rows
 
 
@@ -188,7 +189,8 @@ def _tilings(program: Program, call: Call, rest: int, lost: int) -> Iterator[_Wa
     if s["batches"] != 1 or format.plain(call.params.tables["weights"].size):
         return
     pixels, all_rows = int(s.get("out_h", 1)) * int(s.get("out_w", 1)), int(s["out_c"])
-    bands = [-(-pixels // k) for k in range(1, pixels // LEAST + 1)] if s.get("pointwise") and call.follower is None else []
+    flat = isinstance(call.node.op, Conv2d) and call.follower is None and facts.value("pointwise", call.params)
+    bands = [-(-pixels // k) for k in range(1, pixels // LEAST + 1)] if flat else []
     for rows, each in itertools.product(range(4, all_rows, 4), sorted({pixels, *bands})):
         if all_rows % rows == 0:
             for copied in ((False, True) if lost and each < pixels else (False,)):
@@ -230,7 +232,7 @@ def _again(params: Params) -> float:
     s = params.scalars
     if "kernel_w" not in s:
         return 0.0
-    return READ if s["pointwise"] else GATHER + PIECE / (int(s["kernel_w"]) * int(s["in_c"]))
+    return READ if facts.value("pointwise", params) else GATHER + PIECE / (int(s["kernel_w"]) * int(s["in_c"]))
 
 
 def _kernels(kernel: Kernel, params: Params, isa: tuple[str, ...], formats: Mapping[str, Format]) -> list[Kernel]:
@@ -244,7 +246,8 @@ def part(params: Params, row: int, rows: int, pixels: int = 0) -> Params:
     """The constants of some output channels, and of so many pixels of a pointwise convolution if not 0."""
     count = len(params.tables["bias"])
     tables = {n: t[row : row + rows] if len(t) == count else t for n, t in params.tables.items()}
-    scalars = {**params.scalars, "out_c": rows, **(band(pixels) if pixels else {})}
+    bounds = {n: facts.value(n, params) for n in BOUNDS}  # literals and members of the kernel tell them of all rows
+    scalars = {**params.scalars, **bounds, "out_c": rows, **(band(pixels) if pixels else {})}
     return Params(params.law, scalars, tables)
 
 

@@ -114,3 +114,29 @@ def test_other_refusals(edgeq, float_model: Path, model: Path, samples: Path, tm
     (tmp_path / "other" / "file").write_text("precious")
     assert "holds something else" in edgeq("quantize", float_model, "--calib", samples, "-o", tmp_path / "other").error
     assert sorted(p.name for p in tmp_path.iterdir()) == ["calib.npz", "floaty.eqg", "other", "tiny.eqg"]
+
+
+def test_weights_in_few_bits(edgeq, float_model: Path, samples: Path, tmp_path: Path, chain: str) -> None:
+    """Build, self-test, report, faults and export know the format; the flash of weights falls."""
+    sizes = {}
+    for bits in ("int8", "4", "int3", "2"):
+        folder = tmp_path / bits
+        arguments = ("build", float_model, "--calib", samples, "-o", folder, "--toolchain", chain, "--weights", bits, "--json")
+        result = edgeq(*arguments)
+        assert result.code == 0, result.err
+        sizes[bits] = result.json["flash"]["weights"]
+        assert edgeq("compare", folder, "--input", samples).code == 0
+        assert edgeq("report", folder).code == 0
+        name = bits if bits.startswith("int") else f"int{bits}"
+        assert f'weights = "{name}"' in (folder / "precision.toml").read_text()
+    assert sizes["int8"] > sizes["4"] > sizes["int3"] > sizes["2"]
+    labelled = tmp_path / "labelled.npz"
+    x = np.random.default_rng(4).standard_normal((20, 12)).astype(np.float32)
+    np.savez(labelled, x=x, y=np.zeros(20, np.int64))
+    found = edgeq("faults", tmp_path / "4", "--data", labelled, "--p", "1%", "--patterns", 3)
+    assert found.code == 0, found.err
+    assert edgeq("build", tmp_path / "4", "-o", tmp_path / "h", "--toolchain", chain, "--hardened").code == 0
+    run = edgeq("run", tmp_path / "h", "--vectors", 4, "--faults", "random", "--p", "1%")
+    assert run.code == 0 and "bit-exact" in run.out, run.err
+    assert edgeq("export", tmp_path / "4", "--format", "cmsis-pack", "-o", tmp_path / "pack").code == 0
+    assert "choose one of" in edgeq("quantize", float_model, "--calib", samples, "--weights", "int9", "-o", tmp_path / "q").error
