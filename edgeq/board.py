@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -128,6 +128,11 @@ def _boot(data: Mapping[str, Any]) -> Boot:
     return Boot(_region(data["application"]), size(data["sector"]), int(data["core"]), tuple(data["sources"]), (int(register), int(value)))
 
 
+def _found(name: str, own: Sequence[Path], inside: Path) -> Path:
+    """The bsp.toml of a board: of the user's own beside the target's file or beside its folder, else edgeq's."""
+    return next((p for f in own if (p := f / name / "bsp.toml").is_file()), inside / name / "bsp.toml")
+
+
 def load(target: Target) -> Board:
     """The board of a target.
 
@@ -136,9 +141,10 @@ def load(target: Target) -> Board:
     """
     if not target.bsp:
         raise EdgeqError(f"target {target.name} has no board", fix="choose a target that is a chip or a board, not the host")
-    folder = resource("firmware") / "bsp"
-    path = folder / target.bsp / "bsp.toml"
-    data = read_inherited(path, lambda parent: folder / parent / "bsp.toml")
+    inside = resource("firmware") / "bsp"
+    own = [f / "firmware" / "bsp" for f in (target.file.parent, target.file.resolve().parent.parent)]
+    path = _found(target.bsp, own, inside)
+    data = read_inherited(path, lambda parent: _found(parent, own, inside))
     try:
         return Board(
             name=target.bsp,

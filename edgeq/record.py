@@ -32,6 +32,7 @@ Integer = Annotated[int, Meta(ge=-(2**31), lt=2**31)]
 Shape = tuple[Annotated[int, Meta(ge=1, lt=2**31)], ...]
 CName = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*\Z", max_length=255)]
 Hash = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+TargetName = Annotated[str, Meta(pattern=r"^(?!.*\.toml\Z)[A-Za-z0-9][A-Za-z0-9_.-]{0,80}\Z")]  # no path: it is looked up
 Check = Annotated[str, Meta(pattern=r"^[0-9a-f]{8}\Z")]
 T = TypeVar("T")
 
@@ -137,7 +138,7 @@ class Manifest:
 
     format: Annotated[int, Meta(ge=FORMAT, le=FORMAT)]
     model: Annotated[str, Meta(pattern=r"^[a-z_][a-z0-9_]{0,63}\Z")]
-    target: str
+    target: TargetName
     law: str
     inputs: tuple[Placed, ...]
     outputs: tuple[Placed, ...]

@@ -21,7 +21,7 @@ def scaffold(name: str, core: str, root: Path | None = None) -> list[Path]:
     Args:
         name: the new target's and board's.
         core: the chip: a target to inherit.
-        root: where targets/ and firmware/ lie; None is where edgeq reads them.
+        root: where targets/ and firmware/ are to lie; None is the current folder, in which edgeq looks for targets.
 
     Returns:
         The files written.
@@ -34,7 +34,9 @@ def scaffold(name: str, core: str, root: Path | None = None) -> list[Path]:
     chip = targets.load(core)
     if not chip.bsp:
         raise EdgeqError(f"{core} is no chip", fix="give --core cortex-m4, riscv or another target with a board")
-    root = root or resource("targets").parent
+    if (resource("targets") / f"{name}.toml").exists():
+        raise EdgeqError(f"board {name} exists", where="edgeq", fix="choose another name")
+    root = root or Path()
     paths = {root / path.format(name=name): template for path, template in FILES.items()}
     taken = [p for p in paths if p.exists()]
     if taken:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
+import os
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ class Target:
         bsp: folder of firmware/bsp that starts the chip; empty for the host.
         flash, ram: budgets in bytes, None where unlimited.
         runners: runner names, preferred first.
+        file: its TOML file.
         core: under which the kernels' cost table has it; empty where it has not.
     """
 
@@ -35,6 +38,7 @@ class Target:
     runners: tuple[str, ...]
     core: str
     data: Mapping[str, Any]
+    file: Path
 
 
 def _merge(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
@@ -45,9 +49,35 @@ def _merge(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
+PATH = "EDGEQ_PATH"  # folders with targets/ and firmware/ of the user's own, apart from each other as in PATH
+
+
+def folders() -> list[Path]:
+    """Where targets lie: edgeq's own, ./targets, then those of EDGEQ_PATH. A name of edgeq's own means edgeq's own."""
+    given = [Path(p) for p in os.environ.get(PATH, "").split(os.pathsep) if p]
+    own = [Path("targets"), *(p / "targets" if (p / "targets").is_dir() else p for p in given)]
+    return [resource("targets"), *(p for p in own if p.is_dir() and p.resolve() != resource("targets").resolve())]
+
+
+def files() -> dict[str, Path]:
+    """Every target's file by its name, sorted. A file whose name begins with an underscore is only there to be inherited."""
+    found: dict[str, Path] = {}
+    for folder in folders():
+        found = {**{p.stem: p for p in folder.glob("[!_]*.toml")}, **found}
+    return dict(sorted(found.items()))
+
+
 def names() -> list[str]:
-    """All targets, sorted. A file whose name begins with an underscore is only there to be inherited."""
-    return sorted(p.stem for p in resource("targets").glob("[!_]*.toml"))
+    """All targets, sorted."""
+    return list(files())
+
+
+def similar(name: str, known: Sequence[str]) -> list[str]:
+    """Names that somebody who wrote `name` may have meant, the likeliest first, at most four."""
+    plain = name.lower().replace("_", "-")
+    same = [n for n in known if n.replace("-", "") == plain.replace("-", "")]
+    inside = same or [n for n in known if plain and (n.startswith(plain) or plain.startswith(n))] or [n for n in known if plain and plain in n]
+    return sorted(inside, key=len)[:4] or difflib.get_close_matches(plain, known, 4, 0.6)
 
 
 def read_inherited(path: Path, inherited: Callable[[str], Path], seen: tuple[Path, ...] = ()) -> dict[str, Any]:
@@ -80,24 +110,41 @@ def size(text: str | int) -> int:
 
 
 def load(name: str) -> Target:
-    """The target of that name.
+    """The target of that name, or of a .toml file of the user's own.
 
     Raises:
-        EdgeqError: there is none; the message lists those that exist.
+        EdgeqError: there is none; the message says which are named alike.
     """
-    if name not in names():
-        raise EdgeqError(f"unknown target '{name}'", fix=f"choose one of {', '.join(names())}")
-    folder = resource("targets")
-    data = read_inherited(folder / f"{name}.toml", lambda parent: folder / f"{parent}.toml")
-    return Target(
-        name=name,
-        description=data["description"],
-        isa=tuple(data["isa"]),
-        toolchains=data["toolchain"],
-        bsp=data.get("bsp", ""),
-        flash=size(data["flash"]) if "flash" in data else None,
-        ram=size(data["ram"]) if "ram" in data else None,
-        runners=tuple(data["runners"]),
-        core=data.get("core", ""),
-        data=data,
-    )
+    path = _file(name)
+    own, inside = path.parent, resource("targets")
+    data = read_inherited(path, lambda parent: next(p for f in (own, inside) if (p := f / f"{parent}.toml").is_file() or f == inside))
+    try:
+        return Target(
+            name=path.stem,
+            description=data["description"],
+            isa=tuple(data["isa"]),
+            toolchains=data["toolchain"],
+            bsp=data.get("bsp", ""),
+            flash=size(data["flash"]) if "flash" in data else None,
+            ram=size(data["ram"]) if "ram" in data else None,
+            runners=tuple(data["runners"]),
+            core=data.get("core", ""),
+            data=data,
+            file=path,
+        )
+    except KeyError as e:
+        raise EdgeqError("incomplete", where=str(path), why=f"no {e}", fix="let it inherit a chip: `edgeq new NAME --core CHIP`") from e
+
+
+def _file(name: str) -> Path:
+    if name.endswith(".toml"):
+        path = Path(name)
+        if not path.is_file():
+            raise EdgeqError("no such target file", where=name)
+        return path
+    known = files()
+    if name not in known:
+        near = similar(name, list(known))
+        fix = f"did you mean {' or '.join(near)}? `edgeq targets` lists all" if near else "`edgeq targets` lists all"
+        raise EdgeqError(f"unknown target '{name}'", fix=fix)
+    return known[name]

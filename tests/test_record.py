@@ -52,7 +52,8 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     [
         {"arena_bytes": -1}, {"arena_bytes": 2**31}, {"arena_bytes": 1.5}, {"arena_bytes": True}, {"arena_bytes": "64"},
         {"arena_alignment": 0},
-        {"model": "../m"}, {"model": "m;rm"}, {"model": ""}, {"model": "m\n"}, {"steps": None}, {"steps": [{}]}, {"inputs": [[]]},
+        {"model": "../m"}, {"model": "m;rm"}, {"model": ""}, {"target": "a/b"},
+        {"target": "x.toml"}, {"target": ""}, {"model": "m\n"}, {"steps": None}, {"steps": [{}]}, {"inputs": [[]]},
         {"tables": {"a b": "0123abcd"}}, {"tables": {"m_s0_weights": "xyz"}}, {"tables": {}}, {"table_bytes": {"m_s0_weights": -4}},
         {"fault_tables": {"other": 0}}, {"files": {"m.c": "0"}}, {"files": []}, {"sources_sha256": None}, {"hardened": 1}, {"law": 3},
     ],

@@ -169,7 +169,7 @@ def simulate(
     require_quantized(graph, graph.name if isinstance(model, Graph) else str(model))
     measured = Measured()
     data = read_manifest(Path(str(model))) if is_emitted(model) else None
-    if data is not None and target in (None, data.target):
+    if data is not None and (target is None or targets.load(target).name == data.target):
         measured = read_measured(Path(str(model)), data.sources_sha256)
     else:
         data = artifact(graph, targets.load(target or "host"), graph.name).manifest
@@ -202,10 +202,10 @@ def emitted(
         folder = Path(str(model))
         data = read_manifest(folder)
         own = data.target
-        if target in (None, own):
+        if target is None or targets.load(target).name == own:
             if not trust:
                 check_unchanged(folder, data)
-            yield folder, graphfile.load(folder), targets.load(own)
+            yield folder, graphfile.load(folder), targets.load(target or own)
             return
     graph = model if isinstance(model, Graph) else load(model, shapes=shapes, const=const)
     require_quantized(graph, graph.name if isinstance(model, Graph) else str(model))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -154,7 +155,7 @@ errors = Console(stderr=True, highlight=False)
 
 def console() -> Console:
     """Stdout for people; made anew for each use, so that a redirected stdout is respected: there lines may be long."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+    return Console(highlight=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 200)
 
 
 def board_port(url: str | None, baud: int, timeout: float) -> Port | None:

@@ -16,7 +16,7 @@ def new(
     core: Annotated[str, typer.Option("--core", "-c", help="Its chip: a target to inherit, cortex-m4 or riscv for example.")] = "cortex-m4",
     root: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Where targets/ and firmware/ lie (default: edgeq's own).", show_default=False),
+        typer.Option(metavar="DIR", help="Where to write targets/ and firmware/ (default: the current folder).", show_default=False),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -28,6 +28,7 @@ def new(
         common.print_json({"board": board, "written": written})
     else:
         typer.echo("\n".join(written))
+        common.note(f"fill them in, then: edgeq build MODEL -t {written[0]} -o DIR")
 
 
 def register(app: typer.Typer) -> None:

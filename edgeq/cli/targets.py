@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,13 +10,19 @@ from edgeq.cli import common
 from edgeq.cli.common import JsonOption
 from edgeq.text import size
 
+if TYPE_CHECKING:
+    from edgeq.target import Target
+
 
 def targets(
     operators: Annotated[bool, typer.Option("--operators", help="Show the coverage: operator x dtype x ISA.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="With --operators: as Markdown.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """List the targets, or with --operators what each ISA computes."""
+    """List the targets, or with --operators what each ISA computes.
+
+    Targets of your own are found in ./targets and in the folders of EDGEQ_PATH; -t also takes the path of a .toml file.
+    """
     if operators:
         show_operators(markdown, as_json)
         return
@@ -34,8 +40,24 @@ def targets(
             ]
         )  # fmt: skip
         return
-    rows = [(t.name, t.description, size(t.flash), size(t.ram), ", ".join(t.runners), ", ".join(t.toolchains)) for t in loaded]
-    common.table(["target", ("what it is", "text"), ("flash", "right"), ("RAM", "right"), "runners", "tool chains"], rows)
+    columns = ["", ("", "text"), ("flash", "right"), ("RAM", "right"), "runs on"]
+    for title, members in families(loaded).items():
+        rows = [(t.name, t.description, size(t.flash), size(t.ram), t.runners[0] if t.runners else "-") for t in members]
+        common.table(columns, rows, title=title)
+
+
+def families(loaded: list[Target]) -> dict[str, list[Target]]:
+    """Targets by what they are: this computer, cores, then boards, of Arm and RISC-V; the user's own apart."""
+    from edgeq.resources import resource
+
+    found: dict[str, list[Target]] = {
+        f: [] for f in ("this computer", "Arm cores", "RISC-V cores", "Arm boards", "RISC-V boards", "your own")
+    }
+    for t in loaded:
+        family = "RISC-V" if t.data.get("unicorn", {}).get("architecture") == "riscv" else "Arm"
+        name = f"{family} {'cores' if t.name.startswith(('cortex-', 'riscv')) else 'boards'}" if t.bsp else "this computer"
+        found[name if t.file.parent.resolve() == resource("targets").resolve() else "your own"].append(t)
+    return {name: members for name, members in found.items() if members}
 
 
 def show_operators(markdown: bool, as_json: bool) -> None:

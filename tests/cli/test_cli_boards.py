@@ -58,3 +58,41 @@ def test_new(edgeq, tmp_path: Path) -> None:
     written = edgeq("new", "my-board", "--root", tmp_path, "--json").json["written"]
     assert [Path(p).name for p in written] == ["my-board.toml", "bsp.toml", "uart.c"] and all(Path(p).is_file() for p in written)
     assert "exists" in edgeq("new", "my-board", "--root", tmp_path).error
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("stm32f4", "stm32f405"), ("cortex-m4f", "cortex-m4"), ("nrf52", "nrf52840"), ("Cortex_M4", "cortex-m4"), ("riscvf", "riscv-f")],
+)
+def test_unknown_targets_are_guessed(edgeq, model: Path, tmp_path: Path, name: str, meant: str) -> None:
+    assert f"did you mean {meant}" in edgeq("build", model, "-t", name, "-o", tmp_path / "o").error
+
+
+def test_targets_fit_a_terminal(edgeq, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = edgeq("targets").out.splitlines()
+    assert max(map(len, lines)) <= 80 and any("cortex-m4" in line for line in lines)
+    titles = [line.strip() for line in lines if line and not line.startswith(" ")]
+    assert titles == ["this computer", "Arm cores", "RISC-V cores", "Arm boards", "RISC-V boards"]
+
+
+def test_boards_of_ones_own(edgeq, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Written to the current folder; found there, by path and through EDGEQ_PATH; edgeq's own names stay edgeq's."""
+    (tmp_path / "project").mkdir()
+    monkeypatch.chdir(tmp_path / "project")
+    written = edgeq("new", "my-board", "--core", "riscv", "--json").json["written"]
+    assert next(str(Path(w)) for w in written) == "targets/my-board.toml" and Path("firmware/bsp/my-board/bsp.toml").is_file()
+    own = Path("targets/my-board.toml").resolve()
+    assert "exists" in edgeq("new", "cortex-m4").error
+    Path("targets/cortex-m4.toml").write_text("inherits = 'riscv'\ndescription = 'not this one'\n")
+    names = {t["name"]: t["description"] for t in edgeq("targets", "--json").json}
+    assert "my-board" in names and "not this one" not in names.values()
+    assert "your own" in edgeq("targets").out
+    board = edgeq("firmware", model, "-b", "my-board", "-o", "x.elf").error
+    assert "no emitted model" in board
+    monkeypatch.chdir(tmp_path)
+    assert "unknown target" in edgeq("build", model, "-t", "my-board", "-o", "o").error
+    assert edgeq("build", model, "-t", own, "-o", "o", "--no-check").code == 0
+    assert "unknown target 'my-board'" in edgeq("run", "o", "-n", 1).error
+    monkeypatch.setenv("EDGEQ_PATH", str(tmp_path / "project"))
+    assert edgeq("build", model, "-t", "my-board", "-o", "p", "--no-check", "--json").json["target"] == "my-board"
