@@ -76,7 +76,8 @@ def similar(name: str, known: Sequence[str]) -> list[str]:
     """Names that somebody who wrote `name` may have meant, the likeliest first, at most four."""
     plain = name.lower().replace("_", "-")
     same = [n for n in known if n.replace("-", "") == plain.replace("-", "")]
-    inside = same or [n for n in known if plain and (n.startswith(plain) or plain.startswith(n))] or [n for n in known if plain and plain in n]
+    starting = [n for n in known if plain and (n.startswith(plain) or plain.startswith(n))]
+    inside = same or starting or [n for n in known if plain and plain in n]
     return sorted(inside, key=len)[:4] or difflib.get_close_matches(plain, known, 4, 0.6)
 
 

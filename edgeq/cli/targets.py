@@ -40,7 +40,7 @@ def targets(
             ]
         )  # fmt: skip
         return
-    columns = ["", ("", "text"), ("flash", "right"), ("RAM", "right"), "runs on"]
+    columns: list[str | tuple[str, str]] = ["", ("", "text"), ("flash", "right"), ("RAM", "right"), "runs on"]
     for title, members in families(loaded).items():
         rows = [(t.name, t.description, size(t.flash), size(t.ram), t.runners[0] if t.runners else "-") for t in members]
         common.table(columns, rows, title=title)
