@@ -1,0 +1,72 @@
+"""Random ONNX models through the whole path; ``python tests/random_models.py`` runs as many as one likes, on any target."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import random_models
+from installed import need, need_programs
+from random_models import Sample, Way, trials
+
+from edgeq.run import host
+from edgeq.simulate import Run
+
+COUNT, GROUP = 300, 50
+HOST = Way(compiler="gcc" if shutil.which("gcc") else "zig")
+OTHERS = [
+    Way(compiler="gcc", optimize="-O0"), Way(compiler="gcc", optimize="-O3"), Way(compiler="clang", optimize="-O2"),
+    *(Way(name, None, "-O2") for name in ("cortex-m4", "riscv", "riscv-f")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("first", range(0, COUNT, GROUP))
+def test_host_c_computes_what_the_simulator_says(first: int) -> None:
+    tally = trials(range(first, first + GROUP), HOST)
+    assert tally.failed == {} and len(tally.refused) <= GROUP // 25, tally.refused
+
+
+@pytest.mark.parametrize("way", OTHERS, ids=lambda w: f"{w.target} {w.compiler or ''} {w.optimize}")
+def test_other_compilers_and_chips(way: Way) -> None:
+    if way.compiler:
+        need_programs(way.compiler)
+    else:
+        need(way.target, "zig")
+    first = 10_000 + 10 * OTHERS.index(way)
+    assert trials(range(first, first + 10), way).failed == {}
+
+
+def test_a_difference_is_found_and_its_model_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One value of one model among ten."""
+    samples = {n: random_models.sample(n) for n in range(4)}
+    name = f"2: {samples[2].graph.results[0]}"
+
+    def wrong(folder: object, inputs: dict[str, object], **kwargs: object) -> Run:
+        found = real(folder, inputs, **kwargs)  # type: ignore[arg-type]
+        wanted = name if name in found.outputs else samples[2].graph.results[0] if set(inputs) == set(samples[2].inputs) else ""
+        return replace(found, outputs={n: a + a.dtype.type(1) if n == wanted else a for n, a in found.outputs.items()})
+
+    real = host.run
+    monkeypatch.setattr(host, "run", wrong)
+    tally = trials(range(4), HOST)
+    assert list(tally.failed) == [2] and "first difference" in tally.failed[2]
+
+
+def test_models_are_of_many_kinds() -> None:
+    """Of a hundred: every family of operators, both kinds of numbers, states, inputs that are no numbers, hostile names."""
+    samples = [random_models.sample(n) for n in range(100)]
+    kinds = {n.op.kind() for s in samples for n in s.graph.nodes}
+    wanted = "conv2d depthwise_conv2d fully_connected add mul maximum reshape transpose slice concat mean layer_norm lstm gru softmax"
+    assert set(wanted.split()) <= kinds
+    dtypes = {t.type.dtype.value for s in samples for t in s.graph.tensors.values() if not t.is_constant}
+    assert {"s8", "s16", "f16"} <= dtypes and any(s.graph.states for s in samples)
+    halves = np.concatenate([a.ravel() for s in samples for a in s.inputs.values() if a.dtype == np.float16])
+    assert np.isnan(halves).any() and np.isinf(halves).any() and (np.abs(halves) == 65504).any()
+    assert ((halves != 0) & (np.abs(halves) < 2.0**-14)).any()
+    assert any("*/" in name for s in samples for name in s.graph.tensors) and any(_long(s) for s in samples)
+
+
+def _long(s: Sample) -> bool:
+    return max(map(len, s.graph.tensors)) > 3000
