@@ -13,6 +13,7 @@ from edgeq.frontends.tflite.file import MAX_ELEMENTS, File, FileOperator, FileTe
 from edgeq.ir import Array, DType, QParams, Tensor, TensorType
 
 INTEGERS = {"INT8": DType.INT8, "INT16": DType.INT16, "INT32": DType.INT32}
+MAX_INTEGERS = 2**18  # of one shape or list of indices
 ASYMMETRIC = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"}  # may have a zero point of weights; TFLM ignores the convolutions' on int8
 
 
@@ -148,6 +149,8 @@ class Reading:
         array = self.array(op, position, what)
         if array.dtype.kind != "i":
             raise EdgeqError(f"{what} of {op.kind} must be integers", why="the file is damaged")
+        if array.size > MAX_INTEGERS:
+            raise EdgeqError(f"{what} of {op.kind} are {array.size} integers", why=f"at most {MAX_INTEGERS} are accepted")
         return tuple(int(v) for v in array.ravel())
 
     def operand(self, op: FileOperator, position: int) -> Tensor:
