@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -23,8 +24,8 @@ from edgeq.cli.common import (
     ToolchainOption,
 )
 from edgeq.cli.options import takes_float_models
-from edgeq.cli.quantize import show_allocation, show_candidates
-from edgeq.text import count, size
+from edgeq.cli.quantize import EXACT_DB, show_allocation, show_candidates
+from edgeq.text import count, short, size
 
 if TYPE_CHECKING:
     from edgeq.api import Built
@@ -131,13 +132,42 @@ def show(built: Built) -> None:
             else f"NOT RUN. {built.not_run}. Then: edgeq compare {built.folder}"
             if built.not_run
             else "not checked",
+            **quality(built),
             "folder": str(built.folder),
+            "next": next_step(built),
         },
     )
     if "allocation" in built.measured.quantization:
         show_allocation(built.measured.quantization["allocation"])
     if "robust" in built.measured.quantization:
         show_candidates(built.measured.quantization["robust"])
+
+
+def quality(built: Built) -> dict[str, str]:
+    """How near the outputs are to the float model's, and the tensor that lost most, with what to do about it."""
+    found = built.measured.quantization
+    tensors = {t["name"]: t for t in found.get("tensors", ())}
+    outputs = [float(tensors[n]["sqnr_db"]) for n in built.graph.results if n in tensors]
+    if not outputs:
+        return {}
+    worst = min(tensors.values(), key=lambda t: float(t["sqnr_db"]))
+    noise = min(outputs)
+    told = ". ".join(x for x in (worst["cause"], worst["fix"]) if x)
+    return {
+        "output": f"{f'SQNR {noise:.1f} dB' if noise < EXACT_DB else 'exact'} against the float model, {found['samples']} samples",
+        "worst tensor": ""
+        if worst["sqnr_db"] >= min(noise, EXACT_DB)
+        else f"'{short(worst['name'])}' {worst['sqnr_db']:.1f} dB{f': {told}' if told else ''}",
+    }
+
+
+def next_step(built: Built) -> str:
+    """Commands that go on from here."""
+    folder = shlex.quote(str(built.folder))
+    if not built.target.bsp:
+        return f"edgeq report {folder}  or, for a chip:  edgeq build {folder} -t cortex-m4 -o DIR"
+    board = built.target.name if built.target.bsp == built.target.name else "BOARD"
+    return f"edgeq report {folder}  or  edgeq firmware {folder} -b {board} -o fw.elf  or  edgeq export {folder} -f cmake -o DIR"
 
 
 def register(app: typer.Typer) -> None:

@@ -175,3 +175,14 @@ def test_without_its_emulator_a_build_says_that_it_was_not_run(
     data = edgeq("build", model, "-o", tmp_path / "b", "-t", target, "--json").json
     assert data["not_run"].startswith("QEMU is not installed") and not data["comparisons"] and data["flash"]["code"] > 0
     assert "QEMU is not installed" in edgeq("compare", tmp_path / "a").error
+
+
+def test_a_build_tells_what_was_lost_and_how_to_go_on(edgeq, float_model: Path, samples: Path, tmp_path: Path, chain: str) -> None:
+    shown = edgeq("build", float_model, "--calib", samples, "-o", tmp_path / "o p", "--toolchain", chain).out
+    record = json.loads((tmp_path / "o p" / "measurements.json").read_text())["quantization"]
+    tensors = {t["name"]: t for t in record["tensors"]}
+    lost = min(tensors[n]["sqnr_db"] for n in graphfile.load(tmp_path / "o p").results)
+    assert f"SQNR {lost:.1f} dB against the float model, 40 samples" in shown
+    assert f"edgeq report '{tmp_path / 'o p'}'" in shown
+    worst = min(tensors.values(), key=lambda t: t["sqnr_db"])
+    assert (f"'{worst['name']}' {worst['sqnr_db']:.1f} dB" in shown) == (worst["sqnr_db"] < lost)
