@@ -247,7 +247,8 @@ class Grower:
 def hostile(model: ModelProto, rng: np.random.Generator) -> ModelProto:
     """With other names for tensors and nodes; states keep theirs, which are told apart by them."""
     tensors = dict.fromkeys(n for node in model.graph.node for n in (*node.input, *node.output) if n and not n.startswith("state"))
-    chosen = [NAMES[int(i)] for i in rng.permutation(len(NAMES))] + ["n" * 3000]
+    names = [*NAMES, "n" * 3000]
+    chosen = [names[int(i)] for i in rng.permutation(len(names))]
     renamed = {n: chosen[i % len(chosen)] + ("" if i < len(chosen) else f" {i}") for i, n in enumerate(tensors)}
     for node in model.graph.node:
         node.name = NAMES[int(rng.integers(len(NAMES)))]
