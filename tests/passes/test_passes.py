@@ -182,6 +182,7 @@ def test_pads_that_mean_something_else_stay() -> None:
         (Pad(((0, 0), (1, 1), (1, 1), (0, 0)), value=1.0), Conv2d()),
         (Pad(((0, 0), (1, 1), (1, 1), (0, 0)), mode="reflect"), Conv2d()),
         (Pad(((0, 0), (1, 1), (1, 1), (0, 1))), Conv2d()),
+        (Pad(((0, 1), (1, 1), (1, 1), (0, 0))), Conv2d()),
         (Pad(((0, 0), (1, 1), (1, 1), (0, 0))), MaxPool2d(kernel=(3, 3))),
         (Pad(((0, 0), (3, 0), (0, 0), (0, 0))), AveragePool2d(kernel=(2, 2))),
         (Pad(((0, 0), (1, 1), (0, 0), (0, 0))), AveragePool2d(kernel=(3, 3), pads=(1, 1, 1, 1))),

@@ -65,8 +65,9 @@ def test_it_becomes_one_operator(steps: Sequence[Step]) -> None:
         [(Mean((1,), True), ["x"], "mean"), BEFORE[1], *SQUARE, *ROOT, *INVERSE],
         [*BEFORE, (maths.Square(), ["x"], "sq"), *ROOT, *INVERSE],
         [*BEFORE, (maths.Abs(), ["d"], "sq"), *ROOT, *INVERSE],
+        [(maths.Square(), ["x"], "other"), (Mean((2,), True), ["other"], "mean"), BEFORE[1], *SQUARE, *ROOT, *INVERSE],
     ],
-    ids=["another axis", "of x", "no square"],
+    ids=["another axis", "of x", "no square", "another mean"],
 )
 def test_something_else_stays(steps: Sequence[Step]) -> None:
     assert not any(isinstance(n.op, LayerNorm) for n in normalise(graph(steps)).nodes)
