@@ -12,7 +12,7 @@ from edgeq.frontends.onnx.file import DAMAGED
 from edgeq.frontends.onnx.linear import scalar
 from edgeq.frontends.onnx.logic import finite, quotient
 from edgeq.frontends.onnx.registry import MICROSOFT, reads
-from edgeq.frontends.onnx.values import Constant, Value, is_whole
+from edgeq.frontends.onnx.values import Constant, Value, is_integer, is_whole
 from edgeq.ir import Array, Op, Tensor
 from edgeq.ops import activations as act
 from edgeq.ops import mathematics as maths
@@ -95,10 +95,22 @@ def binary(call: Call, op: Op, left: Tensor, right: Tensor, tag: str = "") -> Te
     return call.emit(op, *call.same_rank(left, right), tag=tag)
 
 
+def unchanged(call: Call, neutral: float) -> Tensor | None:
+    """The computed operand where the other is a constant that leaves it as it is."""
+    for value, other in (call.values, call.values[::-1]):
+        if isinstance(value, Tensor) and isinstance(other, Constant) and not is_integer(value) and other.stored is None:
+            shape = np.broadcast_shapes(value.type.shape, other.array.shape)
+            if shape == value.type.shape and (other.array == neutral).all():
+                return value
+    return None
+
+
 @reads("Add", "Sum", "Mul", "Mean")
 def chain(call: Call) -> Tensor:
     """Sums and products of any number of operands, from left to right."""
     op: Op = Mul() if call.kind == "Mul" else Add()
+    if len(call.values) == 2 and call.kind in ("Add", "Mul") and (same := unchanged(call, 0.0 if call.kind == "Add" else 1.0)):
+        return same
     operands = [call.x(i) if call.kind == "Mul" else finite(call, call.required(i)) for i in range(len(call.values))]
     if len(operands) == 2 and operands[0].name == operands[1].name and call.kind == "Mul":
         return call.emit(maths.Square(), operands[0])
