@@ -26,6 +26,7 @@ from edgeq.ops.reduce_sum import ReduceSum
 
 LONGEST = 2**16  # rows that a computed index may choose from
 MOST = 1024  # elements that are ranked
+ROUNDS = 64  # updates that one element may get
 
 
 def chosen(call: Call, x: Tensor, places: Array, tag: str = "") -> Tensor:
@@ -136,6 +137,8 @@ def _scattered(call: Call, x: Tensor, updates: Tensor, places: Array, reduction:
         source[places.ravel()] = size + np.arange(count)
         return chosen(call, joined, source.reshape(x.type.shape))
     op, neutral = {"add": (Add(), 0.0), "mul": (Mul(), 1.0), "max": (Maximum(), -1e30), "min": (Minimum(), 1e30)}[reduction]
+    if np.unique(places, return_counts=True)[1].max() > ROUNDS:
+        raise EdgeqError(f"{call.kind} of more than {ROUNDS} updates of one element is not supported")
     joined = call.emit(Concat(0), given, call.builder.constant(f"{call.output}.neutral", np.array([neutral], np.float32)), tag="joined")
     seen: dict[int, int] = {}
     rounds: list[Array] = []
@@ -145,8 +148,6 @@ def _scattered(call: Call, x: Tensor, updates: Tensor, places: Array, reduction:
         if turn == len(rounds):
             rounds.append(np.full(size, count))
         rounds[turn][place] = i
-    if len(rounds) > 64:
-        raise EdgeqError(f"{call.kind} of more than 64 updates of one element is not supported")
     for k, source in enumerate(rounds):
         flat = call.emit(op, flat, chosen(call, joined, source, f"round{k}_"), tag=f"round{k}")
     return call.reshape(flat, x.type.shape, "shape")

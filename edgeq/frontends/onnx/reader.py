@@ -434,7 +434,7 @@ def _inferred_types(model: ModelProto, inputs: Mapping[str, tuple[int, ...]]) ->
             for n in inputs[info.name]:
                 info.type.tensor_type.shape.dim.add().dim_value = n
     try:
-        copy = onnx.shape_inference.infer_shapes(copy, data_prop=True)
+        copy = onnx.shape_inference.infer_shapes(copy)  # it must not compute data: that takes as long as a file wants
     except Exception:  # whatever its C++ code raises; the shapes stay unknown
         return {}
     found = {}
