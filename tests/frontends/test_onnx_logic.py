@@ -132,3 +132,23 @@ def test_the_standards_results(name: str) -> None:
         if name == "constant output":
             found = {n: np.broadcast_to(a, (4, *a.shape[1:])) for n, a in found.items()}
         close(found, wanted, 1e-5)
+
+
+@pytest.mark.parametrize("value", [-1e9, -3.4e38, -np.inf])
+@pytest.mark.parametrize("form", ["sum", "where"])
+def test_a_mask_before_a_softmax_is_a_number_that_a_half_holds(form: str, value: float) -> None:
+    b = Net()
+    x = b.input(2, 5, 5)
+    masked = b.op("Add", x, b.const(np.where(MASK, value, 0), F)) if form == "sum" else b.op("Where", b.const(MASK), b.const(value, F), x)
+    model = b.model(b.op("Softmax", b.op("Reshape", masked, b.ints(2, 5, 5)), axis=-1))
+    arrays: dict[str, Any] = {"input": R.normal(0, 3, (4, 2, 5, 5)).astype(F)}
+    graph = normalise(load(model))
+    assert min(float(t.data.min()) for t in graph.tensors.values() if t.data is not None) == -1e4
+    close(real_outputs(graph, arrays), onnxruntime_outputs(model, arrays))
+
+
+def test_what_more_than_a_softmax_reads_keeps_its_numbers() -> None:
+    b = Net()
+    y = b.op("Add", b.input(2, 5, 5), b.const(np.where(MASK, -1e9, 0), F))
+    graph = load(b.model(b.op("Softmax", y, axis=-1), b.op("ReduceMin", y)))
+    assert min(float(t.data.min()) for t in graph.tensors.values() if t.data is not None) == F(-1e9)

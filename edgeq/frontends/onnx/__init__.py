@@ -13,6 +13,7 @@ from onnx import ModelProto
 
 from edgeq.frontends.onnx.file import parse, read
 from edgeq.frontends.onnx.integers import absorb
+from edgeq.frontends.onnx.masks import soften
 from edgeq.frontends.onnx.reader import Consts, Reader, Shapes
 from edgeq.ir import Graph, check
 
@@ -38,5 +39,5 @@ def from_model(
 ) -> Graph:
     """Read a model that `parse` has checked; see `load`."""
     reader = Reader(model, name, where)
-    graph = reader.read(shapes or {}, const or {})
+    graph = soften(reader.read(shapes or {}, const or {}))
     return check(absorb(graph, reader.builder.stored, where), "load")
