@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import re
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,21 +12,18 @@ from typing import Any
 
 import numpy as np
 
-from edgeq import ctiles, faults, half, record
+from edgeq import ctiles, faults, record
 from edgeq import folder as folders
 from edgeq.ctext import Names, Table, block_comment, brief, comment, ctype_of, model_name, table
 from edgeq.functions import Function, Functions, environment, values
-from edgeq.ir import Array, DType, TensorType
+from edgeq.ir import Array, TensorType
 from edgeq.plan import MemoryPlan
 from edgeq.program import Call, Program
 from edgeq.record import Manifest
-from edgeq.resources import resource
+from edgeq.runtime import EXACT, STEP, reached, whole, words
 from edgeq.tables import Constants
 from edgeq.text import first_name
 
-RUNTIME = ("eq_numerics.h", "eq_step.h")
-HALF = ("eq_float.h", "eq_f16.h")  # where some tensor is of half precision
-EXACT = "eq_exact.h"  # where kernels compute with floats
 EXACT_FLAGS = ("-ffp-contract=off", "-fno-strict-aliasing")  # the arithmetic depends on them
 
 
@@ -200,12 +196,6 @@ class _Emitter:
         }  # fmt: skip
 
 
-def _with_included(runtime: Path, header: str) -> list[str]:
-    """A header of templates/runtime after those that it includes."""
-    inner = re.findall(r'^#include "(\w+\.h)"', (runtime / header).read_text(encoding="ascii"), re.MULTILINE)
-    return [*(found for h in inner for found in _with_included(runtime, h)), header]
-
-
 def step_checks(steps: Sequence[Mapping[str, Any]], vectors: Mapping[str, Array]) -> Array | None:
     """CRC-32 of what the hook delivers, uint32 ``[V, tensors]``; None unless all of these tensors are given."""
     names = [tensor["tensor"] for s in steps for tensor in (s, *s["more"])]
@@ -226,16 +216,12 @@ def emit(program: Program, plan: MemoryPlan, name: str, vectors: Mapping[str, Ar
     emitter = _Emitter(program, plan, name)
     functions, steps = emitter.functions.all, emitter.steps()
     facts = emitter.facts(steps)
-    runtime = resource("templates") / "runtime"
-    decoders = {s.format.header for c in program.calls for s in c.staged.values()} | {"eq_tiles.h" for c in program.calls if c.tiled}
-    used = sorted({("half" if c.params.law in half.LAWS else "simd", c.kernel.isa) for c in program.calls})
-    includes = [*(HALF if DType.FLOAT16 in {t.type.dtype for t in program.graph.tensors.values()} else ())]
-    for stem in (f"eq_{kind}_{isa}" for kind, isa in used):  # an ISA of plain C has none
-        includes += sorted(h.name for h in (*runtime.glob(f"{stem}.h"), *runtime.glob(f"{stem}_*.h")))
-    includes += sorted({h for c in program.calls for h in c.kernel.headers})
-    includes = list(dict.fromkeys(found for h in includes for found in _with_included(runtime, h) if found not in RUNTIME))
-    floats = EXACT in includes or any(re.search(r"\bfloat\b", f.code) for f in functions)
-    includes = [h for h in includes if h != EXACT]
+    codes = [f.code for f in functions]
+    decoding = [line for s in steps for lines in (s["tiles"], *(d["lines"] for d in s["decodes"])) for line in lines]
+    runtime = {STEP: whole(STEP)} | reached([*codes, *decoding])
+    floats = "float" in words("\n".join([*codes, *runtime.values()]))
+    runtime |= {EXACT: whole(EXACT)} if floats else {}
+    includes = [h for h in reached(codes) if h != EXACT]
     tables = None if vectors is None else {n: table(f"{emitter.name}_vectors_{a}", vectors[n]) for n, a in emitter.arguments.items()}
     checks = step_checks(steps, vectors or {})
     context = {
@@ -244,9 +230,10 @@ def emit(program: Program, plan: MemoryPlan, name: str, vectors: Mapping[str, Ar
         "outputs": emitter.interface(program.graph.results), "manifest": facts, "lifetimes": emitter.lifetimes(),
         **emitter.locals,
         "comment": comment, "block_comment": block_comment, "brief": brief,
-        "runtime": RUNTIME, "states": emitter.states(), "includes": includes,
+        "states": emitter.states(), "includes": includes,
         "flags": EXACT_FLAGS, "floats": floats,
-        "decoders": sorted(decoders), "checks": None if checks is None else table(f"{emitter.name}_step_checks", checks), "vectors": tables,
+        "decoders": list(reached(decoding)),
+        "checks": None if checks is None else table(f"{emitter.name}_step_checks", checks), "vectors": tables,
         "vector_count": 0 if vectors is None else len(next(iter(vectors.values()))),
     }  # fmt: skip
     m = emitter.name
@@ -258,7 +245,7 @@ def emit(program: Program, plan: MemoryPlan, name: str, vectors: Mapping[str, Ar
     if vectors is not None:
         names |= {"vectors.h": f"{m}_vectors.h", "vectors.c": f"{m}_vectors.c"}
     files = {out: emitter.env.get_template(f"model/{t}.j2").render(context).encode() for t, out in names.items()}
-    files |= {r: (runtime / r).read_bytes() for r in (*RUNTIME, *([EXACT] if floats else []), *includes, *sorted(decoders))}
+    files |= {name: text.encode() for name, text in runtime.items()}
     digest = hashlib.sha256(b"".join(n.encode() + files[n] for n in sorted(files))).hexdigest()
     manifest = record.convert({**facts, "sources_sha256": digest, "files": folders.digests(files)}, Manifest)
     files[folders.MANIFEST] = manifest.text().encode()

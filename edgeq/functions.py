@@ -121,7 +121,7 @@ class Functions:
 
         def render(signature: str) -> str:
             return self._env.get_template(call.kernel.path).render(
-                symbol=SYMBOL, signature=signature, law=call.params.law,
+                symbol=SYMBOL, signature=signature, law=call.params.law, isa=call.kernel.isa,
                 xtype=graph.type(call.operands[0]).dtype.c, ytype=graph.type(call.output).dtype.c,
                 p=_Access(call), v=call.specialized, t=call.kernel.tile,
             )  # fmt: skip

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import re
+import shutil
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import numpy as np
 import pytest
 from zoo import zoo
 
-from edgeq import kernels, target
+from edgeq import kernels, runtime, target
 from edgeq.emit import emit
 from edgeq.frontends import load
 from edgeq.ir import Graph
@@ -89,3 +91,53 @@ def test_every_member_of_every_struct_is_read(model: str, machine: str, data: Pa
             assert f"p->{member}" in own, (function, member)
     tables = set(re.findall(r"const \w+ (\w+)\[", files["m_weights.h"]))
     assert tables == {t for t in tables if re.search(rf"\b{t}\b", files["m.c"])}
+
+
+COMPILERS = {
+    "cortex-m4": "arm-none-eabi-gcc -mcpu=cortex-m4 -mthumb -mfpu=fpv4-sp-d16 -mfloat-abi=hard -ffreestanding",
+    "cortex-m55": "arm-none-eabi-gcc -mcpu=cortex-m55 -mthumb -mfloat-abi=hard -ffreestanding",
+    "riscv": "riscv64-unknown-elf-gcc -march=rv32imc_zicsr -mabi=ilp32 -ffreestanding",
+}
+
+
+@pytest.mark.parametrize("machine", COMPILERS)
+@pytest.mark.parametrize("model", MODELS)
+def test_every_function_is_reached(model: str, machine: str, data: Path, tmp_path: Path) -> None:
+    """A compiler says so: no static function of the headers is unused by the kernels, on the chip and on this computer at once."""
+    for command in ("gcc", COMPILERS[machine].split()[0]):
+        if not shutil.which(command):
+            pytest.skip(f"no {command}")
+    for name, text in emitted(model, machine, data)[1].items():
+        if name.endswith((".c", ".h")):
+            (tmp_path / name).write_text(text.replace("static inline", "static"))
+    unused = []
+    for command in ("gcc", COMPILERS[machine]):
+        files = [n for n in ("m_kernels.c", "m.c") if (tmp_path / n).exists()]
+        flags = ["-std=c99", "-Wunused-function", "-fsyntax-only", *files]
+        done = subprocess.run([*command.split(), *flags], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        unused.append(set(re.findall(r"(\w+).? defined but not used", done.stderr)))
+    assert not unused[0] & unused[1]
+
+
+def test_headers_are_cut_to_what_is_reached() -> None:
+    """A function, what it calls, the conditionals around it, and the types that it names; nothing else."""
+    files = runtime.reached(["eq_mve_store_first_i16(y, v, n);"])
+    assert set(files) == {"eq_mve.h"} and "EQ_MVE_FIRST_LANES(i16" in files["eq_mve.h"] and "EQ_MVE_FIRST_LANES(i32" not in files["eq_mve.h"]
+    assert "arm_mve.h" in files["eq_mve.h"] and "eq_mve_dup4" not in files["eq_mve.h"]
+    assert runtime.reached(["eq_no_such_function();"]) == {}
+    assert runtime.whole("eq_step.h") == (resource("templates") / "runtime" / "eq_step.h").read_text()
+
+
+def test_all_headers_go_together(tmp_path: Path) -> None:
+    """No two headers define one name: a chip may mix the kernels of several instruction sets."""
+    if not shutil.which("gcc"):
+        pytest.skip("no gcc")
+    owners: dict[str, set[str]] = {}
+    for header in runtime.headers().values():
+        for name in header.defines:
+            owners.setdefault(name, set()).add(header.name)
+    assert not {name: where for name, where in owners.items() if len(where) > 1}
+    text = "".join(f'#include "{resource("templates") / "runtime" / name}"\n' for name in runtime.headers())
+    (tmp_path / "all.c").write_text(text + "int all;\n")
+    subprocess.run(["gcc", "-std=c99", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", "all.c"], cwd=tmp_path, check=True, timeout=60)

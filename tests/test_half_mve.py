@@ -28,7 +28,7 @@ SOURCE = """
 
 void {name}(const float *x, float *y, int32_t n)
 {{
-    for (int32_t i = 0; i < n; i += 4) eq_store4_f32(y + i, eq_{name}4(eq_load4_f32(x + i)));
+    for (int32_t i = 0; i < n; i += 4) eq_mve_store4_f32(y + i, eq_mve_{name}4(eq_mve_load4_f32(x + i)));
 }}
 """
 FUSED = """

@@ -26,7 +26,7 @@ LAYERS = (
     ("simulate", "tables"),
     ("faults",),
     ("quantize",),
-    ("ctext", "functions", "ctiles", "emit"),
+    ("ctext", "runtime", "functions", "ctiles", "emit"),
     ("description",),
     ("build", "export", "scaffold"),
     ("run", "flash"),

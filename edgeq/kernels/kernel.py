@@ -21,7 +21,6 @@ A kernel is `templates/kernels/<isa>/<stem>.c.j2`; its front matter is TOML betw
     results = ["y", "cell"]        names of the pointers that are written (default: y)
     tiles = [{ pixels = 2 }]       literals `t.pixels`; each entry is a kernel of its own, the first is preferred. They may be used
                                    in the expressions, and in layouts as "rows{pixels}"
-    headers = ["eq_gates.h"]       files of templates/runtime that it includes (default: none)
 """
 
 from __future__ import annotations
@@ -62,7 +61,6 @@ class Kernel:
     results: tuple[str, ...] = ("y",)
     tile: Mapping[str, int] = field(default_factory=dict)
     suffix: str = ""
-    headers: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -134,7 +132,7 @@ def scan() -> tuple[Kernel, ...]:
     for path in sorted((root / "kernels").glob("*/*.c.j2")):
         matter = _front_matter(path)
         tiles = matter.pop("tiles", [{}])
-        for key in ("specialize", "inplace", "operands", "results", "headers"):
+        for key in ("specialize", "inplace", "operands", "results"):
             if key in matter:
                 matter[key] = tuple(matter[key])
         kernel = Kernel(path.name.removesuffix(".c.j2"), path.parent.name, path.relative_to(root).as_posix(), **matter)

@@ -8,7 +8,7 @@
 #include "eq_f16.h"
 
 /* Two halves from any address, the first in the low bits. */
-static inline uint32_t eq_load_halves(const uint16_t *from)
+static inline uint32_t eq_armv7em_load_halves(const uint16_t *from)
 {
 #if EQ_HALF_CONVERSIONS
     uint32_t word;
@@ -20,7 +20,7 @@ static inline uint32_t eq_load_halves(const uint16_t *from)
 }
 
 /* The two halves of a word. */
-static inline float eq_low_half(uint32_t word)
+static inline float eq_armv7em_low_half(uint32_t word)
 {
 #if EQ_HALF_CONVERSIONS
     float y;
@@ -31,7 +31,7 @@ static inline float eq_low_half(uint32_t word)
 #endif
 }
 
-static inline float eq_high_half(uint32_t word)
+static inline float eq_armv7em_high_half(uint32_t word)
 {
 #if EQ_HALF_CONVERSIONS
     float y;
@@ -43,31 +43,31 @@ static inline float eq_high_half(uint32_t word)
 }
 
 #if EQ_HALF_CONVERSIONS
-#define EQ_FPU_REGISTERS \
+#define EQ_ARMV7EM_FPU_REGISTERS \
     "s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9", "s10", "s11", "s12", "s13", "s14", "s15", "s16", "s17", "s18", "s19", \
         "s20", "s21", "s22", "s23", "s24", "s25", "s26", "s27", "s28", "s29", "s30", "s31"
 
 /* Two channels, whose weights are in `w`, with the input `x`. */
-#define EQ_HALF_TWO(a, b, w, t, x) \
+#define EQ_ARMV7EM_HALF_TWO(a, b, w, t, x) \
     "vcvtt.f32.f16 " #t ", " #w "\n\tvcvtb.f32.f16 " #w ", " #w "\n\tvfma.f32 " #b ", " #t ", " #x "\n\tvfma.f32 " #a ", " #w ", " #x "\n\t"
-#define EQ_HALF_SIXTEEN(x) \
-    "vldmia %[w]!, {s16-s23}\n\t" EQ_HALF_TWO(s0, s1, s16, s24, x) EQ_HALF_TWO(s2, s3, s17, s25, x) EQ_HALF_TWO(s4, s5, s18, s26, x) \
-        EQ_HALF_TWO(s6, s7, s19, s27, x) EQ_HALF_TWO(s8, s9, s20, s24, x) EQ_HALF_TWO(s10, s11, s21, s25, x) EQ_HALF_TWO(s12, s13, s22, s26, x) \
-            EQ_HALF_TWO(s14, s15, s23, s27, x)
+#define EQ_ARMV7EM_HALF_SIXTEEN(x) \
+    "vldmia %[w]!, {s16-s23}\n\t" EQ_ARMV7EM_HALF_TWO(s0, s1, s16, s24, x) EQ_ARMV7EM_HALF_TWO(s2, s3, s17, s25, x) EQ_ARMV7EM_HALF_TWO(s4, s5, s18, s26, x) \
+        EQ_ARMV7EM_HALF_TWO(s6, s7, s19, s27, x) EQ_ARMV7EM_HALF_TWO(s8, s9, s20, s24, x) EQ_ARMV7EM_HALF_TWO(s10, s11, s21, s25, x) EQ_ARMV7EM_HALF_TWO(s12, s13, s22, s26, x) \
+            EQ_ARMV7EM_HALF_TWO(s14, s15, s23, s27, x)
 
 /* Four inputs in s20 ... s23 with the weight `w`. */
-#define EQ_HALF_FOUR(w, a, b, c, d) \
+#define EQ_ARMV7EM_HALF_FOUR(w, a, b, c, d) \
     "vfma.f32 " #a ", s20, " #w "\n\tvfma.f32 " #b ", s21, " #w "\n\tvfma.f32 " #c ", s22, " #w "\n\tvfma.f32 " #d ", s23, " #w "\n\t"
-#define EQ_HALF_TILE \
+#define EQ_ARMV7EM_HALF_TILE \
     "vldmia %[x]!, {s16, s17}\n\tvldmia %[w]!, {s18, s19}\n\t" \
     "vcvtb.f32.f16 s20, s16\n\tvcvtt.f32.f16 s21, s16\n\tvcvtb.f32.f16 s22, s17\n\tvcvtt.f32.f16 s23, s17\n\t" \
     "vcvtb.f32.f16 s24, s18\n\tvcvtt.f32.f16 s25, s18\n\tvcvtb.f32.f16 s26, s19\n\tvcvtt.f32.f16 s27, s19\n\t" \
-        EQ_HALF_FOUR(s24, s0, s1, s2, s3) EQ_HALF_FOUR(s25, s4, s5, s6, s7) EQ_HALF_FOUR(s26, s8, s9, s10, s11) EQ_HALF_FOUR(s27, s12, s13, s14, s15)
+        EQ_ARMV7EM_HALF_FOUR(s24, s0, s1, s2, s3) EQ_ARMV7EM_HALF_FOUR(s25, s4, s5, s6, s7) EQ_ARMV7EM_HALF_FOUR(s26, s8, s9, s10, s11) EQ_ARMV7EM_HALF_FOUR(s27, s12, s13, s14, s15)
 #endif
 
 /* Sums of sixteen channels: sums[c] += x[k] * w[k][c] for k = 0, 1, ..., count - 1; `x` are eq_half_input's; eight words
  * of weights per k. */
-static inline void eq_half_sixteen(const float *x, const uint32_t *w, int32_t count, float *sums)
+static inline void eq_armv7em_half_sixteen(const float *x, const uint32_t *w, int32_t count, float *sums)
 {
 #if EQ_HALF_CONVERSIONS
     int32_t fours = count >> 2, rest = count & 3;
@@ -77,10 +77,10 @@ static inline void eq_half_sixteen(const float *x, const uint32_t *w, int32_t co
                      "1:\n\t"
                      "vldmia %[x]!, {s28-s31}\n\t"
                      "subs %[fours], %[fours], #1\n\t"
-                     EQ_HALF_SIXTEEN(s28)
-                     EQ_HALF_SIXTEEN(s29)
-                     EQ_HALF_SIXTEEN(s30)
-                     EQ_HALF_SIXTEEN(s31)
+                     EQ_ARMV7EM_HALF_SIXTEEN(s28)
+                     EQ_ARMV7EM_HALF_SIXTEEN(s29)
+                     EQ_ARMV7EM_HALF_SIXTEEN(s30)
+                     EQ_ARMV7EM_HALF_SIXTEEN(s31)
                      "bne 1b\n"
                      "2:\n\t"
                      "cmp %[rest], #0\n\t"
@@ -88,13 +88,13 @@ static inline void eq_half_sixteen(const float *x, const uint32_t *w, int32_t co
                      "3:\n\t"
                      "vldmia %[x]!, {s28}\n\t"
                      "subs %[rest], %[rest], #1\n\t"
-                     EQ_HALF_SIXTEEN(s28)
+                     EQ_ARMV7EM_HALF_SIXTEEN(s28)
                      "bne 3b\n"
                      "4:\n\t"
                      "vstmia %[sums], {s0-s15}"
                      : [x] "+r"(x), [w] "+r"(w), [fours] "+r"(fours), [rest] "+r"(rest)
                      : [sums] "r"(sums)
-                     : "cc", "memory", EQ_FPU_REGISTERS);
+                     : "cc", "memory", EQ_ARMV7EM_FPU_REGISTERS);
 #else
     for (int32_t k = 0; k < count; k++, w += 8) {
         for (int32_t c = 0; c < 16; c++) {
@@ -107,7 +107,7 @@ static inline void eq_half_sixteen(const float *x, const uint32_t *w, int32_t co
 
 /* Sums of four channels in four rows: sums[4 * c + r] += x[k][r] * w[k][c] for k = 0, 1, ..., count - 1; two words of each
  * per k. No product may be of an infinite weight. */
-static inline void eq_half_tile(const uint32_t *x, const uint32_t *w, int32_t count, float *sums)
+static inline void eq_armv7em_half_tile(const uint32_t *x, const uint32_t *w, int32_t count, float *sums)
 {
 #if EQ_HALF_CONVERSIONS
     int32_t pairs = count >> 1;
@@ -116,18 +116,18 @@ static inline void eq_half_tile(const uint32_t *x, const uint32_t *w, int32_t co
                      "beq 2f\n"
                      "1:\n\t"
                      "subs %[pairs], %[pairs], #1\n\t"
-                     EQ_HALF_TILE
-                     EQ_HALF_TILE
+                     EQ_ARMV7EM_HALF_TILE
+                     EQ_ARMV7EM_HALF_TILE
                      "bne 1b\n"
                      "2:\n\t"
                      "lsls %[pairs], %[count], #31\n\t"
                      "beq 3f\n\t"
-                     EQ_HALF_TILE
+                     EQ_ARMV7EM_HALF_TILE
                      "3:\n\t"
                      "vstmia %[sums], {s0-s15}"
                      : [x] "+r"(x), [w] "+r"(w), [pairs] "+r"(pairs)
                      : [sums] "r"(sums), [count] "r"(count)
-                     : "cc", "memory", EQ_FPU_REGISTERS);
+                     : "cc", "memory", EQ_ARMV7EM_FPU_REGISTERS);
 #else
     for (int32_t k = 0; k < count; k++, x += 2, w += 2) {
         for (int32_t i = 0; i < 16; i++) {

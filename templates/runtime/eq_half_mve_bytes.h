@@ -9,25 +9,25 @@
 
 #if EQ_MVE
 /* Four weights as floats in q<r>; a load that widens takes its address from r0 to r7. */
-#define EQ_BYTES4(r) "vldrb.s32 q" #r ", [%[w]], #4\n\tvcvt.f32.s32 q" #r ", q" #r "\n\t"
+#define EQ_MVE_BYTES4(r) "vldrb.s32 q" #r ", [%[w]], #4\n\tvcvt.f32.s32 q" #r ", q" #r "\n\t"
 /* Sixteen rows, the input in a core register. */
-#define EQ_BYTE_ROWS16(x) \
-    EQ_BYTES4(4) EQ_BYTES4(5) EQ_BYTES4(6) EQ_BYTES4(7) \
+#define EQ_MVE_BYTE_ROWS16(x) \
+    EQ_MVE_BYTES4(4) EQ_MVE_BYTES4(5) EQ_MVE_BYTES4(6) EQ_MVE_BYTES4(7) \
     "vfma.f32 q0, q4, " #x "\n\tvfma.f32 q1, q5, " #x "\n\tvfma.f32 q2, q6, " #x "\n\tvfma.f32 q3, q7, " #x "\n\t"
 /* Eight rows, three inputs. */
-#define EQ_BYTE_TILE3X8 \
-    "ldmia %[x]!, {r8, r9, r10}\n\t" EQ_BYTES4(6) EQ_BYTES4(7) \
+#define EQ_MVE_BYTE_TILE3X8 \
+    "ldmia %[x]!, {r8, r9, r10}\n\t" EQ_MVE_BYTES4(6) EQ_MVE_BYTES4(7) \
     "vfma.f32 q0, q6, r8\n\tvfma.f32 q1, q7, r8\n\tvfma.f32 q2, q6, r9\n\tvfma.f32 q3, q7, r9\n\tvfma.f32 q4, q6, r10\n\tvfma.f32 q5, q7, r10\n\t"
 #endif
 
 /* sums[r] = start[r] + scale[r] * totals[r] of four rows. */
-static inline void eq_scaled4(float *sums, const float *start, const float *scale, const float *totals)
+static inline void eq_mve_scaled4(float *sums, const float *start, const float *scale, const float *totals)
 {
-    eq_store4_f32(sums, eq_each_add4(eq_load4_f32(start), eq_each_mul4(eq_load4_f32(totals), eq_load4_f32(scale))));
+    eq_mve_store4_f32(sums, eq_mve_each_add4(eq_mve_load4_f32(start), eq_mve_each_mul4(eq_mve_load4_f32(totals), eq_mve_load4_f32(scale))));
 }
 
 /* sums[r] = start[r] + scale[r] * (x[0] * w[0][r] + x[1] * w[1][r] + ...) of `count` elements and sixteen rows; `start` may be `sums`. */
-static inline void eq_byte_sums16(float *sums, const float *start, const float *x, const int8_t *w, int32_t count, const float *scale)
+static inline void eq_mve_byte_sums16(float *sums, const float *start, const float *x, const int8_t *w, int32_t count, const float *scale)
 {
     float totals[16];
 #if EQ_MVE
@@ -38,16 +38,16 @@ static inline void eq_byte_sums16(float *sums, const float *start, const float *
                      "wls lr, %[fours], 2f\n"
                      "1:\n\t"
                      "ldmia %[x]!, {r8, r9, r10, r12}\n\t"
-                     EQ_BYTE_ROWS16(r8)
-                     EQ_BYTE_ROWS16(r9)
-                     EQ_BYTE_ROWS16(r10)
-                     EQ_BYTE_ROWS16(r12)
+                     EQ_MVE_BYTE_ROWS16(r8)
+                     EQ_MVE_BYTE_ROWS16(r9)
+                     EQ_MVE_BYTE_ROWS16(r10)
+                     EQ_MVE_BYTE_ROWS16(r12)
                      "le lr, 1b\n"
                      "2:\n\t"
                      "wls lr, %[rest], 4f\n"
                      "3:\n\t"
                      "ldr r8, [%[x]], #4\n\t"
-                     EQ_BYTE_ROWS16(r8)
+                     EQ_MVE_BYTE_ROWS16(r8)
                      "le lr, 3b\n"
                      "4:\n\t"
                      "vstrw.32 q0, [%[totals]]\n\t"
@@ -56,7 +56,7 @@ static inline void eq_byte_sums16(float *sums, const float *start, const float *
                      "vstrw.32 q3, [%[totals], #48]"
                      : [x] "+r"(x), [w] "+l"(w)
                      : [totals] "r"(totals), [fours] "r"(count >> 2), [rest] "r"(count & 3)
-                     : "r8", "r9", "r10", "r12", "lr", "memory", EQ_VECTORS);
+                     : "r8", "r9", "r10", "r12", "lr", "memory", EQ_MVE_VECTORS);
 #else
     for (int32_t r = 0; r < 16; r++) {
         totals[r] = 0;
@@ -66,12 +66,12 @@ static inline void eq_byte_sums16(float *sums, const float *start, const float *
     }
 #endif
     for (int32_t r = 0; r < 16; r += 4) {
-        eq_scaled4(sums + r, start + r, scale + r, totals + r);
+        eq_mve_scaled4(sums + r, start + r, scale + r, totals + r);
     }
 }
 
 /* The same of eight rows with three inputs: sums[8 * i + r] = start[r] + scale[r] * (x[0][i] * w[0][r] + ...). */
-static inline void eq_byte_sums3x8(float *sums, const float *start, const float *x, const int8_t *w, int32_t count, const float *scale)
+static inline void eq_mve_byte_sums3x8(float *sums, const float *start, const float *x, const int8_t *w, int32_t count, const float *scale)
 {
     float totals[24];
 #if EQ_MVE
@@ -83,15 +83,15 @@ static inline void eq_byte_sums3x8(float *sums, const float *start, const float 
                      "vmov.i32 q5, #0\n\t"
                      "wls lr, %[fours], 2f\n"
                      "1:\n\t"
-                     EQ_BYTE_TILE3X8
-                     EQ_BYTE_TILE3X8
-                     EQ_BYTE_TILE3X8
-                     EQ_BYTE_TILE3X8
+                     EQ_MVE_BYTE_TILE3X8
+                     EQ_MVE_BYTE_TILE3X8
+                     EQ_MVE_BYTE_TILE3X8
+                     EQ_MVE_BYTE_TILE3X8
                      "le lr, 1b\n"
                      "2:\n\t"
                      "wls lr, %[rest], 4f\n"
                      "3:\n\t"
-                     EQ_BYTE_TILE3X8
+                     EQ_MVE_BYTE_TILE3X8
                      "le lr, 3b\n"
                      "4:\n\t"
                      "vstrw.32 q0, [%[totals]]\n\t"
@@ -102,7 +102,7 @@ static inline void eq_byte_sums3x8(float *sums, const float *start, const float 
                      "vstrw.32 q5, [%[totals], #80]"
                      : [x] "+r"(x), [w] "+l"(w)
                      : [totals] "r"(totals), [fours] "r"(count >> 2), [rest] "r"(count & 3)
-                     : "r8", "r9", "r10", "lr", "memory", EQ_VECTORS);
+                     : "r8", "r9", "r10", "lr", "memory", EQ_MVE_VECTORS);
 #else
     for (int32_t i = 0; i < 24; i++) {
         totals[i] = 0;
@@ -112,7 +112,7 @@ static inline void eq_byte_sums3x8(float *sums, const float *start, const float 
     }
 #endif
     for (int32_t i = 0; i < 24; i += 4) {
-        eq_scaled4(sums + i, start + i % 8, scale + i % 8, totals + i);
+        eq_mve_scaled4(sums + i, start + i % 8, scale + i % 8, totals + i);
     }
 }
 

@@ -8,20 +8,20 @@
 #include "eq_half_mve.h"
 
 #if EQ_MVE
-typedef int16x8_t eq_i16x8;
+typedef int16x8_t eq_mve_i16x8;
 #else
 typedef struct {
     int16_t lane[8];
-} eq_i16x8;
+} eq_mve_i16x8;
 #endif
 
 /* Eight halves. */
-static inline eq_i16x8 eq_load8_f16(const uint16_t *from)
+static inline eq_mve_i16x8 eq_mve_load8_f16(const uint16_t *from)
 {
 #if EQ_MVE
     return vldrhq_s16((const int16_t *)from);
 #else
-    eq_i16x8 v;
+    eq_mve_i16x8 v;
     for (int32_t i = 0; i < 8; i++) {
         v.lane[i] = (int16_t)from[i];
     }
@@ -30,12 +30,12 @@ static inline eq_i16x8 eq_load8_f16(const uint16_t *from)
 }
 
 /* The first n (any number; at most eight are read) of eight halves, the others 0. */
-static inline eq_i16x8 eq_first8_f16(const uint16_t *from, int32_t n)
+static inline eq_mve_i16x8 eq_mve_first8_f16(const uint16_t *from, int32_t n)
 {
 #if EQ_MVE
     return vldrhq_z_s16((const int16_t *)from, vctp16q((uint32_t)n));
 #else
-    eq_i16x8 v;
+    eq_mve_i16x8 v;
     for (int32_t i = 0; i < 8; i++) {
         v.lane[i] = i < n ? (int16_t)from[i] : (int16_t)0;
     }
@@ -44,7 +44,7 @@ static inline eq_i16x8 eq_first8_f16(const uint16_t *from, int32_t n)
 }
 
 /* Eight halves to memory. */
-static inline void eq_store8_f16(uint16_t *to, eq_i16x8 v)
+static inline void eq_mve_store8_f16(uint16_t *to, eq_mve_i16x8 v)
 {
 #if EQ_MVE
     vstrhq_s16((int16_t *)to, v);
@@ -56,7 +56,7 @@ static inline void eq_store8_f16(uint16_t *to, eq_i16x8 v)
 }
 
 /* Eight halves to memory, in the order that eq_half_mve_sums.h takes weights in. */
-static inline void eq_store_mixed8(uint16_t *to, eq_i16x8 v)
+static inline void eq_mve_store_mixed8(uint16_t *to, eq_mve_i16x8 v)
 {
 #if EQ_MVE
     const uint16x8_t at = vorrq_u16(vshlq_n_u16(vandq_u16(vidupq_n_u16(0, 1), vdupq_n_u16(3)), 1), vshrq_n_u16(vidupq_n_u16(0, 1), 2));
@@ -69,7 +69,7 @@ static inline void eq_store_mixed8(uint16_t *to, eq_i16x8 v)
 }
 
 /* The first n (any number) of eight halves to memory. */
-static inline void eq_store_first8_f16(uint16_t *to, eq_i16x8 v, int32_t n)
+static inline void eq_mve_store_first8_f16(uint16_t *to, eq_mve_i16x8 v, int32_t n)
 {
 #if EQ_MVE
     vstrhq_p_s16((int16_t *)to, v, vctp16q((uint32_t)n));
@@ -81,18 +81,18 @@ static inline void eq_store_first8_f16(uint16_t *to, eq_i16x8 v, int32_t n)
 }
 
 /* Eight times x. */
-static inline eq_i16x8 eq_dup8(int16_t x)
+static inline eq_mve_i16x8 eq_mve_dup8(int16_t x)
 {
 #if EQ_MVE
     return vdupq_n_s16(x);
 #else
-    const eq_i16x8 v = {{x, x, x, x, x, x, x, x}};
+    const eq_mve_i16x8 v = {{x, x, x, x, x, x, x, x}};
     return v;
 #endif
 }
 
 /* a + b, a - b and a * b of halves. */
-static inline eq_i16x8 eq_add8_f16(eq_i16x8 a, eq_i16x8 b)
+static inline eq_mve_i16x8 eq_mve_add8_f16(eq_mve_i16x8 a, eq_mve_i16x8 b)
 {
 #if EQ_MVE
     return vreinterpretq_s16_f16(vaddq_f16(vreinterpretq_f16_s16(a), vreinterpretq_f16_s16(b)));
@@ -104,7 +104,7 @@ static inline eq_i16x8 eq_add8_f16(eq_i16x8 a, eq_i16x8 b)
 #endif
 }
 
-static inline eq_i16x8 eq_sub8_f16(eq_i16x8 a, eq_i16x8 b)
+static inline eq_mve_i16x8 eq_mve_sub8_f16(eq_mve_i16x8 a, eq_mve_i16x8 b)
 {
 #if EQ_MVE
     return vreinterpretq_s16_f16(vsubq_f16(vreinterpretq_f16_s16(a), vreinterpretq_f16_s16(b)));
@@ -116,7 +116,7 @@ static inline eq_i16x8 eq_sub8_f16(eq_i16x8 a, eq_i16x8 b)
 #endif
 }
 
-static inline eq_i16x8 eq_mul8_f16(eq_i16x8 a, eq_i16x8 b)
+static inline eq_mve_i16x8 eq_mve_mul8_f16(eq_mve_i16x8 a, eq_mve_i16x8 b)
 {
 #if EQ_MVE
     return vreinterpretq_s16_f16(vmulq_f16(vreinterpretq_f16_s16(a), vreinterpretq_f16_s16(b)));
@@ -129,7 +129,7 @@ static inline eq_i16x8 eq_mul8_f16(eq_i16x8 a, eq_i16x8 b)
 }
 
 /* The larger and the smaller ones, as integers. */
-static inline eq_i16x8 eq_max8(eq_i16x8 a, eq_i16x8 b)
+static inline eq_mve_i16x8 eq_mve_max8(eq_mve_i16x8 a, eq_mve_i16x8 b)
 {
 #if EQ_MVE
     return vmaxq_s16(a, b);
@@ -141,7 +141,7 @@ static inline eq_i16x8 eq_max8(eq_i16x8 a, eq_i16x8 b)
 #endif
 }
 
-static inline eq_i16x8 eq_min8(eq_i16x8 a, eq_i16x8 b)
+static inline eq_mve_i16x8 eq_mve_min8(eq_mve_i16x8 a, eq_mve_i16x8 b)
 {
 #if EQ_MVE
     return vminq_s16(a, b);
@@ -154,7 +154,7 @@ static inline eq_i16x8 eq_min8(eq_i16x8 a, eq_i16x8 b)
 }
 
 /* Halves to eq_half_order, and back. */
-static inline eq_i16x8 eq_order8(eq_i16x8 h)
+static inline eq_mve_i16x8 eq_mve_order8(eq_mve_i16x8 h)
 {
 #if EQ_MVE
     return veorq_s16(h, vandq_s16(vshrq_n_s16(h, 15), vdupq_n_s16(0x7fff)));
@@ -167,7 +167,7 @@ static inline eq_i16x8 eq_order8(eq_i16x8 h)
 }
 
 /* Sums of products of eight channels, rounded: from start[c] through x[taps[2 * t] + c] * w[taps[2 * t + 1] + c], t = 0, 1, ..., count - 1. */
-static inline eq_i16x8 eq_taps8(const float *start, const uint16_t *x, const uint16_t *w, const int32_t *taps, int32_t count)
+static inline eq_mve_i16x8 eq_mve_taps8(const float *start, const uint16_t *x, const uint16_t *w, const int32_t *taps, int32_t count)
 {
 #if EQ_MVE
     const float32x4x2_t first = vld2q_f32(start);
@@ -180,10 +180,10 @@ static inline eq_i16x8 eq_taps8(const float *start, const uint16_t *x, const uin
                      "add r9, %[w], r9, lsl #1\n\t"
                      "vldrh.u16 q2, [r8]\n\t"
                      "vldrh.u16 q3, [r9]\n\t"
-                     EQ_VCVT_T(4, 2)
-                     EQ_VCVT_B(2, 2)
-                     EQ_VCVT_T(5, 3)
-                     EQ_VCVT_B(3, 3)
+                     EQ_MVE_VCVT_T(4, 2)
+                     EQ_MVE_VCVT_B(2, 2)
+                     EQ_MVE_VCVT_T(5, 3)
+                     EQ_MVE_VCVT_B(3, 3)
                      "vfma.f32 q1, q4, q5\n\t"
                      "vfma.f32 q0, q2, q3\n\t"
                      "le lr, 1b\n"
@@ -191,9 +191,9 @@ static inline eq_i16x8 eq_taps8(const float *start, const uint16_t *x, const uin
                      : "+w"(even), "+w"(odd), [taps] "+r"(taps)
                      : [x] "r"(x), [w] "r"(w), [count] "r"(count)
                      : "r8", "r9", "lr", "q2", "q3", "q4", "q5", "memory");
-    return vreinterpretq_s16_f16(eq_interleaved(even, odd));
+    return vreinterpretq_s16_f16(eq_mve_interleaved(even, odd));
 #else
-    eq_i16x8 v;
+    eq_mve_i16x8 v;
     for (int32_t c = 0; c < 8; c++) {
         float sum = start[c];
         for (int32_t t = 0; t < count; t++) {

@@ -7,18 +7,18 @@
 #include "eq_half_mve.h"
 
 #if EQ_MVE
-#define EQ_FUSED8(sum, w, x) "vldrh.u16 " #w ", [%[w]], #16\n\tvfma.f16 " #sum ", " #w ", " #x "\n\t"
+#define EQ_MVE_FUSED8(sum, w, x) "vldrh.u16 " #w ", [%[w]], #16\n\tvfma.f16 " #sum ", " #w ", " #x "\n\t"
 /* Thirty-two rows, the input in the low half of a core register. */
-#define EQ_FUSED32(x) EQ_FUSED8(q0, q4, x) EQ_FUSED8(q1, q5, x) EQ_FUSED8(q2, q6, x) EQ_FUSED8(q3, q7, x)
-#define EQ_FUSED32_PAIR "ldr r8, [%[x]], #4\n\t" EQ_FUSED32(r8) "lsr r8, r8, #16\n\t" EQ_FUSED32(r8)
+#define EQ_MVE_FUSED32(x) EQ_MVE_FUSED8(q0, q4, x) EQ_MVE_FUSED8(q1, q5, x) EQ_MVE_FUSED8(q2, q6, x) EQ_MVE_FUSED8(q3, q7, x)
+#define EQ_MVE_FUSED32_PAIR "ldr r8, [%[x]], #4\n\t" EQ_MVE_FUSED32(r8) "lsr r8, r8, #16\n\t" EQ_MVE_FUSED32(r8)
 /* Sixteen rows, three inputs. */
-#define EQ_FUSED3X16 \
+#define EQ_MVE_FUSED3X16 \
     "ldmia %[x]!, {r8, r9, r10}\n\tvldrh.u16 q6, [%[w]], #16\n\tvldrh.u16 q7, [%[w]], #16\n\t" \
     "vfma.f16 q0, q6, r8\n\tvfma.f16 q1, q7, r8\n\tvfma.f16 q2, q6, r9\n\tvfma.f16 q3, q7, r9\n\tvfma.f16 q4, q6, r10\n\tvfma.f16 q5, q7, r10\n\t"
 #endif
 
 /* sums[r] = start[r] + x[k] * w[k][r] for k = 0, 1, ..., count - 1, of 32 rows; `start` may be `sums`. Layout blocks32. */
-static inline void eq_fused32(uint16_t *sums, const uint16_t *start, const uint16_t *x, const uint16_t *w, int32_t count)
+static inline void eq_mve_fused32(uint16_t *sums, const uint16_t *start, const uint16_t *x, const uint16_t *w, int32_t count)
 {
 #if EQ_MVE
     __asm__ volatile("vldrh.u16 q0, [%[start]]\n\t"
@@ -27,14 +27,14 @@ static inline void eq_fused32(uint16_t *sums, const uint16_t *start, const uint1
                      "vldrh.u16 q3, [%[start], #48]\n\t"
                      "wls lr, %[fours], 2f\n"
                      "1:\n\t"
-                     EQ_FUSED32_PAIR
-                     EQ_FUSED32_PAIR
+                     EQ_MVE_FUSED32_PAIR
+                     EQ_MVE_FUSED32_PAIR
                      "le lr, 1b\n"
                      "2:\n\t"
                      "wls lr, %[rest], 4f\n"
                      "3:\n\t"
                      "ldrh r8, [%[x]], #2\n\t"
-                     EQ_FUSED32(r8)
+                     EQ_MVE_FUSED32(r8)
                      "le lr, 3b\n"
                      "4:\n\t"
                      "vstrh.16 q0, [%[sums]]\n\t"
@@ -43,7 +43,7 @@ static inline void eq_fused32(uint16_t *sums, const uint16_t *start, const uint1
                      "vstrh.16 q3, [%[sums], #48]"
                      : [x] "+r"(x), [w] "+r"(w)
                      : [sums] "r"(sums), [start] "r"(start), [fours] "r"(count >> 2), [rest] "r"(count & 3)
-                     : "r8", "lr", "memory", EQ_VECTORS);
+                     : "r8", "lr", "memory", EQ_MVE_VECTORS);
 #else
     for (int32_t r = 0; r < 32; r++) {
         uint16_t sum = start[r];
@@ -56,7 +56,7 @@ static inline void eq_fused32(uint16_t *sums, const uint16_t *start, const uint1
 }
 
 /* The same of sixteen rows with three inputs, a word each: sums[16 * i + r] = start[r] + x[k][i] * w[k][r]. Layout blocks16. */
-static inline void eq_fused3x16(uint16_t *sums, const uint16_t *start, const uint32_t *x, const uint16_t *w, int32_t count)
+static inline void eq_mve_fused3x16(uint16_t *sums, const uint16_t *start, const uint32_t *x, const uint16_t *w, int32_t count)
 {
 #if EQ_MVE
     __asm__ volatile("vldrh.u16 q0, [%[start]]\n\t"
@@ -67,15 +67,15 @@ static inline void eq_fused3x16(uint16_t *sums, const uint16_t *start, const uin
                      "vmov q5, q1\n\t"
                      "wls lr, %[fours], 2f\n"
                      "1:\n\t"
-                     EQ_FUSED3X16
-                     EQ_FUSED3X16
-                     EQ_FUSED3X16
-                     EQ_FUSED3X16
+                     EQ_MVE_FUSED3X16
+                     EQ_MVE_FUSED3X16
+                     EQ_MVE_FUSED3X16
+                     EQ_MVE_FUSED3X16
                      "le lr, 1b\n"
                      "2:\n\t"
                      "wls lr, %[rest], 4f\n"
                      "3:\n\t"
-                     EQ_FUSED3X16
+                     EQ_MVE_FUSED3X16
                      "le lr, 3b\n"
                      "4:\n\t"
                      "vstrh.16 q0, [%[sums]]\n\t"
@@ -86,7 +86,7 @@ static inline void eq_fused3x16(uint16_t *sums, const uint16_t *start, const uin
                      "vstrh.16 q5, [%[sums], #80]"
                      : [x] "+r"(x), [w] "+r"(w)
                      : [sums] "r"(sums), [start] "r"(start), [fours] "r"(count >> 2), [rest] "r"(count & 3)
-                     : "r8", "r9", "r10", "lr", "memory", EQ_VECTORS);
+                     : "r8", "r9", "r10", "lr", "memory", EQ_MVE_VECTORS);
 #else
     for (int32_t i = 0; i < 48; i++) {
         uint16_t sum = start[i % 16];
@@ -99,7 +99,7 @@ static inline void eq_fused3x16(uint16_t *sums, const uint16_t *start, const uin
 }
 
 /* `count` halves as words, three words apart. */
-static inline void eq_word_third(uint32_t *to, const uint16_t *from, int32_t count)
+static inline void eq_mve_word_third(uint32_t *to, const uint16_t *from, int32_t count)
 {
 #if EQ_MVE
     const uint32x4_t at = vmulq_n_u32(vidupq_n_u32(0, 1), 3);

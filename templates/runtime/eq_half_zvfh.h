@@ -13,11 +13,11 @@
 
 #if defined(__riscv_zvfh) && __riscv_xlen == 32
 #define EQ_ZVFH 1
-#define EQ_HALF_SUMS(from) \
+#define EQ_ZVFH_HALF_SUMS(from) \
     "vsetvli %[vl], %[n], e32, m8, ta, ma\n\tvle32.v v0, (" from ")\n\tvsetvli zero, zero, e16, m4, ta, ma\n\t"
-#define EQ_HALF_STORE_SUMS "vsetvli zero, zero, e32, m8, ta, ma\n\tvse32.v v0, (%[sums])\n\t"
+#define EQ_ZVFH_HALF_STORE_SUMS "vsetvli zero, zero, e32, m8, ta, ma\n\tvse32.v v0, (%[sums])\n\t"
 /* `left` elements from `from` on, four at a time; `element` takes one: its place, registers for its weights. */
-#define EQ_HALF_LOOP(element) \
+#define EQ_ZVFH_HALF_LOOP(element) \
     "addi %[left], %[left], -4\n\t" \
     "bltz %[left], 2f\n" \
     "1:\n\t" element("0", "v8", "v24") element("2", "v12", "v26") element("4", "v16", "v28") element("6", "v20", "v30") \
@@ -37,25 +37,25 @@
 #endif
 
 /* sums[c] = start[c] + x[0] * w[c] + x[1] * w[step + c] + ... of `count` elements, for `n` channels. */
-static inline void eq_half_products(
+static inline void eq_zvfh_half_products(
     const float *start, float *sums, int32_t n, const uint16_t *x, const uint16_t *w, int32_t step, int32_t count)
 {
 #if EQ_ZVFH
-#define EQ_HALF_ELEMENT(at, v, bytes) \
+#define EQ_ZVFH_HALF_ELEMENT(at, v, bytes) \
     "flh %[f], " at "(%[from])\n\tvle16.v " v ", (%[v])\n\tadd %[v], %[v], %[step]\n\tvfwmacc.vf v0, %[f], " v "\n\t"
     for (int32_t vl; n > 0; n -= vl, start += vl, sums += vl, w += vl) {
         const uint16_t *from = x, *v = w;
         int32_t left = count;
         float f;
         __asm__ volatile(
-            EQ_HALF_SUMS("%[start]")
-            EQ_HALF_LOOP(EQ_HALF_ELEMENT)
-            EQ_HALF_STORE_SUMS
+            EQ_ZVFH_HALF_SUMS("%[start]")
+            EQ_ZVFH_HALF_LOOP(EQ_ZVFH_HALF_ELEMENT)
+            EQ_ZVFH_HALF_STORE_SUMS
             : [vl] "=&r"(vl), [from] "+&r"(from), [v] "+&r"(v), [left] "+&r"(left), [f] "=&f"(f)
             : [n] "r"(n), [start] "r"(start), [sums] "r"(sums), [step] "r"(2 * step)
-            : EQ_CLOBBERED);
+            : EQ_RVV_CLOBBERED);
     }
-#undef EQ_HALF_ELEMENT
+#undef EQ_ZVFH_HALF_ELEMENT
 #else
     for (int32_t c = 0; c < n; c++) {
         float sum = start[c];
@@ -68,11 +68,11 @@ static inline void eq_half_products(
 }
 
 /* sums[c] = start[c] + scale[c] * (x[0] * w[c] + x[1] * w[step + c] + ...) of `count` elements, for `n` channels. */
-static inline void eq_byte_products(
+static inline void eq_zvfh_byte_products(
     const float *start, float *sums, int32_t n, const uint16_t *x, const int8_t *w, int32_t step, int32_t count, const float *scale)
 {
 #if EQ_ZVFH
-#define EQ_BYTE_ELEMENT(at, v, bytes) \
+#define EQ_ZVFH_BYTE_ELEMENT(at, v, bytes) \
     "flh %[f], " at "(%[from])\n\tvle8.v " bytes ", (%[v])\n\tadd %[v], %[v], %[step]\n\tvsext.vf2 " v ", " bytes "\n\t" \
     "vfcvt.f.x.v " v ", " v "\n\tvfwmacc.vf v0, %[f], " v "\n\t"
     for (int32_t vl; n > 0; n -= vl, start += vl, sums += vl, w += vl, scale += vl) {
@@ -82,14 +82,14 @@ static inline void eq_byte_products(
         float f;
         __asm__ volatile(
             "vsetvli %[vl], %[n], e32, m8, ta, ma\n\tvmv.v.i v0, 0\n\tvsetvli zero, zero, e16, m4, ta, ma\n\t"
-            EQ_HALF_LOOP(EQ_BYTE_ELEMENT)
+            EQ_ZVFH_HALF_LOOP(EQ_ZVFH_BYTE_ELEMENT)
             "vsetvli zero, zero, e32, m8, ta, ma\n\tvle32.v v8, (%[scale])\n\tvle32.v v16, (%[start])\n\t"
             "vfmul.vv v0, v0, v8\n\tvfadd.vv v0, v0, v16\n\tvse32.v v0, (%[sums])\n\t"
             : [vl] "=&r"(vl), [from] "+&r"(from), [v] "+&r"(v), [left] "+&r"(left), [f] "=&f"(f)
             : [n] "r"(n), [start] "r"(start), [sums] "r"(sums), [step] "r"(step), [scale] "r"(scale)
-            : EQ_CLOBBERED);
+            : EQ_RVV_CLOBBERED);
     }
-#undef EQ_BYTE_ELEMENT
+#undef EQ_ZVFH_BYTE_ELEMENT
 #else
     for (int32_t c = 0; c < n; c++) {
         float sum = 0;
@@ -102,7 +102,7 @@ static inline void eq_byte_products(
 }
 
 /* sums[c] = start[c] + x[taps[0] + c] * w[taps[1] + c] + x[taps[2] + c] * w[taps[3] + c] + ... of `count` taps. */
-static inline void eq_half_depthwise(
+static inline void eq_zvfh_half_depthwise(
     const float *start, float *sums, int32_t n, const uint16_t *x, const uint16_t *w, const int32_t *taps, int32_t count)
 {
 #if EQ_ZVFH
@@ -110,7 +110,7 @@ static inline void eq_half_depthwise(
         const int32_t *tap = taps;
         int32_t left = count, a, b;
         __asm__ volatile(
-            EQ_HALF_SUMS("%[start]")
+            EQ_ZVFH_HALF_SUMS("%[start]")
             "beqz %[left], 2f\n"
             "1:\n\t"
             "lw %[a], 0(%[tap])\n\t"
@@ -126,10 +126,10 @@ static inline void eq_half_depthwise(
             "vfwmacc.vv v0, v8, v12\n\t"
             "bnez %[left], 1b\n"
             "2:\n\t"
-            EQ_HALF_STORE_SUMS
+            EQ_ZVFH_HALF_STORE_SUMS
             : [vl] "=&r"(vl), [tap] "+&r"(tap), [left] "+&r"(left), [a] "=&r"(a), [b] "=&r"(b)
             : [n] "r"(n), [start] "r"(start), [sums] "r"(sums), [x] "r"(x), [w] "r"(w)
-            : EQ_CLOBBERED);
+            : EQ_RVV_CLOBBERED);
     }
 #else
     for (int32_t c = 0; c < n; c++) {
@@ -143,24 +143,24 @@ static inline void eq_half_depthwise(
 }
 
 /* Sums rounded to halves between two limits given as eq_half_order; INT16_MIN and INT16_MAX are none. */
-static inline void eq_half_outputs(uint16_t *y, const float *sums, int32_t n, int32_t low, int32_t high)
+static inline void eq_zvfh_half_outputs(uint16_t *y, const float *sums, int32_t n, int32_t low, int32_t high)
 {
 #if EQ_ZVFH
-#define EQ_HALF_ORDER "vsra.vi v12, v8, 15\n\tvand.vx v12, v12, %[mask]\n\tvxor.vv v8, v8, v12\n\t"
+#define EQ_ZVFH_HALF_ORDER "vsra.vi v12, v8, 15\n\tvand.vx v12, v12, %[mask]\n\tvxor.vv v8, v8, v12\n\t"
     for (int32_t vl; n > 0; n -= vl, y += vl, sums += vl) {
         __asm__ volatile(
-            EQ_HALF_SUMS("%[sums]")
+            EQ_ZVFH_HALF_SUMS("%[sums]")
             "vfncvt.f.f.w v8, v0\n\t"
-            EQ_HALF_ORDER
+            EQ_ZVFH_HALF_ORDER
             "vmax.vx v8, v8, %[low]\n\t"
             "vmin.vx v8, v8, %[high]\n\t"
-            EQ_HALF_ORDER
+            EQ_ZVFH_HALF_ORDER
             "vse16.v v8, (%[y])\n\t"
             : [vl] "=&r"(vl)
             : [n] "r"(n), [sums] "r"(sums), [y] "r"(y), [mask] "r"(0x7fff), [low] "r"(low), [high] "r"(high)
-            : EQ_CLOBBERED);
+            : EQ_RVV_CLOBBERED);
     }
-#undef EQ_HALF_ORDER
+#undef EQ_ZVFH_HALF_ORDER
 #else
     for (int32_t c = 0; c < n; c++) {
         y[c] = eq_half_clamp(eq_half_from_float(sums[c]), low, high);

@@ -10,16 +10,16 @@
 
 #include <stdint.h>
 
-#define EQ_LANE_MASK 0x00ff00ffu
+#define EQ_LANES_LANE_MASK 0x00ff00ffu
 
 /* Two neighbouring inputs a and b. */
 typedef struct {
     int32_t rest;   /* b - 256 * a */
     uint32_t start; /* where lanes start that take both, and another two: 2^14 - 128 * (a + b) in each, modulo 2^32 */
-} eq_lane_inputs_t;
+} eq_lanes_lane_inputs_t;
 
 /* `count` inputs; a 0 follows an odd number of them. */
-static inline void eq_lane_inputs(eq_lane_inputs_t *to, const int8_t *from, int32_t count)
+static inline void eq_lanes_lane_inputs(eq_lanes_lane_inputs_t *to, const int8_t *from, int32_t count)
 {
     for (; count > 0; count -= 2, from += 2, to++) {
         const int32_t a = from[0], b = count > 1 ? from[1] : 0;

@@ -17,13 +17,13 @@
 
 /* Has compilers compute `x` here: they keep a loop of a few rounds as it is. */
 #if EQ_DSP
-#define EQ_IN_TURN(x) __asm__ volatile("" : "+r"(x))
+#define EQ_ARMV7EM_IN_TURN(x) __asm__ volatile("" : "+r"(x))
 #else
-#define EQ_IN_TURN(x) ((void)0)
+#define EQ_ARMV7EM_IN_TURN(x) ((void)0)
 #endif
 
 /* Four int8 from any address. */
-static inline uint32_t eq_load4(const int8_t *from)
+static inline uint32_t eq_armv7em_load4(const int8_t *from)
 {
 #if EQ_DSP
     uint32_t word;
@@ -36,37 +36,37 @@ static inline uint32_t eq_load4(const int8_t *from)
 }
 
 /* Two int16 as a word; each in the range of int16. */
-static inline uint32_t eq_pair(int32_t low, int32_t high)
+static inline uint32_t eq_armv7em_pair(int32_t low, int32_t high)
 {
     return ((uint32_t)low & 0xffffu) | (uint32_t)high << 16;
 }
 
 /* Elements 0 and 2 of four int8, sign extended. */
-static inline uint32_t eq_even(uint32_t word)
+static inline uint32_t eq_armv7em_even(uint32_t word)
 {
 #if EQ_DSP
     uint32_t pair;
     __asm__("sxtb16 %0, %1" : "=r"(pair) : "r"(word));
     return pair;
 #else
-    return eq_pair((int8_t)(word & 0xffu), (int8_t)(word >> 16 & 0xffu));
+    return eq_armv7em_pair((int8_t)(word & 0xffu), (int8_t)(word >> 16 & 0xffu));
 #endif
 }
 
 /* Elements 1 and 3 of four int8, sign extended. */
-static inline uint32_t eq_odd(uint32_t word)
+static inline uint32_t eq_armv7em_odd(uint32_t word)
 {
 #if EQ_DSP
     uint32_t pair;
     __asm__("sxtb16 %0, %1, ror #8" : "=r"(pair) : "r"(word));
     return pair;
 #else
-    return eq_even(word >> 8);
+    return eq_armv7em_even(word >> 8);
 #endif
 }
 
 /* sum + a.low * b.low + a.high * b.high, modulo 2^32 */
-static inline int32_t eq_mac2(int32_t sum, uint32_t a, uint32_t b)
+static inline int32_t eq_armv7em_mac2(int32_t sum, uint32_t a, uint32_t b)
 {
 #if EQ_DSP
     __asm__("smlad %0, %1, %2, %0" : "+r"(sum) : "r"(a), "r"(b));
@@ -78,7 +78,7 @@ static inline int32_t eq_mac2(int32_t sum, uint32_t a, uint32_t b)
 }
 
 /* Two words to `to`. */
-static inline void eq_put2(uint32_t *to, uint32_t a, uint32_t b)
+static inline void eq_armv7em_put2(uint32_t *to, uint32_t a, uint32_t b)
 {
 #if EQ_DSP
     __asm__ volatile("strd %1, %2, [%0]" : : "r"(to), "r"(a), "r"(b) : "memory");
@@ -94,13 +94,13 @@ static inline void eq_put2(uint32_t *to, uint32_t a, uint32_t b)
  *     (256 * w0 + w1) * x0 + w1 * (256 * x1 - x0 + 127) = 256 * (w0 * x0 + w1 * x1) + 127 * w1
  *
  * so that one word of weights is unpacked once instead of twice. */
-static inline uint32_t eq_mixed(uint32_t word)
+static inline uint32_t eq_armv7em_mixed(uint32_t word)
 {
     return word ^ 0x007f007fu;
 }
 
 /* (a * b + 2^31) >> 32 */
-static inline int32_t eq_high_mul_rounded(int32_t a, int32_t b)
+static inline int32_t eq_armv7em_high_mul_rounded(int32_t a, int32_t b)
 {
 #if EQ_DSP
     int32_t high;
@@ -112,7 +112,7 @@ static inline int32_t eq_high_mul_rounded(int32_t a, int32_t b)
 }
 
 /* x >> 1, saturated to int8. */
-static inline int32_t eq_half_saturated(int32_t x)
+static inline int32_t eq_armv7em_half_saturated(int32_t x)
 {
 #if EQ_DSP
     int32_t y;
@@ -125,7 +125,7 @@ static inline int32_t eq_half_saturated(int32_t x)
 }
 
 /* x saturated to int8. */
-static inline int32_t eq_saturated(int32_t x)
+static inline int32_t eq_armv7em_saturated(int32_t x)
 {
 #if EQ_DSP
     int32_t y;
@@ -137,19 +137,19 @@ static inline int32_t eq_saturated(int32_t x)
 }
 
 /* x / 2^(n + 1) to the nearest, halves away from zero. */
-static inline int32_t eq_round_half(int32_t x, int32_t n)
+static inline int32_t eq_armv7em_round_half(int32_t x, int32_t n)
 {
     return (((x + (x >> 31)) >> n) + 1) >> 1;
 }
 
 /* a + b modulo 2^32 */
-static inline int32_t eq_plus(int32_t a, int32_t b)
+static inline int32_t eq_armv7em_plus(int32_t a, int32_t b)
 {
     return (int32_t)((uint32_t)a + (uint32_t)b);
 }
 
 /* Copies `count` bytes, at least 1, from any address to any other; returns the end. */
-static inline int8_t *eq_copy(int8_t *to, const int8_t *from, int32_t count)
+static inline int8_t *eq_armv7em_copy(int8_t *to, const int8_t *from, int32_t count)
 {
 #if EQ_DSP
     uint32_t word;
@@ -171,7 +171,7 @@ static inline int8_t *eq_copy(int8_t *to, const int8_t *from, int32_t count)
 }
 
 /* `count` int8, at least 1, that lie `step` bytes apart, to int16. */
-static inline void eq_spread(int16_t *to, const int8_t *from, int32_t step, int32_t count)
+static inline void eq_armv7em_spread(int16_t *to, const int8_t *from, int32_t step, int32_t count)
 {
 #if EQ_DSP
     int32_t x0, x1, step3 = 3 * step;
@@ -197,20 +197,20 @@ static inline void eq_spread(int16_t *to, const int8_t *from, int32_t step, int3
 }
 
 /* `count` int16 of one `value`. */
-static inline void eq_fill16(int16_t *to, int16_t value, int32_t count)
+static inline void eq_armv7em_fill16(int16_t *to, int16_t value, int32_t count)
 {
     for (; count > 0; count--) {
         *to++ = value;
-        EQ_IN_TURN(count);
+        EQ_ARMV7EM_IN_TURN(count);
     }
 }
 
 /* `count` times `value`; returns the end. */
-static inline int8_t *eq_fill(int8_t *to, int8_t value, int32_t count)
+static inline int8_t *eq_armv7em_fill(int8_t *to, int8_t value, int32_t count)
 {
     for (; count > 0; count--) {
         *to++ = value;
-        EQ_IN_TURN(count);
+        EQ_ARMV7EM_IN_TURN(count);
     }
     return to;
 }

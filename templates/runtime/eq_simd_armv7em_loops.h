@@ -9,19 +9,19 @@
 /* Of the same in C, compilers make something that runs out of registers. A round is four
  * steps, and is entered where `count`, at least 1, leaves a whole number of rounds. */
 #if EQ_DSP
-#define EQ_ROUND(count, spare, step) \
+#define EQ_ARMV7EM_ROUND(count, spare, step) \
     "ands " spare ", " count ", #3\n\tbeq 1f\n\tcmp " spare ", #2\n\tbhi 2f\n\tbeq 3f\n\tb 4f\n" \
     "1:\n\t" step "2:\n\t" step "3:\n\t" step "4:\n\t" step
 #endif
 
 /* Expands `count` quads of inputs from any address into one of three columns: `to[0]`, `to[6]`, ... are the even lanes;
- * three words further are the odd lanes, or what eq_mixed gives where `mixed`, a literal. Returns the end. */
-static inline uint32_t *eq_expand(uint32_t *to, const int8_t *from, int32_t count, int32_t mixed)
+ * three words further are the odd lanes, or what eq_armv7em_mixed gives where `mixed`, a literal. Returns the end. */
+static inline uint32_t *eq_armv7em_expand(uint32_t *to, const int8_t *from, int32_t count, int32_t mixed)
 {
 #if EQ_DSP
-#define EQ_EXPAND(second) \
+#define EQ_ARMV7EM_EXPAND(second) \
     __asm__ volatile( \
-        EQ_ROUND("%[count]", "%[word]", \
+        EQ_ARMV7EM_ROUND("%[count]", "%[word]", \
             "ldr %[word], [%[from]], #4\n\t" \
             "sxtb16 %[even], %[word]\n\t" \
             second "\n\t" \
@@ -34,16 +34,16 @@ static inline uint32_t *eq_expand(uint32_t *to, const int8_t *from, int32_t coun
         : "cc", "memory")
     uint32_t word, even;
     if (mixed) {
-        EQ_EXPAND("eor %[word], %[word], #0x007f007f");
+        EQ_ARMV7EM_EXPAND("eor %[word], %[word], #0x007f007f");
     } else {
-        EQ_EXPAND("sxtb16 %[word], %[word], ror #8");
+        EQ_ARMV7EM_EXPAND("sxtb16 %[word], %[word], ror #8");
     }
-#undef EQ_EXPAND
+#undef EQ_ARMV7EM_EXPAND
 #else
     for (; count > 0; count--, from += 4, to += 6) {
-        const uint32_t word = eq_load4(from);
-        to[0] = eq_even(word);
-        to[3] = mixed ? eq_mixed(word) : eq_odd(word);
+        const uint32_t word = eq_armv7em_load4(from);
+        to[0] = eq_armv7em_even(word);
+        to[3] = mixed ? eq_armv7em_mixed(word) : eq_armv7em_odd(word);
     }
 #endif
     return to;
@@ -51,25 +51,25 @@ static inline uint32_t *eq_expand(uint32_t *to, const int8_t *from, int32_t coun
 
 /* Adds to a[2 * r + c] the products of column r of three with channel c of two, `count` quads of each; `mixed`, a literal,
  * says what the columns hold, and that the weights have layout "pairs" instead of "quads". Returns the end of the weights. */
-static inline const uint32_t *eq_tile(int32_t *a, const uint32_t *x, const uint32_t *w, int32_t count, int32_t mixed)
+static inline const uint32_t *eq_armv7em_tile(int32_t *a, const uint32_t *x, const uint32_t *w, int32_t count, int32_t mixed)
 {
 #if EQ_DSP
-#define EQ_MAC3(channel, weights) \
+#define EQ_ARMV7EM_MAC3(channel, weights) \
     "smlad %[a0" channel "], r8, " weights ", %[a0" channel "]\n\t" \
     "smlad %[a1" channel "], r9, " weights ", %[a1" channel "]\n\t" \
     "smlad %[a2" channel "], r10, " weights ", %[a2" channel "]\n\t"
-#define EQ_UNPACK(rotation) "sxtb16 %[w0], %[w0]" rotation "\n\tsxtb16 %[w1], %[w1]" rotation "\n\t"
-#define EQ_TILE(first, between) \
+#define EQ_ARMV7EM_UNPACK(rotation) "sxtb16 %[w0], %[w0]" rotation "\n\tsxtb16 %[w1], %[w1]" rotation "\n\t"
+#define EQ_ARMV7EM_TILE(first, between) \
     __asm__ volatile( \
         "push {%[w1]}\n\t" \
-        EQ_ROUND("%[w0]", "r8", \
+        EQ_ARMV7EM_ROUND("%[w0]", "r8", \
             "ldm %[x]!, {r8, r9, r10}\n\t" \
             "ldrd %[w0], %[w1], [%[w]], #8\n\t" \
             first \
             "ldm %[x]!, {r8, r9, r10}\n\t" \
             between \
-            EQ_MAC3("0", "%[w0]") \
-            EQ_MAC3("1", "%[w1]")) \
+            EQ_ARMV7EM_MAC3("0", "%[w0]") \
+            EQ_ARMV7EM_MAC3("1", "%[w1]")) \
         "ldr r8, [sp]\n\t" \
         "cmp %[x], r8\n\t" \
         "bne 1b\n\t" \
@@ -81,21 +81,21 @@ static inline const uint32_t *eq_tile(int32_t *a, const uint32_t *x, const uint3
     int32_t a00 = a[0], a01 = a[1], a10 = a[2], a11 = a[3], a20 = a[4], a21 = a[5];
     const uint32_t *end = x + 6 * count; /* kept on the stack: all registers are in use */
     if (mixed) {
-        EQ_TILE(EQ_MAC3("0", "%[w0]") EQ_MAC3("1", "%[w1]"), EQ_UNPACK(""));
+        EQ_ARMV7EM_TILE(EQ_ARMV7EM_MAC3("0", "%[w0]") EQ_ARMV7EM_MAC3("1", "%[w1]"), EQ_ARMV7EM_UNPACK(""));
     } else {
-        EQ_TILE(
-            EQ_UNPACK("") EQ_MAC3("0", "%[w0]") EQ_MAC3("1", "%[w1]"),
-            "ldrd %[w0], %[w1], [%[w], #-8]\n\t" EQ_UNPACK(", ror #8"));
+        EQ_ARMV7EM_TILE(
+            EQ_ARMV7EM_UNPACK("") EQ_ARMV7EM_MAC3("0", "%[w0]") EQ_ARMV7EM_MAC3("1", "%[w1]"),
+            "ldrd %[w0], %[w1], [%[w], #-8]\n\t" EQ_ARMV7EM_UNPACK(", ror #8"));
     }
     a[0] = a00, a[1] = a01, a[2] = a10, a[3] = a11, a[4] = a20, a[5] = a21;
-#undef EQ_TILE
-#undef EQ_UNPACK
-#undef EQ_MAC3
+#undef EQ_ARMV7EM_TILE
+#undef EQ_ARMV7EM_UNPACK
+#undef EQ_ARMV7EM_MAC3
 #else
     for (; count > 0; count--, x += 6, w += 2) {
         for (int32_t i = 0; i < 6; i++) {
-            const uint32_t word = w[i & 1], even = eq_even(word);
-            a[i] = eq_mac2(eq_mac2(a[i], x[i >> 1], mixed ? word : even), x[3 + (i >> 1)], mixed ? even : eq_odd(word));
+            const uint32_t word = w[i & 1], even = eq_armv7em_even(word);
+            a[i] = eq_armv7em_mac2(eq_armv7em_mac2(a[i], x[i >> 1], mixed ? word : even), x[3 + (i >> 1)], mixed ? even : eq_armv7em_odd(word));
         }
     }
 #endif
@@ -104,22 +104,22 @@ static inline const uint32_t *eq_tile(int32_t *a, const uint32_t *x, const uint3
 
 /* Adds to a[c] the products of `count` quads of inputs, from any address, with channel c of four; `mixed` as above.
  * Returns the end of the weights. */
-static inline const uint32_t *eq_row(int32_t *a, const int8_t *x, const uint32_t *w, int32_t count, int32_t mixed)
+static inline const uint32_t *eq_armv7em_row(int32_t *a, const int8_t *x, const uint32_t *w, int32_t count, int32_t mixed)
 {
 #if EQ_DSP
-#define EQ_MAC4(x) \
+#define EQ_ARMV7EM_MAC4(x) \
     "smlad %[a0], " x ", r8, %[a0]\n\tsmlad %[a1], " x ", r9, %[a1]\n\t" \
     "smlad %[a2], " x ", r10, %[a2]\n\tsmlad %[a3], " x ", r12, %[a3]\n\t"
-#define EQ_UNPACK(rotation) \
+#define EQ_ARMV7EM_UNPACK(rotation) \
     "sxtb16 r8, r8" rotation "\n\tsxtb16 r9, r9" rotation "\n\tsxtb16 r10, r10" rotation "\n\tsxtb16 r12, r12" rotation "\n\t"
-#define EQ_ROW(first, between) \
+#define EQ_ARMV7EM_ROW(first, between) \
     __asm__ volatile( \
-        EQ_ROUND("%[count]", "r8", \
+        EQ_ARMV7EM_ROUND("%[count]", "r8", \
             "ldr %[second], [%[x]], #4\n\t" \
             "ldm %[w]!, {r8, r9, r10, r12}\n\t" \
             "sxtb16 %[even], %[second]\n\t" \
-            first EQ_MAC4("%[even]") \
-            between EQ_MAC4("%[second]")) \
+            first EQ_ARMV7EM_MAC4("%[even]") \
+            between EQ_ARMV7EM_MAC4("%[second]")) \
         "subs %[count], %[count], #4\n\t" \
         "bgt 1b" \
         : [a0] "+r"(a0), [a1] "+r"(a1), [a2] "+r"(a2), [a3] "+r"(a3), [x] "+r"(x), [w] "+r"(w), [count] "+r"(count), \
@@ -129,58 +129,58 @@ static inline const uint32_t *eq_row(int32_t *a, const int8_t *x, const uint32_t
     int32_t a0 = a[0], a1 = a[1], a2 = a[2], a3 = a[3];
     uint32_t even, second;
     if (mixed) {
-        EQ_ROW("eor %[second], %[second], #0x007f007f\n\t", EQ_UNPACK(""));
+        EQ_ARMV7EM_ROW("eor %[second], %[second], #0x007f007f\n\t", EQ_ARMV7EM_UNPACK(""));
     } else {
-        EQ_ROW(
-            "sxtb16 %[second], %[second], ror #8\n\t" EQ_UNPACK(""),
-            "ldmdb %[w], {r8, r9, r10, r12}\n\t" EQ_UNPACK(", ror #8"));
+        EQ_ARMV7EM_ROW(
+            "sxtb16 %[second], %[second], ror #8\n\t" EQ_ARMV7EM_UNPACK(""),
+            "ldmdb %[w], {r8, r9, r10, r12}\n\t" EQ_ARMV7EM_UNPACK(", ror #8"));
     }
     a[0] = a0, a[1] = a1, a[2] = a2, a[3] = a3;
-#undef EQ_ROW
-#undef EQ_UNPACK
-#undef EQ_MAC4
+#undef EQ_ARMV7EM_ROW
+#undef EQ_ARMV7EM_UNPACK
+#undef EQ_ARMV7EM_MAC4
 #else
     for (; count > 0; count--, x += 4, w += 4) {
-        const uint32_t word = eq_load4(x), even = eq_even(word), second = mixed ? eq_mixed(word) : eq_odd(word);
+        const uint32_t word = eq_armv7em_load4(x), even = eq_armv7em_even(word), second = mixed ? eq_armv7em_mixed(word) : eq_armv7em_odd(word);
         for (int32_t c = 0; c < 4; c++) {
-            const uint32_t low = eq_even(w[c]);
-            a[c] = eq_mac2(eq_mac2(a[c], even, mixed ? w[c] : low), second, mixed ? low : eq_odd(w[c]));
+            const uint32_t low = eq_armv7em_even(w[c]);
+            a[c] = eq_armv7em_mac2(eq_armv7em_mac2(a[c], even, mixed ? w[c] : low), second, mixed ? low : eq_armv7em_odd(w[c]));
         }
     }
 #endif
     return w;
 }
 
-/* Expands `count` elements from any address to quads of two words: the even lanes, then the odd ones or what eq_mixed gives
+/* Expands `count` elements from any address to quads of two words: the even lanes, then the odd ones or what eq_armv7em_mixed gives
  * where `mixed`. What is missing in the last quad is 0. */
-static inline void eq_expand_quads(uint32_t *to, const int8_t *from, int32_t count, int32_t mixed)
+static inline void eq_armv7em_expand_quads(uint32_t *to, const int8_t *from, int32_t count, int32_t mixed)
 {
     for (; count > 0; count -= 4, from += 4, to += 2) {
         uint32_t word = 0;
         if (count >= 4) {
-            word = eq_load4(from);
+            word = eq_armv7em_load4(from);
         } else {
             for (int32_t i = 0; i < count; i++) {
                 word |= (uint32_t)(uint8_t)from[i] << 8 * i;
             }
         }
-        eq_put2(to, eq_even(word), mixed ? eq_mixed(word) : eq_odd(word));
+        eq_armv7em_put2(to, eq_armv7em_even(word), mixed ? eq_armv7em_mixed(word) : eq_armv7em_odd(word));
     }
 }
 
-/* As eq_row, of expanded inputs with `rows` channels, 2, 3 or 4, a literal. */
-static inline const uint32_t *eq_expanded_row(int32_t *a, const uint32_t *x, const uint32_t *w, int32_t count, int32_t rows, int32_t mixed)
+/* As eq_armv7em_row, of expanded inputs with `rows` channels, 2, 3 or 4, a literal. */
+static inline const uint32_t *eq_armv7em_expanded_row(int32_t *a, const uint32_t *x, const uint32_t *w, int32_t count, int32_t rows, int32_t mixed)
 {
 #if EQ_DSP
-#define EQ_MAC2(x) "smlad %[a0], " x ", r8, %[a0]\n\tsmlad %[a1], " x ", r9, %[a1]\n\t"
-#define EQ_MAC3(x) EQ_MAC2(x) "smlad %[a2], " x ", r10, %[a2]\n\t"
-#define EQ_MAC4(x) EQ_MAC3(x) "smlad %[a3], " x ", r12, %[a3]\n\t"
-#define EQ_UNPACK2(rotation) "sxtb16 r8, r8" rotation "\n\tsxtb16 r9, r9" rotation "\n\t"
-#define EQ_UNPACK3(rotation) EQ_UNPACK2(rotation) "sxtb16 r10, r10" rotation "\n\t"
-#define EQ_UNPACK4(rotation) EQ_UNPACK3(rotation) "sxtb16 r12, r12" rotation "\n\t"
-#define EQ_EXPANDED_ROW(registers, first, mac, between) \
+#define EQ_ARMV7EM_MAC2(x) "smlad %[a0], " x ", r8, %[a0]\n\tsmlad %[a1], " x ", r9, %[a1]\n\t"
+#define EQ_ARMV7EM_MAC3(x) EQ_ARMV7EM_MAC2(x) "smlad %[a2], " x ", r10, %[a2]\n\t"
+#define EQ_ARMV7EM_MAC4(x) EQ_ARMV7EM_MAC3(x) "smlad %[a3], " x ", r12, %[a3]\n\t"
+#define EQ_ARMV7EM_UNPACK2(rotation) "sxtb16 r8, r8" rotation "\n\tsxtb16 r9, r9" rotation "\n\t"
+#define EQ_ARMV7EM_UNPACK3(rotation) EQ_ARMV7EM_UNPACK2(rotation) "sxtb16 r10, r10" rotation "\n\t"
+#define EQ_ARMV7EM_UNPACK4(rotation) EQ_ARMV7EM_UNPACK3(rotation) "sxtb16 r12, r12" rotation "\n\t"
+#define EQ_ARMV7EM_EXPANDED_ROW(registers, first, mac, between) \
     __asm__ volatile( \
-        EQ_ROUND("%[count]", "r8", \
+        EQ_ARMV7EM_ROUND("%[count]", "r8", \
             "ldrd %[even], %[second], [%[x]], #8\n\t" \
             "ldm %[w]!, " registers "\n\t" \
             first mac("%[even]") \
@@ -194,17 +194,17 @@ static inline const uint32_t *eq_expanded_row(int32_t *a, const uint32_t *x, con
     int32_t a0 = a[0], a1 = a[1], a2 = rows > 2 ? a[2] : 0, a3 = rows > 3 ? a[3] : 0;
     uint32_t even, second;
     if (rows == 4 && mixed) {
-        EQ_EXPANDED_ROW("{r8, r9, r10, r12}", "", EQ_MAC4, EQ_UNPACK4(""));
+        EQ_ARMV7EM_EXPANDED_ROW("{r8, r9, r10, r12}", "", EQ_ARMV7EM_MAC4, EQ_ARMV7EM_UNPACK4(""));
     } else if (rows == 4) {
-        EQ_EXPANDED_ROW("{r8, r9, r10, r12}", EQ_UNPACK4(""), EQ_MAC4, "ldmdb %[w], {r8, r9, r10, r12}\n\t" EQ_UNPACK4(", ror #8"));
+        EQ_ARMV7EM_EXPANDED_ROW("{r8, r9, r10, r12}", EQ_ARMV7EM_UNPACK4(""), EQ_ARMV7EM_MAC4, "ldmdb %[w], {r8, r9, r10, r12}\n\t" EQ_ARMV7EM_UNPACK4(", ror #8"));
     } else if (rows == 3 && mixed) {
-        EQ_EXPANDED_ROW("{r8, r9, r10}", "", EQ_MAC3, EQ_UNPACK3(""));
+        EQ_ARMV7EM_EXPANDED_ROW("{r8, r9, r10}", "", EQ_ARMV7EM_MAC3, EQ_ARMV7EM_UNPACK3(""));
     } else if (rows == 3) {
-        EQ_EXPANDED_ROW("{r8, r9, r10}", EQ_UNPACK3(""), EQ_MAC3, "ldmdb %[w], {r8, r9, r10}\n\t" EQ_UNPACK3(", ror #8"));
+        EQ_ARMV7EM_EXPANDED_ROW("{r8, r9, r10}", EQ_ARMV7EM_UNPACK3(""), EQ_ARMV7EM_MAC3, "ldmdb %[w], {r8, r9, r10}\n\t" EQ_ARMV7EM_UNPACK3(", ror #8"));
     } else if (mixed) {
-        EQ_EXPANDED_ROW("{r8, r9}", "", EQ_MAC2, EQ_UNPACK2(""));
+        EQ_ARMV7EM_EXPANDED_ROW("{r8, r9}", "", EQ_ARMV7EM_MAC2, EQ_ARMV7EM_UNPACK2(""));
     } else {
-        EQ_EXPANDED_ROW("{r8, r9}", EQ_UNPACK2(""), EQ_MAC2, "ldmdb %[w], {r8, r9}\n\t" EQ_UNPACK2(", ror #8"));
+        EQ_ARMV7EM_EXPANDED_ROW("{r8, r9}", EQ_ARMV7EM_UNPACK2(""), EQ_ARMV7EM_MAC2, "ldmdb %[w], {r8, r9}\n\t" EQ_ARMV7EM_UNPACK2(", ror #8"));
     }
     a[0] = a0, a[1] = a1;
     if (rows > 2) {
@@ -213,18 +213,18 @@ static inline const uint32_t *eq_expanded_row(int32_t *a, const uint32_t *x, con
     if (rows > 3) {
         a[3] = a3;
     }
-#undef EQ_EXPANDED_ROW
-#undef EQ_UNPACK4
-#undef EQ_UNPACK3
-#undef EQ_UNPACK2
-#undef EQ_MAC4
-#undef EQ_MAC3
-#undef EQ_MAC2
+#undef EQ_ARMV7EM_EXPANDED_ROW
+#undef EQ_ARMV7EM_UNPACK4
+#undef EQ_ARMV7EM_UNPACK3
+#undef EQ_ARMV7EM_UNPACK2
+#undef EQ_ARMV7EM_MAC4
+#undef EQ_ARMV7EM_MAC3
+#undef EQ_ARMV7EM_MAC2
 #else
     for (; count > 0; count--, x += 2, w += rows) {
         for (int32_t c = 0; c < rows; c++) {
-            const uint32_t low = eq_even(w[c]);
-            a[c] = eq_mac2(eq_mac2(a[c], x[0], mixed ? w[c] : low), x[1], mixed ? low : eq_odd(w[c]));
+            const uint32_t low = eq_armv7em_even(w[c]);
+            a[c] = eq_armv7em_mac2(eq_armv7em_mac2(a[c], x[0], mixed ? w[c] : low), x[1], mixed ? low : eq_armv7em_odd(w[c]));
         }
     }
 #endif
@@ -233,22 +233,22 @@ static inline const uint32_t *eq_expanded_row(int32_t *a, const uint32_t *x, con
 
 /* Adds to a[0] to a[3] the products of three lines of int16 with the taps of 3x3 windows that start at columns 0, `stride`,
  * 2 * `stride` and 3 * `stride`, 1 or 2, a literal. `taps` holds per line the pairs (w0, w1) and (w1, w2). */
-static inline void eq_windows3(int32_t *a, const int16_t *l0, const int16_t *l1, const int16_t *l2, const uint32_t *taps, int32_t stride)
+static inline void eq_armv7em_windows3(int32_t *a, const int16_t *l0, const int16_t *l1, const int16_t *l2, const uint32_t *taps, int32_t stride)
 {
 #if EQ_DSP
-#define EQ_LINE1(line) \
+#define EQ_ARMV7EM_LINE1(line) \
     "ldrd %[w0], %[w1], [%[taps]], #8\n\tldrd %[x0], %[x1], [" line "]\n\t" \
     "smlad %[a0], %[x0], %[w0], %[a0]\n\tsmlatb %[a1], %[x0], %[w0], %[a1]\n\tldr %[x0], [" line ", #8]\n\t" \
     "smlabt %[a0], %[x1], %[w1], %[a0]\n\tsmlad %[a1], %[x1], %[w1], %[a1]\n\t" \
     "smlad %[a2], %[x1], %[w0], %[a2]\n\tsmlatb %[a3], %[x1], %[w0], %[a3]\n\t" \
     "smlabt %[a2], %[x0], %[w1], %[a2]\n\tsmlad %[a3], %[x0], %[w1], %[a3]\n\t"
-#define EQ_LINE2(line) \
+#define EQ_ARMV7EM_LINE2(line) \
     "ldrd %[w0], %[w1], [%[taps]], #8\n\tldrd %[x0], %[x1], [" line "]\n\t" \
     "smlad %[a0], %[x0], %[w0], %[a0]\n\tsmlabt %[a0], %[x1], %[w1], %[a0]\n\tsmlad %[a1], %[x1], %[w0], %[a1]\n\t" \
     "ldrd %[x0], %[x1], [" line ", #8]\n\t" \
     "smlabt %[a1], %[x0], %[w1], %[a1]\n\tsmlad %[a2], %[x0], %[w0], %[a2]\n\tldr %[x0], [" line ", #16]\n\t" \
     "smlabt %[a2], %[x1], %[w1], %[a2]\n\tsmlad %[a3], %[x1], %[w0], %[a3]\n\tsmlabt %[a3], %[x0], %[w1], %[a3]\n\t"
-#define EQ_WINDOWS(line) \
+#define EQ_ARMV7EM_WINDOWS(line) \
     __asm__ volatile( \
         line("%[l0]") line("%[l1]") line("%[l2]") \
         : [a0] "+r"(a0), [a1] "+r"(a1), [a2] "+r"(a2), [a3] "+r"(a3), [taps] "+r"(taps), \
@@ -258,20 +258,20 @@ static inline void eq_windows3(int32_t *a, const int16_t *l0, const int16_t *l1,
     uint32_t w0, w1, x0, x1;
     int32_t a0 = a[0], a1 = a[1], a2 = a[2], a3 = a[3];
     if (stride == 1) {
-        EQ_WINDOWS(EQ_LINE1);
+        EQ_ARMV7EM_WINDOWS(EQ_ARMV7EM_LINE1);
     } else {
-        EQ_WINDOWS(EQ_LINE2);
+        EQ_ARMV7EM_WINDOWS(EQ_ARMV7EM_LINE2);
     }
     a[0] = a0, a[1] = a1, a[2] = a2, a[3] = a3;
-#undef EQ_WINDOWS
-#undef EQ_LINE1
-#undef EQ_LINE2
+#undef EQ_ARMV7EM_WINDOWS
+#undef EQ_ARMV7EM_LINE1
+#undef EQ_ARMV7EM_LINE2
 #else
     const int16_t *const lines[3] = {l0, l1, l2};
     for (int32_t k = 0; k < 3; k++, taps += 2) {
         for (int32_t i = 0; i < 4; i++) {
             const int16_t *const x = lines[k] + stride * i;
-            a[i] = eq_mac2(eq_mac2(a[i], eq_pair(x[0], x[1]), taps[0]), eq_pair(0, x[2]), taps[1]);
+            a[i] = eq_armv7em_mac2(eq_armv7em_mac2(a[i], eq_armv7em_pair(x[0], x[1]), taps[0]), eq_armv7em_pair(0, x[2]), taps[1]);
         }
     }
 #endif
@@ -279,10 +279,10 @@ static inline void eq_windows3(int32_t *a, const int16_t *l0, const int16_t *l1,
 
 /* a[0] to a[3] plus the products of a line of int16 with the taps of windows that start at column 0, 1, 2 and 3. `taps` are
  * `count` times two pairs: (w0, w1), (0, w0), (w2, w3), (w1, w2), ... with zeros at the end. */
-static inline void eq_windows4(int32_t *a, const int16_t *line, const uint32_t *taps, int32_t count)
+static inline void eq_armv7em_windows4(int32_t *a, const int16_t *line, const uint32_t *taps, int32_t count)
 {
 #if EQ_DSP
-#define EQ_STEP(x0, x1) \
+#define EQ_ARMV7EM_STEP(x0, x1) \
     "ldrd %[w0], %[w1], [%[taps]], #8\n\tldr " x1 ", [%[line]], #4\n\t" \
     "smlad %[a0], " x0 ", %[w0], %[a0]\n\tsmlad %[a1], " x0 ", %[w1], %[a1]\n\t" \
     "smlad %[a2], " x1 ", %[w0], %[a2]\n\tsmlad %[a3], " x1 ", %[w1], %[a3]\n\tsubs %[count], %[count], #1\n\t"
@@ -290,18 +290,18 @@ static inline void eq_windows4(int32_t *a, const int16_t *line, const uint32_t *
     int32_t a0 = a[0], a1 = a[1], a2 = a[2], a3 = a[3];
     __asm__ volatile(
         "ldr %[x0], [%[line]], #4\n"
-        "1:\n\t" EQ_STEP("%[x0]", "%[x1]") "beq 2f\n\t" EQ_STEP("%[x1]", "%[x0]") "bne 1b\n"
+        "1:\n\t" EQ_ARMV7EM_STEP("%[x0]", "%[x1]") "beq 2f\n\t" EQ_ARMV7EM_STEP("%[x1]", "%[x0]") "bne 1b\n"
         "2:"
         : [a0] "+r"(a0), [a1] "+r"(a1), [a2] "+r"(a2), [a3] "+r"(a3), [line] "+r"(line), [taps] "+r"(taps),
           [count] "+r"(count), [w0] "=&r"(w0), [w1] "=&r"(w1), [x0] "=&r"(x0), [x1] "=&r"(x1)
         :
         : "cc", "memory");
     a[0] = a0, a[1] = a1, a[2] = a2, a[3] = a3;
-#undef EQ_STEP
+#undef EQ_ARMV7EM_STEP
 #else
     for (; count > 0; count--, line += 2, taps += 2) {
         for (int32_t i = 0; i < 4; i++) {
-            a[i] = eq_mac2(a[i], eq_pair(line[i & 2], line[(i & 2) + 1]), taps[i & 1]);
+            a[i] = eq_armv7em_mac2(a[i], eq_armv7em_pair(line[i & 2], line[(i & 2) + 1]), taps[i & 1]);
         }
     }
 #endif

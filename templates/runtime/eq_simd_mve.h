@@ -12,105 +12,105 @@
 
 #if !EQ_MVE
 /* The low words of sums and products, without overflow. */
-static inline int32_t eq_wrapped(int64_t x)
+static inline int32_t eq_mve_wrapped(int64_t x)
 {
     return (int32_t)(uint32_t)(uint64_t)x;
 }
 #endif
 
 /* a + b */
-static inline eq_i32x4 eq_add4(eq_i32x4 a, eq_i32x4 b)
+static inline eq_mve_i32x4 eq_mve_add4(eq_mve_i32x4 a, eq_mve_i32x4 b)
 {
 #if EQ_MVE
     return vaddq_s32(a, b);
 #else
     for (int32_t i = 0; i < 4; i++) {
-        a.lane[i] = eq_wrapped((int64_t)a.lane[i] + b.lane[i]);
+        a.lane[i] = eq_mve_wrapped((int64_t)a.lane[i] + b.lane[i]);
     }
     return a;
 #endif
 }
 
 /* a + b in every lane */
-static inline eq_i32x4 eq_offset4(eq_i32x4 a, int32_t b)
+static inline eq_mve_i32x4 eq_mve_offset4(eq_mve_i32x4 a, int32_t b)
 {
 #if EQ_MVE
     return vaddq_n_s32(a, b);
 #else
-    return eq_add4(a, eq_dup4(b));
+    return eq_mve_add4(a, eq_mve_dup4(b));
 #endif
 }
 
 /* a - b */
-static inline eq_i32x4 eq_sub4(eq_i32x4 a, eq_i32x4 b)
+static inline eq_mve_i32x4 eq_mve_sub4(eq_mve_i32x4 a, eq_mve_i32x4 b)
 {
 #if EQ_MVE
     return vsubq_s32(a, b);
 #else
     for (int32_t i = 0; i < 4; i++) {
-        a.lane[i] = eq_wrapped((int64_t)a.lane[i] - b.lane[i]);
+        a.lane[i] = eq_mve_wrapped((int64_t)a.lane[i] - b.lane[i]);
     }
     return a;
 #endif
 }
 
 /* a * b */
-static inline eq_i32x4 eq_mul4(eq_i32x4 a, eq_i32x4 b)
+static inline eq_mve_i32x4 eq_mve_mul4(eq_mve_i32x4 a, eq_mve_i32x4 b)
 {
 #if EQ_MVE
     return vmulq_s32(a, b);
 #else
     for (int32_t i = 0; i < 4; i++) {
-        a.lane[i] = eq_wrapped((int64_t)a.lane[i] * b.lane[i]);
+        a.lane[i] = eq_mve_wrapped((int64_t)a.lane[i] * b.lane[i]);
     }
     return a;
 #endif
 }
 
 /* a * b, b the same in every lane */
-static inline eq_i32x4 eq_times4_i32(eq_i32x4 a, int32_t b)
+static inline eq_mve_i32x4 eq_mve_times4_i32(eq_mve_i32x4 a, int32_t b)
 {
 #if EQ_MVE
     return vmulq_n_s32(a, b);
 #else
-    return eq_mul4(a, eq_dup4(b));
+    return eq_mve_mul4(a, eq_mve_dup4(b));
 #endif
 }
 
 /* sum + a * b, b the same in every lane */
-static inline eq_i32x4 eq_mac4(eq_i32x4 sum, eq_i32x4 a, int32_t b)
+static inline eq_mve_i32x4 eq_mve_mac4(eq_mve_i32x4 sum, eq_mve_i32x4 a, int32_t b)
 {
 #if EQ_MVE
     return vmlaq_n_s32(sum, a, b);
 #else
-    return eq_add4(sum, eq_mul4(a, eq_dup4(b)));
+    return eq_mve_add4(sum, eq_mve_mul4(a, eq_mve_dup4(b)));
 #endif
 }
 
 /* a * b + c, c the same in every lane */
-static inline eq_i32x4 eq_affine4(eq_i32x4 a, eq_i32x4 b, int32_t c)
+static inline eq_mve_i32x4 eq_mve_affine4(eq_mve_i32x4 a, eq_mve_i32x4 b, int32_t c)
 {
 #if EQ_MVE
     return vmlasq_n_s32(a, b, c);
 #else
-    return eq_offset4(eq_mul4(a, b), c);
+    return eq_mve_offset4(eq_mve_mul4(a, b), c);
 #endif
 }
 
 /* x / divisor, halves away from zero. */
-static inline eq_i32x4 eq_divide4(eq_i32x4 x, int32_t divisor)
+static inline eq_mve_i32x4 eq_mve_divide4(eq_mve_i32x4 x, int32_t divisor)
 {
     int32_t lanes[4];
-    eq_store4_i32(lanes, x);
+    eq_mve_store4_i32(lanes, x);
     for (int32_t i = 0; i < 4; i++) {
         const int32_t half = divisor / 2;
         lanes[i] = (lanes[i] > 0 ? lanes[i] + half : lanes[i] - half) / divisor;
     }
-    return eq_load4_i32(lanes);
+    return eq_mve_load4_i32(lanes);
 }
 
 /* x * 2^n, n from -31 to 31; the result must fit. */
-static inline eq_i32x4 eq_shift4(eq_i32x4 x, int32_t n)
+static inline eq_mve_i32x4 eq_mve_shift4(eq_mve_i32x4 x, int32_t n)
 {
 #if EQ_MVE
     return vshlq_r_s32(x, n);
@@ -123,7 +123,7 @@ static inline eq_i32x4 eq_shift4(eq_i32x4 x, int32_t n)
 }
 
 /* Law "single" of x * 2^left, the bits to shift right given as negative numbers. */
-static inline eq_i32x4 eq_requantize4_single(eq_i32x4 x, int32_t left, eq_i32x4 m, eq_i32x4 minus_n)
+static inline eq_mve_i32x4 eq_mve_requantize4_single(eq_mve_i32x4 x, int32_t left, eq_mve_i32x4 m, eq_mve_i32x4 minus_n)
 {
 #if EQ_MVE
     return vrshlq_s32(vmulhq_s32(left ? vshlq_r_s32(x, left) : x, m), minus_n);
@@ -136,11 +136,11 @@ static inline eq_i32x4 eq_requantize4_single(eq_i32x4 x, int32_t left, eq_i32x4 
 }
 
 /* Law "tflm", likewise. */
-static inline eq_i32x4 eq_requantize4_tflm(eq_i32x4 x, eq_i32x4 m, eq_i32x4 minus_n)
+static inline eq_mve_i32x4 eq_mve_requantize4_tflm(eq_mve_i32x4 x, eq_mve_i32x4 m, eq_mve_i32x4 minus_n)
 {
 #if EQ_MVE
-    const eq_i32x4 zero = vdupq_n_s32(0), right = vminq_s32(minus_n, zero);
-    const eq_i32x4 high = vqrdmulhq_s32(vqshlq_s32(x, vmaxq_s32(minus_n, zero)), m);
+    const eq_mve_i32x4 zero = vdupq_n_s32(0), right = vminq_s32(minus_n, zero);
+    const eq_mve_i32x4 high = vqrdmulhq_s32(vqshlq_s32(x, vmaxq_s32(minus_n, zero)), m);
     return vrshlq_s32(vqaddq_s32(high, vshrq_n_s32(vandq_s32(high, right), 31)), right);
 #else
     for (int32_t i = 0; i < 4; i++) {
@@ -151,7 +151,7 @@ static inline eq_i32x4 eq_requantize4_tflm(eq_i32x4 x, eq_i32x4 m, eq_i32x4 minu
 }
 
 /* Law "tflm" where |x| < 2^30, every n is at least 1 and the results below 0, which round otherwise, are not told from 0. */
-static inline eq_i32x4 eq_requantize4_tflm_rectified(eq_i32x4 x, eq_i32x4 m, eq_i32x4 minus_n)
+static inline eq_mve_i32x4 eq_mve_requantize4_tflm_rectified(eq_mve_i32x4 x, eq_mve_i32x4 m, eq_mve_i32x4 minus_n)
 {
 #if EQ_MVE
     return vrshlq_s32(vqrdmulhq_s32(x, m), minus_n);
@@ -164,10 +164,10 @@ static inline eq_i32x4 eq_requantize4_tflm_rectified(eq_i32x4 x, eq_i32x4 m, eq_
 }
 
 /* Law "tflm" where |x| < 2^30 and every n is at least 1. */
-static inline eq_i32x4 eq_requantize4_tflm_small(eq_i32x4 x, eq_i32x4 m, eq_i32x4 minus_n)
+static inline eq_mve_i32x4 eq_mve_requantize4_tflm_small(eq_mve_i32x4 x, eq_mve_i32x4 m, eq_mve_i32x4 minus_n)
 {
 #if EQ_MVE
-    const eq_i32x4 high = vqrdmulhq_s32(x, m);
+    const eq_mve_i32x4 high = vqrdmulhq_s32(x, m);
     return vrshlq_s32(vaddq_s32(high, vshrq_n_s32(high, 31)), minus_n);
 #else
     for (int32_t i = 0; i < 4; i++) {
@@ -178,18 +178,18 @@ static inline eq_i32x4 eq_requantize4_tflm_small(eq_i32x4 x, eq_i32x4 m, eq_i32x
 }
 
 /* The same, multiplier and shift alike in every lane. */
-static inline eq_i32x4 eq_rescale4_tflm_small(eq_i32x4 x, int32_t m, int32_t minus_n)
+static inline eq_mve_i32x4 eq_mve_rescale4_tflm_small(eq_mve_i32x4 x, int32_t m, int32_t minus_n)
 {
 #if EQ_MVE
-    const eq_i32x4 high = vqrdmulhq_n_s32(x, m);
+    const eq_mve_i32x4 high = vqrdmulhq_n_s32(x, m);
     return vrshlq_n_s32(vaddq_s32(high, vshrq_n_s32(high, 31)), minus_n);
 #else
-    return eq_requantize4_tflm_small(x, eq_dup4(m), eq_dup4(minus_n));
+    return eq_mve_requantize4_tflm_small(x, eq_mve_dup4(m), eq_mve_dup4(minus_n));
 #endif
 }
 
 /* x + offset, limited to [low, high]. */
-static inline eq_i32x4 eq_limit4(eq_i32x4 x, int32_t offset, int32_t low, int32_t high)
+static inline eq_mve_i32x4 eq_mve_limit4(eq_mve_i32x4 x, int32_t offset, int32_t low, int32_t high)
 {
 #if EQ_MVE
     return vminq_s32(vmaxq_s32(vaddq_n_s32(x, offset), vdupq_n_s32(low)), vdupq_n_s32(high));
@@ -202,7 +202,7 @@ static inline eq_i32x4 eq_limit4(eq_i32x4 x, int32_t offset, int32_t low, int32_
 }
 
 /* x + offset, limited to int8 in the low bytes of the lanes; the other bytes are arbitrary. */
-static inline eq_i32x4 eq_saturate4(eq_i32x4 x, int32_t offset)
+static inline eq_mve_i32x4 eq_mve_saturate4(eq_mve_i32x4 x, int32_t offset)
 {
 #if EQ_MVE
     x = vaddq_n_s32(x, offset);
@@ -211,12 +211,12 @@ static inline eq_i32x4 eq_saturate4(eq_i32x4 x, int32_t offset)
             : "+w"(x));
     return x;
 #else
-    return eq_limit4(x, offset, -128, 127);
+    return eq_mve_limit4(x, offset, -128, 127);
 #endif
 }
 
 /* The low bytes of four lanes. */
-static inline void eq_store4_i8(int8_t *to, eq_i32x4 v)
+static inline void eq_mve_store4_i8(int8_t *to, eq_mve_i32x4 v)
 {
 #if EQ_MVE
     vstrbq_s32(to, v);
@@ -228,7 +228,7 @@ static inline void eq_store4_i8(int8_t *to, eq_i32x4 v)
 }
 
 /* The low bytes of the first n (any number) of four lanes. */
-static inline void eq_store_first_i8(int8_t *to, eq_i32x4 v, int32_t n)
+static inline void eq_mve_store_first_i8(int8_t *to, eq_mve_i32x4 v, int32_t n)
 {
 #if EQ_MVE
     vstrbq_p_s32(to, v, vctp32q((uint32_t)n));
@@ -240,7 +240,7 @@ static inline void eq_store_first_i8(int8_t *to, eq_i32x4 v, int32_t n)
 }
 
 /* The same to addresses `step` bytes apart. */
-static inline void eq_scatter4_i8(int8_t *to, int32_t step, eq_i32x4 v, int32_t n)
+static inline void eq_mve_scatter4_i8(int8_t *to, int32_t step, eq_mve_i32x4 v, int32_t n)
 {
 #if EQ_MVE
     const uint32x4_t at = vmulq_n_u32(vidupq_n_u32(0, 1), (uint32_t)step);
@@ -257,12 +257,12 @@ static inline void eq_scatter4_i8(int8_t *to, int32_t step, eq_i32x4 v, int32_t 
 }
 
 /* The first n (any number; at most sixteen are read) of sixteen int8, the others 0. */
-static inline eq_i8x16 eq_first16(const int8_t *from, int32_t n)
+static inline eq_mve_i8x16 eq_mve_first16(const int8_t *from, int32_t n)
 {
 #if EQ_MVE
     return vldrbq_z_s8(from, vctp8q((uint32_t)n));
 #else
-    eq_i8x16 v;
+    eq_mve_i8x16 v;
     for (int32_t i = 0; i < 16; i++) {
         v.lane[i] = i < n ? from[i] : (int8_t)0;
     }
@@ -271,12 +271,12 @@ static inline eq_i8x16 eq_first16(const int8_t *from, int32_t n)
 }
 
 /* Sixteen times x. */
-static inline eq_i8x16 eq_dup16(int8_t x)
+static inline eq_mve_i8x16 eq_mve_dup16(int8_t x)
 {
 #if EQ_MVE
     return vdupq_n_s8(x);
 #else
-    eq_i8x16 v;
+    eq_mve_i8x16 v;
     for (int32_t i = 0; i < 16; i++) {
         v.lane[i] = x;
     }
@@ -285,7 +285,7 @@ static inline eq_i8x16 eq_dup16(int8_t x)
 }
 
 /* The larger ones. */
-static inline eq_i8x16 eq_max16(eq_i8x16 a, eq_i8x16 b)
+static inline eq_mve_i8x16 eq_mve_max16(eq_mve_i8x16 a, eq_mve_i8x16 b)
 {
 #if EQ_MVE
     return vmaxq_s8(a, b);
@@ -298,7 +298,7 @@ static inline eq_i8x16 eq_max16(eq_i8x16 a, eq_i8x16 b)
 }
 
 /* The smaller ones. */
-static inline eq_i8x16 eq_min16(eq_i8x16 a, eq_i8x16 b)
+static inline eq_mve_i8x16 eq_mve_min16(eq_mve_i8x16 a, eq_mve_i8x16 b)
 {
 #if EQ_MVE
     return vminq_s8(a, b);
@@ -311,7 +311,7 @@ static inline eq_i8x16 eq_min16(eq_i8x16 a, eq_i8x16 b)
 }
 
 /* The first n (any number) of sixteen int8. */
-static inline void eq_store_first16(int8_t *to, eq_i8x16 v, int32_t n)
+static inline void eq_mve_store_first16(int8_t *to, eq_mve_i8x16 v, int32_t n)
 {
 #if EQ_MVE
     vstrbq_p_s8(to, v, vctp8q((uint32_t)n));

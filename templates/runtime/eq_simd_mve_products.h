@@ -8,7 +8,7 @@
 
 /* `columns` groups of n (1 to 8) int8, `step` bytes apart: each is spread over planes of `plane` bytes, at most 9362, `pitch`
  * bytes after the one before. */
-static inline void eq_spread(int8_t *to, int32_t plane, int32_t pitch, const int8_t *from, int32_t step, int32_t n, int32_t columns)
+static inline void eq_mve_spread(int8_t *to, int32_t plane, int32_t pitch, const int8_t *from, int32_t step, int32_t n, int32_t columns)
 {
 #if EQ_MVE
     const uint16x8_t at = vmulq_n_u16(vidupq_n_u16(0, 1), (uint16_t)plane);
@@ -31,7 +31,7 @@ static inline void eq_spread(int8_t *to, int32_t plane, int32_t pitch, const int
 }
 
 /* n >= 0 bytes from one place to another that does not overlap it. */
-static inline void eq_copy(int8_t *to, const int8_t *from, int32_t n)
+static inline void eq_mve_copy(int8_t *to, const int8_t *from, int32_t n)
 {
 #if EQ_MVE
     __asm__ volatile("wlstp.8 lr, %2, 2f\n1:\n"
@@ -49,7 +49,7 @@ static inline void eq_copy(int8_t *to, const int8_t *from, int32_t n)
 }
 
 /* `rows` >= 1 rows of n >= 1 bytes, `pitch` bytes apart, to contiguous memory that they do not overlap. */
-static inline void eq_copy_rows(int8_t *to, const int8_t *from, int32_t rows, int32_t pitch, int32_t n)
+static inline void eq_mve_copy_rows(int8_t *to, const int8_t *from, int32_t rows, int32_t pitch, int32_t n)
 {
 #if EQ_MVE
     const int8_t *source;
@@ -70,13 +70,13 @@ static inline void eq_copy_rows(int8_t *to, const int8_t *from, int32_t rows, in
                      : "q0", "lr", "cc", "memory");
 #else
     for (; rows > 0; rows--, from += pitch, to += n) {
-        eq_copy(to, from, n);
+        eq_mve_copy(to, from, n);
     }
 #endif
 }
 
 /* n >= 0 bytes of one value. */
-static inline void eq_fill(int8_t *to, int8_t value, int32_t n)
+static inline void eq_mve_fill(int8_t *to, int8_t value, int32_t n)
 {
 #if EQ_MVE
     __asm__ volatile("vdup.8 q0, %1\n"
@@ -95,9 +95,9 @@ static inline void eq_fill(int8_t *to, int8_t value, int32_t n)
 
 #if EQ_MVE
 /* Four int32 in registers as a vector. */
-static inline eq_i32x4 eq_join4(int32_t a0, int32_t a1, int32_t a2, int32_t a3)
+static inline eq_mve_i32x4 eq_mve_join4(int32_t a0, int32_t a1, int32_t a2, int32_t a3)
 {
-    eq_i32x4 v;
+    eq_mve_i32x4 v;
     __asm__("vmov %q0[2], %q0[0], %1, %2\n"
             "vmov %q0[3], %q0[1], %3, %4"
             : "=&w"(v)
@@ -106,7 +106,7 @@ static inline eq_i32x4 eq_join4(int32_t a0, int32_t a1, int32_t a2, int32_t a3)
 }
 #else
 /* The inner product of n elements with channel c of a block, added to its bias. */
-static inline int32_t eq_dot(const int8_t *x, const int32_t *block, int32_t c, int32_t n)
+static inline int32_t eq_mve_dot(const int8_t *x, const int32_t *block, int32_t c, int32_t n)
 {
     const int8_t *const w = (const int8_t *)(block + 4);
     int32_t sum = block[c / 2 + c % 2 * 2];
@@ -118,7 +118,7 @@ static inline int32_t eq_dot(const int8_t *x, const int32_t *block, int32_t c, i
 #endif
 
 /* Inner products of n >= 1 elements with four output channels, added to their biases. Returns where the block's multipliers are. */
-static inline const int32_t *eq_dots1(eq_i32x4 sums[1], const int8_t *x, const int32_t *block, int32_t n)
+static inline const int32_t *eq_mve_dots1(eq_mve_i32x4 sums[1], const int8_t *x, const int32_t *block, int32_t n)
 {
 #if EQ_MVE
     const int8_t *w = (const int8_t *)(block + 4);
@@ -137,11 +137,11 @@ static inline const int32_t *eq_dots1(eq_i32x4 sums[1], const int8_t *x, const i
                      : "+Te"(a0), "+Te"(a1), "+Te"(a2), "+Te"(a3), "+r"(x), "+r"(w)
                      : "r"(n)
                      : "q0", "q1", "q2", "lr", "memory");
-    sums[0] = eq_join4(a0, a1, a2, a3);
+    sums[0] = eq_mve_join4(a0, a1, a2, a3);
     return (const int32_t *)(const void *)w;
 #else
     for (int32_t i = 0; i < 4; i++) {
-        sums[0].lane[i] = eq_dot(x, block, i, n);
+        sums[0].lane[i] = eq_mve_dot(x, block, i, n);
     }
     return block + 4 + (n + 15) / 16 * 16;
 #endif
@@ -150,7 +150,7 @@ static inline const int32_t *eq_dots1(eq_i32x4 sums[1], const int8_t *x, const i
 #if EQ_MVE
 /* Inner products of three rows with the channels whose weights lie at `w` and 32 bytes further, added to bias[0] and bias[1].
  * Returns the end of the weights. */
-static inline const int8_t *eq_dots3x2(int32_t a[6], const int32_t *bias, const int8_t *x0, const int8_t *x1, const int8_t *x2, const int8_t *w, int32_t n)
+static inline const int8_t *eq_mve_dots3x2(int32_t a[6], const int32_t *bias, const int8_t *x0, const int8_t *x1, const int8_t *x2, const int8_t *w, int32_t n)
 {
     int32_t a0 = bias[0], a1 = a0, a2 = a0, b0 = bias[1], b1 = b0, b2 = b0;
     register int32_t count __asm__("lr") = n; /* takes no other register: a frame pointer must fit, too */
@@ -176,38 +176,38 @@ static inline const int8_t *eq_dots3x2(int32_t a[6], const int32_t *bias, const 
 #endif
 
 /* The same of three rows. */
-static inline const int32_t *eq_dots3(eq_i32x4 sums[3], const int8_t *x0, const int8_t *x1, const int8_t *x2, const int32_t *block, int32_t n)
+static inline const int32_t *eq_mve_dots3(eq_mve_i32x4 sums[3], const int8_t *x0, const int8_t *x1, const int8_t *x2, const int32_t *block, int32_t n)
 {
 #if EQ_MVE
     const int8_t *const w = (const int8_t *)(block + 4);
     int32_t even[6], odd[6]; /* channels 0 and 2, 1 and 3 */
-    eq_i32x4 v0, v1, v2; /* made at once (volatile), for fourteen registers do not hold twelve sums */
-    eq_dots3x2(even, block, x0, x1, x2, w, n);
+    eq_mve_i32x4 v0, v1, v2; /* made at once (volatile), for fourteen registers do not hold twelve sums */
+    eq_mve_dots3x2(even, block, x0, x1, x2, w, n);
     __asm__ volatile("vmov %q0[2], %q0[0], %1, %2" : "=w"(v0) : "r"(even[0]), "r"(even[3]));
     __asm__ volatile("vmov %q0[2], %q0[0], %1, %2" : "=w"(v1) : "r"(even[1]), "r"(even[4]));
     __asm__ volatile("vmov %q0[2], %q0[0], %1, %2" : "=w"(v2) : "r"(even[2]), "r"(even[5]));
-    const int8_t *const end = eq_dots3x2(odd, block + 2, x0, x1, x2, w + 16, n) - 16;
+    const int8_t *const end = eq_mve_dots3x2(odd, block + 2, x0, x1, x2, w + 16, n) - 16;
     __asm__("vmov %q0[3], %q0[1], %1, %2" : "+w"(v0) : "r"(odd[0]), "r"(odd[3]));
     __asm__("vmov %q0[3], %q0[1], %1, %2" : "+w"(v1) : "r"(odd[1]), "r"(odd[4]));
     __asm__("vmov %q0[3], %q0[1], %1, %2" : "+w"(v2) : "r"(odd[2]), "r"(odd[5]));
     sums[0] = v0, sums[1] = v1, sums[2] = v2;
     return (const int32_t *)(const void *)end;
 #else
-    eq_dots1(sums, x0, block, n);
-    eq_dots1(sums + 1, x1, block, n);
-    return eq_dots1(sums + 2, x2, block, n);
+    eq_mve_dots1(sums, x0, block, n);
+    eq_mve_dots1(sums + 1, x1, block, n);
+    return eq_mve_dots1(sums + 2, x2, block, n);
 #endif
 }
 
 /* Inner products of sixteen weights with four windows of sixteen bytes, each of which begins `step` bytes after the one before. */
-static inline eq_i32x4 eq_windows4(const int8_t *x, int32_t step, eq_i8x16 w)
+static inline eq_mve_i32x4 eq_mve_windows4(const int8_t *x, int32_t step, eq_mve_i8x16 w)
 {
 #if EQ_MVE
     const int32_t a0 = vmladavq_s8(vldrbq_s8(x), w), a1 = vmladavq_s8(vldrbq_s8(x + step), w);
     const int32_t a2 = vmladavq_s8(vldrbq_s8(x + 2 * step), w), a3 = vmladavq_s8(vldrbq_s8(x + 3 * step), w);
-    return eq_join4(a0, a1, a2, a3);
+    return eq_mve_join4(a0, a1, a2, a3);
 #else
-    eq_i32x4 v;
+    eq_mve_i32x4 v;
     for (int32_t i = 0; i < 4; i++) {
         v.lane[i] = 0;
         for (int32_t k = 0; k < 16; k++) {
@@ -220,7 +220,7 @@ static inline eq_i32x4 eq_windows4(const int8_t *x, int32_t step, eq_i8x16 w)
 
 #if EQ_MVE
 /* Inner products of n >= 1 weights with two windows. */
-static inline void eq_wide_windows2(int32_t a[2], const int8_t *x0, const int8_t *x1, const int8_t *w, int32_t n)
+static inline void eq_mve_wide_windows2(int32_t a[2], const int8_t *x0, const int8_t *x1, const int8_t *w, int32_t n)
 {
     int32_t a0 = 0, a1 = 0;
     __asm__ volatile("dlstp.8 lr, %5\n1:\n"
@@ -238,15 +238,15 @@ static inline void eq_wide_windows2(int32_t a[2], const int8_t *x0, const int8_t
 #endif
 
 /* Inner products of n >= 1 weights with four windows, each of which begins `step` bytes after the one before. */
-static inline eq_i32x4 eq_wide_windows4(const int8_t *x, int32_t step, const int8_t *w, int32_t n)
+static inline eq_mve_i32x4 eq_mve_wide_windows4(const int8_t *x, int32_t step, const int8_t *w, int32_t n)
 {
 #if EQ_MVE
     int32_t low[2], high[2];
-    eq_wide_windows2(low, x, x + step, w, n);
-    eq_wide_windows2(high, x + 2 * step, x + 3 * step, w, n);
-    return eq_join4(low[0], low[1], high[0], high[1]);
+    eq_mve_wide_windows2(low, x, x + step, w, n);
+    eq_mve_wide_windows2(high, x + 2 * step, x + 3 * step, w, n);
+    return eq_mve_join4(low[0], low[1], high[0], high[1]);
 #else
-    eq_i32x4 v;
+    eq_mve_i32x4 v;
     for (int32_t i = 0; i < 4; i++) {
         v.lane[i] = 0;
         for (int32_t k = 0; k < n; k++) {

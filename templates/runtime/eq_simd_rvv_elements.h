@@ -10,27 +10,27 @@
  * derived: the limits within which `left` bits more fit int32, and -1 where `right` is not 0. */
 typedef struct {
     int32_t multiplier, right, offset, low, high, left, least, most, rounds;
-} eq_scale_t;
+} eq_rvv_scale_t;
 
-enum { EQ_DIVIDE = -1 }; /* the kind of scale that divides by `right`, halves away from zero; `multiplier` is half of it */
+enum { EQ_RVV_DIVIDE = -1 }; /* the kind of scale that divides by `right`, halves away from zero; `multiplier` is half of it */
 
 /* `left` and `shift` as linear.rescaling gives them; `kind` as in eq_simd_rvv.h, a literal. */
-static inline eq_scale_t eq_scale(int kind, int32_t multiplier, int32_t shift, int32_t left, int32_t offset, int32_t low, int32_t high)
+static inline eq_rvv_scale_t eq_rvv_scale(int kind, int32_t multiplier, int32_t shift, int32_t left, int32_t offset, int32_t low, int32_t high)
 {
-    if (kind == EQ_TFLM || kind == EQ_TFLM_LEFT) {
+    if (kind == EQ_RVV_TFLM || kind == EQ_RVV_TFLM_LEFT) {
         left = shift < 0 ? -shift : 0;
         shift = shift > 0 ? shift : 0;
     }
-    const eq_scale_t scale = { multiplier, shift, offset, low, high, left, INT32_MIN >> left, INT32_MAX >> left, -(shift > 0) };
+    const eq_rvv_scale_t scale = { multiplier, shift, offset, low, high, left, INT32_MIN >> left, INT32_MAX >> left, -(shift > 0) };
     return scale;
 }
 
 #if !EQ_RVV
-static inline int8_t eq_scaled(int kind, int32_t x, const eq_scale_t *scale)
+static inline int8_t eq_rvv_scaled(int kind, int32_t x, const eq_rvv_scale_t *scale)
 {
-    if (kind == EQ_DIVIDE) {
+    if (kind == EQ_RVV_DIVIDE) {
         x = (x > 0 ? x + scale->multiplier : x - scale->multiplier) / scale->right;
-    } else if (kind == EQ_SINGLE) {
+    } else if (kind == EQ_RVV_SINGLE) {
         x = eq_requantize_single(eq_shift_left(x, scale->left), scale->multiplier, scale->right);
     } else {
         x = eq_requantize_tflm(x, scale->multiplier, scale->right - scale->left);
@@ -41,34 +41,34 @@ static inline int8_t eq_scaled(int kind, int32_t x, const eq_scale_t *scale)
 
 #if EQ_RVV
 /* v0 rescaled; v16 is free. */
-#define EQ_SCALE_SINGLE(d) \
+#define EQ_RVV_SCALE_SINGLE(d) \
     "vsll.vx " d ", " d ", %[left]\n\t" \
     "vmulh.vx " d ", " d ", %[m]\n\t" \
     "vssra.vx " d ", " d ", %[right]\n\t"
-#define EQ_SCALE_TFLM(d) \
+#define EQ_RVV_SCALE_TFLM(d) \
     "vmax.vx " d ", " d ", %[least]\n\t" \
     "vmin.vx " d ", " d ", %[most]\n\t" \
     "vsll.vx " d ", " d ", %[left]\n\t" \
     "vsmul.vx " d ", " d ", %[m]\n\t" \
-    EQ_ROUND_AWAY(d, "rounds", "right")
-#define EQ_ROUND_AWAY(d, rounds, right) /* d / 2^right, halves away from zero; `rounds` is -1, or 0 where right is 0 */ \
+    EQ_RVV_ROUND_AWAY(d, "rounds", "right")
+#define EQ_RVV_ROUND_AWAY(d, rounds, right) /* d / 2^right, halves away from zero; `rounds` is -1, or 0 where right is 0 */ \
     "vand.vx v16, " d ", %[" rounds "]\n\t" \
     "vsra.vi v16, v16, 31\n\t" \
     "vadd.vv " d ", " d ", v16\n\t" \
     "vssra.vx " d ", " d ", %[" right "]\n\t"
-#define EQ_SCALE_DIVIDE(d) /* plus or minus half of the divisor, then the quotient toward zero */ \
+#define EQ_RVV_SCALE_DIVIDE(d) /* plus or minus half of the divisor, then the quotient toward zero */ \
     "vsra.vi v16, " d ", 31\n\t" \
     "vxor.vx v8, v16, %[m]\n\t" \
     "vsub.vv v8, v8, v16\n\t" \
     "vadd.vv " d ", " d ", v8\n\t" \
     "vdiv.vx " d ", " d ", %[right]\n\t"
-#define EQ_SCALE_OPERANDS \
+#define EQ_RVV_SCALE_OPERANDS \
     [m] "r"(scale->multiplier), [right] "r"(scale->right), [left] "r"(scale->left), [least] "r"(scale->least), \
     [most] "r"(scale->most), [rounds] "r"(scale->rounds)
-#define EQ_LIMIT_OPERANDS [offset] "r"(scale->offset), [low] "r"(scale->low), [high] "r"(scale->high)
+#define EQ_RVV_LIMIT_OPERANDS [offset] "r"(scale->offset), [low] "r"(scale->low), [high] "r"(scale->high)
 
 /* v0 as int8 to `y`. */
-#define EQ_STORE_NARROWED \
+#define EQ_RVV_STORE_NARROWED \
     "vsetvli zero, zero, e16, m4, ta, ma\n\t" \
     "vnclip.wi v16, v0, 0\n\t" \
     "vsadd.vx v16, v16, %[offset]\n\t" \
@@ -79,14 +79,14 @@ static inline int8_t eq_scaled(int kind, int32_t x, const eq_scale_t *scale)
     "vse8.v v0, (%[y])\n\t"
 
 /* Elements of `a` as int32 in v0, of `b` in v8; a tensor whose step is 0 stands still. */
-#define EQ_LOAD_BOTH \
+#define EQ_RVV_LOAD_BOTH \
     "vle8.v v6, (%[a])\n\t" \
     "vle8.v v14, (%[b])\n\t" \
     "add %[a], %[a], %[vl]\n\t" \
     "add %[b], %[b], %[vl]\n\t" \
     "vsext.vf4 v0, v6\n\t" \
     "vsext.vf4 v8, v14\n\t"
-#define EQ_LOAD_STEPPED \
+#define EQ_RVV_LOAD_STEPPED \
     "vlse8.v v6, (%[a]), %[ka]\n\t" \
     "vlse8.v v14, (%[b]), %[kb]\n\t" \
     "mul %[t], %[vl], %[ka]\n\t" \
@@ -95,34 +95,34 @@ static inline int8_t eq_scaled(int kind, int32_t x, const eq_scale_t *scale)
     "add %[b], %[b], %[t]\n\t" \
     "vsext.vf4 v0, v6\n\t" \
     "vsext.vf4 v8, v14\n\t"
-#define EQ_ELEMENTS(LOAD, WORK, ...) \
+#define EQ_RVV_ELEMENTS(LOAD, WORK, ...) \
     __asm__ volatile( \
         "csrwi vxrm, 0\n\t" \
         "1:\n\t" \
         "vsetvli %[vl], %[n], e32, m8, ta, ma\n\t" \
-        LOAD WORK EQ_STORE_NARROWED \
+        LOAD WORK EQ_RVV_STORE_NARROWED \
         "add %[y], %[y], %[vl]\n\t" \
         "sub %[n], %[n], %[vl]\n\t" \
         "bnez %[n], 1b\n\t" \
         : [vl] "=&r"(vl), [t] "=&r"(t), [n] "+&r"(n), [a] "+&r"(a), [b] "+&r"(b), [y] "+&r"(y) \
-        : [ka] "r"(a_step), [kb] "r"(b_step), EQ_LIMIT_OPERANDS, __VA_ARGS__ \
-        : EQ_CLOBBERED)
-#define EQ_CHOOSE_LOAD(WORK, ...) \
+        : [ka] "r"(a_step), [kb] "r"(b_step), EQ_RVV_LIMIT_OPERANDS, __VA_ARGS__ \
+        : EQ_RVV_CLOBBERED)
+#define EQ_RVV_CHOOSE_LOAD(WORK, ...) \
     if (a_step == 1 && b_step == 1) { \
-        EQ_ELEMENTS(EQ_LOAD_BOTH, WORK, __VA_ARGS__); \
+        EQ_RVV_ELEMENTS(EQ_RVV_LOAD_BOTH, WORK, __VA_ARGS__); \
     } else { \
-        EQ_ELEMENTS(EQ_LOAD_STEPPED, WORK, __VA_ARGS__); \
+        EQ_RVV_ELEMENTS(EQ_RVV_LOAD_STEPPED, WORK, __VA_ARGS__); \
     }
 #endif
 
 /* y = (a * a_multiplier + b * b_multiplier + start) >> shift, plus the offset, limited. n > 0; steps are 0 or 1. */
-static inline void eq_add_single(
+static inline void eq_rvv_add_single(
     int8_t *y, const int8_t *a, int32_t a_step, const int8_t *b, int32_t b_step, int32_t n, int32_t a_multiplier, int32_t b_multiplier,
-    int32_t start, int32_t shift, const eq_scale_t *scale)
+    int32_t start, int32_t shift, const eq_rvv_scale_t *scale)
 {
 #if EQ_RVV
     int32_t vl, t;
-    EQ_CHOOSE_LOAD("vmul.vx v0, v0, %[am]\n\t"
+    EQ_RVV_CHOOSE_LOAD("vmul.vx v0, v0, %[am]\n\t"
                    "vmacc.vx v0, %[bm], v8\n\t"
                    "vadd.vx v0, v0, %[start]\n\t"
                    "vsra.vx v0, v0, %[shift]\n\t",
@@ -138,35 +138,35 @@ static inline void eq_add_single(
 /* An input of the law tflm's addition: (x - zero) * 2^20 is multiplied and shifted right. */
 typedef struct {
     int32_t zero, multiplier, shift;
-} eq_addend_t;
+} eq_rvv_addend_t;
 
 #if EQ_RVV
-#define EQ_ADDEND(d, name) \
+#define EQ_RVV_ADDEND(d, name) \
     "vsub.vx " d ", " d ", %[" name "z]\n\t" \
     "vsll.vi " d ", " d ", 20\n\t" \
     "vsmul.vx " d ", " d ", %[" name "m]\n\t" \
-    EQ_ROUND_AWAY(d, name "r", name "s")
-#define EQ_SUM(operation) \
-    EQ_CHOOSE_LOAD(EQ_ADDEND("v0", "a") EQ_ADDEND("v8", "b") operation " v0, v0, v8\n\t" \
+    EQ_RVV_ROUND_AWAY(d, name "r", name "s")
+#define EQ_RVV_SUM(operation) \
+    EQ_RVV_CHOOSE_LOAD(EQ_RVV_ADDEND("v0", "a") EQ_RVV_ADDEND("v8", "b") operation " v0, v0, v8\n\t" \
                    "vsmul.vx v0, v0, %[m]\n\t" \
-                   EQ_ROUND_AWAY("v0", "rounds", "right"), \
+                   EQ_RVV_ROUND_AWAY("v0", "rounds", "right"), \
         [az] "r"(first->zero), [am] "r"(first->multiplier), [as] "r"(first->shift), [ar] "r"(first_rounds), \
         [bz] "r"(second->zero), [bm] "r"(second->multiplier), [bs] "r"(second->shift), [br] "r"(second_rounds), \
         [m] "r"(scale->multiplier), [right] "r"(scale->right), [rounds] "r"(scale->rounds))
 #endif
 
 /* y = a + sign * b in law tflm; n > 0, steps are 0 or 1, sign is 1 or -1. */
-static inline void eq_add_tflm(
-    int8_t *y, const int8_t *a, int32_t a_step, const int8_t *b, int32_t b_step, int32_t n, const eq_addend_t *first,
-    const eq_addend_t *second, int32_t sign, const eq_scale_t *scale)
+static inline void eq_rvv_add_tflm(
+    int8_t *y, const int8_t *a, int32_t a_step, const int8_t *b, int32_t b_step, int32_t n, const eq_rvv_addend_t *first,
+    const eq_rvv_addend_t *second, int32_t sign, const eq_rvv_scale_t *scale)
 {
 #if EQ_RVV
     int32_t vl, t;
     const int32_t first_rounds = -(first->shift > 0), second_rounds = -(second->shift > 0);
     if (sign > 0) {
-        EQ_SUM("vadd.vv")
+        EQ_RVV_SUM("vadd.vv")
     } else {
-        EQ_SUM("vsub.vv")
+        EQ_RVV_SUM("vsub.vv")
     }
 #else
     for (; n > 0; n--, a += a_step, b += b_step) {
@@ -179,26 +179,26 @@ static inline void eq_add_tflm(
 }
 
 /* y = (a - a_zero) * (b - b_zero), rescaled; n > 0, steps are 0 or 1. */
-static inline void eq_mul(
+static inline void eq_rvv_mul(
     int8_t *y, const int8_t *a, int32_t a_step, const int8_t *b, int32_t b_step, int32_t n, int32_t a_zero, int32_t b_zero, int kind,
-    const eq_scale_t *scale)
+    const eq_rvv_scale_t *scale)
 {
 #if EQ_RVV
     int32_t vl, t;
-#define EQ_PRODUCT(SCALE) \
-    EQ_CHOOSE_LOAD("vsub.vx v0, v0, %[az]\n\t" \
+#define EQ_RVV_PRODUCT(SCALE) \
+    EQ_RVV_CHOOSE_LOAD("vsub.vx v0, v0, %[az]\n\t" \
                    "vsub.vx v8, v8, %[bz]\n\t" \
                    "vmul.vv v0, v0, v8\n\t" \
                    SCALE("v0"), \
-        [az] "r"(a_zero), [bz] "r"(b_zero), EQ_SCALE_OPERANDS)
-    if (kind == EQ_SINGLE) {
-        EQ_PRODUCT(EQ_SCALE_SINGLE)
+        [az] "r"(a_zero), [bz] "r"(b_zero), EQ_RVV_SCALE_OPERANDS)
+    if (kind == EQ_RVV_SINGLE) {
+        EQ_RVV_PRODUCT(EQ_RVV_SCALE_SINGLE)
     } else {
-        EQ_PRODUCT(EQ_SCALE_TFLM)
+        EQ_RVV_PRODUCT(EQ_RVV_SCALE_TFLM)
     }
 #else
     for (; n > 0; n--, a += a_step, b += b_step) {
-        *y++ = eq_scaled(kind, (*a - a_zero) * (*b - b_zero), scale);
+        *y++ = eq_rvv_scaled(kind, (*a - a_zero) * (*b - b_zero), scale);
     }
 #endif
 }
@@ -206,17 +206,17 @@ static inline void eq_mul(
 /* What is summed up for one output: `rows` of `columns` elements `across` apart; `down` lead from the end of a row to the next. */
 typedef struct {
     int32_t rows, columns, across, down;
-} eq_window_t;
+} eq_rvv_window_t;
 
 /* n outputs side by side: `start` plus the elements of a window, which moves by `step` per output; then
  * rescaled. n, rows and columns > 0. */
-static inline void eq_sums(
-    int8_t *y, const int8_t *x, int32_t step, int32_t n, const eq_window_t *window, int32_t start, int kind, const eq_scale_t *scale)
+static inline void eq_rvv_sums(
+    int8_t *y, const int8_t *x, int32_t step, int32_t n, const eq_rvv_window_t *window, int32_t start, int kind, const eq_rvv_scale_t *scale)
 {
 #if EQ_RVV
     int32_t vl, t, r, c;
     const int8_t *from;
-#define EQ_SUMS(LOAD, SCALE) \
+#define EQ_RVV_SUMS(LOAD, SCALE) \
     __asm__ volatile( \
         "csrwi vxrm, 0\n\t" \
         "1:\n\t" \
@@ -238,27 +238,27 @@ static inline void eq_sums(
         "add %[from], %[from], %[t]\n\t" \
         "addi %[r], %[r], -1\n\t" \
         "bnez %[r], 2b\n\t" \
-        SCALE("v0") EQ_STORE_NARROWED \
+        SCALE("v0") EQ_RVV_STORE_NARROWED \
         "mul %[t], %[vl], %[step]\n\t" \
         "add %[x], %[x], %[t]\n\t" \
         "add %[y], %[y], %[vl]\n\t" \
         "sub %[n], %[n], %[vl]\n\t" \
         "bnez %[n], 1b\n\t" \
         : [vl] "=&r"(vl), [t] "=&r"(t), [r] "=&r"(r), [c] "=&r"(c), [from] "=&r"(from), [n] "+&r"(n), [x] "+&r"(x), [y] "+&r"(y) \
-        : [j] "r"(window), [step] "r"(step), [start] "r"(start), EQ_LIMIT_OPERANDS, EQ_SCALE_OPERANDS \
-        : EQ_CLOBBERED)
-#define EQ_CHOOSE_STEP(SCALE) \
+        : [j] "r"(window), [step] "r"(step), [start] "r"(start), EQ_RVV_LIMIT_OPERANDS, EQ_RVV_SCALE_OPERANDS \
+        : EQ_RVV_CLOBBERED)
+#define EQ_RVV_CHOOSE_STEP(SCALE) \
     if (step == 1) { \
-        EQ_SUMS("vle8.v v8, (%[from])\n\t", SCALE); \
+        EQ_RVV_SUMS("vle8.v v8, (%[from])\n\t", SCALE); \
     } else { \
-        EQ_SUMS("vlse8.v v8, (%[from]), %[step]\n\t", SCALE); \
+        EQ_RVV_SUMS("vlse8.v v8, (%[from]), %[step]\n\t", SCALE); \
     }
-    if (kind == EQ_DIVIDE) {
-        EQ_CHOOSE_STEP(EQ_SCALE_DIVIDE)
-    } else if (kind == EQ_SINGLE) {
-        EQ_CHOOSE_STEP(EQ_SCALE_SINGLE)
+    if (kind == EQ_RVV_DIVIDE) {
+        EQ_RVV_CHOOSE_STEP(EQ_RVV_SCALE_DIVIDE)
+    } else if (kind == EQ_RVV_SINGLE) {
+        EQ_RVV_CHOOSE_STEP(EQ_RVV_SCALE_SINGLE)
     } else {
-        EQ_CHOOSE_STEP(EQ_SCALE_TFLM)
+        EQ_RVV_CHOOSE_STEP(EQ_RVV_SCALE_TFLM)
     }
 #else
     for (; n > 0; n--, x += step) {
@@ -269,13 +269,13 @@ static inline void eq_sums(
                 sum += *from;
             }
         }
-        *y++ = eq_scaled(kind, sum, scale);
+        *y++ = eq_rvv_scaled(kind, sum, scale);
     }
 #endif
 }
 
 /* n outputs side by side: the largest element of a window, which moves by 1 per output, limited. n, rows and columns > 0. */
-static inline void eq_largest(int8_t *y, const int8_t *x, int32_t n, const eq_window_t *window, int32_t low, int32_t high)
+static inline void eq_rvv_largest(int8_t *y, const int8_t *x, int32_t n, const eq_rvv_window_t *window, int32_t low, int32_t high)
 {
 #if EQ_RVV
     int32_t vl, t, r, c;
@@ -306,7 +306,7 @@ static inline void eq_largest(int8_t *y, const int8_t *x, int32_t n, const eq_wi
         "sub %[n], %[n], %[vl]\n\t"
         "bnez %[n], 1b\n\t"
         : [vl] "=&r"(vl), [t] "=&r"(t), [r] "=&r"(r), [c] "=&r"(c), [from] "=&r"(from), [n] "+&r"(n), [x] "+&r"(x), [y] "+&r"(y)
-        : [j] "r"(window), [low] "r"(low), [high] "r"(high) : EQ_CLOBBERED);
+        : [j] "r"(window), [low] "r"(low), [high] "r"(high) : EQ_RVV_CLOBBERED);
 #else
     for (; n > 0; n--, x++) {
         const int8_t *from = x;
@@ -322,14 +322,14 @@ static inline void eq_largest(int8_t *y, const int8_t *x, int32_t n, const eq_wi
 }
 
 /* One row of a matrix product: y = sum over k of (x[k] - x_zero) * (w[k][i] - w_zero), rescaled, for n > 0 columns, depth > 0. */
-static inline void eq_row_times_matrix(
-    int8_t *y, const int8_t *x, const int8_t *w, int32_t n, int32_t depth, int32_t x_zero, int32_t w_zero, int kind, const eq_scale_t *scale)
+static inline void eq_rvv_row_times_matrix(
+    int8_t *y, const int8_t *x, const int8_t *w, int32_t n, int32_t depth, int32_t x_zero, int32_t w_zero, int kind, const eq_rvv_scale_t *scale)
 {
 #if EQ_RVV
     const int32_t columns = n;
     int32_t vl, t, k, n0, n1;
     const int8_t *row, *from;
-#define EQ_ROW_TIMES_MATRIX(SCALE) \
+#define EQ_RVV_ROW_TIMES_MATRIX(SCALE) \
     __asm__ volatile( \
         "csrwi vxrm, 0\n\t" \
         "1:\n\t" \
@@ -361,24 +361,24 @@ static inline void eq_row_times_matrix(
         "vsetvli zero, %[vl], e8, m4, ta, ma\n\t" \
         "bnez %[k], 3b\n\t" \
         "vsetvli zero, %[n0], e32, m8, ta, ma\n\t" \
-        SCALE("v0") EQ_STORE_NARROWED \
+        SCALE("v0") EQ_RVV_STORE_NARROWED \
         "add %[y], %[y], %[n0]\n\t" \
         "vsetvli zero, %[n1], e32, m8, ta, ma\n\t" \
         "vmv.v.v v0, v8\n\t" \
-        SCALE("v0") EQ_STORE_NARROWED \
+        SCALE("v0") EQ_RVV_STORE_NARROWED \
         "add %[y], %[y], %[n1]\n\t" \
         "add %[w], %[w], %[vl]\n\t" \
         "sub %[n], %[n], %[vl]\n\t" \
         "bnez %[n], 1b\n\t" \
         : [vl] "=&r"(vl), [t] "=&r"(t), [k] "=&r"(k), [n0] "=&r"(n0), [n1] "=&r"(n1), [row] "=&r"(row), [from] "=&r"(from), \
           [n] "+&r"(n), [w] "+&r"(w), [y] "+&r"(y) \
-        : [x] "r"(x), [columns] "r"(columns), [depth] "r"(depth), [xz] "r"(x_zero), [wz] "r"(w_zero), EQ_LIMIT_OPERANDS, \
-          EQ_SCALE_OPERANDS \
-        : EQ_CLOBBERED)
-    if (kind == EQ_SINGLE) {
-        EQ_ROW_TIMES_MATRIX(EQ_SCALE_SINGLE);
+        : [x] "r"(x), [columns] "r"(columns), [depth] "r"(depth), [xz] "r"(x_zero), [wz] "r"(w_zero), EQ_RVV_LIMIT_OPERANDS, \
+          EQ_RVV_SCALE_OPERANDS \
+        : EQ_RVV_CLOBBERED)
+    if (kind == EQ_RVV_SINGLE) {
+        EQ_RVV_ROW_TIMES_MATRIX(EQ_RVV_SCALE_SINGLE);
     } else {
-        EQ_ROW_TIMES_MATRIX(EQ_SCALE_TFLM);
+        EQ_RVV_ROW_TIMES_MATRIX(EQ_RVV_SCALE_TFLM);
     }
 #else
     for (int32_t i = 0; i < n; i++) {
@@ -386,7 +386,7 @@ static inline void eq_row_times_matrix(
         for (int32_t k = 0; k < depth; k++) {
             sum += (x[k] - x_zero) * (w[k * n + i] - w_zero);
         }
-        y[i] = eq_scaled(kind, sum, scale);
+        y[i] = eq_rvv_scaled(kind, sum, scale);
     }
 #endif
 }

@@ -7,22 +7,22 @@
 #include "eq_simd_rvv.h"
 
 /* The sum of channel `o` rescaled: what the stages do. */
-static inline int32_t eq_rescaled(const eq_channels_t *c, int kind, int32_t o, int32_t sum)
+static inline int32_t eq_rvv_rescaled(const eq_rvv_channels_t *c, int kind, int32_t o, int32_t sum)
 {
     const int32_t m = c->multiplier[o], n = c->shift[o];
-    if (kind == EQ_SINGLE || kind == EQ_SINGLE_LEFT) {
-        return eq_requantize_single(kind == EQ_SINGLE ? sum : eq_shift_left(sum, c->left), m, n);
+    if (kind == EQ_RVV_SINGLE || kind == EQ_RVV_SINGLE_LEFT) {
+        return eq_requantize_single(kind == EQ_RVV_SINGLE ? sum : eq_shift_left(sum, c->left), m, n);
     }
-    return kind == EQ_TFLM ? eq_requantize_tflm_small(sum, m, n) : eq_requantize_tflm(sum, m, n);
+    return kind == EQ_RVV_TFLM ? eq_requantize_tflm_small(sum, m, n) : eq_requantize_tflm(sum, m, n);
 }
 
-static inline int8_t eq_output(const eq_channels_t *c, int kind, int32_t o, int32_t sum)
+static inline int8_t eq_rvv_output(const eq_rvv_channels_t *c, int kind, int32_t o, int32_t sum)
 {
-    return (int8_t)eq_clamp(eq_rescaled(c, kind, o, sum) + c->offset, c->low, c->high);
+    return (int8_t)eq_clamp(eq_rvv_rescaled(c, kind, o, sum) + c->offset, c->low, c->high);
 }
 
 #if !EQ_RVV
-static inline void eq_product_plain(const eq_product_t *job, int32_t rows, int kind)
+static inline void eq_rvv_product_plain(const eq_rvv_product_t *job, int32_t rows, int kind)
 {
     for (int32_t o = 0, n = 64; o < job->channels; o += n) {
         int8_t y[4][64];
@@ -35,7 +35,7 @@ static inline void eq_product_plain(const eq_product_t *job, int32_t rows, int k
                     sum += *x++ * *w;
                 }
             }
-            y[i % rows][i / rows] = eq_output(&job->c, kind, o + i / rows, sum);
+            y[i % rows][i / rows] = eq_rvv_output(&job->c, kind, o + i / rows, sum);
         }
         for (int32_t i = 0; i < n * rows; i++) {
             job->y[i % rows][o + i / rows] = y[i % rows][i / rows];
@@ -45,54 +45,54 @@ static inline void eq_product_plain(const eq_product_t *job, int32_t rows, int k
 #endif
 
 /* Four rows times all channels, 16 at a time or more. The rows are read before the outputs of these channels are written. */
-static inline void eq_product4(const eq_product_t *job, int kind)
+static inline void eq_rvv_product4(const eq_rvv_product_t *job, int kind)
 {
 #if EQ_RVV
     int32_t vl, a, o4, w, s, n, k, p, x0, x1, x2, x3, t0, t1, t2, t3;
     for (int32_t o = 0; o < job->channels; o += vl) {
-        EQ_CHOOSE_STAGE(kind, EQ_ASM4)
+        EQ_RVV_CHOOSE_STAGE(kind, EQ_RVV_ASM4)
     }
 #else
-    eq_product_plain(job, 4, kind);
+    eq_rvv_product_plain(job, 4, kind);
 #endif
 }
 
 /* Two rows, 32 channels at a time or more. */
-static inline void eq_product2(const eq_product_t *job, int kind)
+static inline void eq_rvv_product2(const eq_rvv_product_t *job, int kind)
 {
 #if EQ_RVV
     int32_t vl, a, o4, w, s, n, k, p, x0, x1, t0, t1;
     for (int32_t o = 0; o < job->channels; o += vl) {
-        EQ_CHOOSE_STAGE(kind, EQ_ASM2)
+        EQ_RVV_CHOOSE_STAGE(kind, EQ_RVV_ASM2)
     }
 #else
-    eq_product_plain(job, 2, kind);
+    eq_rvv_product_plain(job, 2, kind);
 #endif
 }
 
 /* One row, 64 channels at a time or more. */
-static inline void eq_product1(const eq_product_t *job, int kind)
+static inline void eq_rvv_product1(const eq_rvv_product_t *job, int kind)
 {
 #if EQ_RVV
     int32_t vl, a, o4, w, s, n, k, p, x0, t0, n0, n1;
     for (int32_t o = 0; o < job->channels; o += vl) {
-        EQ_CHOOSE_STAGE(kind, EQ_ASM1)
+        EQ_RVV_CHOOSE_STAGE(kind, EQ_RVV_ASM1)
     }
 #else
-    eq_product_plain(job, 1, kind);
+    eq_rvv_product_plain(job, 1, kind);
 #endif
 }
 
 /* One row of `count` inputs from `x` on as the only piece; the outputs are int16, saturated. `twos` tells whether elements may
  * be summed up in pairs. */
-static inline void eq_product16(const eq_channels_t *c, int kind, int32_t channels, int32_t twos, const int8_t *x, int32_t count, int16_t *y)
+static inline void eq_rvv_product16(const eq_rvv_channels_t *c, int kind, int32_t channels, int32_t twos, const int8_t *x, int32_t count, int16_t *y)
 {
 #if EQ_RVV
     const int32_t blocks = twos ? count / 8 : 0;
-    const eq_product_t made = { *c, channels, blocks, count - 8 * blocks, 1, 0, { x }, { (int8_t *)y } }, *const job = &made;
+    const eq_rvv_product_t made = { *c, channels, blocks, count - 8 * blocks, 1, 0, { x }, { (int8_t *)y } }, *const job = &made;
     int32_t vl, a, o4, w, s, n, k, p, x0, t0, n0, n1;
     for (int32_t o = 0; o < channels; o += vl) {
-        EQ_CHOOSE_STAGE(kind, EQ_ASM1_INT16)
+        EQ_RVV_CHOOSE_STAGE(kind, EQ_RVV_ASM1_INT16)
     }
 #else
     (void)twos;
@@ -101,31 +101,31 @@ static inline void eq_product16(const eq_channels_t *c, int kind, int32_t channe
         for (int32_t k = 0; k < count; k++) {
             sum += x[k] * c->weights[k * channels + o];
         }
-        y[o] = (int16_t)eq_clamp(eq_rescaled(c, kind, o, sum), INT16_MIN, INT16_MAX);
+        y[o] = (int16_t)eq_clamp(eq_rvv_rescaled(c, kind, o, sum), INT16_MIN, INT16_MAX);
     }
 #endif
 }
 
 /* Up to `n` outputs, the first of which has channel `o`. Returns how many were computed. */
-static inline int32_t eq_depthwise(const eq_depthwise_t *job, int kind, int32_t o, int32_t n, const int8_t *x, int8_t *y)
+static inline int32_t eq_rvv_depthwise(const eq_rvv_depthwise_t *job, int kind, int32_t o, int32_t n, const int8_t *x, int8_t *y)
 {
 #if EQ_RVV
     int32_t a, o4, w, s, k, l, t0, n0, n1;
-    EQ_CHOOSE_STAGE(kind, EQ_ASM_DEPTHWISE)
+    EQ_RVV_CHOOSE_STAGE(kind, EQ_RVV_ASM_DEPTHWISE)
 #else
     for (int32_t i = 0; i < n; i++) {
         int32_t sum = job->c.bias[o + i];
         for (int32_t t = 0; t < 2 * job->pairs + job->rest; t++) {
             sum += x[job->taps[t] + i] * job->c.weights[t * job->step + o + i];
         }
-        y[i] = eq_output(&job->c, kind, o + i, sum);
+        y[i] = eq_rvv_output(&job->c, kind, o + i, sum);
     }
 #endif
     return n;
 }
 
 /* Copies `n` >= 0 bytes from `from` to `to`, which do not overlap. Returns the end of `to`. */
-static inline int8_t *eq_copy(int8_t *to, const int8_t *from, int32_t n)
+static inline int8_t *eq_rvv_copy(int8_t *to, const int8_t *from, int32_t n)
 {
 #if EQ_RVV
     int32_t vl;
@@ -138,7 +138,7 @@ static inline int8_t *eq_copy(int8_t *to, const int8_t *from, int32_t n)
         "vse8.v v0, (%[to])\n\t"
         "add %[to], %[to], %[vl]\n\t"
         "bnez %[n], 1b\n\t"
-        : [vl] "=&r"(vl), [n] "+&r"(n), [from] "+&r"(from), [to] "+&r"(to) : : EQ_CLOBBERED);
+        : [vl] "=&r"(vl), [n] "+&r"(n), [from] "+&r"(from), [to] "+&r"(to) : : EQ_RVV_CLOBBERED);
 #else
     for (; n > 0; n--) {
         *to++ = *from++;
@@ -148,7 +148,7 @@ static inline int8_t *eq_copy(int8_t *to, const int8_t *from, int32_t n)
 }
 
 /* `n` >= 0 bytes of `value` to `to`. Returns their end. */
-static inline int8_t *eq_fill(int8_t *to, int32_t value, int32_t n)
+static inline int8_t *eq_rvv_fill(int8_t *to, int32_t value, int32_t n)
 {
 #if EQ_RVV
     int32_t vl;
@@ -161,7 +161,7 @@ static inline int8_t *eq_fill(int8_t *to, int32_t value, int32_t n)
         "sub %[n], %[n], %[vl]\n\t"
         "add %[to], %[to], %[vl]\n\t"
         "bnez %[n], 1b\n\t"
-        : [vl] "=&r"(vl), [n] "+&r"(n), [to] "+&r"(to) : [value] "r"(value) : EQ_CLOBBERED);
+        : [vl] "=&r"(vl), [n] "+&r"(n), [to] "+&r"(to) : [value] "r"(value) : EQ_RVV_CLOBBERED);
 #else
     for (; n > 0; n--) {
         *to++ = (int8_t)value;

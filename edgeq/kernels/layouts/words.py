@@ -39,7 +39,7 @@ def quads(rows: int) -> Callable[[Array], Array]:
 def pairs(rows: int) -> Callable[[Array], Array]:
     """As `quads`, of words that are two int16: 256 * w0 + w1 in the low half, 256 * w2 + w3 in the high one.
 
-    Their low bytes are w1 and w3. See `eq_mixed` in ``eq_simd_armv7em.h``, and `paired_bias`.
+    Their low bytes are w1 and w3. See `eq_armv7em_mixed` in ``eq_simd_armv7em.h``, and `paired_bias`.
     """
 
     def word(w: Array) -> Array:
