@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from edgeq.program import Call, Program
 from edgeq.resources import resource
 
 MEMBER = re.compile(r"\bp->(\w+)")
-SYMBOL = "edgeq_symbol"  # stands in a rendered body until the function has its name
+SYMBOL, SIGNATURE = "edgeq_symbol", "edgeq_signature"  # stand in a rendered function until it has its name and it is known what it reads
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class _Access:
         return f"p->{name}"
 
 
+@functools.cache
 def environment() -> jinja2.Environment:
     """The template environment: strict, without line statements."""
     env = jinja2.Environment(
@@ -118,20 +120,17 @@ class Functions:
     def _render(self, call: Call) -> tuple[str, str, tuple[Member, ...]]:
         """Body, signature and members, all without the function's name and comment."""
         graph = self._graph
-
-        def render(signature: str) -> str:
-            return self._env.get_template(call.kernel.path).render(
-                symbol=SYMBOL, signature=signature, law=call.params.law, isa=call.kernel.isa,
-                xtype=graph.type(call.operands[0]).dtype.c, ytype=graph.type(call.output).dtype.c,
-                p=_Access(call), v=call.specialized, t=call.kernel.tile,
-            )  # fmt: skip
-
-        read = dict.fromkeys(MEMBER.findall(render("")))
+        text = self._env.get_template(call.kernel.path).render(
+            symbol=SYMBOL, signature=SIGNATURE, law=call.params.law, isa=call.kernel.isa,
+            xtype=graph.type(call.operands[0]).dtype.c, ytype=graph.type(call.output).dtype.c,
+            p=_Access(call), v=call.specialized, t=call.kernel.tile,
+        )  # fmt: skip
+        read = dict.fromkeys(MEMBER.findall(text))
         tables = [Member(n, f"const {ctype_of(a)} *", True) for n, a in call.tables.items() if n in read]
         scalars = sorted((n for n in read if n not in call.tables), key=[*call.params.scalars, *facts.FACTS].index)
         members = (*tables, *(Member(n, "int32_t ", False) for n in scalars))
         signature = _signature(call, graph, bool(members))
-        return render(signature), signature, members
+        return text.replace(SIGNATURE, signature), signature, members
 
     @staticmethod
     def _named(symbol: str, call: Call, alike: Sequence[Call], code: str, signature: str, members: tuple[Member, ...]) -> Function:

@@ -123,7 +123,8 @@ def test_every_function_is_reached(model: str, machine: str, data: Path, tmp_pat
 def test_headers_are_cut_to_what_is_reached() -> None:
     """A function, what it calls, the conditionals around it, and the types that it names; nothing else."""
     files = runtime.reached(["eq_mve_store_first_i16(y, v, n);"])
-    assert set(files) == {"eq_mve.h"} and "EQ_MVE_FIRST_LANES(i16" in files["eq_mve.h"] and "EQ_MVE_FIRST_LANES(i32" not in files["eq_mve.h"]
+    assert set(files) == {"eq_mve.h"}
+    assert "EQ_MVE_FIRST_LANES(i16" in files["eq_mve.h"] and "EQ_MVE_FIRST_LANES(i32" not in files["eq_mve.h"]
     assert "arm_mve.h" in files["eq_mve.h"] and "eq_mve_dup4" not in files["eq_mve.h"]
     assert runtime.reached(["eq_no_such_function();"]) == {}
     assert runtime.whole("eq_step.h") == (resource("templates") / "runtime" / "eq_step.h").read_text()
