@@ -10,7 +10,7 @@ PACKAGES := gcc clang cmake qemu-system-arm qemu-system-misc gcc-arm-none-eabi l
 PROGRAMS := gcc clang cmake qemu-system-arm qemu-system-riscv32 arm-none-eabi-gcc riscv64-unknown-elf-gcc
 JOBS ?= 2
 
-.PHONY: demo test bench lint packages clean
+.PHONY: demo test bench lint packages audit sbom clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python examples/digits/demo.py
@@ -43,6 +43,14 @@ $(VENV)/.demo: $(BIN)/python pyproject.toml
 $(VENV)/.dev: $(BIN)/python pyproject.toml constraints.txt
 	$(BIN)/python -m pip install -q -e ".[dev,torch,gpu]" -c constraints.txt
 	@touch $@
+
+# Known vulnerabilities of what edgeq installs, and a CycloneDX bill of materials of it.
+audit: $(VENV)/.dev
+	$(BIN)/python -m pip_audit --skip-editable
+
+sbom: $(VENV)/.dev
+	mkdir -p build
+	$(BIN)/python -m cyclonedx_py environment --output-reproducible --of JSON -o build/sbom.json $(BIN)/python
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache
