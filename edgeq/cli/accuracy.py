@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from edgeq.api.quantizing import Recipe
 from edgeq.cli import common
 from edgeq.cli.common import (
     BudgetOption,
@@ -40,7 +39,7 @@ def accuracy(
     budget: BudgetOption = None,
     as_json: JsonOption = False,
     *,
-    chosen: Recipe,
+    chosen: Any,
 ) -> None:
     """Top-1 accuracy on labelled data: the simulator's, the float model's if there is one, a runner's if asked for.
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgeq.api.quantizing import Recipe
 from edgeq.cli import common
 from edgeq.cli.common import (
     ConstOption,
@@ -72,7 +71,7 @@ def build(
     force: ForceOption = False,
     as_json: JsonOption = False,
     *,
-    chosen: Recipe,
+    chosen: Any,
 ) -> None:
     """Turn a model into a self-contained folder of C for a target, and measure it.
 

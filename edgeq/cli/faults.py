@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgeq.api.quantizing import Recipe
 from edgeq.cli import common
 from edgeq.cli.common import (
     BudgetOption,
@@ -77,7 +76,7 @@ def faults(
     budget: BudgetOption = None,
     as_json: JsonOption = False,
     *,
-    chosen: Recipe,
+    chosen: Any,
 ) -> None:
     """Flip stored bits of weights and biases and count what still comes out right, at every rate over many patterns.
 

@@ -7,6 +7,8 @@ import logging
 import os
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
@@ -31,6 +33,7 @@ from edgeq.cli import (
     targets,
     tune,
 )
+from edgeq.cli.options import completed
 from edgeq.errors import EdgeqError
 from edgeq.files import reason
 
@@ -40,15 +43,39 @@ VERBS = (
 INTERRUPTED = 130
 
 
+@contextmanager
+def warnings_on_stderr() -> Iterator[None]:
+    """Warnings of the library as lines on stderr, each once, however often a tensor is met."""
+    lines, seen = logging.StreamHandler(sys.stderr), set[str]()
+
+    def new(record: logging.LogRecord) -> bool:
+        known = record.getMessage() in seen
+        seen.add(record.getMessage())
+        return not known
+
+    lines.setFormatter(logging.Formatter("edgeq: warning: %(message)s"))
+    lines.addFilter(new)
+    logging.getLogger("edgeq").addHandler(lines)
+    try:
+        yield
+    finally:
+        logging.getLogger("edgeq").removeHandler(lines)
+
+
 class Verbs(TyperGroup):
     """Lets no exception out but those that end a program in order: each becomes one line and an exit code."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         return list(self.commands)
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, command and completed(name or "", command), rest
+
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            with warnings_on_stderr():
+                return super().invoke(ctx)
         except EdgeqError as e:
             fail(str(e), e)
         except KeyboardInterrupt:
@@ -125,9 +152,6 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a check mark must not fail on a terminal that has none
-    lines = logging.StreamHandler(sys.stderr)
-    lines.setFormatter(logging.Formatter("edgeq: warning: %(message)s"))
-    logging.getLogger("edgeq").addHandler(lines)
     try:
         app()
     except OSError as e:  # of an option that prints and ends, before any verb

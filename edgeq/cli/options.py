@@ -1,4 +1,7 @@
-"""The options of verbs that take a float model: how it is calibrated and quantized, made from `Options` and the recipes."""
+"""The options of verbs that take a float model: how it is calibrated and quantized, made from `Options` and the recipes.
+
+They are made when a verb is called, or asked for its help: `edgeq --help` imports nothing of quantization.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,6 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from edgeq.cli import common
-from edgeq.quantize.plan import Options
-from edgeq.recipes import DEFAULT, RECIPES, takers
 
 if TYPE_CHECKING:
     from edgeq.api.quantizing import Recipe
@@ -46,6 +47,8 @@ def flag(name: str) -> str:
 
 def _options() -> list[inspect.Parameter]:
     """Of the fields of `Options` that have a help."""
+    from edgeq.quantize.plan import Options
+
     found = []
     for field in fields(Options):
         if "help" not in field.metadata:
@@ -61,6 +64,8 @@ def _options() -> list[inspect.Parameter]:
 
 def _recipes(taken: frozenset[str]) -> list[inspect.Parameter]:
     """The recipe, and the options of all; one whose flag the verb has itself is called ``--recipe-...``."""
+    from edgeq.recipes import DEFAULT, RECIPES, takers
+
     summary = "; ".join(f"{n}{' (default)' if n == DEFAULT else ''}: {r.summary}" for n, r in RECIPES.items())
     help = f"What a float model becomes. {summary}."
     found = [_parameter("recipe", str | None, ("--recipe",), QUANTIZATION, help)]
@@ -81,25 +86,55 @@ def parameters(taken: frozenset[str] = frozenset()) -> list[inspect.Parameter]:
 
 def _read(name: str, text: str | None) -> str | float | None:
     """A recipe's option as the API takes it."""
+    from edgeq.recipes import RECIPES
+
     field = next(f for r in RECIPES.values() for f in fields(r) if f.name == name)
     return common.parse_rate(text, flag(name)) if text is not None and field.metadata["rate"] else text
 
 
 def takes_float_models(verb: Callable[..., None]) -> Callable[..., None]:
-    """Give a verb every option of every recipe; it gets them as keywords of the API in its parameter `CHOSEN`."""
+    """Give a verb every option of every recipe; it gets them as keywords of the API in its parameter `CHOSEN`.
+
+    What is returned has the verb's own options alone, for the list of verbs; `completed` has them all.
+    """
     own, hints = inspect.signature(verb), get_type_hints(verb, include_extras=True)
     mine = [p.replace(annotation=hints[n], kind=inspect.Parameter.KEYWORD_ONLY) for n, p in own.parameters.items() if n != CHOSEN]
-    added = parameters(frozenset(f for p in mine for f in _flags(p)))
+    short = _with(verb, mine, lambda **given: verb(**given, **{CHOSEN: {}}))
+
+    def all_options() -> Callable[..., None]:
+        added = parameters(frozenset(f for p in mine for f in _flags(p)))
+
+        def call(**given: Any) -> None:
+            values = {p.name: given.pop(p.name) for p in added}
+            verb(**given, **{CHOSEN: chosen(values)})
+
+        return _with(verb, [*mine, *added], call)
+
+    short.all_options = all_options  # type: ignore[attr-defined]
+    return short
+
+
+def _with(verb: Callable[..., None], parameters: list[inspect.Parameter], call: Callable[..., None]) -> Callable[..., None]:
+    """A function that is called by other parameters than the verb that it stands for."""
 
     @functools.wraps(verb)
     def wrapper(**given: Any) -> None:
-        values = {p.name: given.pop(p.name) for p in added}
-        verb(**given, **{CHOSEN: chosen(values)})
+        call(**given)
 
-    wrapper.__signature__ = inspect.Signature([*mine, *added])  # type: ignore[attr-defined]
-    wrapper.__annotations__ = {p.name: p.annotation for p in (*mine, *added)}
+    wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    wrapper.__annotations__ = {p.name: p.annotation for p in parameters}
     del wrapper.__wrapped__
     return wrapper
+
+
+def completed(name: str, command: Any) -> Any:
+    """The click command of a verb with all its options."""
+    make = getattr(command.callback, "all_options", None)
+    if make is None:
+        return command
+    app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
+    app.command(name, epilog=command.epilog)(make())
+    return typer.main.get_command(app)
 
 
 def _flags(parameter: inspect.Parameter) -> list[str]:
@@ -115,6 +150,9 @@ def chosen(values: Mapping[str, Any]) -> Recipe:
         EdgeqError: an unknown method, law or rounding.
         typer.BadParameter: a value that cannot be read.
     """
+    from edgeq.quantize.plan import Options
+    from edgeq.recipes import DEFAULT, RECIPES, takers
+
     given = {f.name: values[f.name] for f in fields(Options) if values.get(f.name) is not None}
     if str(given.get("weights", "")).isdecimal():
         given["weights"] = f"int{given['weights']}"

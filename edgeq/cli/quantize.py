@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgeq.api.quantizing import Recipe
 from edgeq.cli import common
 from edgeq.cli.common import (
     ConstOption,
@@ -51,7 +50,7 @@ def quantize(
     force: ForceOption = False,
     as_json: JsonOption = False,
     *,
-    chosen: Recipe,
+    chosen: Any,
 ) -> None:
     """Quantize a float model to int8, half precision or both and say how well each tensor survived.
 

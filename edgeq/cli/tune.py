@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgeq.api.quantizing import Recipe
 from edgeq.cli import common
 from edgeq.cli.build import Level
 from edgeq.cli.common import (
@@ -39,7 +38,7 @@ def tune(
     budget: BudgetOption = None,
     as_json: JsonOption = False,
     *,
-    chosen: Recipe,
+    chosen: Any,
 ) -> None:
     """Measure every kernel and tile that can compute a layer, and keep their costs for `edgeq build --tuning`.
 

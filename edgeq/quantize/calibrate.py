@@ -17,6 +17,8 @@ from edgeq.quantize.statistics import Channels, Observer
 from edgeq.simulate import fit_inputs
 
 LOG = logging.getLogger("edgeq")
+FEWEST = 4  # steps of int8 that a tensor should span
+NAMED = 4  # tensors in a line
 MAX_LEVELS = 256
 MIN_LEVELS = 16
 PILE = 4  # an end value seen so many times as often as the other is taken for the end of the 8-bit range
@@ -76,6 +78,23 @@ def chosen(name: str, seen: Observer, wanted: str) -> tuple[str, tuple[float, fl
     if used != wanted:
         LOG.warning("'%s' hardly varies, from %.9g to %.9g: its range is chosen by %s, not %s", name, seen.low, seen.high, used, wanted)
     return used, ends
+
+
+def advise(graph: Graph, found: Mapping[str, TensorRange]) -> None:
+    """Say, a line each, which tensors never vary and which vary so little beside their size that int8 cannot tell their values apart."""
+    own = {n.outputs[0] for n in graph.nodes if n.op.traits.natural is not None}
+    still = [n for n, r in found.items() if r.seen[0] == r.seen[1]]
+    if still:
+        more = f" and {len(still) - NAMED} more" if len(still) > NAMED else ""
+        names = ", ".join(f"'{n}'" for n in still[:NAMED])
+        LOG.warning("the same value in every sample: %s%s. Fix: calibrate with samples that are more varied", names, more)
+    for name, r in found.items():
+        (low, high), step = r.seen, (max(r.seen[1], 0.0) - min(r.seen[0], 0.0)) / 255
+        if name not in own and low < high < low + FEWEST * step:
+            LOG.warning(
+                "'%s' lies between %.6g and %.6g, where int8 has steps of %.3g. Fix: let the model subtract its mean",
+                name, low, high, step,
+            )  # fmt: skip
 
 
 def check_samples(graph: Graph, samples: Mapping[str, Array]) -> dict[str, Array]:
@@ -199,6 +218,7 @@ def calibrate(graph: Graph, samples: Mapping[str, Array], method: str = "mse", p
         ends = name in graph.inputs or name in graph.outputs
         used, (low, high) = chosen(name, observer, ranges.EXTREMES if ends else method)
         found[name] = TensorRange(low, high, used, (observer.low, observer.high), grid(*levels) if levels else None)
+    advise(graph, found)
     peaks = {n: max(-o.low, o.high) for n, o in collector.observers.items()}
     fitted = cells.fitted(graph, {n: np.concatenate(parts) for n, parts in collector.cells.items()}, peaks)
     return Ranges(method, found, collector.observers, collector.channels, inputs, fitted)

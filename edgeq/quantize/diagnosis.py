@@ -39,7 +39,7 @@ class TensorStats:
         zeros: part of the stored values that mean zero.
         used: part of the 256 integers, or of all halves, that occur between the lowest and the highest one.
         equalized: channels are stored divided by powers of two; all figures are of the divided values.
-        cause, fix: where the signal is poor, the suspected cause and what would mend it; empty otherwise.
+        cause, fix: where the signal is poor, the suspected cause and what would fix it; empty otherwise.
     """
 
     name: str
@@ -180,7 +180,7 @@ def _stats(name: str, s: _Sums, node: Node | None, sums: Mapping[str, _Sums]) ->
 
 
 def _cause(s: _Sums, node: Node | None, sums: Mapping[str, _Sums]) -> tuple[str, str]:
-    """The suspected cause of a poor signal and the option that would mend it; empty strings where it is good enough."""
+    """The suspected cause of a poor signal and the option that would fix it; empty strings where it is good enough."""
     if s.signal == 0:
         return "zero for every sample", "calibrate with samples that are more varied, or remove the layer"
     sqnr = s.decibels(s.error)
@@ -198,7 +198,7 @@ def _cause(s: _Sums, node: Node | None, sums: Mapping[str, _Sums]) -> tuple[str,
         return "outliers stretch the range", "choose the range by mse or percentile"
     inputs = {n: sums[n].decibels(sums[n].error) for n in node.inputs if n in sums} if node else {}
     if inputs and min(inputs.values()) < sqnr + INHERITED:
-        return f"inherits the error of '{min(inputs, key=lambda n: inputs[n])}'", "mend that tensor first"
+        return f"inherits the error of '{min(inputs, key=lambda n: inputs[n])}'", "fix that tensor first"
     if node and node.op.parameters:
         return "rounding of the weights", "rounding second-order, weight_scale mse, and bias correction"
     return f"{node.op.kind() if node else 'the input'} cancels most of its inputs' signal", "keep its inputs in finer ranges"

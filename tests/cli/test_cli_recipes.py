@@ -26,7 +26,7 @@ def samples(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("name", VERBS)
 def test_a_verb_takes_every_option(name: str) -> None:
-    own = set(inspect.signature(getattr(VERBS[name], name)).parameters)
+    own = set(inspect.signature(getattr(VERBS[name], name).all_options()).parameters)
     wanted = {f"recipe_{option}" for option in takers()} | {f.name for f in fields(Options) if f.metadata}
     assert wanted | {"recipe", "calib", "calib_limit", "stored", "pixels", "precision", "budget"} <= own
 
@@ -58,3 +58,9 @@ def test_options_reach_accuracy_and_tune(edgeq, float_model: Path, samples: Path
     assert edgeq("accuracy", float_model, *given, "--recipe", "auto", "--budget", "drop=20dB", "--json").code == 0
     rates = ("--p", "1%", "--patterns", "2", "--device", "simulator", "--no-layers", "--json")
     assert edgeq("faults", float_model, *given, "--recipe", "robust", "--recipe-p", "1%", "--code", "6", *rates).code == 0
+
+
+def test_a_warning_of_calibration_is_one_line_once(edgeq, float_model: Path, tmp_path: Path) -> None:
+    np.savez(tmp_path / "p.npz", x=(101325 + np.random.default_rng(0).uniform(-200, 200, (24, 1, 12))).astype(np.float32))
+    found = edgeq("quantize", float_model, "--calib", tmp_path / "p.npz", "-o", tmp_path / "q")
+    assert found.code == 0 and [line.startswith("edgeq: warning: 'x' lies between") for line in found.err.splitlines()].count(True) == 1

@@ -67,6 +67,24 @@ def test_the_line_names_the_tensor(caplog: pytest.LogCaptureFixture) -> None:
     assert "r" in flat and sum("'r' hardly varies" in line for line in lines(caplog)) == 1
 
 
+def test_values_far_from_zero_are_named(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "edgeq"):
+        calibrate(graph(), nearly(PRESSURE, 200))
+    told = [line for line in lines(caplog) if "subtract its mean" in line]
+    assert len(told) >= 2 and told[0].startswith("'x' lies between") and "steps of 398" in told[0] and told[1].startswith("'r'")
+
+
+def test_what_never_varies_is_named_in_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    g = graph()
+    weights = np.zeros((WIDTH, WIDTH), np.float32)
+    dead = Graph("g", g.nodes, {**g.tensors, "w": Tensor("w", TensorType(weights.shape), weights)}, g.inputs, g.outputs)
+    bias = Tensor("b", TensorType((WIDTH,)), np.full(WIDTH, 0.5, np.float32))
+    dead = Graph("g", dead.nodes, {**dead.tensors, "b": bias}, g.inputs, g.outputs)
+    with caplog.at_level(logging.WARNING, "edgeq"):
+        calibrate(dead, nearly(0, 1))
+    assert [line for line in lines(caplog) if line.startswith("the same value in every sample: 'h'")]
+
+
 def test_a_spread_tensor_is_told_nothing(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "edgeq"):
         quantize(graph(), nearly(0, 1))
