@@ -1,0 +1,61 @@
+"""docs/kernel-names.md: names follow its grammar, and its kernel with a layout of its own is the two files that it shows."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from edgeq import kernels, runtime
+
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "docs" / "kernel-names.md"
+ISAS = "armv7em", "mve", "rv32im", "rvv", "zvfh"
+USE = """
+import sys; sys.path.insert(0, {tests!r})
+import numpy as np
+from random_graphs import Builder
+from edgeq import target
+from edgeq.compare import compare
+from edgeq.emit import emit, write
+from edgeq.lower import lower
+from edgeq.plan import plan
+from edgeq.run import host
+from edgeq.simulate import simulate
+from pathlib import Path
+b = Builder(1, "tflm")
+graph = b.graph(b.dense(b.input(1, 6), 5))
+program = lower(graph, target.load("host"))
+assert program.calls[0].kernel.name == "fully_connected_backwards_s8", program.calls[0].kernel.name
+write(emit(program, plan(program), "m"), Path("m"))
+data = {{n: np.random.default_rng(0).integers(-128, 128, (20, *graph.type(n).shape)).astype(np.int8) for n in graph.inputs}}
+assert compare(simulate(graph, data), host.run(Path("m"), data)).bit_exact
+"""
+
+
+def test_kernels_and_primitives_follow_the_grammar() -> None:
+    types = r"(s8|s16|s32|f16|f32)(_(s8|s16|f16|f32|w8(_r16)?|a16|wz))?"
+    for k in kernels.scan():
+        assert re.fullmatch(rf"[a-z][a-z0-9_]*_{types}", k.stem) or k.dtype not in k.stem, k.stem
+        assert k.isa in ("c", *ISAS)
+    for header in runtime.headers().values():
+        isa = next((i for i in ISAS if i in header.name), None)
+        for name in header.defines - {header.name.upper().replace(".", "_"), "EQ_MVE", "EQ_DSP", "EQ_RVV", "EQ_ZVFH"}:
+            assert re.match(rf"(eq_{isa}_|EQ_{isa.upper()}(_|$))" if isa else r"eq_|EQ_", name), (header.name, name)
+
+
+def test_a_kernel_with_its_layout_is_two_files(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "edgeq", tmp_path / "edgeq", ignore=shutil.ignore_patterns("__pycache__"))
+    for folder in ("templates", "targets", "firmware"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+    files = re.findall(r"<!-- example (\S+) -->\n```\w+\n(.*?)```", PAGE.read_text(), re.S)
+    assert len(files) == 2
+    for name, text in files:
+        assert not (tmp_path / name).exists()
+        (tmp_path / name).write_text(text)
+    command = [sys.executable, "-c", USE.format(tests=str(ROOT / "tests"))]
+    env = {"PYTHONPATH": str(tmp_path), "PATH": "/usr/bin:/bin"}
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=200, env=env)
+    assert done.returncode == 0, done.stderr
