@@ -99,7 +99,7 @@ class _Emitter:
             records.append(
                 {
                     "index": i, "name": call.node.name, "op": call.kind, "kernel": call.kernel.name,
-                    "follower": call.follower.name if call.follower else None, "function": function,
+                    "epilogue": [n.name for n in call.epilogue], "function": function,
                     "values": values(function, call, tables), "arguments": ", ".join(arguments), "gather": inputs if variadic else [],
                     "ctype": output.dtype.c, "output": self.location(call.output), "bytes": output.bytes,
                     "law": call.params.law, "decodes": self.decodes(i, call, tables), "tiles": self.tiles(i, call, function, tables),
@@ -174,7 +174,7 @@ class _Emitter:
         """What the manifest says, but for the files."""
         drop, hidden = ("ctype", "argument", "text", "used"), ("ctype", "size", "text", "source")
         keep = (
-            "name", "op", "follower", "kernel", "law", "operands", "tensor", "dtype", "shape", "macs", "bytes", "scratch", "scratch_offset",
+            "name", "op", "epilogue", "kernel", "law", "operands", "tensor", "dtype", "shape", "macs", "bytes", "scratch", "scratch_offset",
             "tables", "more",
         )  # fmt: skip
         return {

@@ -103,14 +103,14 @@ def lower(graph: Graph, target: Target, choices: Mapping[str, str] | None = None
         op, dtype, params = request(graph, node)
         names = operands(graph, node)
         follower = folded.get(node.name)
-        addition = follower.op.kernel_op() if follower else ""
+        then = (follower.op.kernel_op(),) if follower else ()
         formats = table_formats(node, graph.node_inputs(node), params)
         allowed = functools.partial(storable, params=params, formats=formats) if formats else None
-        kernel = kernels.select(node.name, op, dtype, params, target, choices, addition, allowed)
+        kernel = kernels.select(node.name, op, dtype, params, target, choices, then, allowed)
         macs = node.op.macs(*(t.type for t in graph.node_inputs(node)))
-        variant = kernels.fused(kernel, addition)
+        variant = kernels.fused(kernel, then)
         if follower and variant:
-            waiting[follower.name] = _call(graph, node, variant, *_with_addition(graph, node, follower, params, names), macs, follower)
+            waiting[follower.name] = _call(graph, node, variant, *_with_addition(graph, node, follower, params, names), macs, (follower,))
         else:
             calls.append(_call(graph, node, kernel, params, names, node.outputs, macs))
     return stage(_ordered(Program(graph, target, tuple(calls), views)), tiles)
@@ -118,7 +118,7 @@ def lower(graph: Graph, target: Target, choices: Mapping[str, str] | None = None
 
 def _call(
     graph: Graph, node: Node, kernel: Kernel, params: Params, names: tuple[str, ...], outputs: tuple[str, ...], macs: int,
-    follower: Node | None = None,
+    epilogue: tuple[Node, ...] = (),
 ) -> Call:  # fmt: skip
     try:
         packed = {n: applied(layout, n, params.tables) for n, layout in kernel.pack.items() if layout}
@@ -127,7 +127,7 @@ def _call(
     tables = {n: packed.get(n, table) for n, table in params.tables.items() if kernel.reads(n, params)}
     formats = table_formats(node, graph.node_inputs(node), params)
     scratch, inplace = kernel.scratch_bytes(params), kernel.overwrites(params)
-    return Call(node, kernel, params, names, outputs, scratch, tables, macs, inplace, follower, formats)
+    return Call(node, kernel, params, names, outputs, scratch, tables, macs, inplace, epilogue, formats)
 
 
 def _folded_additions(graph: Graph) -> dict[str, Node]:

@@ -93,7 +93,7 @@ class Call:
     Attributes:
         tables: the params' tables in the kernel's own layout.
         inplace: positions of the operands whose storage the output may take.
-        follower: the node that the kernel computes too, on the first one's result; `output` and the last operand are its.
+        epilogue: the nodes that the kernel computes too, on the first one's result; `output` and the last operands are theirs.
         formats: how tables are stored, of those that are not plain.
         staged: the tables that are stored otherwise, and decoded into scratch, behind the kernel's own, before it runs.
     """
@@ -107,7 +107,7 @@ class Call:
     tables: Mapping[str, Array]
     macs: int
     inplace: tuple[int, ...] = ()
-    follower: Node | None = None
+    epilogue: tuple[Node, ...] = ()
     formats: Mapping[str, Format] = field(default_factory=dict)
     staged: Mapping[str, Staged] = field(default_factory=dict)
     tiled: Tiled | None = None
@@ -129,7 +129,12 @@ class Call:
     @property
     def kind(self) -> str:
         """What is computed: ``conv2d``, or ``conv2d + add``."""
-        return " + ".join(n.op.kind() for n in (self.node, self.follower) if n is not None)
+        return " + ".join(n.op.kind() for n in self.nodes)
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """All that is computed, in order."""
+        return (self.node, *self.epilogue)
 
 
 @dataclass(frozen=True, eq=False)

@@ -78,14 +78,14 @@ class StepRecord(Result):
     """A step: a kernel called on operands.
 
     Attributes:
-        follower: the node that was folded into it.
+        epilogue: the nodes that were folded into it.
         tables: symbols of the constant tables that it reads.
         more: its further results.
     """
 
     name: str
     op: str
-    follower: str | None
+    epilogue: tuple[str, ...]
     kernel: str
     law: str
     operands: tuple[str, ...]

@@ -189,7 +189,7 @@ def _tilings(program: Program, call: Call, rest: int, lost: int) -> Iterator[_Wa
     if s["batches"] != 1 or format.plain(call.params.tables["weights"].size):
         return
     pixels, all_rows = int(s.get("out_h", 1)) * int(s.get("out_w", 1)), int(s["out_c"])
-    flat = isinstance(call.node.op, Conv2d) and call.follower is None and facts.value("pointwise", call.params)
+    flat = isinstance(call.node.op, Conv2d) and not call.epilogue and facts.value("pointwise", call.params)
     bands = [-(-pixels // k) for k in range(1, pixels // LEAST + 1)] if flat else []
     for rows, each in itertools.product(range(4, all_rows, 4), sorted({pixels, *bands})):
         if all_rows % rows == 0:
@@ -221,9 +221,9 @@ def _tiling(program: Program, call: Call, rows: int, pixels: int, copied: bool) 
         cost += all_pixels * depth
     if all_pixels > 1:
         result, at = at, at + _aligned(pixels * rows)
-        cost += SCATTER * all_pixels * all_rows * (2 if call.follower is not None else 1)
+        cost += SCATTER * all_pixels * all_rows * (2 if call.epilogue else 1)
     form = Tiled(rows, pixels, source, result)
-    inplace = call.inplace if copied or call.follower is not None else ()
+    inplace = call.inplace if copied or call.epilogue else ()
     return _tiled(replace(call, kernel=kernel, tiled=form, inplace=inplace), first, at), cost
 
 
@@ -238,7 +238,7 @@ def _again(params: Params) -> float:
 def _kernels(kernel: Kernel, params: Params, isa: tuple[str, ...], formats: Mapping[str, Format]) -> list[Kernel]:
     """Kernels for a tile, the call's own first."""
     own = [kernel] if kernel.applies(params) else []
-    found = [*own, *kernels.candidates(kernel.op, kernel.dtype, params, isa)]
+    found = [*own, *kernels.candidates(kernel.op, kernel.dtype, params, isa, own=kernel.epilogue)]
     return [k for k in found if "out_c" not in k.specialize and storable(k, params, formats)]
 
 

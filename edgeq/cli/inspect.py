@@ -72,7 +72,7 @@ def kernels(folder: Path) -> dict[str, str]:
     from edgeq.record import manifest
 
     steps = manifest(folder).steps
-    return {**{s.follower: "folded" for s in steps if s.follower}, **{s.name: s.kernel for s in steps}}
+    return {**{n: "folded" for s in steps for n in s.epilogue}, **{s.name: s.kernel for s in steps}}
 
 
 def text(t: dict[str, Any]) -> str:

@@ -21,6 +21,7 @@ A kernel is `templates/kernels/<isa>/<stem>.c.j2`; its front matter is TOML betw
     results = ["y", "cell"]        names of the pointers that are written (default: y)
     tiles = [{ pixels = 2 }]       literals `t.pixels`; each entry is a kernel of its own, the first is preferred. They may be used
                                    in the expressions, and in layouts as "rows{pixels}"
+    epilogue = ["add"]             operators that it computes too, on the result: their other operands follow its own (default: none)
 """
 
 from __future__ import annotations
@@ -61,6 +62,7 @@ class Kernel:
     results: tuple[str, ...] = ("y",)
     tile: Mapping[str, int] = field(default_factory=dict)
     suffix: str = ""
+    epilogue: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -132,7 +134,7 @@ def scan() -> tuple[Kernel, ...]:
     for path in sorted((root / "kernels").glob("*/*.c.j2")):
         matter = _front_matter(path)
         tiles = matter.pop("tiles", [{}])
-        for key in ("specialize", "inplace", "operands", "results"):
+        for key in ("specialize", "inplace", "operands", "results", "epilogue"):
             if key in matter:
                 matter[key] = tuple(matter[key])
         kernel = Kernel(path.name.removesuffix(".c.j2"), path.parent.name, path.relative_to(root).as_posix(), **matter)

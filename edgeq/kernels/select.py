@@ -13,6 +13,8 @@ from edgeq.kernels.expressions import names
 from edgeq.kernels.kernel import Kernel, scan
 from edgeq.target import Target
 
+Epilogue = tuple[str, ...]  # kinds of operators that a kernel computes too, on its operator's result
+
 
 @functools.cache
 def _asked(op: str, dtype: str) -> tuple[str, ...]:
@@ -28,23 +30,26 @@ def signature(op: str, dtype: str, params: Params) -> str:
     return " ".join([op, dtype, params.law, *(f"{n}={v}" for n, v in numbers.items() if not n.endswith(("zero", "offset")))])
 
 
-def candidates(op: str, dtype: str, params: Params, isa: tuple[str, ...], core: str = "", follower: str = "") -> list[Kernel]:
+def candidates(
+    op: str, dtype: str, params: Params, isa: tuple[str, ...], core: str = "", then: Epilogue = (), own: Epilogue = ()
+) -> list[Kernel]:
     """Kernels that apply, preferred first: ISA in the target's order, then priority, then tile.
 
     Where the cost table knows the core, the one that it expects to be the fastest comes first, of those that save as much
-    memory as the preferred one: that work in place, and take the follower in, where it does.
+    memory as the preferred one: that work in place, and take the epilogue in, where it does.
 
     Args:
         core: name of the target's core in the cost table.
-        follower: operator that might be folded into this one.
+        then: operators that might be folded into this one.
+        own: operators that a kernel must compute too.
     """
-    fitting = [k for k in scan() if k.op == op and k.dtype == dtype and k.isa in isa and k.applies(params)]
+    fitting = [k for k in scan() if (k.op, k.epilogue) == (op, own) and k.dtype == dtype and k.isa in isa and k.applies(params)]
     fitting.sort(key=lambda k: (isa.index(k.isa), -k.priority, k.stem))
     if not fitting or expected(fitting[0], params, core) is None:
         return fitting
 
     def saving(kernel: Kernel) -> tuple[tuple[int, ...], bool]:
-        return kernel.overwrites(params), bool(follower and fused(kernel, follower))
+        return kernel.overwrites(params), bool(then and fused(kernel, then))
 
     equals = [k for k in fitting if saving(k) == saving(fitting[0])]
     costs = {k.name: cost for k in equals if (cost := expected(k, params, core)) is not None}
@@ -52,20 +57,20 @@ def candidates(op: str, dtype: str, params: Params, isa: tuple[str, ...], core: 
 
 
 def select(
-    where: str, op: str, dtype: str, params: Params, target: Target, choices: Mapping[str, str] | None = None, follower: str = "",
+    where: str, op: str, dtype: str, params: Params, target: Target, choices: Mapping[str, str] | None = None, then: Epilogue = (),
     allowed: Callable[[Kernel], bool] | None = None,
 ) -> Kernel:  # fmt: skip
     """The kernel for a node on a target.
 
     Args:
         choices: name of a node, or `signature` -> name of the kernel to take, where it is not the preferred one.
-        follower: operator that might be folded into this one.
+        then: operators that might be folded into this one.
         allowed: what else a kernel must fulfil.
 
     Raises:
         EdgeqError: none applies, or the chosen one does not.
     """
-    found = [k for k in candidates(op, dtype, params, target.isa, target.core, follower) if allowed is None or allowed(k)]
+    found = [k for k in candidates(op, dtype, params, target.isa, target.core, then) if allowed is None or allowed(k)]
     if not found:
         raise EdgeqError(f"no kernel computes {op} on {dtype}", where=where, fix="see `edgeq targets --operators`")
     wanted = choices.get(where) or choices.get(signature(op, dtype, params)) if choices else None
@@ -77,7 +82,7 @@ def select(
     raise EdgeqError(f"the tuning chose kernel {wanted}, which does not apply", where=where, fix="run `edgeq tune` again")
 
 
-def fused(kernel: Kernel, follower: str) -> Kernel | None:
-    """The kernel that computes what `kernel` does and then the operator `follower`, in one pass."""
-    place = (kernel.isa, kernel.stem, kernel.suffix, f"{kernel.op}_{follower}")
-    return next((k for k in scan() if (k.isa, k.base, k.suffix, k.op) == place), None)
+def fused(kernel: Kernel, then: Epilogue) -> Kernel | None:
+    """The kernel that computes what `kernel` does and then the operators `then`, in one pass."""
+    place = (kernel.isa, kernel.stem, kernel.suffix, then)
+    return next((k for k in scan() if (k.isa, k.base, k.suffix, k.epilogue) == place), None) if then else None

@@ -74,7 +74,7 @@ class Data:
         inputs = tuple(str(t.type) for t in self.graph.node_inputs(node) if not t.is_constant)
         output, op, family = self.graph.type(node.outputs[0]), node.op.kind(), node.op.traits.family
         if found is None:
-            host = next((s.name for s in self.manifest.steps if s.follower == node.name), None)
+            host = next((s.name for s in self.manifest.steps if node.name in s.epilogue), None)
             kernel = f"folded into {short(host)}" if host else "view"
             return Step(None, node.name, op, family, kernel, inputs, str(output), node.outputs[0], 0, 0, output.bytes, 0, 0, None)
         i, s = found

@@ -255,7 +255,7 @@ def suite(cases: Sequence[Case]) -> Callable[..., None]:
     benches: dict[str, _Bench] = {}
     cases = [*cases, *{c.name: halved(c) for c in cases if computes_halves(c)}.values()]
     operators = _operators(cases)
-    own = [k for k in kernels.scan() if k.op in operators]
+    own = [k for k in kernels.scan() if " + ".join((k.op, *k.epilogue)) in operators]
     isas = [isa for isa in ISAS if any(k.isa == isa for k in own)]
 
     laws = [law for law in (*LAWS, LAW) if any(law in c.laws for c in cases)]
@@ -324,7 +324,8 @@ def differ(cases: Sequence[Case]) -> bool:
 
 def _operators(cases: Sequence[Case]) -> set[str]:
     """What the kernels are for."""
-    return {c.op.kernel_op() for c in cases} | {f"{c.op.kernel_op()}_{c.sum.kernel_op()}" for c in cases if c.addend is not None}
+    added = {f"{c.op.kernel_op()} + {c.sum.kernel_op()}" for c in cases if c.addend is not None}
+    return {c.op.kernel_op() for c in cases} | added
 
 
 def check_on_chip(op: Op, x: TensorType, y: TensorType, data: Array, chip: str, folder: Path) -> None:
@@ -357,7 +358,7 @@ def _check_every_kernel_is_used(operators: set[str], benches: Sequence[_Bench], 
     """Each kernel of the operators is chosen by some case under some law, so that it is compared byte for byte."""
     programs = [p for bench in benches for isa in ("c", *isas) for p in bench.programs("host", isa)]
     used = {call.kernel.name for program in programs for call in program.calls}
-    missing = {k.name for k in kernels.scan() if k.op in operators} - used
+    missing = {k.name for k in kernels.scan() if " + ".join((k.op, *k.epilogue)) in operators} - used
     assert not missing, f"no case uses {sorted(missing)}"
 
 

@@ -62,7 +62,7 @@ def test_every_operator_with_kernels_has_cases() -> None:
     """A kernel of an operator that no file of this folder lists is tested by none."""
     modules = [importlib.import_module(p.stem) for p in sorted(HERE.glob("test_*.py")) if p != Path(__file__)]
     covered = {op for m in modules for f in vars(m).values() for op in getattr(f, "operators", ())}
-    assert {k.op for k in kernels.scan()} <= covered
+    assert {" + ".join((k.op, *k.epilogue)) for k in kernels.scan()} <= covered
 
 
 def test_a_compiler_that_is_not_installed_is_skipped(tmp_path: Path) -> None:

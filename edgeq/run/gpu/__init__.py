@@ -83,7 +83,7 @@ def nodes(program: Program) -> list[Node]:
 
     Reshapes that the program makes views stay where the graph has them, for they compute nothing.
     """
-    ordered = [n for call in program.calls for n in (call.node, call.follower) if n is not None]
+    ordered = [n for call in program.calls for n in call.nodes]
     waiting = [n for n in program.graph.nodes if n.outputs[0] in program.views]
     known = {n for n, t in program.graph.tensors.items() if t.is_constant} | set(program.graph.inputs)
     found: list[Node] = []
