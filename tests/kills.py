@@ -99,6 +99,8 @@ def trial(work: Path, words: list[str], number: signal.Signals, delay: float) ->
         process.kill()
         return f"did not end within {PATIENCE:g} s"
     if number == signal.SIGKILL:
+        for pid in marked(mark):  # what it had started goes on writing
+            os.kill(pid, signal.SIGKILL)
         for path in temporary.iterdir():
             os.utime(path, (0, 0))
         repeat = [sys.executable, "-m", "edgeq", *command[3:]]
