@@ -132,18 +132,9 @@ def softmax_f16(e_ptr, y_ptr, rows, depth, BLOCK: tl.constexpr):
         tl.store(y_ptr + k, halves.from_float(tl.load(e_ptr + k, mask=live, other=0.0) * factor), mask=live)
 
 
-@triton.jit
-def number(x_ptr, live, zero, HALF: tl.constexpr):
-    """Halves, or int8 less its zero point, in float32."""
-    x = tl.load(x_ptr, mask=live, other=0)
-    return x.to(tl.float32) if HALF else (x.to(tl.int32) - zero).to(tl.float32)
-
-
 @kernel()
-def normalise(
-    x_ptr, scale_ptr, bias_ptr, constants_ptr, y_ptr, rows, depth, x_zero, zero, HALF: tl.constexpr, BLOCK: tl.constexpr
-):  # fmt: skip
-    """Halves or int8; constants float32: 1 / depth, epsilon, and of int8 1 / the output's scale."""
+def normalise_f16(x_ptr, scale_ptr, bias_ptr, constants_ptr, y_ptr, rows, depth, BLOCK: tl.constexpr):
+    """constants float32: 1 / depth, epsilon."""
     i = elements(BLOCK)
     live = i < rows
     x_ptr += i * depth
@@ -151,20 +142,62 @@ def normalise(
     factor, epsilon = tl.load(constants_ptr), tl.load(constants_ptr + 1)
     total = tl.zeros((BLOCK,), tl.float32)
     for k in range(depth):
-        total += number(x_ptr + k, live, x_zero, HALF)
+        total += tl.load(x_ptr + k, mask=live, other=0.0).to(tl.float32)
     mean = total * factor
     total = tl.zeros((BLOCK,), tl.float32)
     for k in range(depth):
-        d = number(x_ptr + k, live, x_zero, HALF) - mean
+        d = tl.load(x_ptr + k, mask=live, other=0.0).to(tl.float32) - mean
         total += d * d
     root = halves.reciprocal(tl.sqrt_rn(total * factor + epsilon))
     for k in range(depth):
-        y = (number(x_ptr + k, live, x_zero, HALF) - mean) * root * tl.load(scale_ptr + k) + tl.load(bias_ptr + k)
-        if HALF:
-            tl.store(y_ptr + k, from_float(y), mask=live)
-        else:
-            steps = halves.round_float(y * tl.load(constants_ptr + 2), True)
-            tl.store(y_ptr + k, limit(steps + zero, -128, 127).to(tl.int8), mask=live)
+        d = tl.load(x_ptr + k, mask=live, other=0.0).to(tl.float32) - mean
+        tl.store(y_ptr + k, from_float(d * root * tl.load(scale_ptr + k) + tl.load(bias_ptr + k)), mask=live)
+
+
+@kernel()
+def normalise_s8(x_ptr, scale_ptr, bias_ptr, least_ptr, y_ptr, rows, depth, shift, fine, BLOCK: tl.constexpr):
+    """scale and bias int32, least int64: of the square under the root."""
+    i = elements(BLOCK)
+    live = i < rows
+    x_ptr += i * depth
+    y_ptr += i * depth
+    total, squares = tl.zeros((BLOCK,), tl.int64), tl.zeros((BLOCK,), tl.int64)
+    for k in range(depth):
+        x = tl.load(x_ptr + k, mask=live, other=0).to(tl.int64)
+        total += x
+        squares += x * x
+    square = ((depth * squares - total * total) << (2 * fine)) + tl.load(least_ptr)
+    high = square >> 32
+    small = high == 0
+    zeros = (leading_zeros(tl.where(small, square & 0xFFFFFFFF, high)) + tl.where(small, 32, 0)) & -2
+    m = tl.where(zeros >= 32, square << tl.maximum(zeros - 32, 0), square >> tl.maximum(32 - zeros, 0))
+    root = tl.zeros((BLOCK,), tl.int64)
+    for n in range(16):
+        following = root + (32768 >> n)
+        root = tl.where(following * following <= m, following, root)
+    root += tl.where(m - root * root > root, 1, 0)
+    inverse, right = (2147483648 + (root >> 1)) // root, tl.maximum(31 - fine - (zeros >> 1), 0)
+    nearest = (tl.full((BLOCK,), 1, tl.int64) << right) >> 1
+    for k in range(depth):
+        x = tl.load(x_ptr + k, mask=live, other=0).to(tl.int64)
+        normal = ((depth * x - total) * inverse + nearest) >> right
+        steps = ((normal * tl.load(scale_ptr + k)) >> 16) + tl.load(bias_ptr + k)
+        tl.store(y_ptr + k, limit(steps >> shift, -128, 127).to(tl.int8), mask=live)
+
+
+@computes("layer_norm")
+def layer_norm(step: Step) -> tuple[Value, ...]:
+    """Along the last axis."""
+    x, p, y = step.operands[0], step.params, step.result()
+    rows = x.total // p.depth
+    block, grid = flat(step, rows)
+    scale, bias = (step.table(n)[0] for n in ("scale", "bias"))
+    if step.half:
+        step.device.launch(normalise_f16, grid, x.data, scale, bias, step.table("constants")[0], y.data, rows, p.depth, BLOCK=block)
+        return (y,)
+    least = step.constant("least", lambda: np.array([(p.least_high << 30) + p.least_low], np.int64))
+    step.device.launch(normalise_s8, grid, x.data, scale, bias, least, y.data, rows, p.depth, p.shift, p.fine, BLOCK=block)
+    return (y,)
 
 
 def reduced(step: Step) -> tuple[object, ...]:
@@ -211,16 +244,4 @@ def softmax(step: Step) -> tuple[Value, ...]:
     step.device.launch(exponentials_f16, grid, x.data, step.table("beta")[0], e, *sizes, R=r, D=d)
     block, across = flat(step, rows)
     step.device.launch(softmax_f16, across, e, y.data, *sizes, BLOCK=block)
-    return (y,)
-
-
-@computes("layer_norm")
-def layer_norm(step: Step) -> tuple[Value, ...]:
-    """Along the last axis."""
-    x, y = step.operands[0], step.result()
-    rows = x.total // step.params.depth
-    block, grid = flat(step, rows)
-    tables = [step.table(n)[0] for n in ("scale", "bias", "constants")]
-    zeros = (0, 0) if step.half else (step.params.x_zero, step.params.zero)
-    step.device.launch(normalise, grid, x.data, *tables, y.data, rows, step.params.depth, *zeros, HALF=step.half, BLOCK=block)
     return (y,)
