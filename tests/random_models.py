@@ -2,7 +2,7 @@
 
     python tests/random_models.py                              300 models from seed 0 on, host C by gcc -O1
     python tests/random_models.py --count 10000 --seed 5000 --target riscv
-    python tests/random_models.py --compiler clang --optimize -O3
+    python tests/random_models.py --compiler clang --optimize O3
     python tests/random_models.py --seed 1234 --count 1        one of them again
 
 Models are of layers, activations, sums and products with broadcasts of every kind, pools, moves, reductions, normalizations, masks,
@@ -420,9 +420,9 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=300)
     parser.add_argument("--target", default="host")
     parser.add_argument("--compiler", default=None, help="gcc, clang or zig")
-    parser.add_argument("--optimize", default="-O1")
+    parser.add_argument("--optimize", default="O1", help="O0 to O3 or Os")
     given = parser.parse_args()
-    way = Way(given.target, given.compiler or ("gcc" if given.target == "host" else None), given.optimize)
+    way = Way(given.target, given.compiler or ("gcc" if given.target == "host" else None), f"-{given.optimize}")
     tried = failed = refused = 0
     reasons: dict[str, int] = {}
     for first in range(given.seed, given.seed + given.count, 5 * MERGED):
