@@ -17,6 +17,7 @@ from edgeq.compare import compare
 from edgeq.emit import emit, write
 from edgeq.ir import Graph
 from edgeq.lower import lower
+from edgeq.passes import normalise
 from edgeq.plan import MemoryPlan, plan
 from edgeq.program import Program
 from edgeq.run import host
@@ -181,3 +182,16 @@ def test_an_input_may_be_overwritten() -> None:
     x, z = b.input(1, 4), b.input(1, 4)
     m = plan(lower(b.graph(b.add(x, z)), HOST))
     assert m.inplace == {"add_0_out": "x0"} and m.arena_bytes == 8
+
+
+ARENAS = (
+    500, 156, 144, 44, 756, 276, 80, 336, 184, 288, 412, 224, 804, 228, 76, 268, 300, 180, 284, 720, 288, 500, 276, 424, 56, 308, 424, 432,
+    104, 464, 120, 168, 196, 180, 152, 68, 700, 96, 492, 136,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("first", range(0, len(ARENAS), 10))
+def test_arenas_of_random_graphs_do_not_grow(first: int) -> None:
+    """Bytes of 40 graphs of 10 to 16 layers; a smaller one may be written here."""
+    found = [plan(lower(normalise(random_graph(4000 + s, layers=10 + s % 7)), HOST)).arena_bytes for s in range(first, first + 10)]
+    assert [a for a, b in zip(found, ARENAS[first : first + 10], strict=True) if a > b] == []
