@@ -35,6 +35,7 @@ from edgeq.numerics import LAWS
 from edgeq.ops.add import Add
 from edgeq.plan import plan
 from edgeq.program import Program
+from edgeq.record import manifest
 from edgeq.run import gpu, host, run
 from edgeq.simulate import Run, dequantize_array, simulate
 
@@ -348,7 +349,7 @@ def _check_sanitizers(bench: _Bench, folder: Path) -> None:
     """The emitted self-test under AddressSanitizer and UBSan."""
     program = folder / "selftest"
     flags = ["-O0", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]  # to compile it takes the most time
-    files = [*sources(folder, {"model": "cases"}), str(folder / "cases_vectors.c"), str(folder / "main.c")]
+    files = [*sources(folder, manifest(folder)), str(folder / "cases_vectors.c"), str(folder / "main.c")]
     subprocess.run(["gcc", *COMMON_FLAGS, *flags, *files, "-o", str(program)], check=True, timeout=300)
     done = subprocess.run([program], capture_output=True, text=True, timeout=300, env={**os.environ, "ASAN_OPTIONS": "detect_leaks=0"})
     assert done.returncode == 0, done.stderr or "the self-test found a difference"
