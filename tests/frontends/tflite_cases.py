@@ -432,7 +432,7 @@ MOVEMENTS = [
     *(
         Case(
             f"space_to_batch_{name}", "SPACE_TO_BATCH_ND", (Act(shape), Ints(block), Ints(pads)), (out,), ("SpaceToBatchNDOptions", {}),
-            "same", micro=name == "plain",  # TensorFlow Lite Micro pads with what it finds in memory
+            "same", micro=name == "plain",  # TensorFlow Lite Micro pads with bytes of 0, whatever the zero point
         )
         for name, shape, block, pads, out in (
             ("4d", (1, 5, 6, 3), (2, 3), ((1, 0), (0, 3)), (6, 3, 3, 3)),
