@@ -16,9 +16,12 @@ from edgeq.ir import Array, DType, Graph, Node, Op
 from edgeq.ops import activations as act
 from edgeq.ops import mathematics as maths
 from edgeq.ops.clamp import Clamp
+from edgeq.ops.logic import IsZero, Step
 
 LARGEST = 14  # operators in a group
 TOLERANCE = 1e-5  # absolute and relative
+
+JUMPS = (Step, IsZero)  # what they do between the points of a grid cannot be measured
 
 _far = np.geomspace(12, 1e4, 40)
 GRID: Array = np.concatenate([np.linspace(-12, 12, 1201), _far, -_far]).astype(np.float32)
@@ -41,7 +44,7 @@ def compose(graph: Graph) -> Graph:
 def _eligible(graph: Graph, node: Node) -> bool:
     """Whether a node works element by element on floats, with single numbers as its constants."""
     output = graph.type(node.outputs[0])
-    if output.dtype is not DType.FLOAT32 or not node.op.traits.elementwise or node.op.traits.casts:
+    if output.dtype is not DType.FLOAT32 or not node.op.traits.elementwise or node.op.traits.casts or isinstance(node.op, JUMPS):
         return False
     tensors = graph.node_inputs(node)
     computed = [t for t in tensors if not t.is_constant]

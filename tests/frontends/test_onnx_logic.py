@@ -152,3 +152,12 @@ def test_what_more_than_a_softmax_reads_keeps_its_numbers() -> None:
     y = b.op("Add", b.input(2, 5, 5), b.const(np.where(MASK, -1e9, 0), F))
     graph = load(b.model(b.op("Softmax", y, axis=-1), b.op("ReduceMin", y)))
     assert min(float(t.data.min()) for t in graph.tensors.values() if t.data is not None) == F(-1e9)
+
+
+@pytest.mark.parametrize(("kind", "bound"), [("Equal", 0.3751), ("Greater", 3e6), ("LessOrEqual", -2e5)])
+def test_jumps_between_the_points_of_a_grid_are_kept(kind: str, bound: float) -> None:
+    """A function is not taken for a constant because it is one on most points."""
+    b = Net(19)
+    model = b.model(cast(b, b.op("Not", b.op(kind, b.input(1, 6), b.const(bound, F)))))
+    arrays: dict[str, Any] = {"input": np.array([[[bound, 0, 1, 2 * bound, -1, -2 * bound]]], F)}
+    close(real_outputs(normalise(load(model)), arrays), onnxruntime_outputs(model, arrays))
