@@ -80,3 +80,13 @@ def test_newest_operator_set_is_read() -> None:
     x, y = (onnx.helper.make_tensor_value_info(n, TensorProto.FLOAT, [1, 4]) for n in "xy")
     model = onnx.helper.make_model(onnx.helper.make_graph([node], "g", [x], [y]), opset_imports=[onnx.helper.make_opsetid("", newest)])
     assert from_model(parse(model.SerializeToString(), "new"), "new").outputs == ("y",)
+
+
+def test_the_table_in_the_docs_has_no_wrong_and_no_crashed() -> None:
+    """It is written by ``python -m benchmarks.onnx_nodes --write``."""
+    from benchmarks.onnx_nodes import DOCUMENT
+
+    rows = [line.split("|") for line in DOCUMENT.read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
+    numbers = {cells[1].strip(): [int(c) for c in cells[2:7]] for cells in rows if cells[2].strip().isdigit()}
+    assert numbers["all"][1] >= 1200 and numbers["one operator on float32"][1] >= 700
+    assert all(n[3] == n[4] == 0 for n in numbers.values())
