@@ -183,3 +183,21 @@ def floating(rng: np.random.Generator) -> Graph:
         Node("dense", FullyConnected(), ("flat", "w1", "b1"), ("z",)),
     )
     return Graph("float", nodes, {t.name: t for t in tensors}, ("x",), ("z",))
+
+
+@pytest.mark.parametrize("isa", ["c", "armv7em", "mve", "rvv"])
+def test_recurrent_layers(isa: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their tables are decoded whole."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parent / "ops"))
+    import harness
+    import test_recurrent
+
+    for name, test in vars(test_recurrent).items():
+        cases = [c for c in getattr(test, "cases", ()) if c.output_type.dtype is DType.INT8][:3]
+        if cases:
+            bench = harness._Bench(cases, "single")
+            graph, data = narrowed(bench.graph, INT4), {n: a[:4] for n, a in bench.data.items()}
+            program = lower(graph, replace(load("host"), isa=tuple(dict.fromkeys((isa, "c")))))
+            assert all(c.kernel.isa == isa and len(c.staged) == 2 for c in program.calls)
+            write(emit(program, plan(program), "staged"), tmp_path / name)
+            assert compare(simulate(graph, data, steps=True), host.run(tmp_path / name, data, steps=True)).bit_exact
