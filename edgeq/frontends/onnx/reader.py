@@ -9,7 +9,7 @@ from collections.abc import Mapping, MutableMapping
 import numpy as np
 import onnx
 from numpy.typing import ArrayLike
-from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
+from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 
 from edgeq.errors import EdgeqError
 from edgeq.frontends.onnx import (
@@ -30,10 +30,11 @@ from edgeq.frontends.onnx.call import Call
 from edgeq.frontends.onnx.expansion import body_of
 from edgeq.frontends.onnx.file import DAMAGED, MAX_ELEMENTS, array, graphs, opset, printable, type_name
 from edgeq.frontends.onnx.folding import constant_node, fold, foldable
+from edgeq.frontends.onnx.inputs import fixed_value, named_sizes, static_shape
 from edgeq.frontends.onnx.logic import marked
 from edgeq.frontends.onnx.registry import READERS
 from edgeq.frontends.onnx.values import Constant, Value, is_integer, whole
-from edgeq.ir import Array, DType, Graph, QParams, Tensor, TensorType
+from edgeq.ir import DType, Graph, QParams, Tensor, TensorType
 
 Shapes = Mapping[str, tuple[int, ...]]
 Consts = Mapping[str, ArrayLike]
@@ -133,11 +134,11 @@ class Reader:
 
     def _inputs(self, shapes: Shapes, const: Consts) -> None:
         given, fixed = dict(shapes), dict(const)
-        symbols = _symbols([i for i in self.model.graph.input if i.name not in fixed], given)
+        symbols = named_sizes([i for i in self.model.graph.input if i.name not in fixed], given)
         for info in self.model.graph.input:
             if info.name in fixed:
                 self.values.pop(info.name, None)
-                self._define(info.name, Constant(info.name, _fixed(info, fixed.pop(info.name))))
+                self._define(info.name, Constant(info.name, fixed_value(info, fixed.pop(info.name))))
             elif info.name not in self.values:  # older files list initializers here, too
                 self._input(info, given.pop(info.name, None), symbols)
         given.update(dict.fromkeys(fixed, ()))
@@ -151,7 +152,7 @@ class Reader:
         if not info.type.HasField("tensor_type") or not info.name:
             raise EdgeqError("an input that is no tensor is not supported", where=printable(info.name))
         code = info.type.tensor_type.elem_type
-        shape = _static_shape(info, given, symbols)
+        shape = static_shape(info, given, symbols)
         readers = [n for n in self.model.graph.node if info.name in n.input]
         cast = code != TensorProto.BOOL and readers and all(n.op_type == "Cast" for n in readers)  # images as integers
         if code in FLOATS or cast:
@@ -347,81 +348,6 @@ class Reader:
         tensor = Tensor(self.builder.fresh(name), known)
         self.builder.tensors[tensor.name] = tensor
         return tensor
-
-
-def _fixed(info: ValueInfoProto, value: ArrayLike) -> Array:
-    """The array that a caller binds an input to, in the type and shape that the file says.
-
-    Raises:
-        EdgeqError: it does not fit them.
-    """
-    where, type = printable(info.name), info.type.tensor_type
-    try:
-        dtype = helper.tensor_dtype_to_np_dtype(type.elem_type)
-        given = np.asarray(value)
-        found = given.astype(dtype)
-    except (KeyError, TypeError, ValueError, OverflowError) as e:
-        raise EdgeqError(f"an input of type {type_name(type.elem_type)} cannot be bound to a value", where=where) from e
-    if dtype.kind not in "fbiu" or given.dtype.kind not in "fbiu" or (dtype.kind != "f" and not np.array_equal(found, given)):
-        raise EdgeqError(f"{str(value)[:40]} is no value of type {type_name(type.elem_type)}", where=where)
-    if not type.HasField("shape"):
-        return found
-    sizes = [int(d.dim_value) if d.HasField("dim_value") else None for d in type.shape.dim]
-    if found.size == 1:
-        return np.ascontiguousarray(found.reshape([1] * len(sizes))) if all(n in (None, 1) for n in sizes) else _spread(where, found, sizes)
-    if len(sizes) != found.ndim or any(n not in (None, m) for n, m in zip(sizes, found.shape, strict=True)):
-        raise EdgeqError(f"values of shape {list(found.shape)} do not fit", where=where, why=f"the model has {sizes}")
-    return found
-
-
-def _spread(where: str, value: Array, sizes: list[int | None]) -> Array:
-    """One value for every element."""
-    shape = [n or 1 for n in sizes]
-    if math.prod(shape) > MAX_ELEMENTS:
-        raise EdgeqError(f"shape {shape[:8]} is too large", where=where)
-    return np.full(shape, value.ravel()[0])
-
-
-def _symbols(inputs: list[ValueInfoProto], given: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
-    """Sizes of the file's named dimensions: those of the shapes that are given; what names an open batch is 1."""
-    found: dict[str, int] = {}
-    for info in inputs:
-        dims = info.type.tensor_type.shape.dim
-        found |= {d.dim_param: n for d, n in zip(dims, given.get(info.name, ()), strict=False) if d.dim_param}
-    for info in inputs:
-        dims = info.type.tensor_type.shape.dim
-        if dims and dims[0].dim_param and info.name not in given:
-            found.setdefault(dims[0].dim_param, 1)
-    return found
-
-
-def _static_shape(info: ValueInfoProto, given: tuple[int, ...] | None, symbols: Mapping[str, int]) -> tuple[int, ...]:
-    """An input's shape: open batch dimensions are 1, other open ones must be given, one of each name.
-
-    Raises:
-        EdgeqError: a dimension stays open, is zero, or contradicts the one given.
-    """
-    where, dims = printable(info.name), info.type.tensor_type.shape.dim
-    known = info.type.tensor_type.HasField("shape")
-    sizes = [int(d.dim_value) if d.HasField("dim_value") and d.dim_value >= 0 else None for d in dims]
-    shown = "x".join(str(n) if n is not None else (printable(d.dim_param) or "?") for n, d in zip(sizes, dims, strict=True))
-    if 0 in sizes:
-        raise EdgeqError(f"the input's shape {shown} has a dimension of size zero", where=where)
-    if given is None:
-        resolved = [symbols.get(d.dim_param) if n is None and d.dim_param else n for n, d in zip(sizes, dims, strict=True)]
-        if not known or any(n is None for n in resolved[1:]):
-            sample = [str(n) if n else (printable(d.dim_param) or f"N{i}") for i, (n, d) in enumerate(zip(resolved, dims, strict=True))]
-            sample[:1] = [str(resolved[0] or 1)] if resolved else []
-            open_ones = ", ".join(t for t in dict.fromkeys(sample) if not t.isdigit()) or "its axes"
-            fix = f'give it, as --shape "{where}={"x".join(sample) or "1x3x32x32"}" with sizes for {open_ones}'
-            raise EdgeqError(f"the input's shape {shown or '(unknown)'} is dynamic", where=where, fix=fix)
-        given = tuple(n or 1 for n in resolved)
-    fits = all(isinstance(n, int) and n > 0 for n in given)
-    if fits and math.prod(given) > MAX_ELEMENTS:
-        raise EdgeqError(f"shape {'x'.join(map(str, given))} is too large", where=where, why=f"at most {MAX_ELEMENTS} elements are read")
-    if not fits or (known and (len(given) != len(sizes) or any(n not in (None, m) for n, m in zip(sizes, given, strict=True)))):
-        raise EdgeqError(f"shape {'x'.join(map(str, given))} does not fit", where=where, why=f"the model has {shown}" if known else "")
-    return tuple(given)
 
 
 def _inferred_types(model: ModelProto, inputs: Mapping[str, tuple[int, ...]]) -> dict[str, TensorType]:
