@@ -340,7 +340,7 @@ def section_sizes(elf: Path) -> dict[str, int]:
     """Bytes of flash that the model takes in a linked program, the firmware around it not counted.
 
     Returns:
-        ``code``: its functions with their literals and step records. ``weights``: its constant tables.
+        ``code``: its functions with their literals and step records. ``weights``: its constant tables, 0 where it has none.
 
     Raises:
         EdgeqError: not a program that edgeq built.
@@ -348,6 +348,6 @@ def section_sizes(elf: Path) -> dict[str, int]:
     try:
         with elf.open("rb") as file:
             sections = {s.name: int(s["sh_size"]) for s in ELFFile(file).iter_sections()}
-        return {"code": sections[".model_code"], "weights": sections[".model_weights"]}
+        return {"code": sections[".model_code"], "weights": sections.get(".model_weights", 0)}
     except (OSError, ELFError, KeyError) as e:
         raise EdgeqError("not a program that edgeq built", where=str(elf), why=str(e)) from e
