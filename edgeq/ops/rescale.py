@@ -35,7 +35,8 @@ class Rescale(Op):
             raise EdgeqError(f"{x} is not rescaled to {output} in law {law}", where=where)
         multiplier, shift = numerics.quantize_multiplier(ratio(x.scale, output.scale))
         reach = 2 ** (8 * x.dtype.bytes - 1) + abs(x.zero_point)
-        numerics.check_accumulator(where, np.array([reach << max(shift, 0)]))
+        spare = int(output.dtype is DType.INT32)  # where `eq_requantize_tflm` must not limit x
+        numerics.check_accumulator(where, np.array([(reach << max(shift, 0) + spare) + abs(output.zero_point)]))
         scalars = {"size": output.size, "in_zero": x.zero_point, "out_offset": output.zero_point, "bytes": output.dtype.bytes}
         return Params(law, {**scalars, "multiplier": multiplier, "shift": -shift})
 

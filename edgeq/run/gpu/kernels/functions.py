@@ -1,4 +1,4 @@
-"""Functions of one number, clamps, and conversions between halves, float32, int8 and int16."""
+"""Functions of one number, clamps, and conversions between halves, float32 and integers."""
 
 import numpy as np
 import triton
@@ -8,7 +8,7 @@ from edgeq.ir import DType
 from edgeq.run.gpu.device import kernel
 from edgeq.run.gpu.kernels import computes, halves
 from edgeq.run.gpu.kernels.elementwise import elements, flat
-from edgeq.run.gpu.kernels.law import limit
+from edgeq.run.gpu.kernels.law import limit, requantize_tflm
 from edgeq.run.gpu.step import Step, Value
 
 
@@ -144,6 +144,16 @@ def quantize(x_ptr, factor_ptr, y_ptr, total, zero, low, high, SINGLE: tl.conste
 
 
 @kernel()
+def rescale(x_ptr, y_ptr, total, zero, multiplier, shift, offset, low, high, BLOCK: tl.constexpr):
+    """int8 or int16 to int8, int16 or int32 of another scale."""
+    i = elements(BLOCK)
+    live = i < total
+    x = tl.load(x_ptr + i, mask=live, other=0).to(tl.int64) - zero
+    y = limit(requantize_tflm(x, multiplier, shift) + offset, low, high)
+    tl.store(y_ptr + i, y.to(y_ptr.dtype.element_ty), mask=live)
+
+
+@kernel()
 def dequantize(x_ptr, scale_ptr, y_ptr, total, zero, HALF: tl.constexpr, BLOCK: tl.constexpr):
     """int8 or int16 to float32 or halves: the difference times the scale, rounded once in float32."""
     i = elements(BLOCK)
@@ -203,4 +213,14 @@ def convert(step: Step) -> tuple[Value, ...]:
     x, y = step.operands[0], step.result()
     block, grid = flat(step, x.total)
     step.device.launch(cast, grid, x.data, y.data, x.total, HALF=step.graph.type(step.node.outputs[0]).dtype is DType.FLOAT16, BLOCK=block)
+    return (y,)
+
+
+@computes("rescale", on=("s8", "s8_s16", "s8_s32", "s16", "s16_s8", "s16_s32"))
+def rescaled(step: Step) -> tuple[Value, ...]:
+    """Integers in another scale and type."""
+    x, p, y = step.operands[0], step.params, step.result()
+    block, grid = flat(step, x.total)
+    end = 1 << 8 * p.bytes - 1
+    step.device.launch(rescale, grid, x.data, y.data, x.total, p.in_zero, p.multiplier, p.shift, p.out_offset, -end, end - 1, BLOCK=block)
     return (y,)
