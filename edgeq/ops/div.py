@@ -9,7 +9,7 @@ import numpy as np
 
 from edgeq import numerics
 from edgeq.errors import EdgeqError
-from edgeq.ir import Array, Params, TensorType
+from edgeq.ir import Array, Op, Params, TensorType
 from edgeq.ops.elementwise import _Binary
 from edgeq.ops.linear import clamp_limits
 from edgeq.ops.traits import Traits
@@ -19,13 +19,17 @@ MOST_SHIFT = 22  # the sign bits that any centred int8 has to spare
 
 @dataclass(frozen=True)
 class Div(_Binary):
-    """a / b; 0 is taken for the smallest divisor above it. Law ``tflm`` alone: in float it is a product with a reciprocal."""
+    """a / b; 0 is taken for the smallest divisor above it. Law ``tflm`` alone: in float it is a product with a reciprocal.
+
+    Where TFLM shifts by more bits than an int32 has, undefined in C, the quotient is nearer to 0 than 1/2: it is 0 here.
+    """
 
     traits: ClassVar[Traits] = replace(_Binary.traits, affine=None)
+    bind_half = Op.bind_half  # none
 
     def combine(self, a: Array, b: Array) -> Array:
         with np.errstate(all="ignore"):
-            return np.asarray(a / b)
+            return np.asarray(a / np.where(b == 0, np.finfo(np.float32).tiny, b))
 
     def constants(self, law: str, where: str, a: TensorType, b: TensorType, output: TensorType) -> Params:
         if law != "tflm":
@@ -46,8 +50,8 @@ class Div(_Binary):
         a, b = (np.asarray(v, np.int64) for v in x)
         a, b = np.broadcast_arrays(a - p.a_zero, b - p.b_zero)
         a, b = np.where(b < 0, -a, a), np.abs(b)
-        spare = 31 - np.frexp(np.where(a >= 0, a, ~a).astype(np.float64))[1].astype(np.int64)
+        spare = 32 - np.frexp((2 * (a ^ (a >> 63)) + 1).astype(np.float64))[1].astype(np.int64)
         quotient = numerics.saturating_rounding_doubling_high_mul(a << spare, p.inverse[b])
-        right = np.minimum(p.right + p.over[b].astype(np.int64) + spare, 31)
+        right = p.right + p.over[b].astype(np.int64) + spare
         y = numerics.rounding_divide_by_pot(numerics.saturating_rounding_doubling_high_mul(quotient, p.multiplier), right)
         return np.asarray(np.clip(y + p.out_offset, p.act_min, p.act_max), np.int8)

@@ -9,7 +9,7 @@ import numpy as np
 
 from edgeq import numerics
 from edgeq.errors import EdgeqError
-from edgeq.ir import Array, Params, TensorType
+from edgeq.ir import Array, Op, Params, TensorType
 from edgeq.ops.elementwise import _Binary, reach
 from edgeq.ops.linear import clamp_limits
 from edgeq.ops.traits import Traits
@@ -22,6 +22,7 @@ class SquaredDifference(_Binary):
     """(a - b) squared. Law ``tflm`` alone: in float it is a subtraction and a square."""
 
     traits: ClassVar[Traits] = replace(_Binary.traits, affine=None)
+    bind_half = Op.bind_half  # none
 
     def combine(self, a: Array, b: Array) -> Array:
         return np.asarray((a - b) ** 2)

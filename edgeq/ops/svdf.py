@@ -49,7 +49,8 @@ class Svdf(Op):
 
     def real_all(self, *x: Array) -> tuple[Array, ...]:
         data, features, time, bias, state = x
-        after = np.concatenate([state[..., 1:, :], (data @ features.T)[..., None, :]], axis=-2)
+        before = np.broadcast_to(state, (len(data), *state.shape[-3:]))
+        after = np.concatenate([before[:, :, 1:], (data @ features.T)[:, :, None]], axis=2)
         y = (after * time.T).sum(-2).reshape(*data.shape[:-1], -1, self.rank).sum(-1) + bias
         return np.asarray(y, np.float32), np.asarray(after, np.float32)
 

@@ -1,4 +1,4 @@
-"""Sums, products, extrema and PReLU, element by element, with broadcasting."""
+"""Sums, products, quotients, squared differences, extrema and PReLU, element by element, with broadcasting."""
 
 from typing import Any
 
@@ -7,14 +7,15 @@ import triton
 import triton.language as tl
 
 from edgeq.ops.add import LEFT_SHIFT
+from edgeq.ops.squared_difference import LEFT
 from edgeq.run.gpu.device import kernel
 from edgeq.run.gpu.kernels import computes
 from edgeq.run.gpu.kernels.convolution import rescaling
 from edgeq.run.gpu.kernels.halves import finish, from_float, of_order, order
-from edgeq.run.gpu.kernels.law import limit, requantize_tflm, rescale
+from edgeq.run.gpu.kernels.law import divide_by_pot, doubling_high_mul, leading_zeros, limit, requantize_tflm, rescale
 from edgeq.run.gpu.step import Step, Value
 
-FRACTION = tl.constexpr(LEFT_SHIFT)
+FRACTION, RAISED = tl.constexpr(LEFT_SHIFT), tl.constexpr(LEFT)
 
 
 @triton.jit
@@ -61,6 +62,41 @@ def mul_s8(
     a = tl.load(a_ptr + operand(i, size, vectors, a_pattern, a_vector, a_map_ptr, A_MAPPED), mask=live, other=0).to(tl.int64)
     b = tl.load(b_ptr + operand(i, size, vectors, b_pattern, b_vector, b_map_ptr, B_MAPPED), mask=live, other=0).to(tl.int64)
     y = rescale((a - a_zero) * (b - b_zero), multiplier, shift, left, SINGLE) + out_offset
+    tl.store(y_ptr + i, limit(y, low, high).to(tl.int8), mask=live)
+
+
+@kernel()
+def div_s8(
+    a_ptr, b_ptr, y_ptr, a_map_ptr, b_map_ptr, total, size, vectors, a_pattern, a_vector, b_pattern, b_vector,
+    inverse_ptr, over_ptr, a_zero, b_zero, multiplier, more, offset, low, high,
+    A_MAPPED: tl.constexpr, B_MAPPED: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """inverse int32 and over int8 ``[256]``, by the magnitude of the divisor."""
+    i = elements(BLOCK)
+    live = i < total
+    a = tl.load(a_ptr + operand(i, size, vectors, a_pattern, a_vector, a_map_ptr, A_MAPPED), mask=live, other=0).to(tl.int64) - a_zero
+    b = tl.load(b_ptr + operand(i, size, vectors, b_pattern, b_vector, b_map_ptr, B_MAPPED), mask=live, other=0).to(tl.int64) - b_zero
+    a, b = tl.where(b < 0, -a, a), tl.abs(b)
+    spare = leading_zeros(2 * (a ^ (a >> 63)) + 1)
+    quotient = doubling_high_mul(a << spare, tl.load(inverse_ptr + b))
+    right = more + tl.load(over_ptr + b).to(tl.int64) + spare
+    y = divide_by_pot(doubling_high_mul(quotient, multiplier), right) + offset
+    tl.store(y_ptr + i, limit(y, low, high).to(tl.int8), mask=live)
+
+
+@kernel()
+def squared_difference_s8(
+    a_ptr, b_ptr, y_ptr, a_map_ptr, b_map_ptr, total, size, vectors, a_pattern, a_vector, b_pattern, b_vector,
+    a_zero, b_zero, a_multiplier, a_right, b_multiplier, b_right, multiplier, right, offset, low, high,
+    A_MAPPED: tl.constexpr, B_MAPPED: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    i = elements(BLOCK)
+    live = i < total
+    a = tl.load(a_ptr + operand(i, size, vectors, a_pattern, a_vector, a_map_ptr, A_MAPPED), mask=live, other=0).to(tl.int64)
+    b = tl.load(b_ptr + operand(i, size, vectors, b_pattern, b_vector, b_map_ptr, B_MAPPED), mask=live, other=0).to(tl.int64)
+    difference = requantize_tflm((a - a_zero) << RAISED, a_multiplier, a_right)
+    difference -= requantize_tflm((b - b_zero) << RAISED, b_multiplier, b_right)
+    y = requantize_tflm(difference * difference, multiplier, right) + offset
     tl.store(y_ptr + i, limit(y, low, high).to(tl.int8), mask=live)
 
 
@@ -172,6 +208,21 @@ def mul(step: Step) -> tuple[Value, ...]:
     if step.half:
         return both(step, binary_f16, y, *step.limits(), OPERATOR="mul")
     return both(step, mul_s8, y, p.a_zero, p.b_zero, p.multiplier, p.shift, *rescaling(step), SINGLE=step.single)
+
+
+@computes("div", on=("s8",))
+def div(step: Step) -> tuple[Value, ...]:
+    """A quotient."""
+    p, tables = step.params, [step.table(n)[0] for n in ("inverse", "over")]
+    return both(step, div_s8, step.result(), *tables, p.a_zero, p.b_zero, p.multiplier, p.right, p.out_offset, p.act_min, p.act_max)
+
+
+@computes("squared_difference", on=("s8",))
+def squared_difference(step: Step) -> tuple[Value, ...]:
+    """The square of a difference."""
+    p = step.params
+    scales = p.a_multiplier, p.a_right, p.b_multiplier, p.b_right, p.y_multiplier, p.y_right
+    return both(step, squared_difference_s8, step.result(), p.a_zero, p.b_zero, *scales, p.out_offset, p.act_min, p.act_max)
 
 
 @computes("extremum")
