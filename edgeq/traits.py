@@ -136,6 +136,7 @@ class Traits:
         monotone: how bounds go through its int8 arithmetic. ``increasing`` in every input; ``difference``: increasing in the first,
             decreasing in the second; ``corners``: monotone in each of two inputs, up or down; ``table``: by 256 values; ``knee``:
             monotone on either side of the zero point.
+        bounds: ``(params, low, high)`` -> bounds of its int8 results, where no `monotone` says them, from those of its input.
         affine: ``(constant operand as float64, whether it comes first)`` -> factor and term in ``y = factor * x + term`` of the other.
 
     Weights:
@@ -164,6 +165,7 @@ class Traits:
     counts: tuple[str, ...] = ()
     homogeneous: bool = False
     monotone: Literal["", "increasing", "difference", "corners", "table", "knee"] = ""
+    bounds: Callable[[Any, Array, Array], tuple[Array, Array]] | None = None
     affine: Callable[[Array, bool], tuple[Array, Array]] | None = None
 
     linear: Linear | None = None

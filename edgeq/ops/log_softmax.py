@@ -21,6 +21,24 @@ BETWEEN = 8
 SHIFTS = range(16, 0, -1)  # fraction bits of a result before it is rounded
 
 
+def result(params: Params, below: Array, total: Array) -> Array:
+    """The int8 result, as int64, of elements so far `below` their row's largest; `total`: of exponentials. Falls in both."""
+    zeros = 32 - np.frexp(total.astype(np.float64))[1].astype(np.int64)  # leading zeros of the 32-bit sum
+    digits = ((total << zeros) - (1 << 31)) >> (31 - PARTS - BETWEEN)
+    first, rest = digits >> BETWEEN, digits & ((1 << BETWEEN) - 1)
+    table = params.logarithms.astype(np.int64)
+    between = ((table[first + 1] - table[first]) * rest + (1 << BETWEEN - 1)) >> BETWEEN
+    logarithm = params.octave * (31 - ONE - zeros) + table[first] + between
+    return np.asarray(np.clip((params.start - logarithm - params.scale * below) >> params.shift, -128, 127))
+
+
+def bounds(params: Params, low: Array, high: Array) -> tuple[Array, Array]:
+    """Of results: by how far elements can lie below their row's largest, and by sums of one exponential up to as many as there are."""
+    one = np.full((*low.shape[:-1], 1), 1 << ONE, np.int64)
+    down, up = high.max(-1, keepdims=True) - low, np.maximum(low.max(-1, keepdims=True) - high, 0)
+    return result(params, down, one * params.depth), result(params, up, one)
+
+
 @dataclass(frozen=True)
 class LogSoftmax(Op):
     """x ``[..., C]`` -> the logarithm of its softmax along the last axis.
@@ -29,7 +47,7 @@ class LogSoftmax(Op):
     its number of octaves times ln 2 plus a table of 64 parts of an octave, with a straight line in between (error below 2^-15).
     """
 
-    traits: ClassVar[Traits] = Traits("normal", axes=Axes(last=True))
+    traits: ClassVar[Traits] = Traits("normal", axes=Axes(last=True), bounds=bounds)
 
     def infer(self, *types: TensorType) -> TensorType:
         if not types[0].shape:
@@ -60,14 +78,7 @@ class LogSoftmax(Op):
     def reference(self, params: Params, *x: Array) -> Array:
         data = x[0].astype(np.int64)
         below = data.max(-1, keepdims=True) - data
-        total = params.exponentials.astype(np.int64)[below].sum(-1, keepdims=True)
-        zeros = 32 - np.frexp(total.astype(np.float64))[1].astype(np.int64)  # leading zeros of the 32-bit sum
-        digits = ((total << zeros) - (1 << 31)) >> (31 - PARTS - BETWEEN)
-        first, rest = digits >> BETWEEN, digits & ((1 << BETWEEN) - 1)
-        table = params.logarithms.astype(np.int64)
-        between = ((table[first + 1] - table[first]) * rest + (1 << BETWEEN - 1)) >> BETWEEN
-        logarithm = params.octave * (31 - ONE - zeros) + table[first] + between
-        return np.asarray(np.clip((params.start - logarithm - params.scale * below) >> params.shift, -128, 127), np.int8)
+        return result(params, below, params.exponentials.astype(np.int64)[below].sum(-1, keepdims=True)).astype(np.int8)
 
     def bind_half(self, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
         depth = output.shape[-1]

@@ -70,6 +70,8 @@ def _step(graph: Graph, node: Node, known: Mapping[str, Interval]) -> Interval |
     params = node.op.bind(graph.law, node.name, graph.node_inputs(node), graph.type(node.outputs[0]))
     if traits.linear is not None:
         return _linear(graph, node, params, known[x[0]])
+    if traits.bounds is not None:
+        return Interval(*traits.bounds(params, known[x[0]].low, known[x[0]].high))
 
     def run(*values: Array) -> Array:
         arrays = [v.astype(graph.type(n).dtype.numpy) for n, v in zip(x, values, strict=True)]

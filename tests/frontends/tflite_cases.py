@@ -317,6 +317,7 @@ ACTIVATIONS = [
     Case("sign", "SIGN", (UNIT,), (UNIT.shape,), micro=False),
     Case("square", "SQUARE", (UNIT,), (UNIT.shape,), ("SquareOptions", {}), micro=False),
     Case("softmax", "SOFTMAX", (Act((1, 12), -8, 8),), ((1, 12),), ("SoftmaxOptions", {"beta": 1.0}), (1 / 256, -128, 0)),
+    Case("log_softmax", "LOG_SOFTMAX", (Act((2, 3, 5), -8, 8),), ((2, 3, 5),), ("LogSoftmaxOptions", {}), micro=False),
     Case("softmax_beta", "SOFTMAX", (Act((2, 3, 5), -8, 8),), ((2, 3, 5),), ("SoftmaxOptions", {"beta": 0.5}), (1 / 256, -128, 0)),
 ]
 POOLS = [

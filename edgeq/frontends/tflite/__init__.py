@@ -24,7 +24,6 @@ HINTS = {
     "TOPK_V2": "end the model before it and sort the output in your own code",
     "WHILE": "unroll the loop before converting",
     "IF": "remove control flow before converting",
-    "LOG_SOFTMAX": "end the model before it, or use SOFTMAX",
 }
 # TensorFlow Lite Micro moves or compares the bytes of these without looking at their scales.
 ONE_SCALE = {

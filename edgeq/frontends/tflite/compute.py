@@ -22,6 +22,7 @@ from edgeq.ops.div import Div
 from edgeq.ops.extremum import Maximum, Minimum
 from edgeq.ops.fully_connected import FullyConnected
 from edgeq.ops.linear import Clamp as Limits
+from edgeq.ops.log_softmax import LogSoftmax
 from edgeq.ops.mat_mul import MatMul
 from edgeq.ops.max_pool2d import MaxPool2d
 from edgeq.ops.mean import Mean
@@ -313,6 +314,14 @@ def softmax(b: Builder, op: FileOperator) -> None:
     if not x.type.shape:
         raise EdgeqError("SOFTMAX of a scalar is not supported")
     b.emit(Softmax(beta=number(op, "Beta")), [x], op.outputs[0], converts=b.file.tensors[op.outputs[0]].kind == "INT16")
+
+
+@reads("LOG_SOFTMAX")
+def log_softmax(b: Builder, op: FileOperator) -> None:
+    (x,) = _floats(b, op, 0)
+    if not x.type.shape:
+        raise EdgeqError("LOG_SOFTMAX of a scalar is not supported")
+    b.emit(LogSoftmax(), [x], op.outputs[0])
 
 
 # Reductions and types
