@@ -145,10 +145,7 @@ def test_refused(folder: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("core", ["cortex-m4", "riscv"])
 def test_a_new_board_builds_at_once(core: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("targets", "firmware", "templates"):
-        shutil.copytree(Path(__file__).parents[2] / name, tmp_path / name)
-    for module in ("target", "board", "build", "emit", "run.unicorn"):
-        monkeypatch.setattr(f"edgeq.{module}.resource", lambda name: tmp_path / name)
+    monkeypatch.setenv("EDGEQ_PATH", str(tmp_path))
     written = scaffold("my-board", core, tmp_path)
     assert [p.name for p in written] == ["my-board.toml", "bsp.toml", "uart.c"]
     target = load("my-board")
