@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from places import DATA
 
+os.environ.pop("COLUMNS", None)  # xdist gives its workers 80: output is as wide as in a pipe
 os.environ.setdefault("TRITON_INTERPRET", "1")  # before anything imports Triton: GPU kernels are interpreted
 
 
