@@ -180,8 +180,8 @@ def compile_program(folder: Path, file: Path, chain: str | None = None, optimize
     with temporary_folder() as work:
         (Path(work) / "denoise_model.h").write_text(glue(manifest), encoding="ascii")
         command = [
-            *tool.command, *tool.flags, *build.COMMON_FLAGS, optimize, f"-I{work}", f"-I{folder}", f"-I{here}",
-            f"-I{resource('templates') / 'runtime'}", *build.sources(folder, manifest),
+            *tool.command, *tool.flags, *build.COMMON_FLAGS, optimize, f"-I{work}", f"-I{here}",
+            f"-I{resource('templates') / 'runtime'}", f"-I{folder}", *build.sources(folder, manifest),
             *(str(here / f"{n}.c") for n in ("stft", "wav", "denoise")), "-o", str(file),
         ]  # fmt: skip
         file.parent.mkdir(parents=True, exist_ok=True)
