@@ -126,6 +126,8 @@ class Traits:
         averages: results mix several values of the first input: it reads all of them, whatever the range of the results.
         casts: its real meaning is the identity; only the stored type changes.
         natural: the range that its results have by nature.
+        near: ``(operator, shape of the input)`` -> axes, and how far below the largest value along them it takes no notice of a value.
+        signs: its output is the sum of its inputs, each with this sign, clamped or not.
 
     Structure:
         elementwise: each output element depends on the elements at its place alone (broadcasting included).
@@ -158,6 +160,9 @@ class Traits:
     averages: bool = False
     casts: bool = False
     natural: Natural | None = None
+
+    near: Callable[[Any, Shape], tuple[tuple[int, ...], float]] | None = None
+    signs: tuple[int, ...] = ()
 
     elementwise: bool = False
     axes: Axes | None = None

@@ -22,7 +22,9 @@ LEFT_SHIFT = 20  # law tflm: fraction bits of the offset inputs
 class Add(_Binary):
     """a + b."""
 
-    traits: ClassVar[Traits] = replace(_Binary.traits, monotone="increasing", homogeneous=True, affine=lambda c, first: (0 * c + 1, c))
+    traits: ClassVar[Traits] = replace(
+        _Binary.traits, signs=(1, 1), monotone="increasing", homogeneous=True, affine=lambda c, first: (0 * c + 1, c)
+    )
 
     sign: ClassVar[int] = 1
 
@@ -55,7 +57,7 @@ class Sub(Add):
     """a - b."""
 
     traits: ClassVar[Traits] = replace(
-        Add.traits, monotone="difference", affine=lambda c, first: (0 * c - 1, c) if first else (0 * c + 1, -c)
+        Add.traits, signs=(1, -1), monotone="difference", affine=lambda c, first: (0 * c - 1, c) if first else (0 * c + 1, -c)
     )
 
     sign: ClassVar[int] = -1

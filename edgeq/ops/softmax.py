@@ -16,7 +16,7 @@ from edgeq import floats, half, numerics
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Op, Params, Tensor, TensorType
 from edgeq.ops.halves import half_params
-from edgeq.ops.traits import Axes, Natural, Traits
+from edgeq.ops.traits import Axes, Natural, Shape, Traits
 
 DIFFERENCE_BITS = 5  # integer bits of x - max: Q5.26
 SUM_BITS = 12  # integer bits of the sum of exponentials: Q12.19
@@ -29,9 +29,15 @@ class Softmax(Op):
     An int8 input may give int16, of scale 2^-16 (within a thousandth, as in TFLM) and zero point -32768.
     """
 
-    traits: ClassVar[Traits] = Traits("normal", axes=Axes(last=True), natural=Natural(1 / 256, -128, "demanded"))
+    traits: ClassVar[Traits] = Traits(
+        "normal", axes=Axes(last=True), natural=Natural(1 / 256, -128, "demanded"), near=lambda op, x: op.near(x)
+    )
 
     beta: float = 1.0
+
+    def near(self, x: Shape) -> tuple[tuple[int, ...], float]:
+        """The last axis, and where all that lies lower gives less than half a step of 1/256 together."""
+        return (len(x) - 1,), math.log(512 * x[-1]) / self.beta if self.beta > 0 else math.inf
 
     def infer(self, *types: TensorType) -> TensorType:
         if not types[0].shape:

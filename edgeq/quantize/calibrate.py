@@ -11,7 +11,7 @@ import numpy as np
 from edgeq.errors import EdgeqError
 from edgeq.evaluate import follow_states
 from edgeq.ir import Array, Graph
-from edgeq.quantize import cells, ranges
+from edgeq.quantize import cells, masks, ranges
 from edgeq.quantize.floating import Progress, real_step, require_float, stream
 from edgeq.quantize.statistics import Channels, Observer
 from edgeq.simulate import fit_inputs
@@ -52,6 +52,7 @@ class Ranges:
         observers: what was seen of each.
         channels: per activation, histograms of its channels (last axis).
         cells: per cell state of an LSTM its scale, see `cells`.
+        limits: per tensor, constants included, the real values beyond which its readers tell none apart, see `masks`.
         samples: the fitted calibration inputs, ``[V, *shape]`` float32 each.
     """
 
@@ -61,6 +62,7 @@ class Ranges:
     channels: Mapping[str, Channels]
     samples: Mapping[str, Array]
     cells: Mapping[str, float] = field(default_factory=dict)
+    limits: masks.Limits = field(default_factory=dict)
 
     @property
     def vectors(self) -> int:
@@ -162,6 +164,8 @@ class _Collector:
     """Observers of every activation, over both passes."""
 
     def __init__(self, graph: Graph) -> None:
+        self.graph, self.peaks = graph, masks.Peaks(graph)
+        self.limits: masks.Limits = {}
         activations = [n for n, t in graph.tensors.items() if not t.is_constant]
         self.observers = {n: Observer() for n in activations}
         self.channels = {n: Channels() for n in activations}
@@ -174,13 +178,26 @@ class _Collector:
         if not (np.isfinite(observer.lows[-len(a) :]).all() and np.isfinite(observer.highs[-len(a) :]).all()):
             raise EdgeqError("the float model computes NaN or infinity on the calibration data", where=name, fix="check both")
         self.channels[name].see_extremes(a)
+        self.peaks.see(name, a)
         if name in self.cells:
             self.cells[name].append(a)
         known = self.levels.get(name)
         if known is not None:
             self.levels[name] = _merge(known, a)
 
+    def limit(self) -> None:
+        """Between the passes: leave out what nobody reads."""
+        seen = {n: (o.low, o.high) for n, o in self.observers.items()}
+        self.limits = masks.limits(self.graph, self.peaks.found, seen)
+        for name, ends in self.limits.items():
+            if name in self.observers:
+                self.observers[name].limit(*ends)
+                self.channels[name].limit(*ends)
+
     def values(self, name: str, a: Array) -> None:
+        if name in self.limits:
+            low, high = self.limits[name]
+            a = np.clip(a, np.float32(low), np.float32(high))
         self.observers[name].see_values(a)
         self.channels[name].see_values(a)
 
@@ -211,6 +228,8 @@ def calibrate(graph: Graph, samples: Mapping[str, Array], method: str = "mse", p
             if progress:
                 progress(base + done, len(passes) * total)
 
+        if number:
+            collector.limit()
         stream(graph, inputs, visit, report)
     found = {}
     for name, observer in collector.observers.items():
@@ -221,7 +240,7 @@ def calibrate(graph: Graph, samples: Mapping[str, Array], method: str = "mse", p
     advise(graph, found)
     peaks = {n: max(-o.low, o.high) for n, o in collector.observers.items()}
     fitted = cells.fitted(graph, {n: np.concatenate(parts) for n, parts in collector.cells.items()}, peaks)
-    return Ranges(method, found, collector.observers, collector.channels, inputs, fitted)
+    return Ranges(method, found, collector.observers, collector.channels, inputs, fitted, collector.limits)
 
 
 def centred(ranges: Ranges) -> Ranges:

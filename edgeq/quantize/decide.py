@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, DType, Graph
 from edgeq.ops.recurrent import WIDE
-from edgeq.quantize import storage
+from edgeq.quantize import masks, storage
 from edgeq.quantize.calibrate import Ranges, calibrate, centred
 from edgeq.quantize.casts import Bordered, bordered
 from edgeq.quantize.cells import cell_dtype
@@ -68,6 +68,7 @@ def decide(
     if exponents:
         graph = equalize.apply(graph, exponents)
         ranges = calibrate(graph, ranges.samples, ranges.method, progress)
+    graph = masks.limited(graph, ranges.limits, kept, storage.INTEGERS)
     ranges = _rechosen(ranges, given)
     ranges = centred(ranges) if options.centre else ranges
     borders = bordered(graph, kept) if kept else Bordered(graph, {}, {})

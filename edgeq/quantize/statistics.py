@@ -57,6 +57,10 @@ class Observer:
         self.lows += flat.min(axis=1).astype(np.float64).tolist()
         self.highs += flat.max(axis=1).astype(np.float64).tolist()
 
+    def limit(self, low: float, high: float) -> None:
+        """Between the passes: values beyond count as these."""
+        self.lows, self.highs = (np.clip(ends, low, high).tolist() for ends in (self.lows, self.highs))
+
     def see_values(self, a: Array) -> None:
         """Pass two: `a` is ``[V, *shape]``, within the extremes of pass one."""
         values = a.reshape(-1)
@@ -98,6 +102,10 @@ class Channels:
         rows = _rows(a)
         low, high = rows.min(axis=0).astype(np.float64), rows.max(axis=0).astype(np.float64)
         self.low, self.high = (np.minimum(low, self.low), np.maximum(high, self.high)) if self.low.size else (low, high)
+
+    def limit(self, low: float, high: float) -> None:
+        """Between the passes: values beyond count as these."""
+        self.low, self.high = (np.clip(ends, low, high) for ends in (self.low, self.high))
 
     def see_values(self, a: Array) -> None:
         """Pass two: `a` is ``[V, *shape]``, within the extremes of pass one."""

@@ -10,31 +10,44 @@ from dataclasses import replace
 import numpy as np
 
 from edgeq.ir import Graph, Tensor, TensorType
-from edgeq.ops.add import Add
+from edgeq.ops.add import Add, Sub
 from edgeq.ops.mul import Mul
 from edgeq.ops.softmax import Softmax
 
 MASKED = -1e4  # far below all scores, and a half
+DEEPEST = 50  # nodes between a mask and its softmax
 
 
 def soften(graph: Graph) -> Graph:
-    """Raise constants below `MASKED` that only softmaxes read, through sums, products with truth values and moves."""
+    """Raise constants below `MASKED` that only softmaxes read, through sums, products with truth values and moves.
+
+    Those that are subtracted are lowered where they lie above ``-MASKED``.
+    """
     consumers = graph.consumers()
 
-    def to_softmax(name: str, depth: int = 0) -> bool:
-        readers = consumers[name]
-        through = (Add, Mul)
-        return bool(readers) and name not in graph.outputs and depth < 50 and all(
-            isinstance(n.op, Softmax) or ((isinstance(n.op, through) or n.op.traits.moves) and to_softmax(n.outputs[0], depth + 1))
-            for n in readers
-        )  # fmt: skip
+    def signs(name: str, depth: int = 0) -> set[int]:
+        """With which signs it is added to what softmaxes read; 0 where something else reads it."""
+        if name in graph.outputs or depth >= DEEPEST or not consumers[name]:
+            return {0}
+        found: set[int] = set()
+        for node in consumers[name]:
+            if isinstance(node.op, Softmax):
+                found.add(1)
+            elif not (isinstance(node.op, (Add, Mul)) or node.op.traits.moves):
+                found.add(0)
+            else:
+                taken = isinstance(node.op, Sub) and node.inputs[1] == name
+                found |= {-s if taken else s for s in signs(node.outputs[0], depth + 1)}
+        return found
 
     changed: dict[str, Tensor] = {}
     for name, tensor in graph.tensors.items():
         data = tensor.data
-        if data is None or data.dtype != np.float32 or not (data < MASKED).any() or (np.abs(data[data >= MASKED]) > -MASKED).any():
+        if data is None or data.dtype != np.float32 or not (np.abs(data) > -MASKED).any():
             continue
-        if all(isinstance(n.op, (Add, Mul)) for n in consumers[name]) and to_softmax(name):
-            raised = np.maximum(data, np.float32(MASKED))
-            changed[name] = replace(tensor, data=raised, type=TensorType(raised.shape))
+        if all(isinstance(n.op, (Add, Mul)) for n in consumers[name]) and (found := signs(name)) in ({1}, {-1}):
+            (sign,) = found
+            if (sign * data <= -MASKED).all():
+                raised = sign * np.maximum(sign * data, np.float32(MASKED))
+                changed[name] = replace(tensor, data=raised, type=TensorType(raised.shape))
     return graph.with_nodes(graph.nodes, changed.values()) if changed else graph

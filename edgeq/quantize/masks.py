@@ -1,0 +1,119 @@
+"""What nobody reads of an activation: far below the largest score a softmax gives nothing, however far it is.
+
+Masks are added to scores as -1e4 or the least number there is. Calibration sees neither: values beyond `Limits` count as the limit, and
+saturate when they are stored. A limit goes back from a softmax through sums, products with a number and moves.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from edgeq.ir import Array, Graph, Node
+
+MASKED = -1e3  # a row whose largest value lies below is masked as a whole
+WIDER = 4  # a range is cut to what is read of it if that is a small part
+FACTORS = 64.0  # products with numbers up to this, or down to its inverse, only scale
+Limits = Mapping[str, tuple[float, float]]  # tensor -> real values beyond which all are alike to its readers
+NONE = (-math.inf, math.inf)
+
+
+class Peaks:
+    """The least of the largest values that a node met in a row that is not masked as a whole."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._readers: dict[str, list[Node]] = {}
+        for node in graph.nodes:
+            if node.op.traits.near is not None and not graph.tensors[node.inputs[0]].is_constant:
+                self._readers.setdefault(node.inputs[0], []).append(node)
+        self.found: dict[str, float] = {}
+
+    def see(self, name: str, a: Array) -> None:
+        """`a` is ``[V, *shape]``."""
+        for node in self._readers.get(name, ()):
+            assert node.op.traits.near is not None
+            axes, _ = node.op.traits.near(node.op, a.shape[1:])
+            largest = a.max(tuple(axis + 1 for axis in axes))
+            kept = largest[largest > MASKED]
+            if kept.size:
+                self.found[node.name] = min(self.found.get(node.name, math.inf), float(kept.min()))
+
+
+def limits(graph: Graph, peaks: Mapping[str, float], seen: Limits) -> dict[str, tuple[float, float]]:
+    """The limits of every tensor, constants included, that has some.
+
+    Args:
+        peaks: what `Peaks` found, by node.
+        seen: extremes of every activation.
+    """
+    extremes = dict(seen)
+    for name, tensor in graph.tensors.items():
+        if tensor.data is not None and tensor.data.size:
+            extremes[name] = float(tensor.data.min()), float(tensor.data.max())
+    found = dict.fromkeys(graph.outputs, NONE)
+    for node in reversed(graph.nodes):
+        for name, own in zip(node.inputs, _of_inputs(graph, node, found.get(node.outputs[0], NONE), peaks, extremes), strict=True):
+            low, high = found.get(name, own)
+            found[name] = min(low, own[0]), max(high, own[1])
+    return {n: limit for n, limit in found.items() if limit != NONE}
+
+
+def _of_inputs(
+    graph: Graph, node: Node, limit: tuple[float, float], peaks: Mapping[str, float], extremes: Limits
+) -> list[tuple[float, float]]:
+    """The limits up to which a node reads each of its inputs, from that of its output."""
+    traits, every = node.op.traits, [NONE] * len(node.inputs)
+    if traits.near is not None and node.name in peaks:
+        low, high = extremes[node.inputs[0]]
+        floor = min(peaks[node.name] - traits.near(node.op, graph.type(node.inputs[0]).shape)[1], 0.0)
+        return [(floor, math.inf), *every[1:]] if high - low > WIDER * (high - floor) and low < floor else every
+    if limit == NONE or len(node.outputs) > 1:
+        return every
+    low, high = limit
+    if traits.signs:
+        (a_low, a_high), (b_low, b_high) = (extremes[n] for n in node.inputs)
+        if traits.signs[1] > 0:
+            return [(low - b_high, high - b_low), (low - a_high, high - a_low)]
+        return [(low + b_low, high + b_high), (a_low - high, a_high - low)]
+    if not traits.averages and (traits.moves or traits.merges or traits.saturates or traits.keeps_scale("tflm")):
+        return [limit] * len(node.inputs)
+    return _scaled(graph, node, limit)
+
+
+def _scaled(graph: Graph, node: Node, limit: tuple[float, float]) -> list[tuple[float, float]]:
+    """Of a product with one constant number."""
+    every = [NONE] * len(node.inputs)
+    constant = [i for i, n in enumerate(node.inputs) if graph.tensors[n].is_constant]
+    if node.op.traits.affine is None or len(constant) != 1 or len(node.inputs) != 2:
+        return every
+    data = graph.tensors[node.inputs[constant[0]]].data
+    assert data is not None
+    factor, term = (np.unique(v) for v in node.op.traits.affine(data.astype(np.float64), constant[0] == 0))
+    if factor.size != 1 or term.size != 1 or not 1 / FACTORS <= abs(factor[0]) <= FACTORS:
+        return every
+    ends = sorted((end - float(term[0])) / float(factor[0]) for end in limit)
+    every[1 - constant[0]] = ends[0], ends[1]
+    return every
+
+
+def limited(graph: Graph, found: Limits, kept: Mapping[str, str], integers: tuple[str, ...]) -> Graph:
+    """The graph whose constants end at their limits, where integers alone read them.
+
+    Args:
+        kept: node -> storage; empty where all are in int8.
+        integers: the storages that saturate.
+    """
+    consumers = graph.consumers()
+    changed = []
+    for name, (low, high) in found.items():
+        tensor = graph.tensors[name]
+        stored = all(kept.get(n.name, integers[0]) in integers for n in consumers[name])
+        if tensor.data is None or tensor.data.dtype != np.float32 or not stored:
+            continue
+        data = np.clip(tensor.data, np.float32(low), np.float32(high))
+        if not np.array_equal(data, tensor.data):
+            changed.append(replace(tensor, data=data))
+    return graph.with_nodes(graph.nodes, changed) if changed else graph
