@@ -67,7 +67,7 @@ def test_fault_patterns_are_batched(law: str, code: Code | None) -> None:
     """Weights and biases, or what stores them, differ by pattern; each equals the simulator's run of that pattern, and they differ."""
     graph = small(law) if code is None else network(code, law)
     clean = faults.hardened(graph, HOST)
-    rates = (0.002, 0.01, 0.02) if code and code.crc else (0.01, 0.05, 0.3)
+    rates = (0.002, 0.01, 0.02) if code and code.crc else (0.03, 0.05, 0.3)
     programs = [clean, *(faults.apply(clean, FaultMap(seed=1 + i, p=p)) for i, p in enumerate(rates))]
     inputs = random_vectors(graph, 4)
     found = gpu.run_patterns(programs, inputs, device="interpreter")
