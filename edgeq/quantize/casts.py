@@ -31,7 +31,8 @@ class Bordered:
 
 
 def bordered(graph: Graph, storage: Storage) -> Bordered:
-    """Insert casts. Graph inputs and outputs are halves, states what their layers compute in.
+    """Insert casts. Graph inputs and outputs are halves, states what their layers compute in; cell states in integers stay
+    integers.
 
     A tensor keeps its name in the storage that it is computed in; its copy is called ``x.s8`` or ``x.f16``. An output that is
     computed in int8 is called ``y.s8``, its copy in halves ``y``.
@@ -43,7 +44,8 @@ def bordered(graph: Graph, storage: Storage) -> Bordered:
     home = {t: kinds[n.name] for n in graph.nodes for t in n.outputs}
     home |= dict.fromkeys(graph.given, HALF) | {a: home.get(b, HALF) for a, b in graph.states}
     wide = {t for t in cells(graph, "single") if home[t] in INTEGERS}
-    own = {t: f"{t}.{SUFFIX[kind]}" if t in graph.results and kind in INTEGERS else t for t, kind in home.items()}
+    cast_back = {t for t in graph.results if home.get(t) in INTEGERS and t not in wide}
+    own = {t: f"{t}.{SUFFIX[kind]}" if t in cast_back else t for t, kind in home.items()}
     names = {(t, kind): own[t] for t, kind in home.items()}
     tensors = dict(graph.tensors)
     nodes: list[Node] = []
@@ -64,7 +66,7 @@ def bordered(graph: Graph, storage: Storage) -> Bordered:
         inputs = tuple(n if graph.tensors[n].is_constant else cast(n, wanted) for n in node.inputs)
         nodes.append(replace(node, inputs=inputs, outputs=tuple(own[n] for n in node.outputs)))
     for t in graph.results:
-        if t in home:
+        if t in home and t not in wide:
             cast(t, HALF)
     for (t, _), name in names.items():
         tensors[name] = Tensor(name, graph.type(t))

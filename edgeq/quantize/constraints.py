@@ -26,6 +26,10 @@ class Groups:
     def join(self, a: str, b: str) -> None:
         self._sets.merge(a, b)
 
+    def find(self, name: str) -> str:
+        """The name that stands for all that are joined with one."""
+        return str(self._sets[name])
+
     def group(self, name: str) -> set[str]:
         """The names that are joined with one, itself included."""
         return set(self._sets.subset(name))
@@ -79,7 +83,7 @@ def natural_scales(graph: Graph) -> dict[str, Scale]:
 
 
 def demanded(graph: Graph, law: str, saturating: bool = False) -> Groups:
-    """Activations that must have one type because operators move them, or recurrent layers keep them.
+    """Activations that must have one type because operators move them, or recurrent layers keep them; cell states that are joined, too.
 
     `saturating`: those that an operator cuts off, too.
     """
@@ -90,6 +94,11 @@ def demanded(graph: Graph, law: str, saturating: bool = False) -> Groups:
             result.join(node.inputs[0], node.outputs[0])
     for before, after in ties(graph):
         result.join(before, after)
+    kept = roots(graph, 1)
+    for node in graph.nodes if kept else ():
+        if node.op.traits.merges and all(n in result and result.find(n) in map(result.find, kept) for n in node.inputs):
+            for name in node.inputs:
+                result.join(name, node.outputs[0])
     return result
 
 

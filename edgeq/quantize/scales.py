@@ -10,7 +10,7 @@ from edgeq.errors import EdgeqError
 from edgeq.ir import DType, Graph, Node
 from edgeq.ops.recurrent import UNIT
 from edgeq.quantize.calibrate import Ranges
-from edgeq.quantize.cells import cell_scale
+from edgeq.quantize.cells import cell_dtype, cell_scale
 from edgeq.quantize.constraints import cells, demanded, groups, natural_scales, roots
 from edgeq.quantize.plan import Scale
 
@@ -87,7 +87,9 @@ def _free(graph: Graph, ranges: Ranges, law: str) -> dict[str, Scale]:
             low, high = min(ranges.tensors[n].seen[0] for n in members), max(ranges.tensors[n].seen[1] for n in members)
         if not inside.isdisjoint(wide):
             fitted = [ranges.cells[n] for n in members if n in ranges.cells]
-            chosen |= dict.fromkeys(members, (min(fitted, default=0.0) or cell_scale(max(-low, high)), 0))
+            finest = min(fitted, default=0.0)  # of int32, which has room for all, or else the widest
+            scale = finest if cell_dtype(finest) is DType.INT32 else max(fitted, default=0.0) or cell_scale(max(-low, high))
+            chosen |= dict.fromkeys(members, (scale, 0))
             continue
         q = next(iter(found), None) or _grid(graph, ranges, members, read) or affine(low, high)
         chosen |= dict.fromkeys(members, q)

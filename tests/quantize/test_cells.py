@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import math
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from floats import PLAIN, Floats, scales_of
 
+sys.path += [str(Path(__file__).parents[1] / "frontends")]
+from onnx_models import Net, feeds, load, real_outputs
+
+from edgeq import api, half
 from edgeq.ir import Array, DType, Graph
 from edgeq.ops.gru import Gru
 from edgeq.ops.lstm import Lstm
 from edgeq.quantize import calibrate, evaluate_float, quantize
+from edgeq.simulate import dequantize_array, simulate
 
 H, T = 3, 40
 
@@ -78,3 +85,21 @@ def test_states_of_a_layer_have_one_scale() -> None:
     seen = evaluate_float(graph, data)["y"]
     low, high = min(float(seen.min()), float(data["h0"].min())), max(float(seen.max()), float(data["h0"].max()))
     assert math.isclose(scales_of(found, "y")[0], (high - low) / 255, rel_tol=1e-6)
+
+
+@pytest.mark.parametrize("recipe", ["int8", "mixed"])
+@pytest.mark.parametrize("direction", ["forward", "bidirectional"])
+def test_all_three_results_of_a_layer(direction: str, recipe: str) -> None:
+    """The cell states of two directions are joined as the integers that they are, in one scale that has room for both."""
+    net, count = Net(seed=3), 2 if direction == "bidirectional" else 1
+    weights = net.random(count, 32, 6), net.random(count, 32, 8), net.random(count, 64)
+    model = net.model(*net.op("LSTM", net.input(5, 1, 6), *weights, outputs=3, hidden_size=8, direction=direction))
+    graph, x = load(model), feeds(model, 24)
+    quantized = api.quantize(graph, x, recipe=recipe).graph
+    want, got = real_outputs(graph, x), simulate(quantized, x).outputs
+    for name in graph.outputs:
+        t, a = quantized.type(name), got[name]
+        values = half.to_float(a) if t.dtype is DType.FLOAT16 else dequantize_array(a, t.scale, t.zero_point)
+        noise = float(((values - want[name]) ** 2).sum())
+        assert noise < 10**-3 * float((want[name] ** 2).sum()), name
+    assert quantized.type(graph.outputs[2]).dtype is DType.INT16
