@@ -252,7 +252,7 @@ def test_missing_programs_are_named(model: Model, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("PATH", "")
     with pytest.raises(EdgeqError, match="apt-get install --no-install-recommends qemu-system-arm"):
         run(model.folder, load("cortex-m4"), model.inputs, runner="qemu")
-    with pytest.raises(EdgeqError, match="qemu-system-arm: no other emulator runs target cortex-m55"):
+    with pytest.raises(EdgeqError, match="qemu-system-arm; no other emulator runs target cortex-m55"):
         run(model.folder, load("cortex-m55"), model.inputs)
     for chain in ("gcc", "clang"):
         with pytest.raises(EdgeqError, match=r"is not installed.*apt-get install"):

@@ -20,7 +20,7 @@ INTEGERS = (DType.INT8, DType.INT16, DType.INT32)
 class Rescale(Op):
     """x int8 or int16 -> int8, int16 or int32 in the output's scale, saturated; law ``tflm``."""
 
-    traits: ClassVar[Traits] = Traits("cast", elementwise=True, channels=same, words=True, casts=True)
+    traits: ClassVar[Traits] = Traits("cast", elementwise=True, channels=same, monotone="increasing", words=True, casts=True)
 
     def infer(self, *types: TensorType) -> TensorType:
         return types[0]
