@@ -15,6 +15,8 @@ from typing import Any
 
 from edgeq.errors import EdgeqError
 from edgeq.frontends.torch_archive import screened
+from edgeq.frontends.torch_check import compare
+from edgeq.frontends.torch_parts import taken_apart
 from edgeq.ir import Graph
 
 INSTALL = "pip install edgeq[torch]"
@@ -23,7 +25,7 @@ Consts = Mapping[str, Any]
 
 
 def load(path: Path, *, shapes: Shapes | None = None, const: Consts | None = None) -> Graph:
-    """Read a torch.export archive (.pt2). Nothing in it is unpickled or executed.
+    """Read a torch.export archive (.pt2). Nothing in it is unpickled or executed but its operators, once the graph is read: see `compare`.
 
     Args:
         path: of the archive. Files of torch.save (.pt, .pth) are refused: they are pickles.
@@ -86,12 +88,30 @@ def _exported(
 
     with _quiet():
         try:
-            exported = torch.onnx.export(program, inputs, dynamo=True, verbose=False, external_data=False)
+            if not isinstance(program, torch.export.ExportedProgram):
+                program = _captured(program, inputs)
+            exported = torch.onnx.export(taken_apart(program), (), dynamo=True, verbose=False, external_data=False)
             data = exported.model_proto.SerializeToString()
         except Exception as e:  # the exporter raises whatever the module's own code raises
             fix = "make the module traceable by torch.export, without control flow that depends on data"
             raise EdgeqError("PyTorch cannot export this model", where=where, why=_reason(e), fix=fix) from e
-    return onnx.from_model(onnx.parse(data, where), name, shapes=shapes, const=const, where=where)
+    graph = onnx.from_model(onnx.parse(data, where), name, shapes=shapes, const=const, where=where)
+    with _quiet():
+        compare(program, graph, const or {}, where)
+    return graph
+
+
+def _captured(module: Any, inputs: tuple[Any, ...]) -> Any:
+    """The torch.export program of a module: its code followed by Python, else by the compiler's own interpreter."""
+    import torch
+
+    try:
+        return torch.export.export(module, inputs, strict=False)
+    except Exception as first:  # whatever the module's own code raises
+        try:
+            return torch.export.export(module, inputs, strict=True)
+        except Exception:
+            raise first from None
 
 
 def _reason(error: BaseException) -> str:

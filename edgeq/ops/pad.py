@@ -1,10 +1,10 @@
-"""Pad: more elements before and after each axis, constant or mirrored."""
+"""Pad: more elements before and after each axis, constant, mirrored, repeated or from the other end."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 
@@ -16,14 +16,15 @@ from edgeq.ops.loops import Shape, nest, outer_loops, strides
 from edgeq.ops.move import Axis, _Move, same_values, size_limit
 from edgeq.ops.traits import Axes, Traits, whole
 
-MODES = ("constant", "reflect", "edge")
+Mode = Literal["constant", "reflect", "edge", "wrap"]
 
 
 @dataclass(frozen=True)
 class Pad(_Move):
     """x -> per axis ``(before, after)`` more elements.
 
-    Mode ``constant`` fills with `value` (None: zero), ``reflect`` mirrors without the border element, ``edge`` repeats it.
+    Mode ``constant`` fills with `value` (None: zero), ``reflect`` mirrors without the border element, ``edge`` repeats it,
+    ``wrap`` goes on at the other end.
     """
 
     traits: ClassVar[Traits] = replace(
@@ -32,11 +33,11 @@ class Pad(_Move):
 
     pads: tuple[tuple[int, int], ...]
     value: float | None = None
-    mode: Literal["constant", "reflect", "edge"] = "constant"
+    mode: Mode = "constant"
 
     def infer(self, *types: TensorType) -> TensorType:
         shape = types[0].shape
-        if len(self.pads) != len(shape) or min((min(p) for p in self.pads), default=0) < 0 or self.mode not in MODES:
+        if len(self.pads) != len(shape) or min((min(p) for p in self.pads), default=0) < 0 or self.mode not in get_args(Mode):
             raise EdgeqError(f"{self.mode} padding {self.pads} does not fit {types[0]}")
         if self.value is not None and math.isnan(self.value):
             raise EdgeqError("the padding value is not a number")

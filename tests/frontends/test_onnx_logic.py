@@ -25,6 +25,13 @@ def image(b: Net) -> str:
     return b.input(1, 4, 6, 5)
 
 
+def hidden_rows(b: Net) -> str:
+    """What exporters write around a softmax, so that a row that is masked entirely gives zeros."""
+    mask = np.where(np.arange(5)[:, None] == 2, -np.inf, np.where(MASK, -np.inf, 0))
+    x = b.op("Softmax", b.op("Add", b.input(2, 5, 5), b.const(mask, F)), axis=-1)
+    return str(b.op("Where", b.op("IsNaN", x), b.const(0.0, F), x))
+
+
 CASES: dict[str, Build] = {
     **{
         k: lambda b, k=k: cast(b, b.op(k, b.op("Round", b.input(2, 3, 4)), b.const(0.0, F)))  # type: ignore[misc]
@@ -72,10 +79,13 @@ CASES: dict[str, Build] = {
     },
     "hardmax": lambda b: b.op("Hardmax", b.op("Round", b.input(3, 7)), axis=-1),
     "top k": lambda b: b.op("TopK", b.op("Round", b.op("Mul", b.input(3, 7), b.const(2.0, F))), b.ints(3), axis=-1, outputs=2)[0],
+    "top k sorted": lambda b: b.op("TopK", b.input(3, 7), b.ints(7), axis=-1, sorted=1, outputs=2)[0],
     "top k index": lambda b: cast(b, b.op("TopK", b.input(5, 3), b.ints(2), axis=0, largest=0, outputs=2)[1]),
     "one hot": lambda b: b.op("OneHot", b.op("Cast", b.op("Abs", b.input(2, 3)), to=7), b.ints(5), b.const([-1, 2], F), axis=1),
     "cumsum": lambda b: b.op("CumSum", b.input(2, 5, 3), b.const(1, np.int64)),
     "cumsum back": lambda b: b.op("CumSum", b.input(2, 5, 3), b.const(-1, np.int64), exclusive=1, reverse=1),
+    "hidden rows": hidden_rows,
+    "product of an axis": lambda b: b.op("ReduceProd", b.input(2, 5), b.ints(1), noop_with_empty_axes=1),
     "reduce product": lambda b: b.op("ReduceProd", b.input(2, 5, 7), axes=[1, 2], keepdims=0),
     "trilu": lambda b: b.op("Trilu", b.input(2, 4, 5), b.const(1, np.int64), upper=0),
     "instance": lambda b: b.op("InstanceNormalization", image(b), b.random(4, low=0.5), b.random(4)),
@@ -88,7 +98,8 @@ CASES: dict[str, Build] = {
         for e, s in {
             "bij,bjk->bik": ((2, 3, 4), (2, 4, 5)), "bhqd,bhkd->bhqk": ((1, 2, 3, 4), (1, 2, 5, 4)), "ij->ji": ((3, 4),),
             "...ij,jk->...ik": ((2, 3, 4), (4, 5)), "i,j->ij": ((3,), (4,)), "bij,jk,kl": ((2, 3, 4), (4, 5), (5, 2)),
-            "ij,ij->": ((3, 4), (3, 4)), "ij->i": ((3, 4),),
+            "ij,ij->": ((3, 4), (3, 4)), "ij->i": ((3, 4),), "ijj->ij": ((2, 4, 4),),
+            "iijkj,jl->kl": ((3, 3, 4, 2, 4), (4, 5)), "ii": ((4, 4),),
         }.items()
     },
     **{k: lambda b, k=k: b.op(k, b.op("Clip", b.input(2, 8), b.const(-0.9, F), b.const(0.9, F)))  # type: ignore[misc]

@@ -157,7 +157,7 @@ case("Split unequal", lambda b: b.op("Concat", *reversed(b.op("Split", b.input(2
 case("Slice", lambda b: b.op("Slice", b.input(*IMAGE), b.ints(1, -1, 100), b.ints(-1, -1000, 0), b.ints(1, 2, 3), b.ints(2, -2, -1)))
 case("Slice,defaults", lambda b: b.op("Slice", b.input(4, 5), b.ints(1, 0), b.ints(3, 5)))
 unary("Slice", shape=(4, 5), opset=9, starts=[1, 1], ends=[3, 1000], axes=[0, 1])
-for mode in ("constant", "reflect", "edge"):
+for mode in ("constant", "reflect", "edge", "wrap"):
     case(f"Pad {mode}", lambda b, m=mode: b.op("Pad", b.input(2, 3, 4), b.ints(0, 1, 2, 1, 0, 1), mode=m))
 case("Pad value", lambda b: b.op("Pad", b.input(2, 3), b.ints(0, 1, 1, 0), b.const(1.5, np.float32)))
 case("Pad crops", lambda b: b.op("Pad", b.input(2, 5, 4), b.ints(0, -1, 2, 0, -2, 1)))

@@ -22,6 +22,7 @@ from edgeq.ops.concat import Concat
 from edgeq.ops.mat_mul import MatMul
 from edgeq.ops.mul import Mul
 from edgeq.ops.reduce_sum import ReduceSum
+from edgeq.ops.slice import Slice
 
 MAX_COEFFICIENTS = 2**20  # of a linear map
 MAX_BASIS = 2**12  # vectors that its coefficients are found with
@@ -60,7 +61,7 @@ def product(call: Call) -> Tensor:
     x = call.x()
     rank = len(x.type.shape)
     listed, keepdims = call.parameter("axes", 1), bool(call.integer("keepdims", 1))
-    if not listed and call.integer("noop_with_empty_axes", 0):
+    if call.integer("noop_with_empty_axes", 0) and not listed:
         return x
     axes = sorted({call.normal_axis(a, rank) for a in listed}) if listed else list(range(rank))
     for axis in axes:
@@ -95,6 +96,8 @@ def einsum(call: Call) -> Tensor:
     if len(terms) != len(tensors) or not terms:
         raise EdgeqError(f"the equation of Einsum has {len(terms)} terms for {len(tensors)} inputs", why=DAMAGED)
     terms, right = _letters(terms, right, bool(arrow), [len(t.type.shape) for t in tensors])
+    pairs = [_diagonal(call, x, term, str(k)) for k, (x, term) in enumerate(zip(tensors, terms, strict=True))]
+    tensors, terms = [x for x, _ in pairs], [term for _, term in pairs]
     sizes: dict[str, int] = {}
     for term, tensor in zip(terms, tensors, strict=True):
         for letter, n in zip(term, tensor.type.shape, strict=True):
@@ -122,8 +125,6 @@ def _letters(terms: list[str], right: str, given: bool, ranks: list[int]) -> tup
         if count < 0 or ("..." not in term and count):
             raise EdgeqError("the equation of Einsum does not fit the ranks of its inputs", why=DAMAGED)
         filled.append(term.replace("...", "".join(spare[len(spare) - count :])))
-    if any(len(set(t)) != len(t) for t in filled):
-        raise EdgeqError("Einsum with a letter twice in one term is not supported")
     if not given:
         joined = "".join(filled)
         right = "..." + "".join(sorted(c for c in set(joined) if joined.count(c) == 1 and c not in spare))
@@ -131,6 +132,21 @@ def _letters(terms: list[str], right: str, given: bool, ranks: list[int]) -> tup
     if not set(right) <= set("".join(filled)) or len(set(right)) != len(right):
         raise EdgeqError("the equation of Einsum gives letters that it does not have", why=DAMAGED)
     return filled, right
+
+
+def _diagonal(call: Call, x: Tensor, term: str, tag: str) -> tuple[Tensor, str]:
+    """Axes that share a letter as one: the elements whose places on both are the same."""
+    while twice := next((c for c in term if term.count(c) > 1), ""):
+        a = term.index(twice)
+        b = term.index(twice, a + 1)
+        perm = (*(i for i in range(len(term)) if i not in (a, b)), a, b)
+        *rest, n, m = (x.type.shape[i] for i in perm)
+        if n != m:
+            raise EdgeqError("the shapes of Einsum do not fit its equation", why=f"'{twice}' is {n} and {m}")
+        square = call.reshape(call.transpose(x, perm, f"{tag}square"), (*rest, n * n), f"{tag}row")
+        x = call.emit(Slice((0,) * (len(rest) + 1), (*rest, n), (*(1,) * len(rest), n + 1)), square, tag=f"{tag}diagonal")
+        term = "".join(term[i] for i in perm[:-1])
+    return x, term
 
 
 def _reduced(call: Call, x: Tensor, term: str, kept: set[str], tag: str) -> tuple[Tensor, str]:

@@ -19,6 +19,7 @@ from edgeq.ops.add import Add, Sub
 from edgeq.ops.extremum import Maximum, Minimum
 from edgeq.ops.logic import IsZero, Step
 from edgeq.ops.mul import Mul
+from edgeq.ops.softmax import Softmax
 
 FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16)
 WHOLE = (TensorProto.INT16, TensorProto.UINT16, TensorProto.INT32, TensorProto.UINT32, TensorProto.INT64, TensorProto.UINT64)
@@ -100,6 +101,29 @@ def both(call: Call) -> Tensor:
 @reads("Not")
 def negation(call: Call) -> Tensor:
     return call.emit(IsZero(), call.x())
+
+
+@reads("IsNaN")
+def is_nan(call: Call) -> Constant:
+    """Of a softmax, as exporters of attention ask: true where a constant mask hides a whole row, false elsewhere.
+
+    Raises:
+        EdgeqError: of anything else, or the mask is computed.
+    """
+    x, made = call.x(), {n.outputs[0]: n for n in call.builder.nodes}
+    softmax = made.get(x.name)
+    if softmax is None or not isinstance(softmax.op, Softmax):
+        raise EdgeqError("IsNaN of anything but a softmax is not supported", fix="leave it out: activations are numbers")
+    scores = softmax.inputs[0]
+    hidden: Array = np.zeros(1, np.bool_)
+    if scores in call.builder.infinite:
+        adding = made.get(scores)
+        terms = adding.inputs if adding is not None and isinstance(adding.op, Add) else ()
+        masks = [call.builder.tensors[i].data for i in terms if i in call.builder.infinite]
+        if len(masks) != 1 or masks[0] is None:
+            raise EdgeqError("IsNaN of a softmax whose mask is computed is not supported", fix="give the mask as a constant")
+        hidden = np.all(masks[0] <= -INFINITE, axis=-1, keepdims=True)
+    return Constant(call.output, np.broadcast_to(hidden, x.type.shape))
 
 
 @reads("Where")

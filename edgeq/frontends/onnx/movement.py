@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import get_args
 
 import numpy as np
 
@@ -16,11 +16,11 @@ from edgeq.frontends.onnx.values import Constant, Value
 from edgeq.ir import DType, Tensor
 from edgeq.ops.concat import Concat
 from edgeq.ops.gather import Gather
-from edgeq.ops.pad import Pad
+from edgeq.ops.pad import Mode, Pad
 from edgeq.ops.slice import Slice
 
 INFINITY = 1e38  # stands for it in a padding
-MODES: dict[str, Literal["constant", "reflect", "edge"]] = {"constant": "constant", "reflect": "reflect", "edge": "edge"}
+MODES: dict[str, Mode] = {mode: mode for mode in get_args(Mode)}
 
 
 @reads("Identity", "Dropout", integers=True)

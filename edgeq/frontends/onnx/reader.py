@@ -64,6 +64,7 @@ MEANINGLESS: dict[str, frozenset[str]] = {
     "Dropout": frozenset({"seed", "ratio"}),
     "LayerNormalization": frozenset({"stash_type"}),
     "MaxPool": frozenset({"storage_order"}),
+    "TopK": frozenset({"sorted"}),  # in any order where it is 0: sorted as well
     "QuantizeLinear": frozenset({"saturate", "precision", "axis", "output_dtype", "block_size"}),
     "DequantizeLinear": frozenset({"axis", "output_dtype"}),
     "Softmax": frozenset({"axis"}),

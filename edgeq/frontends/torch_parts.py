@@ -1,0 +1,77 @@
+"""Operators that PyTorch's ONNX exporter refuses, or writes without all of their arguments, in terms of others that it keeps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+
+def taken_apart(program: Any) -> Any:
+    """A torch.export program without those operators; itself where it has none."""
+    import torch
+
+    aten = torch.ops.aten
+    table: dict[Any, Callable[..., Any]] = {
+        aten.avg_pool2d.default: _average, aten.avg_pool3d.default: _average,
+        aten.adaptive_max_pool1d.default: _adaptive_max, aten.adaptive_max_pool2d.default: _adaptive_max,
+        aten.adaptive_max_pool3d.default: _adaptive_max,
+        aten.rrelu.default: _leaky, aten.lstm.input: _lstm,
+    }  # fmt: skip
+    found = {node.target for node in program.graph.nodes if node.target in table}
+    return program.run_decompositions({op: table[op] for op in found}) if found else program
+
+
+def _each(value: int | Sequence[int], rank: int) -> list[int]:
+    given = [value] if isinstance(value, int) else list(value)
+    return given * rank if len(given) == 1 else given
+
+
+def _average(
+    x: Any, kernel: Sequence[int], stride: Sequence[int] = (), padding: int | Sequence[int] = 0, ceil_mode: bool = False,
+    count_include_pad: bool = True, divisor_override: int | None = None,
+) -> Any:  # fmt: skip
+    """Average pooling whose sums are divided by a number of their own: the padding is spelled out, the average is scaled."""
+    import torch
+
+    if divisor_override is None:
+        return NotImplemented
+    rank = 2 if x.dim() == 4 or (x.dim() == 3 and len(kernel) == 2) else 3
+    sizes = _each(kernel, rank)
+    strides, pads = _each(stride, rank) if stride else sizes, _each(padding, rank)
+    borders: list[int] = []
+    for n, k, s, p in zip(x.shape[-rank:], sizes, strides, pads, strict=True):
+        count = (n + 2 * p - k + (s - 1 if ceil_mode else 0)) // s + 1
+        if ceil_mode and (count - 1) * s >= n + p:
+            count -= 1  # a window must begin in the image or before it
+        borders = [p, (count - 1) * s + k - n - p, *borders]
+    pool = torch.ops.aten.avg_pool2d.default if rank == 2 else torch.ops.aten.avg_pool3d.default
+    return pool(torch.nn.functional.pad(x, borders), sizes, strides) * (math.prod(sizes) / divisor_override)
+
+
+def _adaptive_max(x: Any, sizes: Sequence[int]) -> tuple[Any, Any]:
+    """Maxima of windows that reach from floor(i n / m) to ceil((i + 1) n / m), axis by axis; of the indices nothing is known."""
+    import torch
+
+    for axis, count in zip(range(-len(sizes), 0), sizes, strict=True):
+        length = x.shape[axis]
+        reach = [(i * length // count, -(-(i + 1) * length // count)) for i in range(count)]
+        x = torch.stack([x.narrow(axis, start, end - start).amax(axis) for start, end in reach], axis)
+    return x, torch.zeros_like(x, dtype=torch.int64)
+
+
+def _leaky(x: Any, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = False, generator: Any = None) -> Any:
+    """What a randomized leaky ReLU is in evaluation."""
+    import torch
+
+    return NotImplemented if training else torch.nn.functional.leaky_relu(x, (lower + upper) / 2)
+
+
+def _lstm(x: Any, states: Sequence[Any], *options: Any) -> Any:
+    """An LSTM whose hidden state is projected, step by step; the operator of ONNX has no projection."""
+    import torch
+
+    if states[0].shape[-1] == states[1].shape[-1]:
+        return NotImplemented
+    op = torch.ops.aten.lstm.input
+    return torch._decomp.get_decompositions([op])[op](x, states, *options)
