@@ -142,7 +142,7 @@ class _Emitter:
             result.append(
                 {
                     "name": n, "argument": self.arguments[n], "shape": list(t.shape), "dtype": t.dtype.value, "ctype": t.dtype.c,
-                    "bytes": t.bytes, "scale": None if t.q is None else t.scale, "zero_point": t.zero_point,
+                    "bytes": t.bytes, "scale": None if t.q is None else float(t.scale), "zero_point": int(t.zero_point),
                     "offset": self.plan.offsets[self.program.storage(n)], "text": str(t), "used": self.arguments[n] in used,
                 }
             )  # fmt: skip
@@ -153,7 +153,7 @@ class _Emitter:
         return [
             {
                 "name": a, "next": b, "shape": list(t.shape), "dtype": t.dtype.value, "bytes": t.bytes,
-                "scale": None if t.q is None else t.scale, "zero_point": t.zero_point,
+                "scale": None if t.q is None else float(t.scale), "zero_point": int(t.zero_point),
                 "offset": self.state_offsets[a], "ctype": t.dtype.c, "size": t.size, "text": str(t), "source": self.location(b),
             }
             for a, b, t in ((a, b, self.graph.type(a)) for a, b in self.graph.states)

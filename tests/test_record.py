@@ -17,7 +17,7 @@ from edgeq.files import json_text
 from edgeq.folder import digest
 
 SHA = "0" * 64
-STEP = record.StepRecord("y", "s8", (1, 4), 4, "fc", "fully_connected", None, "k", "single", ("x",), 8, 16, 4, ("m_s0_weights",))
+STEP = record.StepRecord("y", "s8", (1, 4), 4, "fc", "fully_connected", (), "k", "single", ("x",), 8, 16, 4, ("m_s0_weights",))
 X = record.Placed("x", (1, 2), "s8", 2, 0.5, -3, 0)
 MANIFEST = record.Manifest(
     format=1, model="m", target="host", law="single", inputs=(X,), outputs=(replace(X, name="y"),), arena_bytes=64, arena_alignment=16,
