@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from edgeq import leftovers
+from edgeq import guard, leftovers
 from edgeq.errors import EdgeqError
 from edgeq.files import temporary_folder
 
@@ -38,11 +38,13 @@ def start(command: Sequence[str], environment: Mapping[str, str] | None = None, 
         OSError: it cannot be started.
     """
     with leftovers.held:
+        guard.begin()
         process = subprocess.Popen(
             command, text=True, errors="replace", env=None if environment is None else {**os.environ, **environment},
             start_new_session=os.name == "posix", **streams,
         )  # fmt: skip
         leftovers.PROCESSES.add(process)
+        guard.watch(process.pid)
     return process
 
 
@@ -52,6 +54,7 @@ def stop(process: subprocess.Popen[str]) -> None:
         leftovers.kill(process)
     process.communicate()
     leftovers.PROCESSES.discard(process)
+    guard.forget(process.pid)
 
 
 @contextmanager

@@ -110,3 +110,33 @@ def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path) -> None:
     )
     done = subprocess.run([*python(code), str(tmp_path / "out.bin")], capture_output=True, text=True, check=True)
     assert "cannot write the file (File too large)" in done.stdout and not list(tmp_path.iterdir())
+
+
+KILLED = """
+import os, signal, sys
+from edgeq import process
+running = [process.start([sys.executable, "-c", sys.argv[1]]) for _ in range(2)]
+process.stop(running[0])
+print(running[0].pid, running[1].pid, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="process groups")
+def test_what_a_killed_run_had_started_ends_with_all_that_it_started() -> None:
+    deep = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; time.sleep(60)'])"
+    with subprocess.Popen([sys.executable, "-c", KILLED, deep], stdout=subprocess.PIPE, text=True) as killed:
+        assert killed.stdout is not None
+        groups = [int(word) for word in killed.stdout.readline().split()]
+    end = time.monotonic() + 20
+    while time.monotonic() < end and any(running(group) for group in groups):
+        time.sleep(0.02)
+    assert len(groups) == 2 and not any(running(group) for group in groups)
+
+
+def running(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True

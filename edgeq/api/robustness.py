@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import statistics
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from typing import Any, Protocol, Unpack
 import numpy as np
 
 from edgeq import faults as law
+from edgeq import graphfile
 from edgeq.api.models import Arrays, Consts, Progress, Shapes, load, select_inputs
 from edgeq.api.quantizing import Recipe, calibration_samples, goal_of, quantized
 from edgeq.api.scoring import hits, read_labelled
@@ -21,6 +23,7 @@ from edgeq.errors import EdgeqError
 from edgeq.faults import Bytes, FaultMap
 from edgeq.formats.code import Code
 from edgeq.ir import Array, Graph
+from edgeq.journal import journal
 from edgeq.program import Program
 from edgeq.run import gpu
 from edgeq.run.patched import patched
@@ -208,6 +211,47 @@ def injected(program: Program, flips: Flips, step: int) -> float:
     return float(np.concatenate(errors).mean())
 
 
+@dataclass(frozen=True)
+class _Trial:
+    """A map on the whole program, or on one step of it alone; no map: no faults."""
+
+    faults: FaultMap | None = None
+    step: int | None = None
+
+    def flips(self, program: Program) -> Flips:
+        if self.faults is None:
+            return {}
+        return law.flips(program, self.faults, None if self.step is None else frozenset([self.step]))
+
+    @property
+    def name(self) -> str:
+        """In the journal."""
+        if self.faults is None:
+            return "clean"
+        m = self.faults
+        listed = zlib.crc32(repr(m.entries).encode()) if m.entries else 0
+        return f"{m.kind} {m.ratio!r} {listed:08x} seed {m.seed} p {m.p!r}" + ("" if self.step is None else f" step {self.step}")
+
+
+def _scores(
+    program: Program, trials: Sequence[_Trial], inputs: Arrays, labels: tuple[Array, str], device_name: str, progress: Progress | None
+) -> list[int]:
+    """Right answers per trial. Those of an earlier run that was ended are read from its journal."""
+    y, where = labels
+    arrays = [part for n in sorted(inputs) for part in (n, str(inputs[n].shape), inputs[n].dtype.str, inputs[n].tobytes())]
+    with journal("faults", [graphfile.dumps(program.graph), *arrays, str(y.dtype), y.tobytes(), device_name]) as kept:
+        missing = [t for t in trials if t.name not in kept.found]
+        done = len(trials) - len(missing)
+        if missing:
+            with device(device_name, program) as found:
+                for trial, outputs in zip(missing, found.run(inputs, (t.flips(program) for t in missing)), strict=True):
+                    kept.note(trial.name, hits(program.graph, outputs, y, where))
+                    done += 1
+                    if progress:
+                        progress("patterns", done, len(trials))
+        return [kept.found[t.name] for t in trials]
+
+
 def robustness(
     model: str | Path | Graph, data: str | Path | Arrays, *, rates: Sequence[float] = RATES, patterns: int = PATTERNS, kind: str = "random",
     device_name: str = "cpu", layers: bool = True, limit: int | None = None, shapes: Shapes | None = None, const: Consts | None = None,
@@ -215,7 +259,8 @@ def robustness(
 ) -> Robustness:  # fmt: skip
     """The error of a classifier under bit errors in its stored weights and biases.
 
-    Errors persist: pattern i has seed i, and what is faulty at some rate is so at every larger one.
+    Errors persist: pattern i has seed i, and what is faulty at some rate is so at every larger one. Where an earlier run of the
+    same model and data was ended, what it found is not run again (`edgeq.journal`).
 
     Args:
         model: quantized, or float with calibration samples in `recipe`.
@@ -246,23 +291,10 @@ def robustness(
     hit = law.tables(program)
     steps = sorted({step for _, c in hit for step, _ in c.users}) if layers else []
     layer_p, layer_seeds = rates[len(rates) // 2], seeds[:LAYER_PATTERNS]
-    total, done = 1 + len(tests) + len(steps) * len(layer_seeds), 0
-
-    def jobs() -> Iterator[Flips]:
-        yield {}
-        for m in tests:
-            yield law.flips(program, m)
-        for step in steps:
-            for s in layer_seeds:
-                yield law.flips(program, replace(chosen, seed=s, p=layer_p), frozenset([step]))
-
-    errors: list[float] = []
-    with device(device_name, program) as found:
-        for outputs in found.run(inputs, jobs()):
-            errors.append(100 * (1 - hits(graph, outputs, y, where) / len(y)))
-            done += 1
-            if progress:
-                progress("patterns", done, total)
+    alone = [_Trial(replace(chosen, seed=s, p=layer_p), step) for step in steps for s in layer_seeds]
+    trials = [_Trial(), *(_Trial(m) for m in tests), *alone]
+    right = _scores(program, trials, inputs, (y, where), device_name, progress)
+    errors = [100 * (1 - n / len(y)) for n in right]
     count, own = len(seeds), errors[1 + len(tests) :]
     points = [Point(p, tuple(errors[1 + i * count : 1 + (i + 1) * count])) for i, p in enumerate(rates)]
     rows = []

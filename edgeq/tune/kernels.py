@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from edgeq import kernels
+from edgeq import graphfile, kernels
 from edgeq.compare import compare
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Graph
+from edgeq.journal import journal
 from edgeq.lower import lower, request
 from edgeq.ops.add import Add
 from edgeq.program import Program
@@ -59,7 +61,8 @@ def measure(
     """Instructions of every candidate of every layer, each checked against the simulator on the way.
 
     One program per turn: in turn i every layer takes its i-th candidate. Layers of equal constants share their costs; the
-    cost of a layer into which an addition may be folded includes the addition.
+    cost of a layer into which an addition may be folded includes the addition. Turns that an earlier run measured before it was
+    ended are not measured again (`edgeq.journal`).
 
     Args:
         inputs: one vector per input, ``[1, *shape]`` in the stored dtype.
@@ -73,21 +76,27 @@ def measure(
     open_layers = layers(graph, target, known)
     by_signature = {layer.signature: layer.candidates for layer in open_layers}
     turns = max((len(c) for c in by_signature.values()), default=0)
-    truth = simulate(graph, inputs, steps=True) if turns else None
+    if not turns:
+        return {}
+    truth = simulate(graph, inputs, steps=True)
     costs: dict[str, dict[str, int]] = {signature: {} for signature in by_signature}
-    for turn in range(turns):
-        choices = {signature: names[turn % len(names)] for signature, names in by_signature.items()}
-        program = lower(graph, target, choices)
-        ran, counts = executed(program, target, inputs, toolchain, optimize)
-        assert truth is not None
-        difference = compare(truth, ran).difference
-        if difference is not None:
-            raise EdgeqError(f"a kernel does not compute what the simulator says: {difference}", where=f"{target.name}, {choices}")
-        for signature, sample in _costs(graph, program, counts, open_layers).items():
-            if turn < len(by_signature[signature]):
-                costs[signature][choices[signature]] = sample
-        if progress:
-            progress(turn + 1, turns)
+    arrays = [a.tobytes() for _, a in sorted(inputs.items())]
+    with journal("tune", [graphfile.dumps(graph), *arrays, repr(target), str(toolchain), optimize]) as kept:
+        for turn in range(turns):
+            choices = {signature: names[turn % len(names)] for signature, names in by_signature.items()}
+            name = json.dumps(choices, sort_keys=True)
+            if name not in kept.found:
+                program = lower(graph, target, choices)
+                ran, counts = executed(program, target, inputs, toolchain, optimize)
+                difference = compare(truth, ran).difference
+                if difference is not None:
+                    raise EdgeqError(f"a kernel does not compute what the simulator says: {difference}", where=f"{target.name}, {choices}")
+                kept.note(name, _costs(graph, program, counts, open_layers))
+            for signature, sample in kept.found[name].items():
+                if turn < len(by_signature[signature]):
+                    costs[signature][choices[signature]] = sample
+            if progress:
+                progress(turn + 1, turns)
     return {signature: dict(sorted(found.items(), key=lambda item: item[1])) for signature, found in costs.items()}
 
 
