@@ -13,7 +13,8 @@ from edgeq import target as targets
 from edgeq.api.execution import Source, require_firmware, vectors_of
 from edgeq.api.models import Arrays, Progress, random_arrays, select_inputs, stage
 from edgeq.api.proving import damage_of
-from edgeq.api.scoring import hits, read_labelled
+from edgeq.api.quantizing import labelled
+from edgeq.api.scoring import hits
 from edgeq.compare import Comparison
 from edgeq.compare import compare as compare_runs
 from edgeq.faults import Damage, FaultMap
@@ -89,7 +90,8 @@ def compare_board(
     require_firmware(folder)
     graph, model, y, where = graphfile.load(Path(folder)), read_manifest(Path(folder)), None, ""
     if data is not None:
-        arrays, y, where = read_labelled(data, limit)
+        where = str(data) if isinstance(data, (str, Path)) else ""
+        arrays, y = labelled(data, graph, limit, {})
         fitted = fit_inputs(graph, select_inputs(graph, arrays, where))
     else:
         fitted = vectors_of(graph, inputs, vectors)

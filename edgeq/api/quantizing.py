@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,16 +20,17 @@ from edgeq.errors import EdgeqError
 from edgeq.files import read_arrays, reason, write_bytes
 from edgeq.ir import Array, DType, Graph
 from edgeq.passes import normalise
-from edgeq.quantize import storage
+from edgeq.quantize import images, storage
 from edgeq.quantize.diagnosis import diagnose
 from edgeq.quantize.floating import dequantized
+from edgeq.quantize.images import Pixels
 from edgeq.quantize.plan import Options, Precision
 from edgeq.quantize.precision_toml import read_precision
 from edgeq.quantize.storage import HALF, complete
 from edgeq.record import Measured
 from edgeq.simulate import fit_inputs
 from edgeq.tune.allocation import Goal
-from edgeq.tune.labels import labels
+from edgeq.tune.labels import LABELS, labels
 
 RANDOM = "random"
 PRECISION = "precision.toml"
@@ -75,7 +76,9 @@ class Choices(TypedDict, total=False):
     accumulate: ``f16``: layers in half precision that can sum up in halves (recipes ``fp16`` and ``mixed``); ``f32`` is the default.
     calibration_limit: use at most so many of them.
     stored: ``(scale, zero_point)``: integer samples mean ``scale * (q - zero_point)``.
-    pixels: the values of black and white that the model expects of images.
+    pixels: the values of black and white that the model expects of images and of uint8 samples.
+    mean, std: per channel or for all, what those values are reduced by and divided by after that, as torchvision's ``Normalize`` does.
+    classes: names of the classes in the model's order, where labels are the names of folders or of a column (default: sorted).
     options: method, law, rounding and more; the defaults measured best.
     precision: a precision.toml that somebody edited.
     sensitivity: of ``auto``, how the noise of nodes is foretold.
@@ -88,6 +91,9 @@ class Choices(TypedDict, total=False):
     calibration_limit: int | None
     stored: tuple[float, float] | None
     pixels: tuple[float, float] | None
+    mean: float | Sequence[float] | None
+    std: float | Sequence[float] | None
+    classes: Sequence[str] | None
     options: Options | None
     precision: str | Path | None
     sensitivity: str | None
@@ -105,17 +111,40 @@ class Recipe(Choices, total=False):
     calibration: Samples | None
 
 
-def dequantize_integers(arrays: Arrays, stored: tuple[float, float] | None) -> dict[str, Array]:
-    """Integer arrays as the real values that they mean, float32; others, and all without `stored`, as they are.
+def _channels(value: float | Sequence[float] | None, default: float) -> tuple[float, ...]:
+    """One number, or one per channel."""
+    if value is None:
+        return (default,)
+    return tuple(float(v) for v in np.atleast_1d(np.asarray(value, np.float64)))
+
+
+def pixels_of(recipe: Mapping[str, Any]) -> Pixels | None:
+    """What a recipe's `pixels`, `mean` and `std` say about images; None where it says nothing.
 
     Raises:
-        EdgeqError: the scale is not positive.
+        EdgeqError: they contradict each other.
     """
+    pixels, mean, std = (recipe.get(key) for key in ("pixels", "mean", "std"))
+    if pixels is None and mean is None and std is None:
+        return None
+    black, white = pixels or (0.0, 1.0)
+    return Pixels(black, white, _channels(mean, 0.0), _channels(std, 1.0))
+
+
+def real_samples(graph: Graph, arrays: Arrays, recipe: Mapping[str, Any]) -> dict[str, Array]:
+    """Samples by input with what the recipe says that they mean: integers by its scale, uint8 ones as pixels.
+
+    Raises:
+        EdgeqError: the scale is not positive, or what is said about pixels does not fit the samples.
+    """
+    stored, pixels = recipe.get("stored"), pixels_of(recipe)
     if stored is None:
-        return dict(arrays)
+        return images.real_samples(graph, arrays, pixels)
     scale, zero = stored
     if not scale > 0:
         raise EdgeqError(f"a scale of {scale} is not positive", fix="write --stored SCALE,ZERO")
+    if pixels is not None:
+        raise EdgeqError("samples stored with a scale, and pixels", fix="give either --stored, or --pixels, --mean and --std")
     return {n: ((a.astype(np.float64) - zero) * scale).astype(np.float32) if a.dtype.kind in "iu" else a for n, a in arrays.items()}
 
 
@@ -144,7 +173,7 @@ def calibration_samples(graph: Graph, recipe: Recipe) -> dict[str, Array] | None
         EdgeqError: they cannot be read, do not fit the inputs, or hold NaN.
     """
     check_keywords(recipe)
-    limit, stored = recipe.get("calibration_limit"), recipe.get("stored")
+    limit = recipe.get("calibration_limit")
     if limit is not None and limit < 1:
         raise EdgeqError(f"a limit of {limit} samples", fix="ask for one or more")
     source = collect(recipe.get("calibration"), graph, limit=limit, labels=True)
@@ -152,17 +181,40 @@ def calibration_samples(graph: Graph, recipe: Recipe) -> dict[str, Array] | None
         return None
     if isinstance(source, str) and source == RANDOM:
         return random_inputs(graph, limit or RANDOM_CALIBRATION)
-    if stored is not None and not isinstance(source, Mapping):
+    if recipe.get("stored") is not None and not isinstance(source, Mapping):
         source = select_inputs(graph, read_arrays(Path(source)), str(source))
     if isinstance(source, Mapping):
-        arrays = dequantize_integers(select_inputs(graph, source), stored)
+        arrays = real_samples(graph, select_inputs(graph, source), recipe)
         return spread(graph, fit_inputs(graph, arrays), limit)
     from edgeq.quantize.samples import load_samples
 
-    samples = load_samples(Path(source), graph, limit=limit, pixels=recipe.get("pixels"))
+    samples = load_samples(Path(source), graph, limit=limit, pixels=pixels_of(recipe))
     real = {n for n in samples if graph.type(n).dtype is DType.FLOAT32}  # integers are values there, not what an int8 input stores
     with np.errstate(over="ignore"):  # what is infinite then is met again, and refused, in the float model
         return {n: a.astype(np.float32, copy=False) if n in real else a for n, a in samples.items()}
+
+
+def labelled(source: Samples, graph: Graph, limit: int | None, recipe: Mapping[str, Any]) -> tuple[dict[str, Array], Array]:
+    """Samples with the meaning that a recipe gives them, by name, and their class numbers, int64 ``[V]``.
+
+    Args:
+        source: arrays with labels ``y``, their .npz, an iterable of samples with labels, a folder of class folders, or a .csv with a
+            column of labels.
+        limit: of folders that many, evenly spread; of other sources the first ones.
+
+    Raises:
+        EdgeqError: they cannot be read, do not fit, or there are no labels.
+    """
+    where = str(source) if isinstance(source, (str, Path)) else ""
+    if where and (Path(where).is_dir() or Path(where).suffix.lower() == ".csv"):
+        from edgeq.quantize.samples import load_labelled
+
+        return load_labelled(Path(where), graph, limit=limit, pixels=pixels_of(recipe), names=recipe.get("classes"))
+    found = collect(source, graph, limit=limit, labels=True)
+    arrays = dict(found) if isinstance(found, Mapping) else read_arrays(Path(str(found)))
+    y = labels(where, arrays)[:limit]
+    given = select_inputs(graph, {n: a[:limit] for n, a in arrays.items() if n not in (*LABELS, "names")}, where)
+    return real_samples(graph, given, recipe), y
 
 
 def calibration_labels(graph: Graph, recipe: Recipe, count: int) -> Array:
@@ -171,12 +223,10 @@ def calibration_labels(graph: Graph, recipe: Recipe, count: int) -> Array:
     Raises:
         EdgeqError: there are none, or not one for each sample, or the graph is no classifier.
     """
-    source = recipe.get("calibration")
-    if isinstance(source, (str, Path)) and (source == RANDOM or Path(source).suffix.lower() != ".npz"):
-        raise EdgeqError("no labels", where=str(source), fix="give an .npz with samples and their classes y, or drop in dB")
-    found = collect(source, graph, labels=True)
-    arrays = found if isinstance(found, Mapping) else read_arrays(Path(str(source)))
-    y = spread(graph, {"y": labels(str(source) if isinstance(source, (str, Path)) else "", arrays)}, recipe.get("calibration_limit"))["y"]
+    source, limit = recipe.get("calibration"), recipe.get("calibration_limit")
+    if isinstance(source, (str, Path)) and source == RANDOM:
+        raise EdgeqError("no labels", where=str(source), fix="give samples with their classes, or drop in dB")
+    y = spread(graph, {"y": labelled(source, graph, None, recipe)[1]}, limit)["y"]
     if len(y) != count or len(graph.results) != 1:
         why = f"{len(y)} labels, {count} samples, {len(graph.results)} outputs"
         raise EdgeqError("a drop in % needs one label for each sample and one output", where=graph.name, why=why)

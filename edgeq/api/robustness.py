@@ -17,8 +17,8 @@ import numpy as np
 from edgeq import faults as law
 from edgeq import graphfile
 from edgeq.api.models import Arrays, Consts, Progress, Shapes, load, select_inputs
-from edgeq.api.quantizing import Recipe, calibration_samples, goal_of, quantized
-from edgeq.api.scoring import hits, read_labelled
+from edgeq.api.quantizing import Recipe, calibration_samples, goal_of, labelled, quantized
+from edgeq.api.scoring import hits
 from edgeq.errors import EdgeqError
 from edgeq.faults import Bytes, FaultMap
 from edgeq.formats.code import Code
@@ -264,13 +264,13 @@ def robustness(
 
     Args:
         model: quantized, or float with calibration samples in `recipe`.
-        data: arrays ``x`` (or by input name) and ``y``, or their .npz.
+        data: see `accuracy`.
         rates: bit error rates, ascending.
         patterns: how many seeds, from 0 on.
         kind: a map as `faults.parse` reads it.
         device_name: see `device`.
         layers: also put errors into one layer at a time, at the middle rate.
-        limit: use the first so many vectors.
+        limit: see `accuracy`.
 
     Raises:
         EdgeqError: the model is float or no classifier, the data do not fit, or a rate is no probability.
@@ -279,8 +279,9 @@ def robustness(
     if not rates or patterns < 1 or not all(0 <= p <= 1 for p in rates):
         raise EdgeqError(f"{len(rates)} rates and {patterns} patterns", fix="give rates from 0 to 1, and one pattern or more")
     chosen = law.parse(kind)
-    arrays, y, where = read_labelled(data, limit)
     graph = model if isinstance(model, Graph) else load(model, shapes=shapes, const=const)
+    where = str(data) if isinstance(data, (str, Path)) else ""
+    arrays, y = labelled(data, graph, limit, recipe)
     graph = quantized(graph, calibration_samples(graph, recipe), recipe, progress, goal_of(budget, None, recipe.get("recipe"))).graph
     program = law.hardened(graph, load_target("host"))
     if not law.tables(program):

@@ -13,16 +13,15 @@ import numpy as np
 from edgeq.api.devices import evaluate
 from edgeq.api.execution import is_emitted, run
 from edgeq.api.models import Arrays, Consts, Progress, Shapes, is_quantized, load, select_inputs, stage
-from edgeq.api.quantizing import Recipe, calibration_samples, check_keywords, dequantize_integers, goal_of, quantized
-from edgeq.api.samples import Samples, collect
+from edgeq.api.quantizing import Recipe, calibration_samples, check_keywords, goal_of, labelled, quantized
+from edgeq.api.samples import Samples
 from edgeq.errors import EdgeqError
-from edgeq.files import read_arrays
 from edgeq.ir import Array, Graph
 from edgeq.quantize.floating import dequantized, evaluate_float
 from edgeq.record import Score, manifest, measured, note
 from edgeq.simulate import fit_inputs, real_array
 from edgeq.simulate import simulate as run_simulator
-from edgeq.tune.labels import LABELS, labels, right
+from edgeq.tune.labels import right
 
 
 @dataclass(frozen=True)
@@ -42,21 +41,6 @@ class Accuracy:
     runner: int | None
     runner_name: str | None
     bit_exact: bool | None
-
-
-def read_labelled(data: Samples, limit: int | None, graph: Graph | None = None) -> tuple[dict[str, Array], Array, str]:
-    """The arrays that are no labels, the labels, and where they came from; the first `limit` vectors.
-
-    Raises:
-        EdgeqError: the file cannot be read, or holds no labels.
-    """
-    where = str(data) if isinstance(data, (str, Path)) else ""
-    if limit is not None and limit < 1:
-        raise EdgeqError(f"a limit of {limit} vectors", fix="ask for one or more")
-    found = data if graph is None else collect(data, graph, limit=limit, labels=True)
-    arrays = dict(found) if isinstance(found, Mapping) else read_arrays(Path(str(found)))
-    y = labels(where, arrays)
-    return {n: a[:limit] for n, a in arrays.items() if n not in (*LABELS, "names")}, y[:limit], where
 
 
 def accuracy(
@@ -81,12 +65,13 @@ def accuracy(
     Args:
         model: quantized or float: any model file, folder or graph. A float one is scored as it is and, where the
             recipe names calibration samples, quantized.
-        data: arrays ``x`` (or by input name; stored dtype or float32) and ``y`` (class numbers), their .npz, or an iterable of
-            samples or batches with labels, a ``DataLoader`` for example.
+        data: arrays ``x`` (or by input name; stored dtype or float32) and ``y`` (class numbers), their .npz, an iterable of
+            samples or batches with labels, a ``DataLoader`` for example, a folder with a sub-folder of images or arrays per class, or a
+            .csv with a column of labels.
         float_model: scored beside a quantized `model`.
         runner, target, toolchain: score the emitted C as well, where a runner or a target is given (see `run`).
         device: let ``cpu``, ``gpu`` or ``interpreter`` (`edgeq.api.devices`) score in place of the simulator, as the runner of that name.
-        limit: use the first so many vectors.
+        limit: use the first N vectors; of folders and .csv files N that are evenly spread.
         trust: see `run`.
         budget: of recipe ``auto``, see `quantizing.goal_of`.
         recipe: see `Recipe`; ``stored`` says what integer `data` mean to a float model.
@@ -98,8 +83,10 @@ def accuracy(
         raise EdgeqError("a device and a runner", why="one scores in place of the simulator, one beside it", fix="give one of them")
     check_keywords(recipe)
     graph = model if isinstance(model, Graph) else load(model, shapes=shapes, const=const)
-    arrays, y, where = read_labelled(data, limit, graph)
-    arrays = dequantize_integers(arrays, recipe.get("stored"))
+    if limit is not None and limit < 1:
+        raise EdgeqError(f"a limit of {limit} vectors", fix="ask for one or more")
+    where = str(data) if isinstance(data, (str, Path)) else ""
+    arrays, y = labelled(data, graph, limit, recipe)
     reference = None if is_quantized(graph) else graph
     if float_model is not None:
         reference = float_model if isinstance(float_model, Graph) else load(float_model, shapes=shapes, const=const)

@@ -105,6 +105,18 @@ InputOption = Annotated[
 OutputArraysOption = Annotated[Path | None, typer.Option("--output", "-o", help="Write the outputs here, .npz.", show_default=False)]
 VectorsOption = Annotated[int, typer.Option("--vectors", "-n", min=1, help="How many random vectors where no --input is given.")]
 
+LabelledOption = Annotated[
+    Path,
+    typer.Option(
+        "--data", "-d", metavar="PATH", show_default=False,
+        help="Labelled samples: .npz with x (or by input name) and y, a folder of class folders of images or arrays, or a .csv.",
+    ),
+]  # fmt: skip
+LimitOption = Annotated[
+    int | None,
+    typer.Option("--limit", min=1, metavar="N", help="Use N vectors: the first, of folders evenly spread ones.", show_default=False),
+]
+
 BudgetOption = Annotated[
     str | None,
     typer.Option(
@@ -239,8 +251,8 @@ def parse_states(texts: Iterable[str] | None) -> dict[str, str] | None:
     return pairs or None
 
 
-def parse_pair(text: str | None, option: str) -> tuple[float, float] | None:
-    """``A,B`` as two numbers.
+def parse_numbers(text: str | None, option: str) -> tuple[float, ...] | None:
+    """Finite numbers with commas between.
 
     Raises:
         typer.BadParameter: they are none.
@@ -248,12 +260,26 @@ def parse_pair(text: str | None, option: str) -> tuple[float, float] | None:
     if text is None:
         return None
     try:
-        a, b = (float(part) for part in text.split(","))
+        found = tuple(float(part) for part in text.split(","))
     except ValueError:
-        raise typer.BadParameter(f"'{text}' is not two numbers with a comma between", param_hint=option) from None
-    if not (math.isfinite(a) and math.isfinite(b)):
+        raise typer.BadParameter(f"'{text}' is no number, nor numbers with commas between", param_hint=option) from None
+    if not all(map(math.isfinite, found)):
         raise typer.BadParameter(f"'{text}' is not finite", param_hint=option)
-    return a, b
+    return found
+
+
+def parse_pair(text: str | None, option: str) -> tuple[float, float] | None:
+    """``A,B`` as two numbers.
+
+    Raises:
+        typer.BadParameter: they are none.
+    """
+    found = parse_numbers(text, option) if text is None or text.count(",") == 1 else ()
+    if found is None:
+        return None
+    if len(found) != 2:
+        raise typer.BadParameter(f"'{text}' is not two numbers with a comma between", param_hint=option)
+    return found[0], found[1]
 
 
 class _Bars:

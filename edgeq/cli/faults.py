@@ -14,6 +14,8 @@ from edgeq.cli.common import (
     BudgetOption,
     ConstOption,
     JsonOption,
+    LabelledOption,
+    LimitOption,
     ModelArgument,
     ShapeOption,
 )
@@ -53,7 +55,7 @@ def parse_rates(text: str) -> list[float]:
 @takes_float_models
 def faults(
     model: ModelArgument,
-    data: Annotated[Path, typer.Option("--data", "-d", help="Labelled .npz: x (or by input name) and y.", show_default=False)],
+    data: LabelledOption,
     p: Annotated[str, typer.Option("--p", metavar="LOW..HIGH", help="Bit error rates: a list, or a range.")] = "0.01%..5%",
     patterns: Annotated[int, typer.Option(min=1, help="Fault patterns per rate; pattern i has seed i.")] = 50,
     kind: Annotated[
@@ -69,7 +71,7 @@ def faults(
         typer.Option(help="cpu: the emitted C on all cores; simulator; gpu: Triton kernels; interpreter: those without a GPU, slowly."),
     ] = Device.CPU,
     layers: Annotated[bool, typer.Option("--layers/--no-layers", help="Also put errors into one layer at a time.")] = True,
-    limit: Annotated[int | None, typer.Option(min=1, help="Use the first so many vectors.", show_default=False)] = None,
+    limit: LimitOption = None,
     plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw errors over rates (.svg, .png).", show_default=False)] = None,
     shape: ShapeOption = None,
     const: ConstOption = None,

@@ -31,13 +31,27 @@ def _parameter(name: str, kind: Any, flags: tuple[str, ...], panel: str, help: s
 
 def _samples() -> list[inspect.Parameter]:
     return [
-        _parameter("calib", str | None, ("--calib",), CALIBRATION, "Samples: .npz, .npy, a folder of samples or images, or `random`."),
-        _parameter("calib_limit", int | None, ("--calib-limit",), CALIBRATION, "Use at most so many samples.", min=1),
+        _parameter(
+            "calib", str | None, ("--calib",), CALIBRATION,
+            "Samples: .npz, .npy, .csv, a folder of those or of images, or `random`.", "PATH",
+        ),
+        _parameter("calib_limit", int | None, ("--calib-limit",), CALIBRATION, "Use at most N samples.", "N", min=1),
         _parameter("stored", str | None, ("--stored",), CALIBRATION, "Integer samples mean SCALE * (q - ZERO).", "SCALE,ZERO"),
         _parameter(
-            "pixels", str | None, ("--pixels",), CALIBRATION, "Values of black and white for image samples: 0,1 or -1,1.", "BLACK,WHITE"
+            "pixels", str | None, ("--pixels",), CALIBRATION,
+            "What the model expects for pixels 0 and 255 of images and uint8 arrays: 0,1 or 0,255 or -1,1.", "BLACK,WHITE",
         ),
-    ]
+        _parameter(
+            "mean", str | None, ("--mean",), CALIBRATION,
+            "Subtracted from the pixels after that (default black and white: 0,1), one number or one per channel: 0.485,0.456,0.406.",
+            "R,G,B",
+        ),
+        _parameter("std", str | None, ("--std",), CALIBRATION, "Divides the pixels after --mean: 0.229,0.224,0.225.", "R,G,B"),
+        _parameter(
+            "classes", str | None, ("--classes",), CALIBRATION,
+            "Names of the classes in the model's order, or a file with one a line, where labels are names (default: sorted).", "A,B,C",
+        ),
+    ]  # fmt: skip
 
 
 def flag(name: str) -> str:
@@ -150,6 +164,7 @@ def chosen(values: Mapping[str, Any]) -> Recipe:
         EdgeqError: an unknown method, law or rounding.
         typer.BadParameter: a value that cannot be read.
     """
+    from edgeq.quantize.classes import names_of
     from edgeq.quantize.plan import Options
     from edgeq.recipes import DEFAULT, RECIPES, takers
 
@@ -162,5 +177,7 @@ def chosen(values: Mapping[str, Any]) -> Recipe:
     return {
         "recipe": values["recipe"], "calibration": values["calib"], "calibration_limit": values["calib_limit"],
         "stored": common.parse_pair(values["stored"], "--stored"), "pixels": common.parse_pair(values["pixels"], "--pixels"),
+        "mean": common.parse_numbers(values["mean"], "--mean"), "std": common.parse_numbers(values["std"], "--std"),
+        "classes": None if values["classes"] is None else names_of(values["classes"]),
         "options": Options(**given) if given else None, "precision": values["precision"], **own,  # type: ignore[typeddict-item]
     }  # fmt: skip

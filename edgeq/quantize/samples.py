@@ -1,4 +1,4 @@
-"""Calibration data from disk: .npy, .npz, a folder of samples or a folder of images."""
+"""Samples from disk: .npy, .npz, .csv, a folder of those or a folder of images, and their labels."""
 
 from __future__ import annotations
 
@@ -11,51 +11,76 @@ import numpy as np
 
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, DType, Graph, TensorType
+from edgeq.quantize import classes, images
+from edgeq.quantize.csv_files import read_csv
+from edgeq.quantize.images import Pixels
 
-ARRAYS = (".npy", ".npz")
-IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".pgm", ".ppm")
+ARRAYS = (".npy", ".npz", ".csv")
 MAX_BYTES = 2**33  # of one file, uncompressed
-ACCEPTED = "give a .npy, an .npz, or a folder of .npy samples or of images"
+ACCEPTED = "give a .npy, an .npz, a .csv, or a folder of those or of images"
 Samples = dict[str, Array]
 
 
-def load_samples(
-    path: str | Path, graph: Graph, *, limit: int | None = None, pixels: tuple[float, float] | None = None
-) -> Samples:
+def load_samples(path: str | Path, graph: Graph, *, limit: int | None = None, pixels: Pixels | None = None) -> Samples:
     """Read samples for a graph's inputs.
 
-    A file holds samples along its first axis. In a folder (sub-folders welcome) each .npy or .npz is one sample or several, and
-    each image is one sample: converted to the input's channels, scaled to its size. Where `limit` leaves some out, those taken are
-    spread evenly, so that folders of classes and sorted files stay represented.
+    A file holds samples along its first axis; a .csv as `read_csv` says. In a folder (sub-folders welcome) each .npy, .npz or .csv is
+    one sample or several, and each image is one sample: converted to the input's channels, scaled to its size. Where `limit`
+    leaves some out, those taken are spread evenly, so that folders of classes and sorted files stay represented.
 
     Args:
-        path: .npy, .npz or a folder.
+        path: .npy, .npz, .csv or a folder.
         graph: whose inputs to fill; an .npz or .npy names them or there is one input.
-        limit: at most so many samples.
-        pixels: the real values of black and white that the model expects, such as (0, 1), (0, 255) or (-1, 1); asked for with images.
+        limit: at most N samples.
+        pixels: the real values that the model expects for the pixels of images; asked for with images.
 
     Returns:
-        Per input ``[V, *shape]``, in the file's number type; float32 for images.
+        Per input ``[V, *shape]``, in the file's number type; float32 for images and .csv.
 
     Raises:
         EdgeqError: nothing there, a shape that does not fit, NaN, int8 values for a float input, or an unreadable file.
     """
-    path = Path(path)
+    return _load(Path(path), graph, limit, pixels)[0]
+
+
+def load_labelled(
+    path: Path, graph: Graph, *, limit: int | None = None, pixels: Pixels | None = None, names: Sequence[str] | None = None
+) -> tuple[Samples, Array]:
+    """Samples as of `load_samples`, and their class numbers, int64 ``[V]``: by sub-folders, or by a column of a .csv file.
+
+    Args:
+        names: of the classes, in the model's order (see `classes.numbers`).
+
+    Raises:
+        EdgeqError: there are no labels; or as of `load_samples`.
+    """
+    samples, labels = _load(path, graph, limit, pixels)
+    if labels is None:
+        fix = "put the samples of each class into a sub-folder of its name" if path.is_dir() else "give the file a column 'y'"
+        raise EdgeqError("no labels", where=str(path), fix=f"{fix}, or give an .npz with arrays x and y")
+    return samples, classes.numbers(labels, names, str(path))
+
+
+def _load(path: Path, graph: Graph, limit: int | None, pixels: Pixels | None) -> tuple[Samples, list[str] | None]:
     if limit is not None and limit < 1:
         raise EdgeqError(f"a limit of {limit} samples", fix="ask for one or more")
     try:
         if path.is_dir():
-            samples = _folder(path, graph, limit, pixels)
+            samples, labels = _folder(path, graph, limit, pixels)
         elif path.suffix.lower() in ARRAYS and path.is_file():
-            samples = _spread(_array_file(path, graph), limit, bool(graph.states))
+            samples, labels = _file(path, graph, pixels)
         else:
             why = "it does not exist" if not path.exists() else f"'{path.suffix}' is not a format for samples"
             raise EdgeqError("no calibration data", where=str(path), why=why, fix=ACCEPTED)
     except OSError as e:
         raise EdgeqError("cannot read the calibration data", where=str(path), why=e.strerror or str(e)) from e
+    count = len(next(iter(samples.values())))
+    if limit is not None and count > limit:  # of a stream the first ones
+        at = np.arange(limit) if graph.states else np.arange(limit) * count // limit
+        samples, labels = {n: a[at] for n, a in samples.items()}, labels and [labels[i] for i in at]
     for name, a in samples.items():
         _check_values(name, a, graph.type(name), str(path))
-    return samples
+    return samples, labels
 
 
 def _expected(graph: Graph) -> str:
@@ -70,15 +95,6 @@ def _check_values(name: str, a: Array, t: TensorType, where: str) -> None:
             f"int8 samples for the float input '{name}'", where=where, why="their scale is not known",
             fix="store real values, (q - zero_point) * scale, as float32",
         )  # fmt: skip
-
-
-def _spread(samples: Samples, limit: int | None, stream: bool) -> Samples:
-    """At most `limit` samples: evenly spread ones, of a stream the first."""
-    count = len(next(iter(samples.values())))
-    if limit is None or count <= limit:
-        return samples
-    at = np.arange(limit) if stream else np.arange(limit) * count // limit
-    return {n: a[at] for n, a in samples.items()}
 
 
 def fit(a: Array, t: TensorType) -> Array | None:
@@ -171,58 +187,42 @@ def _member(archive: np.lib.npyio.NpzFile, name: str) -> Array | None:
         raise
 
 
-def _folder(path: Path, graph: Graph, limit: int | None, pixels: tuple[float, float] | None) -> Samples:
-    files = sorted(p for p in path.rglob("*") if p.suffix.lower() in (*ARRAYS, *IMAGES) and p.is_file() and not p.name.startswith("."))
-    kinds = {p.suffix.lower() in IMAGES for p in files}
+def _file(path: Path, graph: Graph, pixels: Pixels | None) -> tuple[Samples, list[str] | None]:
+    """The samples of one file, and their labels where it has a column for them."""
+    if path.suffix.lower() != ".csv":
+        return images.real_samples(graph, _array_file(path, graph), pixels), None
+    samples, labels = read_csv(path, graph)
+    if pixels is not None and all(((a >= 0) & (a <= 255) & (a == np.rint(a))).all() for a in samples.values()):
+        samples = images.real_samples(graph, {n: a.astype(np.uint8) for n, a in samples.items()}, pixels)
+    elif pixels is not None:
+        raise EdgeqError("pixel values for a table", where=str(path), why="it holds other numbers than 0 to 255", fix="leave --pixels out")
+    return samples, labels
+
+
+def _folder(path: Path, graph: Graph, limit: int | None, pixels: Pixels | None) -> tuple[Samples, list[str] | None]:
+    """The samples of a folder; their labels are the names of the sub-folders that all of them lie in, or the files' own."""
+    known = (*ARRAYS, *images.SUFFIXES)
+    files = sorted(p for p in path.rglob("*") if p.suffix.lower() in known and p.is_file() and not p.name.startswith("."))
+    kinds = {p.suffix.lower() in images.SUFFIXES for p in files}
     if not files:
         raise EdgeqError("the folder holds no samples", where=str(path), fix=ACCEPTED)
     if len(kinds) > 1:
         raise EdgeqError("the folder holds both arrays and images", where=str(path), fix="keep one kind")
     if limit is not None and len(files) > limit:
         files = [files[i * len(files) // limit] for i in range(limit)]
+    parts: list[tuple[Samples, list[str] | None]]
     if kinds == {True}:
-        return _images(files, graph, pixels, str(path))
-    parts = [_array_file(p, graph) for p in files]
-    return _spread({n: np.concatenate([p[n] for p in parts]) for n in graph.given}, limit, bool(graph.states))
-
-
-def _images(files: Sequence[Path], graph: Graph, pixels: tuple[float, float] | None, where: str) -> Samples:
-    try:
-        from PIL import Image
-    except ImportError as e:
-        raise EdgeqError("reading images needs pillow", where=where, fix="pip install pillow") from e
-    if len(graph.given) != 1:
-        raise EdgeqError(f"images for a model with {len(graph.given)} inputs", where=where, fix="give an .npz")
-    name = graph.given[0]
-    t = graph.type(name)
-    if pixels is None:
-        raise EdgeqError(
-            "it is not known which values the model expects for black and white", where=where,
-            fix="say so, for example --pixels 0,1 or 0,255 or -1,1",
-        )  # fmt: skip
-    if not pixels[0] < pixels[1]:
-        raise EdgeqError(f"pixel values {pixels[0]}, {pixels[1]}", where=where, fix="give black, then white")
-    height, width, channels, first = _image_shape(name, t)
-    result = np.empty((len(files), *t.shape), np.float32)
-    for i, file in enumerate(files):
-        try:
-            with Image.open(file) as image:
-                picture = image.convert("L" if channels == 1 else "RGB").resize((width, height), Image.Resampling.BILINEAR)
-                a = np.asarray(picture, np.float32).reshape(height, width, channels)
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as e:
-            raise EdgeqError("cannot read this image", where=str(file), why=str(e).splitlines()[0]) from e
-        a = pixels[0] + a * np.float32((pixels[1] - pixels[0]) / 255)
-        result[i] = (a.transpose(2, 0, 1) if first else a).reshape(t.shape)
-    return {name: result}
-
-
-def _image_shape(name: str, t: TensorType) -> tuple[int, int, int, bool]:
-    """Height, width, channels of an image input, and whether channels come first."""
-    shape = t.shape[1:] if len(t.shape) == 4 and t.shape[0] == 1 else t.shape
-    if len(shape) == 2:
-        return shape[0], shape[1], 1, False
-    if len(shape) == 3 and shape[2] in (1, 3):
-        return shape[0], shape[1], shape[2], False
-    if len(shape) == 3 and shape[0] in (1, 3):
-        return shape[1], shape[2], shape[0], True
-    raise EdgeqError(f"input {t} does not take images", where=name, fix="give arrays")
+        parts = [(images.read_images(files, graph, pixels, str(path)), None)]
+        counts = [1] * len(files)
+    else:
+        parts = [_file(p, graph, pixels) for p in files]
+        counts = [len(next(iter(samples.values()))) for samples, _ in parts]
+    merged = {n: np.concatenate([samples[n] for samples, _ in parts]) for n in graph.given}
+    inner = [p.relative_to(path).parts for p in files]
+    while len({p[0] for p in inner}) == 1 and all(len(p) > 2 for p in inner):  # a single folder around those of the classes
+        inner = [p[1:] for p in inner]
+    if all(len(p) > 1 for p in inner):
+        return merged, [p[0] for p, count in zip(inner, counts, strict=True) for _ in range(count)]
+    if all(labels is not None for _, labels in parts):
+        return merged, [label for _, labels in parts for label in labels or ()]
+    return merged, None

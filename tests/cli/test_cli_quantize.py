@@ -70,6 +70,33 @@ def test_accuracy_of_float_and_quantized(edgeq, float_model: Path, samples: Path
     assert "there is no C to run" in edgeq("accuracy", float_model, "--data", tmp_path / "test.npz", "--runner", "host").error
 
 
+def test_folders_and_tables_hold_labelled_samples(edgeq, float_model: Path, samples: Path, tmp_path: Path) -> None:
+    """The same numbers as an .npz, in folders of classes and as a table, score alike; uint8 ones as pixels, too."""
+    x = np.random.default_rng(5).integers(0, 256, (20, 12)).astype(np.uint8)
+    y = np.arange(20) // 5
+    np.savez(tmp_path / "a.npz", x=(x / 255 - 0.5) / 0.25, y=y)
+    (tmp_path / "a.csv").write_text("label," + ",".join("abcdefghijkl") + "\n" + "".join(
+        ",".join(["pqrs"[label], *map(str, row)]) + "\n" for row, label in zip(x, y, strict=True)
+    ))  # fmt: skip
+    for i, row in enumerate(x):
+        (tmp_path / "set" / "pqrs"[y[i]]).mkdir(parents=True, exist_ok=True)
+        np.save(tmp_path / "set" / "pqrs"[y[i]] / f"{i:02}.npy", row)
+    want = edgeq("accuracy", float_model, "--data", tmp_path / "a.npz", "--calib", samples, "--json").json
+    assert 0 < want["right"]["float"] < 20
+    for name in ("a.csv", "set"):
+        pixels = ("--mean", "0.5", "--std", "0.25")
+        found = edgeq("accuracy", float_model, "--data", tmp_path / name, *pixels, "--json").json
+        assert found["right"]["float"] == want["right"]["float"]
+        other = edgeq("accuracy", float_model, "--data", tmp_path / name, *pixels, "--classes", "s,r,q,p", "--json").json
+        assert other["right"] != found["right"]
+        assert edgeq("quantize", float_model, "--calib", tmp_path / name, *pixels, "-o", tmp_path / f"{name}.eqg").code == 0
+    assert (tmp_path / "a.csv.eqg").read_bytes() == (tmp_path / "set.eqg").read_bytes()
+    raw = edgeq("accuracy", float_model, "--data", tmp_path / "set", "--json")
+    assert raw.code == 0 and raw.err.count("taken as the real values 0 to 255") == 1
+    assert "--mean" in edgeq("quantize", float_model, "--calib", samples, "--mean", "0.5", "-o", tmp_path / "f.eqg").error
+    assert "no labels" in edgeq("accuracy", float_model, "--data", tmp_path / "set" / "p").error
+
+
 def test_stored_integers_mean_real_values(edgeq, float_model: Path, samples: Path, tmp_path: Path) -> None:
     x = np.load(samples)["x"]
     stored = np.clip(np.rint(x / 0.03125) + 3, -128, 127).astype(np.int8)

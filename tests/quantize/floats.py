@@ -11,10 +11,14 @@ from edgeq.ops.activations import LeakyRelu
 from edgeq.ops.fully_connected import FullyConnected
 from edgeq.ops.mul import Mul
 from edgeq.quantize import Options
-from edgeq.quantize.samples import load_samples
+from edgeq.quantize.classes import numbers
+from edgeq.quantize.samples import load_labelled, load_samples
 from edgeq.simulate import quantize_array
 
-__all__ = ["PLAIN", "Floats", "affine_of", "dense", "hidden", "integers", "load_samples", "quantized_input", "scales_of"]
+__all__ = [
+    "PLAIN", "Floats", "affine_of", "dense", "hidden", "integers", "load_labelled", "load_samples", "numbers", "quantized_input",
+    "scales_of",
+]  # fmt: skip
 
 PLAIN = Options(method="minmax", weight_scale="max", rounding="nearest", bias_correction=False, equalize=False)
 
