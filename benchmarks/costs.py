@@ -26,23 +26,23 @@ from edgeq.tune.kernels import measure
 
 TABLE = models.ROOT / "templates" / "kernels" / "costs.json"
 MODELS = ("digits", "kws", "resnet8", "vww", "wake_word", "ad")
-Layers = list[tuple[str, str, Params, Mapping[str, int]]]  # operator, dtype, constants, kernel -> instructions
+Layers = list[tuple[kernels.Signature, Params, Mapping[str, int]]]  # what, constants, kernel -> instructions
 
 
 def measured(graph: Graph, target: Target) -> Layers:
     """Every kind of layer of a model that has a choice."""
     known = measure(graph, target, random_inputs(graph, 1), toolchain="zig", optimize="s", known={})
-    layers = {kernels.signature(*r): (*r, known[kernels.signature(*r)]) for r in (request(graph, n) for n in graph.nodes)
-              if kernels.signature(*r) in known}  # fmt: skip
+    layers = {kernels.cost_key(*r): (*r, known[kernels.cost_key(*r)]) for r in (request(graph, n) for n in graph.nodes)
+              if kernels.cost_key(*r) in known}  # fmt: skip
     return list(layers.values())
 
 
 def fitted(core: str, layers: Layers) -> dict[str, list[float]]:
     """Weights of every kernel that was measured at least three times, by relative least squares."""
     samples: dict[str, list[tuple[list[float], int]]] = {}
-    for op, _, params, costs in layers:
+    for wanted, params, costs in layers:
         for name, count in costs.items():
-            samples.setdefault(name, []).append((kernels.features(op, params), count))
+            samples.setdefault(name, []).append((kernels.features(wanted.op, params), count))
     found = {}
     for name, rows in sorted(samples.items()):
         if len(rows) >= 3 and rows[0][0]:
@@ -53,7 +53,7 @@ def fitted(core: str, layers: Layers) -> dict[str, list[float]]:
 
 def total(layers: Layers, target: Target, core: str) -> int:
     """Instructions of all layers with the kernels that come first."""
-    return sum(costs[kernels.candidates(op, dtype, params, target.isa, core)[0].name] for op, dtype, params, costs in layers)
+    return sum(costs[kernels.candidates(wanted, params, target.isa, core)[0].name] for wanted, params, costs in layers)
 
 
 def main() -> None:
@@ -64,13 +64,13 @@ def main() -> None:
         weights = fitted(target.core, layers)
         kept: dict[str, list[float]] = {}
         for op in data["features"]:
-            own = [layer for layer in layers if layer[0] == op]
-            used = {k: w for k, w in weights.items() if any(k in costs for _, _, _, costs in own)}
+            own = [layer for layer in layers if layer[0].op == op]
+            used = {k: w for k, w in weights.items() if any(k in costs for _, _, costs in own)}
             data["cores"][target.core] = used
             TABLE.write_text(json.dumps(data, indent=1) + "\n")
             kernels.cost_table.cache_clear()
             before, after = total(own, target, ""), total(own, target, target.core)
-            best = sum(min(costs.values()) for _, _, _, costs in own)
+            best = sum(min(costs.values()) for _, _, costs in own)
             print(f"{name} {op}: {len(own)} layers, by priority {before:,}, by the table {after:,}, the best {best:,}")
             kept |= used if after < before else {}
         data["cores"][target.core] = kept

@@ -123,7 +123,7 @@ class Functions:
         text = self._env.get_template(call.kernel.path).render(
             symbol=SYMBOL, signature=SIGNATURE, law=call.params.law, isa=call.kernel.isa,
             xtype=graph.type(call.operands[0]).dtype.c, ytype=graph.type(call.output).dtype.c,
-            p=_Access(call), v=call.specialized, t=call.kernel.tile,
+            p=_Access(call), v=call.specialized, t=call.kernel.tile, sig=call.kernel.signature,
         )  # fmt: skip
         read = dict.fromkeys(MEMBER.findall(text))
         tables = [Member(n, f"const {ctype_of(a)} *", True) for n, a in call.tables.items() if n in read]

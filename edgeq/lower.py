@@ -8,8 +8,8 @@ from dataclasses import replace
 
 from edgeq import half, kernels
 from edgeq.errors import EdgeqError
-from edgeq.ir import Graph, Node, Params, TensorType
-from edgeq.kernels import Kernel
+from edgeq.ir import DType, Graph, Node, Params
+from edgeq.kernels import Kernel, Signature
 from edgeq.kernels.layouts import applied
 from edgeq.ops.add import Add
 from edgeq.ops.conv2d import Conv2d
@@ -23,18 +23,17 @@ from edgeq.target import Target
 UNBOUNDED: dict[str, int | str] = {"pairs": 0, "twos": 0, "tap_twos": 0, "group": 1, "has_least": 1}  # of any weights
 
 
-def kernel_dtype(operands: list[TensorType], output: TensorType, params: Params) -> str:
-    """The dtype part of a kernel's name: the output's, ``<input>_<output>``, or of a layer on halves
-    ``f16_w8`` (int8 weights) and ``f16_a16`` (sums in halves), of one with asymmetric weights ``s8_wz``."""
-    first = operands[0].dtype if operands else output.dtype
-    if params.law == half.SUMS:
-        return f"{output.dtype.value}_a16"
-    if "w_zero" in params.scalars:
-        return f"{output.dtype.value}_wz"
-    weights = params.tables.get("weights", params.tables.get("x_weights"))
-    if params.law == half.LAW and weights is not None and weights.dtype.name == "int8":
-        return f"{output.dtype.value}_w8"
-    return output.dtype.value if first is output.dtype else f"{first.value}_{output.dtype.value}"
+SUMS = {half.SUMS: "f16", half.LAW: "f32"}  # what the laws of halves sum products up in
+
+
+def signature(graph: Graph, node: Node, law: str) -> Signature:
+    """What a kernel must compute of a node under a law, by the operator's traits and the types of the graph."""
+    first, output = graph.type((operands(graph, node) or node.outputs)[0]).dtype, graph.type(node.outputs[0]).dtype
+    types = [graph.type(node.inputs[i]) for i in node.op.traits.weights]
+    weights = [f"{t.dtype.value}{'z' * bool(t.dtype is DType.INT8 and t.zero_point)}" for t in types]
+    accumulate = SUMS.get(law, "s64" if first is DType.INT16 else "s32")
+    w, r = (*weights, "", "")[:2]
+    return Signature(node.op.kernel_op(), first.value, output.value, w, r, accumulate if weights else "")
 
 
 def bind(graph: Graph, node: Node) -> Params:
@@ -54,11 +53,10 @@ def operands(graph: Graph, node: Node) -> tuple[str, ...]:
     return tuple(n for i, n in enumerate(node.inputs) if i not in node.op.parameters)
 
 
-def request(graph: Graph, node: Node) -> tuple[str, str, Params]:
-    """Operator, dtype and constants: what a kernel is selected by."""
-    types = [graph.type(n) for n in operands(graph, node)]
+def request(graph: Graph, node: Node) -> tuple[Signature, Params]:
+    """What a kernel is selected by."""
     params = bind(graph, node)
-    return node.op.kernel_op(), kernel_dtype(types, graph.type(node.outputs[0]), params), params
+    return signature(graph, node, params.law), params
 
 
 def lower(graph: Graph, target: Target, choices: Mapping[str, str] | None = None, tiles: bool = True) -> Program:
@@ -100,13 +98,13 @@ def lower(graph: Graph, target: Target, choices: Mapping[str, str] | None = None
         if node.name in waiting:
             calls.append(waiting.pop(node.name))
             continue
-        op, dtype, params = request(graph, node)
+        wanted, params = request(graph, node)
         names = operands(graph, node)
         follower = folded.get(node.name)
         then = (follower.op.kernel_op(),) if follower else ()
         formats = table_formats(node, graph.node_inputs(node), params)
         allowed = functools.partial(storable, params=params, formats=formats) if formats else None
-        kernel = kernels.select(node.name, op, dtype, params, target, choices, then, allowed)
+        kernel = kernels.select(node.name, wanted, params, target, choices, then, allowed)
         macs = node.op.macs(*(t.type for t in graph.node_inputs(node)))
         variant = kernels.fused(kernel, then)
         if follower and variant:

@@ -238,7 +238,7 @@ def _again(params: Params) -> float:
 def _kernels(kernel: Kernel, params: Params, isa: tuple[str, ...], formats: Mapping[str, Format]) -> list[Kernel]:
     """Kernels for a tile, the call's own first."""
     own = [kernel] if kernel.applies(params) else []
-    found = [*own, *kernels.candidates(kernel.op, kernel.dtype, params, isa, own=kernel.epilogue)]
+    found = [*own, *kernels.candidates(kernel.signature, params, isa, own=kernel.epilogue)]
     return [k for k in found if "out_c" not in k.specialize and storable(k, params, formats)]
 
 

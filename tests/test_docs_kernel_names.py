@@ -8,7 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from edgeq import kernels, runtime
+from edgeq.errors import EdgeqError
+from edgeq.kernels import kernel as kernel_module
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "kernel-names.md"
@@ -36,14 +40,43 @@ assert compare(simulate(graph, data), host.run(Path("m"), data)).bit_exact
 
 
 def test_kernels_and_primitives_follow_the_grammar() -> None:
-    types = r"(s8|s16|s32|f16|f32)(_(s8|s16|f16|f32|w8(_r16)?|a16|wz))?"
+    types = r"(s8|s16|s32|f16|f32)(_(s8|s16|s32|f16|f32))?(_a16|_wz|_w8(_r16)?)?"
     for k in kernels.scan():
-        assert re.fullmatch(rf"[a-z][a-z0-9_]*_{types}", k.stem) or k.dtype not in k.stem, k.stem
+        assert re.fullmatch(types, k.signature.types) and re.fullmatch(rf"[a-z][a-z0-9_]*_{k.signature.types}", k.stem), k.stem
         assert k.isa in ("c", *ISAS)
     for header in runtime.headers().values():
         isa = next((i for i in ISAS if i in header.name), None)
         for name in header.defines - {header.name.upper().replace(".", "_"), "EQ_MVE", "EQ_DSP", "EQ_RVV", "EQ_ZVFH"}:
             assert re.match(rf"(eq_{isa}_|EQ_{isa.upper()}(_|$))" if isa else r"eq_|EQ_", name), (header.name, name)
+
+
+def test_no_template_is_a_stub() -> None:
+    """Front matter with at most three lines of body is a variant of the template that it extends."""
+    for path in sorted((ROOT / "templates" / "kernels").glob("*/*.c.j2")):
+        body = path.read_text(encoding="utf-8").split("---#}\n", 1)[1]
+        assert sum(bool(line.strip()) for line in body.splitlines()) > 3, f"{path} could be a variant"
+
+
+def test_what_the_page_quotes_is_in_its_file() -> None:
+    quoted = re.findall(r"<!-- excerpt (\S+) -->\n```toml\n(.*?)```", PAGE.read_text(), re.S)
+    assert len(quoted) == 2
+    for name, text in quoted:
+        assert text in (ROOT / name).read_text(encoding="utf-8"), name
+
+
+def test_names_of_kernels_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "kernels" / "c"
+    folder.mkdir(parents=True)
+    monkeypatch.setattr(kernel_module, "resource", lambda name: tmp_path)
+    head = 'op = "copy"\nx = "s8"\ny = "s8"\nsummary = "Copies."\n'
+    for name, more, said in (
+        ("copy_s16", "", "end in its types"), ("copy_s8", 'variants = [{ when = "unit" }]', "two kernels are called copy_s8"),
+        ("copy_s8", "pirority = 1", "unknown key"),
+    ):  # fmt: skip
+        (folder / f"{name}.c.j2").write_text(f"{{#---\n{head}{more}\n---#}}\n")
+        with pytest.raises(EdgeqError, match=said):
+            kernel_module.scan.__wrapped__()
+        (folder / f"{name}.c.j2").unlink()
 
 
 def test_a_kernel_with_its_layout_is_two_files(tmp_path: Path) -> None:

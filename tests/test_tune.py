@@ -38,9 +38,9 @@ def test_every_candidate_is_measured_and_the_cheapest_is_chosen(tuned: api.Tuned
     for node in graph.nodes:
         wanted = request(graph, node)
         names = {k.name for k in kernels.candidates(*wanted, chip.isa)}
-        found = known.get(kernels.signature(*wanted), {})
+        found = known.get(kernels.cost_key(*wanted), {})
         assert (set(found) == names) if len(names) > 1 else not found
-        assert not found or choices[kernels.signature(*wanted)] == min(found, key=lambda k: found[k])
+        assert not found or choices[kernels.cost_key(*wanted)] == min(found, key=lambda k: found[k])
     assert tuned.key == KEY and tuned.measured == len(known) >= 2
 
 
@@ -53,7 +53,7 @@ def test_a_build_takes_the_chosen_kernels_and_the_measured_instructions(tuned: a
     graph = network()
     builds = [api.build(graph, output=tmp_path / n, target="cortex-m3", tuning=t) for n, t in (("best", tuned.path), ("dear", path))]
     counts = [b.measured.runs["unicorn"].instructions for b in builds]
-    wanted = [kernels.signature(*request(graph, n)) for n in graph.nodes if n.name in tuned.layers]
+    wanted = [kernels.cost_key(*request(graph, n)) for n in graph.nodes if n.name in tuned.layers]
     assert {s.kernel for s in builds[1].manifest.steps} >= {dearest[s] for s in wanted}
     more = sum(known[s][dearest[s]] - min(known[s].values()) for s in wanted)
     assert more > 0.1 * counts[0] and abs(counts[1] - counts[0] - more) <= 0.02 * counts[0]

@@ -14,7 +14,7 @@ from edgeq.api.quantizing import Recipe, calibration_samples, goal_of, quantized
 from edgeq.build import toolchain as find_toolchain
 from edgeq.errors import EdgeqError
 from edgeq.ir import Graph
-from edgeq.kernels import select, signature
+from edgeq.kernels import cost_key, select
 from edgeq.lower import lower, request
 from edgeq.simulate import fit_inputs
 from edgeq.target import Target
@@ -97,8 +97,8 @@ def _layers(graph: Graph, chip: Target, costs: Costs, choices: Mapping[str, str]
     rows = {}
     for node in (n for n in graph.nodes if n.name in steps):
         wanted = request(graph, node)
-        found = costs.get(signature(*wanted))
+        found = costs.get(cost_key(*wanted))
         if found:
-            plain, chosen = select(node.name, *wanted, chip).name, choices[signature(*wanted)]
+            plain, chosen = select(node.name, *wanted, chip).name, choices[cost_key(*wanted)]
             rows[node.name] = (plain, chosen, found[plain], found[chosen])
     return rows

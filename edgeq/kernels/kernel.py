@@ -1,11 +1,11 @@
 """Kernels: template files whose place and front matter say what they compute, where and when.
 
-A kernel is `templates/kernels/<isa>/<stem>.c.j2`; its front matter is TOML between ``{#---`` and
+A kernel is `templates/kernels/<isa>/<name>_<types>.c.j2`; its front matter is TOML between ``{#---`` and
 ``---#}``::
 
     op = "conv2d"                  operator kind
-    dtype = "s8"                   output dtype, or "<input>_<output>" where they differ; "f16_w8": int8 weights on halves;
-                                   "f16_a16": sums in halves; "s8_wz": weights with a zero point other than 0
+    x = "s8"                       type of the first operand, likewise `y` of the first result, `w` of constant weights, `r` of those of a
+                                   recurrent layer's state, and `sum`: what products are summed up in, see `Signature`
     summary = "..."                one line, printed above the C function
     specialize = ["kernel_h"]      scalars rendered as literals; each combination is one C function
     when = "groups == 1"           condition on the scalars (default: always)
@@ -16,12 +16,16 @@ A kernel is `templates/kernels/<isa>/<stem>.c.j2`; its front matter is TOML betw
     pack = { weights = "interleaved(4)" }   layouts applied to tables, see `layouts`: "thirds(filled(32))", "chunks with bias" where
                                    "" where the kernel needs none of this one
     drop = { loops = "not axes" }  tables that the template does not read where the condition on the scalars holds
-    base = "conv2d_dense_s8"       kernel of the same ISA that it extends, whose front matter it inherits (`specialize` grows)
+    base = "conv2d_dense_s8"       kernel of the same ISA that it extends, whose front matter it inherits (`specialize` grows; no variants)
     operands = ["x", "addend"]     names of the pointers (default: x; a and b; x0, x1, ...)
     results = ["y", "cell"]        names of the pointers that are written (default: y)
     tiles = [{ pixels = 2 }]       literals `t.pixels`; each entry is a kernel of its own, the first is preferred. They may be used
                                    in the expressions, and in layouts as "rows{pixels}"
     epilogue = ["add"]             operators that it computes too, on the result: their other operands follow its own (default: none)
+    variants = [{ w = "s8" }]      further kernels of the same template, each by what differs: any key above, and `name` and `isa` where
+                                   they are not those of the file. The template reads ``sig.w`` and the like
+
+A kernel's name is its `name` (the file's, without its types) and its types: the variant ``{ w = "s8" }`` of conv2d_f16 is conv2d_f16_w8.
 """
 
 from __future__ import annotations
@@ -29,13 +33,14 @@ from __future__ import annotations
 import functools
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from edgeq.errors import EdgeqError
 from edgeq.ir import Params
 from edgeq.kernels.expressions import evaluate, value
+from edgeq.kernels.signature import Signature
 from edgeq.resources import resource
 
 
@@ -46,8 +51,7 @@ class Kernel:
     stem: str
     isa: str
     path: str
-    op: str
-    dtype: str
+    signature: Signature
     summary: str
     specialize: tuple[str, ...] = ()
     when: str = "true"
@@ -68,6 +72,11 @@ class Kernel:
     def name(self) -> str:
         """C name without the model's prefix; the tile is part of it unless preferred, the ISA unless portable."""
         return f"{self.stem}{self.suffix}" if self.isa == "c" else f"{self.stem}{self.suffix}_{self.isa}"
+
+    @property
+    def op(self) -> str:
+        """The operator's kind."""
+        return self.signature.op
 
     def _evaluate(self, expression: str, params: Params) -> object:
         return evaluate(expression, params, self.tile)
@@ -118,25 +127,51 @@ def _front_matter(path: Path) -> dict[str, Any]:
     matter = tomllib.loads(text[len("{#---") : text.index("---#}")])
     if "base" in matter:
         below = _front_matter(path.with_name(f"{matter['base']}.c.j2"))
+        below.pop("variants", None)
         matter = {**below, **matter, "specialize": [*below.get("specialize", ()), *matter.get("specialize", ())]}
     return matter
 
 
-@functools.cache
-def scan() -> tuple[Kernel, ...]:
-    """All kernels of the templates folder.
+def _kernels(path: Path, root: Path) -> Iterator[Kernel]:
+    """A template's kernel, and its variants.
 
     Raises:
-        EdgeqError: a file has no front matter or an unknown key.
+        EdgeqError: the file's name does not end in its types, or a key is unknown.
+    """
+    matter, place = _front_matter(path), path.relative_to(root).as_posix()
+    variants, stem = matter.pop("variants", []), path.name.removesuffix(".c.j2")
+    file = ""
+    for own in ({}, *variants):
+        found = {"isa": path.parent.name, **matter, **own}
+        types = {f.name: found.pop(f.name, "") for f in fields(Signature)}
+        signature = Signature(**types)
+        if not own:
+            file = stem.removesuffix(f"_{signature.types}")
+            if file == stem:
+                raise EdgeqError("the name of a kernel's file does not end in its types", where=place, fix=f"call it …_{signature.types}")
+        name, tiles = found.pop("name", file), found.pop("tiles", [{}])
+        for key in ("specialize", "inplace", "operands", "results", "epilogue"):
+            if key in found:
+                found[key] = tuple(found[key])
+        try:
+            kernel = Kernel(f"{name}_{signature.types}", path=place, signature=signature, **found)
+        except TypeError as error:
+            raise EdgeqError("front matter with an unknown key, or without a summary", where=place, why=str(error)) from None
+        yield from _tiled(kernel, tiles)
+
+
+@functools.cache
+def scan() -> tuple[Kernel, ...]:
+    """All kernels of the templates folder, those of one ISA by name.
+
+    Raises:
+        EdgeqError: a file has no front matter or an unknown key, or two kernels have one name.
     """
     root = resource("templates")
-    found: list[Kernel] = []
-    for path in sorted((root / "kernels").glob("*/*.c.j2")):
-        matter = _front_matter(path)
-        tiles = matter.pop("tiles", [{}])
-        for key in ("specialize", "inplace", "operands", "results", "epilogue"):
-            if key in matter:
-                matter[key] = tuple(matter[key])
-        kernel = Kernel(path.name.removesuffix(".c.j2"), path.parent.name, path.relative_to(root).as_posix(), **matter)
-        found.extend(_tiled(kernel, tiles))
-    return tuple(found)
+    found = [k for path in sorted((root / "kernels").glob("*/*.c.j2")) for k in _kernels(path, root)]
+    names: dict[str, Kernel] = {}
+    for kernel in found:
+        other = names.setdefault(kernel.name, kernel)
+        if other is not kernel:
+            raise EdgeqError(f"two kernels are called {kernel.name}", where=kernel.path, why=f"the other one is in {other.path}")
+    return tuple(sorted(found, key=lambda k: (k.isa, k.stem)))

@@ -11,27 +11,29 @@ from edgeq.kernels import facts
 from edgeq.kernels.costs import expected
 from edgeq.kernels.expressions import names
 from edgeq.kernels.kernel import Kernel, scan
+from edgeq.kernels.signature import Signature
 from edgeq.target import Target
 
 Epilogue = tuple[str, ...]  # kinds of operators that a kernel computes too, on its operator's result
 
 
 @functools.cache
-def _asked(op: str, dtype: str) -> tuple[str, ...]:
+def _asked(signature: Signature) -> tuple[str, ...]:
     """The facts that decide among the kernels of an operator."""
-    expressions = {e for k in scan() if (k.op, k.dtype) == (op, dtype) for e in (k.when, k.scratch, k.inplace_when)}
+    expressions = {e for k in scan() if k.signature == signature for e in (k.when, k.scratch, k.inplace_when)}
     return tuple(sorted(set().union(*map(names, expressions)) & set(facts.FACTS)))
 
 
-def signature(op: str, dtype: str, params: Params) -> str:
+def cost_key(signature: Signature, params: Params) -> str:
     """What the cost of a call depends on but for the weights, as one line: equal ones take about the same instructions in one kernel."""
-    asked = {name: facts.value(name, params) for name in _asked(op, dtype)}
+    asked = {name: facts.value(name, params) for name in _asked(signature)}
     numbers = {**params.scalars, **asked}
-    return " ".join([op, dtype, params.law, *(f"{n}={v}" for n, v in numbers.items() if not n.endswith(("zero", "offset")))])
+    told = (f"{n}={v}" for n, v in numbers.items() if not n.endswith(("zero", "offset")))
+    return " ".join([signature.op, signature.types, params.law, *told])
 
 
 def candidates(
-    op: str, dtype: str, params: Params, isa: tuple[str, ...], core: str = "", then: Epilogue = (), own: Epilogue = ()
+    signature: Signature, params: Params, isa: tuple[str, ...], core: str = "", then: Epilogue = (), own: Epilogue = ()
 ) -> list[Kernel]:
     """Kernels that apply, preferred first: ISA in the target's order, then priority, then tile.
 
@@ -43,7 +45,7 @@ def candidates(
         then: operators that might be folded into this one.
         own: operators that a kernel must compute too.
     """
-    fitting = [k for k in scan() if (k.op, k.epilogue) == (op, own) and k.dtype == dtype and k.isa in isa and k.applies(params)]
+    fitting = [k for k in scan() if (k.signature, k.epilogue) == (signature, own) and k.isa in isa and k.applies(params)]
     fitting.sort(key=lambda k: (isa.index(k.isa), -k.priority, k.stem))
     if not fitting or expected(fitting[0], params, core) is None:
         return fitting
@@ -57,23 +59,23 @@ def candidates(
 
 
 def select(
-    where: str, op: str, dtype: str, params: Params, target: Target, choices: Mapping[str, str] | None = None, then: Epilogue = (),
+    where: str, signature: Signature, params: Params, target: Target, choices: Mapping[str, str] | None = None, then: Epilogue = (),
     allowed: Callable[[Kernel], bool] | None = None,
 ) -> Kernel:  # fmt: skip
     """The kernel for a node on a target.
 
     Args:
-        choices: name of a node, or `signature` -> name of the kernel to take, where it is not the preferred one.
+        choices: name of a node, or `cost_key` -> name of the kernel to take, where it is not the preferred one.
         then: operators that might be folded into this one.
         allowed: what else a kernel must fulfil.
 
     Raises:
         EdgeqError: none applies, or the chosen one does not.
     """
-    found = [k for k in candidates(op, dtype, params, target.isa, target.core, then) if allowed is None or allowed(k)]
+    found = [k for k in candidates(signature, params, target.isa, target.core, then) if allowed is None or allowed(k)]
     if not found:
-        raise EdgeqError(f"no kernel computes {op} on {dtype}", where=where, fix="see `edgeq targets --operators`")
-    wanted = choices.get(where) or choices.get(signature(op, dtype, params)) if choices else None
+        raise EdgeqError(f"no kernel computes {signature.op} on {signature.types}", where=where, fix="see `edgeq targets --operators`")
+    wanted = choices.get(where) or choices.get(cost_key(signature, params)) if choices else None
     if wanted is None:
         return found[0]
     for kernel in found:

@@ -30,7 +30,7 @@ def _row(kind: str, cls: type[Op]) -> Row:
     found: dict[tuple[str, str], int] = {}
     for k in kernels.scan():
         if k.op == computed and not k.epilogue:
-            found[(k.dtype, k.isa)] = found.get((k.dtype, k.isa), 0) + 1
+            found[(k.signature.types, k.isa)] = found.get((k.signature.types, k.isa), 0) + 1
     return Row(kind, found, f"by {computed}" if computed != kind else "")
 
 

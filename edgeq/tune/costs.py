@@ -19,7 +19,7 @@ class Tuning:
     """Measured costs per target, tool chain and optimization level.
 
     Attributes:
-        costs: ``"cortex-m4 zig O3"`` -> `kernels.signature` of a call -> name of a kernel -> instructions of one call.
+        costs: ``"cortex-m4 zig O3"`` -> `kernels.cost_key` of a call -> name of a kernel -> instructions of one call.
     """
 
     costs: Mapping[str, Costs] = field(default_factory=dict)

@@ -25,12 +25,12 @@ class Layer:
     """A node with a choice.
 
     Attributes:
-        signature: what its cost depends on (`kernels.signature`).
+        key: what its cost depends on (`kernels.cost_key`).
         candidates: names of the kernels that apply, preferred first.
     """
 
     node: str
-    signature: str
+    key: str
     candidates: tuple[str, ...]
 
 
@@ -40,11 +40,11 @@ def layers(graph: Graph, target: Target, known: Costs) -> list[Layer]:
     for node in graph.nodes:
         if node.op.traits.view:
             continue
-        op, dtype, params = request(graph, node)
-        names = tuple(k.name for k in kernels.candidates(op, dtype, params, target.isa, target.core))
-        signature = kernels.signature(op, dtype, params)
-        if len(names) > 1 and set(names) - set(known.get(signature, ())):
-            found.append(Layer(node.name, signature, names))
+        wanted, params = request(graph, node)
+        names = tuple(k.name for k in kernels.candidates(wanted, params, target.isa, target.core))
+        key = kernels.cost_key(wanted, params)
+        if len(names) > 1 and set(names) - set(known.get(key, ())):
+            found.append(Layer(node.name, key, names))
     return found
 
 
@@ -74,16 +74,16 @@ def measure(
         EdgeqError: the target's runner counts no instructions, or a kernel does not compute what the simulator says.
     """
     open_layers = layers(graph, target, known)
-    by_signature = {layer.signature: layer.candidates for layer in open_layers}
-    turns = max((len(c) for c in by_signature.values()), default=0)
+    by_key = {layer.key: layer.candidates for layer in open_layers}
+    turns = max((len(c) for c in by_key.values()), default=0)
     if not turns:
         return {}
     truth = simulate(graph, inputs, steps=True)
-    costs: dict[str, dict[str, int]] = {signature: {} for signature in by_signature}
+    costs: dict[str, dict[str, int]] = {key: {} for key in by_key}
     arrays = [a.tobytes() for _, a in sorted(inputs.items())]
     with journal("tune", [graphfile.dumps(graph), *arrays, repr(target), str(toolchain), optimize]) as kept:
         for turn in range(turns):
-            choices = {signature: names[turn % len(names)] for signature, names in by_signature.items()}
+            choices = {key: names[turn % len(names)] for key, names in by_key.items()}
             name = json.dumps(choices, sort_keys=True)
             if name not in kept.found:
                 program = lower(graph, target, choices)
@@ -92,21 +92,21 @@ def measure(
                 if difference is not None:
                     raise EdgeqError(f"a kernel does not compute what the simulator says: {difference}", where=f"{target.name}, {choices}")
                 kept.note(name, _costs(graph, program, counts, open_layers))
-            for signature, sample in kept.found[name].items():
-                if turn < len(by_signature[signature]):
-                    costs[signature][choices[signature]] = sample
+            for key, sample in kept.found[name].items():
+                if turn < len(by_key[key]):
+                    costs[key][choices[key]] = sample
             if progress:
                 progress(turn + 1, turns)
-    return {signature: dict(sorted(found.items(), key=lambda item: item[1])) for signature, found in costs.items()}
+    return {key: dict(sorted(found.items(), key=lambda item: item[1])) for key, found in costs.items()}
 
 
 def _costs(graph: Graph, program: Program, counts: tuple[int, ...], open_layers: list[Layer]) -> dict[str, int]:
-    """Signature -> mean instructions of its layers in one program."""
+    """Key -> mean instructions of its layers in one program."""
     steps = {call.node.name: count for call, count in zip(program.calls, counts, strict=True)}
     readers = graph.consumers()
     nodes = {node.name: node for node in graph.nodes}
     sums: dict[str, list[int]] = {}
     for layer in open_layers:
         after = [n.name for n in readers[nodes[layer.node].outputs[0]] if isinstance(n.op, Add) and n.name in steps]
-        sums.setdefault(layer.signature, []).append(steps[layer.node] + sum(steps[name] for name in after))
-    return {signature: round(sum(found) / len(found)) for signature, found in sums.items()}
+        sums.setdefault(layer.key, []).append(steps[layer.node] + sum(steps[name] for name in after))
+    return {key: round(sum(found) / len(found)) for key, found in sums.items()}

@@ -87,7 +87,7 @@ def test_c_equals_the_simulator(name: str, tmp_path: Path) -> None:
         chip = target.load(name)
         program = lower(graph, chip)
         if case.kind != "AVERAGE_POOL_2D":
-            assert any(c.kernel.dtype == "s8_wz" for c in program.calls)
+            assert any(c.kernel.signature.w == "s8z" for c in program.calls)
         folder = tmp_path / case.name
         write(emit(program, plan(program), "m"), folder)
         x = dict(zip(graph.inputs, (v[:4] for v in case_vectors(case)), strict=True))

@@ -260,7 +260,7 @@ def suite(cases: Sequence[Case]) -> Callable[..., None]:
     isas = [isa for isa in ISAS if any(k.isa == isa for k in own)]
 
     laws = [law for law in (*LAWS, LAW) if any(law in c.laws for c in cases)]
-    isas_of = {law: sorted({k.isa for k in own if k.dtype.startswith("f16") == (law == LAW)} - {"c"}) for law in laws}
+    isas_of = {law: sorted({k.isa for k in own if k.signature.types.startswith("f16") == (law == LAW)} - {"c"}) for law in laws}
     checks = ["real", "gpu", *COMPILERS, "sanitizers"]
     half_emulators = [*HALF_EMULATORS, *([HALF_VECTORS] if "zvfh" in isas else [])]
     emulators = {law: half_emulators if law == LAW else EMULATORS for law in laws}

@@ -23,7 +23,8 @@ edgeq.resources.resource = lambda name: Path({templates!r}) if name == "template
 """
 UNUSED = """{#---
 op = "softmax"
-dtype = "s8"
+x = "s8"
+y = "s8"
 summary = "Never chosen."
 when = "depth == 12345"
 priority = 99

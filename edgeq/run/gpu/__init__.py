@@ -14,8 +14,7 @@ import numpy as np
 
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Graph, Node
-from edgeq.lower import bind, kernel_dtype
-from edgeq.lower import operands as pointers
+from edgeq.lower import bind, signature
 from edgeq.program import Program
 from edgeq.run.gpu.device import ELEMENTS, NAMES, Device, find, recorder
 from edgeq.run.gpu.step import Step, Value, unsupported
@@ -131,8 +130,7 @@ class _Walk:
         self.params = {n.name: own.get(n.name) or bind(self.graph, n) for n in self.nodes}
         self.launchers = {}
         for node in self.nodes:
-            types = [self.graph.type(n) for n in pointers(self.graph, node)]
-            dtype = kernel_dtype(types, self.graph.type(node.outputs[0]), self.params[node.name])
+            dtype = signature(self.graph, node, self.params[node.name].law).types
             if (node.op.kernel_op(), dtype) not in known:
                 raise unsupported(node, f"on {dtype}")
             self.launchers[node.name] = known[node.op.kernel_op(), dtype]

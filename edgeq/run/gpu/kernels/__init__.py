@@ -17,7 +17,7 @@ _LAUNCHERS: dict[tuple[str, str], Launcher] = {}
 
 
 def computes(*operators: str, on: Sequence[str] = ("s8", "f16")) -> Callable[[Launcher], Launcher]:
-    """Register what launches the kernels of some operators (by `Op.kernel_op`) on some dtypes (by `lower.kernel_dtype`)."""
+    """Register what launches the kernels of some operators (by `Op.kernel_op`) on some dtypes (by `Signature.types`)."""
 
     def register(launcher: Launcher) -> Launcher:
         _LAUNCHERS.update(dict.fromkeys(((operator, dtype) for operator in operators for dtype in on), launcher))

@@ -150,7 +150,7 @@ def gru_state_f16(
     tl.store(y_ptr + (p * y_pattern + v * y_vector + y_start)[:, None] + u[None, :], y, mask=there)
 
 
-@computes("gru", on=("s8", "s16", "f16", "f16_w8", "f16_a16"))
+@computes("gru", on=("s8", "s16", "f16", "f16_w8", "f16_w8_r16", "f16_a16"))
 def gru(step: Step) -> tuple[Value, ...]:
     """A layer along time."""
     x, h = step.operands

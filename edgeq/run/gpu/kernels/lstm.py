@@ -110,7 +110,7 @@ def lstm_f16(
     tl.store(y_ptr + (p * y_pattern + v * y_vector + y_start)[:, None] + u[None, :], y, mask=there)
 
 
-@computes("lstm", on=("s8", "s16", "f16", "f16_w8", "f16_a16"))
+@computes("lstm", on=("s8", "s16", "f16", "f16_w8", "f16_w8_r16", "f16_a16"))
 def lstm(step: Step) -> tuple[Value, ...]:
     """A layer along time."""
     x, h, c = step.operands
