@@ -256,7 +256,7 @@ def quantized(
         graph, kept = storage.with_sums(graph, written.nodes, None)
         written = replace(written, nodes=kept)
     job = recipes.Job(graph, samples, options, written, goal, lambda count: calibration_labels(graph, recipe, count), progress)
-    halves = written is not None and written.nodes and set(complete(graph, written.nodes).values()) == {HALF}
+    halves = written is not None and written.nodes and set(complete(graph, written.nodes, chosen.base(graph)).values()) == {HALF}
     if samples is None and not halves and chosen.needs_samples(job):
         raise EdgeqError(
             "the model is float and there are no calibration samples", where=graph.name,

@@ -23,7 +23,7 @@ from edgeq.cli.common import (
     ToolchainOption,
 )
 from edgeq.cli.options import takes_float_models
-from edgeq.cli.quantize import EXACT_DB, show_allocation, show_candidates
+from edgeq.cli.quantize import EXACT_DB, show_record
 from edgeq.text import count, short, size
 
 if TYPE_CHECKING:
@@ -136,10 +136,7 @@ def show(built: Built) -> None:
             "next": next_step(built),
         },
     )
-    if "allocation" in built.measured.quantization:
-        show_allocation(built.measured.quantization["allocation"])
-    if "robust" in built.measured.quantization:
-        show_candidates(built.measured.quantization["robust"])
+    show_record(built.measured.quantization)
 
 
 def quality(built: Built) -> dict[str, str]:

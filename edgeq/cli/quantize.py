@@ -91,11 +91,18 @@ def show(result: Quantized, output: Path) -> None:
         ],
         title=f"{result.graph.name}, law {result.graph.law}, {record['samples']} samples: the tensors that lost most",
     )
+    show_record(record)
+    typer.echo(str(output))
+
+
+def show_record(record: Mapping[str, Any]) -> None:
+    """What a recipe chose, and what became of a precision file."""
+    if "changed" in record:
+        typer.echo("changed against the precision file:\n" + "\n".join(f"  {line}" for line in record["changed"]))
     if "allocation" in record:
         show_allocation(record["allocation"])
     if "robust" in record:
         show_candidates(record["robust"])
-    typer.echo(str(output))
 
 
 def show_candidates(found: Mapping[str, Any]) -> None:

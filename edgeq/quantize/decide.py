@@ -20,6 +20,7 @@ from edgeq.quantize.floating import Progress
 from edgeq.quantize.plan import LayerPrecision, Options, Precision, TensorPrecision
 from edgeq.quantize.precision_toml import format_precision
 from edgeq.quantize.prepare import equalize
+from edgeq.quantize.ranges import METHODS
 from edgeq.quantize.scales import assign, symmetric
 from edgeq.quantize.storage import Storage, complete
 
@@ -55,7 +56,7 @@ def decide(
         options: for what `precision` leaves open.
         precision: honoured as it is.
         progress: called with (vectors done, vectors in all), per calibration.
-        nodes: what nodes are computed in, where `precision` does not say it; None: all in int8.
+        nodes: what nodes are computed in where `precision` does not say it; None: in int8.
 
     Raises:
         EdgeqError: samples or precision do not fit the graph.
@@ -63,8 +64,9 @@ def decide(
     given, options = precision or Precision(), options or Options()
     law, method = (given.law, given.method) if precision else (options.law, options.method)
     ranges = data if isinstance(data, Ranges) else calibrate(graph, data, method, progress)
-    kept = complete(graph, given.nodes or nodes or {}) if given.nodes or nodes else {}
-    exponents = _exponents(graph, ranges, given, options.equalize and not given.tensors and not kept, bool(kept))
+    kept = complete(graph, given.nodes, nodes) if given.nodes or nodes else {}
+    given = _adapted(graph, given, kept)
+    exponents = _exponents(graph, ranges, given, options.equalize and not given.tensors and not kept)
     if exponents:
         graph = equalize.apply(graph, exponents)
         ranges = calibrate(graph, ranges.samples, ranges.method, progress)
@@ -80,11 +82,20 @@ def decide(
     return Decision(borders.graph, complete_precision, ranges, borders if kept else None, options)
 
 
-def _exponents(graph: Graph, ranges: Ranges, given: Precision, wanted: bool, cast: bool) -> dict[str, NDArray[np.int64]]:
+def _adapted(graph: Graph, given: Precision, kept: Storage) -> Precision:
+    """Without the equalization of channels that nodes in half precision meet, and without the scales that belonged to it."""
+    exponents = {n: np.asarray(t.exponents, np.int64) for n, t in given.tensors.items() if t.exponents}
+    if not kept or not exponents:
+        return given
+    equalize.check(graph, exponents)
+    lost = equalize.outside(graph, exponents, {n for n, s in kept.items() if s == storage.INT8})
+    fresh = {n: TensorPrecision(None, t.method) for n, t in given.tensors.items() if n in lost and t.method in METHODS}
+    return replace(given, tensors={**{n: t for n, t in given.tensors.items() if n not in lost}, **fresh})
+
+
+def _exponents(graph: Graph, ranges: Ranges, given: Precision, wanted: bool) -> dict[str, NDArray[np.int64]]:
     """How channels are equalized: as it is written down, else, if that is wanted, as it is best."""
     exponents = {n: np.asarray(t.exponents, np.int64) for n, t in given.tensors.items() if t.exponents}
-    if exponents and cast:
-        raise EdgeqError("channels are equalized in int8 models alone", where=next(iter(exponents)), fix="delete equalize, or [nodes]")
     if exponents:
         equalize.check(graph, exponents)
         return exponents

@@ -129,13 +129,13 @@ def _first(unit: Unit, *wanted: str) -> str:
     return next((s for s in wanted if s in unit.choices), unit.choices[0])
 
 
-def complete(graph: Graph, written: Storage) -> dict[str, str]:
-    """A storage for all nodes from one for some: the others as in `mixed`.
+def complete(graph: Graph, written: Storage, base: Storage | None = None) -> dict[str, str]:
+    """A storage for all nodes from one for some: the others as in `base`, int8 where they can be without one.
 
     Raises:
         EdgeqError: nodes that belong together differ, or an operator does not have the storage.
     """
-    result = mixed(graph)
+    result = dict(uniform(graph, INT8) if base is None else base)
     for unit in units(graph):
         found = {written[n.name]: n.name for n in unit.nodes if n.name in written}
         if len(found) > 1:
@@ -146,6 +146,11 @@ def complete(graph: Graph, written: Storage) -> dict[str, str]:
                 raise EdgeqError(f"it is not computed in {wanted}", where=name, fix=f"choose one of {', '.join(unit.choices)}")
             result |= {n.name: wanted for n in unit.nodes}
     return result
+
+
+def covers(graph: Graph, written: Storage) -> bool:
+    """Whether every unit that computes has a storage there."""
+    return bool(written) and all(any(n.name in written for n in u.nodes) for u in units(graph) if u.computing)
 
 
 def roles(node: Node, storage: str, cell: DType | None = None) -> str:

@@ -11,6 +11,7 @@ from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Graph
 from edgeq.quantize import storage
 from edgeq.quantize.calibrate import Ranges
+from edgeq.quantize.changes import changes, halved
 from edgeq.quantize.decide import Decision, decide, describe
 from edgeq.quantize.halving import check_range, describe_half, to_half
 from edgeq.quantize.plan import Options, Precision
@@ -101,6 +102,10 @@ class Recipe:
         """Whether it cannot do without calibration samples."""
         return True
 
+    def base(self, graph: Graph) -> Storage:
+        """What nodes are computed in where a precision file with [nodes] does not say it."""
+        return storage.uniform(graph, storage.INT8)
+
     def quantize(self, job: Job) -> Made:
         """Quantize.
 
@@ -144,7 +149,8 @@ def decided(
     if decision.precision.nodes:
         record = {"recipe": name, **(extra or {}), **record}
     exponents = {n: t.exponents for n, t in decision.precision.tensors.items() if t.exponents}
-    return Made(result, real, describe(decision), record, exponents)
+    changed = [] if job.written is None else changes(job.written, decision)
+    return Made(result, real, describe(decision), record, exponents, {"changed": changed} if changed else {})
 
 
 def half_made(job: Job, sums: str | None = None) -> Made:
@@ -159,7 +165,9 @@ def half_made(job: Job, sums: str | None = None) -> Made:
     result = to_half(graph)
     if job.samples is not None:
         check_range(graph, job.samples, job.stage("range"))
-    return Made(result, graph, describe_half(result), {"recipe": "fp16", **({"accumulate": sums} if sums else {})})
+    changed = [] if job.written is None else halved(job.written)
+    record = {"recipe": "fp16", **({"accumulate": sums} if sums else {})}
+    return Made(result, graph, describe_half(result), record, more={"changed": changed} if changed else {})
 
 
 def layer_options(decision: Decision) -> dict[str, str]:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from edgeq.errors import EdgeqError
+from edgeq.ir import Graph
+from edgeq.quantize import storage
 from edgeq.recipes._recipe import Job, Made, Recipe, check_sums, decided, half_made, option
 
 ACCUMULATE = (
@@ -29,6 +31,9 @@ class Fp16(Recipe):
 
     accumulate: str | None = option(metavar="f32|f16", help=ACCUMULATE)
 
+    def base(self, graph: Graph) -> storage.Storage:
+        return storage.uniform(graph, storage.HALF)
+
     def needs_samples(self, job: Job) -> bool:
         return job.written is not None
 
@@ -39,7 +44,7 @@ class Fp16(Recipe):
         if not job.written.nodes:
             fix = "give a precision file with [nodes], or none"
             raise EdgeqError("recipe fp16 has no scales to choose", where=job.graph.name, fix=fix)
-        return decided(job, "fp16")
+        return decided(job, "fp16", nodes=self.base(job.graph))
 
 
 RECIPE = Fp16

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from edgeq.ir import Graph
 from edgeq.quantize import storage
 from edgeq.recipes._recipe import Job, Made, Recipe, check_sums, decided, option
 from edgeq.recipes.fp16 import ACCUMULATE
@@ -22,9 +23,12 @@ class Mixed(Recipe):
 
     accumulate: str | None = option(metavar="f32|f16", help=ACCUMULATE)
 
+    def base(self, graph: Graph) -> storage.Storage:
+        return storage.mixed(graph)
+
     def quantize(self, job: Job) -> Made:
         check_sums(self.accumulate, job)
-        graph, nodes = storage.with_sums(job.graph, storage.mixed(job.graph), self.accumulate)
+        graph, nodes = storage.with_sums(job.graph, self.base(job.graph), self.accumulate)
         return decided(job, "mixed", graph=graph, nodes=nodes, extra={"accumulate": self.accumulate} if self.accumulate else {})
 
 

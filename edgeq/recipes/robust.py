@@ -47,7 +47,7 @@ class Robust(Recipe):
         record = {
             "p": rate, "clean": round(clean, 6), "code": str(chosen.code), "clip": chosen.clip, "candidates": [c.record() for c in tried],
         }  # fmt: skip
-        return replace(made, more={"robust": record})
+        return replace(made, more={**made.more, "robust": record})
 
 
 RECIPE = Robust

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from edgeq.ir import Graph
 from edgeq.quantize import storage
 from edgeq.recipes._recipe import Job, Made, Recipe, decided
 
@@ -15,8 +16,11 @@ class W8A16(Recipe):
 
     summary: ClassVar[str] = "half precision with layers' weights in int8: half the flash of fp16 at nearly its accuracy"
 
+    def base(self, graph: Graph) -> storage.Storage:
+        return storage.uniform(graph, storage.WEIGHTS)
+
     def quantize(self, job: Job) -> Made:
-        return decided(job, "w8a16", nodes=storage.uniform(job.graph, storage.WEIGHTS))
+        return decided(job, "w8a16", nodes=self.base(job.graph))
 
 
 RECIPE = W8A16

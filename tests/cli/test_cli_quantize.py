@@ -9,6 +9,7 @@ import pytest
 
 from edgeq import graphfile
 from edgeq.api import is_quantized
+from edgeq.ir import DType
 
 
 def test_a_folder_to_review_and_build_from(edgeq, float_model: Path, samples: Path, tmp_path: Path, chain: str) -> None:
@@ -45,6 +46,36 @@ def test_an_edited_precision_is_obeyed(edgeq, float_model: Path, samples: Path, 
         "no such file"
         in edgeq("quantize", float_model, "--calib", samples, "-o", tmp_path / "f", "--precision", tmp_path / "no").error.lower()
     )
+
+
+def test_one_node_in_half_precision_leaves_the_others_as_they_are(edgeq, float_model: Path, samples: Path, tmp_path: Path) -> None:
+    """A line for one node says nothing about the others; what follows from it elsewhere is told."""
+    assert edgeq("quantize", float_model, "--calib", samples, "-o", tmp_path / "q").code == 0
+    text = (tmp_path / "q" / "precision.toml").read_text()
+    whole = graphfile.load(tmp_path / "q")
+    *others, last = [n for n in whole.nodes if n.op.traits.products]
+    assert others
+    (tmp_path / "edited.toml").write_text(text + f'[nodes]\n"{last.name}" = "float16"\n')
+    for options, stored in (((), DType.INT8), (("--recipe", "fp16"), DType.FLOAT16)):
+        result = edgeq("quantize", float_model, "--calib", samples, "-o", tmp_path / "e", "--precision", tmp_path / "edited.toml", *options)
+        assert result.code == 0, result.err
+        graph = graphfile.load(tmp_path / "e")
+        nodes = {n.name: n for n in graph.nodes}
+        assert graph.type(nodes[last.name].outputs[0]).dtype is DType.FLOAT16
+        for n in others:
+            assert graph.type(nodes[n.name].outputs[0]).dtype is stored
+        told = result.out[result.out.index("changed against the precision file") :]
+        assert f"- layers.{last.name}: int8\n  + layers.{last.name}: float16" in told
+        assert "'x' float16" in told or "tensors.x: float16" in told
+        assert (f"layers.{others[0].name}:" in told) == (stored is DType.FLOAT16)
+        again = edgeq(
+            "quantize", float_model, "--calib", samples, "-o", tmp_path / "r", "--precision", tmp_path / "e" / "precision.toml", "--json"
+        )
+        assert "changed" not in again.json
+        assert (tmp_path / "r" / "graph.eqg").read_bytes() == (tmp_path / "e" / "graph.eqg").read_bytes()
+    unedited = tmp_path / "q" / "precision.toml"
+    same = edgeq("quantize", float_model, "--calib", samples, "-o", tmp_path / "s", "--precision", unedited, "--json")
+    assert "changed" not in same.json
 
 
 def test_random_calibration_must_be_asked_for_and_warns(edgeq, float_model: Path, tmp_path: Path, chain: str) -> None:

@@ -9,7 +9,8 @@ The factors that give the least predicted noise at the consumers are taken.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -227,6 +228,13 @@ def check(graph: Graph, exponents: Mapping[str, NDArray[np.int64]]) -> None:
         free -= set(group.tensors)
     if free:
         raise EdgeqError("the channels of this tensor cannot be scaled", where=min(free), fix="delete its key equalize")
+
+
+def outside(graph: Graph, names: Iterable[str], nodes: AbstractSet[str]) -> set[str]:
+    """Those of `names` whose channels cannot be scaled by `nodes` alone: another node makes or reads them, or a tensor tied to them."""
+    tied = {n: group.tensors for group in _groups(graph) for n in group.tensors}
+    met = {n for node in graph.nodes if node.name not in nodes for n in (*node.inputs, *node.outputs)}
+    return {n for n in names if met.intersection(tied.get(n, (n,)))}
 
 
 def _scaled(node: Node, graph: Graph, divide: Array | None, multiply: Array | None) -> list[Tensor]:
