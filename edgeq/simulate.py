@@ -71,6 +71,11 @@ def fit_inputs(graph: Graph, arrays: Mapping[str, Array]) -> dict[str, Array]:
                 a = quantize_array(a, t.scale, t.zero_point, t.dtype.numpy, graph.law)
         if a.dtype != t.dtype.numpy:
             info = np.iinfo(t.dtype.numpy) if t.dtype.numpy.kind == "i" else None
+            if info and a.dtype.kind == "f" and (a != np.rint(a)).any():
+                raise EdgeqError(f"array of {a.dtype} holds fractions", where=name, why=f"the input is {t.dtype.value} without a scale")
+            if t.dtype is DType.INT8 and a.dtype == np.uint8:
+                fix = "give int8; what was uint8 in the model file is byte - 128 here"
+                raise EdgeqError("array of uint8 for an input of int8", where=name, why="a byte may mean either", fix=fix)
             if a.dtype.kind not in "iuf" or (info and (a.min() < info.min or a.max() > info.max)):
                 raise EdgeqError(f"array of {a.dtype} does not fit {t.dtype.value}", where=name, fix="give the stored dtype or float32")
             a = half.from_float(a.astype(np.float32)) if t.dtype is DType.FLOAT16 else a.astype(t.dtype.numpy)

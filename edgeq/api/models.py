@@ -40,8 +40,9 @@ def stage(progress: Progress | None, name: str) -> Callable[[int, int], None] | 
 
 
 def is_quantized(graph: Graph) -> bool:
-    """Whether any activation is stored in integers with a scale, or in half precision."""
-    return any(t.type.q is not None or t.type.dtype is DType.FLOAT16 for t in graph.tensors.values() if not t.is_constant)
+    """Whether any activation is stored in integers with a scale or in half precision, or all in integers."""
+    types = [t.type for t in graph.tensors.values() if not t.is_constant]
+    return any(t.q is not None or t.dtype is DType.FLOAT16 for t in types) or all(t.dtype is not DType.FLOAT32 for t in types)
 
 
 def load(

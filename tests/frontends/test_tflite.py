@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import test_tflite_signal
 import tflite_cases as tc
 from tflite_cases import CASES, CONVOLUTIONS, PRODUCTS, Case
 from tflite_models import dequantized, litert, real, tflm
@@ -89,7 +90,9 @@ def test_every_translator_has_a_case() -> None:
         "QUANTIZE", "DEQUANTIZE", "CAST", "UNIDIRECTIONAL_SEQUENCE_LSTM", "CALL_ONCE", "VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE",
         "CUSTOM Convolution2DTransposeBias", "SVDF",
     }  # fmt: skip
-    assert set(TRANSLATORS) - elsewhere == {c.kind for c in CASES}
+    signal = {k for k in TRANSLATORS if k.startswith("CUSTOM Signal")}
+    assert signal == {f"CUSTOM {c.kind}" for c in test_tflite_signal.CASES.values()} | {"CUSTOM SignalFilterBankSquareRoot"}
+    assert set(TRANSLATORS) - elsewhere - signal == {c.kind for c in CASES}
 
 
 def test_the_table_of_operators_is_up_to_date() -> None:

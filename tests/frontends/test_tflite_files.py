@@ -213,7 +213,7 @@ F = np.zeros((4, 4), np.float32)
 REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
 
     "float16": (lambda: one("RELU", ("FLOAT16", None), out=("FLOAT16", None)), "FLOAT16 activations"),
-    "int32": (lambda: one("ABS", ("INT32", None), out=("INT32", None), options=("AbsOptions", {})), "INT32 activations"),
+    "int32": (lambda: one("ABS", ("INT32", None), out=("INT32", None), options=("AbsOptions", {})), "without a scale"),
     "no_scale": (lambda: one("RELU", ("INT8", None), out=("INT8", Q)), "without a scale"),
     "different_scales": (
         lambda: one("MAXIMUM", ("INT8", Q), ("INT8", (0.06, 3, 0)), out=("INT8", Q), options=("MaximumMinimumOptions", {})),
@@ -246,7 +246,7 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
         lambda: one("GATHER", ("FLOAT32", None), ("i", np.array([0, 4], np.int32)), options=("GatherOptions", {"axis": 1})),
         "outside 0 to 3",
     ),
-    "dynamic_axes": (lambda: one("MEAN", ("FLOAT32", None), ("INT32", None), options=("ReducerOptions", {})), "INT32"),
+    "dynamic_axes": (lambda: one("MEAN", ("FLOAT32", None), ("INT32", None), options=("ReducerOptions", {})), "axes of MEAN must"),
     "l2_norm": (
         lambda: one("L2_NORMALIZATION", ("INT8", Q), out=("INT8", (1 / 128, 0, 0)), options=("L2NormOptions", {})),
         "L2_NORMALIZATION on int8",

@@ -49,6 +49,14 @@ Variables (`VAR_HANDLE`, ...) and the states of LSTM and SVDF layers keep their 
 |---|---|---|---|---|---|
 """
 
+TAIL = """Custom operators: {other}.
+
+TFLM's signal operators, byte for byte as it: {signal}. They compute with int16 and int32 without a scale; the
+Fourier transforms also with float32, of every even length whose prime factors are 2, 3 and 5. Unsigned integers are kept in the bits of
+signed ones, those of 64 bits in two words, the low one first. On int32 without a scale `ADD`, `SUB`, `MUL`, `MINIMUM`, `MAXIMUM`, `DIV`
+by constants and `CAST` between integers are read too, and whatever only moves data.
+"""
+
 
 def computes(model: Callable[[], bytes]) -> bool:
     """Whether edgeq reads a file and has kernels for it."""
@@ -82,8 +90,10 @@ def page() -> str:
     read = sorted(k for k in OPERATORS.values() if k in TRANSLATORS or k == "DENSIFY")
     rows = [f"| `{k}` | " + " | ".join(row(k)) + " |" for k in read]
     folded = ", ".join(f"`{k}`" for k in sorted(FOLDED_ONLY - {"DENSIFY"}))
-    custom = ", ".join(f"`{k.removeprefix('CUSTOM ')}`" for k in sorted(TRANSLATORS) if k.startswith("CUSTOM "))
-    return f"{HEAD}{chr(10).join(rows)}\n\nOn constants alone, computed while reading: {folded}.\n\nCustom operators: {custom}.\n"
+    custom = sorted(k.removeprefix("CUSTOM ") for k in TRANSLATORS if k.startswith("CUSTOM "))
+    signal, other = (", ".join(f"`{k}`" for k in custom if k.startswith("Signal") == own) for own in (True, False))
+    tail = TAIL.format(signal=signal, other=other)
+    return f"{HEAD}{chr(10).join(rows)}\n\nOn constants alone, computed while reading: {folded}.\n\n{tail}"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""TensorFlow Lite models: float32, float16 or int8 weights with float activations, and fully quantized int8."""
+"""TensorFlow Lite models: float32, float16 or int8 weights with float activations, fully quantized ones, and signal operators."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 from numpy.typing import ArrayLike
 
 from edgeq.errors import EdgeqError
-from edgeq.frontends.tflite import batches, compute, movement, recurrent, variables
+from edgeq.frontends.tflite import batches, compute, movement, recurrent, signal, variables
 from edgeq.frontends.tflite.attributes import TRANSLATORS
 from edgeq.frontends.tflite.builder import CONTRADICTIONS, Builder
 from edgeq.frontends.tflite.file import FileOperator, FileTensor, read
 from edgeq.frontends.tflite.fold import BINARY, FOLDERS, fold
 from edgeq.ir import Graph
 
-__all__ = ["batches", "compute", "load", "movement", "recurrent", "variables"]
+__all__ = ["batches", "compute", "load", "movement", "recurrent", "signal", "variables"]
 
 FOLDED_ONLY = {"SHAPE", *FOLDERS, *BINARY} - set(TRANSLATORS)
 HINTS = {

@@ -13,16 +13,30 @@ from edgeq.errors import EdgeqError
 from edgeq.frontends.tflite.file import MAX_ELEMENTS, File, FileOperator
 from edgeq.frontends.tflite.reading import Reading
 from edgeq.ir import Array, DType, Graph, Node, Op, Tensor, TensorType
+from edgeq.ops.concat import Concat
 from edgeq.ops.linear import NO_CLAMP, Clamp
 from edgeq.ops.quantize import Dequantize, Quantize
 from edgeq.ops.rescale import Rescale
 from edgeq.ops.reshape import Reshape
 from edgeq.ops.slice import Slice
 from edgeq.ops.softmax import Softmax
+from edgeq.ops.whole import Whole, WholeCast
 
 # What an operator's `infer` may trip over when a damaged file contradicts itself.
 CONTRADICTIONS = (ValueError, IndexError, TypeError, ZeroDivisionError, OverflowError, AssertionError, KeyError, AttributeError)
 ACTIVATIONS: Mapping[int, Clamp] = {0: NO_CLAMP, 1: (0.0, math.inf), 2: (-1.0, 1.0), 3: (0.0, 6.0)}
+
+
+def require_scales(kind: str, *types: TensorType) -> None:
+    """Refuse integers without a scale, which only few operators compute with.
+
+    Raises:
+        EdgeqError: names the first.
+    """
+    for t in types:
+        if t.q is None and t.dtype in (DType.INT8, DType.INT16, DType.INT32):
+            fix = "quantize the model by the TFLite converter"
+            raise EdgeqError(f"{kind} on {t} without a scale is not supported", fix=fix)
 
 
 class Builder(Reading):
@@ -125,14 +139,38 @@ class Builder(Reading):
             raise EdgeqError("shapes contradict each other", why=why, fix="convert the model again")
         type = self.activation_type(stored, inferred.shape)
         operands = [t.type for i, t in enumerate(inputs) if i not in op.parameters]
+        if not (op.traits.moves or isinstance(op, Concat | Whole | WholeCast)):
+            require_scales(op.kind(), *operands, type)
         wide = {DType.INT16, DType.INT32} & {type.dtype, *(t.dtype for t in operands)}
-        if wide and not op.traits.words and not (converts and isinstance(op, Rescale | Quantize | Dequantize | Softmax)):
+        knows = op.traits.words or isinstance(op, Concat) or (converts and isinstance(op, Rescale | Quantize | Dequantize | Softmax))
+        if wide and not knows:
             raise EdgeqError(f"{op.kind()} on {', '.join(map(str, operands))} giving {type} is not supported")
         if not converts and type.dtype is not inputs[0].type.dtype:
             raise EdgeqError(f"{type} computed from {inputs[0].type} is not supported", fix="use one type on both sides of the operator")
         output = self.put(index, type)
         self.nodes.append(Node(output.name, op, tuple(t.name for t in inputs), (output.name,)))
         return output
+
+    def emit_all(self, op: Op, inputs: Sequence[Tensor], indices: Sequence[int], further: Sequence[str] = ()) -> list[Tensor]:
+        """Add a node of numbers without a scale that computes several tensors of the file, then some that it does not have.
+
+        Raises:
+            EdgeqError: shapes or types contradict the file's.
+        """
+        self.infer(op, inputs)
+        outputs = []
+        types = op.infer_all(*(t.type for t in inputs))
+        for index, type in zip(indices, types, strict=False):
+            stored = self.file.tensors[index]
+            wide = stored.kind == "UINT64" and type.shape == (*stored.shape, 2)  # in words
+            if not wide and self.activation_type(stored, stored.shape) != type:
+                why = f"the file declares {stored.kind}{list(stored.shape)}, the operator gives {type}"
+                raise EdgeqError("shapes or types contradict each other", why=why, fix="convert the model again")
+            outputs.append(self.put(index, type))
+        for name, type in zip(further, types[len(indices) :], strict=True):
+            outputs.append(self.keep(Tensor(self.fresh(name), type)))
+        self.nodes.append(Node(outputs[0].name, op, tuple(t.name for t in inputs), tuple(t.name for t in outputs)))
+        return outputs
 
     def insert(self, op: Op, inputs: Sequence[Tensor], name: str, like: TensorType | None = None) -> Tensor:
         """Add a node that the file does not have; dtype and scale as the first input's, or as `like`'s."""

@@ -21,6 +21,7 @@ from edgeq.ops.depthwise_conv2d import DepthwiseConv2d
 from edgeq.ops.div import Div
 from edgeq.ops.extremum import Maximum, Minimum
 from edgeq.ops.fully_connected import FullyConnected
+from edgeq.ops.linear import NO_CLAMP
 from edgeq.ops.linear import Clamp as Limits
 from edgeq.ops.log_softmax import LogSoftmax
 from edgeq.ops.mat_mul import MatMul
@@ -38,6 +39,7 @@ from edgeq.ops.softmax import Softmax
 from edgeq.ops.squared_difference import SquaredDifference
 from edgeq.ops.transpose import Transpose
 from edgeq.ops.transpose_conv2d import TransposeConv2d
+from edgeq.ops.whole import Whole
 from edgeq.ops.windows import Pads, Pair, same_pads
 
 MAX_WINDOW = 2**14  # of strides, dilations, window sizes and pads
@@ -190,13 +192,32 @@ def _transposed(b: Builder, x: Tensor, name: str) -> Tensor:
 ARITHMETIC: dict[str, type[Add] | type[Mul]] = {"ADD": Add, "SUB": Sub, "MUL": Mul}
 
 
+def _whole(b: Builder, op: FileOperator, function: str, clamp: Limits = NO_CLAMP) -> bool:
+    """Integers without a scale; False where the operands are others.
+
+    Raises:
+        EdgeqError: they are unsigned, and the function tells signs apart.
+    """
+    x = b.operand(op, 0).type
+    if x.dtype is not DType.INT32 or x.q is not None:
+        return False
+    if b.stored(op, 0).kind == "UINT32" and function not in ("add", "sub", "mul"):
+        raise EdgeqError(f"{op.kind} of unsigned integers is not supported", fix="cast them to int32")
+    b.emit(Whole(clamp, function), b.same_rank(op, b.operands(op, 0, 1)), op.outputs[0])
+    return True
+
+
 @reads(*ARITHMETIC)
 def arithmetic(b: Builder, op: FileOperator) -> None:
+    if _whole(b, op, op.kind.lower(), b.activation(op)):
+        return
     b.emit(ARITHMETIC[op.kind](clamp=b.activation(op)), b.same_rank(op, b.operands(op, 0, 1)), op.outputs[0])
 
 
 @reads("DIV")
 def divide(b: Builder, op: FileOperator) -> None:
+    if _whole(b, op, "div", b.activation(op)):
+        return
     x, divisor = b.same_rank(op, b.operands(op, 0, 1))
     if x.type.dtype is DType.INT8:
         b.emit(Div(clamp=b.activation(op)), [x, divisor], op.outputs[0])
@@ -221,6 +242,8 @@ def _floats(b: Builder, op: FileOperator, *positions: int) -> list[Tensor]:
 
 @reads("MINIMUM", "MAXIMUM")
 def extremum(b: Builder, op: FileOperator) -> None:
+    if _whole(b, op, op.kind.lower()):
+        return
     cls = Minimum if op.kind == "MINIMUM" else Maximum
     b.emit(cls(), b.same_rank(op, b.operands(op, 0, 1)), op.outputs[0])
 

@@ -32,7 +32,7 @@ Option = int | float | bool | str | tuple[int, ...]
 # What the constants of each type look like; other types occur in unsupported models only.
 NUMPY: dict[str, np.dtype[Any]] = {
     "FLOAT32": np.dtype("<f4"), "FLOAT16": np.dtype("<f2"), "INT8": np.dtype("i1"), "UINT8": np.dtype("u1"), "INT16": np.dtype("<i2"),
-    "INT32": np.dtype("<i4"), "INT64": np.dtype("<i8"), "BOOL": np.dtype("?"),
+    "INT32": np.dtype("<i4"), "INT64": np.dtype("<i8"), "UINT32": np.dtype("<u4"), "BOOL": np.dtype("?"),
 }  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from edgeq.ops.reshape import Reshape
 from edgeq.ops.resize import ResizeBilinear, ResizeNearest
 from edgeq.ops.slice import Slice
 from edgeq.ops.transpose import Transpose
+from edgeq.ops.whole import WholeCast
 
 # Shapes alone
 
@@ -72,9 +73,21 @@ def reshape(b: Builder, op: FileOperator) -> None:
     elif b.stored(op, 0).relabelled and x.type.scale == 1:
         b.emit(Dequantize(), [x], op.outputs[0], converts=True)
         return
+    elif x.type.q is None and x.type.dtype is not DType.FLOAT32:
+        _whole_cast(b, op, x)
+        return
     elif x.type.dtype is not DType.FLOAT32:
         raise EdgeqError("CAST of int8 is not supported", fix="use DEQUANTIZE")
     b.emit(Reshape(shape), [x], op.outputs[0])
+
+
+def _whole_cast(b: Builder, op: FileOperator, x: Tensor) -> None:
+    """Numbers without a scale in another type of integers; to one of the same bits nothing changes."""
+    stored = b.file.tensors[op.outputs[0]]
+    to = b.activation_type(stored, x.type.shape)
+    if to.q is not None or to.dtype is DType.FLOAT32 or "BOOL" in (stored.kind, b.stored(op, 0).kind):
+        raise EdgeqError(f"CAST of {b.stored(op, 0).kind} to {stored.kind} is not supported")
+    b.emit(Reshape(x.type.shape) if to.dtype is x.type.dtype else WholeCast(to.dtype.value), [x], op.outputs[0], converts=True)
 
 
 @reads("TRANSPOSE")

@@ -13,6 +13,7 @@ from edgeq.frontends.tflite.file import MAX_ELEMENTS, File, FileOperator, FileTe
 from edgeq.ir import Array, DType, QParams, Tensor, TensorType
 
 INTEGERS = {"INT8": DType.INT8, "INT16": DType.INT16, "INT32": DType.INT32}
+WHOLE = {**INTEGERS, "UINT32": DType.INT32, "BOOL": DType.INT8}  # numbers without a scale; unsigned ones as their bits
 MAX_INTEGERS = 2**18  # of one shape or list of indices
 ASYMMETRIC = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"}  # may have a zero point of weights; TFLM ignores the convolutions' on int8
 
@@ -79,20 +80,20 @@ class Reading:
     # Types
 
     def activation_type(self, stored: FileTensor, shape: tuple[int, ...]) -> TensorType:
-        """The type of a computed tensor.
+        """The type of a computed tensor. Integers without a scale are numbers themselves, which few operators compute with.
 
         Raises:
-            EdgeqError: the stored type is neither float32 nor int8, int16 or int32 with one scale.
+            EdgeqError: the stored type is neither float32 nor integers without a scale, or int8, int16 or int32 with one.
         """
         if stored.kind == "FLOAT32":
             return TensorType(shape)
+        if stored.kind in WHOLE and stored.quantization is None:
+            return TensorType(shape, WHOLE[stored.kind])
         if stored.kind not in INTEGERS:
             hints = {"FLOAT16": "export with float32 activations (float16 weights are read)"}
             raise EdgeqError(f"{stored.kind} activations are not supported", fix=hints.get(stored.kind, "use float32 or int8"))
         dtype, q = INTEGERS[stored.kind], stored.quantization
-        if q is None:
-            fix = "quantize the model by the TFLite converter"
-            raise EdgeqError(f"{stored.kind} activations without a scale are not supported", fix=fix)
+        assert q is not None
         if len(q.scales) != 1:
             raise EdgeqError("activations with one scale per channel are not supported")
         info = np.iinfo(dtype.numpy if dtype is not DType.INT32 else np.int16)
@@ -171,7 +172,8 @@ class Reading:
             type = TensorType(data.shape)
         else:
             type = self.activation_type(stored, data.shape)
-            if data.dtype != np.int8 or type.dtype is not DType.INT8:
+            data = data.view(np.int32) if data.dtype == np.uint32 else data
+            if data.dtype != type.dtype.numpy or (type.q is not None and type.dtype is not DType.INT8):
                 raise EdgeqError(f"constant '{stored.name}' of type {stored.kind} cannot be computed with")
         return self.keep(Tensor(self.tensor_name(index), type, data))
 
