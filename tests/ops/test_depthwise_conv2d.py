@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from harness import Case, activation, asymmetric, fitting_output, suite, weights_and_bias
+from harness import Case, _Bench, activation, asymmetric, fitting_output, halved, suite, weights_and_bias
+from installed import need_emulator
 
+from edgeq import kernels, target
+from edgeq.compare import compare
+from edgeq.half import LAW
 from edgeq.ir import QParams
+from edgeq.lower import lower, request
 from edgeq.ops.depthwise_conv2d import DepthwiseConv2d
+from edgeq.run import run
 
 
 def case(
@@ -64,3 +72,18 @@ CASES = [
 ASYMMETRIC = {"same3_c5": 3, "saturated_c12": -128, "multiplier3": 127, "grows": -30, "stride_unequal": 66, "batch": -1}
 CASES += [asymmetric(c, ASYMMETRIC[c.name]) for c in CASES if c.name in ASYMMETRIC]
 test_depthwise_conv2d = suite(CASES)
+
+
+def test_a_cortex_m55_computes_with_dsp_kernels_what_helium_has_none_for(tmp_path: Path) -> None:
+    """Rows of many pixels, and few channels in half precision."""
+    chip = target.load("cortex-m55")
+    cases = {"tflm": case("long_rows", (1, 1, 9600, 2), (1, 5), zero=3), LAW: halved(case("few_channels", (1, 6, 5, 4), (3, 3)))}
+    for law, one in cases.items():
+        bench = _Bench([one], law)
+        program = lower(bench.graph, chip)
+        assert program.calls[0].kernel.isa == "armv7em"
+        assert not kernels.candidates(*request(bench.graph, bench.graph.nodes[0]), ("mve",))
+        need_emulator("cortex-m55")
+        data = {n: a[5:6] for n, a in bench.data.items()}
+        want = replace(bench.expected, outputs={n: a[5:6] for n, a in bench.expected.outputs.items()}, steps={})
+        assert compare(want, run(bench.folder(program, tmp_path / law), chip, data)).bit_exact
