@@ -86,6 +86,8 @@ class Board:
         programmer: which of edgeq/flash writes its flash; `settings` for it.
         stack: bytes reserved for the stack.
         qemu: None where QEMU has no such board.
+        clock: of its core in hertz, as the firmware's estimates take it; None where it is not known.
+        milliwatts: of the chip at that clock, code from flash, by its data sheet; None where it is not known.
     """
 
     name: str
@@ -100,6 +102,8 @@ class Board:
     programmer: str
     settings: Mapping[str, Any]
     qemu: Emulation | None
+    clock: int | None = None
+    milliwatts: float | None = None
 
     def linker_memory(self, flash: Region | None = None, weights: str = "flash") -> str:
         """The text of memory.ld.
@@ -159,6 +163,8 @@ def load(target: Target) -> Board:
             programmer=data.get("programmer", {}).get("name", "an3155" if data.get("boot") else "command"),
             settings=data.get("programmer", {}),
             qemu=_emulation(data["qemu"]) if data.get("qemu") else None,
+            clock=int(data["clock"]) if "clock" in data else None,
+            milliwatts=float(data["milliwatts"]) if "milliwatts" in data else None,
         )
     except KeyError as e:
         raise EdgeqError("incomplete", where=str(path), why=f"no {e}") from e

@@ -185,6 +185,16 @@ class BuildRecord:
 
 
 @dataclass(frozen=True)
+class CyclesRecord:
+    """Cycles per inference and per step by a model of the core; the true ones lie between these multiples of them."""
+
+    total: Count
+    steps: tuple[Integer, ...] | None
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
 class RunRecord:
     """A run: counts per inference, None where the runner does not count."""
 
@@ -196,6 +206,7 @@ class RunRecord:
     constant_time: bool | None
     stack_bytes: Size | None
     step_instructions: tuple[Integer, ...] | None
+    cycles: CyclesRecord | None = None
 
 
 @dataclass(frozen=True)

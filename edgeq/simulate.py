@@ -14,6 +14,22 @@ from edgeq.ir import Array, DType, Graph, Node, Params, TensorType
 from edgeq.lower import bind
 
 
+@dataclass(frozen=True)
+class Cycles:
+    """Clock cycles of one inference, by a model of the core.
+
+    Attributes:
+        total: the largest over the vectors.
+        steps: per call, None where unknown.
+        low, high: the true ones lie between these multiples of them; both 1 where the model was held against the core itself.
+    """
+
+    total: int
+    steps: tuple[int, ...] | None
+    low: float
+    high: float
+
+
 @dataclass(frozen=True, eq=False)
 class Run:
     """What a runner returns.
@@ -27,6 +43,7 @@ class Run:
         constant_time: all vectors took the same number of instructions; None where unknown.
         stack_bytes: high-water mark of the stack, None where unknown.
         code_bytes: flash of the model's code without its weights, None where unknown.
+        cycles: None where there is no model of the core.
     """
 
     runner: str
@@ -37,6 +54,7 @@ class Run:
     constant_time: bool | None = None
     stack_bytes: int | None = None
     code_bytes: int | None = None
+    cycles: Cycles | None = None
 
 
 def fit_inputs(graph: Graph, arrays: Mapping[str, Array]) -> dict[str, Array]:

@@ -25,7 +25,7 @@ from edgeq.lower import lower
 from edgeq.plan import plan
 from edgeq.process import run_tool
 from edgeq.record import manifest
-from edgeq.run import bench, qemu, run, unicorn
+from edgeq.run import bench, iss, qemu, run, unicorn
 from edgeq.run.layout import Layout
 from edgeq.simulate import Run, simulate
 from edgeq.target import load, names
@@ -33,7 +33,7 @@ from edgeq.target import load, names
 VECTORS = 3
 CHIPS = [n for n in names() if load(n).bsp]
 EMULATED = [n for n in CHIPS if n.startswith(("cortex", "riscv", "sifive"))]  # others are a chip's own default board, or in tests/boards
-EMULATORS: dict[str, Any] = {"unicorn": unicorn, "qemu": qemu}
+EMULATORS: dict[str, Any] = {"unicorn": unicorn, "qemu": qemu, "iss": iss}
 
 
 class Model(NamedTuple):

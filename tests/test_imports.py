@@ -17,6 +17,7 @@ LAYERS = (
     ("ir",),
     ("train",),
     ("ops", "target", "board"),
+    ("latency",),
     ("frontends", "passes", "kernels", "graphfile"),
     ("order",),
     ("program",),

@@ -14,6 +14,7 @@ from edgeq.api.building import Built, build
 from edgeq.api.device import BoardBench, BoardComparison, bench_board, compare_board
 from edgeq.api.execution import Outcome, compare, contract, run, simulate
 from edgeq.api.models import is_quantized, load, random_inputs, read_inputs
+from edgeq.api.profiling import Profile, profile
 from edgeq.api.quantizing import Choices, Quantized, Recipe, quantize, write_quantized
 from edgeq.api.robustness import Robustness, robustness
 from edgeq.api.scoring import Accuracy, accuracy
@@ -27,6 +28,7 @@ __all__ = [
     "Choices",
     "Made",
     "Outcome",
+    "Profile",
     "Quantized",
     "Recipe",
     "Robustness",
@@ -43,6 +45,7 @@ __all__ = [
     "is_quantized",
     "load",
     "new",
+    "profile",
     "quantize",
     "random_inputs",
     "read_inputs",

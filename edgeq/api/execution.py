@@ -74,17 +74,20 @@ def contract(outcome: Outcome) -> dict[str, Any]:
     """The JSON of ``edgeq simulate`` and ``edgeq run``: counts per inference, None where unknown."""
     m, r = outcome.manifest, outcome.run
     counts = r.step_instructions or (None,) * len(m.steps)
+    cycles = (r.cycles.steps if r.cycles else None) or (None,) * len(m.steps)
     return {
         "target": m.target, "law": m.law, "vectors": outcome.vectors,
         **({"faults": flipped(outcome.damage)} if outcome.damage else {}),
         **({"changed": list(outcome.changed)} if outcome.changed else {}),
         "bit_exact": None if outcome.comparison is None else outcome.comparison.bit_exact,
-        "instructions": r.instructions, "arena_bytes": m.arena_bytes, "io_bytes": m.io_bytes,
+        "instructions": r.instructions,
+        "cycles": None if r.cycles is None else {"total": r.cycles.total, "low": r.cycles.low, "high": r.cycles.high},
+        "arena_bytes": m.arena_bytes, "io_bytes": m.io_bytes,
         "state_bytes": m.state_bytes, "stack_bytes": r.stack_bytes,
         "flash": {"code": outcome.code_bytes, "weights": m.weight_bytes},
         "steps": [
-            {"name": s.name, "op": s.op, "kernel": s.kernel, "macs": s.macs, "instructions": n}
-            for s, n in zip(m.steps, counts, strict=True)
+            {"name": s.name, "op": s.op, "kernel": s.kernel, "macs": s.macs, "instructions": n, "cycles": c}
+            for s, n, c in zip(m.steps, counts, cycles, strict=True)
         ],
     }  # fmt: skip
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgeq.cli import common
+from edgeq.cli import common, execute
 from edgeq.cli.common import (
     ConstOption,
     ForceOption,
@@ -110,6 +110,8 @@ def summary(built: Built) -> dict[str, Any]:
 
 def show(built: Built) -> None:
     """The table at the end."""
+    from edgeq.latency import latency
+
     m, code, how = built.manifest, built.code_bytes, built.measured.build
     weights, bound = size(m.weight_bytes), size(m.arena_lower_bound)
     made = f" by {how.toolchain} -O{how.optimize}" if how else ""
@@ -126,6 +128,7 @@ def show(built: Built) -> None:
             "RAM": f"arena {size(m.arena_bytes)} with input and output (lower bound {bound}){state}{stack}",
             "work": f"{count(m.macs)} MACs in {len(m.steps)} steps",
             "instructions": f"{count(n)} per inference, {n / m.macs:.2f} per MAC" if n and m.macs else "",
+            "cycles": f"{latency(run.cycles, execute.place_of(m.target))} by the model of the core" if run and run.cycles else "",
             "bit-exact": f"{runner} = simulator in {proof.vectors} vectors, {proof.tensors} tensors, {count(proof.values)} values"
             if proof
             else f"NOT RUN. {built.not_run}. Then: edgeq compare {built.folder}"

@@ -55,7 +55,7 @@ StateOption = Annotated[
 TargetOption = Annotated[str | None, typer.Option("--target", "-t", help="Target, see `edgeq targets`.", show_default=False)]
 ToolchainOption = Annotated[str | None, typer.Option("--toolchain", help="zig (default), gcc or clang.", show_default=False)]
 RunnerOption = Annotated[
-    str | None, typer.Option("--runner", "-r", help="host, unicorn or qemu (default: the target's first).", show_default=False)
+    str | None, typer.Option("--runner", "-r", help="host, unicorn, qemu or iss (default: the target's first).", show_default=False)
 ]
 DeviceOption = Annotated[
     str | None,

@@ -41,7 +41,7 @@ def compare(
     inputs: InputOption = None,
     target: TargetOption = None,
     runner: Annotated[
-        list[str] | None, typer.Option("--runner", "-r", help="host, unicorn or qemu; repeatable (default: the target's first).")
+        list[str] | None, typer.Option("--runner", "-r", help="host, unicorn, qemu or iss; repeatable (default: the target's first).")
     ] = None,
     vectors: VectorsOption = 16,
     toolchain: ToolchainOption = None,

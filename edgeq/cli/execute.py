@@ -10,6 +10,7 @@ from edgeq.text import count, short, size
 
 if TYPE_CHECKING:
     from edgeq.api import Outcome
+    from edgeq.board import Board
     from edgeq.compare import Comparison
 
 SHOWN_STEPS = 40
@@ -39,8 +40,11 @@ def verdict(c: Comparison) -> str:
 
 def show(outcome: Outcome, *, steps: bool) -> None:
     """The table at the end: totals, and what each step took."""
+    from edgeq.latency import latency
+
     m, r = outcome.manifest, outcome.run
     per_mac = f", {r.instructions / m.macs:.2f} per MAC" if r.instructions and m.macs else ""
+    spent = "" if r.cycles is None else f"{latency(r.cycles, place_of(outcome.manifest.target))} by the model of the core"
     constant = {True: ", the same for every input", False: ", differs between inputs", None: ""}[r.constant_time]
     code = outcome.code_bytes
     common.facts(
@@ -48,6 +52,7 @@ def show(outcome: Outcome, *, steps: bool) -> None:
         {
             "vectors": str(outcome.vectors),
             "instructions": f"{count(r.instructions)} per inference{per_mac}{constant}" if r.instructions else "",
+            "cycles": spent,
             "flash": f"weights {size(m.weight_bytes)}{f', code {size(code)}' if code else ''}",
             "RAM": f"arena {size(m.arena_bytes)}{f', stack {size(r.stack_bytes)}' if r.stack_bytes is not None else ''}",
             "faults": str(outcome.damage or ""),
@@ -55,10 +60,24 @@ def show(outcome: Outcome, *, steps: bool) -> None:
         },
     )
     if steps and r.step_instructions:
+        cycles = r.cycles.steps if r.cycles and r.cycles.steps else None
         rows = [
-            (i, short(s.name, common.name_room()), s.kernel, count(s.macs), count(n), f"{n / s.macs:.2f}" if s.macs else "-")
+            (
+                i, short(s.name, common.name_room()), s.kernel, count(s.macs), count(n), f"{n / s.macs:.2f}" if s.macs else "-",
+                *([count(cycles[i])] if cycles else []),
+            )
             for i, (s, n) in enumerate(zip(m.steps, r.step_instructions, strict=True))
-        ]
-        common.table(
-            [("step", "right"), ("name", "text"), "kernel", ("MACs", "right"), ("instructions", "right"), ("per MAC", "right")], rows
-        )
+        ]  # fmt: skip
+        heads: list[str | tuple[str, str]] = [
+            ("step", "right"), ("name", "text"), "kernel", ("MACs", "right"), ("instructions", "right"), ("per MAC", "right"),
+        ]  # fmt: skip
+        common.table([*heads, *([("cycles", "right")] if cycles else [])], rows)
+
+
+def place_of(target: str) -> Board | None:
+    """The board of a target; None on the host."""
+    from edgeq import board
+    from edgeq import target as targets
+
+    chip = targets.load(target)
+    return board.load(chip) if chip.bsp else None

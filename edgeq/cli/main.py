@@ -26,6 +26,7 @@ from edgeq.cli import (
     flash,
     inspect,
     new,
+    profile,
     quantize,
     report,
     run,
@@ -38,7 +39,8 @@ from edgeq.errors import EdgeqError
 from edgeq.files import reason
 
 VERBS = (
-    build, quantize, simulate, run, compare, accuracy, faults, tune, firmware, flash, bench, export, new, report, inspect, targets, doctor,
+    build, quantize, simulate, run, compare, profile, accuracy, faults, tune, firmware, flash, bench, export, new, report, inspect,
+    targets, doctor,
 )  # fmt: skip
 INTERRUPTED = 130
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from edgeq.simulate import Run
     from edgeq.target import Target
 
-RUNNERS = ("host", "unicorn", "qemu")
+RUNNERS = ("host", "unicorn", "qemu", "iss")
 
 
 def missing(target: Target) -> str:
@@ -45,7 +45,7 @@ def run(
 
     Args:
         inputs: per input ``[V, *shape]`` in the stored dtype.
-        runner: host, unicorn or qemu; None is the first that the target prefers.
+        runner: host, unicorn, qemu or iss; None is the first that the target prefers.
         steps: keep every step's output, and its instructions where the runner counts them.
         chain: tool chain name (zig, gcc, clang).
         optimize: -O0, -O1, -O2, -O3, -Os, -Oz or -Og; None is the runner's own default.

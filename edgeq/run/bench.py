@@ -19,7 +19,7 @@ from edgeq.files import temporary_folder
 from edgeq.ir import Array
 from edgeq.record import manifest
 from edgeq.run.layout import Layout
-from edgeq.simulate import Run
+from edgeq.simulate import Cycles, Run
 from edgeq.target import Target
 
 Progress = Callable[[int, int], None]
@@ -33,10 +33,15 @@ FAULT = struct.Struct("<4sIII")
 
 @dataclass(frozen=True)
 class Execution:
-    """What a program sent over its UART, and its exit code."""
+    """What a program sent over its UART, and its exit code.
+
+    Attributes:
+        clock: int64 ``[N, 2]``, instructions and cycles at each reading of the board's clock; None where the emulator has no cycles.
+    """
 
     sent: bytes
     exit_code: int
+    clock: Array | None = None
 
 
 # Program, bytes for the board's vector memory, a function told how many bytes have been sent -> execution.
@@ -52,6 +57,7 @@ class Measured:
         step_instructions: int64 ``[V, S]``, a column per step; S is 0 without the hook.
         stack_bytes: per vector, int64 ``[V]``.
         outputs, steps: uint8 blocks ``[V, bytes]``.
+        cycles, step_cycles: like the instructions; None where the emulator has no cycles.
     """
 
     instructions: Array
@@ -59,6 +65,39 @@ class Measured:
     stack_bytes: Array
     outputs: Array
     steps: Array
+    cycles: Array | None = None
+    step_cycles: Array | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class _Intervals:
+    """What a program measured, in one unit: per vector each record of a step and the rest ``[V, S]`` and ``[V]``; of nothing."""
+
+    steps: Array
+    last: Array
+    empty: int
+    empty_step: int
+
+    def totals(self) -> Array:
+        """Per vector, int64 ``[V]``."""
+        return np.asarray(self.steps.sum(1) + self.last - self.empty)
+
+    def per_step(self, layout: Layout) -> Array:
+        """int64 ``[V, steps]``: a step of several outputs has several records."""
+        own = self.steps - self.empty_step
+        first = [i for i in range(own.shape[1]) if i == 0 or layout.step_of[i] != layout.step_of[i - 1]]
+        return np.add.reduceat(own, first, axis=1) if own.shape[1] else own
+
+
+def _clocked(clock: Array, vectors: int, steps: int, where: str) -> tuple[_Intervals, _Intervals]:
+    """Instructions and cycles of the intervals between two readings of the clock each, in the order of firmware/apps/bench.c."""
+    before = 4 if steps else 1  # two empty steps and the rest behind them; nothing
+    spans = clock[1::2] - clock[::2] if len(clock) % 2 == 0 else clock[:0]
+    if len(spans) != before + vectors * (steps + 1):
+        raise EdgeqError("the firmware did not read its clock as edgeq's does", where=where)
+    rows = spans[before:].reshape(vectors, steps + 1, 2)
+    made = (_Intervals(rows[:, :-1, k], rows[:, -1, k], int(spans[before - 1, k]), int(spans[1, k]) if steps else 0) for k in (0, 1))
+    return next(made), next(made)
 
 
 def block(vectors: int, packed: Array, faults: bytes = b"") -> bytes:
@@ -74,8 +113,10 @@ def record_type(layout: Layout, hook: bool) -> np.dtype[np.void]:
     return np.dtype([*fields, ("ticks", "<u4", ()), ("stack", "<u4", ()), ("output", "u1", (layout.output_bytes,))])
 
 
-def parse(stream: bytes, layout: Layout, hook: bool, instructions_per_tick: float, where: str) -> Measured:
-    """Check and take apart a stream.
+def parse(
+    stream: bytes, layout: Layout, hook: bool, instructions_per_tick: float, where: str, clock: Array | None = None
+) -> Measured:
+    """Check and take apart a stream; counts are those of `clock` (`Execution`) where it is given.
 
     Raises:
         EdgeqError: it is truncated, damaged, or of another model.
@@ -99,14 +140,16 @@ def parse(stream: bytes, layout: Layout, hook: bool, instructions_per_tick: floa
     count = range(steps)
     per_step = np.stack([instructions(rows[f"ticks{i}"]) for i in count], 1) if steps else np.zeros((vectors, 0), np.int64)
     tensors = np.concatenate([rows[f"step{i}"] for i in count], 1) if steps else np.zeros((vectors, 0), np.uint8)
-    first = [i for i in count if i == 0 or layout.step_of[i] != layout.step_of[i - 1]]  # a step of several outputs has several records
-    own = per_step - instructions(empty_step)
+    told = _Intervals(per_step, instructions(rows["ticks"]), int(instructions(empty)), int(instructions(empty_step)))
+    counted, cycles = (told, None) if clock is None else _clocked(clock, vectors, steps, where)
     return Measured(
-        instructions=per_step.sum(1) + instructions(rows["ticks"]) - instructions(empty),
-        step_instructions=np.add.reduceat(own, first, axis=1) if steps else own,
+        instructions=counted.totals(),
+        step_instructions=counted.per_step(layout),
         stack_bytes=rows["stack"].astype(np.int64),
         outputs=np.ascontiguousarray(rows["output"]),
         steps=tensors,
+        cycles=cycles.totals() if cycles else None,
+        step_cycles=cycles.per_step(layout) if cycles else None,
     )
 
 
@@ -157,7 +200,17 @@ def batches(layout: Layout, vectors: int, region: int) -> Iterator[slice]:
 
 
 def _join(parts: list[Measured]) -> Measured:
-    return Measured(**{f: np.concatenate([getattr(p, f) for p in parts]) for f in Measured.__dataclass_fields__})
+    known = [f for f in Measured.__dataclass_fields__ if getattr(parts[0], f) is not None]
+    return Measured(**{f: np.concatenate([getattr(p, f) for p in parts]) for f in known})
+
+
+def _cycles(measured: Measured, plain: Measured, steps: bool, bounds: tuple[float, float]) -> Cycles | None:
+    """Of the program without hooks, and per step of the one with them."""
+    if measured.cycles is None or plain.cycles is None or measured.step_cycles is None:
+        return None
+    each = measured.cycles - measured.cycles[0] + plain.cycles[0]
+    per_step = tuple(int(n) for n in measured.step_cycles.max(axis=0)) if steps else None
+    return Cycles(int(each.max()), per_step, *bounds)
 
 
 def _measure(
@@ -177,7 +230,7 @@ def _measure(
     if execution.exit_code != 0:
         why = fault(execution.sent, elf)
         raise EdgeqError(f"the program ended with exit code {execution.exit_code}", where=str(folder), why=why)
-    return parse(execution.sent, layout, hook, ratio, str(folder))
+    return parse(execution.sent, layout, hook, ratio, str(folder), execution.clock)
 
 
 def bench(
@@ -193,12 +246,14 @@ def bench(
     optimize: str,
     progress: Progress | None,
     faults: bytes = b"",
+    bounds: tuple[float, float] = (1.0, 1.0),
 ) -> Run:
     """Build the bench application, run it in an emulator over all vectors, and assemble the Run.
 
     With `steps` two programs are run: one with the step hook over all vectors, and over one vector that without it,
     from which the instructions and the stack are taken, so that both are the same whether steps are asked for or not.
-    A fault map (`faults.block`) hits the model's tables, which lie in RAM then, before the first vector.
+    A fault map (`faults.block`) hits the model's tables, which lie in RAM then, before the first vector. `bounds` are those of the
+    emulator's cycles (`Cycles`).
     """
     layout, place = Layout(manifest(folder)), board.load(target)
     vectors, packed = layout.pack(inputs)
@@ -231,4 +286,5 @@ def bench(
         constant_time=bool((each == each[0]).all()) if vectors > 1 else None,
         stack_bytes=stack,
         code_bytes=code,
+        cycles=_cycles(measured, plain, steps, bounds),
     )
