@@ -21,6 +21,7 @@ from edgeq.files import read_arrays, reason, write_bytes
 from edgeq.ir import Array, DType, Graph
 from edgeq.passes import normalise
 from edgeq.quantize import images, storage
+from edgeq.quantize.constraints import given_scales
 from edgeq.quantize.diagnosis import diagnose
 from edgeq.quantize.floating import dequantized
 from edgeq.quantize.images import Pixels
@@ -258,8 +259,9 @@ def quantized(
     job = recipes.Job(graph, samples, options, written, goal, lambda count: calibration_labels(graph, recipe, count), progress)
     halves = written is not None and written.nodes and set(complete(graph, written.nodes, chosen.base(graph)).values()) == {HALF}
     if samples is None and not halves and chosen.needs_samples(job):
+        what = "parts of the model have no scales" if given_scales(graph) else "the model is float"
         raise EdgeqError(
-            "the model is float and there are no calibration samples", where=graph.name,
+            f"{what} and there are no calibration samples", where=graph.name,
             fix="give --calib with some tens of real inputs, `--calib random` to try the path without them, or --recipe fp16",
         )  # fmt: skip
     if halves:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import scipy
 
@@ -74,7 +75,20 @@ def roots(graph: Graph, position: int) -> list[str]:
 def natural(op: Op) -> Scale | None:
     """The one scale and zero point that the results of an operator have, whatever the samples show."""
     found = op.traits.natural
-    return None if found is None or found.when == "unknown" else (found.scale, found.zero_point)
+    if found is None or found.when == "unknown":
+        return None
+    own: Any = op if found.when == "given" else found
+    return own.scale, own.zero_point
+
+
+def bears_scale(op: Op) -> bool:
+    """Whether an operator stands for a scale that the model's file gives."""
+    return op.traits.natural is not None and op.traits.natural.when == "given"
+
+
+def given_scales(graph: Graph) -> bool:
+    """Whether a float graph bears scales for some of its tensors."""
+    return any(bears_scale(n.op) for n in graph.nodes)
 
 
 def natural_scales(graph: Graph) -> dict[str, Scale]:
@@ -90,7 +104,7 @@ def demanded(graph: Graph, law: str, saturating: bool = False) -> Groups:
     result = Groups(activations(graph))
     for node in graph.nodes:
         traits = node.op.traits
-        if (traits.keeps_scale(law) or (saturating and traits.saturates)) and node.inputs[0] in result:
+        if traits.keeps_scale(law) and node.inputs[0] in result:
             result.join(node.inputs[0], node.outputs[0])
     for before, after in ties(graph):
         result.join(before, after)
@@ -99,7 +113,20 @@ def demanded(graph: Graph, law: str, saturating: bool = False) -> Groups:
         if node.op.traits.merges and all(n in result and result.find(n) in map(result.find, kept) for n in node.inputs):
             for name in node.inputs:
                 result.join(name, node.outputs[0])
+    if saturating:
+        _join_saturating(graph, result)
     return result
+
+
+def _join_saturating(graph: Graph, result: Groups) -> None:
+    """Join what operators cut off with what they leave, unless two natural scales would meet."""
+    fixed = natural_scales(graph)
+    for node in graph.nodes:
+        source, target = node.inputs[0], node.outputs[0]
+        if node.op.traits.saturates and source in result:
+            met = {fixed[n] for n in result.group(source) | result.group(target) if n in fixed} if fixed else set()
+            if len(met) < 2 or result.find(source) == result.find(target):
+                result.join(source, target)
 
 
 def cells(graph: Graph, law: str) -> frozenset[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -9,20 +10,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeq.errors import EdgeqError
-from edgeq.ir import Array, DType, Graph
+from edgeq.ir import Array, DType, Graph, Node
 from edgeq.ops.recurrent import WIDE
 from edgeq.quantize import masks, storage
 from edgeq.quantize.calibrate import Ranges, calibrate, centred
 from edgeq.quantize.casts import Bordered, bordered
 from edgeq.quantize.cells import cell_dtype
-from edgeq.quantize.constraints import activations, cells, natural_scales
+from edgeq.quantize.constraints import activations, bears_scale, cells, demanded, given_scales, natural_scales
 from edgeq.quantize.floating import Progress
-from edgeq.quantize.plan import LayerPrecision, Options, Precision, TensorPrecision
+from edgeq.quantize.grid import LIMIT
+from edgeq.quantize.plan import LayerPrecision, Options, Precision, Scale, TensorPrecision
 from edgeq.quantize.precision_toml import format_precision
 from edgeq.quantize.prepare import equalize
 from edgeq.quantize.ranges import METHODS
 from edgeq.quantize.scales import assign, symmetric
 from edgeq.quantize.storage import Storage, complete
+from edgeq.quantize.weight_scales.stored import known
+
+LOG = logging.getLogger("edgeq")
+NAMED = 3  # tensors that a line names
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +84,7 @@ def decide(
     tensors = _tensors(borders, ranges, law, given, {n: tuple(e.tolist()) for n, e in exponents.items()})
     layers = _layers(borders.graph, given, options)
     layers = {n: p for n, p in layers.items() if kept.get(n) != storage.HALF}
+    _tell(tensors)
     complete_precision = Precision(borders.graph.name, law, ranges.method, ranges.vectors, tensors, layers, kept)
     return Decision(borders.graph, complete_precision, ranges, borders if kept else None, options)
 
@@ -115,10 +122,10 @@ def _tensors(
     graph = borders.graph
     own = {n: given.tensors.get(borders.origin(n)) for n in activations(graph)}
     pinned = {n: t.scale for n, t in own.items() if t is not None and t.scale is not None}
-    fixed, wide, words = natural_scales(graph), cells(graph, law), symmetric(graph, ranges, law)
+    wide, words, known_by = cells(graph, law), symmetric(graph, ranges, law), _known_by(graph, law)
     tensors = {}
     for name, scale in assign(graph, ranges, law, pinned).items():
-        how = "fixed" if name in fixed else "grid" if ranges.tensors[name].grid == scale else ranges.tensors[name].method
+        how = known_by.get((name, scale)) or ("grid" if ranges.tensors[name].grid == scale else ranges.tensors[name].method)
         stored, written = borders.stored.get(name, storage.INT8), own[name]
         dtype = DType.FLOAT16 if stored == storage.HALF else cell_dtype(scale[0]) if name in wide else DType.INT8
         if stored == storage.INT16:
@@ -129,14 +136,46 @@ def _tensors(
     return tensors
 
 
+def _known_by(graph: Graph, law: str) -> dict[tuple[str, Scale], str]:
+    """Which scales of activations nobody had to look for: those of operators, and those that the model's file gives."""
+    fixed = natural_scales(graph)
+    found = dict.fromkeys(fixed.items(), "fixed")
+    for members in demanded(graph, law, saturating=True).members() if given_scales(graph) else ():
+        borne = {fixed[n.outputs[0]] for n in graph.nodes if bears_scale(n.op) and n.outputs[0] in members}
+        found |= {(n, scale): "given" for n in members for scale in borne}
+    return found
+
+
+def _tell(tensors: Mapping[str, TensorPrecision]) -> None:
+    """Say in one line what of a model whose file gives scales had none."""
+    given = [n for n, t in tensors.items() if t.method == "given"]
+    others = [n for n, t in tensors.items() if t.method not in ("given", "fixed") and t.dtype is DType.INT8]
+    if given and others:
+        more = f" and {len(others) - NAMED} more" if len(others) > NAMED else ""
+        names = ", ".join(f"'{n}'" for n in others[:NAMED])
+        LOG.warning("%d tensors keep the scales of the model's file; calibrated: %s%s", len(given), names, more)
+
+
 def _layers(graph: Graph, given: Precision, options: Options) -> dict[str, LayerPrecision]:
-    """Every layer's rounding: as it is written down, else by the options."""
+    """Every layer's rounding: as it is written down, else as the model's file has its weights, else by the options."""
     usual = LayerPrecision(options.weight_scale, options.rounding, options.bias_correction, options.weights)
-    found = {n.name: given.layers.get(n.name, usual) for n in graph.nodes if n.op.traits.products}
+    kept = LayerPrecision("stored", "nearest", False)
+    rounded = {n.name for n in graph.nodes if _on_grid(graph, n)} if given_scales(graph) else set()
+    found = {n.name: given.layers.get(n.name, kept if n.name in rounded else usual) for n in graph.nodes if n.op.traits.products}
     for name in given.layers:
         if name not in found:
             raise EdgeqError("this layer has no weights", where=name, fix="delete it from the precision file")
     return found
+
+
+def _on_grid(graph: Graph, node: Node) -> bool:
+    """Whether a layer's weights have been rounded to int8 before."""
+    linear = node.op.traits.linear
+    data = graph.tensors[node.inputs[1]].data if linear is not None else None
+    if linear is None or data is None:
+        return False
+    rows = np.moveaxis(data.astype(np.float64), linear.axis, 0).reshape(data.shape[linear.axis], -1)
+    return bool((known(rows, (-LIMIT, LIMIT)) > 0).all())
 
 
 def _copied(ranges: Ranges, borders: Bordered) -> Ranges:

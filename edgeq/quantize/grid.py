@@ -44,5 +44,7 @@ class Grid:
     def scales(self, method: str, matrix: Float) -> Float:
         """Per row of ``[..., K]``."""
         bounds = self.bounds(matrix)
-        found: Float = np.minimum(weight_scales.SCALES[method](matrix, bounds), self.clip * weight_scales.widest(matrix, bounds))
+        found: Float = weight_scales.SCALES[method](matrix, bounds)
+        if self.clip < 1:
+            found = np.minimum(found, self.clip * weight_scales.widest(matrix, bounds))
         return np.full_like(found, found.max()) if self.shared else found

@@ -29,7 +29,8 @@ FORMAT = 1
 DTYPES = {"int8": DType.INT8, "int16": DType.INT16, "int32": DType.INT32}
 MAX_EXPONENT = 32
 CELLS = "int16 with a scale of 2^-15 to 1, or int32 with 2^-16: a cell state"
-FIXED = ("fixed", "grid", "edited")  # how a scale came about, beside the methods: by the operator, the data's own steps, by hand
+# how a scale came about, beside the methods: by the operator, by the model's file, by the data's own steps, by hand
+FIXED = ("fixed", "given", "grid", "edited")
 HEADER = f"""\
 # What every tensor of the model is stored as. Edit and feed it back: edgeq ... --precision precision.toml
 #   real = scale * (q - zero_point), q in -128 ... 127; range is what follows from the two.

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from edgeq.errors import EdgeqError
 from edgeq.ir import DType, Graph, Node, Op
-from edgeq.quantize.constraints import Groups, demanded, is_recurrent
+from edgeq.quantize.constraints import Groups, bears_scale, demanded, given_scales, is_recurrent
 
 INT8, HALF, WEIGHTS, INPUTS, INT16 = "int8", "float16", "w8a16", "w8r16", "int16"
 STORAGES = (INT8, HALF, WEIGHTS, INPUTS, INT16)
@@ -120,9 +120,28 @@ def uniform(graph: Graph, wanted: str) -> dict[str, str]:
 
 
 def mixed(graph: Graph) -> dict[str, str]:
-    """The recipe ``mixed``: recurrent layers in int8, everything else in half precision."""
+    """The recipe ``mixed``: recurrent layers and what the model's file gives scales in int8, everything else in half precision."""
     found = units(graph)
-    return spread(found, {u.name: _first(u, INT8 if any(map(is_recurrent, u.nodes)) else HALF) for u in found})
+    given = _given(graph, found)
+    return spread(found, {u.name: _first(u, INT8 if u.name in given or any(map(is_recurrent, u.nodes)) else HALF) for u in found})
+
+
+def _given(graph: Graph, found: list[Unit]) -> set[str]:
+    """The units between scales of the model's file: what they read was rounded to one, what they give is rounded at once."""
+    if not given_scales(graph):
+        return set()
+    unit = {t: u for u in found for n in u.nodes for t in n.outputs}
+    bearing = {u.name for u in found if any(bears_scale(n.op) for n in u.nodes)}
+    consumers = graph.consumers()
+
+    def rounded(u: Unit) -> bool:
+        inside = {n.name for n in u.nodes}
+        reads = [t for n in u.nodes for t in n.inputs if not graph.tensors[t].is_constant and (t not in unit or unit[t] is not u)]
+        gives = [(t, c) for n in u.nodes for t in n.outputs for c in consumers[t] if c.name not in inside]
+        last = any(t in graph.outputs for n in u.nodes for t in n.outputs)
+        return not last and all(t in unit and unit[t].name in bearing for t in reads) and all(bears_scale(c.op) for _, c in gives)
+
+    return bearing | {u.name for u in found if rounded(u)}
 
 
 def _first(unit: Unit, *wanted: str) -> str:

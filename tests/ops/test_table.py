@@ -17,6 +17,7 @@ from edgeq.ops import logic, registry
 from edgeq.ops import mathematics as maths
 from edgeq.ops import trigonometry as trig
 from edgeq.ops.clamp import Clamp
+from edgeq.ops.fake_quantize import FakeQuantize
 from edgeq.ops.requantize import Requantize
 from edgeq.ops.table import _Table
 
@@ -76,6 +77,7 @@ FUNCTIONS: list[tuple[Op, Callable[[float], float], QParams, QParams]] = [
         (Clamp((0, 6)), lambda x: min(max(x, 0), 6), QParams((6 / 255,), -128), None),
         (Clamp((-1, 1)), lambda x: sorted((-1, x, 1))[1], SIGNED, None),
         (Requantize(), lambda x: x, SIGNED, None),
+        (FakeQuantize(scale=0.043, zero_point=9), lambda x: 0.043 * min(max(round(x / 0.043), -137), 118), SIGNED, None),
         (Requantize(), lambda x: x, QParams((0.0007,), 50), QParams((0.0003,), -90)),
     ]
 ]

@@ -2,7 +2,8 @@
 
 Activations are transposed to NHWC around the operators that want it, exactly; the passes remove what cancels.
 The model's own inputs and outputs keep their names and layout. Quantized models become int8 graphs of law
-``single`` with the scales of the file; uint8 values are stored as int8, moved down by 128.
+``single`` with the scales of the file; uint8 values are stored as int8, moved down by 128. Models of which only parts
+are quantized become float graphs that bear the file's scales (`ops.fake_quantize`).
 """
 
 from __future__ import annotations
@@ -40,4 +41,4 @@ def from_model(
     """Read a model that `parse` has checked; see `load`."""
     reader = Reader(model, name, where)
     graph = soften(reader.read(shapes or {}, const or {}))
-    return check(absorb(graph, reader.builder.stored, where), "load")
+    return check(absorb(graph, reader.builder.stored), "load")

@@ -13,7 +13,7 @@ from edgeq.frontends.onnx.linear import scalar
 from edgeq.frontends.onnx.logic import finite, quotient
 from edgeq.frontends.onnx.registry import MICROSOFT, reads
 from edgeq.frontends.onnx.values import Constant, Value, is_integer, is_whole
-from edgeq.ir import Array, Op, Tensor
+from edgeq.ir import Array, DType, Op, Tensor
 from edgeq.ops import activations as act
 from edgeq.ops import mathematics as maths
 from edgeq.ops import trigonometry as trig
@@ -203,9 +203,11 @@ def extreme(call: Call) -> Tensor:
     return y
 
 
-@reads("Clip")
+@reads("Clip", integers=True)
 def clip(call: Call) -> Tensor:
     x = call.x()
+    if x.type.dtype is DType.INT8:
+        return _clip_integers(call, x)
     bounds = [call.value(1), call.value(2)]
     if any(isinstance(v, Tensor) or (v is not None and v.array.size != 1) for v in bounds):
         for value, op, tag in ((bounds[0], Maximum(), "low"), (bounds[1], Minimum(), "high")):
@@ -223,6 +225,17 @@ def clip(call: Call) -> Tensor:
         raise EdgeqError("Clip with a limit that is not a number")
     low, high = limits
     return call.emit(Clamp((min(low, high), high)), x)  # ONNX: the upper limit wins
+
+
+def _clip_integers(call: Call, x: Tensor) -> Tensor:
+    """Limits of integers, as quantizers for few bits write them, as the real values that they stand for."""
+    if x.type.q is None:
+        raise EdgeqError("Clip of integers without a scale is not supported", fix="use the QDQ format")
+    moved = 128 if x.name in call.builder.unsigned else 0
+    found = [call.data(1, "'min'"), call.data(2, "'max'")]
+    stored = [None if a is None else float(a.ravel()[0]) - moved - x.type.zero_point for a in found]
+    low, high = (default if v is None else v * x.type.scale for v, default in zip(stored, (-math.inf, math.inf), strict=True))
+    return call.emit(Clamp((min(low, high), high)), x)
 
 
 @reads("PRelu")

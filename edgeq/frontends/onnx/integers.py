@@ -1,7 +1,8 @@
 """A float graph between quantizing and dequantizing stand-ins -> the int8 graph that it describes.
 
 Every float tensor gets the scale of the QuantizeLinear behind it or the DequantizeLinear before it; operators that
-only move or select values hand a scale on. Where two scales meet, a requantize node stands.
+only move or select values hand a scale on. Where two scales meet, a requantize node stands. A graph in which a tensor has
+no scale after all that stays float and bears those that it has.
 """
 
 from __future__ import annotations
@@ -9,33 +10,56 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from edgeq.errors import EdgeqError
 from edgeq.frontends.onnx.affine import fold_into_layers, join_pairs
 from edgeq.frontends.onnx.casts import FromInteger, ToInteger
 from edgeq.frontends.onnx.constants import Constants
-from edgeq.frontends.onnx.file import printable
 from edgeq.frontends.onnx.values import Stored
 from edgeq.ir import DType, Graph, Node, Op, QParams, Tensor, TensorType
+from edgeq.ops.fake_quantize import FakeQuantize
 from edgeq.ops.requantize import Requantize
 from edgeq.ops.reshape import Reshape
 from edgeq.passes.compose import compose
 from edgeq.passes.remove_dead import remove_dead
 
 
-def absorb(graph: Graph, stored: Mapping[str, Stored], where: str) -> Graph:
+def absorb(graph: Graph, stored: Mapping[str, Stored]) -> Graph:
     """Remove the stand-ins; the graph itself where it has none.
 
     Args:
         stored: constant -> the integers that it was dequantized from.
 
     Raises:
-        EdgeqError: some tensors bear no scale (all are listed), or weights are quantized in a way that no kernel reads.
+        EdgeqError: weights are quantized in a way that no kernel reads.
     """
     if all(t.type.dtype is DType.FLOAT32 for t in graph.tensors.values()):
         return graph
     held = dict(stored)
-    graph = join_pairs(fold_into_layers(remove_dead(compose(graph)), held))
-    return _Absorber(graph, held, where).run()
+    folded = join_pairs(fold_into_layers(remove_dead(compose(graph)), held))
+    known = scales(folded)
+    whole = all(n in known for n in (*folded.inputs, *(n.outputs[0] for n in folded.nodes)))
+    return _Absorber(folded, held, known).run() if whole else bearing(graph)
+
+
+def bearing(graph: Graph) -> Graph:
+    """A graph of which parts have scales and parts have not, as a float one: behind every tensor that has a scale it is rounded to it."""
+    tensors = {n: t if t.is_constant else replace(t, type=TensorType(t.type.shape)) for n, t in graph.tensors.items()}
+    nodes: list[Node] = []
+    renames: dict[str, str] = {}
+    for name in graph.inputs:
+        if (q := graph.type(name).q) is not None:
+            renames[name] = f"{name}.rounded"
+            while renames[name] in tensors:
+                renames[name] += "'"
+            tensors[renames[name]] = Tensor(renames[name], TensorType(graph.type(name).shape))
+            nodes.append(Node(f"{name}/round", FakeQuantize(scale=q.scale[0], zero_point=q.zero_point), (name,), (renames[name],)))
+    for node in graph.nodes:
+        op = node.op
+        if isinstance(op, ToInteger):
+            op = FakeQuantize(scale=op.q.scale[0], zero_point=op.q.zero_point)
+        elif isinstance(op, FromInteger):
+            op = Reshape(graph.type(node.outputs[0]).shape)
+        nodes.append(replace(node, op=op, inputs=tuple(renames.get(n, n) for n in node.inputs)))
+    return replace(graph, tensors=tensors, nodes=()).with_nodes(nodes)
 
 
 def scales(graph: Graph) -> dict[str, QParams]:
@@ -74,16 +98,14 @@ def _wish(readers: list[Node], found: Mapping[str, QParams]) -> QParams | None:
 
 
 class _Absorber:
-    def __init__(self, graph: Graph, stored: Mapping[str, Stored], where: str) -> None:
-        self.graph, self.where = graph, where
-        self.scales = scales(graph)
+    def __init__(self, graph: Graph, stored: Mapping[str, Stored], scales: Mapping[str, QParams]) -> None:
+        self.graph, self.scales = graph, scales
         self.nodes: list[Node] = []
         self.tensors: dict[str, Tensor] = {}
         self.alias: dict[str, str] = {}
         self.constants = Constants(graph, stored, self.tensors)
 
     def run(self) -> Graph:
-        self._check()
         for name in self.graph.inputs:
             self._add(name, self.graph.type(name).shape, self.scales[name])
         for node in self.graph.nodes:
@@ -101,15 +123,6 @@ class _Absorber:
         nodes = [replace(n, inputs=final(n.inputs), outputs=final(n.outputs)) for n in self.nodes]
         tensors = [replace(t, name=renames.get(t.name, t.name)) for t in self.tensors.values()]
         return replace(self.graph, nodes=(), tensors={}, law="single").with_nodes(nodes, tensors)
-
-    def _check(self) -> None:
-        missing = [n for n in (*self.graph.inputs, *(n.outputs[0] for n in self.graph.nodes)) if n not in self.scales]
-        if missing:
-            names = ", ".join(f"'{printable(n)}'" for n in missing)
-            raise EdgeqError(
-                "parts of a quantized model are computed in float", where=self.where, why=f"no scale for {names}",
-                fix="quantize these tensors as well, or give the float model and let edgeq quantize it",
-            )  # fmt: skip
 
     def _at(self, name: str) -> str:
         """The tensor that now holds `name`."""
