@@ -1,7 +1,7 @@
 """edgeq turns a trained model into C99 for a small chip and proves that the chip computes what the desktop said.
 
 The verbs are those of the command line: `load`, `quantize`, `build`, `simulate`, `run`, `compare`,
-`accuracy`, `tune`; edgeq.api documents them. `edgeq.train` trains in PyTorch. Importing edgeq imports none
+`accuracy`, `report`, `tune`; edgeq.api documents them. `edgeq.train` trains in PyTorch. Importing edgeq imports none
 of what they need; the first use does.
 """
 
@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any
 from edgeq.errors import EdgeqError
 
 if TYPE_CHECKING:
-    from edgeq.api import accuracy, build, compare, load, quantize, run, simulate, tune
+    from edgeq.api import accuracy, build, compare, load, quantize, report, run, simulate, tune
     from edgeq.ir import Graph
 
-__all__ = ["EdgeqError", "Graph", "__version__", "accuracy", "build", "compare", "load", "quantize", "run", "simulate", "tune"]
+__all__ = [
+    "EdgeqError", "Graph", "__version__", "accuracy", "build", "compare", "load", "quantize", "report", "run", "simulate", "tune",
+]  # fmt: skip
 
-_STAGES = ("build", "compare", "quantize", "run", "simulate", "tune")  # verbs that are also the names of modules
+_STAGES = ("build", "compare", "quantize", "report", "run", "simulate", "tune")  # verbs that are also the names of modules
 _VERBS = ("accuracy", "load")
 _PACKAGES = ("train",)
 

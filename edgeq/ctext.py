@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
+import unicodedata
 import zlib
 from dataclasses import dataclass
 from typing import Any
@@ -41,7 +42,8 @@ FILES = frozenset(
 
 def identifier(text: str) -> str:
     """A C identifier from any string: lower case letters, digits and underscores, no word that C, C++, a header or edgeq needs."""
-    word = re.sub(r"[^a-z0-9]+", "_", text.lower().encode("ascii", "ignore").decode()).strip("_")[:40].strip("_") or "model"
+    plain = unicodedata.normalize("NFKD", text.casefold()).encode("ascii", "ignore").decode()  # ö is o and ß is ss
+    word = re.sub(r"[^a-z0-9]+", "_", plain).strip("_")[:40].strip("_") or "model"
     ours = word in KEYWORDS | MACROS | OURS or _TYPES.fullmatch(word) or word.startswith("eq_")
     return f"m_{word}" if word[0].isdigit() or ours else word
 

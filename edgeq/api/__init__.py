@@ -7,6 +7,7 @@
     quantized.predict(x)                                  # what the chip will answer
     built = edgeq.build(quantized.graph, target="riscv", output="out")
     edgeq.compare("out", vectors=16)                      # every step, byte for byte
+    edgeq.report("out")                                   # one HTML file
 """
 
 from edgeq.api.boards import Made, export, firmware, flash, new
@@ -16,6 +17,7 @@ from edgeq.api.execution import Outcome, compare, contract, run, simulate
 from edgeq.api.models import is_quantized, load, random_inputs, read_inputs
 from edgeq.api.profiling import Profile, profile
 from edgeq.api.quantizing import Choices, Quantized, Recipe, quantize, write_quantized
+from edgeq.api.reporting import report
 from edgeq.api.robustness import Robustness, robustness
 from edgeq.api.scoring import Accuracy, accuracy
 from edgeq.api.tuning import Tuned, tune
@@ -49,6 +51,7 @@ __all__ = [
     "quantize",
     "random_inputs",
     "read_inputs",
+    "report",
     "robustness",
     "run",
     "simulate",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -23,27 +22,13 @@ def report(
 
     It shows what build, run, compare and accuracy measured on this folder.
     """
-    from edgeq.files import write_bytes
-    from edgeq.report import render
+    from edgeq import api
 
-    path = output or folder / "report.html"
-    page = render(folder).encode()
-    write_bytes(path, page)
-    if path.resolve().parent == folder.resolve():  # the next build may replace it
-        note_file(folder, path.resolve().name, page)
+    path = api.report(folder, output)
     if as_json:
-        common.print_json({"report": str(path), "bytes": len(page)})
+        common.print_json({"report": str(path), "bytes": path.stat().st_size if path.is_file() else None})
     else:
         typer.echo(str(path))
-
-
-def note_file(folder: Path, name: str, content: bytes) -> None:
-    """Record a file that was written into an emitted folder."""
-    from edgeq import record
-    from edgeq.folder import digest
-
-    known = record.measured(folder, record.manifest(folder).sources_sha256)
-    record.note(folder, replace(known, files={**known.files, name: digest(content)}))
 
 
 def register(app: typer.Typer) -> None:

@@ -109,6 +109,32 @@ def test_names_and_layout() -> None:
     assert {"hard_swish", "silu", "gelu", "prelu", "resize_bilinear"} <= set(kinds(graph)) and "sigmoid" not in kinds(graph)
 
 
+def test_nodes_and_tensors_have_the_names_of_modules() -> None:
+    class Block(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.norm = nn.Conv2d(4, 4, 3, padding=1), nn.BatchNorm2d(4)
+
+        def forward(self, x: Any) -> Any:
+            return torch.relu(self.norm(self.conv(x))) + x
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.blocks, self.gru = nn.Conv2d(1, 4, 1), nn.Sequential(Block(), Block()), nn.GRU(32, 8, batch_first=True)
+            self.head = nn.Linear(8, 3)
+
+        def forward(self, x: Any) -> Any:
+            y = self.blocks(torch.relu(self.stem(x))).permute(0, 2, 1, 3).flatten(2)
+            return torch.softmax(self.head(self.head.weight.new_zeros(1, 8) + self.gru(y)[0][:, -1]), -1)
+
+    graph = normalise(frontend.from_module(Net(), example((1, 1, 8, 8))))
+    layers = [n.name for n in graph.nodes if n.op.traits.products]
+    assert layers == ["stem", "blocks.0.conv", "blocks.1.conv", "gru", "head"]
+    assert graph.outputs == ("softmax",) and {"head", "blocks.0/relu_1", "blocks.1/add_1"} <= set(graph.tensors)
+    assert not [n for n in (*graph.tensors, *(node.name for node in graph.nodes)) if "getitem" in n or "node_" in n]
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_archive_equals_module(name: str, archives: dict[str, Path]) -> None:
     graph = frontends.load(archives[name])
