@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from edgeq import ctiles, faults, record
+from edgeq import cbands, ctiles, faults, record
 from edgeq import folder as folders
 from edgeq.ctext import Names, Table, block_comment, brief, comment, ctype_of, model_name, table
 from edgeq.functions import Function, Functions, environment, values
 from edgeq.ir import Array, TensorType
 from edgeq.plan import MemoryPlan
-from edgeq.program import Call, Program
+from edgeq.program import Band, Call, Program
 from edgeq.record import Manifest
 from edgeq.runtime import EXACT, STEP, reached, whole, words
 from edgeq.tables import Constants
@@ -46,7 +46,8 @@ class _Emitter:
         self.functions = Functions(program, self.name)
         self.names = Names(self.name)  # of the functions that have the model's inputs and outputs as arguments
         self.arguments = {n: self.names.external(n) for n in (*self.graph.given, *self.graph.results)}
-        self.locals = {n: self.names.own(n) for n in ("params", "parts", "decoded", "row", "pixel", "count", "failures", "i")}
+        words = ("params", "parts", "decoded", "row", "pixel", "count", "failures", "i", "turn", "before", "after")
+        self.locals = {n: self.names.own(n) for n in words}
         self.pointers: dict[str, str] = {}  # tensor in the arena -> its name in `<m>_invoke`
         self.state_offsets: dict[str, int] = {}
         self.state_bytes = 0
@@ -83,35 +84,58 @@ class _Emitter:
 
     def steps(self) -> list[dict[str, Any]]:
         """One record per call: text for `<m>.c` and the manifest."""
-        records, symbols = [], {f"{self.name}_{c.symbol}" for c in self.constants.tables}
+        records: list[dict[str, Any]] = []
+        symbols = {f"{self.name}_{c.symbol}" for c in self.constants.tables}
+        bands = {i: b for b in self.program.bands for i in range(b.first, b.last + 1)}
         for i, call in enumerate(self.program.calls):
             function = self.functions.calls[i]
             tables = {n: f"{self.name}_{self.constants.symbol(i, n)}" for n in call.tables}
-            inputs = [self.location(n) for n in call.operands]
+            inputs = [] if i in bands else [self.location(n) for n in call.operands]
             variadic = bool(getattr(call.node.op, "variadic", False))
+            band = bands.get(i)
             arguments = [f"&{self.locals['decoded' if call.staged else 'params']}"] if function.members else []
             arguments += [self.locals["parts"]] if variadic else inputs
-            arguments += [self.location(n) for n in call.outputs]
+            arguments += [] if i in bands else [self.location(n) for n in call.outputs]
             if call.kernel.scratch != "0":
                 arguments.append(f"bytes + {self.plan.scratch[i]}" if i in self.plan.scratch else "(void *)0")
-            output = self.graph.type(call.output)
+            output, whole = self.graph.type(call.output), call.output not in self.program.lines
             more = [(n, self.graph.type(n)) for n in call.outputs[1:]]
             records.append(
                 {
                     "index": i, "name": call.node.name, "op": call.kind, "kernel": call.kernel.name,
                     "epilogue": [n.name for n in call.epilogue], "function": function,
                     "values": values(function, call, tables), "arguments": ", ".join(arguments), "gather": inputs if variadic else [],
-                    "ctype": output.dtype.c, "output": self.location(call.output), "bytes": output.bytes,
+                    "ctype": output.dtype.c, "bytes": output.bytes, "whole": whole, "band": None if band is None else band.first,
                     "law": call.params.law, "decodes": self.decodes(i, call, tables), "tiles": self.tiles(i, call, function, tables),
                     "text": f"{call.kind}  {', '.join(str(self.graph.type(n)) for n in call.operands)} -> {output}",
                     "tensor": call.output, "dtype": output.dtype.value, "shape": list(output.shape), "macs": call.macs,
                     "scratch": call.scratch, "scratch_offset": self.plan.scratch.get(i), "operands": list(call.operands),
                     "tables": [x for x in (*tables.values(), *map(self.constant, call.operands)) if x in symbols],
                     "more": [{"tensor": n, "dtype": t.dtype.value, "shape": list(t.shape), "bytes": t.bytes} for n, t in more],
-                    "hooks": [(self.location(n), self.graph.type(n).bytes) for n in call.outputs],
+                    "hooks": [(i, self.location(n), self.graph.type(n).bytes) for n in call.outputs] if whole else [], "rows": [],
                 }
             )  # fmt: skip
+        for band in self.program.bands:
+            own = records[band.first : band.last + 1]
+            own[0] |= {"rows": self.rows(band, own), "band_last": band.last}
+            own[-1]["hooks"] = [hook for r in own for hook in r["hooks"]]
+            for r in own[:-1]:
+                r["hooks"] = []
         return records
+
+    def rows(self, band: Band, records: Sequence[Mapping[str, Any]]) -> list[str]:
+        """The statements of calls that run by bands."""
+        calls = range(band.first, band.last + 1)
+        names = cbands.Names(*(self.locals[n] for n in ("turn", "before", "after", "decoded", "params", "parts", "i")))
+        placed = {i: f"bytes + {self.plan.scratch[i]}" if i in self.plan.scratch else "(void *)0" for i in calls}
+        scratch = ["" if self.program.calls[i].kernel.scratch == "0" else placed[i] for i in calls]
+        kept = [n for n, lines in band.lines.items() if lines.bytes and (lines.first, lines.last) == (band.first, band.last)]
+        firsts = {n: self.names.own("first") for n in kept}
+        writer = cbands.Writer(
+            self.program, band, names, [self.functions.calls[i] for i in calls], [r["values"] for r in records], scratch,
+            self.location, self.plan.offsets.__getitem__, firsts,
+        )  # fmt: skip
+        return writer.lines()
 
     def tiles(self, step: int, call: Call, function: Function, symbols: Mapping[str, str]) -> list[str]:
         """The statements of a call in tiles."""
@@ -136,7 +160,8 @@ class _Emitter:
     def interface(self, names: tuple[str, ...]) -> list[dict[str, Any]]:
         """The public description of inputs or outputs."""
         result = []
-        used = {self.location(n) for c in self.program.calls for n in (*c.operands, *c.outputs)}
+        own = self.program.lines
+        used = {self.location(n) for c in self.program.calls for n in (*c.operands, *c.outputs) if self.program.storage(n) not in own}
         for n in names:
             t: TensorType = self.graph.type(n)
             result.append(
@@ -163,7 +188,7 @@ class _Emitter:
         rows = [
             {
                 "tensor": n, "pointer": self.pointers.get(n), "ctype": self.graph.type(n).dtype.c,
-                "bytes": self.graph.type(n).bytes, "offset": self.plan.offsets[n], "first": a, "last": b,
+                "bytes": self.program.room(n), "offset": self.plan.offsets[n], "first": a, "last": b,
                 "overwrites": self.plan.inplace.get(n),
             }
             for n, (a, b) in self.plan.lifetimes.items()
@@ -175,7 +200,7 @@ class _Emitter:
         drop, hidden = ("ctype", "argument", "text", "used"), ("ctype", "size", "text", "source")
         keep = (
             "name", "op", "epilogue", "kernel", "law", "operands", "tensor", "dtype", "shape", "macs", "bytes", "scratch", "scratch_offset",
-            "tables", "more",
+            "tables", "more", "whole", "band",
         )  # fmt: skip
         return {
             "format": record.FORMAT, "model": self.name, "target": self.program.target.name, "law": self.graph.law,
@@ -198,7 +223,7 @@ class _Emitter:
 
 def step_checks(steps: Sequence[Mapping[str, Any]], vectors: Mapping[str, Array]) -> Array | None:
     """CRC-32 of what the hook delivers, uint32 ``[V, tensors]``; None unless all of these tensors are given."""
-    names = [tensor["tensor"] for s in steps for tensor in (s, *s["more"])]
+    names = [tensor["tensor"] for s in steps if s["whole"] for tensor in (s, *s["more"])]
     if not names or not set(names) <= set(vectors):
         return None
     rows = zip(*(vectors[n] for n in names), strict=True)
@@ -217,7 +242,7 @@ def emit(program: Program, plan: MemoryPlan, name: str, vectors: Mapping[str, Ar
     functions, steps = emitter.functions.all, emitter.steps()
     facts = emitter.facts(steps)
     codes = [f.code for f in functions]
-    decoding = [line for s in steps for lines in (s["tiles"], *(d["lines"] for d in s["decodes"])) for line in lines]
+    decoding = [line for s in steps for lines in (s["tiles"], s["rows"], *(d["lines"] for d in s["decodes"])) for line in lines]
     runtime = {STEP: whole(STEP)} | reached([*codes, *decoding])
     floats = "float" in words("\n".join([*codes, *runtime.values()]))
     runtime |= {EXACT: whole(EXACT)} if floats else {}

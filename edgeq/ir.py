@@ -224,6 +224,10 @@ class Op:
         """The meaning of all outputs bit for bit under the law of the parameters."""
         return self.reference_half_all(params, *x) if params.law in half.LAWS else self.reference_all(params, *x)
 
+    def of_rows(self, rows: int) -> Op:
+        """The operator that computes so many rows of its output alone, of one that `traits.rows` says can."""
+        return self
+
     def macs(self, *types: TensorType) -> int:
         """Multiply-accumulates of one inference."""
         return 0

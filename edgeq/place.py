@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,10 +39,13 @@ class Block:
 Matrix = list[list[int]]
 
 
-def separations(blocks: Sequence[Block]) -> Matrix:
+Trails = Mapping[tuple[int, int], int]
+
+
+def separations(blocks: Sequence[Block], trails: Trails | None = None) -> Matrix:
     """``h[i][j]``: if i lies below j, ``offset[i] + h[i][j] <= offset[j]``; both 0 where they never meet.
 
-    It is the largest size of i while j lives.
+    It is the largest size of i while j lives, but for the pairs of `trails`, of which the first grows as the second shrinks.
     """
     sizes = np.zeros((len(blocks), max((b.last + 1 for b in blocks), default=0)), np.int64)
     for units, block in zip(sizes, blocks, strict=True):
@@ -51,6 +54,8 @@ def separations(blocks: Sequence[Block]) -> Matrix:
     h = [(units[span] * (sizes[:, span] > 0)).max(axis=1).tolist() for units, span in zip(sizes, spans, strict=True)]
     for i, row in enumerate(h):
         row[i] = 0
+    for (i, j), distance in (trails or {}).items():
+        h[i][j] = max(distance, 1 - h[j][i])  # at most a whole block above the other's beginning
     return h
 
 
@@ -60,7 +65,7 @@ def first_fit(h: Matrix, order: Sequence[int]) -> list[int]:
     placed: list[int] = []
     for i in order:
         # strictly between the two ends of a span, block i would collide with block j
-        spans = sorted((offsets[j] - h[i][j], offsets[j] + h[j][i]) for j in placed if h[i][j])
+        spans = sorted((offsets[j] - h[i][j], offsets[j] + h[j][i]) for j in placed if h[i][j] or h[j][i])
         at = 0
         for low, high in spans:
             if at <= low:
@@ -100,7 +105,7 @@ def greedy(blocks: Sequence[Block], h: Matrix, bound: int) -> list[int]:
             return offsets
     assert best is not None
     chance = random.Random(SEED)
-    meetings = sum(size > 0 for row in h for size in row)
+    meetings = sum(size != 0 for row in h for size in row)
     for _ in range(min(SHUFFLES, MEETINGS // max(meetings, 1)) if len(blocks) > 2 else 0):
         order = list(best[1])
         for _ in range(chance.randint(1, 3)):
@@ -138,7 +143,7 @@ def exact(blocks: Sequence[Block], h: Matrix, bound: int, ceiling: int) -> tuple
     from scipy.sparse import coo_array
 
     n, top = len(blocks), ceiling - 1
-    pairs = [(i, j) for i in range(n) for j in range(i) if h[i][j]]
+    pairs = [(i, j) for i in range(n) for j in range(i) if h[i][j] or h[j][i]]
     # columns: n offsets, one "i lies below j" per pair, the height
     rows: list[int] = []
     columns: list[int] = []
@@ -172,17 +177,18 @@ def exact(blocks: Sequence[Block], h: Matrix, bound: int, ceiling: int) -> tuple
     return result.status == 0, offsets if height(blocks, offsets) < ceiling else None
 
 
-def place(problems: Sequence[Sequence[Block]], bound: int) -> tuple[int, int, str, list[int]]:
+def place(problems: Sequence[Sequence[Block]], bound: int, trails: Sequence[Trails] | None = None) -> tuple[int, int, str, list[int]]:
     """Offsets for the best of several block sets that describe the same memory.
 
     Args:
         problems: alternatives; the one that can be placed lowest is taken.
         bound: no placement can be lower than this many units.
+        trails: of each, pairs of blocks of which the first may lie over the second, see `separations`.
 
     Returns:
         Index of the alternative, height, method (``greedy``, ``milp optimal``, ``milp time limit``) and offsets.
     """
-    matrices = [separations(blocks) for blocks in problems]
+    matrices = [separations(blocks, t) for blocks, t in zip(problems, trails or [{}] * len(problems), strict=True)]
     best: tuple[int, int, list[int]] | None = None
     for index, (blocks, h) in enumerate(zip(problems, matrices, strict=True)):
         offsets = greedy(blocks, h, bound)

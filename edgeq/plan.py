@@ -54,6 +54,15 @@ def lifetimes(program: Program) -> dict[str, tuple[int, int]]:
                 spans.setdefault(storage, [i, i])[1] = i
     for name in graph.outputs:
         spans.setdefault(program.storage(name), [0, 0])[1] = last_step
+    for band in program.bands:
+        calls = program.calls[band.first : band.last + 1]
+        for storage in {program.storage(n) for c in calls for n in (*c.operands, *c.outputs)} & set(spans):
+            lines = band.lines.get(storage)
+            a, b = spans.pop(storage)
+            if lines is None:
+                spans[storage] = [min(a, band.first), max(b, band.last)]
+            elif lines.bytes:
+                spans[storage] = [lines.first, lines.last]
     return {n: (a, b) for n, (a, b) in spans.items()}
 
 
@@ -65,6 +74,8 @@ def overwritable(program: Program, index: int, spans: Mapping[str, tuple[int, in
     outside the arena has it read there and never written.
     """
     call, graph = program.calls[index], program.graph
+    if any(b.first <= index <= b.last for b in program.bands):
+        return []
     kept = {program.storage(n) for n in graph.outputs}
     found = []
     for position in call.inplace:
@@ -95,12 +106,19 @@ def _block(members: Sequence[tuple[int, int, int]]) -> Block:
     return Block(first, tuple(max((s for s, a, b in members if a <= t <= b), default=0) for t in range(first, last + 1)))
 
 
+def _trails(program: Program, chains: Sequence[Sequence[str]], alignment: int) -> dict[tuple[int, int], int]:
+    """Pairs of chains of which the first may follow the second's rows while it runs, and by how many units it begins below."""
+    chain = {n: i for i, c in enumerate(chains) for n in c}
+    pairs = ((chain[y], chain[x], distance) for b in program.bands for (y, x), distance in b.overlaps.items())
+    return {(y, x): -(-distance // alignment) for y, x, distance in pairs}
+
+
 def live(program: Program) -> list[int]:
     """Bytes that each step needs at least, its scratch included; a plan comes near the largest of them."""
     spans = lifetimes(program)
     spans = dict(sorted(spans.items(), key=lambda item: item[1][0]))
     candidates = {c.output: overwritable(program, i, spans) for i, c in enumerate(program.calls)}
-    sizes = {n: program.graph.type(n).bytes for n in spans}
+    sizes = {n: program.room(n) for n in spans}
     blocks = [_block([(sizes[n], *spans[n]) for n in c]) for c in _chains(program, spans, candidates, 0)]
     return [sum(b.at(i) for b in blocks) + c.scratch for i, c in enumerate(program.calls)]
 
@@ -121,7 +139,7 @@ def plan(program: Program, alignment: int = 4) -> MemoryPlan:
     def units(size: int) -> int:
         return -(-size // alignment)
 
-    sizes = {n: units(program.graph.type(n).bytes) for n in spans}
+    sizes = {n: units(program.room(n)) for n in spans}
     scratch = [(i, units(c.scratch)) for i, c in enumerate(program.calls) if c.scratch]
     candidates = {c.output: overwritable(program, i, spans) for i, c in enumerate(program.calls)}
 
@@ -130,11 +148,16 @@ def plan(program: Program, alignment: int = 4) -> MemoryPlan:
         chains = _chains(program, spans, candidates, pick)
         if chains not in layouts:
             layouts.append(chains)
-    inside = [Block(i, (s,)) for i, s in scratch]
+    kept = {b.last: b.first for b in program.bands if b.parts[-1].gathers}  # sums, from turn to turn
+    inside = [Block(kept.get(i, i), (s,) * (i + 1 - kept.get(i, i))) for i, s in scratch]
     problems = [[_block([(sizes[n], *spans[n]) for n in c]) for c in chains] + inside for chains in layouts]
     totals = [sum(b.at(t) for b in problems[0]) for t in range(steps)]
+    trails = [_trails(program, chains, alignment) for chains in layouts]
+    for band in program.bands:
+        saved = sum(sizes[x] + sizes[y] - max(sizes[y], max(units(d), 0) + sizes[x]) for (y, x), d in band.overlaps.items())
+        totals[band.first : band.last + 1] = [t - saved for t in totals[band.first : band.last + 1]]
     bound = max(totals)
-    best, arena, method, offsets = place(problems, bound)
+    best, arena, method, offsets = place(problems, bound, trails)
     chains = layouts[best]
     return MemoryPlan(
         arena_bytes=arena * alignment,

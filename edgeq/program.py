@@ -1,10 +1,11 @@
-"""A lowered program: calls of kernels in order, and how the tables of each are stored."""
+"""A lowered program: calls of kernels in order, how the tables of each are stored, and which calls run by bands of rows."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from edgeq.formats.format import Target as Decoding
 from edgeq.ir import Array, Graph, Node, Params
 from edgeq.kernels import Kernel
 from edgeq.target import Target
+from edgeq.traits import Rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,14 +139,142 @@ class Call:
         return (self.node, *self.epilogue)
 
 
+@dataclass(frozen=True)
+class Source:
+    """How a call of a band reads an operand: the rows that its own rows need, or all of it where `rows` is None.
+
+    Attributes:
+        height, pitch: the operand's rows, and the bytes of each.
+    """
+
+    rows: Rows | None
+    height: int
+    pitch: int
+
+    def first(self, row: Any, height: int) -> Any:
+        """The first row that is read for the rows from `row` on of an output of `height`; behind the last one where there are none."""
+        assert self.rows is not None
+        return np.where(np.less(row, height), np.maximum(row // self.rows.up * self.rows.step - self.rows.before, 0), self.height)
+
+    def end(self, row: Any) -> Any:
+        """The row behind the last one that is read for the rows before `row`."""
+        assert self.rows is not None
+        return np.minimum((row - 1) // self.rows.up * self.rows.step - self.rows.before + self.rows.extent, self.height)
+
+    def padding(self, row: Any) -> Any:
+        """Rows of padding above the first row that `row` reads."""
+        assert self.rows is not None
+        return np.maximum(self.rows.before - row // self.rows.up * self.rows.step, 0)
+
+
+@dataclass(frozen=True)
+class Flow:
+    """How many rows there are after turn t: ``(rate * t + offset) // per`` times `unit`."""
+
+    rate: int
+    offset: int
+    per: int = 1
+    unit: int = 1
+
+    def turn(self, rows: int) -> int:
+        """The first turn after which there are so many rows."""
+        return -(-(self.per * -(-rows // self.unit) - self.offset) // self.rate)
+
+    def delayed(self, turns: int) -> Flow:
+        return Flow(self.rate, self.offset - self.rate * turns, self.per, self.unit)
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A call in a band, which computes some more rows, of `height` in all, at each turn or every few turns.
+
+    Attributes:
+        pitch: bytes of a row of its output.
+        gathers: it takes in rows and keeps sums in its scratch from turn to turn; flow and height are those of its input, and its
+            result, which is there after the last turn, is no row of anything (pitch 0).
+        variants: the constants of what it computes at a turn, by its rows, those of its first operand and those of padding above.
+    """
+
+    flow: Flow
+    height: int
+    pitch: int
+    sources: tuple[Source, ...]
+    variants: Mapping[tuple[int, int, int], Params]
+    gathers: bool = False
+
+    def done(self, turn: Any) -> Any:
+        """Rows that there are after a turn."""
+        return np.clip((self.flow.rate * turn + self.flow.offset) // self.flow.per * self.flow.unit, 0, self.height)
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Some rows of a tensor that is whole nowhere.
+
+    Attributes:
+        bytes: of its buffer, 0 of one without.
+        first, last: the calls while which it lives.
+        over: the tensor whose rows nobody needs any more and these take the place of.
+        ahead: the tensor whose next rows will take the place of these.
+    """
+
+    bytes: int
+    first: int
+    last: int
+    over: str = ""
+    ahead: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Band:
+    """Calls from `first` on that run in turn, some rows each, over and over.
+
+    Attributes:
+        lines: the tensors that are made and read within the band alone.
+        overlaps: (output, input that nobody needs after the band) -> how many bytes the output must begin before the input, so that
+            its rows come only where those of the input have been read.
+    """
+
+    first: int
+    turns: int
+    parts: tuple[Part, ...]
+    lines: Mapping[str, Lines]
+    overlaps: Mapping[tuple[str, str], int]
+
+    @property
+    def last(self) -> int:
+        return self.first + len(self.parts) - 1
+
+
 @dataclass(frozen=True, eq=False)
 class Program:
-    """Calls in order. `views` maps a tensor to the tensor whose storage it shares as it is (reshapes)."""
+    """Calls in order. `views` maps a tensor to the tensor whose storage it shares as it is (reshapes).
+
+    Attributes:
+        bands: those of the calls that run by bands of rows, in order.
+    """
 
     graph: Graph
     target: Target
     calls: tuple[Call, ...]
     views: Mapping[str, str]
+    bands: tuple[Band, ...] = ()
+
+    @property
+    def steps(self) -> tuple[int | Band, ...]:
+        """What runs, in order: a call by its number, or a band."""
+        starts = {b.first: b for b in self.bands}
+        inside = {i for b in self.bands for i in range(b.first, b.last + 1)}
+        return tuple(starts.get(i, i) for i in range(len(self.calls)) if i in starts or i not in inside)
+
+    @functools.cached_property
+    def lines(self) -> Mapping[str, Lines]:
+        """The tensors of which only some rows exist at a time."""
+        return {n: lines for b in self.bands for n, lines in b.lines.items()}
+
+    def room(self, name: str) -> int:
+        """Bytes that a storage tensor takes in the arena."""
+        return self.lines[name].bytes if name in self.lines else self.graph.type(name).bytes
 
     @functools.cached_property
     def outside(self) -> frozenset[str]:

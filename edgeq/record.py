@@ -81,6 +81,8 @@ class StepRecord(Result):
         epilogue: the nodes that were folded into it.
         tables: symbols of the constant tables that it reads.
         more: its further results.
+        whole: its results exist as wholes; of a step in a band they need not.
+        band: the first step of the band that it runs in, None where it runs on its own.
     """
 
     name: str
@@ -94,11 +96,13 @@ class StepRecord(Result):
     scratch_offset: Size | None
     tables: tuple[CName, ...]
     more: tuple[Result, ...] = ()
+    whole: bool = True
+    band: Size | None = None
 
     @property
     def results(self) -> tuple[Result, ...]:
-        """Every tensor that it computes, in the order of the hook."""
-        return (self, *self.more)
+        """Every tensor that it computes as a whole, in the order of the hook."""
+        return (self, *self.more) if self.whole else ()
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,22 @@ class Linear:
     folds_behind: bool = True
 
 
+class Rows(NamedTuple):
+    """Which rows (axis 1 of ``[1, H, W, C]``) of an input some rows of the output read.
+
+    Row y of the output reads the `extent` rows from ``y * step // up - before`` on, of which those outside are padding.
+    """
+
+    step: int = 1
+    before: int = 0
+    extent: int = 1
+    up: int = 1
+
+
+# (op, shapes of its inputs) -> the rows that each of them is read by, None where it is not read row by row
+RowsOf = Callable[[Any, Sequence[Shape]], Rows | None]
+
+
 class Product(NamedTuple):
     """A product of constant weights inside an operator, by positions of inputs: of `weights` with input `of`, plus `bias` if not None.
 
@@ -139,6 +155,9 @@ class Traits:
             decreasing in the second; ``corners``: monotone in each of two inputs, up or down; ``table``: by 256 values; ``knee``:
             monotone on either side of the zero point.
         bounds: ``(params, low, high)`` -> bounds of its int8 results, where no `monotone` says them, from those of its input.
+        rows: which rows of its inputs some rows of its output read, where it can be computed by rows and is not `elementwise`.
+        gathers: ``(operator, shape of its input)`` -> whether it takes in all rows and columns of ``[1, H, W, C]``, of which kernels of
+            ``<its kernels'>_rows`` may be given some at a time.
         affine: ``(constant operand as float64, whether it comes first)`` -> factor and term in ``y = factor * x + term`` of the other.
 
     Weights:
@@ -172,6 +191,8 @@ class Traits:
     monotone: Literal["", "increasing", "difference", "corners", "table", "knee"] = ""
     bounds: Callable[[Any, Array, Array], tuple[Array, Array]] | None = None
     affine: Callable[[Array, bool], tuple[Array, Array]] | None = None
+    rows: RowsOf | None = None
+    gathers: Callable[[Any, Shape], bool] | None = None
 
     linear: Linear | None = None
     products: tuple[Product, ...] = ()

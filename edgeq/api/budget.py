@@ -13,24 +13,34 @@ from edgeq.target import Target
 from edgeq.text import short, size
 
 SHOWN = 4
+STACK = 640  # what the code is expected to need, before it has been measured
+LEAST = "least"  # ram=least, which is 0 bytes
 
 
 @dataclass(frozen=True)
 class Budget:
-    """Limits in bytes, None where there is none; `source` says whose they are."""
+    """Limits in bytes, None where there is none; `source` says whose they are. `least`: as little RAM as can be, whatever the limit."""
 
     flash: int | None
     ram: int | None
     source: str
+    least: bool = False
+
+    def arena(self, state: int) -> int | None:
+        """Bytes that arena and stack may take beside a state, less what the stack is expected to; 0 for the least, None for no limit."""
+        if self.least:
+            return 0
+        return None if self.ram is None else max(self.ram - state - STACK, 0)
 
 
 KEYS = ("flash", "ram", "instructions", "drop")
 LOSS = "loss"  # what drop=1% becomes
-EXAMPLE = "write --budget flash=256K,ram=64K; with --recipe auto also instructions=2M, drop=24dB or drop=1%"
+EXAMPLE = "write --budget flash=256K,ram=64K or ram=least; with --recipe auto also instructions=2M, drop=24dB or drop=1%"
 
 
 def parse(text: str) -> dict[str, float]:
-    """``"flash=256K,ram=64K,instructions=2M,drop=24dB"`` as bytes, instructions and decibels; ``drop=1%`` as `LOSS`, percentage points.
+    """``"flash=256K,ram=64K,instructions=2M,drop=24dB"`` as bytes, instructions and decibels; ``drop=1%`` as `LOSS`, percentage points;
+    ``ram=least`` as 0.
 
     Raises:
         EdgeqError: another key, or not a size.
@@ -40,6 +50,9 @@ def parse(text: str) -> dict[str, float]:
         key, _, value = part.partition("=")
         if key not in KEYS or not value:
             raise EdgeqError(f"'{part}' is not a budget", fix=EXAMPLE)
+        if (key, value) == ("ram", LEAST):
+            limits[key] = 0.0
+            continue
         if key == "drop" and value.endswith("%"):
             key, value = LOSS, value.removesuffix("%")
         limits[key] = _amount(key, value)
@@ -66,7 +79,8 @@ def budget(target: Target, limits: Mapping[str, int] | None) -> Budget:
     """The target's limits, each replaced by the user's where given."""
     limits = limits or {}
     source = "the budget" if limits else f"target {target.name}"
-    return Budget(limits.get("flash", target.flash), limits.get("ram", target.ram), source)
+    ram = limits.get("ram", target.ram)
+    return Budget(limits.get("flash", target.flash), target.ram if ram == 0 else ram, source, ram == 0)
 
 
 def check_ram(manifest: Manifest, limit: Budget, stack: int | None = None) -> None:
@@ -82,7 +96,7 @@ def check_ram(manifest: Manifest, limit: Budget, stack: int | None = None) -> No
     raise EdgeqError(
         f"the model needs {size(need)} of RAM, {limit.source} has {size(limit.ram)}: {size(need - limit.ram)} too much",
         why=f"arena {size(arena)}{f', state {size(state)}' if state else ''}{f', stack {size(stack)}' if stack else ''}; {peak(manifest)}",
-        fix="a smaller input or fewer channels at that step, or a target with more RAM",
+        fix="a smaller input or fewer channels at that step, or a target with more RAM; `--budget ram=least` gives the least that there is",
     )
 
 

@@ -27,6 +27,7 @@ from edgeq.plan import plan
 from edgeq.record import BuildRecord, Manifest, Measured, measured
 from edgeq.record import manifest as read_manifest
 from edgeq.run import missing
+from edgeq.segments import fitted
 from edgeq.simulate import Run, fit_inputs, simulate
 from edgeq.target import Target
 from edgeq.tune import costs
@@ -80,10 +81,16 @@ def artifact(
     *,
     hardened: bool = False,
     beside: Mapping[str, bytes] | None = None,
+    arena: int | None = None,
 ) -> Artifact:
-    """Lower, plan and emit a quantized graph, `hardened` or not; the graph itself and the files `beside` it travel in the folder."""
+    """Lower, plan and emit a quantized graph, `hardened` or not; the graph itself and the files `beside` it travel in the folder.
+
+    Args:
+        arena: bytes that it should stay within, by bands of rows where it needs them; 0 for as few as can be.
+    """
     program = faults.hardened(graph, target) if hardened else lower(graph, target, choices)
-    emitted = emit(program, plan(program), name, vectors)
+    program, memory = (program, plan(program)) if hardened or arena is None else fitted(program, arena or None)
+    emitted = emit(program, memory, name, vectors)
     stored = graphfile.dumps(graph)
     more = {**(beside or {}), graphfile.NAME: stored}
     named = dict(sorted({**emitted.manifest.files, **folders.digests(more)}.items()))
@@ -229,7 +236,8 @@ def build(
         states, signature: see `load`.
         toolchain: ``zig`` (default), ``gcc`` or ``clang``.
         optimize: ``s``, ``2`` or ``3``.
-        budget: ``flash`` and ``ram`` in bytes; they replace the target's. With recipe ``auto`` also what `goal_of` says.
+        budget: ``flash`` and ``ram`` in bytes; they replace the target's. Where whole tensors need more RAM, calls run by bands of rows, as
+            few of them as that takes; 0 bytes of RAM are as few as there can be. With recipe ``auto`` also what `goal_of` says.
         vectors: how many test vectors to put beside the code, 0 for none.
         check: run the test vectors on the target's first runner and compare every step with the simulator. Where the only one is QEMU
             and it is not installed, the folder is written all the same and `Built.not_run` says so.
@@ -262,8 +270,11 @@ def build(
         inputs = random_inputs(graph, vectors) if samples is None else samples
         title = name or default_name(model, graph)
         tests = test_vectors(graph, inputs, vectors)
-        emitted = artifact(graph, chip, title, tests.arrays if tests else None, choices, hardened=hardened, beside=step.files)
         limit = budgets.budget(chip, limits)
+        state = sum(graph.type(a).bytes for a, _ in graph.states)
+        emitted = artifact(
+            graph, chip, title, tests.arrays if tests else None, choices, hardened=hardened, beside=step.files, arena=limit.arena(state)
+        )
         budgets.check_ram(emitted.manifest, limit)
         budgets.check_flash(emitted.manifest, None, limit)
         how = How(chip, None, chain.name, optimize)

@@ -347,7 +347,7 @@ def goal_of(
             raise EdgeqError("a budget for instructions or drop needs recipe auto", fix="add --recipe auto")
         return None
     budget = budget or {}
-    limits = {key: int(value) for key, value in budget.items() if key not in ("drop", "loss")}
+    limits = {key: int(value) for key, value in budget.items() if key not in ("drop", "loss") and value}
     chip = targets.load(target) if target else None
     return Goal(chip, toolchain, optimize, drop=budget.get("drop"), loss=budget.get("loss"), **limits)
 

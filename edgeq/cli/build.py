@@ -126,6 +126,7 @@ def show(built: Built) -> None:
         {
             "flash": flash,
             "RAM": f"arena {size(m.arena_bytes)} with input and output (lower bound {bound}){state}{stack}",
+            "bands": bands(built),
             "work": f"{count(m.macs)} MACs in {len(m.steps)} steps",
             "instructions": f"{count(n)} per inference, {n / m.macs:.2f} per MAC" if n and m.macs else "",
             "cycles": f"{latency(run.cycles, execute.place_of(m.target))} by the model of the core" if run and run.cycles else "",
@@ -140,6 +141,12 @@ def show(built: Built) -> None:
         },
     )
     show_record(built.measured.quantization)
+
+
+def bands(built: Built) -> str:
+    """Which steps run by bands of rows."""
+    ranges = {s.band: i for i, s in enumerate(built.manifest.steps) if s.band is not None}
+    return f"{', '.join(f'steps {a}-{b}' for a, b in ranges.items())}, some rows at a time" if ranges else ""
 
 
 def quality(built: Built) -> dict[str, str]:

@@ -14,7 +14,7 @@ from edgeq.errors import EdgeqError
 from edgeq.ir import Array, DType, Op, Params, Tensor, TensorType
 from edgeq.ops.move import size_limit
 from edgeq.ops.requantize import Requantize
-from edgeq.ops.traits import Axes, Shape, Tie, Traits, channel_count, same
+from edgeq.ops.traits import Axes, Rows, Shape, Tie, Traits, channel_count, same
 
 
 def _ties(op: Any, inputs: Sequence[Shape | None], output: Shape) -> list[Tie] | None:
@@ -35,7 +35,10 @@ def _ties(op: Any, inputs: Sequence[Shape | None], output: Shape) -> list[Tie] |
 class Concat(Op):
     """x0, x1, ... -> the inputs one after the other along `axis`; an input in another scale than the output's is rescaled."""
 
-    traits: ClassVar[Traits] = Traits("move", merges=True, axes=Axes(single=("axis",)), channels=_ties, monotone="increasing")
+    traits: ClassVar[Traits] = Traits(
+        "move", merges=True, axes=Axes(single=("axis",)), channels=_ties, monotone="increasing",
+        rows=lambda op, shapes: Rows() if op.axis > 1 else None,
+    )
 
     axis: int
 

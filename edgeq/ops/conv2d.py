@@ -21,7 +21,7 @@ from edgeq.ops.linear import (
 )
 from edgeq.ops.traits import Linear, Product, Traits
 from edgeq.ops.views import convolution
-from edgeq.ops.windows import Pads, Pair, geometry, output_size, patches
+from edgeq.ops.windows import Pads, Pair, geometry, output_size, patches, window_rows
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Conv2d(Op):
     `pads` are (top, left, bottom, right) and hold the input's zero. `accumulate`: in what a layer on halves sums up.
     """
 
-    traits: ClassVar[Traits] = Traits("conv", linear=Linear(0, convolution), products=(Product(1, 2, 0),), narrow=True)
+    traits: ClassVar[Traits] = Traits("conv", linear=Linear(0, convolution), products=(Product(1, 2, 0),), narrow=True, rows=window_rows)
 
     stride: Pair = (1, 1)
     dilation: Pair = (1, 1)

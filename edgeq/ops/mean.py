@@ -19,7 +19,9 @@ from edgeq.ops.traits import Traits
 class Mean(_Reduction):
     """The mean along `axes`."""
 
-    traits: ClassVar[Traits] = replace(_Reduction.traits, averages=True, homogeneous=True)
+    traits: ClassVar[Traits] = replace(
+        _Reduction.traits, averages=True, homogeneous=True, gathers=lambda op, x: len(x) == 4 and op.axes == (1, 2)
+    )
 
     divides: ClassVar[bool] = True
 

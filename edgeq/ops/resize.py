@@ -6,8 +6,9 @@ An output index i reads the input coordinate ``i * r`` (asymmetric), ``(i + 1/2)
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from edgeq.ops.elementwise import require_int8
 from edgeq.ops.halves import half_params
 from edgeq.ops.loops import Shape
 from edgeq.ops.move import Axis, _Move, same_values, size_limit
-from edgeq.ops.traits import SHARED, Traits, same
+from edgeq.ops.traits import SHARED, Rows, Traits, same
 from edgeq.ops.windows import Pair
 
 Rounding = Literal["tflite", "floor", "ceil", "round_prefer_floor", "round_prefer_ceil"]
@@ -71,6 +72,13 @@ class _Coordinates:
         return (index + 0.5) * ratio - 0.5 if self.half_pixel_centers else index * ratio
 
 
+def _repeated(op: Any, shapes: Sequence[Shape]) -> Rows | None:
+    """Rows that are each repeated as often as every other."""
+    n = shapes[0][1]
+    times = op.size[0] // n
+    return Rows(up=times) if np.array_equal(op.indices(0, n), np.arange(op.size[0]) // max(times, 1)) else None
+
+
 @dataclass(frozen=True)
 class ResizeNearest(_Coordinates, _Move):
     """x ``[N, H, W, C]`` -> ``[N, size[0], size[1], C]``, each the nearest element.
@@ -78,9 +86,12 @@ class ResizeNearest(_Coordinates, _Move):
     `rounding` of the coordinate: ``tflite`` is TFLite's, down for asymmetric coordinates, else to nearest.
     """
 
-    traits: ClassVar[Traits] = replace(_Move.traits, channels=same)
+    traits: ClassVar[Traits] = replace(_Move.traits, channels=same, rows=_repeated)
 
     rounding: Rounding = "tflite"
+
+    def of_rows(self, rows: int) -> ResizeNearest:
+        return replace(self, size=(rows, self.size[1]))
 
     def indices(self, axis: int, n: int) -> Array:
         """Rows or columns of the input, of length `n`, that the output reads."""

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from edgeq.traits import Axes, Channels, Linear, Natural, Product, Shape, Tie, Traits, View, channel_count
+from edgeq.traits import Axes, Channels, Linear, Natural, Product, Rows, Shape, Tie, Traits, View, channel_count
 
 __all__ = [
-    "LAWS", "SHARED", "TFLM", "Axes", "Channels", "Linear", "Natural", "Product", "Shape", "Tie", "Traits", "View", "along",
+    "LAWS", "SHARED", "TFLM", "Axes", "Channels", "Linear", "Natural", "Product", "Rows", "Shape", "Tie", "Traits", "View", "along",
     "channel_count", "merged", "same", "whole",
 ]  # fmt: skip
 

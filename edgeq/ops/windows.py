@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, TensorType
+from edgeq.ops.traits import Rows, Shape
 
 Pair = tuple[int, int]
 Pads = tuple[int, int, int, int]  # top, left, bottom, right
@@ -94,3 +96,10 @@ def patches(x: Array, kernel: Pair, stride: Pair, dilation: Pair, pads: Pads, fi
         (n, sy * stride[0], sx * stride[1], sy * dilation[0], sx * dilation[1], c),
         writeable=False,
     )
+
+
+def window_rows(op: Any, shapes: Sequence[Shape]) -> Rows:
+    """The rows that a convolution or pooling reads."""
+    height = op.kernel[0] if hasattr(op, "kernel") else shapes[1][1]
+    dilation = getattr(op, "dilation", (1, 1))[0]
+    return Rows(op.stride[0], op.pads[0], (height - 1) * dilation + 1)

@@ -86,7 +86,11 @@ class _Intervals:
         """int64 ``[V, steps]``: a step of several outputs has several records."""
         own = self.steps - self.empty_step
         first = [i for i in range(own.shape[1]) if i == 0 or layout.step_of[i] != layout.step_of[i - 1]]
-        return np.add.reduceat(own, first, axis=1) if own.shape[1] else own
+        if not own.shape[1]:
+            return own
+        counts = np.zeros((len(own), layout.step_count), np.int64)  # a step that delivers nothing counts with the next one that does
+        counts[:, [layout.step_of[i] for i in first]] = np.add.reduceat(own, first, axis=1)
+        return counts
 
 
 def _clocked(clock: Array, vectors: int, steps: int, where: str) -> tuple[_Intervals, _Intervals]:

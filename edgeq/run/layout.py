@@ -24,12 +24,14 @@ class Layout:
         arena_bytes: of the arena and the state behind it.
         steps: the tensors that the hook delivers, in order: every output of every step.
         step_of: for each of them, the step that computes it.
+        step_count: of all steps.
     """
 
     def __init__(self, model: Manifest | Interface) -> None:
         self.inputs, self.outputs = model.inputs, model.outputs
         per_step = [s.results for s in model.steps]
         self.steps = [tensor for tensors in per_step for tensor in tensors]
+        self.step_count = len(per_step)
         self.step_of = [i for i, tensors in enumerate(per_step) for _ in tensors]
         self.streams = bool(model.state_bytes)
         self.arena_bytes = model.arena_bytes + model.state_bytes

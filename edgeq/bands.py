@@ -1,0 +1,508 @@
+"""Bands of rows: neighbouring calls run in turn, each on some more rows, over and over, so that tensors between them need not be whole.
+
+Each call is the same kernel on a smaller problem. How many rows there are after a turn follows from the last call backwards: exactly
+those that the calls behind need, so that nothing is computed twice. What a tensor keeps of its last rows for the next turn is moved to
+the front of its buffer.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from edgeq import kernels
+from edgeq.errors import EdgeqError
+from edgeq.ir import Array, Params, Tensor
+from edgeq.kernels import Kernel, facts
+from edgeq.kernels.layouts import applied
+from edgeq.program import Band, Call, Flow, Lines, Part, Program, Source
+from edgeq.traits import Rows
+
+GEOMETRY = ("in_h", "out_h", "pad_top")  # what a window's constants say of rows
+BORDERS = ("inside", "pointwise", "direct", "tall")  # facts that depend on them
+
+Turn = tuple[int, int, int]  # rows, rows of the first operand, rows of padding above
+
+
+class Whole(Exception):
+    """Something cannot run by bands."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Trace:
+    """What one call does at each turn, int64 ``[turns]``: its rows, and those that it reads of each operand (first, end)."""
+
+    before: Array
+    after: Array
+    reads: tuple[tuple[Array, Array] | None, ...]
+    padding: Array
+
+    @property
+    def busy(self) -> Array:
+        return np.asarray(self.after > self.before)
+
+
+def sources(program: Program, call: Call) -> tuple[Source, ...]:
+    """How a call reads its operands by rows.
+
+    Raises:
+        Whole: it cannot run by bands.
+    """
+    graph, op = program.graph, call.node.op
+    if gathers(program, call):
+        t = graph.type(call.operands[0])
+        return (Source(Rows(), t.shape[1], t.bytes // t.shape[1]),)
+    output = graph.type(call.output)
+    if len(call.outputs) != 1 or call.formats or call.tiled or len(output.shape) != 4 or output.shape[0] != 1:
+        raise Whole
+    own = [i for i in range(len(call.node.inputs)) if i not in op.parameters]
+    shapes = [graph.type(n).shape for n in call.node.inputs]
+    if op.traits.elementwise:
+        rows: Rows | None = Rows()
+    elif op.traits.rows is None:
+        raise Whole
+    else:
+        rows = op.traits.rows(op, shapes)
+        if rows is None:
+            raise Whole
+    found = []
+    for i, name in enumerate(call.operands):
+        t = graph.type(name)
+        if len(t.shape) != 4 or t.shape[0] != 1:
+            raise Whole
+        reads: Rows | None = rows if i < len(own) else Rows()
+        if (op.traits.elementwise or i >= len(own)) and t.shape[1] != output.shape[1]:
+            reads = None
+        found.append(Source(reads, t.shape[1], t.bytes // t.shape[1]))
+    if not found or found[0].rows is None:
+        raise Whole
+    return tuple(found)
+
+
+def gathers(program: Program, call: Call) -> bool:
+    """Whether a call takes in rows one after the other, and gives one result of all."""
+    x, op = program.graph.type(call.operands[0]).shape, call.node.op
+    if op.traits.gathers is None or len(x) != 4 or x[0] != 1 or call.epilogue or x[1] == 1:
+        return False
+    kinds = {(k.op, k.dtype) for k in kernels.scan()}
+    return op.traits.gathers(op, x) and (f"{call.kernel.op}_rows", call.kernel.dtype) in kinds
+
+
+def _flows(program: Program, calls: Sequence[Call], reads: Sequence[tuple[Source, ...]], pace: Flow) -> list[Flow]:
+    """How the rows of each call grow, where those of the last one do at a pace: as late as those that read them allow, and evenly.
+
+    Raises:
+        Whole: something has no even rate.
+    """
+    need: dict[str, Flow] = {calls[-1].output: pace}
+    made = {c.output for c in calls}
+    found = []
+    for call, own in zip(reversed(calls), reversed(reads), strict=True):
+        if call.output not in need:
+            raise Whole
+        flow = need[call.output]
+        up = own[0].rows.up if own[0].rows else 1
+        if up > 1:  # whole groups of rows alone
+            flow = _reduced(flow.rate, flow.offset + (up - 1) * flow.per, flow.per * up, up)
+        found.append(flow)
+        for name, source in zip(call.operands, own, strict=True):
+            if program.storage(name) not in made:
+                continue
+            r = source.rows
+            if r is None or program.storage(name) != name or r.up != flow.unit:
+                raise Whole
+            more = (r.extent - r.before - r.step) * flow.per
+            need[name] = _sooner(need.get(name), _reduced(flow.rate * r.step, flow.offset * r.step + more, flow.per, 1))
+    return found[::-1]
+
+
+def _reduced(rate: int, offset: int, per: int, unit: int) -> Flow:
+    """The flow with the smallest numbers."""
+    common = math.gcd(rate, per)
+    return Flow(rate // common, offset // common, per // common, unit)
+
+
+def _sooner(a: Flow | None, b: Flow) -> Flow:
+    """The flow that is never behind either.
+
+    Raises:
+        Whole: their rates differ.
+    """
+    if a is None:
+        return b
+    if (a.rate, a.per) != (b.rate, b.per):
+        raise Whole
+    return replace(a, offset=max(a.offset, b.offset))
+
+
+def _traces(parts: Sequence[Part], turns: int) -> list[_Trace]:
+    at = np.arange(turns)
+    traces = []
+    for part in parts:
+        before, after = part.done(at - 1), part.done(at)
+        padding = before if part.gathers else part.sources[0].padding(before)
+        reads = tuple((s.first(before, part.height), s.end(after)) if s.rows else None for s in part.sources)
+        traces.append(_Trace(before, after, reads, padding))
+    return traces
+
+
+def _turns(trace: _Trace) -> Counter[Turn]:
+    """How often a call runs on each kind of rows.
+
+    Raises:
+        Whole: some rows lie in the padding alone.
+    """
+    assert trace.reads[0] is not None
+    first, end = trace.reads[0]
+    found = Counter(zip(*((a[trace.busy]).tolist() for a in (trace.after - trace.before, end - first, trace.padding)), strict=True))
+    if any(rows < 1 for _, rows, _ in found):
+        raise Whole
+    return found
+
+
+def variants(program: Program, call: Call, turns: Sequence[Turn]) -> dict[Turn, Params]:
+    """The constants of a call on each kind of rows, the most frequent one first: those that depend on rows alone differ.
+
+    Raises:
+        Whole: others do too.
+    """
+    scalars = call.params.scalars
+    if gathers(program, call):
+        _, height, width, channels = program.graph.type(call.operands[0]).shape
+        whole = {**scalars, "in_w": width, "channels": channels, "height": height}
+        return {t: replace(call.params, scalars={**whole, "in_h": t[0], "row": t[2]}) for t in turns}
+    if set(GEOMETRY) <= set(scalars):
+        made = {t: replace(call.params, scalars={**scalars, "in_h": t[1], "out_h": t[0], "pad_top": t[2]}) for t in turns}
+    else:
+        made = {t: _rebound(program, call, t) for t in turns}
+    forced = {}
+    for fact in BORDERS if {"dilation_h", "kernel_h", "in_c"} <= set(scalars) else ():
+        values = {t: facts.value(fact, p) for t, p in made.items()}
+        if len(set(values.values())) > 1:
+            forced[fact] = values[turns[0]] if fact == "tall" else min(values.values())
+    return {t: replace(p, scalars={**p.scalars, **forced}) if forced else p for t, p in made.items()}
+
+
+def _rebound(program: Program, call: Call, turn: Turn) -> Params:
+    """Constants by the operator itself, on tensors of so many rows."""
+    graph, node = program.graph, call.node
+    rows, read, _ = turn
+
+    def cut(tensor: Tensor, height: int, count: int) -> Tensor:
+        shape = tensor.type.shape
+        if len(shape) != 4 or shape[1] != height:
+            return tensor
+        data = None if tensor.data is None else tensor.data[:, :count]
+        return replace(tensor, type=replace(tensor.type, shape=(shape[0], count, *shape[2:])), data=data)
+
+    inputs = graph.node_inputs(node)
+    height = inputs[0].type.shape[1]
+    output = graph.tensors[node.outputs[0]]
+    parts = [t if i in node.op.parameters else cut(t, height, read) for i, t in enumerate(inputs)]
+    own, whole = (
+        op.bound(graph.law, node.name, tuple(x), y.type)
+        for op, x, y in ((node.op.of_rows(rows), parts, cut(output, output.type.shape[1], rows)), (node.op, inputs, output))
+    )
+    changed = {n: v for n, v in own.scalars.items() if v != whole.scalars.get(n)}
+    moved = {n: t for n, t in own.tables.items() if not np.array_equal(t, whole.tables[n])}
+    return replace(call.params, scalars={**call.params.scalars, **changed}, tables={**call.params.tables, **moved})
+
+
+def expression(name: str, values: Mapping[Turn, int | str]) -> tuple[str, int] | None:
+    """How a constant follows from a turn: ``("rows", k)`` k times its rows, ``("sources", k)`` its first operand's, ``("padding", 1)``;
+    ``("", 0)``: it is one value. None where it is none of these."""
+    if len(set(values.values())) == 1:
+        return "", 0
+    for i, kind in enumerate(("rows", "sources", "padding")):
+        first = next(t for t in values if t[i] or kind != "padding") if any(t[i] for t in values) else None
+        if first is None or isinstance(values[first], str) or int(values[first]) % first[i]:
+            continue
+        factor = int(values[first]) // first[i]
+        if all(v == factor * t[i] for t, v in values.items()) and (kind != "padding" or factor == 1):
+            return kind, factor
+    return None
+
+
+def _fits(kernel: Kernel, made: Mapping[Turn, Params]) -> bool:
+    """Whether one function of a kernel computes all kinds of rows."""
+    if not all(kernel.applies(p) for p in made.values()):
+        return False
+    literals = [{n: kernel.value(n, p) for n in kernel.specialize} for p in made.values()]
+    first = next(iter(made.values()))
+    if any(a != literals[0] for a in literals) or any(set(p.tables) != set(first.tables) for p in made.values()):
+        return False
+    if any(not np.array_equal(t, first.tables[n]) for p in made.values() for n, t in p.tables.items() if t is not first.tables[n]):
+        return False
+    return all(expression(n, {t: p.scalars[n] for t, p in made.items()}) for n in first.scalars)
+
+
+def _part_call(program: Program, call: Call, kinds: tuple[Turn, ...]) -> tuple[Call, dict[Turn, Params]]:
+    """A call on rows: the kernel, scratch and what may be overwritten on all kinds of rows, of which the first is the most frequent: its
+    constants are the call's.
+
+    Raises:
+        Whole: no kernel computes it.
+    """
+    made = variants(program, call, kinds)
+    usual = made[kinds[0]]
+    kernel = call.kernel
+    op = f"{kernel.op}_rows" if gathers(program, call) else kernel.op
+    others = kernels.candidates(op, kernel.dtype, usual, program.target.isa, own=kernel.epilogue)
+    found = next((k for k in ([kernel] if op == kernel.op else []) + others if _fits(k, made)), None)
+    if found is None:
+        raise Whole
+    same = found is kernel and all(np.array_equal(t, call.params.tables[n]) for n, t in usual.tables.items())
+    tables = call.tables
+    if not same:
+        try:
+            packed = {n: applied(layout, n, usual.tables) for n, layout in found.pack.items() if layout}
+        except KeyError as error:
+            raise EdgeqError(f"`pack` names an unknown table or layout {error}", where=found.path) from None
+        tables = {n: packed.get(n, t) for n, t in usual.tables.items() if found.reads(n, usual)}
+        tables = {n: call.tables[n] if n in call.tables and np.array_equal(call.tables[n], t) else t for n, t in tables.items()}
+    inplace = functools.reduce(lambda a, b: tuple(i for i in a if i in b), (found.overwrites(p) for p in made.values()))
+    scratch = max(found.scratch_bytes(p) for p in made.values())
+    return replace(call, kernel=found, params=usual, tables=tables, scratch=scratch, inplace=inplace), made
+
+
+@dataclass(frozen=True, eq=False)
+class Bander:
+    """Makes bands of a program's calls; what many of them have in common is computed once."""
+
+    program: Program
+    _sources: dict[int, tuple[Source, ...] | None] = field(default_factory=dict)
+    _calls: dict[tuple[int, tuple[Turn, ...]], tuple[Call, dict[Turn, Params]] | None] = field(default_factory=dict)
+
+    @functools.cached_property
+    def _last_reader(self) -> dict[str, float]:
+        """Tensor -> the last call that reads it."""
+        storage = self.program.storage
+        found: dict[str, float] = {storage(n): i for i, c in enumerate(self.program.calls) for n in c.operands}
+        return found | {storage(n): math.inf for n in self.program.graph.outputs}
+
+    def sources(self, i: int) -> tuple[Source, ...]:
+        """How call `i` reads its operands by rows.
+
+        Raises:
+            Whole: it cannot run by bands.
+        """
+        if i not in self._sources:
+            try:
+                self._sources[i] = sources(self.program, self.program.calls[i])
+            except Whole:
+                self._sources[i] = None
+        found = self._sources[i]
+        if found is None:
+            raise Whole
+        return found
+
+    def _call(self, i: int, turns: Mapping[Turn, int]) -> tuple[Call, dict[Turn, Params]]:
+        most = max(sorted(turns), key=lambda t: turns[t])
+        key = i, (most, *sorted(set(turns) - {most}))
+        if key not in self._calls:
+            try:
+                self._calls[key] = _part_call(self.program, self.program.calls[i], key[1])
+            except Whole:
+                self._calls[key] = None
+        found = self._calls[key]
+        if found is None:
+            raise Whole
+        return found
+
+    def endless(self, i: int) -> bool:
+        """Whether no band can hold call `i`, or go on behind it."""
+        try:
+            self.sources(i)
+        except Whole:
+            return True
+        return gathers(self.program, self.program.calls[i])
+
+    def steepest(self, first: int, last: int) -> int:
+        """How many rows some call computes for a row of the last one, where that is more than one.
+
+        Raises:
+            Whole: they cannot run as a band.
+        """
+        reads = [self.sources(i) for i in range(first, last + 1)]
+        flows = _flows(self.program, self.program.calls[first : last + 1], reads, Flow(1, 1))
+        return max(1, *(-(-f.rate * f.unit // f.per) for f in flows))
+
+    def band(self, first: int, last: int, pace: Flow) -> tuple[Band, list[Call]]:
+        """Calls `first` to `last` as a band whose last one computes rows at a pace, and the calls as they are then.
+
+        Raises:
+            Whole: they cannot run so.
+        """
+        program, calls = self.program, list(self.program.calls[first : last + 1])
+        reads = [self.sources(i) for i in range(first, last + 1)]
+        flows = _flows(program, calls, reads, pace)
+        summing = [gathers(program, c) for c in calls]
+        if any(summing[:-1]):
+            raise Whole
+        heights = [s[0].height if g else program.graph.type(c.output).shape[1] for c, g, s in zip(calls, summing, reads, strict=True)]
+        start = min(f.turn(1) for f in flows)
+        lasting = {c.output for c in calls if self._last_reader.get(c.output, math.inf) > last}
+        end = max(f.turn(h) for c, h, f in zip(calls, heights, flows, strict=True) if c.output in lasting) + 1
+        parts = [
+            Part(f.delayed(-start), h, 0 if g else program.graph.type(c.output).bytes // h, own, {}, g)
+            for c, h, g, own, f in zip(calls, heights, summing, reads, flows, strict=True)
+        ]
+        traces = _traces(parts, end - start + 1)  # one turn more: what is left then
+        made: list[Call] = []
+        for i, trace in enumerate(traces):
+            found, own_variants = self._call(first + i, _turns(trace))
+            made.append(found)
+            parts[i] = replace(parts[i], variants=own_variants)
+        lines, overlaps = _Memory(program, first, made, parts, traces, lasting).plan()
+        return Band(first, end - start, tuple(parts), lines, overlaps), made
+
+    def combined(self, bands: Sequence[tuple[int, int, Flow]]) -> Program:
+        """The program with some of its calls as bands, each (first call, last call, pace of the last one)."""
+        calls, found = list(self.program.calls), []
+        for first, last, pace in bands:
+            made, own = self.band(first, last, pace)
+            calls[first : last + 1] = own
+            found.append(made)
+        return replace(self.program, calls=tuple(calls), bands=tuple(found))
+
+
+class _Memory:
+    """Where the rows of a band lie."""
+
+    def __init__(
+        self, program: Program, first: int, calls: Sequence[Call], parts: Sequence[Part], traces: Sequence[_Trace], lasting: Iterable[str]
+    ) -> None:
+        self.program, self.first, self.calls, self.parts, self.traces, self.lasting = program, first, calls, parts, traces, set(lasting)
+        self.maker = {c.output: i for i, c in enumerate(calls)}
+        self.readers: dict[str, list[tuple[int, int]]] = {}  # storage -> (call, position of the operand)
+        for i, call in enumerate(calls):
+            for j, name in enumerate(call.operands):
+                self.readers.setdefault(program.storage(name), []).append((i, j))
+        self.lines: dict[str, Lines] = {}
+        self.hosts: set[str] = set()  # whose dead rows or next rows are used
+
+    def low(self, storage: str) -> Array:
+        """The first row that is still needed at each turn, before it runs."""
+        reads = [self.traces[i].reads[j] for i, j in self.readers[storage]]
+        return np.asarray(np.minimum.reduce([r[0] for r in reads if r is not None]))
+
+    def pitch(self, storage: str) -> int:
+        i, j = self.readers[storage][0]
+        return self.parts[i].sources[j].pitch
+
+    def plan(self) -> tuple[dict[str, Lines], dict[tuple[str, str], int]]:
+        for name, i in self.maker.items():
+            if name not in self.lasting:
+                trace, low = self.traces[i], self.low(name)
+                most = int(np.where(trace.busy, trace.after - low, 0).max())
+                last = len(self.calls) - 1
+                kept = not self._passing(name)
+                start, stop = (0, last) if kept else (i, max(c for c, _ in self.readers[name]))
+                self.lines[name] = Lines(most * self.parts[i].pitch, self.first + start, self.first + stop)
+        for name in list(self.lines):
+            if self._passing(name):
+                over, ahead = self._over(name), self._ahead(name)
+                if over:
+                    self.hosts.add(over)
+                    mine = self.lines.get(over)
+                    if mine and mine.bytes:
+                        self.lines[over] = replace(mine, last=max(mine.last, self.lines[name].last))
+                    self.lines[name] = replace(self.lines[name], bytes=0, over=over)
+                elif ahead:
+                    self.hosts |= {ahead, name}
+                    self.lines[name] = replace(self.lines[name], bytes=0, ahead=ahead)
+        return self.lines, self._overlaps()
+
+    def _passing(self, name: str) -> bool:
+        """Whether all rows of a tensor are read, by one call, at the turn at which they are made."""
+        trace, low, readers = self.traces[self.maker[name]], self.low(name), self.readers[name]
+        if len(readers) > 1:
+            return False
+        reads = self.traces[readers[0][0]].reads[readers[0][1]]
+        if reads is None:
+            return False
+        busy, reader = trace.busy, self.traces[readers[0][0]].busy
+        same = (
+            np.array_equal(busy, reader)
+            and np.array_equal(low[busy], trace.before[busy])
+            and np.array_equal(reads[1][busy], trace.after[busy])
+        )
+        return bool(same and np.all(low[1:][busy[:-1]] >= trace.after[:-1][busy[:-1]]))
+
+    def _over(self, name: str) -> str:
+        """The tensor whose rows, of no more need, the rows of a passing one may take the place of; nothing where there is none."""
+        i = self.maker[name]
+        call, trace, part = self.calls[i], self.traces[i], self.parts[i]
+        for position in call.inplace:
+            if position >= len(call.operands):
+                continue
+            storage = self.program.storage(call.operands[position])
+            reads = trace.reads[position]
+            mine = self.lines.get(storage)
+            if reads is None or storage in self.hosts or not (mine.bytes or mine.over if mine else self._dies(storage)):
+                continue
+            if mine and self._passing(storage):
+                if np.all((trace.after - trace.before) * part.pitch <= (reads[1] - reads[0]) * part.sources[position].pitch * trace.busy):
+                    return storage
+                continue
+            if any(self.traces[k].reads[j] is None for k, j in self.readers[storage]):
+                continue
+            if [r for r in self.readers[storage] if r[0] > i or (r[0] == i and r[1] != position)]:
+                continue
+            busy = trace.busy[:-1]
+            free = (self.low(storage)[1:] - reads[0][:-1]) * part.sources[position].pitch
+            if np.all(free[busy] >= ((trace.after - trace.before)[:-1] * part.pitch)[busy]):
+                return storage
+        return ""
+
+    def _ahead(self, name: str) -> str:
+        """The result of a passing tensor's reader, if its new rows may take the place of those that they are made of."""
+        ((i, position),) = self.readers[name]
+        call, part, trace = self.calls[i], self.parts[i], self.traces[i]
+        mine, made = self.lines.get(call.output), self.traces[self.maker[name]]
+        if part.gathers or position not in call.inplace or call.output in self.hosts or (mine and not mine.bytes):
+            return ""
+        if not (np.array_equal(made.before, trace.before) and np.array_equal(made.after, trace.after)):
+            return ""
+        pitch = self.parts[self.maker[name]].pitch
+        if pitch > part.pitch:
+            if not mine:
+                return ""
+            low = self.low(call.output)
+            most = np.where(trace.busy, (trace.before - low) * part.pitch + (trace.after - trace.before) * pitch, 0).max()
+            self.lines[call.output] = replace(mine, bytes=max(mine.bytes, int(most)))
+        if mine and self._passing(call.output):  # it lives from the first of the two on
+            self.lines[call.output] = replace(self.lines[call.output], first=self.lines[name].first)
+        return call.output
+
+    def _dies(self, storage: str) -> bool:
+        """Whether nobody needs a whole tensor after the band."""
+        program = self.program
+        if storage in program.outside or storage in self.maker or storage in {program.storage(n) for n in program.graph.outputs}:
+            return False
+        after = program.calls[self.first + len(self.calls) :]
+        return not any(program.storage(n) == storage for c in after for n in c.operands)
+
+    def _overlaps(self) -> dict[tuple[str, str], int]:
+        """How far each result that lasts must begin before each input that dies."""
+        found: dict[tuple[str, str], int] = {}
+        dying = [n for n in self.readers if n not in self.maker and self._dies(n)]
+        for storage in dying:
+            if any(self.traces[i].reads[j] is None for i, j in self.readers[storage]):
+                continue
+            low, pitch, reader = self.low(storage), self.pitch(storage), max(i for i, _ in self.readers[storage])
+            for name in sorted(self.lasting, key=lambda n: self.maker[n]):
+                i = self.maker[name]
+                if self.parts[i].gathers:
+                    continue
+                writer = min([i, *(self.maker[n] for n, lines in self.lines.items() if lines.ahead == name)])
+                trace = self.traces[i]
+                read = low[:-1] if writer <= reader or storage in self.hosts else low[1:]
+                ends = trace.after[:-1] * self.parts[i].pitch - read * pitch
+                found[name, storage] = int(ends[trace.busy[:-1]].max())
+        return found

@@ -1,0 +1,178 @@
+"""The C of calls that run by bands of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from edgeq.bands import expression
+from edgeq.ctext import brief
+from edgeq.functions import Function
+from edgeq.program import Band, Part, Program, Source
+
+Line = str
+
+
+@dataclass(frozen=True)
+class Names:
+    """C variables of a band: its turn, the rows of each call before and after it, a copy of the constants of which rows change some, the
+    operands of a call that takes any number, and a number for the loop over calls."""
+
+    turn: str
+    before: str
+    after: str
+    own: str
+    params: str
+    parts: str
+    i: str
+
+
+@dataclass(frozen=True)
+class Writer:
+    """What the statements of a band are made from.
+
+    Attributes:
+        place: C expression of a whole tensor's address, or of a constant's.
+        arena: its offset in the arena.
+        values: per call of the band what its constants hold, as C.
+        scratch: per call of the band its scratch as an argument; "" of a call without.
+        firsts: tensor with a buffer -> C variable for the first row in it.
+    """
+
+    program: Program
+    band: Band
+    names: Names
+    functions: Sequence[Function]
+    values: Sequence[Mapping[str, str]]
+    scratch: Sequence[str]
+    place: Callable[[str], str]
+    arena: Callable[[str], int]
+    firsts: Mapping[str, str]
+
+    def lines(self) -> list[Line]:
+        """All statements."""
+        band, n = self.band, self.names
+        count = len(band.parts)
+        rows = ", ".join(f"{{{p.flow.rate}, {p.flow.offset}, {p.flow.per}, {p.flow.unit}, {p.height}}}" for p in band.parts)
+        head = [
+            f"static const int32_t rows[{count}][5] = {{{rows}}};",
+            f"int32_t {n.before}[{count}], {n.after}[{count}] = {{0}};",
+            *(f"int32_t {v} = 0; /* the first row in the buffer of {brief(t)} */" for t, v in self.firsts.items()),
+            f"for (int32_t {n.turn} = 0; {n.turn} < {band.turns}; {n.turn}++) {{",
+            f"    for (int32_t {n.i} = 0; {n.i} < {count}; {n.i}++) {{",
+            f"        {n.before}[{n.i}] = {n.after}[{n.i}];",
+            f"        {n.after}[{n.i}] = eq_band_rows(rows[{n.i}], {n.turn});",
+            "    }",
+        ]
+        body = [*self._keeps(), *(line for i in range(count) for line in self._call(i))]
+        return [*head, *(f"    {line}" for line in body), "}"]
+
+    def _readers(self, storage: str) -> list[tuple[int, Source]]:
+        calls = self.program.calls[self.band.first : self.band.last + 1]
+        return [
+            (i, self.band.parts[i].sources[j])
+            for i, call in enumerate(calls)
+            for j, name in enumerate(call.operands)
+            if self.program.storage(name) == storage
+        ]
+
+    def _maker(self, storage: str) -> int:
+        return next(i for i, c in enumerate(self.program.calls[self.band.first : self.band.last + 1]) if c.output == storage)
+
+    def _first(self, i: int, source: Source) -> str:
+        """The first row that call `i` reads at a turn."""
+        assert source.rows is not None
+        r, row = source.rows, f"{self.names.before}[{i}]"
+        row = f"{row} / {r.up}" if r.up > 1 else row
+        height = self.band.parts[i].height // r.up
+        return f"eq_band_first({row}, {height}, {r.step}, {r.before}, {source.height})"
+
+    def _end(self, i: int, source: Source) -> str:
+        assert source.rows is not None
+        r, row = source.rows, f"{self.names.after}[{i}]"
+        row = f"{row} / {r.up}" if r.up > 1 else row
+        return f"eq_band_end({row}, {r.step}, {r.extent - r.before}, {source.height})"
+
+    def _keeps(self) -> list[Line]:
+        found = []
+        for storage, first in self.firsts.items():
+            maker = self._maker(storage)
+            lows = list(dict.fromkeys(self._first(i, s) for i, s in self._readers(storage)))
+            low = lows[0]
+            for other in lows[1:]:
+                low = f"eq_band_least({low}, {other})"
+            pitch = self.band.parts[maker].pitch
+            low = f"eq_band_least({low}, {self.names.before}[{maker}])"
+            found.append(f"eq_band_keep({self._room(storage)}, &{first}, {low}, {self.names.before}[{maker}], {pitch});")
+        return found
+
+    def _room(self, storage: str) -> str:
+        return f"bytes + {self.arena(storage)}"
+
+    def _bytes(self, storage: str, row: str) -> str:
+        """The byte address of a row of a tensor of the band's own, or of an input in the arena whose rows are overwritten."""
+        lines = self.band.lines.get(storage)
+        if lines and lines.over:
+            i = self._maker(storage)
+            call = self.program.calls[self.band.first + i]
+            j = next(k for k in call.inplace if self.program.storage(call.operands[k]) == lines.over)
+            return self._bytes(lines.over, self._first(i, self.band.parts[i].sources[j]))
+        if lines and lines.ahead:
+            i = self._maker(lines.ahead)
+            if lines.ahead in self.band.lines:
+                return self._bytes(lines.ahead, f"{self.names.before}[{i}]")
+            pitch = self.band.parts[i].pitch
+            return f"(unsigned char *)({self.place(lines.ahead)}) + {self.names.before}[{i}] * {pitch}"
+        pitch = self.band.parts[self._maker(storage)].pitch if lines else next(s.pitch for _, s in self._readers(storage))
+        if lines and storage in self.firsts:
+            row = f"({row} - {self.firsts[storage]})"
+        elif lines:
+            return self._room(storage)  # rows that pass: the first of them is at the front
+        return f"{self._room(storage)} + {row} * {pitch}"
+
+    def _address(self, name: str, row: str, pitch: int, constant: bool) -> str:
+        """A C expression of the row of a tensor."""
+        storage = self.program.storage(name)
+        t = self.program.graph.type(name)
+        if storage in self.band.lines:
+            return f"({'const ' if constant else ''}{t.dtype.c} *)(void *)({self._bytes(storage, row)})"
+        return f"({self.place(name)}) + {row} * {pitch // t.dtype.numpy.itemsize}"
+
+    def _call(self, i: int) -> list[Line]:
+        program, part, n = self.program, self.band.parts[i], self.names
+        call, function = program.calls[self.band.first + i], self.functions[i]
+        source = part.sources[0]
+        constant: list[Line] = []
+        changed: list[Line] = []
+        for m in function.members:
+            found = None if m.table else expression(m.name, {t: call.kernel.value(m.name, p) for t, p in part.variants.items()})
+            if found and found[0]:
+                changed.append(f"{n.own}.{m.name} = {self._amount(i, part, source, *found)};")
+        if function.members:
+            constant = [f"static const {function.struct} {n.params} = {{", *(f"    .{k} = {v}," for k, v in self.values[i].items()), "};"]
+        if changed:
+            constant += [f"{function.struct} {n.own} = {n.params};", *changed]
+        arguments = [f"&{n.own if changed else n.params}"] if function.members else []
+        operands = []
+        for name, s in zip(call.operands, part.sources, strict=True):
+            operands.append(self._address(name, self._first(i, s), s.pitch, True) if s.rows else self.place(name))
+        if getattr(call.node.op, "variadic", False):
+            ctype = program.graph.type(call.operands[0]).dtype.c
+            constant.append(f"const {ctype} *const {n.parts}[] = {{{', '.join(operands)}}};")
+            operands = [n.parts]
+        result = self.place(call.output) if part.gathers else self._address(call.output, f"{n.before}[{i}]", part.pitch, False)
+        arguments += [*operands, result]
+        arguments += [self.scratch[i]] if self.scratch[i] else []
+        what = f"/* {self.band.first + i}  {brief(call.node.name)}: {call.kind} */"
+        inner = [*constant, f"{function.symbol}({', '.join(arguments)});"]
+        return [f"if ({n.after}[{i}] > {n.before}[{i}]) {{ {what}", *(f"    {line}" for line in inner), "}"]
+
+    def _amount(self, i: int, part: Part, source: Source, kind: str, factor: int) -> str:
+        n = self.names
+        assert source.rows is not None
+        if kind == "padding" and part.gathers:
+            return f"{n.before}[{i}]"
+        if kind == "padding":
+            return f"eq_band_padding({n.before}[{i}], {source.rows.step}, {source.rows.before})"
+        text = f"{n.after}[{i}] - {n.before}[{i}]" if kind == "rows" else f"{self._end(i, source)} - {self._first(i, source)}"
+        return text if factor == 1 else f"{factor} * ({text})"

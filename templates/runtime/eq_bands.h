@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Made by edgeq. What edgeq generates may be used, changed and shipped in any product, under any terms. */
+/* Calls that run by bands of rows. Freestanding ISO C99. */
+#ifndef EQ_BANDS_H
+#define EQ_BANDS_H
+
+#include <stdint.h>
+
+/* Rows that there are after a turn: `flow` has a rate, an offset, turns per so many rows, rows at once, and how many there can be. */
+static inline int32_t eq_band_rows(const int32_t *flow, int32_t turn)
+{
+    const int32_t rows = (flow[0] * turn + flow[1]) / flow[2] * flow[3];
+    return rows < 0 ? 0 : rows < flow[4] ? rows : flow[4];
+}
+
+/* The first row of an input that the rows from `row` on of an output of `height` read: its `in_height` where there are none. */
+static inline int32_t eq_band_first(int32_t row, int32_t height, int32_t step, int32_t before, int32_t in_height)
+{
+    const int32_t first = row * step - before;
+    return row >= height ? in_height : first < 0 ? 0 : first;
+}
+
+/* The row behind the last one that the rows before `row` read. */
+static inline int32_t eq_band_end(int32_t row, int32_t step, int32_t reach, int32_t in_height)
+{
+    const int32_t end = (row - 1) * step + reach;
+    return end < in_height ? end : in_height;
+}
+
+/* Rows of padding above what the rows from `row` on read. */
+static inline int32_t eq_band_padding(int32_t row, int32_t step, int32_t before)
+{
+    return row * step < before ? before - row * step : 0;
+}
+
+static inline int32_t eq_band_least(int32_t a, int32_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Moves the rows from `low` on, of those up to `end` that begin with `*first`, to the front of a buffer. */
+static inline void eq_band_keep(void *lines, int32_t *first, int32_t low, int32_t end, int32_t pitch)
+{
+    unsigned char *to = (unsigned char *)lines;
+    const unsigned char *from = to + (low - *first) * pitch;
+    int32_t left = (end - low) * pitch;
+    *first = low;
+    if (from == to) {
+        return;
+    }
+    if (((uint32_t)(uintptr_t)from | (uint32_t)(uintptr_t)to) % 4u == 0u) {
+        uint32_t *t = (uint32_t *)(void *)to;
+        const uint32_t *f = (const uint32_t *)(const void *)from;
+        for (; left >= 16; left -= 16, t += 4, f += 4) {
+            const uint32_t a = f[0], b = f[1], c = f[2], d = f[3];
+            t[0] = a, t[1] = b, t[2] = c, t[3] = d;
+        }
+        to = (unsigned char *)t, from = (const unsigned char *)f;
+    }
+    for (; left > 0; left--) {
+        *to++ = *from++;
+    }
+}
+
+#endif

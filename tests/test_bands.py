@@ -1,0 +1,147 @@
+"""Bands of rows: the same bytes at every tensor that is whole and at the outputs, in an arena of exactly the planned size."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import in_arena
+import numpy as np
+import pytest
+from band_graphs import band_graph, inputs
+from installed import need_emulator
+from random_graphs import Builder
+
+from edgeq import target
+from edgeq.bands import Bander, Whole
+from edgeq.build import COMMON_FLAGS, sources
+from edgeq.compare import compare
+from edgeq.emit import emit, write
+from edgeq.ir import Graph
+from edgeq.lower import lower
+from edgeq.plan import plan
+from edgeq.program import Flow, Program
+from edgeq.run import run
+from edgeq.segments import Search, fitted
+from edgeq.simulate import simulate
+
+HOST = target.load("host")
+PACES = (Flow(1, 1, 4), Flow(1, 1, 2), Flow(1, 1), Flow(2, 2), Flow(3, 3), Flow(5, 5))
+
+
+def cut(program: Program, seed: int) -> Program:
+    """The program with bands as long as they can be, at random paces and from random calls on."""
+    rng, bander, found, at = np.random.default_rng(seed), Bander(program), [], 0
+    while at < len(program.calls):
+        best = None
+        for last in range(at, len(program.calls)):
+            pace = PACES[int(rng.integers(len(PACES)))]
+            try:
+                bander.band(at, last, pace)
+            except Whole:
+                continue
+            best = (at, last, pace)
+        if best:
+            found.append(best)
+        at = best[1] + 1 if best else at + 1
+    return bander.combined(found)
+
+
+def check(graph: Graph, program: Program, folder: Path, seed: int) -> None:
+    x = inputs(graph, seed)
+    memory = plan(program)
+    assert memory.arena_bytes >= memory.lower_bound
+    write(emit(program, memory, "m"), folder)
+    result = compare(simulate(graph, x, steps=True), in_arena.run(folder, x))
+    assert result.difference is None, f"{result.difference}"
+    whole = {o for c in program.calls for o in c.outputs} - set(program.lines)
+    assert result.tensors == len(whole | set(graph.results))
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_random_bands(seed: int, tmp_path: Path) -> None:
+    graph = band_graph(seed, ("single", "tflm")[seed % 2])
+    program = cut(lower(graph, HOST), seed)
+    assert program.bands
+    check(graph, program, tmp_path / "m", seed)
+
+
+@pytest.mark.parametrize("seed", (8, 10))
+def test_the_least_arena(seed: int, tmp_path: Path) -> None:
+    graph = band_graph(seed, layers=12)
+    program = lower(graph, HOST)
+    search = Search(program)
+    least = search.least()
+    made, memory = fitted(program, None)
+    assert made.bands and least <= memory.arena_bytes < plan(program).arena_bytes
+    assert memory.arena_bytes <= least * 1.05
+    check(graph, made, tmp_path / "m", seed)
+
+
+def test_within_a_limit_as_little_as_needed() -> None:
+    program = lower(band_graph(8, layers=12), HOST)
+    whole, least = plan(program).arena_bytes, Search(program).least()
+    assert fitted(program, whole)[0] is program
+    middle = int((whole + least) / 2)
+    memory = fitted(program, middle)[1]
+    assert memory.arena_bytes <= middle
+    search = Search(program)
+    costs = [sum(s.cost for s in search.cut(limit) or []) for limit in (whole, middle, least)]
+    assert costs == sorted(costs)
+
+
+def test_sanitized(tmp_path: Path) -> None:
+    for seed in (20, 21):
+        graph = band_graph(seed, "tflm")
+        program = cut(lower(graph, HOST), seed)
+        x = inputs(graph, seed)
+        folder = tmp_path / str(seed)
+        made = simulate(graph, x, steps=True)
+        artifact = emit(program, plan(program), "m", {**x, **made.steps})
+        write(artifact, folder)
+        flags = [f for f in COMMON_FLAGS if f != "-Wconversion"]
+        files = [*sources(folder, artifact.manifest), folder / "m_vectors.c", folder / "main.c"]
+        subprocess.run(
+            ["gcc", *flags, "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", *files, "-o", folder / "t"],
+            check=True,
+        )
+        subprocess.run([folder / "t"], check=True)
+
+
+@pytest.mark.parametrize("name", ["cortex-m4", "riscv", "cortex-m55", "riscv-v"])
+def test_emulated(name: str, tmp_path: Path) -> None:
+    chip = target.load(name)
+    need_emulator(name)
+    for seed in (31,):
+        graph = band_graph(seed)
+        program = cut(lower(graph, chip), seed)
+        x = inputs(graph, seed, 2)
+        write(emit(program, plan(program), "m"), tmp_path / str(seed))
+        result = compare(simulate(graph, x, steps=True), run(tmp_path / str(seed), chip, x, steps=True))
+        assert result.difference is None, f"{result.difference}"
+
+
+def chain(height: int = 24) -> Graph:
+    b = Builder(1, "single")
+    x = b.input(1, height, 6, 4)
+    for _ in range(3):
+        x = b.depthwise(b.conv(x, 8, 1))
+    return b.graph(b.conv(x, 2, 3, stride=2, pads=(0, 0, 1, 1)))
+
+
+def test_rows_that_pass_take_no_room() -> None:
+    program = lower(chain(), target.load("cortex-m4"))
+    band = Bander(program).combined([(0, len(program.calls) - 1, Flow(1, 1, 2))]).bands[0]
+    assert any(lines.over or lines.ahead for lines in band.lines.values()) or all(lines.bytes for lines in band.lines.values())
+    heights = [lines.bytes // (6 * 8) for lines in band.lines.values() if lines.bytes]
+    assert max(heights) <= 3  # a window of three rows, and none of them twice
+
+
+def test_a_result_trails_its_input() -> None:
+    b = Builder(2, "single")
+    graph = b.graph(b.conv(b.input(1, 32, 16, 4), 4, 3, pads=(1, 1, 1, 1)))
+    program = lower(graph, HOST)
+    made, memory = fitted(program, None)
+    assert len(made.bands) == 1 and memory.arena_bytes < plan(program).arena_bytes * 0.6
+    ((pair, distance),) = made.bands[0].overlaps.items()
+    assert memory.offsets[pair[0]] + distance <= memory.offsets[pair[1]] < memory.offsets[pair[0]] + graph.type(pair[0]).bytes
