@@ -18,7 +18,7 @@ import numpy as np
 from edgeq import kernels
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Params, Tensor
-from edgeq.kernels import Kernel, facts
+from edgeq.kernels import Kernel, Signature, facts
 from edgeq.kernels.layouts import applied
 from edgeq.program import Band, Call, Flow, Lines, Part, Program, Source
 from edgeq.traits import Rows
@@ -89,8 +89,12 @@ def gathers(program: Program, call: Call) -> bool:
     x, op = program.graph.type(call.operands[0]).shape, call.node.op
     if op.traits.gathers is None or len(x) != 4 or x[0] != 1 or call.epilogue or x[1] == 1:
         return False
-    kinds = {(k.op, k.dtype) for k in kernels.scan()}
-    return op.traits.gathers(op, x) and (f"{call.kernel.op}_rows", call.kernel.dtype) in kinds
+    return op.traits.gathers(op, x) and _of_rows(call.kernel.signature) in {k.signature for k in kernels.scan()}
+
+
+def _of_rows(signature: Signature) -> Signature:
+    """Of the kernels that take in some rows at a time."""
+    return replace(signature, op=f"{signature.op}_rows")
 
 
 def _flows(program: Program, calls: Sequence[Call], reads: Sequence[tuple[Source, ...]], pace: Flow) -> list[Flow]:
@@ -251,9 +255,9 @@ def _part_call(program: Program, call: Call, kinds: tuple[Turn, ...]) -> tuple[C
     made = variants(program, call, kinds)
     usual = made[kinds[0]]
     kernel = call.kernel
-    op = f"{kernel.op}_rows" if gathers(program, call) else kernel.op
-    others = kernels.candidates(op, kernel.dtype, usual, program.target.isa, own=kernel.epilogue)
-    found = next((k for k in ([kernel] if op == kernel.op else []) + others if _fits(k, made)), None)
+    wanted = _of_rows(kernel.signature) if gathers(program, call) else kernel.signature
+    others = kernels.candidates(wanted, usual, program.target.isa, own=kernel.epilogue)
+    found = next((k for k in ([kernel] if wanted == kernel.signature else []) + others if _fits(k, made)), None)
     if found is None:
         raise Whole
     same = found is kernel and all(np.array_equal(t, call.params.tables[n]) for n, t in usual.tables.items())
