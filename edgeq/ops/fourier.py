@@ -56,23 +56,28 @@ class Numbers:
 
     dtype: np.dtype[np.generic]
     fraction: int  # bits of a twiddle; 0: floats
+    block: bool = False  # integers of a common exponent: high words of products, doubled; no division, no overflow
 
     @property
     def most(self) -> int:
         return (1 << self.fraction) - 1
 
     def kept(self, x: Array) -> Array:
-        return x.astype(self.dtype).astype(np.int64) if self.fraction else x
+        return x.astype(self.dtype).astype(np.int64) if self.fraction and not self.block else x
 
     def rounded(self, x: Array) -> Array:
         return self.kept((x + (1 << self.fraction - 1)) >> self.fraction) if self.fraction else x
 
     def scaled(self, x: Array, by: Any) -> Array:
+        if self.block:
+            return np.asarray((x * by >> 32) * 2)
         return self.rounded(x * by)
 
     def divided(self, x: Complex, by: int) -> Complex:
         """Each part divided by a radix, rounded; floats as they are."""
-        return (self.scaled(x[0], np.int64(self.most // by)), self.scaled(x[1], np.int64(self.most // by))) if self.fraction else x
+        if self.block or not self.fraction:
+            return x
+        return self.scaled(x[0], self.most // by), self.scaled(x[1], self.most // by)
 
     def add(self, a: Complex, b: Complex) -> Complex:
         return self.kept(a[0] + b[0]), self.kept(a[1] + b[1])
@@ -81,6 +86,8 @@ class Numbers:
         return self.kept(a[0] - b[0]), self.kept(a[1] - b[1])
 
     def mul(self, a: Complex, w: Complex) -> Complex:
+        if self.block:
+            return ((a[0] * w[0] >> 32) - (a[1] * w[1] >> 32)) * 2, ((a[0] * w[1] >> 32) + (a[1] * w[0] >> 32)) * 2
         return self.rounded(a[0] * w[0] - a[1] * w[1]), self.rounded(a[0] * w[1] + a[1] * w[0])
 
     def halved(self, x: Array) -> Array:
@@ -96,6 +103,10 @@ NUMBERS = {
     DType.INT16: Numbers(np.dtype(np.int16), 15), DType.INT32: Numbers(np.dtype(np.int32), 31),
     DType.FLOAT32: Numbers(np.dtype(np.float32), 0), DType.FLOAT16: Numbers(np.dtype(np.float32), 0),
 }  # fmt: skip
+
+
+BLOCK = Numbers(np.dtype(np.int32), 31, True)
+BLOCK_BITS = 29  # of the largest bin of a spectrum with a common exponent
 
 
 def _turned(a: Complex, inverse: bool) -> Complex:
@@ -173,6 +184,7 @@ class _Transform(Op):
     traits: ClassVar[Traits] = Traits("dense")
 
     length: int
+    block: bool = False
 
     inverse: ClassVar[bool] = False
 
@@ -180,13 +192,17 @@ class _Transform(Op):
         x = inputs[0].type
         if x.dtype not in NUMBERS or output.dtype is not x.dtype or (x.q is None) != (output.q is None):
             raise EdgeqError(f"{self.kind()} of {x} giving {output} is not computed", where=where)
+        if self.block and x.dtype is not DType.INT32:
+            raise EdgeqError(f"a common exponent of {x}", where=where, why="int32 has one")
         numbers, count = NUMBERS[x.dtype], self.length // 2
         radices, sign = factors(count), 1 if self.inverse else -1
         phases = sign * 2 * math.pi * np.arange(count) / count
         between = sign * math.pi * ((np.arange(count // 2) + 1) / count + 0.5)
         scalars: dict[str, int | str] = {
-            "rows": x.size // x.shape[-1], "in_length": x.shape[-1], "count": count, "stages": len(radices), "inverse": int(self.inverse),
-            "length": output.shape[-1], **{f"radix{r}": int(r in radices) for r in RADICES},
+            "rows": x.size // x.shape[-1], "in_length": x.shape[-1], "count": count, "stages": len(radices),
+            "inverse": int(self.inverse), "block": int(self.block),
+            "length": output.shape[-1],
+            **{f"radix{r}": int(r in radices) for r in RADICES},
         }  # fmt: skip
         tables: dict[str, Array] = {
             "order": permutation(radices).astype(np.int16), "radices": np.array(radices[::-1], np.int8),
@@ -209,14 +225,15 @@ def _check_length(length: int) -> None:
 
 
 def _numbers(params: Params) -> Numbers:
-    return next(n for n in NUMBERS.values() if n.dtype == params.twiddles.dtype)
+    return BLOCK if params.block else next(n for n in NUMBERS.values() if n.dtype == params.twiddles.dtype)
 
 
 @dataclass(frozen=True)
 class Rfft(_Transform):
     """x ``[..., K]``, K <= length, zeros behind -> spectrum ``[..., 2 (length / 2 + 1)]``, real and imaginary parts in turn.
 
-    On int16 and int32 the transform divided by `length`; on float32 the transform; halves are computed in float32.
+    On int16 and int32 the transform divided by `length`; on float32 the transform; halves are computed in float32. With `block` the
+    transform of int32 whose largest magnitude times `length` is below 2^29, undivided.
     """
 
     def infer(self, *types: TensorType) -> TensorType:

@@ -80,6 +80,44 @@ static inline int32_t eq_fft_im_s32(int64_t a, int64_t b, int64_t c, int64_t d)
     return eq_fft_round_s32((int64_t)((uint64_t)(a * d) + (uint64_t)(b * c)));
 }
 
+/* The high word of a product. */
+static inline int32_t eq_high_word(int32_t x, int32_t by)
+{
+    return (int32_t)(((int64_t)x * by) >> 32);
+}
+
+/* int32 with a common exponent: high words, doubled; nothing is divided, and nothing overflows. */
+static inline int32_t eq_fft_scaled_b32(int32_t x, int32_t by)
+{
+    return eq_high_word(x, by) * 2;
+}
+
+static inline int32_t eq_fft_divided_b32(int32_t x, int32_t by)
+{
+    (void)by;
+    return x;
+}
+
+static inline int32_t eq_fft_kept_b32(int32_t x)
+{
+    return x;
+}
+
+static inline int32_t eq_fft_halved_b32(int32_t x)
+{
+    return x >> 1;
+}
+
+static inline int32_t eq_fft_re_b32(int32_t a, int32_t b, int32_t c, int32_t d)
+{
+    return (eq_high_word(a, c) - eq_high_word(b, d)) * 2;
+}
+
+static inline int32_t eq_fft_im_b32(int32_t a, int32_t b, int32_t c, int32_t d)
+{
+    return (eq_high_word(a, d) + eq_high_word(b, c)) * 2;
+}
+
 /* Floats are not divided. */
 static inline float eq_fft_scaled_f32(float x, float by)
 {

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Made by edgeq. What edgeq generates may be used, changed and shipped in any product, under any terms. */
-/* Square roots of integers, to nearest, bit by bit. */
+/* Square roots of integers, to nearest, bit by bit; octaves. */
 #ifndef EQ_ROOTS_H
 #define EQ_ROOTS_H
 
 #include <stdint.h>
+#include "eq_numerics.h"
 
 /* The root of 32 bits; at most 65535. */
 static inline uint32_t eq_square_root_32(uint32_t x)
@@ -20,6 +21,13 @@ static inline uint32_t eq_square_root_32(uint32_t x)
         root = (root >> 1) + (fits ? bit : 0u);
     }
     return root + (uint32_t)(x > root && root != 0xffffu);
+}
+
+/* The place of the highest bit; 0 of 0. */
+static inline int32_t eq_octave(uint64_t x)
+{
+    const uint32_t high = (uint32_t)(x >> 32), low = (uint32_t)x;
+    return high ? 63 - eq_leading_zeros(high) : low ? 31 - eq_leading_zeros(low) : 0;
 }
 
 /* The root of 64 bits. */

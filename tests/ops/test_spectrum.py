@@ -1,0 +1,123 @@
+"""Windows, Fourier transforms, band levels, cosine transforms, PCEN: near their formulas, and the same bytes in C and on chips."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from harness import Case, _Bench, _check_equal
+from installed import need_emulator
+
+from edgeq import target
+from edgeq.errors import EdgeqError
+from edgeq.ir import Array, DType, QParams, Tensor, TensorType
+from edgeq.ops.fourier import Irfft, Rfft
+from edgeq.ops.spectrum import MODES, ApplyWindow, BandLevels, CosineTransform, EnergyNormalization
+from edgeq.run import host, run
+
+F32, F16, S8, S16, S32 = DType.FLOAT32, DType.FLOAT16, DType.INT8, DType.INT16, DType.INT32
+RNG = np.random.default_rng(0)
+STARTS, COUNTS, WEIGHTS = np.int16([0, 2, 3, 7]), np.int16([3, 4, 5, 1]), RNG.uniform(0, 1, 13).astype(np.float32)
+FIXED = {S16: (0.01, 0), S8: (0.7, -20)}  # scale and zero point of levels
+LENGTHS = ((64, 64), (512, 400), (480, 480), (60, 50), (2, 2))
+
+
+def constant(data: Array) -> Tensor:
+    dtype = next(d for d in DType if d.numpy == data.dtype)
+    return Tensor("", TensorType(data.shape, dtype), data)
+
+
+def uniform(*shape: int) -> Tensor:
+    return constant(RNG.uniform(-1, 1, shape).astype(np.float32))
+
+
+def bands(name: str, x: TensorType, power: int, mode: str, floor: float, output: TensorType | None = None) -> Case:
+    more = (TensorType((2,), S32),) if x.dtype is S32 else ()
+    return Case(name, BandLevels(power, mode, floor, 4.0, 1.0), (x, *map(constant, (STARTS, COUNTS, WEIGHTS)), *more), output, ("single",))
+
+
+def cases() -> list[Case]:
+    found = []
+    for d in (F32, F16):
+        found += [Case(f"window_{d.value}", ApplyWindow(), (TensorType((2, 9), d), uniform(9)), laws=("single",))]
+        found += [Case(f"cosines_{d.value}", CosineTransform(), (TensorType((2, 9), d), uniform(4, 9)), laws=("single",))]
+        found += [bands(f"bands_{d.value}_{p}_{m}", TensorType((2, 16), d), p, m, 0.01) for p in (1, 2) for m in MODES]
+        found += [Case(f"inverse_{d.value}_{n}", Irfft(n), (TensorType((2, n + 2), d),), laws=("single",)) for n in (64, 60)]
+    samples = TensorType((2, 9), S16, QParams((1 / 32768,)))
+    found += [Case("window_block", ApplyWindow(20), (samples, uniform(9)), TensorType((2, 9), S32), ("single",))]
+    for d, (scale, zero) in FIXED.items():
+        output = TensorType((2, 4), d, QParams((scale * 10,), zero))
+        inputs = TensorType((2, 9), S16, QParams((0.01,))), uniform(4, 9)
+        found += [Case(f"cosines_block_{d.value}", CosineTransform(), inputs, output, ("single",))]
+        for p, m in ((p, m) for p in (1, 2) for m in MODES):
+            q = QParams((scale * (10000 if m == "linear" else 1),), zero)
+            found.append(bands(f"bands_block_{d.value}_{p}_{m}", TensorType((2, 16), S32), p, m, 1e-6, TensorType((2, 4), d, q)))
+    found += [Case("pcen", EnergyNormalization(0.025), (TensorType((3, 5)), TensorType((5,))), laws=("single",))]
+    for n, k in LENGTHS:
+        found += [Case(f"fourier_{d.value}_{n}", Rfft(n), (TensorType((2, k), d),), laws=("single",)) for d in (F32, F16)]
+        found += [Case(f"fourier_block_{n}", Rfft(n, True), (TensorType((2, k), S32),), laws=("single",))]
+    return found
+
+
+@pytest.fixture(scope="module")
+def bench() -> _Bench:
+    made = _Bench(cases(), "single")
+    for name, a in made.data.items():
+        if name.startswith("fourier_block"):
+            made.data[name] = a >> 12
+        elif name.startswith("bands_block"):
+            made.data[name] = a >> 3 if name.endswith("x0") else np.abs(a) % 16 + 5
+        elif name == "pcen_x0":
+            made.data[name] = np.abs(a)
+    return made
+
+
+def test_integers_are_near_their_formulas(bench: _Bench) -> None:
+    """Spectra to 100 dB, levels to a step."""
+    for case in bench.cases:
+        got, x = bench.expected.outputs[f"{case.name}_y"].astype(float), bench.data[f"{case.name}_x0"].astype(float)
+        if case.name.startswith("fourier_block"):
+            want = case.op.real(x)
+            assert ((got - want) ** 2).sum() <= 1e-10 * (want**2).sum(), case.name
+        elif case.name.startswith("bands_block"):
+            want = case.op.real(x * 2.0 ** (-14 - bench.data[f"{case.name}_x4"][..., None]), STARTS, COUNTS, WEIGHTS)
+            info = np.iinfo(case.output_type.dtype.numpy)
+            steps = np.clip(want / case.output_type.scale + case.output_type.zero_point, info.min, info.max)
+            assert np.abs(got - steps).max() < 0.6, case.name
+
+
+def test_floats_are_near_their_formulas(bench: _Bench) -> None:
+    for case in bench.cases:
+        if not case.name.endswith("_f32") and "_f32_" not in case.name:
+            continue
+        inputs = [i.data if isinstance(i, Tensor) else bench.data[f"{case.name}_x{k}"] for k, i in enumerate(case.inputs)]
+        want = case.op.real(*inputs)
+        got = bench.expected.outputs[f"{case.name}_y"]
+        np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5 * np.abs(want).max(), err_msg=case.name)
+
+
+@pytest.mark.parametrize("chain", ["gcc", "clang"])
+def test_c_computes_the_same(bench: _Bench, chain: str, tmp_path: Path) -> None:
+    _check_equal(bench.expected, host.run(bench.folder(bench.program("host"), tmp_path / "m"), bench.data, steps=True, chain=chain))
+
+
+@pytest.mark.parametrize("chip", ["cortex-m4", "riscv"])
+def test_chips_compute_the_same(bench: _Bench, chip: str, tmp_path: Path) -> None:
+    need_emulator(chip)
+    few, expected = bench.first(6)
+    _check_equal(expected, run(bench.folder(bench.program(chip), tmp_path / "m"), target.load(chip), few, steps=True))
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    with pytest.raises(EdgeqError, match="has the factor 7"):
+        Rfft(28).infer(TensorType((28,)))
+    with pytest.raises(EdgeqError, match="longer than"):
+        Rfft(64).infer(TensorType((65,)))
+    with pytest.raises(EdgeqError, match="does not fit"):
+        CosineTransform().infer(TensorType((1, 9)), TensorType((4, 8)))
+    with pytest.raises(EdgeqError, match="power 1 or 2"):
+        BandLevels(3).infer(TensorType((1, 16)), TensorType((4,)), TensorType((4,)), TensorType((13,)))
+    wide = (Tensor("x", TensorType((1, 10))), *map(constant, (STARTS, COUNTS, WEIGHTS)))
+    with pytest.raises(EdgeqError, match="bands reach over"):
+        BandLevels().bind("single", "here", wide, TensorType((1, 4)))
