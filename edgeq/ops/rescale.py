@@ -18,7 +18,7 @@ INTEGERS = (DType.INT8, DType.INT16, DType.INT32)
 
 @dataclass(frozen=True)
 class Rescale(Op):
-    """x int8 or int16 -> int8, int16 or int32 in the output's scale, saturated; law ``tflm``."""
+    """x int8, int16 or int32 -> int8, int16 or int32 in the output's scale, saturated; in both laws as TFLM does it."""
 
     traits: ClassVar[Traits] = Traits("cast", elementwise=True, channels=same, monotone="increasing", words=True, casts=True)
 
@@ -30,11 +30,11 @@ class Rescale(Op):
 
     def bind(self, law: str, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
         x = inputs[0].type
-        known = x.dtype in (DType.INT8, DType.INT16) and output.dtype in INTEGERS
-        if law != "tflm" or not known or any(t.q is None or len(t.q.scale) != 1 for t in (x, output)):
-            raise EdgeqError(f"{x} is not rescaled to {output} in law {law}", where=where)
+        known = x.dtype in INTEGERS and output.dtype in INTEGERS and (x.dtype, output.dtype) != (DType.INT32, DType.INT32)
+        if not known or any(t.q is None or len(t.q.scale) != 1 for t in (x, output)):
+            raise EdgeqError(f"{x} is not rescaled to {output}", where=where)
         multiplier, shift = numerics.quantize_multiplier(ratio(x.scale, output.scale))
-        reach = 2 ** (8 * x.dtype.bytes - 1) + abs(x.zero_point)
+        reach = 2 ** (8 * x.dtype.bytes - 1) - (x.dtype is DType.INT32) + abs(x.zero_point)
         spare = int(output.dtype is DType.INT32)  # where `eq_requantize_tflm` must not limit x
         numerics.check_accumulator(where, np.array([(reach << max(shift, 0) + spare) + abs(output.zero_point)]))
         scalars = {"size": output.size, "in_zero": x.zero_point, "out_offset": output.zero_point, "bytes": output.dtype.bytes}

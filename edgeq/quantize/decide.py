@@ -23,6 +23,7 @@ from edgeq.quantize.plan import LayerPrecision, Options, Precision, Scale, Tenso
 from edgeq.quantize.precision_toml import format_precision
 from edgeq.quantize.prepare import equalize
 from edgeq.quantize.ranges import METHODS
+from edgeq.quantize.released import released
 from edgeq.quantize.scales import assign, symmetric
 from edgeq.quantize.storage import Storage, complete
 from edgeq.quantize.weight_scales.stored import known
@@ -41,6 +42,7 @@ class Decision:
         ranges: of `graph`.
         borders: for a precision with `nodes`, the casts in `graph`.
         options: as they were given.
+        copies: of cell states, in `graph` alone; their precision is not written down.
     """
 
     graph: Graph
@@ -48,6 +50,7 @@ class Decision:
     ranges: Ranges
     borders: Bordered | None = None
     options: Options = field(default_factory=Options)
+    copies: frozenset[str] = frozenset()
 
 
 def decide(
@@ -79,14 +82,16 @@ def decide(
     graph = masks.limited(graph, ranges.limits, kept, storage.INTEGERS)
     ranges = _rechosen(ranges, given)
     ranges = centred(ranges) if options.centre else ranges
-    borders = bordered(graph, kept) if kept else Bordered(graph, {}, {})
-    ranges = _copied(ranges, borders)
+    graph, copies = released(graph, law, lambda n: kept.get(n.name, storage.INT8) in storage.INTEGERS)
+    ranges = _copied(ranges, copies)
+    borders = bordered(graph, {**dict.fromkeys(copies, storage.INT8), **kept}) if kept else Bordered(graph, {}, {})
+    ranges = _copied(ranges, borders.origins)
     tensors = _tensors(borders, ranges, law, given, {n: tuple(e.tolist()) for n, e in exponents.items()})
     layers = _layers(borders.graph, given, options)
     layers = {n: p for n, p in layers.items() if kept.get(n) != storage.HALF}
     _tell(tensors)
     complete_precision = Precision(borders.graph.name, law, ranges.method, ranges.vectors, tensors, layers, kept)
-    return Decision(borders.graph, complete_precision, ranges, borders if kept else None, options)
+    return Decision(borders.graph, complete_precision, ranges, borders if kept else None, options, frozenset(copies))
 
 
 def _adapted(graph: Graph, given: Precision, kept: Storage) -> Precision:
@@ -121,7 +126,8 @@ def _tensors(
     """Every activation's type, and how it was found."""
     graph = borders.graph
     own = {n: given.tensors.get(borders.origin(n)) for n in activations(graph)}
-    pinned = {n: t.scale for n, t in own.items() if t is not None and t.scale is not None}
+    whole = {n for n in own if borders.stored.get(n, storage.INT8) != storage.HALF}  # halves have no scale to agree on
+    pinned = {n: t.scale for n, t in own.items() if t is not None and t.scale is not None and n in whole}
     wide, words, known_by = cells(graph, law), symmetric(graph, ranges, law), _known_by(graph, law)
     tensors = {}
     for name, scale in assign(graph, ranges, law, pinned).items():
@@ -178,9 +184,9 @@ def _on_grid(graph: Graph, node: Node) -> bool:
     return bool((known(rows, (-LIMIT, LIMIT)) > 0).all())
 
 
-def _copied(ranges: Ranges, borders: Bordered) -> Ranges:
-    """With the ranges of the tensors that casts make."""
-    added = borders.origins.items()
+def _copied(ranges: Ranges, origins: Mapping[str, str]) -> Ranges:
+    """With the ranges of tensors that are copies of others."""
+    added = origins.items()
     return replace(
         ranges, tensors={**ranges.tensors, **{n: ranges.tensors[t] for n, t in added}},
         observers={**ranges.observers, **{n: ranges.observers[t] for n, t in added}},
@@ -199,8 +205,10 @@ def describe(decision: Decision) -> str:
     """The text of precision.toml for a decision."""
     graph, borders, p = decision.graph, decision.borders, decision.precision
     kept = p.nodes
+    p = replace(p, tensors={n: t for n, t in p.tensors.items() if n not in decision.copies})
     if borders is not None:
         stored = {borders.origin(n): t for n, t in p.tensors.items() if borders.stored[n] != storage.HALF}
+        stored = {n: t for n, t in stored.items() if n not in decision.copies}
         p = replace(p, tensors=stored, nodes=listed(graph, p.nodes))
     notes = {n: str(graph.type(n)) for n in p.tensors}
     last = {n.name: decision.precision.tensors[n.outputs[-1]].dtype for n in graph.nodes}

@@ -17,7 +17,8 @@ RATIOS = (1.0, 0.3, 1 / 256, 1e-6, 1.7, 40.0, 2.0**7)
 INTEGERS = [
     (DType.INT8, DType.INT8), (DType.INT8, DType.INT16), (DType.INT8, DType.INT32),
     (DType.INT16, DType.INT16), (DType.INT16, DType.INT8), (DType.INT16, DType.INT32),
-]  # fmt: skip
+]
+NARROWED = [(DType.INT32, DType.INT8), (DType.INT32, DType.INT16)]  # fmt: skip
 
 
 def zero(dtype: DType, q: int) -> int:
@@ -25,12 +26,13 @@ def zero(dtype: DType, q: int) -> int:
 
 
 def case(name: str, x: DType, y: DType, ratio: float, in_zero: int, out_zero: int) -> Case:
-    return Case(name, Rescale(), (activation(SHAPE, 0.05, in_zero, x),), activation(SHAPE, 0.05 / ratio, out_zero, y), ("tflm",))
+    return Case(name, Rescale(), (activation(SHAPE, 0.05, in_zero, x),), activation(SHAPE, 0.05 / ratio, out_zero, y))
 
 
 CASES = [
     *(case(f"{x.value}_{y.value}_{i}", x, y, r, zero(x, 9 - i), zero(y, 7 * i)) for x, y in INTEGERS for i, r in enumerate(RATIOS)),
     *(case(f"ends_{x.value}_{y.value}", x, y, 0.9, zero(x, -128), zero(y, 127)) for x, y in INTEGERS),
+    *(case(f"{x.value}_{y.value}_{i}", x, y, r, 0, zero(y, 7)) for x, y in NARROWED for i, r in enumerate((1.0, 0.3, 2.0**-16, 1e-6))),
     case("words_with_zeros", DType.INT16, DType.INT16, 0.7, 300, -20000),
     case("wide_with_zeros", DType.INT16, DType.INT32, 100.0, -300, 5000),
 ]

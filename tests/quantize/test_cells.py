@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from floats import PLAIN, Floats, scales_of
+from onnx import ModelProto
 
 sys.path += [str(Path(__file__).parents[1] / "frontends")]
 from onnx_models import Net, feeds, load, real_outputs
@@ -17,6 +18,8 @@ from edgeq import api, half
 from edgeq.ir import Array, DType, Graph
 from edgeq.ops.gru import Gru
 from edgeq.ops.lstm import Lstm
+from edgeq.ops.rescale import Rescale
+from edgeq.passes import normalise
 from edgeq.quantize import calibrate, evaluate_float, quantize
 from edgeq.simulate import dequantize_array, simulate
 
@@ -103,3 +106,35 @@ def test_all_three_results_of_a_layer(direction: str, recipe: str) -> None:
         noise = float(((values - want[name]) ** 2).sum())
         assert noise < 10**-3 * float((want[name] ** 2).sum()), name
     assert quantized.type(graph.outputs[2]).dtype is DType.INT16
+
+
+def unrolled() -> ModelProto:
+    """An LSTM spelled out step by step, whose cell state is read by more than the next step; the first step has none before it."""
+    b, n = Net(17), 6
+    w, r, bias = b.random(8, 4 * n), b.random(n, 4 * n), b.random(4 * n)
+    x, h, c = b.input(1, 3, 8), "", ""
+    for t in range(3):
+        row = b.op("Squeeze", b.op("Slice", x, b.ints(t), b.ints(t + 1), b.ints(1)), b.ints(1))
+        gates = b.op("Add", b.op("MatMul", row, w), bias)
+        gates = b.op("Add", gates, b.op("MatMul", h, r)) if h else gates
+        i, o, f, g = (b.op("Slice", gates, b.ints(k * n), b.ints((k + 1) * n), b.ints(1)) for k in range(4))
+        fresh = b.op("Mul", b.op("Sigmoid", i), b.op("Tanh", g))
+        c = b.op("Add", b.op("Mul", b.op("Sigmoid", f), c), fresh) if c else fresh
+        h = b.op("Mul", b.op("Sigmoid", o), b.op("Tanh", c))
+    return b.model(b.op("MatMul", b.op("Add", b.op("Mul", c, c), h), b.random(n, 4)), c)
+
+
+@pytest.mark.parametrize("recipe", ["int8", "mixed"])
+def test_what_is_no_layer_reads_a_copy_of_a_cell_state(tmp_path: Path, recipe: str) -> None:
+    model = unrolled()
+    graph, x = normalise(load(model)), feeds(model, 32)
+    made = api.quantize(graph, x, recipe=recipe)
+    assert any(isinstance(n.op, Rescale) for n in made.graph.nodes)
+    built = api.build(made, output=tmp_path / "m", name="m", toolchain="gcc", vectors=2)  # every step compared with the simulator
+    assert built
+    found, wanted = api.simulate(made.graph, x).outputs(real=True), evaluate_float(graph, x)
+    for name, want in wanted.items():
+        assert 10 * np.log10((want**2).mean() / ((want - found[name]) ** 2).mean()) > 38
+    (tmp_path / "precision.toml").write_bytes(made.files["precision.toml"])
+    again = api.quantize(graph, x, recipe=recipe, precision=tmp_path / "precision.toml")
+    assert [t.type for t in again.graph.tensors.values()] == [t.type for t in made.graph.tensors.values()]

@@ -145,7 +145,7 @@ def quantize(x_ptr, factor_ptr, y_ptr, total, zero, low, high, SINGLE: tl.conste
 
 @kernel()
 def rescale(x_ptr, y_ptr, total, zero, multiplier, shift, offset, low, high, BLOCK: tl.constexpr):
-    """int8 or int16 to int8, int16 or int32 of another scale."""
+    """Integers to integers of another scale."""
     i = elements(BLOCK)
     live = i < total
     x = tl.load(x_ptr + i, mask=live, other=0).to(tl.int64) - zero
@@ -216,7 +216,7 @@ def convert(step: Step) -> tuple[Value, ...]:
     return (y,)
 
 
-@computes("rescale", on=("s8", "s8_s16", "s8_s32", "s16", "s16_s8", "s16_s32"))
+@computes("rescale", on=("s8", "s8_s16", "s8_s32", "s16", "s16_s8", "s16_s32", "s32_s8", "s32_s16"))
 def rescaled(step: Step) -> tuple[Value, ...]:
     """Integers in another scale and type."""
     x, p, y = step.operands[0], step.params, step.result()
