@@ -137,14 +137,12 @@ def build_library(
     *,
     hook: bool = True,
     weights: str = "flash",
-    native: Sequence[str] = (),
 ) -> Path:
     """Compile an emitted folder and the host loop into a shared library.
 
     Args:
         hook: with the step hook.
         weights: flash, or ram: the tables can be written.
-        native: flags that choose this very processor.
     """
     data = manifest(folder)
     with temporary_folder() as work:
@@ -156,7 +154,7 @@ def build_library(
             file.write_text(f'#define const\n#include "{data.model}_weights.c"\n', encoding="ascii")
             tables = str(file)
         command = [
-            *chain.command, *chain.flags, *COMMON_FLAGS, *WEIGHTS[weights], optimize, *native, "-shared", "-fPIC",
+            *chain.command, *chain.flags, *COMMON_FLAGS, *WEIGHTS[weights], optimize, "-shared", "-fPIC",
             *(("-DEQ_HOOK",) if hook else ()), f"-I{code}", model, kernels, tables, str(resource("firmware") / "apps" / "host.c"),
             "-o", str(output),
         ]  # fmt: skip

@@ -187,15 +187,15 @@ def _entry(row: object) -> tuple[str, int, int, float]:
     return symbol, byte, xor, float(least)
 
 
-def hardened(graph: Graph, target: Target) -> Program:
+def hardened(graph: Graph, target: Target, isa: tuple[str, ...] = ("c",)) -> Program:
     """The program that faults are studied on: portable kernels, which give the simulator's bytes whatever the weights and biases.
 
-    The others rely on bounds of this model's weights. Sums wrap modulo 2^32 (build with ``-fwrapv``).
+    The others, but those of ISA ``host``, rely on bounds of this model's weights. Sums wrap modulo 2^32 (build with ``-fwrapv``).
 
     Raises:
         EdgeqError: see `lower`.
     """
-    program = lower(graph, replace(target, isa=("c",)), tiles=False)
+    program = lower(graph, replace(target, isa=isa), tiles=False)
     return replace(program, target=target, calls=tuple(_hardened(c) for c in program.calls))
 
 

@@ -22,6 +22,8 @@ def need_programs(*programs: str) -> None:
 
 def need_emulator(target: str) -> None:
     """Skip where the target's first runner is not installed; unicorn is a dependency."""
+    if not load(target).bsp:
+        return
     emulation = board.load(load(target)).qemu
     if load(target).runners[0] == "qemu" and emulation:
         need_programs(emulation.command)

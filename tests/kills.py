@@ -27,7 +27,7 @@ from edgeq.ir import DType, Graph, Node, QParams, Tensor, TensorType
 from edgeq.ops.fully_connected import FullyConnected
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL)
-PATIENCE = 15.0  # seconds for an end, on a busy computer
+PATIENCE = 60.0  # seconds for an end, on a busy computer
 LEFT = 3.0  # seconds until what a killed run had started is gone
 MARK = "EDGEQ_TEST_MARK"
 RESUMED = ("faults", "tune")  # verbs that go on where they were ended

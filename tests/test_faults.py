@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from installed import need_programs
 from random_graphs import Builder
 from zoo import zoo
 
@@ -18,7 +19,7 @@ from edgeq.api.robustness import noise, robustness, voltage
 from edgeq.build import Program, build_programs, toolchain
 from edgeq.emit import emit, write
 from edgeq.errors import EdgeqError
-from edgeq.faults import FaultMap, apply, block, flips, hardened, parameters, tables, uniform
+from edgeq.faults import FaultMap, apply, block, flipped, flips, hardened, parameters, tables, uniform
 from edgeq.formats import PLAIN
 from edgeq.formats.code import Code
 from edgeq.formats.votes import Votes
@@ -32,7 +33,7 @@ from edgeq.quantize import Options
 from edgeq.record import manifest
 from edgeq.run import bench, qemu, unicorn
 from edgeq.run.layout import Layout
-from edgeq.run.patched import patched
+from edgeq.run.patched import Repacked, patched
 from edgeq.simulate import simulate
 from edgeq.tables import Constants
 from edgeq.target import load
@@ -298,3 +299,21 @@ def test_robustness_reports_what_it_measures() -> None:
 def test_voltages_go_through_the_published_points() -> None:
     assert [round(voltage(p), 3) for p in (0.055, 0.011, 0.0015)] == [0.79, 0.84, 0.88]
     assert voltage(0) == 1 and voltage(1e-12) == 1 and 0.88 < voltage(0.001) < 0.9
+
+
+VECTORIZED = (
+    (None, "tflm", "zig"), (None, "single", "gcc"), (CODES[2], "tflm", "zig"), (CODES[3], "single", "gcc"), (CODES[7], "tflm", "gcc"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("code", "law", "chain"), VECTORIZED)
+def test_kernels_for_vectors_compute_what_the_simulator_does(code: Code | None, law: str, chain: str) -> None:
+    need_programs(chain)
+    graph = network(code, law)
+    program, inputs = hardened(graph, HOST), vectors(graph, 5)
+    maps = [{}, *(flips(program, FaultMap(seed=s, p=p)) for s in range(3) for p in (0.02, 0.5))]
+    with patched(program, chain, workers=2, vectors=True) as device:
+        assert Repacked(program).possible and any(c.kernel.isa == "host" for c in Repacked(program).program.calls)
+        for xor, found in zip(maps, device.run(inputs, maps), strict=True):
+            expected = simulate(graph, inputs, parameters=parameters(flipped(program, xor))).outputs
+            assert all(np.array_equal(found[n], expected[n]) for n in expected)

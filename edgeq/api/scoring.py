@@ -11,6 +11,7 @@ from typing import Unpack
 import numpy as np
 
 from edgeq.api.devices import evaluate
+from edgeq.api.devices import simulated as simulated_outputs
 from edgeq.api.execution import is_emitted, run
 from edgeq.api.models import Arrays, Consts, Progress, Shapes, is_quantized, load, select_inputs, stage
 from edgeq.api.quantizing import Recipe, calibration_samples, check_keywords, goal_of, labelled, quantized
@@ -20,7 +21,6 @@ from edgeq.ir import Array, Graph
 from edgeq.quantize.floating import dequantized, evaluate_float
 from edgeq.record import Score, manifest, measured, note
 from edgeq.simulate import fit_inputs, real_array
-from edgeq.simulate import simulate as run_simulator
 from edgeq.tune.labels import right
 
 
@@ -101,7 +101,7 @@ def accuracy(
             evaluated = evaluate(device, graph, fit_inputs(graph, inputs), progress)
             name, ran = evaluated.runner, hits(graph, evaluated.outputs, y, where)
         else:
-            simulated = hits(graph, run_simulator(graph, inputs, progress=stage(progress, "simulate")).outputs, y, where)
+            simulated = hits(graph, simulated_outputs(graph, fit_inputs(graph, inputs), progress), y, where)
         if runner is not None or target is not None:
             source = model if is_emitted(model) else graph
             outcome = run(source, inputs, target=target, runner=runner, toolchain=toolchain, steps=False, trust=trust, progress=progress)

@@ -16,7 +16,7 @@ from edgeq.ir import Array
 from edgeq.record import manifest
 from edgeq.run.layout import Layout
 from edgeq.simulate import Run
-from edgeq.target import load
+from edgeq.target import load, names
 
 
 def memory(library: ctypes.CDLL, symbol: str, size: int) -> Bytes:
@@ -43,7 +43,9 @@ def run(
         threads: parts of the vectors that run at a time; vectors of a stream follow each other.
         flips: what to xor to tables first, by symbol (`faults.flips`); the folder's program must be `hardened`.
     """
-    data, target = manifest(folder), load("host")
+    data = manifest(folder)
+    own = load(data.target) if data.target in names() else load("host")
+    target = own if own.runners[0] == "host" else load("host")
     layout, weights = Layout(data), "flash" if flips is None else "ram"
     vectors, packed = layout.pack(inputs)
     out = np.zeros((vectors, layout.output_bytes), np.uint8)

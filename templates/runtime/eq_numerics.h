@@ -19,8 +19,8 @@ typedef char eq_arithmetic_shift_required[((-3) >> 1) == -2 ? 1 : -1];
 #define EQ_SETTLE(x) ((void)0)
 #endif
 
-/* Hides from Clang how `x` was computed, which it would use to merge what follows into more instructions. */
-#if defined(__clang__)
+/* Hides from Clang how `x` was computed, which it would use to merge what follows into more instructions; not where it is to make vectors. */
+#if defined(__clang__) && !defined(EQ_VECTORIZE)
 #define EQ_KEEP(x) __asm__("" : "+r"(x))
 #else
 #define EQ_KEEP(x) ((void)0)

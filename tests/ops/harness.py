@@ -264,7 +264,10 @@ def suite(cases: Sequence[Case]) -> Callable[..., None]:
     checks = ["real", "gpu", *COMPILERS, "sanitizers"]
     half_emulators = [*HALF_EMULATORS, *([HALF_VECTORS] if "zvfh" in isas else [])]
     emulators = {law: half_emulators if law == LAW else EMULATORS for law in laws}
-    pairs = [(law, check) for law in laws for check in (*checks, *(f"sanitizers-{isa}" for isa in isas_of[law]), *emulators[law])]
+    native = {law: ["native"] if "host" in isas_of[law] else [] for law in laws}  # this computer's vectors; without them: sanitizers
+    pairs = [
+        (law, check) for law in laws for check in (*checks, *(f"sanitizers-{isa}" for isa in isas_of[law]), *emulators[law], *native[law])
+    ]
 
     def bench_of(law: str) -> _Bench:
         if law not in benches:
