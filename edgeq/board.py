@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +73,27 @@ class Boot:
 
 
 @dataclass(frozen=True)
+class Estimate:
+    """The clock and the memories that estimates assume: a board as it is used at full speed, whatever edgeq's start-up code sets.
+
+    Attributes:
+        clock: of the core in hertz; None where it is not known.
+        milliwatts: of the chip at that clock, code from flash, by its data sheet; None where it is not known.
+        flash_waits: wait states of a read from flash, `flash_bursts` reads fill a line.
+        flash_line, flash_lines: bytes of a line and lines of the cache for data from flash; 0 lines: every read is immediate.
+        srams: where each SRAM begins, in order; changing between them costs where the core's model says so.
+    """
+
+    clock: int | None = None
+    milliwatts: float | None = None
+    flash_waits: int = 0
+    flash_bursts: int = 1
+    flash_line: int = 32
+    flash_lines: int = 0
+    srams: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
 class Board:
     """A bsp.toml, its `inherits` chain merged (docs/add-a-target.md).
 
@@ -86,8 +107,7 @@ class Board:
         programmer: which of edgeq/flash writes its flash; `settings` for it.
         stack: bytes reserved for the stack.
         qemu: None where QEMU has no such board.
-        clock: of its core in hertz, as the firmware's estimates take it; None where it is not known.
-        milliwatts: of the chip at that clock, code from flash, by its data sheet; None where it is not known.
+        estimate: what estimates of cycles, time and energy assume.
     """
 
     name: str
@@ -102,8 +122,7 @@ class Board:
     programmer: str
     settings: Mapping[str, Any]
     qemu: Emulation | None
-    clock: int | None = None
-    milliwatts: float | None = None
+    estimate: Estimate = field(default_factory=lambda: Estimate())
 
     def linker_memory(self, flash: Region | None = None, weights: str = "flash") -> str:
         """The text of memory.ld.
@@ -125,6 +144,10 @@ def _emulation(data: Mapping[str, Any]) -> Emulation:
 
 def _region(data: tuple[int, str | int]) -> Region:
     return Region(int(data[0]), size(data[1]))
+
+
+def _estimate(data: Mapping[str, Any]) -> Estimate:
+    return Estimate(**{k: tuple(v) if k == "srams" else v for k, v in data.items()})
 
 
 def _boot(data: Mapping[str, Any]) -> Boot:
@@ -163,8 +186,9 @@ def load(target: Target) -> Board:
             programmer=data.get("programmer", {}).get("name", "an3155" if data.get("boot") else "command"),
             settings=data.get("programmer", {}),
             qemu=_emulation(data["qemu"]) if data.get("qemu") else None,
-            clock=int(data["clock"]) if "clock" in data else None,
-            milliwatts=float(data["milliwatts"]) if "milliwatts" in data else None,
+            estimate=_estimate(data.get("estimate", {})),
         )
     except KeyError as e:
         raise EdgeqError("incomplete", where=str(path), why=f"no {e}") from e
+    except TypeError as e:  # an entry of [estimate] that does not exist
+        raise EdgeqError("an unknown entry", where=str(path), why=str(e)) from e

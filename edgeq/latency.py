@@ -53,8 +53,8 @@ class Latency:
 def latency(cycles: Cycles, place: Board | None) -> Latency:
     """What cycles are on a board; None: on one that nobody knows."""
     plain = Latency(cycles.total, cycles.low, cycles.high)
-    if place is None or place.clock is None:
+    if place is None or place.estimate.clock is None:
         return plain
-    ms = 1000 * cycles.total / place.clock
-    energy = None if place.milliwatts is None else ms * place.milliwatts
-    return Latency(cycles.total, cycles.low, cycles.high, place.clock / 1e6, ms, energy)
+    clock, power = place.estimate.clock, place.estimate.milliwatts
+    ms = 1000 * cycles.total / clock
+    return Latency(cycles.total, cycles.low, cycles.high, clock / 1e6, ms, None if power is None else ms * power)

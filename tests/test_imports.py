@@ -17,7 +17,7 @@ LAYERS = (
     ("ir",),
     ("train",),
     ("ops", "target", "board"),
-    ("latency",),
+    ("latency", "timing"),
     ("frontends", "passes", "kernels", "graphfile"),
     ("order",),
     ("program",),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from edgeq.record import manifest
 from edgeq.run.layout import Layout
 from edgeq.simulate import Cycles, Run
 from edgeq.target import Target
+from edgeq.timing import Timing, timing
 
 Progress = Callable[[int, int], None]
 Received = Callable[[int], None]
@@ -217,6 +218,15 @@ def _cycles(measured: Measured, plain: Measured, steps: bool, bounds: tuple[floa
     return Cycles(int(each.max()), per_step, *bounds)
 
 
+def _estimated(run: Run, model: Timing | None) -> Run:
+    """With cycles from the number of instructions alone, where the core's model asks for no more."""
+    if run.cycles is not None or run.instructions is None or model is None or model.traced:
+        return run
+    rate = model.costs[0]
+    steps = None if run.step_instructions is None else tuple(round(rate * n) for n in run.step_instructions)
+    return replace(run, cycles=Cycles(round(rate * run.instructions), steps, model.low, model.high))
+
+
 def _measure(
     folder: Path, layout: Layout, elf: Path, hook: bool, packed: Array, emulator: Emulator, ratio: float, done: Received, faults: bytes
 ) -> Measured:
@@ -250,16 +260,18 @@ def bench(
     optimize: str,
     progress: Progress | None,
     faults: bytes = b"",
-    bounds: tuple[float, float] = (1.0, 1.0),
+    bounds: tuple[float, float] | None = None,
 ) -> Run:
     """Build the bench application, run it in an emulator over all vectors, and assemble the Run.
 
     With `steps` two programs are run: one with the step hook over all vectors, and over one vector that without it,
     from which the instructions and the stack are taken, so that both are the same whether steps are asked for or not.
     A fault map (`faults.block`) hits the model's tables, which lie in RAM then, before the first vector. `bounds` are those of the
-    emulator's cycles (`Cycles`).
+    emulator's cycles (`Cycles`); None: those of the target's model.
     """
     layout, place = Layout(manifest(folder)), board.load(target)
+    model = timing(target, place)
+    limits = bounds or ((model.low, model.high) if model else (1.0, 1.0))
     vectors, packed = layout.pack(inputs)
     programs = [Program("bench", hook) for hook in ((True, False) if steps else (False,))]
     with temporary_folder() as work:
@@ -281,7 +293,7 @@ def bench(
         why = f"board {place.name} reserves {place.stack} bytes"
         raise EdgeqError("the stack overflowed", where=str(folder), why=why, fix="raise `stack` in its bsp.toml")
     each = measured.instructions - measured.instructions[0] + plain.instructions[0]
-    return Run(
+    ran = Run(
         runner,
         layout.unpack_outputs(measured.outputs),
         layout.unpack_steps(measured.steps) if steps else {},
@@ -290,5 +302,6 @@ def bench(
         constant_time=bool((each == each[0]).all()) if vectors > 1 else None,
         stack_bytes=stack,
         code_bytes=code,
-        cycles=_cycles(measured, plain, steps, bounds),
+        cycles=_cycles(measured, plain, steps, limits),
     )
+    return _estimated(ran, model)

@@ -29,8 +29,10 @@ from edgeq.process import run_tool
 from edgeq.resources import resource
 from edgeq.run import bench
 from edgeq.run.bench import Execution, Progress, Received
+from edgeq.run.trace import Trace
 from edgeq.simulate import Run
 from edgeq.target import Target, load
+from edgeq.timing import timing
 
 PAGE = 4096
 NOWHERE = 0xFFFFFFF0
@@ -54,29 +56,34 @@ class _Counter(ctypes.Structure):
 
 
 @functools.cache
-def _block_callback() -> Any:
-    """The native callback, compiled once per process."""
+def _callbacks() -> Any:
+    """The library of native callbacks, compiled once per process."""
     host = load("host")
     chain = toolchain(host)
     with temporary_folder() as work:
         library = Path(work) / "counter.so"
-        source = resource("firmware") / "apps" / "unicorn.c"
-        run_tool([*chain.command, *chain.flags, *COMMON_FLAGS, "-O2", "-shared", "-fPIC", str(source), "-o", str(library)], str(source))
-        return ctypes.CDLL(str(library)).eq_unicorn_block
+        sources = [str(resource("firmware") / "apps" / name) for name in ("unicorn.c", "trace.c")]
+        run_tool([*chain.command, *chain.flags, *COMMON_FLAGS, "-O2", "-shared", "-fPIC", *sources, "-o", str(library)], sources[0])
+        return ctypes.CDLL(str(library))
 
 
-def _hook_blocks(engine: Any, counter: _Counter) -> None:
-    """uc_hook_add with a native callback: the Python binding would call Python once per block, a hundred times slower."""
+def _native(engine: Any) -> tuple[Any, Any]:
+    """Unicorn's own library and its handle of an engine."""
     try:
         from unicorn.unicorn_py3.unicorn import uclib
 
-        handle = engine._uch
+        return uclib, engine._uch
     except (ImportError, AttributeError) as e:
         raise EdgeqError(f"unicorn {unicorn.__version__} is not supported", why=str(e), fix="pip install 'unicorn>=2.1.2,<2.2'") from e
+
+
+def _hook(engine: Any, kind: int, callback: Any, state: ctypes.Structure) -> None:
+    """uc_hook_add with a native callback: the Python binding would call Python each time, a hundred times slower."""
+    uclib, handle = _native(engine)
     hook = ctypes.c_size_t()
     status = uclib.uc_hook_add(
-        handle, ctypes.byref(hook), unicorn.UC_HOOK_BLOCK, ctypes.cast(_block_callback(), ctypes.c_void_p),
-        ctypes.byref(counter), ctypes.c_uint64(1), ctypes.c_uint64(0),
+        handle, ctypes.byref(hook), kind, ctypes.cast(callback, ctypes.c_void_p),
+        ctypes.byref(state), ctypes.c_uint64(1), ctypes.c_uint64(0),
     )  # fmt: skip
     if status != unicorn.UC_ERR_OK:
         raise unicorn.UcError(status)
@@ -124,12 +131,14 @@ class Machine:
         sent: what the program has written to its UART.
         exit_code: what it gave eq_board_exit; None while it runs.
         counter: `counter.instructions` are those executed so far.
+        readings: instructions and cycles at each reading of the clock, where the core has a model of cycles.
     """
 
     def __init__(self, elf: Path, target: Target, place: Board, vectors: bytes, received: Received) -> None:
         self.elf, self.arch, self.received = elf, _Architecture(target), received
         self.sent = bytearray()
         self.exit_code: int | None = None
+        self.readings: list[tuple[int, int]] = []
         self.uc = unicorn.Uc(*self.arch.mode)
         self.uc.ctl_set_cpu_model(self.arch.model)
         for name, region in place.memory.items():
@@ -139,7 +148,12 @@ class Machine:
         if vectors:
             self.uc.mem_write(place.memory["vectors"].origin, vectors)
         self._load(place)
-        _hook_blocks(self.uc, self.counter)
+        _hook(self.uc, unicorn.UC_HOOK_BLOCK, _callbacks().eq_unicorn_block, self.counter)
+        model = timing(target, place)
+        self.trace: Trace | None = None
+        if model is not None and model.traced and not self.arch.riscv:
+            self.trace = Trace(model, place, self.counter.origin, self._code, _native(self.uc)[0].uc_reg_read)
+            _hook(self.uc, unicorn.UC_HOOK_CODE, _callbacks().eq_unicorn_instruction, self.trace.state)
 
     def _map(self, origin: int, size: int) -> None:
         first, end = origin // PAGE * PAGE, -(-(origin + size) // PAGE) * PAGE
@@ -186,6 +200,8 @@ class Machine:
         self.received(len(self.sent))
 
     def _clock(self, _a: int, _b: int) -> int:
+        if self.trace is not None:
+            self.readings.append((int(self.counter.instructions), self.trace.cycles))
         return int(self.counter.instructions) & 0xFFFFFFFF
 
     def _exit(self, code: int, _b: int) -> None:
@@ -229,7 +245,8 @@ def execute(
     """
     machine = Machine(elf, target, board.load(target), vectors, received)
     code = machine.run(timeout)
-    return Execution(bytes(machine.sent), code)
+    clock = np.array(machine.readings, np.int64).reshape(-1, 2) if machine.trace is not None else None
+    return Execution(bytes(machine.sent), code, clock)
 
 
 def run(
