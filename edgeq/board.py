@@ -147,7 +147,8 @@ def _region(data: tuple[int, str | int]) -> Region:
 
 
 def _estimate(data: Mapping[str, Any]) -> Estimate:
-    return Estimate(**{k: tuple(v) if k == "srams" else v for k, v in data.items()})
+    values: dict[str, Any] = {k: tuple(v) if k == "srams" else v for k, v in data.items()}
+    return Estimate(**values)
 
 
 def _boot(data: Mapping[str, Any]) -> Boot:
