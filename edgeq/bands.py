@@ -111,17 +111,18 @@ def _flows(program: Program, calls: Sequence[Call], reads: Sequence[tuple[Source
             raise Whole
         flow = need[call.output]
         up = own[0].rows.up if own[0].rows else 1
-        if up > 1:  # whole groups of rows alone
-            flow = _reduced(flow.rate, flow.offset + (up - 1) * flow.per, flow.per * up, up)
+        groups = replace(flow, offset=flow.offset + (up - 1) * flow.per, per=flow.per * up)  # of rows that are made of the same ones
+        if flow.rate > flow.per and up > 1:
+            flow = _reduced(groups.rate, groups.offset, groups.per, up)
         found.append(flow)
         for name, source in zip(call.operands, own, strict=True):
             if program.storage(name) not in made:
                 continue
             r = source.rows
-            if r is None or program.storage(name) != name or r.up != flow.unit:
+            if r is None or program.storage(name) != name or r.up != up:
                 raise Whole
-            more = (r.extent - r.before - r.step) * flow.per
-            need[name] = _sooner(need.get(name), _reduced(flow.rate * r.step, flow.offset * r.step + more, flow.per, 1))
+            more = (r.extent - r.before - r.step) * groups.per
+            need[name] = _sooner(need.get(name), _reduced(groups.rate * r.step, groups.offset * r.step + more, groups.per, 1))
     return found[::-1]
 
 
@@ -320,11 +321,15 @@ class Bander:
 
     def endless(self, i: int) -> bool:
         """Whether no band can hold call `i`, or go on behind it."""
+        return not self.fits(i) or gathers(self.program, self.program.calls[i])
+
+    def fits(self, i: int) -> bool:
+        """Whether a band can hold call `i`."""
         try:
             self.sources(i)
         except Whole:
-            return True
-        return gathers(self.program, self.program.calls[i])
+            return False
+        return True
 
     def steepest(self, first: int, last: int) -> int:
         """How many rows some call computes for a row of the last one, where that is more than one.

@@ -90,7 +90,7 @@ class Writer:
     def _end(self, i: int, source: Source) -> str:
         assert source.rows is not None
         r, row = source.rows, f"{self.names.after}[{i}]"
-        row = f"{row} / {r.up}" if r.up > 1 else row
+        row = f"({row} + {r.up - 1}) / {r.up}" if r.up > 1 else row
         return f"eq_band_end({row}, {r.step}, {r.extent - r.before}, {source.height})"
 
     def _keeps(self) -> list[Line]:

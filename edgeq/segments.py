@@ -8,18 +8,19 @@ instructions more.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 from edgeq.bands import Bander, Whole
 from edgeq.plan import MemoryPlan, lifetimes, live, plan
 from edgeq.program import Band, Call, Flow, Part, Program
 
-LONGEST = 40  # calls of a segment
+LONGEST, SHORT = 40, 4  # calls of a segment, and for a first limit
 FASTER = (2, 3, 4, 6, 8, 12, 16, 24, 32)  # rows at a turn
 # Instructions, about: of a byte moved, of a row's input read again, of a turn, of a call, of a call per output channel.
 MOVE, READ, TURN, CALL, CHANNEL = 0.6, 1.5, 30.0, 120.0, 6.0
 ATTEMPTS = 6
+GUESS = 0.1  # of a band's cost at its slowest pace, before the best one is known
 PATIENCE = 3  # paces without one that stays within a limit, before faster ones are left out
 
 
@@ -36,54 +37,76 @@ class Segment:
 
 @dataclass(eq=False)
 class Search:
-    """Cuts of a program."""
+    """Cuts of a program.
+
+    Attributes:
+        most: bytes that some cut stays within: segments that need more are of no use.
+    """
 
     program: Program
     alignment: int = 4
-    _found: dict[int, list[Segment]] = field(default_factory=dict)
-    _paces: dict[tuple[int, int], list[Segment | None]] = field(default_factory=dict)
+    most: float = math.inf
+    _found: dict[tuple[int, int], Segment | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._bander = Bander(self.program)
         self._spans = lifetimes(self.program)
         self._live = live(self.program)
+        self._ends = {self.program.storage(n) for n in self.program.graph.outputs}
 
     def _units(self, size: int) -> int:
         return -(-size // self.alignment) * self.alignment
 
-    def _slowest(self, first: int) -> Iterator[Segment]:
-        """The segments that begin with a call, each with the pace that needs the fewest bytes: no call computes several rows at a turn."""
-        yield Segment(first, first, None, self._live[first], 0.0)
-        for last in range(first, min(first + LONGEST, len(self.program.calls))):
-            try:
-                steps = self._bander.steepest(first, last)
-            except Whole:
-                if self._bander.endless(last):
-                    return
+    def ends(self, first: int, longest: int = LONGEST) -> Iterator[int]:
+        """The last calls of the segments that begin with a call."""
+        for last in range(first, min(first + longest, len(self.program.calls))):
+            if self._bander.endless(last):
+                if self._bander.fits(last):
+                    yield last
+                return
+            yield last
+
+    def slowest(self, first: int, last: int) -> Segment | None:
+        """The band with the pace that needs the fewest bytes: no call computes several rows at a turn."""
+        key = first, last
+        if key not in self._found:
+            self._found[key] = None
+            if self._least(first, last) <= self.most:
+                try:
+                    steps = self._bander.steepest(first, last)
+                except Whole:
+                    return None
+                self._found[key] = self._segment(first, last, Flow(1, 1, steps))
+        return self._found[key]
+
+    def _least(self, first: int, last: int) -> int:
+        """Bytes that a segment needs at least: of the whole tensors, results may take the place of what is read for the last time."""
+        passing = made = read = 0
+        for name, (a, b) in self._spans.items():
+            if a > last or b < first or (a >= first and b <= last and name not in self._ends):
                 continue
-            found = self._segment(first, last, Flow(1, 1, steps))
-            if found:
-                yield found
+            size = self.program.graph.type(name).bytes
+            if a >= first and name not in self.program.graph.given:
+                made += size
+            elif b <= last and name not in self._ends:
+                read += size
+            else:
+                passing += size
+        return passing + max(made, read)
 
-    def slowest(self, first: int) -> list[Segment]:
-        """The same, kept."""
-        if first not in self._found:
-            self._found[first] = list(self._slowest(first))
-        return self._found[first]
-
-    def faster(self, slow: Segment, limit: float) -> Iterator[Segment]:
-        """A segment at all paces that stay within a limit."""
-        if slow.bytes > limit:
-            return
-        yield slow
-        if slow.pace is None:
-            return
-        paces = self._paces.setdefault((slow.first, slow.last), [])
+    def paced(self, slow: Segment, limit: float) -> Segment:
+        """A segment at the pace that costs the least within a limit."""
+        assert slow.pace is not None
+        best, failed = slow, 0
         halves = [slow.pace.per // 2**k for k in range(1, slow.pace.per.bit_length())]
-        wanted = [*(Flow(1, 1, n) for n in halves), *(Flow(n, n) for n in FASTER)]
-        while len(paces) < len(wanted) and (len(paces) < PATIENCE or any(s and s.bytes <= limit for s in paces[-PATIENCE:])):
-            paces.append(self._segment(slow.first, slow.last, wanted[len(paces)]))
-        yield from (s for s in paces if s is not None and s.bytes <= limit)
+        for pace in (*(Flow(1, 1, n) for n in halves), *(Flow(n, n) for n in FASTER)):
+            found = self._segment(slow.first, slow.last, pace)
+            failed = 0 if found and found.bytes <= limit else failed + 1
+            if failed == PATIENCE:
+                break
+            if found and found.bytes <= limit and found.cost < best.cost:
+                best = found
+        return best
 
     def _segment(self, first: int, last: int, pace: Flow) -> Segment | None:
         program = self.program
@@ -128,23 +151,47 @@ class Search:
         return cost
 
     def least(self) -> float:
-        """The least largest need of all cuts."""
+        """The least largest need of all cuts; `most` falls to it."""
         count = len(self.program.calls)
-        need = [0.0, *([math.inf] * count)]
-        for i in range(count):
-            for s in self.slowest(i):
-                need[s.last + 1] = min(need[s.last + 1], max(need[i], s.bytes))
+        for longest in (SHORT, LONGEST):
+            need = [0.0, *([math.inf] * count)]
+            for i in range(count):
+                need[i + 1] = min(need[i + 1], max(need[i], self._live[i]))
+                for last in self.ends(i, longest):
+                    if need[last + 1] > need[i] and (found := self.slowest(i, last)):
+                        need[last + 1] = min(need[last + 1], max(need[i], found.bytes))
+            self.most = min(self.most, need[count])
         return need[count]
 
     def cut(self, limit: float) -> list[Segment] | None:
-        """The segments that stay within a limit, with the fewest instructions more; None where there are none."""
+        """The segments that stay within a limit, with the fewest instructions more; None where there are none.
+
+        A band is taken to cost little before the pace is known at which it costs the least: only of bands that would be chosen so is it
+        looked for.
+        """
+        known: dict[tuple[int, int], Segment] = {}
+        while True:
+            found = self._cheapest(limit, known)
+            guessed = [s for s in found or () if s.pace is not None and (s.first, s.last) not in known]
+            if not guessed:
+                return found
+            known |= {(s.first, s.last): self.paced(replace(s, cost=s.cost / GUESS), limit) for s in guessed}
+
+    def _cheapest(self, limit: float, known: Mapping[tuple[int, int], Segment]) -> list[Segment] | None:
+        """The cheapest cut, by what is known of bands and what is guessed of others."""
         count = len(self.program.calls)
         best: list[tuple[float, float, Segment | None]] = [(0.0, 0.0, None), *([(math.inf, math.inf, None)] * count)]
         for i in range(count):
-            for slow in self.slowest(i) if best[i][0] < math.inf else ():
-                worse = best[i][0] >= best[slow.last + 1][0]  # no band costs less than nothing
-                for s in () if worse else self.faster(slow, limit):
-                    best[s.last + 1] = min(best[s.last + 1], (best[i][0] + s.cost, best[i][1] + s.bytes, s), key=lambda b: b[:2])
+            cost, need, _ = best[i]
+            if cost == math.inf:
+                continue
+            ways = [Segment(i, i, None, self._live[i], 0.0)]
+            for last in self.ends(i):
+                slow = self.slowest(i, last) if cost < best[last + 1][0] else None  # no band costs less than nothing
+                ways += [known.get((i, last), replace(slow, cost=slow.cost * GUESS))] if slow else []
+            for s in ways:
+                if s.bytes <= limit:
+                    best[s.last + 1] = min(best[s.last + 1], (cost + s.cost, need + s.bytes, s), key=lambda b: b[:2])
         found: list[Segment] = []
         at = count
         while at:
@@ -171,6 +218,8 @@ def fitted(program: Program, limit: float | None) -> tuple[Program, MemoryPlan]:
         return program, whole
     search = Search(program)
     least = search.least()
+    if limit is not None and limit > least:
+        search = Search(program, most=limit)
     aim = max(least, -math.inf if limit is None else limit)
     best = program, whole
     for _ in range(ATTEMPTS):
