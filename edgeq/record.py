@@ -355,8 +355,11 @@ def _sealed(data: Mapping[str, Any]) -> bool:
         return False
 
 
-def check_unchanged(folder: Path, found: Manifest) -> None:
+def check_unchanged(folder: Path, found: Manifest, why: str = "its C would be compiled and run on this computer") -> None:
     """Refuse code that was changed after edgeq wrote it: nobody vouches for what it does.
+
+    Args:
+        why: what would be done with it.
 
     Raises:
         EdgeqError: lists what was changed.
@@ -366,7 +369,7 @@ def check_unchanged(folder: Path, found: Manifest) -> None:
         more = f" and {len(names) - 8} more" if len(names) > 8 else ""
         raise EdgeqError(
             f"changed after edgeq wrote it: {', '.join(names[:8])}{more}", where=str(folder),
-            why="its C would be compiled and run on this computer", fix="build the model again, or --trust if you know who changed it",
+            why=why, fix="build the model again, or --trust if you know who changed it",
         )  # fmt: skip
 
 

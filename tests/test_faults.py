@@ -23,15 +23,16 @@ from edgeq.faults import FaultMap, apply, block, flipped, flips, hardened, param
 from edgeq.formats import PLAIN
 from edgeq.formats.code import Code
 from edgeq.formats.votes import Votes
-from edgeq.ir import Array, Graph
+from edgeq.ir import Array, DType, Graph, Node, QParams, Tensor, TensorType
 from edgeq.kernels.layouts import places
 from edgeq.ops.depthwise_conv2d import DepthwiseConv2d
+from edgeq.ops.svdf import Svdf
 from edgeq.ops.weights import with_formats
 from edgeq.plan import plan
 from edgeq.program import Staged
 from edgeq.quantize import Options
 from edgeq.record import manifest
-from edgeq.run import bench, qemu, unicorn
+from edgeq.run import bench, gpu, qemu, unicorn
 from edgeq.run.layout import Layout
 from edgeq.run.patched import Repacked, patched
 from edgeq.simulate import simulate
@@ -317,3 +318,30 @@ def test_kernels_for_vectors_compute_what_the_simulator_does(code: Code | None, 
         for xor, found in zip(maps, device.run(inputs, maps), strict=True):
             expected = simulate(graph, inputs, parameters=parameters(flipped(program, xor))).outputs
             assert all(np.array_equal(found[n], expected[n]) for n in expected)
+
+
+@pytest.mark.parametrize("words", [False, True])
+def test_svdf_is_hit_in_both_its_weights(words: bool) -> None:
+    """Alike on simulator, C and GPU kernels, also where faults make sums wrap."""
+    rng = np.random.default_rng(2)
+    half, dtype = (32768, np.int16) if words else (128, np.int8)
+    state = TensorType((1, 3, 8), DType.INT16 if words else DType.INT8, QParams((0.01,), 0))
+    tensors = [
+        Tensor("x", TensorType((1, 5), DType.INT8, QParams((0.05,), 2))), Tensor("s", state), Tensor("z", state),
+        Tensor("f", TensorType((8, 5), DType.INT8, QParams((0.01,), 0)), rng.integers(-99, 99, (8, 5)).astype(np.int8)),
+        Tensor("t", TensorType((8, 3), state.dtype, QParams((0.001,), 0)), rng.integers(-half // 9, half // 9, (8, 3)).astype(dtype)),
+        Tensor("b", TensorType((4,), DType.INT32, QParams((1e-5,), 0)), rng.integers(-99, 99, 4).astype(np.int32)),
+        Tensor("y", TensorType((1, 4), DType.INT8, QParams((0.1,), 0))),
+    ]  # fmt: skip
+    node = Node("svdf", Svdf(2), ("x", "f", "t", "b", "s"), ("y", "z"))
+    graph = Graph("m", (node,), {t.name: t for t in tensors}, ("x", "s"), ("y", "z"), "tflm")
+    program, inputs = hardened(graph, HOST), {"x": rng.integers(-128, 128, (4, 1, 5)).astype(np.int8)}
+    inputs["s"] = rng.integers(-half, half, (4, *state.shape)).astype(dtype)
+    assert [c.symbol for _, c in tables(program)] == ["s0_feature_weights", "s0_feature_bias", "s0_time_weights", "s0_bias"]
+    maps = [flips(program, FaultMap(seed=s, p=0.2)) for s in range(4)]
+    expected = [simulate(graph, inputs, parameters=parameters(flipped(program, m))).outputs["y"] for m in maps]
+    with patched(program, "gcc", workers=1) as device:
+        assert [o["y"].tolist() for o in device.run(inputs, maps)] == [e.tolist() for e in expected]
+    pytest.importorskip("triton")
+    found = gpu.run_patterns([flipped(program, m) for m in maps], inputs, device="interpreter")["y"]
+    assert found.tolist() == [e.tolist() for e in expected]

@@ -114,8 +114,17 @@ def flash(
     )  # fmt: skip
 
 
-def export(folder: str | Path, *, form: str, output: str | Path) -> Path:
-    """Write an emitted folder for another build system; see `edgeq.export.export`."""
+def export(folder: str | Path, *, form: str, output: str | Path, trust: bool = False) -> Path:
+    """Write an emitted folder for another build system; see `edgeq.export.export`.
+
+    Args:
+        trust: also code that was changed after edgeq wrote it.
+
+    Raises:
+        EdgeqError: it was changed; and what `edgeq.export.export` raises.
+    """
+    if not trust:
+        check_unchanged(Path(folder), manifest(Path(folder)), "the export would say that edgeq made it, and proved it")
     return exporter.export(Path(folder), form, Path(output))
 
 

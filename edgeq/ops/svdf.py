@@ -78,7 +78,8 @@ class Svdf(Op):
             "batches": batches, "in_c": in_c, "filters": filters, "memory": memory, "rank": self.rank, "words": words,
             "state_zero": state.type.zero_point, "out_offset": output.zero_point, **stages,
         }  # fmt: skip
-        tables = {"features": features.data, "time": time.data, "folded": folded.astype(np.int32), "bias": bias.data}
+        own = {"feature_weights": features.data, "feature_bias": folded.astype(np.int32)}
+        tables = {**own, "time_weights": time.data, "bias": bias.data}
         return Params(law, scalars, tables)
 
     def reference(self, params: Params, *x: Array) -> Array:
@@ -87,14 +88,19 @@ class Svdf(Op):
     def reference_all(self, params: Params, *x: Array) -> tuple[Array, ...]:
         p, (data, state) = params, x
         info = np.iinfo(np.int16 if p.words else np.int8)
-        sums = data.astype(np.int64) @ p.features.astype(np.int64).T + p.folded
+        sums = _wrapped(data.astype(np.int64) @ p.feature_weights.astype(np.int64).T + p.feature_bias)
         new = np.clip(numerics.requantize_tflm(sums, p.x_multiplier, -p.x_shift), info.min, info.max) + p.state_zero
         before = np.broadcast_to(state, (len(data), *state.shape[-3:]))
         after = np.concatenate([before[:, :, 1:], new[:, :, None]], axis=2).astype(info.dtype)
-        parts = ((after.astype(np.int64) - p.state_zero) * p.time.astype(np.int64).T).sum(2)
-        total = parts.reshape(*parts.shape[:2], -1, p.rank).sum(-1) + p.bias
+        parts = ((after.astype(np.int64) - p.state_zero) * p.time_weights.astype(np.int64).T).sum(2)
+        total = _wrapped(parts.reshape(*parts.shape[:2], -1, p.rank).sum(-1) + p.bias)
         y = numerics.requantize_tflm(total, p.y_multiplier, -p.y_shift) + p.out_offset
         return np.clip(y, -128, 127).astype(np.int8), after
+
+
+def _wrapped(sums: Array) -> Array:
+    """Sums as int32 holds them: faults in weights and biases alone make them larger."""
+    return sums.astype(np.int32).astype(np.int64)
 
 
 def _require(

@@ -54,6 +54,15 @@ def test_export(edgeq, folder: Path, tmp_path: Path) -> None:
     assert "no emitted model here" in edgeq("export", tmp_path / "c", "-f", "c", "-o", tmp_path / "x").error
 
 
+def test_changed_code_is_exported_with_trust_alone(edgeq, folder: Path, tmp_path: Path) -> None:
+    changed = shutil.copytree(folder, tmp_path / "changed")
+    with (changed / "m_kernels.c").open("a") as file:
+        file.write("/* another line */\n")
+    assert "changed after edgeq wrote it: m_kernels.c" in edgeq("export", changed, "-f", "c", "-o", tmp_path / "c").error
+    assert not (tmp_path / "c").exists()
+    assert edgeq("export", changed, "-f", "c", "-o", tmp_path / "c", "--trust").out
+
+
 def test_new(edgeq, tmp_path: Path) -> None:
     written = edgeq("new", "my-board", "--root", tmp_path, "--json").json["written"]
     assert [Path(p).name for p in written] == ["my-board.toml", "bsp.toml", "uart.c"] and all(Path(p).is_file() for p in written)

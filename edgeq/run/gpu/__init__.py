@@ -15,6 +15,7 @@ import numpy as np
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Graph, Node
 from edgeq.lower import bind, signature
+from edgeq.ops.weights import has_weights
 from edgeq.program import Program
 from edgeq.run.gpu.device import ELEMENTS, NAMES, Device, find, recorder
 from edgeq.run.gpu.step import Step, Value, unsupported
@@ -112,7 +113,7 @@ def _differing(programs: Sequence[Program]) -> Tables:
             own = [c.params.tables[name] for c in calls]
             if all(t is table for t in own):
                 continue
-            if not node.op.traits.products or not name.endswith(("weights", "bias")):
+            if not has_weights(calls[0].params) or not name.endswith(("weights", "bias")):
                 raise unsupported(node, f"with a table '{name}' per pattern")
             found.setdefault(node.name, {})[name] = np.stack(own)
     return found
