@@ -34,6 +34,9 @@ class Row:
     stack: int
     constant_time: bool
     steps: dict[str, tuple[int, int]]
+    cycles: int | None = None  # by the core's model, with its bounds
+    low: float | None = None
+    high: float | None = None
 
     @property
     def key(self) -> str:
@@ -63,4 +66,5 @@ def measure(name: str, graph: Graph, target: str, toolchain: str, optimize: str,
         name, graph.law, target, toolchain, optimize, manifest.macs, ran.instructions, built.code_bytes, manifest.weight_bytes,
         manifest.arena_bytes, ran.stack_bytes, ran.constant_time,
         {f"{i} {s.kernel}": (n, s.macs) for i, (s, n) in enumerate(zip(manifest.steps, ran.step_instructions, strict=True))},
+        *((ran.cycles.total, ran.cycles.low, ran.cycles.high) if ran.cycles else ()),
     )  # fmt: skip

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from edgeq.latency import Latency
+
 # TensorFlow Lite Micro (GCC 12.2 -O3, QEMU): instructions of one inference with its reference kernels and with the best
 # kernel library for the core (CMSIS-NN on Arm, muRISCV-NN on RISC-V), and the bytes of its arena with the latter.
 PEERS = {
@@ -23,7 +25,8 @@ PEERS = {
 }  # fmt: skip
 HEAD = """# What the emitted code costs
 
-Executed instructions of one inference (exact, under the emulators; a vector instruction counts once), bytes of flash and RAM.
+Executed instructions of one inference (exact, under the emulators; a vector instruction counts once), bytes of flash and RAM. Cycles
+are those of the core with memory that never waits, by [models](../docs/timing.md) with the bar that stands beside each.
 The arena includes inputs and outputs. Law `tflm`: the int8 reference models of MLPerf Tiny, with the bytes of TensorFlow Lite
 Micro. Law `single`: models that edgeq quantized.
 
@@ -34,10 +37,17 @@ Per layer: `results.json`, and
 
 ![instructions per multiply-accumulate of every layer](layers.svg)
 
-| model | target | tool chain | instructions -O3 | per MAC | ÷ reference | ÷ library | code -O3 | instructions -Os | code -Os |\
- weights | arena | their arena | stack |
-|---|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|
+| model | target | tool chain | instructions -O3 | per MAC | cycles -O3 | ÷ reference | ÷ library | code -O3 | instructions -Os |\
+ code -Os | weights | arena | their arena | stack |
+|---|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|
 """
+
+
+def cycles(row: Mapping[str, Any]) -> str:
+    """Cycles with their bar; empty where the core has no model."""
+    if row.get("cycles") is None:
+        return ""
+    return f"{row['cycles']:,} ({Latency(row['cycles'], row['low'], row['high']).bar})"
 
 
 def markdown(results: Mapping[str, Mapping[str, Any]]) -> str:
@@ -52,7 +62,7 @@ def markdown(results: Mapping[str, Mapping[str, Any]]) -> str:
         count, cost = fast["instructions"], f"{fast['instructions'] / fast['macs']:.2f}"
         ratios = [f"{n / count:.1f}" for n in peers[:2]] if peers else ["", ""]
         lines.append(
-            f"| {model} ({law}) | {target} | {toolchain} | {count:,} | {cost} | {ratios[0]} | {ratios[1]} | "
+            f"| {model} ({law}) | {target} | {toolchain} | {count:,} | {cost} | {cycles(fast)} | {ratios[0]} | {ratios[1]} | "
             f"{fast['code']:,} | {small['instructions']:,} | {small['code']:,} | {fast['weights']:,} | "
             f"{fast['arena']:,} | {f'{peers[2]:,}' if peers else ''} | {fast['stack']:,} |"
         )

@@ -21,6 +21,7 @@ from edgeq.target import Target
 from edgeq.tune import costs as files
 from edgeq.tune.costs import Costs, Tuning, key_of
 from edgeq.tune.kernels import measure
+from edgeq.tune.measure import unit
 
 
 @dataclass(frozen=True)
@@ -30,18 +31,20 @@ class Tuned:
     Attributes:
         path: the tuning file.
         key: target, tool chain and optimization level.
-        layers: node -> (kernel chosen without tuning, kernel chosen by it, instructions of both); those with a choice alone.
+        layers: node -> (kernel chosen without tuning, kernel chosen by it, costs of both); those with a choice alone.
         measured: how many signatures were measured now; the others were in the file.
+        unit: of the costs: cycles, or instructions where the core has no model of cycles.
     """
 
     path: Path
     key: str
     layers: Mapping[str, tuple[str, str, int, int]]
     measured: int
+    unit: str = "instructions"
 
     @property
     def saved(self) -> int:
-        """Instructions per inference."""
+        """In that unit per inference."""
         return sum(before - after for _, _, before, after in self.layers.values())
 
 
@@ -88,11 +91,11 @@ def tune(
     )
     tuning = tuning.updated(key, found)
     files.write(tuning, path)
-    return Tuned(path, key, _layers(graph, chip, tuning.known(key), tuning.choices(key)), len(found))
+    return Tuned(path, key, _layers(graph, chip, tuning.known(key), tuning.choices(key)), len(found), unit(chip))
 
 
 def _layers(graph: Graph, chip: Target, costs: Costs, choices: Mapping[str, str]) -> dict[str, tuple[str, str, int, int]]:
-    """Per node with a choice: kernels and instructions without and with the tuning."""
+    """Per node with a choice: kernels and costs without and with the tuning."""
     steps = {call.node.name for call in lower(graph, chip).calls}
     rows = {}
     for node in (n for n in graph.nodes if n.name in steps):

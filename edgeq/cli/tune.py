@@ -42,8 +42,8 @@ def tune(
 ) -> None:
     """Measure every kernel and tile that can compute a layer, and keep their costs for `edgeq build --tuning`.
 
-    Costs are executed instructions under the target's emulator, the same each time. Layers of equal shapes share them, in any
-    model; what the file knows is not measured again.
+    Costs are clock cycles where the core has a model of them, else executed instructions, the same each time. Layers of equal
+    shapes share them, in any model; what the file knows is not measured again.
     """
     from edgeq import api
     from edgeq.api.budget import parse
@@ -62,9 +62,11 @@ def tune(
 
 def summary(tuned: Tuned) -> dict[str, Any]:
     """The JSON of ``edgeq tune``."""
-    names = ("preferred", "chosen", "preferred_instructions", "chosen_instructions")
+    names = ("preferred", "chosen", f"preferred_{tuned.unit}", f"chosen_{tuned.unit}")
     layers = [{"name": name, **dict(zip(names, row, strict=True))} for name, row in tuned.layers.items()]
-    return {"file": str(tuned.path), "key": tuned.key, "measured": tuned.measured, "saved": tuned.saved, "layers": layers}
+    return {
+        "file": str(tuned.path), "key": tuned.key, "measured": tuned.measured, "unit": tuned.unit, "saved": tuned.saved, "layers": layers,
+    }  # fmt: skip
 
 
 def show(tuned: Tuned) -> None:
@@ -74,8 +76,8 @@ def show(tuned: Tuned) -> None:
         (short(name, room), plain, count(before), "=" if chosen == plain else chosen, "" if chosen == plain else count(after))
         for name, (plain, chosen, before, after) in tuned.layers.items()
     ]
-    common.table([("layer", "text"), "preferred kernel", ("instructions", "right"), "fastest", ("instructions", "right")], rows)
-    saved = f"saves {count(tuned.saved)} instructions per inference" if tuned.saved else "the preferred kernels are the fastest"
+    common.table([("layer", "text"), "preferred kernel", (tuned.unit, "right"), "fastest", (tuned.unit, "right")], rows)
+    saved = f"saves {count(tuned.saved)} {tuned.unit} per inference" if tuned.saved else "the preferred kernels are the fastest"
     common.facts(f"{tuned.key}: {saved}", {"measured": f"{tuned.measured} kinds of layers now", "file": str(tuned.path)})
 
 

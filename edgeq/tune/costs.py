@@ -10,8 +10,8 @@ from pathlib import Path
 from edgeq.errors import EdgeqError
 from edgeq.files import json_text, reason, write_bytes
 
-FORMAT = 1
-Costs = Mapping[str, Mapping[str, int]]  # signature -> kernel -> instructions
+FORMAT = 2  # 1 had instructions alone
+Costs = Mapping[str, Mapping[str, int]]  # signature -> kernel -> cycles, or instructions where the core has no model
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,8 @@ class Tuning:
     """Measured costs per target, tool chain and optimization level.
 
     Attributes:
-        costs: ``"cortex-m4 zig O3"`` -> `kernels.cost_key` of a call -> name of a kernel -> instructions of one call.
+        costs: ``"cortex-m4 zig O3"`` -> `kernels.cost_key` of a call -> name of a kernel -> cycles (or
+            instructions, where the core has no model of cycles) of one call.
     """
 
     costs: Mapping[str, Costs] = field(default_factory=dict)
@@ -29,7 +30,7 @@ class Tuning:
         return self.costs.get(key, {})
 
     def choices(self, key: str) -> dict[str, str]:
-        """Signature -> the kernel that takes the fewest instructions; of equal ones the preferred.
+        """Signature -> the kernel that costs least; of equal ones the preferred.
 
         Raises:
             EdgeqError: nothing was measured under this key.
@@ -45,7 +46,7 @@ class Tuning:
 
 
 def key_of(target: str, toolchain: str, optimize: str) -> str:
-    """What instruction counts depend on beside the call."""
+    """What costs depend on beside the call."""
     return f"{target} {toolchain} O{optimize}"
 
 

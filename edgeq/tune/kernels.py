@@ -1,4 +1,4 @@
-"""Measures every candidate kernel and tile of every layer on the emulator: executed instructions, which are the same each time."""
+"""Measures every candidate kernel and tile of every layer on the emulator: cycles or executed instructions, the same each time."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from edgeq.program import Program
 from edgeq.simulate import simulate
 from edgeq.target import Target
 from edgeq.tune.costs import Costs
+from edgeq.tune.measure import costs as costs_of
 from edgeq.tune.measure import executed
 
 
@@ -58,7 +59,7 @@ def measure(
     known: Costs,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, dict[str, int]]:
-    """Instructions of every candidate of every layer, each checked against the simulator on the way.
+    """Cycles, or instructions where the core has no model, of every candidate of every layer, each checked against the simulator.
 
     One program per turn: in turn i every layer takes its i-th candidate. Layers of equal constants share their costs; the
     cost of a layer into which an addition may be folded includes the addition. Turns that an earlier run measured before it was
@@ -87,11 +88,11 @@ def measure(
             name = json.dumps(choices, sort_keys=True)
             if name not in kept.found:
                 program = lower(graph, target, choices)
-                ran, counts = executed(program, target, inputs, toolchain, optimize)
+                ran, _ = executed(program, target, inputs, toolchain, optimize)
                 difference = compare(truth, ran).difference
                 if difference is not None:
                     raise EdgeqError(f"a kernel does not compute what the simulator says: {difference}", where=f"{target.name}, {choices}")
-                kept.note(name, _costs(graph, program, counts, open_layers))
+                kept.note(name, _costs(graph, program, costs_of(ran)[1], open_layers))
             for key, sample in kept.found[name].items():
                 if turn < len(by_key[key]):
                     costs[key][choices[key]] = sample
@@ -101,7 +102,7 @@ def measure(
 
 
 def _costs(graph: Graph, program: Program, counts: tuple[int, ...], open_layers: list[Layer]) -> dict[str, int]:
-    """Key -> mean instructions of its layers in one program."""
+    """Key -> mean cost of its layers in one program."""
     steps = {call.node.name: count for call, count in zip(program.calls, counts, strict=True)}
     readers = graph.consumers()
     nodes = {node.name: node for node in graph.nodes}

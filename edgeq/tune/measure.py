@@ -1,10 +1,11 @@
-"""Instructions of every step of a program, off the emulated chip."""
+"""What every step of a program takes, off the emulated chip."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
 
+from edgeq import board
 from edgeq.emit import emit, write
 from edgeq.errors import EdgeqError
 from edgeq.files import temporary_folder
@@ -14,6 +15,7 @@ from edgeq.program import Program
 from edgeq.run import run
 from edgeq.simulate import Run
 from edgeq.target import Target
+from edgeq.timing import timing
 
 
 def executed(
@@ -35,3 +37,22 @@ def executed(
     if ran.step_instructions is None:
         raise EdgeqError(f"runner {ran.runner} counts no instructions", where=target.name, fix="choose a chip, not the host")
     return ran, ran.step_instructions
+
+
+def costs(ran: Run) -> tuple[str, tuple[int, ...]]:
+    """What to choose kernels by: cycles of each call where the core has a model of them, else instructions; and which it is.
+
+    Raises:
+        EdgeqError: the runner counts neither.
+    """
+    if ran.cycles is not None and ran.cycles.steps is not None:
+        return "cycles", ran.cycles.steps
+    if ran.step_instructions is None:
+        raise EdgeqError(f"runner {ran.runner} counts no instructions", fix="choose a chip, not the host")
+    return "instructions", ran.step_instructions
+
+
+def unit(target: Target) -> str:
+    """What `costs` finds on a target."""
+    simulated = target.runners[0] == "iss"
+    return "cycles" if simulated or timing(target, board.load(target)) is not None else "instructions"

@@ -17,8 +17,9 @@ def context(data: Data) -> Mapping[str, Any] | None:
         return None
     counts = [s.instructions or 0 for s in rows]
     runner, run = data.run
+    cycles = run.cycles.steps if run.cycles and run.cycles.steps and len(run.cycles.steps) == len(rows) else None
     largest, total = max(counts) or 1, sum(counts) or 1
     return {
-        "rows": [(s, 100.0 * n / largest, 100.0 * n / total) for s, n in zip(rows, counts, strict=True)],
+        "rows": [(s, 100.0 * n / largest, 100.0 * n / total) for s, n in zip(rows, counts, strict=True)], "cycles": cycles,
         "runner": runner, "run": run, "total": total, "between": (run.instructions or 0) - sum(counts),
     }  # fmt: skip

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from edgeq import board
+from edgeq.latency import latency
 from edgeq.report.data import Data
 
 TITLE = "Summary"
@@ -26,6 +28,7 @@ def context(data: Data) -> Mapping[str, Any]:
     return {
         "flash": flash, "code": code, "flash_share": share(flash, data.target.flash),
         "ram": ram, "stack": stack, "ram_share": share(ram, data.target.ram),
+        "latency": latency(run.cycles, board.load(data.target) if data.target.bsp else None) if run and run.cycles else None,
         "runner": runner, "run": run, "comparisons": list(data.measured.comparisons.items()), "accuracy": accuracy(data),
     }  # fmt: skip
 
