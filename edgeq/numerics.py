@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeq import reals
 from edgeq.errors import EdgeqError
 
 LAWS = ("single", "tflm")
@@ -158,7 +159,7 @@ def tanh(a: Array, integer_bits: int) -> Array:
 def sigmoid_table() -> NDArray[np.uint16]:
     """TFLM's table of sigmoid(i / 24) in Q0.16, i = 0 ... 255: its linear interpolation errs alike at the entries and between them."""
     i = np.arange(257) / 24
-    entries, middles = (65536 / (1 + np.exp(-t)) for t in (i, i[:-1] + 1 / 48))
+    entries, middles = (65536 / (1 + reals.exp(-t)) for t in (i, i[:-1] + 1 / 48))
     sag = (entries[:-1] + entries[1:]) / 2 - middles  # of the chord below the curve
     table = np.rint(entries[:-1] - sag / 2)
     table[-1] = 65535

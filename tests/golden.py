@@ -7,9 +7,7 @@ An entry holds a CRC of every output, and of every step and every constant by it
 (fused, folded, merged), at most `GONE` of them, but those that stay keep their bytes, scales and zero points. A random graph has one
 CRC of all its steps. Entries whose model is absent are passed over, and kept.
 
-Float models are quantized by what float arithmetic says of their samples, and that depends in the last bit on the library's routines
-for the processor: they are fixed to the oldest of x86-64 (`PINNED`). Where even those round otherwise (`fingerprint`), what was float
-is passed over.
+Float models are quantized here, too: the bytes do not depend on the processor, BLAS or threads (tests/test_same_bytes.py).
 """
 
 from __future__ import annotations
@@ -19,7 +17,6 @@ import fnmatch
 import functools
 import json
 import math
-import os
 import sys
 import zlib
 from collections.abc import Callable, Mapping
@@ -49,8 +46,6 @@ from edgeq.simulate import simulate  # noqa: E402
 FILE = HERE / "golden.json"
 GONE = 1 / 3  # of the steps and constants of an entry
 RANDOM = 200
-FEATURES = "X86_V3 X86_V4 AVX512_ICL AVX512_SPR AVX2 FMA3 AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL"  # by any version's names
-PINNED = {"OPENBLAS_CORETYPE": "Nehalem", "OPENBLAS_NUM_THREADS": "1", "NPY_DISABLE_CPU_FEATURES": FEATURES}
 Entry = dict[str, dict[str, str]]  # "outputs" and "steps": tensor -> CRC
 
 
@@ -60,12 +55,10 @@ class Case:
 
     Attributes:
         vectors: how many random ones it is given, of a stream consecutive ones.
-        integers: it came quantized, so that no float arithmetic takes part.
     """
 
     make: Callable[[], Graph | None]
     vectors: int = 4
-    integers: bool = False
 
 
 def crc(data: Array, q: QParams | None = None) -> str:
@@ -176,7 +169,7 @@ NETS = ("resnet", "mobilenet", "keywords", "flat_keywords", "unet", "shufflenet"
 def cases() -> dict[str, Case]:
     """Every entry but the random graphs."""
     examples, tiny = ROOT / "examples", DATA / "mlperf_tiny"
-    found = {f"zoo {seed} {law}": Case(functools.partial(zoo, seed, law), 8, True) for seed in (0, 1) for law in ("single", "tflm")}
+    found = {f"zoo {seed} {law}": Case(functools.partial(zoo, seed, law), 8) for seed in (0, 1) for law in ("single", "tflm")}
     found |= {f"{n} int8": Case(net(getattr(onnx_models, n))) for n in NETS}
     found |= {f"{n} fp16": Case(net(getattr(onnx_models, n), "fp16")) for n in NETS}
     found |= {f"keywords int8 {o}": Case(net(onnx_models.keywords, options=options)) for o, options in OPTIONS.items()}
@@ -191,24 +184,12 @@ def cases() -> dict[str, Case]:
         found |= {f"{n} {r}": Case(file(path, r, count=40, limits=(0, 2)), 6) for r in ("int8", "fp16", "mixed")}
     found["tt_rank_80 mixed"] = Case(file(DATA / "denoiser" / "tt_rank_80.onnx", "mixed", count=40, limits=(0, 2)), 4)
     for n in ("kws_ref_model", "pretrainedResnet_quant", "vww_96_int8", "ad01_int8", "str_ww_ref_model"):
-        found[n] = Case(file(tiny / f"{n}.tflite"), 2, True)
+        found[n] = Case(file(tiny / f"{n}.tflite"), 2)
     limits = {"kws_ref_model_float32": (-50, 50), "pretrainedResnet": (0, 255), "vww_96_float": (0, 1), "ad01_fp32": (-40, 0)}
     for n, ends in limits.items():
         some = Options(rounding="second-order" if n.startswith("kws") else "nearest")
         found[n] = Case(file(tiny / f"{n}.tflite", "int8", some, 3, ends), 2)
     return found
-
-
-def fingerprint() -> str:
-    """How this computer's float arithmetic rounds: a CRC of some products, solutions and functions."""
-    found = 0
-    for dtype in (np.float32, np.float64):
-        a, b = ((noise(n, *shape) / 65536 - 0.5).astype(dtype) for n, shape in (("a", (96, 67)), ("b", (67, 130))))
-        square = a.T @ a + np.eye(67, dtype=dtype)
-        solved = np.linalg.solve(square, b), np.linalg.cholesky(np.linalg.inv(square))
-        for x in (a @ b, a[:1] @ b, np.matmul(a[None].repeat(3, 0), b), *solved, np.exp(b), np.tanh(b), np.log(b + 1), b.sum(0), b.mean(1)):
-            found = zlib.crc32(np.ascontiguousarray(x).tobytes(), found)
-    return f"{found:08x}"
 
 
 def stored() -> dict[str, Entry]:
@@ -220,13 +201,11 @@ def names() -> list[str]:
     return [*cases(), *(f"random {i}" for i in range(RANDOM))]
 
 
-def computed(name: str, floats: bool) -> Entry | str:
-    """An entry as the code has it now, or why there is none; `floats`: arithmetic is what it was when the entries were made."""
+def computed(name: str) -> Entry | str:
+    """An entry as the code has it now, or why there is none."""
     if name.startswith("random "):
         return random_answer(int(name.split()[1]))
     case = cases()[name]
-    if not (floats or case.integers or name.endswith(" fp16")):
-        return "float arithmetic rounds otherwise here"
     graph = case.make()
     return "its model is absent" if graph is None else answer(graph, case.vectors)
 
@@ -245,7 +224,7 @@ def differences(right: Mapping[str, Mapping[str, str]], found: Mapping[str, Mapp
 def write(entries: Mapping[str, Entry]) -> None:
     """golden.json, an entry a line."""
     lines = (f"{json.dumps(n)}:{json.dumps(entries[n], separators=(',', ':'))}" for n in names() if n in entries)
-    head = f'{{"fingerprint":"{fingerprint()}","numpy":"{np.__version__}","entries":{{\n'
+    head = '{"entries":{\n'
     FILE.write_text(head + ",\n".join(lines) + "\n}}\n", encoding="ascii")
 
 
@@ -256,14 +235,9 @@ def main() -> int:
     given = parser.parse_args()
     if given.bless and not sys.argv[2:]:
         parser.error("name the entries that may change")
-    if any(os.environ.get(n) != value for n, value in PINNED.items()):
-        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **PINNED})
-    floats = not FILE.is_file() or json.loads(FILE.read_text(encoding="ascii"))["fingerprint"] == fingerprint()
-    if given.bless and not floats:
-        parser.error("float arithmetic rounds otherwise here than where golden.json was made: install what constraints.txt says")
     right, failed = stored(), False
     for name in (n for n in names() if any(fnmatch.fnmatch(n, p) for p in given.patterns)):
-        found = computed(name, floats)
+        found = computed(name)
         if isinstance(found, str):
             print(f"{name}: passed over, {found}")
             continue

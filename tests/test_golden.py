@@ -19,7 +19,6 @@ GROUPS = (
 
 @pytest.mark.parametrize("patterns", GROUPS, ids=" ".join)
 def test_models_compute_the_bytes_that_they_did(patterns: tuple[str, ...]) -> None:
-    """In a process of its own: how its float arithmetic rounds is chosen when it starts."""
     done = subprocess.run([sys.executable, golden.__file__, *patterns], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     if done.stdout:
@@ -29,7 +28,7 @@ def test_models_compute_the_bytes_that_they_did(patterns: tuple[str, ...]) -> No
 @pytest.mark.parametrize("name", ["zoo 1 tflm", "zoo 0 single", *(f"random {i}" for i in (4, 5, 8, 11, 14, 19, 23))])
 def test_some_integers_in_this_process(name: str) -> None:
     """No float arithmetic takes part in these, so that they hold everywhere."""
-    found = golden.computed(name, floats=False)
+    found = golden.computed(name)
     assert not isinstance(found, str) and golden.differences(golden.stored()[name], found) == []
 
 

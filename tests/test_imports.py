@@ -12,6 +12,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "edgeq"
 LAYERS = (
     ("errors", "resources", "leftovers", "files", "folder", "guard", "journal", "process", "record", "text"),
+    ("reals", "matrices"),
     ("numerics", "half", "floats", "traits"),
     ("formats",),
     ("ir",),

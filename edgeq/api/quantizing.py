@@ -21,6 +21,7 @@ from edgeq.files import read_arrays, reason, write_bytes
 from edgeq.ir import Array, DType, Graph
 from edgeq.passes import normalise
 from edgeq.quantize import images, storage
+from edgeq.quantize.allocate import Goal
 from edgeq.quantize.constraints import given_scales
 from edgeq.quantize.diagnosis import diagnose
 from edgeq.quantize.floating import dequantized
@@ -30,7 +31,6 @@ from edgeq.quantize.precision_toml import read_precision
 from edgeq.quantize.storage import HALF, complete
 from edgeq.record import Measured
 from edgeq.simulate import fit_inputs
-from edgeq.tune.allocation import Goal
 from edgeq.tune.labels import LABELS, labels
 
 RANDOM = "random"
@@ -83,6 +83,8 @@ class Choices(TypedDict, total=False):
     options: method, law, rounding and more; the defaults measured best.
     precision: a precision.toml that somebody edited.
     sensitivity: of ``auto``, how the noise of nodes is foretold.
+    allocate: of ``auto``, how storages are chosen by it.
+    aim: of ``auto``, what is made small within the budget: ``flash``, ``instructions``, ``latency`` or ``noise``.
     p: of ``robust``, the bit error rate.
     code: of ``robust``, the storage code to take instead of the best (`Code.parse`).
     """
@@ -98,6 +100,8 @@ class Choices(TypedDict, total=False):
     options: Options | None
     precision: str | Path | None
     sensitivity: str | None
+    allocate: str | None
+    aim: str | None
     p: float | None
     code: str | None
 
@@ -347,9 +351,9 @@ def goal_of(
             raise EdgeqError("a budget for instructions or drop needs recipe auto", fix="add --recipe auto")
         return None
     budget = budget or {}
-    limits = {key: int(value) for key, value in budget.items() if key not in ("drop", "loss") and value}
+    flash, ram, instructions = (int(value) if (value := budget.get(key)) else None for key in ("flash", "ram", "instructions"))
     chip = targets.load(target) if target else None
-    return Goal(chip, toolchain, optimize, drop=budget.get("drop"), loss=budget.get("loss"), **limits)
+    return Goal(chip, toolchain, optimize, flash, ram, instructions, budget.get("drop"), budget.get("loss"))
 
 
 def write_quantized(

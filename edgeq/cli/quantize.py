@@ -149,7 +149,8 @@ def show_allocation(found: Mapping[str, Any]) -> None:
             )
             for p in found["pareto"]
         ],
-        title=f"{found['costs']} instructions; predicted SQNR; measured for the chosen: {found['sqnr_db']:.1f} dB{lost}"
+        title=f"{found['costs']} instructions; predicted SQNR; measured for the chosen: {found['sqnr_db']:.1f} dB{lost}; worst of "
+        f"{found['pieces']} parts {found['worst_piece_db']:.1f} dB, at most {100 * found['below_at_most']:.0f} % of others do worse"
         + (f"; without {spared:.0f} % of the stream, which half precision does not keep either" if spared else ""),
     )  # fmt: skip
 

@@ -20,6 +20,7 @@ import numpy as np
 
 from edgeq.errors import EdgeqError
 from edgeq.formats.format import Format, Target
+from edgeq.matrices import matmul
 from edgeq.numerics import Array
 
 CHECKS = {"none": 0, "parity": 1, "triple": 2, "hamming": 3}  # bits that they add
@@ -273,7 +274,7 @@ class Code(Format):
         read = self._mended(np.broadcast_to(np.arange(2**self.width), (len(points), 2**self.width)), points[:, None])  # [point, word read]
         weight = (read - points[:, None]).astype(np.float64)
         meant = (domain - points[:, None]).astype(np.float64)  # [zero point, value]
-        first, second = (point @ (w @ word.T) for w in (weight, weight**2))
+        first, second = (matmul(point, matmul(w, word.T, True), True) for w in (weight, weight**2))
         expected = second - 2 * meant * first + meant**2
         zeros = self.zeros(rows)
         moved, place = rows + zeros[:, None], (zeros + self._half if self.asymmetric else zeros)

@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
-import scipy
 
-from edgeq import numerics
+from edgeq import numerics, reals
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, TensorType
 from edgeq.ops.table import INPUTS, _Table, float_table, ratio, rescale_tflm
@@ -35,7 +34,7 @@ class Sigmoid(_Table):
     traits: ClassVar[Traits] = replace(_Table.traits, natural=Natural(1 / 256, -128))
 
     def function(self, x: Array) -> Array:
-        return np.asarray(scipy.special.expit(x))
+        return np.asarray(reals.sigmoid(x))
 
     def tflm(self, where: str, x: TensorType, output: TensorType) -> Array:
         if (output.scale, output.zero_point) != (1 / 256, -128):
@@ -52,7 +51,7 @@ class Tanh(_Table):
     traits: ClassVar[Traits] = replace(_Table.traits, natural=Natural(1 / 128, 0))
 
     def function(self, x: Array) -> Array:
-        return np.asarray(np.tanh(x))
+        return np.asarray(reals.tanh(x))
 
     def tflm(self, where: str, x: TensorType, output: TensorType) -> Array:
         if (output.scale, output.zero_point) != (1 / 128, 0):
@@ -121,7 +120,7 @@ class Silu(_Table):
     """x sigmoid(x); also called swish."""
 
     def function(self, x: Array) -> Array:
-        return np.asarray(x * scipy.special.expit(x))
+        return np.asarray(x * reals.sigmoid(x))
 
 
 @dataclass(frozen=True)
@@ -135,8 +134,8 @@ class Gelu(_Table):
 
     def function(self, x: Array) -> Array:
         if self.approximate:
-            return np.asarray(0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))))
-        return np.asarray(0.5 * x * (1 + scipy.special.erf(x * math.sqrt(0.5))))
+            return np.asarray(0.5 * x * (1 + reals.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * (x * x * x)))))
+        return np.asarray(0.5 * x * (1 + reals.erf(x * math.sqrt(0.5))))
 
 
 @dataclass(frozen=True)
@@ -172,13 +171,13 @@ class Elu(_Table):
     alpha: float = 1.0
 
     def function(self, x: Array) -> Array:
-        return np.where(x >= 0, x, self.alpha * np.expm1(np.minimum(x, 0)))
+        return np.where(x >= 0, x, self.alpha * reals.expm1(np.minimum(x, 0)))
 
     def tflm(self, where: str, x: TensorType, output: TensorType) -> Array:
         if self.alpha != 1:
             return float_table(self, x, output)
-        reals = (INPUTS - x.zero_point).astype(np.float32) * np.float32(x.scale)
-        y = np.where(reals < 0, np.exp(np.minimum(reals, 0)) - np.float32(1), reals)
+        values = (INPUTS - x.zero_point).astype(np.float32) * np.float32(x.scale)
+        y = np.where(values < 0, reals.exp(np.minimum(values, 0)) - np.float32(1), values)
         return numerics.round_half_away(y * (np.float32(1) / np.float32(output.scale))) + output.zero_point
 
 
@@ -190,7 +189,7 @@ class Selu(_Table):
     gamma: float = 1.0507010
 
     def function(self, x: Array) -> Array:
-        return self.gamma * np.where(x >= 0, x, self.alpha * np.expm1(np.minimum(x, 0)))
+        return self.gamma * np.where(x >= 0, x, self.alpha * reals.expm1(np.minimum(x, 0)))
 
 
 @dataclass(frozen=True)
@@ -200,7 +199,7 @@ class Celu(_Table):
     alpha: float = 1.0
 
     def function(self, x: Array) -> Array:
-        return np.where(x >= 0, x, self.alpha * np.expm1(np.minimum(x / self.alpha, 0)))
+        return np.where(x >= 0, x, self.alpha * reals.expm1(np.minimum(x / self.alpha, 0)))
 
 
 @dataclass(frozen=True)
@@ -208,7 +207,7 @@ class Softplus(_Table):
     """log(1 + exp(x))."""
 
     def function(self, x: Array) -> Array:
-        return np.asarray(np.logaddexp(x, np.zeros((), x.dtype)))
+        return reals.softplus(x)
 
 
 @dataclass(frozen=True)
@@ -226,4 +225,4 @@ class Mish(_Table):
     """x tanh(log(1 + exp(x)))."""
 
     def function(self, x: Array) -> Array:
-        return np.asarray(x * np.tanh(np.logaddexp(x, np.zeros((), x.dtype))))
+        return np.asarray(x * reals.tanh(reals.softplus(x)))

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
+from edgeq import matrices
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Op, Params, Tensor, TensorType
 from edgeq.ops.halves import finish, half_layer, layer
@@ -63,7 +64,7 @@ class Conv2d(Op):
         for g in range(self.groups):
             a = windows[..., g * per_in : (g + 1) * per_in].reshape(n * h * width, -1)
             b = w[g * per_out : (g + 1) * per_out].reshape(per_out, -1).T
-            parts.append(a @ b if bound is None else exact_matmul(a, b, bound))
+            parts.append(matrices.matmul(a, b).astype(np.float32) if bound is None else exact_matmul(a, b, bound))
         return np.concatenate(parts, axis=1).reshape(n, h, width, -1)
 
     def real(self, *x: Array) -> Array:

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
+from edgeq import matrices
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Op, Params, Tensor, TensorType
 from edgeq.ops import words
@@ -52,7 +53,7 @@ class FullyConnected(Op):
 
     def real(self, *x: Array) -> Array:
         data, w, b = x
-        return np.asarray(np.clip(data @ w.T + b, *self.clamp), np.float32)
+        return np.asarray(np.clip(matrices.times(data, matrices.kept(w)).astype(np.float32) + b, *self.clamp), np.float32)
 
     def bind(self, law: str, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
         x, w, b = inputs

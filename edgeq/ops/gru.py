@@ -6,9 +6,8 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import numpy as np
-import scipy
 
-from edgeq import floats, half, numerics
+from edgeq import floats, half, matrices, numerics, reals
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Params, Tensor, TensorType
 from edgeq.ops.recurrent import (
@@ -48,17 +47,19 @@ class Gru(_Recurrent):
 
     def real(self, *x: Array) -> Array:
         data, w, r, b, c, h0 = x
-        split = 2 * len(w) // 3
+        split, own = 2 * len(w) // 3, matrices.kept(r)
 
         def step(sums: Array, h: Array) -> tuple[Array]:
-            both = h @ r[:split].T + c[:split]
-            reset, z = np.split(scipy.special.expit(sums[:, :split] + both), 2, axis=-1)
-            last, term = r[split:].T, c[split:]
-            product = reset * (h @ last + term) if self.linear_before_reset else (reset * h) @ last + term
-            n = np.tanh(sums[:, split:] + product)
+            both = matrices.times(h, own).astype(np.float32) + c
+            reset, z = np.split(reals.sigmoid(sums[:, :split] + both[:, :split]), 2, axis=-1)
+            if self.linear_before_reset:
+                product = reset * both[:, split:]
+            else:
+                product = matrices.times(reset * h, own)[:, split:].astype(np.float32) + c[split:]
+            n = reals.tanh(sums[:, split:] + product)
             return ((1 - z) * n + z * h,)
 
-        return np.asarray(self.walk(data, (h0,), step, data @ w.T + b)[0], np.float32)
+        return np.asarray(self.walk(data, (h0,), step, matrices.times(data, matrices.kept(w)).astype(np.float32) + b)[0], np.float32)
 
     def bind(self, law: str, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
         x, w, r, b, c, h = inputs

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from edgeq import floats, half, numerics
+from edgeq import floats, half, numerics, reals
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Op, Params, Tensor, TensorType
 from edgeq.ops.elementwise import require_int8
@@ -56,7 +56,7 @@ class LogSoftmax(Op):
 
     def real(self, *x: Array) -> Array:
         shifted = x[0].astype(np.float64) - x[0].max(-1, keepdims=True)
-        return np.asarray(shifted - np.log(np.exp(shifted).sum(-1, keepdims=True)), np.float32)
+        return np.asarray(shifted - reals.log(reals.exp(shifted).sum(-1, keepdims=True)), np.float32)
 
     def bind(self, law: str, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
         x = inputs[0].type
@@ -64,12 +64,12 @@ class LogSoftmax(Op):
         depth = x.shape[-1]
         numerics.check_accumulator(where, np.array([(depth + 1) << ONE]))
         step, out = float(np.float32(x.scale)), float(np.float32(output.scale))
-        exponentials = np.floor(np.ldexp(np.exp(-step * np.arange(256)), ONE) + 0.5).astype(np.int32)
-        parts = np.log1p(np.arange((1 << PARTS) + 1) / (1 << PARTS)) / out
-        shift = next((s for s in SHIFTS if (255 * step + 13 * math.log(2)) / out * 2**s < 2**29), 0)
+        exponentials = np.floor(np.ldexp(reals.exp(-step * np.arange(256)), ONE) + 0.5).astype(np.int32)
+        parts = reals.log(1 + np.arange((1 << PARTS) + 1) / (1 << PARTS)) / out
+        shift = next((s for s in SHIFTS if (255 * step + 13 * reals.LN2) / out * 2**s < 2**29), 0)
         if not shift:
             raise EdgeqError(f"the output scale {out:g} is too fine for the input's, {step:g}", where=where, fix="check the scales")
-        scale, octave = (math.floor(math.ldexp(r / out, shift) + 0.5) for r in (step, math.log(2)))
+        scale, octave = (math.floor(math.ldexp(r / out, shift) + 0.5) for r in (step, reals.LN2))
         start = (output.zero_point << shift) + (1 << shift - 1)
         scalars = {"rows": x.size // depth, "depth": depth, "scale": scale, "octave": octave, "start": start, "shift": shift}
         logarithms = np.floor(np.ldexp(parts, shift) + 0.5).astype(np.int32)

@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import numpy as np
-import scipy
 
-from edgeq import floats, half, numerics
+from edgeq import floats, half, matrices, numerics, reals
 from edgeq.ir import Array, Params, Tensor, TensorType
 from edgeq.ops import recurrent
 from edgeq.ops.linear import NO_CLAMP
@@ -44,14 +43,16 @@ class Lstm(_Recurrent):
 
     def real_all(self, *x: Array) -> tuple[Array, ...]:
         data, w, r, b, h0, c0 = x
+        own = matrices.kept(r)
 
         def step(sums: Array, h: Array, c: Array) -> tuple[Array, Array]:
-            i, f, g, o = np.split(sums + h @ r.T, 4, axis=-1)
-            c = scipy.special.expit(f) * c + scipy.special.expit(i) * np.tanh(g)
+            both = sums + matrices.times(h, own).astype(np.float32)
+            i, f, _, o = np.split(reals.sigmoid(both), 4, axis=-1)
+            c = f * c + i * reals.tanh(np.split(both, 4, axis=-1)[2])
             c = np.clip(c, -self.cell_clip, self.cell_clip) if self.cell_clip else c
-            return scipy.special.expit(o) * np.tanh(c), c
+            return o * reals.tanh(c), c
 
-        y, c = self.walk(data, (h0, c0), step, data @ w.T + b)
+        y, c = self.walk(data, (h0, c0), step, matrices.times(data, matrices.kept(w)).astype(np.float32) + b)
         return np.asarray(y, np.float32), np.asarray(c, np.float32)
 
     def bind(self, law: str, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from edgeq import half, numerics
+from edgeq import half, matrices, numerics
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Op, Params, Tensor, TensorType
 from edgeq.ops.halves import half_params
@@ -38,7 +38,7 @@ class MatMul(Op):
         return self.infer(*types).size * types[0].shape[-1]
 
     def real(self, *x: Array) -> Array:
-        return np.asarray(np.matmul(x[0], x[1]), np.float32)
+        return np.asarray(matrices.matmul(x[0], x[1]), np.float32)
 
     def _loops(self, a: TensorType, b: TensorType, output: TensorType) -> Params:
         """Sizes, and per product of the batch which matrices of a and b it takes: ``matrices`` int32 ``[batches, 2]``."""

@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
-import scipy
 
-from edgeq import numerics
+from edgeq import numerics, reals
 from edgeq.ir import Array, TensorType
 from edgeq.ops.inverse_sqrt import inverse_sqrt
 from edgeq.ops.table import INPUTS, _Table, ratio, rescale_tflm
@@ -48,7 +47,7 @@ class Exp(_Table):
     """e to the x."""
 
     def function(self, x: Array) -> Array:
-        return np.asarray(np.exp(x))
+        return np.asarray(reals.exp(x))
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ class Log(_Table):
     domain: ClassVar[tuple[float, float]] = (0.0, math.inf)
 
     def function(self, x: Array) -> Array:
-        return np.asarray(np.log(x))
+        return np.asarray(reals.log(x))
 
 
 @dataclass(frozen=True)
@@ -114,7 +113,7 @@ class Erf(_Table):
     traits: ClassVar[Traits] = replace(_Table.traits, natural=Natural(1 / 128, 0, "unknown"))
 
     def function(self, x: Array) -> Array:
-        return np.asarray(scipy.special.erf(x))
+        return np.asarray(reals.erf(x))
 
 
 @dataclass(frozen=True)
@@ -122,7 +121,7 @@ class Sin(_Table):
     """Sine, x in radians."""
 
     def function(self, x: Array) -> Array:
-        return np.asarray(np.sin(x))
+        return np.asarray(reals.sin(x))
 
 
 @dataclass(frozen=True)
@@ -130,7 +129,7 @@ class Cos(_Table):
     """Cosine, x in radians."""
 
     def function(self, x: Array) -> Array:
-        return np.asarray(np.cos(x))
+        return np.asarray(reals.cos(x))
 
 
 @dataclass(frozen=True)
@@ -181,4 +180,4 @@ class Pow(_Table):
         return "power", (self.exponent, self.exponent % 2 if self.exponent.is_integer() else -1)
 
     def function(self, x: Array) -> Array:
-        return np.asarray(np.power(x if float(self.exponent).is_integer() else np.maximum(x, 0), self.exponent))
+        return np.asarray(reals.power(x if float(self.exponent).is_integer() else np.maximum(x, 0), self.exponent))

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from edgeq import floats, half, numerics
+from edgeq import floats, half, numerics, reals
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Op, Params, Tensor, TensorType
 from edgeq.ops.halves import half_params
@@ -45,7 +45,7 @@ class Softmax(Op):
         return types[0]
 
     def real(self, *x: Array) -> Array:
-        e = np.exp(np.float32(self.beta) * (x[0] - x[0].max(-1, keepdims=True)))
+        e = reals.exp(np.float32(self.beta) * (x[0] - x[0].max(-1, keepdims=True)))
         result: Array = (e / e.sum(-1, keepdims=True)).astype(np.float32)
         return result
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from edgeq import numerics
+from edgeq import matrices, numerics
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, DType, Op, Params, Tensor, TensorType
 from edgeq.ops.traits import Traits
@@ -50,7 +50,7 @@ class Svdf(Op):
     def real_all(self, *x: Array) -> tuple[Array, ...]:
         data, features, time, bias, state = x
         before = np.broadcast_to(state, (len(data), *state.shape[-3:]))
-        after = np.concatenate([before[:, :, 1:], (data @ features.T)[:, :, None]], axis=2)
+        after = np.concatenate([before[:, :, 1:], matrices.matmul(data, features.T).astype(np.float32)[:, :, None]], axis=2)
         y = (after * time.T).sum(-2).reshape(*data.shape[:-1], -1, self.rank).sum(-1) + bias
         return np.asarray(y, np.float32), np.asarray(after, np.float32)
 

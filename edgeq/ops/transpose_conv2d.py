@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from edgeq import half
+from edgeq import half, matrices
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Op, Params, Tensor, TensorType
 from edgeq.ops.halves import finish, half_layer
@@ -74,7 +74,10 @@ class TransposeConv2d(Op):
             for g in range(self.groups):
                 outputs = slice(g * per_out, (g + 1) * per_out)
                 rows, columns = x[..., g * per_in : (g + 1) * per_in], w[outputs, ky, kx].T.astype(dtype)
-                at[..., outputs] = at[..., outputs] + rows @ columns if start is None else half.products(rows, columns, at[..., outputs])
+                if start is not None:
+                    at[..., outputs] = half.products(rows, columns, at[..., outputs])
+                else:
+                    at[..., outputs] += rows @ columns if dtype is np.float64 else matrices.matmul(rows, columns).astype(dtype)
         top, left, bottom, right = self.pads
         return total[:, top : full_h - bottom, left : full_w - right]
 

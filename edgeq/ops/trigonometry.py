@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from edgeq import reals
 from edgeq.ir import Array
 from edgeq.ops.table import _Table
 
@@ -17,7 +18,7 @@ class Tan(_Table):
     """Tangent, x in radians."""
 
     def function(self, x: Array) -> Array:
-        return np.asarray(np.tan(x))
+        return np.asarray(reals.tan(x))
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Sinh(_Table):
     """Hyperbolic sine."""
 
     def function(self, x: Array) -> Array:
-        return np.asarray(np.sinh(x))
+        return np.asarray(reals.sinh(x))
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Cosh(_Table):
     """Hyperbolic cosine."""
 
     def function(self, x: Array) -> Array:
-        return np.asarray(np.cosh(x))
+        return np.asarray(reals.cosh(x))
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Asin(_Table):
     domain: ClassVar[tuple[float, float]] = (-1.0, 1.0)
 
     def function(self, x: Array) -> Array:
-        return np.asarray(np.arcsin(x))
+        return np.asarray(reals.asin(x))
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Acos(_Table):
     domain: ClassVar[tuple[float, float]] = (-1.0, 1.0)
 
     def function(self, x: Array) -> Array:
-        return np.asarray(np.arccos(x))
+        return np.asarray(reals.acos(x))
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Atan(_Table):
     """Inverse tangent."""
 
     def function(self, x: Array) -> Array:
-        return np.asarray(np.arctan(x))
+        return np.asarray(reals.atan(x))
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class Asinh(_Table):
     """Inverse hyperbolic sine."""
 
     def function(self, x: Array) -> Array:
-        return np.asarray(np.arcsinh(x))
+        return np.asarray(reals.asinh(x))
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class Acosh(_Table):
     domain: ClassVar[tuple[float, float]] = (1.0, math.inf)
 
     def function(self, x: Array) -> Array:
-        return np.asarray(np.arccosh(x))
+        return np.asarray(reals.acosh(x))
 
 
 @dataclass(frozen=True)
@@ -89,4 +90,4 @@ class Atanh(_Table):
     domain: ClassVar[tuple[float, float]] = (-1.0, 1.0)
 
     def function(self, x: Array) -> Array:
-        return np.asarray(np.arctanh(x))
+        return np.asarray(reals.atanh(x))

@@ -134,7 +134,7 @@ def grid(values: Array, counts: Array) -> tuple[float, int] | None:
     k = np.rint(v / step)
     if step <= 0 or k[-1] - k[0] > 2**12:
         return None
-    step = float(v @ k / (k @ k))
+    step = float((v * k).sum() / (k * k).sum())
     k = np.rint(v / step)
     low, high = int(min(k[0], 0)), int(max(k[-1], 0))
     if high - low > 255 or np.abs(v - k * step).max() > 1e-3 * step:

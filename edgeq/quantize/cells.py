@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping
 
 import numpy as np
-import scipy
 
+from edgeq import matrices, reals
 from edgeq.ir import Array, DType, Graph, Node
 from edgeq.ops.lstm import Lstm
 from edgeq.ops.recurrent import WIDE
@@ -19,7 +19,7 @@ LIMIT = 32767.0
 
 def cell_scale(peak: float) -> float:
     """The power of two that covers a cell state in int16: 2^-15 to 1."""
-    return 2.0 ** -min(15, max(0, math.floor(math.log2(LIMIT / max(peak, 2.0**-1)))))
+    return 2.0 ** -min(15, max(0, math.frexp(LIMIT / max(peak, 2.0**-1))[1] - 1))
 
 
 def cell_dtype(scale: float) -> DType:
@@ -63,18 +63,19 @@ def _fits(node: Node, graph: Graph, seen: Mapping[str, Array], scale: float) -> 
         x = x[: max(1, STEPS // x.shape[1])]
     assert isinstance(node.op, Lstm)
     order = range(x.shape[1])[:: -1 if node.op.reverse else 1]
-    sums = x @ w.T + b
+    sums, own = matrices.times(x, matrices.kept(w)) + b, matrices.kept(r)
     start = tuple(np.broadcast_to(a.reshape(len(a), -1), (len(x), r.shape[1])) for a in (h, c))
 
     def run(stored: bool) -> Array:
         state, cell = start
         rows = []
         for t in order:
-            i, f, g, o = np.split(sums[:, t] + state @ r.T, 4, axis=-1)
-            cell = scipy.special.expit(f) * cell + scipy.special.expit(i) * np.tanh(g)
+            both = (sums[:, t] + matrices.times(state, own)).astype(np.float32)
+            i, f, _, o = np.split(reals.sigmoid(both), 4, axis=-1)
+            cell = f * cell + i * reals.tanh(np.split(both, 4, axis=-1)[2])
             if stored:
                 cell = np.clip(np.rint(cell / scale), -LIMIT - 1, LIMIT) * scale
-            state = scipy.special.expit(o) * np.tanh(cell)
+            state = o * reals.tanh(cell)
             rows.append(state)
         return np.stack(rows)
 

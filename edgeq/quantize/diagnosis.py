@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeq import half
+from edgeq import half, reals
 from edgeq.evaluate import chunk_size
 from edgeq.ir import Array, DType, Graph, Node, TensorType
 from edgeq.quantize.constraints import natural
@@ -107,7 +107,7 @@ class _Sums:
     def decibels(self, error: float) -> float:
         if error <= 0 or self.signal <= 0:
             return PERFECT if error <= 0 else 0.0
-        return min(PERFECT, 10 * float(np.log10(self.signal / error)))
+        return min(PERFECT, 10 * float(reals.log10(self.signal / error)))
 
     @property
     def unevenness(self) -> float:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from edgeq import half
 from edgeq.formats import PLAIN
 from edgeq.ir import Array, DType, Node, QParams, Tensor, TensorType
+from edgeq.matrices import Singular
 from edgeq.ops.linear import NO_CLAMP
 from edgeq.ops.recurrent import GATE, _Recurrent
 from edgeq.ops.views import dense
@@ -50,8 +51,8 @@ def _usable(scales: Float, ratio: float) -> Float:
 
 
 def _fit(walk: Walk, name: str, layer: LayerPrecision, view: View, ratio: float, inputs: tuple[Array, Array]) -> tuple[LayerProblem, Float]:
-    """The weights `name` as a problem, and integers that solve it, ``[G, O, K]``: nearest where the inputs' moments do not allow the
-    rounding, which one line says.
+    """The weights `name` as a problem with its final scales, and integers that solve it, ``[G, O, K]``: nearest where the inputs' moments
+    do not allow the rounding, which one line says.
 
     Args:
         ratio: of the sums' units, weights' scale left out, to those of the output.
@@ -66,14 +67,14 @@ def _fit(walk: Walk, name: str, layer: LayerPrecision, view: View, ratio: float,
     problem = LayerProblem(matrix, scales, grid.bounds(matrix), view, *inputs)
     try:
         with np.errstate(over="ignore", invalid="ignore"):
-            found = ROUNDINGS[layer.rounding](problem)
+            found, chosen = ROUNDINGS[layer.rounding](problem)
         if np.isfinite(found).all():
-            return problem, found
+            return problem.scaled(_usable(chosen, ratio)), found
         why = "not finite"
-    except np.linalg.LinAlgError:
+    except Singular:
         why = "singular"
     LOG.warning("the inputs' second moments at '%s' are %s: its weights are rounded to %s, not %s", name, why, NEAREST, layer.rounding)
-    return problem, ROUNDINGS[NEAREST](problem)
+    return problem, ROUNDINGS[NEAREST](problem)[0]
 
 
 def linear(walk: Walk, node: Node, real: list[Array]) -> tuple[str, str, str]:
@@ -148,7 +149,7 @@ def recurrent(walk: Walk, node: Node, real: list[Array], outputs: tuple[Array, .
         kind = QParams(tuple(rows.tolist()), 0, 0)
         t8, data = TensorType(w.shape, DType.INT8, kind), q[0].astype(np.int8)
         names[position] = walk.add(Tensor(node.inputs[position], t8, data, layer.format))
-        errors.append(problem.matrix[0] @ seen.mean_f[0] - (q[0] * rows[:, None]) @ seen.mean_q[0])
+        errors.append((problem.matrix[0] * seen.mean_f[0]).sum(1) - (q[0] * rows[:, None] * seen.mean_q[0]).sum(1))
         scales.append(rows if halves else t.scale * rows)
     if op.biases == 1:
         errors = [errors[0] + errors[1]]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgeq.ir import Array
+from edgeq.matrices import matmul, right, times
 from edgeq.quantize.weight_scales import Bounds
 from edgeq.traits import View
 
@@ -59,6 +60,12 @@ def input_rows(v: View, stored: Array, real: Array, rows: int) -> Iterator[tuple
         yield q, f
 
 
+def _products(q: Array, f: Array) -> list[Float]:
+    """Sums over rows of ``q q^T`` and ``f q^T``, of ``[G, R, K]``."""
+    rows = right(q, True)
+    return [times(q.transpose(0, 2, 1), rows), times(f.transpose(0, 2, 1), rows)]
+
+
 def moments(v: View, stored: Array, real: Array) -> Moments:
     """Moments over all samples of `stored` and `real` (``[V, *shape]``, real values both), chunk by chunk.
 
@@ -68,7 +75,7 @@ def moments(v: View, stored: Array, real: Array) -> Moments:
     count = 0
     for q, f in input_rows(v, stored, real, ROWS):
         with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is met by whoever asks
-            parts = [q.sum(1), f.sum(1), q.transpose(0, 2, 1) @ q, f.transpose(0, 2, 1) @ q]
+            parts = [q.sum(1, dtype=np.float64), f.sum(1, dtype=np.float64), *_products(q, f)]
         sums = [a + p.astype(np.float64) for a, p in zip(sums, parts, strict=True)] if sums else [p.astype(np.float64) for p in parts]
         count += q.shape[1]
     mean_q, mean_f = sums[0] / count, sums[1] / count
@@ -107,7 +114,14 @@ class LayerProblem:
         q, f = (np.concatenate([p[i] for p in parts], axis=1) for i in (0, 1))
         return q - q.mean(axis=1, keepdims=True), f - f.mean(axis=1, keepdims=True)
 
+    def scaled(self, scales: Float) -> LayerProblem:
+        """With other scales; what was computed of the inputs is kept."""
+        other = replace(self, scales=scales)
+        if "moments" in self.__dict__:
+            other.__dict__["moments"] = self.moments
+        return other
+
     def loss(self, integers: Float) -> float:
         """The mean over rows of the square error of all outputs, means left out: ``E |W f - s Q q|^2``, less the part without Q."""
         m, w = self.moments, integers * self.scales[..., None]
-        return float(((w @ m.square) * w).sum() - 2 * ((self.matrix @ m.cross) * w).sum())
+        return float((matmul(w, m.square, True) * w).sum() - 2 * (matmul(self.matrix, m.cross, True) * w).sum())

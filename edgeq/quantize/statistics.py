@@ -49,7 +49,7 @@ class Observer:
 
     @property
     def mean(self) -> float:
-        return float(self.counts @ self.centers) / max(1, self.total)
+        return float((self.counts * self.centers).sum()) / max(1, self.total)
 
     def see_extremes(self, a: Array) -> None:
         """Pass one: `a` is ``[V, *shape]``."""

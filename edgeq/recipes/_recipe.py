@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Graph
 from edgeq.quantize import storage
+from edgeq.quantize.allocate import Goal
 from edgeq.quantize.calibrate import Ranges
 from edgeq.quantize.changes import changes, halved
 from edgeq.quantize.decide import Decision, decide, describe
@@ -17,7 +18,6 @@ from edgeq.quantize.halving import check_range, describe_half, to_half
 from edgeq.quantize.plan import Options, Precision
 from edgeq.quantize.storage import HALF, Storage
 from edgeq.quantize.walk import quantize_decided
-from edgeq.tune.allocation import Goal
 
 Progress = Callable[[str, int, int], None]  # stage, done, total
 SUMS = ("f32", "f16")

@@ -8,17 +8,20 @@ taken to add up; what was chosen is then simulated as it is, and chosen anew wit
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from edgeq import reals
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, DType, Graph, Node
 from edgeq.lower import lower
 from edgeq.ops.quantize import Dequantize, Quantize
 from edgeq.plan import plan
+from edgeq.quantize.allocate import AIMS, ALLOCATORS, EXACT, NOISE, Allocator, Costs, Goal, Point, Problem, decibels
 from edgeq.quantize.calibrate import Ranges, calibrate
 from edgeq.quantize.cells import cell_dtype
 from edgeq.quantize.decide import decide, listed
@@ -31,7 +34,6 @@ from edgeq.quantize.walk import quantize_decided
 from edgeq.simulate import fit_inputs, real_array, simulate
 from edgeq.target import Target
 from edgeq.target import load as load_target
-from edgeq.tune.allocation import Allocator, Costs, Goal, Point, decibels
 from edgeq.tune.labels import right
 from edgeq.tune.measure import executed
 
@@ -42,12 +44,15 @@ LEAST = 32  # samples that a graph is fitted to, or judged by, where they are no
 TURNS = 12  # how often a choice that does not hold is tightened
 LENIENT = 0.5  # dB by which a choice may miss that as predicted, not as measured: noises tend to add up to less than their sum
 STRICTER = 0.999
+CONFIDENCE = 0.9  # in what is said of recordings that nobody has heard
+LOUDER, FOLLOWED = 1e-6, 90.0  # an input that is so much louder; dB that outputs of a network that does not amplify keep of 120
 PIECES = 8  # of a stream; those that half precision does not keep are not judged
 # Where nothing is measured: instructions per multiply-accumulate, per element of what is no layer, and per element of a cast.
 PER_MAC, PER_ELEMENT, PER_CAST = {INT8: 1.0, HALF: 3.0, WEIGHTS: 4.0, INT16: 2.0}, 20.0, 20.0
 INTEGER = {DType.INT8: INT8, DType.INT16: INT16, DType.INT32: INT16}
 CASTS = (Quantize.kind(), Dequantize.kind())
 Progress = Callable[[int, int], None]
+LOG = logging.getLogger("edgeq")
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,7 @@ class Found:
         point: what it is predicted to cost.
         front: the Pareto front of cost and noise, cheapest first, without limits.
         cells: what cell states are stored in, where their layers are in integers.
+        pieces: the measured dB of every piece of the samples that counted, each judged by what was fitted without its half.
         loss: measured percentage points of right answers, where asked for.
     """
 
@@ -73,6 +79,7 @@ class Found:
     point: Point
     front: tuple[Point, ...]
     cells: Mapping[str, DType]
+    pieces: tuple[float, ...]
     loss: float | None = None
 
     def record(self) -> dict[str, Any]:
@@ -89,10 +96,15 @@ class Found:
         points = [p for p in self.front if p.chosen != self.point.chosen] + [self.point]
         return {
             "costs": "measured" if self.costs.measured else "estimated", "sqnr_db": round(self.sqnr_db, 2), "judged": round(self.judged, 3),
+            "worst_piece_db": round(min(self.pieces), 2), "pieces": len(self.pieces), "below_at_most": round(self.below(), 3),
             "nodes": nodes,
             **({} if self.loss is None else {"loss": round(self.loss, 3)}),
             "pareto": [self._row(p) for p in sorted(points, key=lambda p: p.sqnr_db)],
         }  # fmt: skip
+
+    def below(self) -> float:
+        """How many other recordings may do worse than the worst piece, at most, with a confidence of `CONFIDENCE`."""
+        return 1 - reals.exp10(float(reals.log10(1 - CONFIDENCE)) / len(self.pieces))
 
     def _roles(self, node: Node) -> str:
         storage = self.storage[node.name]
@@ -108,7 +120,7 @@ class Found:
 
 def search(
     graph: Graph, ranges: Ranges, goal: Goal, options: Options | None = None, progress: Progress | None = None, labels: Array | None = None,
-    sensitivity: str = USUAL,
+    sensitivity: str = USUAL, allocate: str = EXACT,
 ) -> Found:  # fmt: skip
     """Choose a storage for every node within a goal.
 
@@ -119,14 +131,17 @@ def search(
         progress: called with (graphs measured, graphs in all if no choice holds).
         labels: of the calibration samples, int64 ``[V]``, where the goal has a `loss`.
         sensitivity: how the noise of units is foretold, one of `sensitivity.MEASURES`.
+        allocate: how storages are chosen by it, one of `allocate.ALLOCATORS`.
 
     Raises:
-        EdgeqError: no such measure; or nothing keeps to the goal; says what is within reach.
+        EdgeqError: no such measure, method or aim; or nothing keeps to the goal; says what is within reach.
     """
-    if all(v is None for v in (goal.flash, goal.ram, goal.instructions, goal.drop, goal.loss)):
+    for what, name, known in (("sensitivity", sensitivity, MEASURES), ("allocation", allocate, ALLOCATORS), ("aim", goal.aim, AIMS)):
+        if name not in known:
+            raise EdgeqError(f"unknown {what} '{name}'", fix=f"choose one of {', '.join(known)}")
+    if goal.drop is None and goal.loss is None and goal.aim != NOISE:
         goal = replace(goal, drop=DROP)
-    if sensitivity not in MEASURES:
-        raise EdgeqError(f"unknown sensitivity '{sensitivity}'", fix=f"choose one of {', '.join(MEASURES)}")
+    warn_of_amplification(graph, ranges, goal)
     judge = Judge(graph, ranges, options, labels)
     found = tuple(units(graph))
     count = sum(len(u.choices) - (HALF in u.choices) for u in found if len(u.choices) > 1) + 1 + len(STORAGES)
@@ -137,7 +152,7 @@ def search(
             progress(min(next(done), count + TURNS), count + TURNS)
 
     costs = _costs(graph, found, judge, goal, MEASURES[sensitivity], tell)
-    program = Allocator(graph, found, costs)
+    program = Allocator(Problem(graph, found, costs), allocate)
     front = tuple(program.front())
     trials = _by_noise(program, goal) if goal.loss is None else _by_loss(program, goal, front)
     lost = []
@@ -145,14 +160,16 @@ def search(
         storage = spread(found, trial.point.chosen)
         outputs = judge.outputs(storage)
         tell()
+        pieces = judge.pieces(outputs)
         trial.sqnr_db = decibels(judge.noise(outputs))
+        trial.worst_db = min(pieces)
         trial.excess = 0 if goal.ram is None else judge.ram(storage, goal.target) - goal.ram
         if goal.loss is not None:
             lost.append(judge.loss(outputs))
-        quiet = goal.drop is None or trial.sqnr_db >= goal.drop + MARGIN
+        quiet = goal.drop is None or (trial.sqnr_db >= goal.drop + MARGIN and min(pieces) >= goal.drop)
         if trial.excess <= 0 and quiet and (goal.loss is None or lost[-1] <= goal.loss):
             share, loss = judge.share, lost[-1] if lost else None
-            return Found(graph, found, costs, storage, trial.sqnr_db, share, trial.point, front, judge.cells, loss)
+            return Found(graph, found, costs, storage, trial.sqnr_db, share, trial.point, front, judge.cells, pieces, loss)
     best = max(front, key=lambda p: p.sqnr_db)
     least = f", {min(lost):.2f} % of the answers lost at least" if lost else ""
     raise EdgeqError(
@@ -164,16 +181,17 @@ def search(
 
 @dataclass
 class _Trial:
-    """An allocation to be tried, and what came out: noise, and bytes of RAM beyond the goal's."""
+    """An allocation to be tried, and what came out: noise, that of the worst piece, and bytes of RAM beyond the goal's."""
 
     point: Point
     sqnr_db: float = 0.0
+    worst_db: float = 0.0
     excess: int = 0
 
 
 def _by_noise(program: Allocator, goal: Goal) -> Iterator[_Trial]:
     """The best allocation, again and again with stricter limits where it did not hold."""
-    limit, ram = 10 ** ((LENIENT - MARGIN) / 10), goal.ram
+    limit, ram = reals.exp10((LENIENT - MARGIN) / 10), goal.ram
     for _ in range(TURNS):
         point = program.solve(goal, limit, ram)
         if point is None:
@@ -183,7 +201,8 @@ def _by_noise(program: Allocator, goal: Goal) -> Iterator[_Trial]:
         if ram is not None and trial.excess > 0:
             ram -= trial.excess
         elif goal.drop is not None:  # by half of what is missing
-            limit = min(limit * 10 ** ((trial.sqnr_db - goal.drop - MARGIN) / 20), STRICTER * program.share(point, goal.drop))
+            missing = min(trial.sqnr_db - goal.drop - MARGIN, trial.worst_db - goal.drop)
+            limit = min(limit * reals.exp10(missing / 20), STRICTER * program.problem.share(point, goal.drop))
 
 
 def _by_loss(program: Allocator, goal: Goal, front: tuple[Point, ...]) -> Iterator[_Trial]:
@@ -192,7 +211,7 @@ def _by_loss(program: Allocator, goal: Goal, front: tuple[Point, ...]) -> Iterat
     ram = goal.ram
     for limit in (p.sqnr_db for p in front):
         for _ in range(TURNS):
-            point = program.solve(replace(goal, drop=max(limit, goal.drop or limit)), 1.0, ram)
+            point = program.solve(replace(goal, drop=max(limit, goal.drop or limit)), ram=ram)
             if point is None or point.chosen in seen:
                 break
             seen.append(point.chosen)
@@ -279,6 +298,15 @@ class Judge:
             if 2 * judged.sum() >= len(judged):
                 self.folds[i] = replace(fold, judged=judged)
 
+    def pieces(self, outputs: Sequence[Mapping[str, Array]]) -> tuple[float, ...]:
+        """The dB of every piece of the samples that is judged, fold after fold."""
+        found = []
+        for fold, got in zip(self.folds, outputs, strict=False):
+            at = np.flatnonzero(fold.judged)
+            parts = np.array_split(at, min(PIECES, max(1, len(at) // LEAST)))
+            found += [decibels(self._noise(got, replace(fold, judged=part))) for part in parts]
+        return tuple(found)
+
     @property
     def share(self) -> float:
         """Of the samples, that are judged."""
@@ -302,6 +330,21 @@ class Judge:
         """Bytes of arena and states."""
         graph = self.coarse(storage)
         return plan(lower(graph, target or load_target("host"))).arena_bytes + sum(graph.type(a).bytes for a, _ in graph.states)
+
+
+def warn_of_amplification(graph: Graph, ranges: Ranges, goal: Goal) -> None:
+    """Say, in one line, if the float network itself makes more of a tiny change of its inputs: no rounding is small enough for it."""
+    samples = {n: ranges.samples[n][:FRAMES] for n in graph.given}
+    usual = evaluate_float(graph, samples)
+    moved = evaluate_float(graph, {n: (a * np.float32(1 + LOUDER)).astype(np.float32) for n, a in samples.items()})
+    pairs = [(usual[n].astype(np.float64), moved[n]) for n in usual]
+    kept = decibels(np.array([float(((b - a) ** 2).sum()) / max(float((a**2).sum()), 1e-30) for a, b in pairs]))
+    if kept < FOLLOWED:
+        LOG.warning(
+            "the float network amplifies: inputs that are %g louder keep %.0f of 120 dB at its outputs, so that other recordings may fall "
+            "far below the %s asked for. Fix: calibrate with all that it will hear, or train it with noise on its states",
+            LOUDER, kept, "noise" if goal.drop is None else f"{goal.drop:g} dB",
+        )  # fmt: skip
 
 
 def _costs(

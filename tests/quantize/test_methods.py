@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from edgeq.errors import EdgeqError
 from edgeq.ir import Array, DType, Graph, Node, Tensor, TensorType
 from edgeq.ops.fully_connected import FullyConnected
 from edgeq.quantize import Options, evaluate_float, quantize
+from edgeq.quantize.allocate import ALLOCATORS
 from edgeq.quantize.problem import LayerProblem
 from edgeq.quantize.ranges import METHODS
 from edgeq.quantize.rounding import NEAREST, ROUNDINGS, quick
@@ -28,6 +30,7 @@ from edgeq.traits import View
 PACKAGE = Path(__file__).parents[2] / "edgeq"
 KINDS = {
     "quantize/ranges": METHODS, "quantize/weight_scales": SCALES, "quantize/rounding": ROUNDINGS, "quantize/sensitivity": MEASURES,
+    "quantize/allocate": ALLOCATORS,
     "recipes": RECIPES,
 }  # fmt: skip
 
@@ -38,7 +41,7 @@ def test_every_file_is_a_method(folder: str) -> None:
     assert files == set(KINDS[folder]) and all(KINDS[folder][name] for name in files)
 
 
-@pytest.mark.parametrize("folder", ["quantize/ranges", "quantize/rounding", "quantize/sensitivity"])
+@pytest.mark.parametrize("folder", ["quantize/ranges", "quantize/rounding", "quantize/sensitivity", "quantize/allocate"])
 def test_no_other_file_compares_with_a_methods_name(folder: str) -> None:
     names, found = set(KINDS[folder]), []
     for path in (p for part in ("quantize", "tune", "recipes", "api", "cli") for p in (PACKAGE / part).rglob("*.py")):
@@ -89,17 +92,36 @@ def problem(seed: int, rows: int = 6, columns: int = 12, limit: int = 7) -> Laye
 @pytest.mark.parametrize("seed", range(3))
 def test_adaptive_rounding_reproduces_the_outputs_better_than_nearest(seed: int) -> None:
     p = problem(seed)
-    loss = {name: p.loss(ROUNDINGS[name](p)) for name in ("nearest", "ada-round", "second-order")}
+    loss = {name: p.loss(ROUNDINGS[name](p)[0]) for name in ("nearest", "ada-round", "second-order")}
     least = -float(((p.matrix @ p.moments.cross) * p.matrix).sum())  # of the real weights
     assert loss["ada-round"] - least < 0.8 * (loss["nearest"] - least)
-    q, real = ROUNDINGS["ada-round"](p), p.matrix / p.scales[..., None]
+    q, real = ROUNDINGS["ada-round"](p)[0], p.matrix / p.scales[..., None]
     assert (np.abs(q - real) <= 1).all() and np.array_equal(q, np.rint(q)) and np.abs(q).max() <= 7
 
 
 def test_adaptive_rounding_of_inputs_that_say_nothing_is_nearest() -> None:
     p = problem(0)
     still = LayerProblem(p.matrix, p.scales, p.bounds, p.view, np.zeros_like(p.stored), np.zeros_like(p.real))
-    assert np.abs(ROUNDINGS["ada-round"](still) - p.matrix / p.scales[..., None]).max() <= 1
+    assert np.abs(ROUNDINGS["ada-round"](still)[0] - p.matrix / p.scales[..., None]).max() <= 1
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("limit", [1, 3, 7])
+def test_scales_and_integers_together_lose_less_than_integers_alone(seed: int, limit: int) -> None:
+    p = replace(problem(seed), bounds=(-limit, limit))
+    p = p.scaled(np.asarray(SCALES["mse"](p.matrix, p.bounds)))
+    (alone, kept), (both, fitted) = ROUNDINGS["second-order"](p), ROUNDINGS["ada-quant"](p)
+    least = -float(((p.matrix @ p.moments.cross) * p.matrix).sum())
+    lost = p.loss(alone) - least, p.scaled(fitted).loss(both) - least
+    assert kept is p.scales and lost[1] < (0.97 if limit < 7 else 1.0) * lost[0]
+    assert np.abs(both).max() <= limit and np.array_equal(both, np.rint(both)) and np.array_equal(fitted, fitted.astype(np.float32))
+
+
+def test_one_scale_for_all_rows_stays_one() -> None:
+    p = problem(1)
+    p = p.scaled(np.full_like(p.scales, p.scales.max()))
+    _, fitted = ROUNDINGS["ada-quant"](p)
+    assert len(np.unique(fitted)) == 1 and fitted[0, 0] != p.scales[0, 0]
 
 
 def test_a_graph_rounded_adaptively() -> None:

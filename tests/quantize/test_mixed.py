@@ -21,10 +21,10 @@ from edgeq.ir import DType, Graph, Node, Tensor, TensorType
 from edgeq.ops.lstm import Lstm
 from edgeq.passes import declare_states, normalise
 from edgeq.quantize import calibrate, cells, evaluate_float
+from edgeq.quantize.allocate import WORK, Allocator, Costs, Goal, Problem, decibels
 from edgeq.quantize.storage import INTEGERS, spread, uniform, units
 from edgeq.run import host, unicorn
 from edgeq.simulate import simulate
-from edgeq.tune.allocation import WORK, Allocator, Costs, Goal, decibels
 from edgeq.tune.precision import Judge
 
 NODES = ("Gemm_0", "LSTM_3", "GRU_4", "Gemm_6", "Sigmoid_7")
@@ -242,10 +242,10 @@ def test_the_program_is_exact(real: Graph) -> None:
         noise = {p: rng.uniform(0, 1e-3, 1) for p in pairs}
         flash, work = ({p: int(rng.integers(100, 2000)) for p in pairs} for _ in range(2))
         costs = Costs(flash, {p: float(n) for p, n in work.items()}, {"quantize": 30.0, "dequantize": 20.0}, noise, np.zeros(1), True)
-        program = Allocator(real, found, costs)
+        program = Allocator(Problem(real, found, costs))
         goal = Goal(drop=27.0, instructions=9000)
         best = min(_price(real, found, costs, c, goal) for c in itertools.product(*(u.choices for u in found)))
-        point = program.solve(goal, 1.0, None)
+        point = program.solve(goal)
         if np.isinf(best):
             assert point is None
         else:

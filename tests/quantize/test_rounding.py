@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from edgeq import matrices
 from edgeq.quantize import weight_scales
 from edgeq.quantize.problem import LayerProblem
 from edgeq.quantize.rounding import ROUNDINGS, second_order
@@ -17,10 +18,10 @@ def test_columns_in_blocks_round_as_one_by_one(monkeypatch: pytest.MonkeyPatch) 
     seen = rng.normal(0, 1, (2, 300, 75)) @ rng.normal(0, 1, (75, 75))
     h = seen.transpose(0, 2, 1) @ seen / 300 + 0.1 * np.eye(75)
     scales = weight_scales.widest(matrix, (-127, 127))
-    found = []
+    found, u = [], matrices.inverse_root(h)
     for columns in (1, 32, 75):
         monkeypatch.setattr(second_order, "COLUMNS", columns)
-        found.append(second_order._brain_quantize(matrix, scales, h, (-127, 127)))
+        found.append(second_order._brain_quantize(matrix, scales, u, (-127, 127)))
     assert np.array_equal(found[0], found[1]) and np.array_equal(found[0], found[2])
 
     def error(q: np.ndarray) -> float:
@@ -40,10 +41,10 @@ def wide(columns: int, rows: int = 16, count: int = 300) -> LayerProblem:
 
 def test_blocks_of_a_wide_matrix_make_up_for_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
     problem = wide(600)
-    whole, near = ROUNDINGS["second-order"](problem), ROUNDINGS["nearest"](problem)
+    whole, near = ROUNDINGS["second-order"](problem)[0], ROUNDINGS["nearest"](problem)[0]
     monkeypatch.setattr(second_order, "WIDE", 100)
     monkeypatch.setattr(second_order, "BLOCK", 100)
-    blocks = ROUNDINGS["second-order"](problem)
+    blocks = ROUNDINGS["second-order"](problem)[0]
     least = -float(((problem.matrix @ problem.moments.cross) * problem.matrix).sum())
     error = {name: problem.loss(q) - least for name, q in (("whole", whole), ("blocks", blocks), ("nearest", near))}
     assert error["blocks"] < 0.1 * error["nearest"] and np.abs(blocks).max() <= 7 and np.array_equal(blocks, np.rint(blocks))

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeq import reals
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Graph, Node, Tensor
 from edgeq.quantize.constraints import Groups, activations
@@ -33,7 +34,7 @@ MAX_EXPONENT = 4 * PER_OCTAVE
 
 def powers(exponents: Array) -> Float:
     """The factors that exponents stand for."""
-    return np.exp2(np.asarray(exponents, np.float64) / PER_OCTAVE)
+    return reals.quarters(exponents)
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ def _rounding_noise(seen: Channels, factors: Float, weight: Float) -> float:
     for clip in CLIPS:
         step = (high - low) * clip / 255
         beyond = x - np.clip(x, low * clip, high * clip)
-        best = min(best, float((n * (beyond**2 + step**2 / 12)).sum(axis=1) @ weight))
+        best = min(best, float(((n * (beyond**2 + step**2 / 12)).sum(axis=1) * weight).sum()))
     return best
 
 
@@ -204,7 +205,7 @@ def exponents(graph: Graph, seen: Mapping[str, Channels], samples: int) -> dict[
             size = np.max([measure(seen[n]) for n in group.tensors], axis=0)
             size = size + (size.max() - size) / math.sqrt(1 + samples)  # what few samples did not show
             if size.max() > 0:
-                relative = np.where(size > 0, PER_OCTAVE * np.log2(np.maximum(size / size.max(), 1e-30)), 0.0)
+                relative = np.where(size > 0, PER_OCTAVE * reals.log2(np.maximum(size / size.max(), 1e-30)), 0.0)
                 relative = np.maximum(relative, -MAX_EXPONENT)
                 tried += [np.rint(s * relative).astype(np.int64) for s in STRENGTHS]
         noise = [_noise(graph, group, seen, e) for e in tried]

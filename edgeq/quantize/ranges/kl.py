@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeq import reals
 from edgeq.quantize.ranges import GRID, LEVELS, Range
 from edgeq.quantize.statistics import BINS, Observer
 
@@ -23,7 +24,7 @@ def _divergence(counts: NDArray[np.float64], first: int, last: int) -> float:
         return float("inf")
     p, q = p / p.sum(), q / q.sum()
     both = p > 0
-    return float(np.sum(p[both] * np.log(p[both] / np.maximum(q[both], 1e-12))))
+    return float(np.sum(p[both] * reals.log(p[both] / np.maximum(q[both], 1e-12))))
 
 
 def rule(o: Observer) -> Range:

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import lambertw
 
+from edgeq import reals
 from edgeq.quantize.ranges import LEVELS, Range
 from edgeq.quantize.statistics import Observer
+
+
+def _best(steps: int) -> float:
+    """The reach in deviations: u with ``u + log u = log(3 steps^2)``, by Newton's method."""
+    goal = float(reals.log(3.0 * steps**2))
+    u = goal
+    for _ in range(8):
+        u -= (u + float(reals.log(u)) - goal) / (1 + 1 / u)
+    return u
 
 
 def rule(o: Observer) -> Range:
@@ -19,7 +28,6 @@ def rule(o: Observer) -> Range:
         return o.low, o.high
     one_sided = o.low >= 0 or o.high <= 0
     middle = 0.0 if one_sided else o.mean
-    spread = float(o.counts @ np.abs(o.centers - middle) + o.zeros * abs(middle)) / max(1, o.total)
-    steps = LEVELS * (2 if one_sided else 1)
-    reach = spread * float(lambertw(3 * steps**2).real)
+    spread = float((o.counts * np.abs(o.centers - middle)).sum() + o.zeros * abs(middle)) / max(1, o.total)
+    reach = spread * _best(LEVELS * (2 if one_sided else 1))
     return max(o.low, middle - reach), min(o.high, middle + reach)

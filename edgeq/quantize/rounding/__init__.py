@@ -1,9 +1,10 @@
 """Roundings of a layer's weights: one file each, found by scan.
 
-A rounding is a module with ``integers(problem)``: the integers of a `LayerProblem`, float64 ``[G, O, K]``. Its name is the file's. One
-that is quick where others are tried may say so: ``QUICK``, its own name; nearest stands for the others there.
+A rounding is a module with ``rounded(problem)``: the integers of a `LayerProblem`, float64 ``[G, O, K]``, and the scales ``[G, O]`` that
+they are meant with, which most leave as they are. Its name is the file's. One that is quick where others are tried may say so:
+``QUICK``, its own name; nearest stands for the others there.
 
-Raises of ``integers``: ``numpy.linalg.LinAlgError`` where the inputs' moments are singular; nearest takes over then.
+Raises of ``rounded``: `matrices.Singular` where the inputs' moments are singular; nearest takes over then.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from edgeq.quantize.methods import Methods
 from edgeq.quantize.problem import LayerProblem
 from edgeq.quantize.weight_scales import Float
 
-_METHODS = Methods(__name__, __path__, "integers")
-ROUNDINGS: Mapping[str, Callable[[LayerProblem], Float]] = _METHODS
+Rounded = tuple[Float, Float]
+_METHODS = Methods(__name__, __path__, "rounded")
+ROUNDINGS: Mapping[str, Callable[[LayerProblem], Rounded]] = _METHODS
 NEAREST = "nearest"
 
 

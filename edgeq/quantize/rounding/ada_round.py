@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from edgeq import reals
+from edgeq.matrices import matmul, right, times
 from edgeq.quantize.problem import LayerProblem
-from edgeq.quantize.weight_scales import Float, within
+from edgeq.quantize.rounding import Rounded
+from edgeq.quantize.weight_scales import within
 
 STEPS, WARM = 600, 0.2  # of gradient descent; the part of it before weights are drawn to integers
 RATE = 0.02
@@ -18,29 +21,29 @@ LOW, HIGH = -0.1, 1.1  # the rectified sigmoid reaches beyond 0 and 1
 RIDGE = 1e-5  # of the mean second moment
 
 
-def integers(problem: LayerProblem) -> Float:
+def rounded(problem: LayerProblem) -> Rounded:
     """Integers next to the real weights, below or above, of least error of the layer's outputs on the calibration data."""
     m, s = problem.moments, problem.scales[..., None]
     k = problem.matrix.shape[-1]
     ridge = RIDGE * np.trace(m.square, axis1=1, axis2=2)[:, None, None] / k + 1e-30
-    h = m.square + ridge * np.eye(k)
-    target = problem.matrix @ m.cross + ridge * problem.matrix
+    rows = right(m.square + ridge * np.eye(k), True)
+    target = matmul(problem.matrix, m.cross, True) + ridge * problem.matrix
     floor = within(np.floor(problem.matrix / s), problem.bounds)
     part = np.clip(problem.matrix / s - floor, 0.01, 0.99)
     nearest = within(np.rint(problem.matrix / s), problem.bounds) * s - problem.matrix
-    unit = np.maximum(((nearest @ h) * nearest).sum(-1, keepdims=True), 1e-30)
-    v = -np.log((HIGH - LOW) / (part - LOW) - 1)
+    unit = np.maximum((times(nearest, rows) * nearest).sum(-1, keepdims=True), 1e-30)
+    v = -reals.log((HIGH - LOW) / (part - LOW) - 1)
     first, second = np.zeros_like(v), np.zeros_like(v)
     for step in range(1, STEPS + 1):
-        sigmoid = 1 / (1 + np.exp(-v))
+        sigmoid = reals.sigmoid(v)
         up = np.clip(sigmoid * (HIGH - LOW) + LOW, 0, 1)
-        gradient = 2 * ((floor + up) * s @ h - target) * s / unit
+        gradient = 2 * (times((floor + up) * s, rows) - target) * s / unit
         progress = step / STEPS
         if progress > WARM:
-            hard = HARD[1] + (HARD[0] - HARD[1]) * 0.5 * (1 + np.cos(np.pi * (progress - WARM) / (1 - WARM)))
+            hard = HARD[1] + (HARD[0] - HARD[1]) * 0.5 * (1 + float(reals.cos(np.pi * (progress - WARM) / (1 - WARM))))
             middle = 2 * up - 1
-            gradient = gradient - STRENGTH * 2 * hard * np.abs(middle) ** (hard - 1) * np.sign(middle)
+            gradient = gradient - STRENGTH * 2 * hard * reals.power(np.abs(middle), hard - 1) * np.sign(middle)
         gradient = gradient * np.where((up > 0) & (up < 1), sigmoid * (1 - sigmoid) * (HIGH - LOW), 0.0)
         first, second = 0.9 * first + 0.1 * gradient, 0.999 * second + 0.001 * gradient**2
         v = v - RATE * (first / (1 - 0.9**step)) / (np.sqrt(second / (1 - 0.999**step)) + 1e-12)
-    return within(floor + (v > 0), problem.bounds)
+    return within(floor + (v > 0), problem.bounds), problem.scales

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from edgeq.quantize.problem import LayerProblem
-from edgeq.quantize.weight_scales import Float, within
+from edgeq.quantize.rounding import Rounded
+from edgeq.quantize.weight_scales import within
 
 
-def integers(problem: LayerProblem) -> Float:
+def rounded(problem: LayerProblem) -> Rounded:
     """Integers of least distance."""
-    return within(np.rint(problem.matrix / problem.scales[..., None]), problem.bounds)
+    return within(np.rint(problem.matrix / problem.scales[..., None]), problem.bounds), problem.scales

@@ -3,9 +3,13 @@ NeurIPS 2022; GPTQ, ICLR 2023), then the coordinate descent of QuantEase (Behdin
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
+from edgeq.matrices import inverse_root, matmul, right, times, whole
 from edgeq.quantize.problem import LayerProblem
+from edgeq.quantize.rounding import Rounded
 from edgeq.quantize.weight_scales import Bounds, Float
 
 SWEEPS = 8
@@ -16,18 +20,55 @@ WIDE_ROWS = 2048  # of inputs that a wide matrix is fitted to
 FLOOR = 1e-5  # of the ridge, relative to the inputs' mean square: more than the moments' rounding errors
 
 
-def integers(problem: LayerProblem) -> Float:
+def rounded(problem: LayerProblem) -> Rounded:
     """Minimises ``E |W f - s Q q|^2`` over integers Q, with f the float inputs and q the stored ones, both about their means (the
     bias takes the means): one pass of optimal brain quantization, then coordinate descent until nothing moves.
 
     The weights are held near W by a ridge that grows as samples get few: `DAMPING` plus columns per row plus one over the samples,
     times the variance of the inputs.
     """
-    if problem.matrix.shape[-1] > WIDE:
-        return _by_blocks(problem)
-    m, matrix = problem.moments, problem.matrix
-    ridge = _ridge(m.square, (m.mean_q**2).mean(axis=1), matrix.shape[-1], m.count, m.samples)
-    return _solve(matrix, problem.scales, problem.bounds, m.square, matrix @ m.cross, ridge)
+    found = _by_blocks(problem) if is_wide(problem) else Equations.of(problem).solve(problem.scales, problem.bounds)
+    return found, problem.scales
+
+
+def is_wide(problem: LayerProblem) -> bool:
+    """Whether a matrix has so many columns that it is rounded in blocks."""
+    return bool(problem.matrix.shape[-1] > WIDE)
+
+
+@dataclass(frozen=True, eq=False)
+class Equations:
+    """Least squares over a row of integers: ``W h W^T - 2 W target^T`` is to be small.
+
+    Attributes:
+        h: second moments of the inputs and the ridge, ``[G, K, K]``.
+        target: what outputs and the ridge ask for, ``[G, O, K]``.
+        u: upper triangular, ``inv(h) = u^T u``.
+        goal: the best real weights, ``[G, O, K]``.
+    """
+
+    h: Float
+    target: Float
+    u: Float
+    goal: Float
+
+    @classmethod
+    def of(cls, problem: LayerProblem) -> Equations:
+        m, matrix = problem.moments, problem.matrix
+        ridge = _ridge(m.square, (m.mean_q**2).mean(axis=1), matrix.shape[-1], m.count, m.samples)
+        return cls.made(matrix, m.square, matmul(matrix, m.cross, True), ridge)
+
+    @classmethod
+    def made(cls, matrix: Float, square: Float, wanted: Float, ridge: Float) -> Equations:
+        """For second moments `square`, ``E[output input]``, `wanted` ``[G, O, K]``, and a ridge ``[G]``."""
+        h = square + ridge[:, None, None] * np.eye(square.shape[-1])
+        target = wanted + ridge[:, None, None] * matrix
+        u = inverse_root(h)
+        return cls(h, target, u, matmul(matmul(target, u.transpose(0, 2, 1), True), u, True))
+
+    def solve(self, scales: Float, bounds: Bounds) -> Float:
+        """Integers ``[G, O, K]``."""
+        return _descend(_brain_quantize(self.goal, scales, self.u, bounds), scales, self.h, self.target, bounds)
 
 
 def _ridge(square: Float, mean: Float, columns: int, count: int, samples: int) -> Float:
@@ -43,14 +84,6 @@ def _ridge(square: Float, mean: Float, columns: int, count: int, samples: int) -
     return np.asarray((DAMPING + columns / count + 1 / samples) * spread + FLOOR * (spread + mean) + 1e-30)
 
 
-def _solve(matrix: Float, scales: Float, bounds: Bounds, square: Float, wanted: Float, ridge: Float) -> Float:
-    """Integers ``[G, O, K]`` for second moments `square` and ``E[output input]``, `wanted` ``[G, O, K]``."""
-    h = square + ridge[:, None, None] * np.eye(square.shape[-1])
-    target = wanted + ridge[:, None, None] * matrix
-    goal: Float = np.linalg.solve(h, target.transpose(0, 2, 1)).transpose(0, 2, 1).astype(np.float64)  # the best real weights
-    return _descend(_brain_quantize(goal, scales, h, bounds), scales, h, target, bounds)
-
-
 def _by_blocks(problem: LayerProblem) -> Float:
     """The same of a wide matrix, `BLOCK` columns at a time: each block makes up for the outputs' error that the blocks before it left.
 
@@ -64,17 +97,18 @@ def _by_blocks(problem: LayerProblem) -> Float:
     for first in range(0, columns, BLOCK):
         at = slice(first, min(first + BLOCK, columns))
         w, q, f = matrix[..., at], stored[..., at].astype(np.float64), real[..., at].astype(np.float64)
-        left += f @ w.transpose(0, 2, 1)
-        square = q.transpose(0, 2, 1) @ q / count
+        left += matmul(f, w.transpose(0, 2, 1), True)
+        rows = right(q, True)
+        square = times(q.transpose(0, 2, 1), rows) / count
         ridge = _ridge(square, np.zeros(groups), BLOCK, count, len(problem.stored))
-        found[..., at] = _solve(w, problem.scales, (low, high), square, left.transpose(0, 2, 1) @ q / count, ridge)
-        left -= q @ (found[..., at] * problem.scales[..., None]).transpose(0, 2, 1)
+        equations = Equations.made(w, square, times(left.transpose(0, 2, 1), rows) / count, ridge)
+        found[..., at] = equations.solve(problem.scales, (low, high))
+        left -= matmul(q, (found[..., at] * problem.scales[..., None]).transpose(0, 2, 1), True)
     return found
 
 
-def _brain_quantize(goal: Float, scales: Float, h: Float, bounds: Bounds) -> Float:
-    """Round column by column; the columns still to come make up for each rounding error."""
-    u = np.linalg.cholesky(np.linalg.inv(h)).transpose(0, 2, 1)  # upper: inv(h) = u^T u
+def _brain_quantize(goal: Float, scales: Float, u: Float, bounds: Bounds) -> Float:
+    """Round column by column; the columns still to come make up for each rounding error. ``inv(h) = u^T u``, u upper triangular."""
     w, q, k = goal.copy(), np.empty_like(goal), goal.shape[2]
     for first in range(0, k, COLUMNS):  # what a block's errors ask of the columns beyond it waits until the block is done
         last = min(first + COLUMNS, k)
@@ -84,14 +118,14 @@ def _brain_quantize(goal: Float, scales: Float, h: Float, bounds: Bounds) -> Flo
             error = (w[..., i] - q[..., i] * scales) / u[:, None, i, i]
             w[..., i:last] -= error[..., None] * u[:, None, i, i:last]
             errors[..., i - first] = error
-        w[..., last:] -= errors @ u[:, first:last, last:]
+        w[..., last:] -= matmul(errors, u[:, first:last, last:])
     return q
 
 
 def _descend(q: Float, scales: Float, h: Float, target: Float, bounds: Bounds) -> Float:
     """Coordinate descent on ``W h W^T - 2 W target^T`` over the integers."""
-    product = (q * scales[..., None]) @ h
-    diagonal = np.einsum("gkk->gk", h)
+    product = whole(q, h) * scales[..., None]
+    diagonal = np.diagonal(h, axis1=1, axis2=2)
     for _ in range(SWEEPS):
         moved = False
         for i in range(q.shape[2]):

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from edgeq.quantize.problem import LayerProblem
-from edgeq.quantize.weight_scales import Float, within
+from edgeq.quantize.rounding import Rounded
+from edgeq.quantize.weight_scales import within
 
 QUICK = "truncate"
 
 
-def integers(problem: LayerProblem) -> Float:
+def rounded(problem: LayerProblem) -> Rounded:
     """Integers of no larger magnitude."""
-    return within(np.trunc(problem.matrix / problem.scales[..., None]), problem.bounds)
+    return within(np.trunc(problem.matrix / problem.scales[..., None]), problem.bounds), problem.scales
