@@ -10,6 +10,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from edgeq import reals
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, DType, Op, Params, Tensor, TensorType
 from edgeq.ops.traits import Traits
@@ -237,7 +238,7 @@ class FilterBankPcan(Op):
         return stored(np.where(ratio < 2 << SNR_BITS, small, large))
 
     def _gain(self, gains: Array, noise: Array) -> Array:
-        octave = np.floor(np.log2(np.maximum(noise, 3))).astype(np.int64) + 1
+        octave = np.floor(reals.log2(np.maximum(noise, 3))).astype(np.int64) + 1
         at = 4 * octave - 6
         part = np.where(octave < 11, noise << np.maximum(11 - octave, 0), noise >> np.maximum(octave - 11, 0)) & 0x3FF
         y = _wrapped((gains[at + 2] * part >> 5) + (gains[at + 1] << 5))
@@ -254,7 +255,7 @@ def _wrapped(x: Array) -> Array:
 def log_table() -> Array:
     """How far log2(1 + t) lies above t in Q16, for t in 128ths; two zeros at the end."""
     t = np.arange(LOG_SEGMENTS + 1) / LOG_SEGMENTS
-    return np.append(np.rint(65536 * (np.log2(1 + t) - t)), 0).astype(np.int16)
+    return np.append(np.rint(65536 * (reals.log2(1 + t) - t)), 0).astype(np.int16)
 
 
 @dataclass(frozen=True)
@@ -280,7 +281,7 @@ class FilterBankLog(Op):
 
     def reference(self, params: Params, *x: Array) -> Array:
         number = (unsigned(x[0]) << np.uint64(params.bits) & np.uint64(2**32 - 1)).astype(np.int64)
-        octave = np.floor(np.log2(np.maximum(number, 1))).astype(np.int64)
+        octave = np.floor(reals.log2(np.maximum(number, 1))).astype(np.int64)
         rest = number - (np.int64(1) << octave)
         rest = np.where(octave < 16, rest << np.maximum(16 - octave, 0), rest >> np.maximum(octave - 16, 0))
         at, table = np.clip(rest >> 9, 0, LOG_SEGMENTS), params.segments.astype(np.int64)

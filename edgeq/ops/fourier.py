@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from edgeq import half
+from edgeq import half, reals
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, DType, Op, Params, Tensor, TensorType
 from edgeq.ops.traits import Traits
@@ -95,7 +95,7 @@ class Numbers:
 
     def twiddles(self, phases: Array) -> Array:
         """e^(i phase) ``[N, 2]`` in the stored type."""
-        both = np.stack([np.cos(phases), np.sin(phases)], axis=-1)
+        both = np.stack([reals.cos(phases), reals.sin(phases)], axis=-1)
         return (np.floor(0.5 + self.most * both) if self.fraction else both).astype(self.dtype)
 
 
@@ -244,7 +244,7 @@ class Rfft(_Transform):
         return replace(types[0], shape=(*shape[:-1], self.length + 2))
 
     def macs(self, *types: TensorType) -> int:
-        return types[0].size // types[0].shape[-1] * self.length * max(1, round(math.log2(self.length)))
+        return types[0].size // types[0].shape[-1] * self.length * max(1, round(float(reals.log2(self.length))))
 
     def real(self, *x: Array) -> Array:
         spectrum = np.fft.rfft(np.asarray(x[0], np.float64), self.length)
@@ -283,7 +283,7 @@ class Irfft(_Transform):
         return replace(types[0], shape=(*shape[:-1], self.length))
 
     def macs(self, *types: TensorType) -> int:
-        return types[0].size // types[0].shape[-1] * self.length * max(1, round(math.log2(self.length)))
+        return types[0].size // types[0].shape[-1] * self.length * max(1, round(float(reals.log2(self.length))))
 
     def real(self, *x: Array) -> Array:
         parts = np.asarray(x[0], np.float64).reshape(*x[0].shape[:-1], -1, 2)

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from edgeq import reals
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, DType, Op, Params, Tensor, TensorType
 from edgeq.ops.filter_bank import integers, whole
@@ -78,7 +79,7 @@ class AutoScale(Op):
                 elif -value > most:
                     most = -32768 if value == -32768 else -value
             largest[v] = most
-        bits = np.where(largest > 0, 14 - np.floor(np.log2(np.maximum(largest, 1))).astype(np.int64), 0)
+        bits = np.where(largest > 0, 14 - np.floor(reals.log2(np.maximum(largest, 1))).astype(np.int64), 0)
         y = (data << bits[:, None]).astype(np.int16).reshape(x[0].shape)
         return y, bits.astype(np.int32)
 

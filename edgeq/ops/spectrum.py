@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from edgeq import floats, half, numerics
+from edgeq import floats, half, matrices, numerics, reals
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, DType, Op, Params, Tensor, TensorType
 from edgeq.ops.filter_bank import square_roots
@@ -146,11 +146,11 @@ class BandLevels(_Halves):
         for row, start, count in zip(matrix, starts.astype(int).tolist(), counts.astype(int).tolist(), strict=True):
             row[start : start + count] = weights[at : at + count]
             at += count
-        v = energy @ matrix.T
+        v = matrices.matmul(energy, matrix.T, True)
         if self.mode == "linear":
             return np.asarray(v, np.float32)
         limited = np.maximum(v, self.floor) if self.mode == "max" else v + self.floor
-        return np.asarray(self.offset + self.factor * np.log(limited), np.float32)
+        return np.asarray(self.offset + self.factor * reals.log(limited), np.float32)
 
     def bind(self, law: str, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
         x = inputs[0].type
@@ -186,12 +186,12 @@ class BandLevels(_Halves):
         step = self.factor * math.log(2)  # of a level by an octave
         offset = self.offset / step
         multiplier, shift = (int(n) for n in numerics.quantize_multiplier(step / 2**Q / output.scale))
-        octaves = np.rint((np.log2(peaks / 32767) + offset) * 2**Q)
-        floor = round((math.log2(self.floor) + offset) * 2**Q)
+        octaves = np.rint((reals.log2(peaks / 32767) + offset) * 2**Q)
+        floor = round((float(reals.log2(self.floor)) + offset) * 2**Q)
         if max(np.abs(octaves).max(), abs(floor)) >= 2**28 or not 1 <= 31 - shift <= 62:
             raise EdgeqError(f"levels {output.q} of a floor {self.floor:g} do not fit", where=where, fix="choose another output scale")
-        logarithms = np.rint(np.log2(1 + np.arange(PARTS + 1) / PARTS) * 2**Q).astype(np.int32)
-        soft = np.rint(np.log2(1 + 2.0 ** -(np.arange(SOFT * DEEP + 1) / SOFT)) * 2**Q).astype(np.int32)
+        logarithms = np.rint(reals.log2(1 + np.arange(PARTS + 1) / PARTS) * 2**Q).astype(np.int32)
+        soft = np.rint(reals.log2(1 + 2.0 ** -(np.arange(SOFT * DEEP + 1) / SOFT)) * 2**Q).astype(np.int32)
         tables = {"weights": short, "octaves": octaves.astype(np.int32), "logarithms": logarithms}
         tables |= {"soft": soft} if self.mode == "add" else {}
         return {**scalars, "multiplier": multiplier, "shift": 31 - shift, "floor": floor}, tables
@@ -275,7 +275,7 @@ class CosineTransform(_Halves):
         return types[0].size * types[1].shape[0]
 
     def real(self, *x: Array) -> Array:
-        return np.asarray(x[0] @ x[1].T, np.float32)
+        return np.asarray(matrices.matmul(x[0], x[1].T), np.float32)
 
     def bind(self, law: str, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
         x, w = inputs[0].type, np.asarray(_data(inputs[1], where), np.float64)
@@ -286,7 +286,7 @@ class CosineTransform(_Halves):
         if x.dtype is not DType.INT16 or x.q is None or output.q is None or x.zero_point or output.dtype not in (DType.INT16, DType.INT8):
             raise EdgeqError(f"a cosine transform of {x} giving {output} is not computed", where=where)
         ratio = w * (x.scale / output.scale)
-        shift = int(np.clip(14 - math.floor(math.log2(np.abs(ratio).max())), 1, 62))
+        shift = int(np.clip(15 - math.frexp(np.abs(ratio).max())[1], 1, 62))
         end = 2 ** (8 * output.dtype.bytes - 1)
         fixed = np.clip(np.rint(ratio * 2.0**shift), -32768, 32767).astype(np.int16)
         return Params(law, {**scalars, "shift": shift, "zero": output.zero_point, "least": -end, "most": end - 1}, {"weights": fixed})
