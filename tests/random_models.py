@@ -3,12 +3,14 @@
     python tests/random_models.py                              300 models from seed 0 on, host C by gcc -O1
     python tests/random_models.py --count 10000 --seed 5000 --target riscv
     python tests/random_models.py --compiler clang --optimize O3
+    python tests/random_models.py --weights int4 --choose --target cortex-m4
     python tests/random_models.py --seed 1234 --count 1        one of them again
 
 Models are of layers, activations, sums and products with broadcasts of every kind, pools, moves, reductions, normalizations, masks,
 LSTMs and GRUs, with states or without. A model takes a recipe with it: int8 by some options, half precision, or both mixed. Half
 precision is fed what it ends with as well: +-65504, subnormals, zeros of both signs, infinities and not-a-numbers. `MERGED` models are
-compiled as one graph, to compile less often. What fails is kept in build/random: the model, and what was seen.
+compiled as one graph, to compile less often. `--choose` takes one of the kernels that `edgeq tune` would measure for each layer, drawn
+by the seed; `--weights` stores those of int8 models in fewer bits. What fails is kept in build/random: the model, and what was seen.
 """
 
 from __future__ import annotations
@@ -31,13 +33,13 @@ sys.path[:0] = [str(HERE), str(HERE / "frontends")]
 
 from onnx_models import Net  # noqa: E402
 
-from edgeq import api, simulate, target  # noqa: E402
+from edgeq import api, kernels, simulate, target  # noqa: E402
 from edgeq.compare import compare  # noqa: E402
 from edgeq.emit import emit, write  # noqa: E402
 from edgeq.errors import EdgeqError  # noqa: E402
 from edgeq.frontends.onnx import from_model, parse  # noqa: E402
 from edgeq.ir import Array, DType, Graph, check  # noqa: E402
-from edgeq.lower import lower  # noqa: E402
+from edgeq.lower import lower, request  # noqa: E402
 from edgeq.passes import declare_states, normalise  # noqa: E402
 from edgeq.plan import plan  # noqa: E402
 from edgeq.quantize import Options  # noqa: E402
@@ -274,8 +276,11 @@ def random_model(seed: int) -> tuple[ModelProto, list[tuple[str, str]]]:
     return model, states  # type: ignore[return-value]
 
 
-def sample(seed: int) -> Sample:
+def sample(seed: int, weights: str = "int8") -> Sample:
     """A quantized random model with vectors.
+
+    Args:
+        weights: what those of int8 models are stored in.
 
     Raises:
         EdgeqError: it has something in it that edgeq refuses.
@@ -290,7 +295,7 @@ def sample(seed: int) -> Sample:
     options = Options(
         method=METHODS[int(rng.integers(5))], rounding=("nearest", "second-order", "truncate")[int(rng.integers(3))],
         law="tflm" if recipe == "int8" and rng.random() < 0.3 else "single", per_tensor=bool(rng.random() < 0.2),
-        equalize=bool(rng.random() < 0.7), clamp=bool(rng.random() < 0.1),
+        equalize=bool(rng.random() < 0.7), clamp=bool(rng.random() < 0.1), weights=weights,
     )  # fmt: skip
     kwargs: dict[str, Any] = {"recipe": recipe} | ({"options": options} if recipe == "int8" else {})
     if recipe == "fp16" and rng.random() < 0.3:
@@ -345,23 +350,40 @@ def canonical(found: Run) -> Run:
 
 @dataclass(frozen=True)
 class Way:
-    """How the emitted C is run."""
+    """How the emitted C is made and run.
+
+    Attributes:
+        choose: take any kernel of those that apply, not the preferred one.
+        weights: see `sample`.
+    """
 
     target: str = "host"
     compiler: str | None = "gcc"
     optimize: str = "-O1"
+    choose: bool = False
+    weights: str = "int8"
+
+
+def chosen(s: Sample, machine: target.Target) -> dict[str, str]:
+    """A kernel for each node, drawn among those that tuning would measure there."""
+    rng, found = np.random.default_rng([s.seed, 2]), {}
+    for node in s.graph.nodes:
+        if not node.op.traits.view:
+            names = [k.name for k in kernels.candidates(*request(s.graph, node), machine.isa, machine.core)]
+            found[node.name] = names[int(rng.integers(len(names)))]
+    return found
 
 
 def difference(s: Sample, way: Way) -> str:
     """What simulator and C do not agree on; empty where they agree."""
     machine = target.load(way.target)
-    program = lower(s.graph, machine)
+    program = lower(s.graph, machine, chosen(s, machine) if way.choose else None)
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(simulate, "fit_inputs", lambda graph, arrays: dict(arrays))  # which refuses what is no number
         with np.errstate(all="ignore"):
             expected = simulate.simulate(program.graph, s.inputs, steps=True)
         write(emit(program, plan(program), "m"), Path(folder) / "m")
-        if way.target == "host":
+        if machine.runners[0] == "host":
             actual = host.run(Path(folder) / "m", s.inputs, steps=True, chain=way.compiler, optimize=way.optimize)
         else:
             actual = run(Path(folder) / "m", machine, s.inputs, steps=True, chain=way.compiler, optimize=way.optimize)
@@ -396,7 +418,7 @@ def trials(seeds: Sequence[int], way: Way) -> Tally:
     tally, laws = Tally(len(seeds), {}, {}), dict[str, list[Sample]]()
     for seed in seeds:
         try:
-            s = sample(seed)
+            s = sample(seed, way.weights)
             laws.setdefault(s.graph.law, []).append(s)
         except EdgeqError as e:
             tally.refused[seed] = str(e)
@@ -421,8 +443,11 @@ def main() -> int:
     parser.add_argument("--target", default="host")
     parser.add_argument("--compiler", default=None, help="gcc, clang or zig")
     parser.add_argument("--optimize", default="O1", help="O0 to O3 or Os")
+    parser.add_argument("--choose", action="store_true", help="take any kernel that applies")
+    parser.add_argument("--weights", default="int8", help="int4, int3 or int2")
     given = parser.parse_args()
-    way = Way(given.target, given.compiler or ("gcc" if given.target == "host" else None), f"-{given.optimize}")
+    compiler = given.compiler or ("gcc" if given.target == "host" else None)
+    way = Way(given.target, compiler, f"-{given.optimize}", given.choose, given.weights)
     tried = failed = refused = 0
     reasons: dict[str, int] = {}
     for first in range(given.seed, given.seed + given.count, 5 * MERGED):

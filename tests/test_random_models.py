@@ -18,7 +18,8 @@ COUNT, GROUP = 300, 50
 HOST = Way(compiler="gcc" if shutil.which("gcc") else "zig")
 OTHERS = [
     Way(compiler="gcc", optimize="-O0"), Way(compiler="gcc", optimize="-O3"), Way(compiler="clang", optimize="-O2"),
-    *(Way(name, None, "-O2") for name in ("cortex-m4", "riscv", "riscv-f")),
+    *(Way(name, None, "-O2") for name in ("cortex-m4", "riscv", "riscv-f")), Way("native", None, "-O2"),
+    Way("cortex-m4", None, "-O2", True), Way("riscv", None, "-O2", True, "int4"), Way(compiler="gcc", weights="int2"),
 ]  # fmt: skip
 
 
@@ -28,7 +29,7 @@ def test_host_c_computes_what_the_simulator_says(first: int) -> None:
     assert tally.failed == {} and len(tally.refused) <= GROUP // 25, tally.refused
 
 
-@pytest.mark.parametrize("way", OTHERS, ids=lambda w: f"{w.target} {w.compiler or ''} {w.optimize}")
+@pytest.mark.parametrize("way", OTHERS, ids=lambda w: f"{w.target} {w.compiler or ''} {w.optimize} {w.weights}{' chosen' * w.choose}")
 def test_other_compilers_and_chips(way: Way) -> None:
     if way.compiler:
         need_programs(way.compiler)
