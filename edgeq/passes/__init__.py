@@ -19,11 +19,13 @@ from edgeq.passes.join_affine import join_affine
 from edgeq.passes.layout import layout
 from edgeq.passes.merge_duplicates import merge_duplicates
 from edgeq.passes.own_outputs import own_outputs
+from edgeq.passes.recognise_attention import recognise_attention
 from edgeq.passes.recognise_layer_norm import recognise_layer_norm
 from edgeq.passes.recognise_lstm import recognise_lstm
 from edgeq.passes.remove_channels import remove_channels
 from edgeq.passes.remove_dead import remove_dead
 from edgeq.passes.remove_identities import remove_identities
+from edgeq.passes.split_fully_connected import split_fully_connected
 from edgeq.passes.split_states import split_states
 from edgeq.passes.states import declare_states
 
@@ -35,9 +37,11 @@ PASSES: tuple[Pass, ...] = (
     own_outputs,
     recognise_lstm,
     recognise_layer_norm,
+    recognise_attention,
     fold_constants,
     remove_identities,
     compose,
+    split_fully_connected,
     layout,
     combine_moves,
     merge_duplicates,

@@ -41,6 +41,42 @@ static inline uint32_t eq_armv7em_pair(int32_t low, int32_t high)
     return ((uint32_t)low & 0xffffu) | (uint32_t)high << 16;
 }
 
+/* The low halves of `low` and `high` as a word. */
+static inline uint32_t eq_armv7em_pack_low(int32_t low, int32_t high)
+{
+#if EQ_DSP
+    uint32_t pair;
+    __asm__("pkhbt %0, %1, %2, lsl #16" : "=r"(pair) : "r"(low), "r"(high));
+    return pair;
+#else
+    return eq_armv7em_pair(low, (int16_t)((uint32_t)high & 0xffffu));
+#endif
+}
+
+/* The high halves of `low` and `high` as a word. */
+static inline uint32_t eq_armv7em_pack_high(uint32_t low, uint32_t high)
+{
+#if EQ_DSP
+    uint32_t pair;
+    __asm__("pkhtb %0, %2, %1, asr #16" : "=r"(pair) : "r"(low), "r"(high));
+    return pair;
+#else
+    return (high & 0xffff0000u) | low >> 16;
+#endif
+}
+
+/* a + b of two pairs of int16, modulo 2^16. */
+static inline uint32_t eq_armv7em_add2(uint32_t a, uint32_t b)
+{
+#if EQ_DSP
+    uint32_t pair;
+    __asm__("sadd16 %0, %1, %2" : "=r"(pair) : "r"(a), "r"(b) : "cc");
+    return pair;
+#else
+    return ((a + b) & 0xffffu) | ((a & 0xffff0000u) + (b & 0xffff0000u));
+#endif
+}
+
 /* Elements 0 and 2 of four int8, sign extended. */
 static inline uint32_t eq_armv7em_even(uint32_t word)
 {
