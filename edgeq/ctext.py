@@ -114,6 +114,12 @@ def ctype_of(array: Array) -> str:
     return {"float32": "float", "float16": "uint16_t"}.get(array.dtype.name, f"{array.dtype.name}_t")
 
 
+def decimal(value: Any) -> str:
+    """A float32 as both C and C++ write it, exactly."""
+    text = f"{float(value):.9g}"
+    return f"{text}f" if set(text) & set(".e") else f"{text}.0f"
+
+
 def literal(value: Any, ctype: str) -> str:
     """A value as C writes it, exactly."""
     if ctype == "float":

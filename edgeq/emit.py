@@ -14,9 +14,10 @@ import numpy as np
 
 from edgeq import cbands, ctiles, faults, record
 from edgeq import folder as folders
-from edgeq.ctext import Names, Table, block_comment, brief, comment, ctype_of, model_name, table
+from edgeq.ctext import Names, Table, block_comment, brief, comment, ctype_of, decimal, model_name, table
 from edgeq.functions import Function, Functions, environment, values
-from edgeq.ir import Array, TensorType
+from edgeq.ir import Array, DType, TensorType
+from edgeq.numerics import quantize_factor
 from edgeq.plan import MemoryPlan
 from edgeq.program import Band, Call, Program
 from edgeq.record import Manifest
@@ -168,7 +169,8 @@ class _Emitter:
                 {
                     "name": n, "argument": self.arguments[n], "shape": list(t.shape), "dtype": t.dtype.value, "ctype": t.dtype.c,
                     "bytes": t.bytes, "scale": None if t.q is None else float(t.scale), "zero_point": int(t.zero_point),
-                    "offset": self.plan.offsets[self.program.storage(n)], "text": str(t), "used": self.arguments[n] in used,
+                    "offset": self.plan.offsets[self.program.storage(n)], "text": str(t), "used": self.arguments[n] in used, "size": t.size,
+                    "real": _real(t, self.graph.law),
                 }
             )  # fmt: skip
         return result
@@ -197,7 +199,7 @@ class _Emitter:
 
     def facts(self, steps: list[dict[str, Any]]) -> dict[str, Any]:
         """What the manifest says, but for the files."""
-        drop, hidden = ("ctype", "argument", "text", "used"), ("ctype", "size", "text", "source")
+        drop, hidden = ("ctype", "argument", "text", "used", "size", "real"), ("ctype", "size", "text", "source")
         keep = (
             "name", "op", "epilogue", "kernel", "law", "operands", "tensor", "dtype", "shape", "macs", "bytes", "scratch", "scratch_offset",
             "tables", "more", "whole", "band",
@@ -219,6 +221,15 @@ class _Emitter:
             "hardened": faults.is_hardened(self.program),
             "fault_tables": {f"{self.name}_{c.symbol}": place for place, c in faults.tables(self.program)},
         }  # fmt: skip
+
+
+def _real(t: TensorType, law: str) -> dict[str, str] | None:
+    """How C writes what turns real numbers into an integer type and back: scale, factor of `numerics.quantize`, ends; None of others."""
+    if t.q is None or t.dtype not in (DType.INT8, DType.INT16):
+        return None
+    half = 1 << 8 * t.dtype.bytes - 1
+    scale, factor = np.float32(t.scale), quantize_factor(law, t.scale)
+    return {"scale": decimal(scale), "factor": decimal(factor), "least": str(-half), "most": str(half - 1)}
 
 
 def step_checks(steps: Sequence[Mapping[str, Any]], vectors: Mapping[str, Array]) -> Array | None:

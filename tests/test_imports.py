@@ -19,7 +19,7 @@ LAYERS = (
     ("train",),
     ("ops", "target", "board"),
     ("latency", "timing"),
-    ("frontends", "passes", "kernels", "graphfile"),
+    ("frontends", "features", "passes", "kernels", "graphfile"),
     ("order",),
     ("program",),
     ("place", "plan"),

@@ -52,8 +52,8 @@ def load(
     """Read a model.
 
     Args:
-        path: a model file (.tflite, .onnx, .pt2), a graph file (.eqg), a folder that `build` or
-            `quantize` wrote, or a ``torch.nn.Module``.
+        path: a model file (.tflite, .onnx, .pt2), a graph file (.eqg), a description of sound features (.toml), a folder that
+            `build` or `quantize` wrote, or a ``torch.nn.Module``.
         example_inputs: of a module, an array or tensor, or a tuple of them, as its ``forward`` takes them, with a batch of 1: they
             fix the shapes.
         shapes: shapes of inputs whose dimensions the file leaves open, by input name.
@@ -75,9 +75,23 @@ def load(
     path = Path(path)
     if path.is_dir() or graphfile.is_graph(path):
         return graphfile.load(path)
+    if path.suffix == ".toml":
+        return _of_features(path)
     from edgeq import frontends
 
     return passes_of(frontends.load(path, shapes=shapes, const=const, signature=signature), states, normalise)
+
+
+def _of_features(path: Path) -> Graph:
+    """The graph of a description of features, and of the model that it names, whose path is relative to its own."""
+    from edgeq import features, passes
+
+    named = features.read(path).model
+    model = load(path.parent / named) if named else None
+    if model is not None and not is_quantized(model):
+        fix = "quantize it (edgeq quantize) and name the .eqg file"
+        raise EdgeqError("the model behind the features is not quantized", where=str(path.parent / named), fix=fix)
+    return passes.normalise(features.of_file(path, model))
 
 
 def passes_of(graph: Graph, states: States | None, normalise: bool) -> Graph:

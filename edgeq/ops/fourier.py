@@ -56,7 +56,7 @@ class Numbers:
 
     dtype: np.dtype[np.generic]
     fraction: int  # bits of a twiddle; 0: floats
-    block: bool = False  # integers of a common exponent: high words of products, doubled; no division, no overflow
+    block: bool = False  # integers of a common exponent: high words of products, doubled, none by 1; no division, no overflow
 
     @property
     def most(self) -> int:
@@ -87,7 +87,9 @@ class Numbers:
 
     def mul(self, a: Complex, w: Complex) -> Complex:
         if self.block:
-            return ((a[0] * w[0] >> 32) - (a[1] * w[1] >> 32)) * 2, ((a[0] * w[1] >> 32) + (a[1] * w[0] >> 32)) * 2
+            turned = ((a[0] * w[0] >> 32) - (a[1] * w[1] >> 32)) * 2, ((a[0] * w[1] >> 32) + (a[1] * w[0] >> 32)) * 2
+            one = (w[0] == self.most) & (w[1] == 0)
+            return np.where(one, a[0], turned[0]), np.where(one, a[1], turned[1])
         return self.rounded(a[0] * w[0] - a[1] * w[1]), self.rounded(a[0] * w[1] + a[1] * w[0])
 
     def halved(self, x: Array) -> Array:

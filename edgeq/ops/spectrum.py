@@ -96,7 +96,7 @@ class ApplyWindow(_Halves):
         if "bits" not in params.scalars:
             return (np.asarray(x[0] * params.weights, np.float32),)
         data = x[0].astype(np.int64)
-        shift = params.bits - _bits(np.abs(data).max(-1))
+        shift = params.bits - _bits((data ^ data >> 63).max(-1))
         return ((data << shift[..., None]) * params.weights.astype(np.int64) >> 32).astype(np.int32), shift.astype(np.int32)
 
     def reference_half_all(self, params: Params, *x: Array) -> tuple[Array, ...]:
@@ -222,7 +222,7 @@ class BandLevels(_Halves):
         at = 0
         for band, (start, count) in enumerate(zip(p.starts.tolist(), p.counts.tolist(), strict=True)):
             own = parts[..., start : start + count, :]
-            k = np.int64(BLOCK_BITS + 1) - _bits(np.abs(own).max((-1, -2)))
+            k = np.int64(BLOCK_BITS + 1) - _bits((own ^ own >> 63).max((-1, -2)))
             scaled = own << k[..., None, None]
             energy = (scaled * scaled >> 32).sum(-1)
             if p.power == 1:

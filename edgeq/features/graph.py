@@ -1,0 +1,197 @@
+"""A description as a graph: frames of a stream of samples, windows, Fourier transforms, bands; and a model behind them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from edgeq.errors import EdgeqError
+from edgeq.features.description import Description, cosines, mel_bank, read, smoothing, weights
+from edgeq.ir import Array, DType, Graph, Node, Op, QParams, Tensor, TensorType, check
+from edgeq.ops.cast import Cast
+from edgeq.ops.concat import Concat
+from edgeq.ops.fourier import BLOCK_BITS, Rfft
+from edgeq.ops.quantize import Dequantize, Quantize
+from edgeq.ops.reshape import Reshape
+from edgeq.ops.slice import Slice
+from edgeq.ops.spectrum import ApplyWindow, BandLevels, CosineTransform, EnergyNormalization
+
+SAMPLES, FEATURES = "samples", "features"
+SAMPLE_SCALE = 1 / 32768
+
+
+class _Maker:
+    """The graph in the making."""
+
+    def __init__(self) -> None:
+        self.tensors: dict[str, Tensor] = {}
+        self.nodes: list[Node] = []
+        self.states: list[tuple[str, str]] = []
+
+    def input(self, name: str, type: TensorType) -> Tensor:
+        self.tensors[name] = Tensor(name, type)
+        return self.tensors[name]
+
+    def constant(self, name: str, data: Array) -> Tensor:
+        dtype = DType.INT16 if data.dtype.kind == "i" else DType.FLOAT32
+        self.tensors[name] = Tensor(name, TensorType(data.shape, dtype), data.astype(dtype.numpy))
+        return self.tensors[name]
+
+    def emit(self, op: Op, inputs: Sequence[Tensor], *names: str, type: TensorType | None = None) -> Tensor:
+        """A node, and its first result, which has the dtype and scale of `type` where that is given."""
+        found = list(op.infer_all(*(t.type for t in inputs)))
+        found[0] = replace(type, shape=found[0].shape) if type else found[0]
+        for name, t in zip(names, found, strict=True):
+            self.tensors[name] = Tensor(name, t)
+        self.nodes.append(Node(names[0], op, tuple(t.name for t in inputs), names))
+        return self.tensors[names[0]]
+
+    def window(self, x: Tensor, kept: int, name: str) -> Tensor:
+        """What is kept of the steps before along the first axis, then x; the last `kept` of both are kept for the next."""
+        if not kept:
+            return x
+        shape = (kept, *x.type.shape[1:])
+        before = self.input(f"{name}_before", replace(x.type, shape=shape))
+        joined = self.emit(Concat(axis=0), [before, x], f"{name}_joined", type=x.type)
+        begin = (joined.type.shape[0] - kept, *[0] * (len(shape) - 1))
+        after = self.emit(Slice(begin=begin, size=shape, stride=(1,) * len(shape)), [joined], f"{name}_after")
+        self.states.append((before.name, after.name))
+        return joined
+
+    def graph(self, name: str, output: Tensor) -> Graph:
+        inputs = (SAMPLES, *(a for a, _ in self.states))
+        outputs = (output.name, *(b for _, b in self.states))
+        return check(Graph(name, tuple(self.nodes), self.tensors, inputs, outputs, "single", tuple(self.states)), "features")
+
+
+def build(d: Description, name: str = FEATURES, output: QParams | None = None) -> Graph:
+    """The front end: int16 samples ``[frames * hop_length]`` -> features ``[frames, width]``; the samples that windows share are a state.
+
+    Args:
+        output: int8 features in this scale; without it float32, halves, or int16 in a scale that holds all that can be.
+    """
+    m = _Maker()
+    step = d.frames * d.hop_length
+    x = m.input(SAMPLES, TensorType((step,), DType.INT16, QParams((SAMPLE_SCALE,))))
+    joined = m.window(x, d.length - d.hop_length, SAMPLES)
+    rows = [
+        m.emit(Reshape((1, d.length)), [m.emit(Slice((i * d.hop_length,), (d.length,), (1,)), [joined], f"frame{i}")], f"row{i}")
+        for i in range(d.frames)
+    ]
+    frames = m.emit(Concat(axis=0), rows, "frames", type=x.type) if d.frames > 1 else rows[0]
+    last = _fixed(m, d, frames, output) if d.precision == "int16" else _floating(m, d, frames, output)
+    return m.graph(name, last)
+
+
+def _bands(m: _Maker, d: Description) -> list[Tensor]:
+    """First bins, numbers of bins and weights of the bands."""
+    bank = np.eye(d.n_fft // 2 + 1) if d.kind == "stft" else mel_bank(d)
+    spans = [(int(np.flatnonzero(row)[0]), int(np.flatnonzero(row)[-1]) + 1) for row in bank]
+    starts, counts = np.array([a for a, _ in spans], np.int16), np.array([b - a for a, b in spans], np.int16)
+    return [
+        m.constant("band_starts", starts), m.constant("band_counts", counts),
+        m.constant("band_weights", np.concatenate([row[a:b] for row, (a, b) in zip(bank, spans, strict=True)]).astype(np.float32)),
+    ]  # fmt: skip
+
+
+def _levels(d: Description) -> BandLevels:
+    if d.kind in ("stft", "mel", "pcen"):
+        return BandLevels(d.power)
+    return BandLevels(d.power, d.log_mode, d.log_floor, d.factor())
+
+
+def _floating(m: _Maker, d: Description, frames: Tensor, output: QParams | None) -> Tensor:
+    """The chain on float32; halves are the levels and what is made of them, as spectra span more than halves hold."""
+    x = m.emit(Dequantize(), [frames], "real_frames")
+    x = m.emit(ApplyWindow(), [x, m.constant("window", weights(d).astype(np.float32))], "windowed")
+    x = m.emit(Rfft(d.n_fft), [x], "spectrum")
+    x = m.emit(_levels(d), [x, *_bands(m, d)], "levels")
+    if d.precision == "half":
+        x = m.emit(Cast(), [x], "half_levels")
+    if d.kind == "mfcc":
+        x = m.emit(CosineTransform(), [x, m.constant("cosines", cosines(d).astype(np.float32))], "coefficients")
+    if d.kind == "pcen":
+        before = m.input("mean_before", TensorType(x.type.shape[1:]))
+        node = EnergyNormalization(smoothing(d), d.gain, d.bias, d.pcen_power, d.eps)
+        x = m.emit(node, [x, before], "normalized", "mean_after")
+        m.states.append(("mean_before", "mean_after"))
+    if output is not None:
+        x = m.emit(Quantize(), [x], FEATURES, type=TensorType((), DType.INT8, output))
+    return x
+
+
+def _fixed(m: _Maker, d: Description, frames: Tensor, output: QParams | None) -> Tensor:
+    """The chain on integers: int16 samples, a spectrum of int32 with an exponent for each frame, levels of int16 or int8."""
+    w = weights(d)
+    bits = BLOCK_BITS - math.ceil(math.log2(d.n_fft))
+    x = m.emit(ApplyWindow(bits), [frames, m.constant("window", w.astype(np.float32))], "windowed", "shifts")
+    x = m.emit(Rfft(d.n_fft, True), [x], "spectrum")
+    bands = _bands(m, d)
+    assert bands[2].data is not None
+    sums = float(np.add.reduceat(bands[2].data.astype(float), np.cumsum([0, *_counts(bands)[:-1]])).max())
+    node, loudest = _levels(d), sums * float(np.abs(w).sum()) ** d.power
+    low = node.factor * math.log(node.floor) if node.mode != "linear" else 0.0
+    high = loudest if node.mode == "linear" else node.factor * math.log(max(loudest, node.floor) + node.floor)
+    natural = QParams((max(abs(low), abs(high)) / 32767,))
+    direct = output is not None and d.kind != "mfcc"
+    type = TensorType((), DType.INT8, output) if direct else TensorType((), DType.INT16, natural)
+    x = m.emit(node, [x, *bands, m.tensors["shifts"]], FEATURES if d.kind != "mfcc" else "levels", type=type)
+    if d.kind != "mfcc":
+        return x
+    matrix = cosines(d)
+    q = output or QParams((max(abs(low), abs(high)) * float(np.abs(matrix).sum(1).max()) / 32767,))
+    final = TensorType((), DType.INT8 if output else DType.INT16, q)
+    return m.emit(CosineTransform(), [x, m.constant("cosines", matrix.astype(np.float32))], FEATURES, type=final)
+
+
+def _counts(bands: list[Tensor]) -> list[int]:
+    assert bands[1].data is not None
+    return [int(n) for n in bands[1].data]
+
+
+def join(d: Description, model: Graph, name: str) -> Graph:
+    """A quantized model behind its front end: samples in, the model's answers out.
+
+    The model's one input holds a whole number of frames, the newest last; those of the steps before are a state.
+
+    Raises:
+        EdgeqError: its input does not fit, with the numbers.
+    """
+    if len(model.given) != 1:
+        raise EdgeqError(f"a model of {len(model.given)} inputs behind features", where=model.name, fix="give one with one input")
+    t = model.type(model.given[0])
+    needed = t.size // d.width
+    if t.size % d.width or needed < d.frames or t.dtype is not DType.INT8 or t.q is None:
+        why = f"features are {d.frames} frames of {d.width} a step, the model reads {t} {'' if t.q else 'without a scale'}"
+        fix = "quantize it to int8; check n_mels, n_mfcc and frames"
+        raise EdgeqError(f"the features do not fit input '{model.given[0]}'", where=model.name, why=why, fix=fix)
+    front = build(d, name, t.q)
+    m = _Maker()
+    m.tensors, m.nodes, m.states = dict(front.tensors), list(front.nodes), list(front.states)
+    x = m.tensors[front.results[0]]
+    frames = m.window(x, needed - d.frames, "history")
+    given = m.emit(Reshape(t.shape), [frames], "given", type=t)
+    taken = {n: f"model/{n}" for n in model.tensors} | {model.given[0]: given.name}
+    tensors = {taken[n]: replace(v, name=taken[n]) for n, v in model.tensors.items() if n != model.given[0]}
+    nodes = [Node(f"model/{n.name}", n.op, tuple(taken[i] for i in n.inputs), tuple(taken[o] for o in n.outputs)) for n in model.nodes]
+    states = (*m.states, *((taken[a], taken[b]) for a, b in model.states))
+    results = tuple(taken[n] for n in model.results)
+    inputs, outputs = (SAMPLES, *(a for a, _ in states)), (*results, *(b for _, b in states))
+    return check(Graph(name, (*m.nodes, *nodes), {**m.tensors, **tensors}, inputs, outputs, model.law, states), "features")
+
+
+def of_file(path: Path, model: Graph | None = None) -> Graph:
+    """The graph of a description file, with the model that it reads for, if any.
+
+    Raises:
+        EdgeqError: the description or the model does not fit.
+    """
+    d = read(path)
+    try:
+        return join(d, model, path.stem) if model is not None else build(d, path.stem)
+    except EdgeqError as e:
+        raise EdgeqError(e.what, where=f"{path}: {e.where}" if e.where else str(path), why=e.why, fix=e.fix) from e
