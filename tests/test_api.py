@@ -110,8 +110,8 @@ def test_accuracy_from_labelled_batches() -> None:
 def test_predict_is_the_simulator(tmp_path: Path) -> None:
     quantized = edgeq.quantize(dense(), X)
     outcome = edgeq.simulate(quantized.graph, X)
-    assert np.array_equal(quantized.predict(X), outcome.outputs(real=True)["y"]) and quantized.predict(X).shape == (24, 1, 3)
-    assert np.array_equal(quantized.predict(list(X), stored=True), outcome.outputs()["y"])
+    assert np.array_equal(quantized.predict(X), outcome.outputs(real=True)["y"][:, 0]) and quantized.predict(X).shape == (24, 3)
+    assert np.array_equal(quantized.predict(list(X), stored=True), outcome.outputs()["y"][:, 0])
     built = edgeq.build(quantized, output=tmp_path / "out", check=False)
     assert built.measured.quantization["samples"] == 24 and (tmp_path / "out" / "precision.toml").is_file()
 

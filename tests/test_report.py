@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import shutil
+import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -17,10 +19,12 @@ from edgeq.ir import DType, Graph, Node, QParams, Tensor, TensorType
 from edgeq.ops.add import Add
 from edgeq.ops.conv2d import Conv2d
 from edgeq.ops.reshape import Reshape
+from edgeq.report import comparison, page, render, source
 from edgeq.report import data as report_data
-from edgeq.report import page, render
-from edgeq.report.sections import memory, tensors
+from edgeq.report.sections import graph, memory, tensors, weights
 
+ROOT = Path(__file__).parent.parent
+BROWSER = next(filter(None, map(shutil.which, ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome"))), None)
 CHAIN = "gcc" if shutil.which("gcc") else "zig"
 EVIL = "</script><img src=x onerror=alert(1)>\"'&;fused"
 
@@ -91,7 +95,9 @@ class Page(HTMLParser):
 def test_it_is_well_formed_and_refers_to_nothing_outside(folder: Path) -> None:
     text = render(folder)
     parsed = Page(text)
-    assert not {t for t, _ in parsed.tags} & {"script", "link", "img", "iframe", "object", "form"}
+    assert not {t for t, _ in parsed.tags} & {"link", "img", "iframe", "object", "form"}
+    script = (ROOT / "templates" / "report" / "report.js").read_text().strip()
+    assert [a for t, a in parsed.tags if t == "script"] == [{}] and text.count(script) == 1
     for _, attributes in parsed.tags:
         assert not set(attributes) & {"src", "srcset", "onload", "onerror", "onclick", "action"}
         assert (attributes.get("href") or "#").startswith("#")
@@ -102,7 +108,7 @@ def test_it_is_well_formed_and_refers_to_nothing_outside(folder: Path) -> None:
 
 def test_names_are_escaped_everywhere(folder: Path) -> None:
     text = render(folder)
-    assert "<img" not in text and "</script>" not in text
+    assert "<img" not in text and text.count("</script>") == 1
     assert "onerror=alert(1)>" in Page(text).text
 
 
@@ -110,9 +116,9 @@ def test_every_section_is_there_and_in_order(folder: Path) -> None:
     api.compare(folder, vectors=2)
     text = render(folder)
     stems = [s.stem for s in page.registry()]
-    assert stems[:3] == ["summary", "graph", "memory"] and stems[-1] == "tables"
+    assert stems[:4] == ["summary", "graph", "layers", "memory"] and stems[-1] == "tables"
     shown = re.findall(r'<section id="(\w+)">', text)
-    assert shown == [s for s in stems if s not in ("instructions", "precision")]  # the host counts none; nothing chose the precision
+    assert shown == [s for s in stems if s not in ("noise", "precision")]  # it came quantized; nothing chose the precision
     for section in page.registry():
         assert (f"#{section.stem}" in text) == (section.stem in shown)
 
@@ -140,6 +146,73 @@ def test_the_memory_map_draws_every_tensor_within_the_arena(folder: Path) -> Non
         for b in rectangles[i + 1 :]:
             apart = a.x + a.width <= b.x or b.x + b.width <= a.x or a.y + a.height <= b.y + 0.01 or b.y + b.height <= a.y + 0.01
             assert apart, f"{a.title} and {b.title} overlap"
+
+
+def test_the_picture_has_every_step_below_what_it_reads(folder: Path) -> None:
+    data = report_data.collect(folder)
+    found = graph.boxes(data)
+    by = {b.key: b for b in found}
+    assert len(found) == len(data.graph.inputs) + len(data.graph.nodes) and len(graph.edges(found)) == 5
+    assert all(by[k].y + graph.HEIGHT < b.y for b in found for k in b.before)
+    for i, a in enumerate(found):
+        assert not [b for b in found[i + 1 :] if a.layer == b.layer and abs(a.x - b.x) < graph.WIDTH]
+
+
+def test_a_step_has_its_c_its_kernel_and_its_weights(folder: Path) -> None:
+    data = report_data.collect(folder)
+    c = source.read(folder, data.manifest.model)
+    assert sorted(c.steps) == sorted(c.used) == list(range(len(data.manifest.steps)))
+    assert all(c.used[i] in text for i, text in c.steps.items()) and all(f"void {n}(" in text for n, text in c.kernels.items())
+    (drawn,) = weights.of_step(data, "first")
+    w = data.graph.tensors["w1"].data
+    assert drawn.clipped == float((np.abs(w.astype(int)) == np.abs(w.astype(int)).max()).mean()) and "144 weights" in drawn.text  # type: ignore[union-attr]
+    text = render(folder)
+    for name in ("first", "add"):
+        assert re.search(rf'data-show="(step-\d+)".*?<title>{name}</title>', text, re.S)
+    shown, details = set(re.findall(r'data-show="(step-\d+)"', text)), re.findall(r'<article [^>]*id="(step-\d+)" hidden', text)
+    assert shown == set(details) and len(details) == len(data.graph.nodes)
+
+
+def test_two_builds_are_compared_step_by_step(folder: Path, tmp_path: Path) -> None:
+    api.build(residual(), output=tmp_path / "other", toolchain=CHAIN, check=False, hardened=True)
+    assert api.report(folder, tmp_path / "ab.html", other=tmp_path / "other") == tmp_path / "ab.html"
+    parsed = Page((tmp_path / "ab.html").read_text(encoding="utf-8"))
+    assert {"first", "add"} <= set(re.findall(r"\w+", parsed.text)) and "weights" in parsed.text and "onerror=alert(1)>" in parsed.text
+    assert comparison.Pair(200, 150).change == -25 and comparison.Pair(None, 1).change is None and comparison.Pair(0, 1).change is None
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed")
+@pytest.mark.parametrize("width", [1400, 800])
+def test_in_a_browser_nothing_overflows_and_every_part_opens(folder: Path, tmp_path: Path, width: int) -> None:
+    """The page tells by its title what a script found in it: the one of the page has run before."""
+    probe = """
+      const wide = document.documentElement.scrollWidth > window.innerWidth + 1, found = [];
+      document.querySelectorAll("td, th").forEach((c) => {
+        if (c.offsetParent && !c.closest("details") && c.getBoundingClientRect().right > window.innerWidth + 1) found.push(c.textContent);
+      });
+      const nodes = [...document.querySelectorAll("svg.net [data-show]")];
+      const opened = nodes.every((n) => {
+        n.dispatchEvent(new MouseEvent("click", { bubbles: true }));
+        const d = document.getElementById(n.dataset.show);
+        return !d.hidden && d.offsetHeight > 40 && document.querySelectorAll(".detail:not([hidden])").length === 1;
+      });
+      const view = document.querySelector("[data-pan]"), svg = view.querySelector("svg"), before = svg.style.transform;
+      document.querySelector("[data-zoom='1.25']").click();
+      const head = [...document.querySelectorAll("table.sortable th")].find((h) => h.textContent === "MACs");
+      head.click();
+      const first = +document.querySelector("table.sortable tbody tr").cells[head.cellIndex].dataset.v;
+      const most = Math.max(...[...document.querySelectorAll("table.sortable tbody tr")].map((r) => +r.cells[head.cellIndex].dataset.v));
+      const told = { wide, found, opened, nodes: nodes.length, zoomed: svg.style.transform !== before, sorted: first === most };
+      document.title = "TOLD" + JSON.stringify(told) + "DLOT";
+    """
+    page = tmp_path / "probe.html"
+    page.write_text(render(folder).replace("</body>", f"<script>{probe}</script></body>"), encoding="utf-8")
+    done = subprocess.run(
+        [str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu", f"--window-size={width},1000", "--dump-dom", page.as_uri()],
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    told = json.loads(html.unescape(re.search(r"TOLD(.*?)DLOT", done.stdout, re.S)[1]))  # type: ignore[index]
+    assert told == {"wide": False, "found": [], "opened": True, "nodes": 4, "zoomed": True, "sorted": True}
 
 
 def test_labels_fit_their_rectangles() -> None:

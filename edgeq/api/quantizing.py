@@ -14,7 +14,7 @@ from edgeq import folder as folders
 from edgeq import graphfile, recipes
 from edgeq import target as targets
 from edgeq.api import keywords
-from edgeq.api.models import Arrays, Consts, Progress, Shapes, States, is_quantized, load, random_inputs, select_inputs, stage
+from edgeq.api.models import Arrays, Consts, Progress, Shapes, States, is_quantized, load, random_inputs, read_inputs, select_inputs, stage
 from edgeq.api.samples import Samples, collect
 from edgeq.errors import EdgeqError
 from edgeq.files import read_arrays, reason, write_bytes
@@ -30,7 +30,7 @@ from edgeq.quantize.plan import Options, Precision
 from edgeq.quantize.precision_toml import read_precision
 from edgeq.quantize.storage import HALF, complete
 from edgeq.record import Measured
-from edgeq.simulate import fit_inputs
+from edgeq.simulate import fit_inputs, real_array, simulate
 from edgeq.tune.labels import LABELS, labels
 
 RANDOM = "random"
@@ -60,12 +60,17 @@ class Quantized:
             stored: give the stored integers or halves; else real values, float32.
 
         Returns:
-            ``[V, *shape]`` of the one output; of several a dictionary by name.
+            of the one output an array whose first axis runs over the inputs, as the float model gives a batch: ``[V, 10]`` where
+            the graph says ``[1, 10]``; of several outputs a dictionary by name.
         """
-        from edgeq.api.execution import simulate
-
-        found = simulate(self.graph, x).outputs(real=not stored)
+        outputs = simulate(self.graph, fit_inputs(self.graph, read_inputs(x, self.graph))).outputs
+        found = {n: _batched(a if stored else real_array(a, self.graph.type(n))) for n, a in outputs.items()}
         return next(iter(found.values())) if len(found) == 1 else found
+
+
+def _batched(a: Array) -> Array:
+    """``[V, 1, ...]`` without the graph's own batch of one."""
+    return a[:, 0] if a.ndim > 2 and a.shape[1] == 1 else a
 
 
 class Choices(TypedDict, total=False):

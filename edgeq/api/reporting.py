@@ -8,16 +8,17 @@ from pathlib import Path
 from edgeq import record
 from edgeq.files import write_bytes
 from edgeq.folder import digest
-from edgeq.report import render
+from edgeq.report import comparison, render
 
 REPORT = "report.html"
 
 
-def report(folder: str | Path, output: str | Path | None = None) -> Path:
+def report(folder: str | Path, output: str | Path | None = None, *, other: str | Path | None = None) -> Path:
     """Write one self-contained HTML file about a folder that `build` wrote: what build, run, compare and accuracy measured on it.
 
     Args:
         output: the file to write; ``report.html`` in the folder without one.
+        other: a second folder: the page compares the two step by step.
 
     Returns:
         its path.
@@ -27,7 +28,7 @@ def report(folder: str | Path, output: str | Path | None = None) -> Path:
     """
     folder = Path(folder)
     path = folder / REPORT if output is None else Path(output)
-    page = render(folder).encode()
+    page = (render(folder) if other is None else comparison.render(folder, Path(other))).encode()
     write_bytes(path, page)
     if path.resolve().parent == folder.resolve():  # the next build may replace it
         known = record.measured(folder, record.manifest(folder).sources_sha256)

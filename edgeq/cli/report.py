@@ -13,6 +13,7 @@ from edgeq.cli.common import FolderArgument, JsonOption
 
 def report(
     folder: FolderArgument,
+    other: Annotated[Path | None, typer.Argument(metavar="[DIR]", help="A second folder to compare it with.", show_default=False)] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="File to write (default: DIR/report.html).", show_default=False)
     ] = None,
@@ -20,11 +21,11 @@ def report(
 ) -> None:
     """Write one self-contained HTML file: graph, memory map, flash and RAM by layer, instructions, ranges, bit-exactness.
 
-    It shows what build, run, compare and accuracy measured on this folder.
+    It shows what build, run, compare and accuracy measured on this folder; of two folders, their differences step by step.
     """
     from edgeq import api
 
-    path = api.report(folder, output)
+    path = api.report(folder, output, other=other)
     if as_json:
         common.print_json({"report": str(path), "bytes": path.stat().st_size if path.is_file() else None})
     else:

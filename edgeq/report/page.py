@@ -1,4 +1,4 @@
-"""Sections -> one page. A section is a module of sections/: ``TITLE``, ``ORDER`` and ``context(data)``."""
+"""Sections -> one page. A section is one file of sections/: ``TITLE``, ``ORDER``, ``context(data)`` and ``TEMPLATE``, its HTML."""
 
 from __future__ import annotations
 
@@ -27,15 +27,17 @@ class Section:
     """One section of the report.
 
     Attributes:
-        stem: names its template, report/sections/<stem>.html.j2, and its anchor.
+        stem: of its file, and its anchor.
         order: sections are sorted by it.
         context: what the template sees; None leaves the section out.
+        template: Jinja.
     """
 
     stem: str
     title: str
     order: int
     context: Callable[[Data], Mapping[str, Any] | None]
+    template: str
 
 
 def registry() -> list[Section]:
@@ -43,7 +45,7 @@ def registry() -> list[Section]:
     found = []
     for module in pkgutil.iter_modules(sections.__path__):
         m = importlib.import_module(f"{sections.__name__}.{module.name}")
-        found.append(Section(module.name, m.TITLE, m.ORDER, m.context))
+        found.append(Section(module.name, m.TITLE, m.ORDER, m.context, m.TEMPLATE))
     return sorted(found, key=lambda s: (s.order, s.stem))
 
 
@@ -97,6 +99,6 @@ def render(folder: Path) -> str:
     for section in registry():
         context = section.context(data)
         if context is not None:
-            html = env.get_template(f"sections/{section.stem}.html.j2").render(d=data, m=data.manifest, **context)
+            html = env.from_string(section.template).render(d=data, m=data.manifest, **context)
             parts.append({"stem": section.stem, "title": section.title, "html": html})
     return env.get_template("page.html.j2").render(d=data, m=data.manifest, sections=parts, version=__version__)

@@ -118,3 +118,39 @@ def context(data: Data) -> Mapping[str, Any] | None:
         "peak": None if peak is None else {"step": peak, "name": m.steps[peak].name, "x": round(drawing.x(peak), 2)},
         "column": round(drawing.step, 2), "top": TOP, "families": sorted({r.family for r in drawing.tensors()}),
     }  # fmt: skip
+
+
+TEMPLATE = """
+<h2>Memory map</h2>
+<p class="lead">The arena over the steps: {{ m.arena_bytes | count }} bytes; no plan can need less than {{ m.arena_lower_bound | count }}{% if peak %}, the peak is step {{ peak.step }}, {{ peak.name | first_name }}{% endif %}. Hover over a rectangle for its name, size and address.</p>
+<div class="panel">
+<div class="scroll pad">
+<svg class="map" width="{{ width }}" height="{{ height }}" viewBox="0 0 {{ width }} {{ height }}" role="img" aria-label="Arena addresses over steps">
+{% if peak %}
+  <rect class="peak" x="{{ peak.x }}" y="{{ top }}" width="{{ column }}" height="{{ floor - top }}"/>
+{% endif %}
+{% for y, text in addresses %}
+  <line class="grid" x1="{{ left }}" x2="{{ width - 8 }}" y1="{{ y }}" y2="{{ y }}"/><text class="axis" x="{{ left - 8 }}" y="{{ y + 4 }}" text-anchor="end">{{ text }}</text>
+{% endfor %}
+{% for x, text in numbers %}
+  <text class="axis" x="{{ x }}" y="{{ floor + 15 }}" text-anchor="middle">{{ text }}</text>
+{% endfor %}
+  <text class="axis" x="{{ left }}" y="{{ floor + 30 }}">step</text>
+  <defs><pattern id="hatch" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><rect width="3" height="6" fill="var(--scratch)"/></pattern></defs>
+{% for r in scratch %}
+  <rect x="{{ r.x }}" y="{{ r.y }}" width="{{ r.width }}" height="{{ r.height }}" fill="url(#hatch)"><title>{{ r.title }}</title></rect>
+{% endfor %}
+{% for r in tensors %}
+  <rect class="t {{ r.family }}" x="{{ r.x }}" y="{{ r.y }}" width="{{ r.width }}" height="{{ r.height }}" rx="2"><title>{{ r.title }}</title></rect>
+{% if r.label %}
+  <text class="in" x="{{ r.x + 6 }}" y="{{ r.y + 12 }}">{{ r.label }}</text>{% if r.detail %}<text class="in d" x="{{ r.x + 6 }}" y="{{ r.y + 25 }}">{{ r.detail }}</text>{% endif %}
+
+{% endif %}
+{% endfor %}
+  <line class="bound" x1="{{ left }}" x2="{{ width - 8 }}" y1="{{ bound_y }}" y2="{{ bound_y }}"><title>lower bound</title></line>
+  <line class="limit" x1="{{ left }}" x2="{{ width - 8 }}" y1="{{ arena_y }}" y2="{{ arena_y }}"><title>arena</title></line>
+</svg>
+</div>
+<div class="legend">{% for f in families %}<span><i class="dot {{ f }}"></i>{{ {"conv": "convolution", "depthwise": "depthwise", "dense": "fully connected, matmul", "pool": "pooling, reduction", "sum": "two operands", "unary": "elementwise, softmax", "move": "moves values", "cast": "casts", "recurrent": "LSTM, GRU", "normal": "normalization, softmax", "input": "graph input"}.get(f, f) }}</span>{% endfor %}{% if scratch %}<span><i class="dot scratch"></i>scratch inside a call</span>{% endif %}<span>solid line: arena</span><span>dashed line: lower bound</span></div>
+</div>
+"""

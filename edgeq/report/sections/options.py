@@ -28,3 +28,13 @@ def context(data: Data) -> Mapping[str, Any]:
         ("memory plan", data.manifest.arena_method),
     ]
     return {"rows": [(name, value) for name, value in rows if value]}
+
+
+TEMPLATE = """
+<h2>Options</h2>
+<div class="panel pad" style="margin-top:8px"><dl class="facts">
+{% for name, value in rows %}
+<dt>{{ name }}</dt><dd>{{ value }}</dd>
+{% endfor %}
+</dl></div>
+"""

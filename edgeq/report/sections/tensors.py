@@ -91,3 +91,33 @@ def context(data: Data) -> Mapping[str, Any] | None:
         "limit": SATURATED,
         "exact": EXACT_DB,
     }
+
+
+TEMPLATE = """
+<h2>Tensors</h2>
+<p class="lead">Real value = scale · (q − zero point).
+{% if vectors %}Ranges and saturation as {{ vectors | count }} inputs of the last comparison gave them.{% elif has_seen %}Ranges and saturation over the calibration samples.{% else %}Compare with real inputs (<code>edgeq compare --input</code>) to see what of its range each tensor uses.{% endif %}
+{% if has_sqnr %} SQNR: signal to quantization noise against the float model{% if samples %}, {{ samples | count }} samples{% endif %}.{% endif %}</p>
+<div class="panel"><div class="scroll"><table>
+  <thead><tr><th>tensor</th><th class="wide">type</th><th class="n">scale</th><th class="n wide">zero point</th><th class="n">can hold</th>
+  {% if has_seen %}<th class="wide">seen</th><th class="n"><span class="narrow">seen</span></th><th class="n">saturated</th>{% endif %}{% if has_sqnr %}<th class="n">SQNR</th>{% endif %}{% if has_cause %}<th class="verdict">suspected cause and fix</th>{% endif %}</tr></thead>
+  <tbody>
+{% for r in rows %}
+  <tr><td class="name">{{ r.name | named }}</td><td class="mono shape wide">{{ r.type }}{% if r.equalized %} <span class="faint" title="its channels are stored divided by factors of their own; the figures are of the divided values">equalized</span>{% endif %}</td><td class="n">{{ r.scale | number(5) }}</td><td class="n wide">{{ r.zero_point | number }}</td>
+    <td class="n">{{ r.low | number(3) }} … {{ r.high | number(3) }}</td>
+  {% if has_seen %}
+    <td class="wide"><div class="bar span"><i style="margin-left:{{ "%.1f" | format(r.left) }}%;width:{{ "%.1f" | format(r.width) }}%"></i></div></td>
+    <td class="n">{% if r.seen %}{{ r.seen[0] | number(3) }} … {{ r.seen[1] | number(3) }}{% endif %}</td>
+    <td class="n{% if r.saturated is not none and r.saturated > limit and r.grade != "ok" %} care{% endif %}">{% if r.saturated is not none %}{{ "%.2f" | format(100 * r.saturated) }} %{% endif %}</td>
+  {% endif %}
+  {% if has_sqnr %}
+    <td class="n">{% if r.sqnr is not none %}<span class="meter"><i class="{{ r.grade }}" style="width:{{ "%.0f" | format(r.meter) }}%"></i></span>{% if r.sqnr >= exact %}exact{% else %}{{ "%.1f" | format(r.sqnr) }} dB{% endif %}{% endif %}</td>
+  {% endif %}
+  {% if has_cause %}
+    <td>{{ r.cause }}{% if r.fix %}{% if r.cause %}<br>{% endif %}<span class="muted">{{ r.fix }}</span>{% endif %}</td>
+  {% endif %}
+  </tr>
+{% endfor %}
+  </tbody>
+</table></div></div>
+"""
