@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import shlex
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from edgeq import folder as folders
+from edgeq import target as targets
 from edgeq.emit import EXACT_FLAGS
 from edgeq.errors import EdgeqError
 from edgeq.files import EPOCH, write_bytes
@@ -24,6 +26,8 @@ class _Model:
     def __init__(self, folder: Path) -> None:
         self.folder, self.manifest = folder, read_manifest(folder)
         self.name = self.manifest.model
+        known = targets.load(self.manifest.target) if self.manifest.target in targets.names() else None
+        self.family = known.family if known and known.isa != ("c",) else ""  # portable C serves every core
         self.all = {f.name: f.read_bytes() for f in sorted(folder.iterdir()) if f.is_file()}
         m = self.name
         self.sources = [f"{m}.c", f"{m}_kernels.c", f"{m}_weights.c"]
@@ -41,7 +45,8 @@ class _Model:
         m, facts = self.name, self.manifest
         context: dict[str, Any] = {
             "m": m, "M": m.upper(), "sources": self.sources, "headers": self.headers, "flags": " ".join(EXACT_FLAGS),
-            "arena": facts.arena_bytes,
+            "arena": facts.arena_bytes, "architectures": ARDUINO[self.family],
+            "chips": ESPRESSIF if self.family == "riscv" else (),
             "weights": facts.weight_bytes, "description": f"The neural network {m} in C99, made by edgeq for {facts.target}",
         }  # fmt: skip
         return environment().get_template(f"export/{template}.j2").render(context).encode()
@@ -73,7 +78,9 @@ def _cmsis_pack(model: _Model) -> Files:
 
 def _zephyr(model: _Model) -> Files:
     own = {"module.yml": "module.yml", "CMakeLists.txt": "CMakeLists.zephyr.txt", "Kconfig": "Kconfig"}
-    return {f"zephyr/{n}": model.render(t) for n, t in own.items()} | model.code("src/")
+    sample = {"CMakeLists.txt": "CMakeLists.sample.txt", "prj.conf": "prj.conf", "src/main.c": "sample.c"}
+    files = {f"zephyr/{n}": model.render(t) for n, t in own.items()} | model.code("src/")
+    return files | {f"samples/selftest/{n}": model.render(t) for n, t in sample.items()} | model.selftest("samples/selftest/src/")
 
 
 def _arduino(model: _Model) -> Files:
@@ -85,6 +92,15 @@ def _esp_idf(model: _Model) -> Files:
     own = {"CMakeLists.txt": "CMakeLists.idf.txt", "idf_component.yml": "idf_component.yml"}
     return {n: model.render(t) for n, t in own.items()} | model.code()
 
+
+# Forms that serve cores of one family alone; and what systems call the cores of each.
+FAMILIES = {"cmsis-pack": "arm", "esp-idf": "riscv"}
+EXAMPLES = {"arm": "cortex-m4", "riscv": "riscv"}
+ARDUINO = {
+    "arm": "mbed,mbed_giga,mbed_nano,mbed_portenta,nrf52,renesas_portenta,renesas_uno,samd,stm32,teensy",
+    "riscv": "esp32", "": "*",
+}  # fmt: skip
+ESPRESSIF = ("esp32c2", "esp32c3", "esp32c5", "esp32c6", "esp32h2", "esp32p4")  # Espressif's cores of RISC-V
 
 FORMATS: Mapping[str, tuple[Callable[[_Model], Files], str]] = {  # what it holds, and the suffix of the zip file that it is
     "c": (_c, ""), "cmake": (_cmake, ""), "cmsis-pack": (_cmsis_pack, ".pack"), "zephyr": (_zephyr, ""), "arduino": (_arduino, ".zip"),
@@ -101,24 +117,31 @@ def zipped(files: Mapping[str, bytes]) -> bytes:
     return content.getvalue()
 
 
-def export(folder: Path, form: str, output: Path) -> Path:
+def export(folder: Path, form: str, output: Path, force: bool = False) -> Path:
     """Write an emitted folder in another form.
 
     Args:
         folder: what `edgeq build` wrote.
         form: one of `FORMATS`.
         output: the folder to write; of a form that is one file, the file, or the folder that it is put into.
+        force: write it although the form is for other cores than the folder.
 
     Returns:
         What was written.
 
     Raises:
-        EdgeqError: the form is unknown, the folder is none of edgeq's, or the output cannot be written; nothing is left behind then.
+        EdgeqError: the form is unknown or for other cores, the folder is none of edgeq's, or the output cannot be written; nothing is left behind then.
     """
     if form not in FORMATS:
         raise EdgeqError(f"unknown format '{form}'", fix=f"choose one of {', '.join(FORMATS)}")
     make, suffix = FORMATS[form]
     model = _Model(folder)
+    wanted = FAMILIES.get(form, "")
+    if wanted and model.family not in ("", wanted) and not force:
+        raise EdgeqError(
+            f"built for {model.manifest.target}, and '{form}' is for other cores", where=str(folder),
+            fix=f"edgeq build {shlex.quote(str(folder))} -t {EXAMPLES[wanted]} -o DIR, and export that; --force writes it all the same",
+        )  # fmt: skip
     files = make(model)
     if not suffix:
         _write_folder(files, output)

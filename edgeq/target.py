@@ -41,6 +41,16 @@ class Target:
     file: Path
 
 
+    @property
+    def family(self) -> str:
+        """``arm``, ``riscv``, or nothing for this computer."""
+        return str(self.data.get("unicorn", {}).get("architecture", ""))
+
+    def runs(self, built: Target) -> bool:
+        """Whether a chip of this target runs what was built for another."""
+        return set(built.isa) <= set(self.isa) and (not built.family or self.family in ("", built.family))
+
+
 def _merge(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in top.items():

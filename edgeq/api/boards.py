@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +55,7 @@ def firmware(
     toolchain: str | None = None,
     optimize: str = "s",
     trust: bool = False,
+    force: bool = False,
 ) -> Made:
     """Compile an emitted folder and an application into a program for a board.
 
@@ -67,9 +69,10 @@ def firmware(
         toolchain: zig (default), gcc or clang.
         optimize: s, 2 or 3.
         trust: compile the folder's C although it was changed after edgeq wrote it.
+        force: compile it although it was built for a core with other instructions.
 
     Raises:
-        EdgeqError: the folder was changed; the program does not compile or does not fit;
+        EdgeqError: the folder was changed, or built for another core; the program does not compile or does not fit;
             there is no such application; or edgeq's bootloader does not serve the board.
     """
     if app not in apps():
@@ -83,8 +86,14 @@ def firmware(
     if form := place.settings.get("exported"):
         fix = f"`edgeq export DIR --format {form}`, build that, and give its ELF file to `edgeq flash`"
         raise EdgeqError(f"programs for board {board} are linked by its own build system", fix=fix)
+    found = manifest(Path(folder))
     if not trust:
-        check_unchanged(Path(folder), manifest(Path(folder)))
+        check_unchanged(Path(folder), found)
+    if not force and found.target in targets.names() and not target.runs(targets.load(found.target)):
+        raise EdgeqError(
+            f"built for {found.target}, whose instructions {board} does not have", where=str(folder),
+            fix=f"edgeq build {shlex.quote(str(folder))} -t {board} -o DIR, and take that folder; --force compiles it all the same",
+        )  # fmt: skip
     chain, level = find_toolchain(target, toolchain), f"-O{optimize}"
     elf = build_firmware(
         Path(folder), target, chain, Path(output), app=app, hook=app == "selftest", optimize=level, deployed=True, weights=weights
@@ -114,18 +123,19 @@ def flash(
     )  # fmt: skip
 
 
-def export(folder: str | Path, *, form: str, output: str | Path, trust: bool = False) -> Path:
+def export(folder: str | Path, *, form: str, output: str | Path, trust: bool = False, force: bool = False) -> Path:
     """Write an emitted folder for another build system; see `edgeq.export.export`.
 
     Args:
         trust: also code that was changed after edgeq wrote it.
+        force: also in a form for other cores than the folder's.
 
     Raises:
         EdgeqError: it was changed; and what `edgeq.export.export` raises.
     """
     if not trust:
         check_unchanged(Path(folder), manifest(Path(folder)), "the export would say that edgeq made it, and proved it")
-    return exporter.export(Path(folder), form, Path(output))
+    return exporter.export(Path(folder), form, Path(output), force)
 
 
 def new(board: str, *, core: str, root: str | Path | None = None) -> list[Path]:

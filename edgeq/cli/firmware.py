@@ -34,6 +34,7 @@ def firmware(
     toolchain: ToolchainOption = None,
     optimize: OptimizeOption = None,
     trust: TrustOption = False,
+    force: Annotated[bool, typer.Option("--force", help="Although the folder was built for a core with other instructions.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Compile a folder of edgeq's into a program for a board, ready for `edgeq flash`."""
@@ -41,7 +42,7 @@ def firmware(
 
     made = api.firmware(
         folder, board=board, output=output, app=app, weights=weights, bootloader=bootloader, toolchain=toolchain, optimize=optimize or "s",
-        trust=trust,
+        trust=trust, force=force,
     )
     if as_json:
         common.print_json(

@@ -54,7 +54,7 @@ def families(loaded: list[Target]) -> dict[str, list[Target]]:
         f: [] for f in ("this computer", "Arm cores", "RISC-V cores", "Arm boards", "RISC-V boards", "your own")
     }
     for t in loaded:
-        family = "RISC-V" if t.data.get("unicorn", {}).get("architecture") == "riscv" else "Arm"
+        family = "RISC-V" if t.family == "riscv" else "Arm"
         name = f"{family} {'cores' if t.name.startswith(('cortex-', 'riscv')) else 'boards'}" if t.bsp else "this computer"
         found[name if t.file.parent.resolve() == resource("targets").resolve() else "your own"].append(t)
     return {name: members for name, members in found.items() if members}
