@@ -15,8 +15,10 @@ import pytest
 import scipy.fft
 import scipy.signal
 from installed import need_emulator, need_programs
+from typer.testing import CliRunner
 
 from edgeq import api, features, target
+from edgeq.cli import main
 from edgeq.compare import compare
 from edgeq.emit import emit, write
 from edgeq.errors import EdgeqError
@@ -248,3 +250,20 @@ float scale(void) { return NET_INPUT_SCALE * (float)NET_INPUT_ZERO_POINT + NET_O
     np.testing.assert_array_equal(back, dequantize_array(q, 9.0, -3))
     code.scale.restype = ctypes.c_float
     assert code.scale() == 0.5 * 20 - 27 and code.best(np.int8([-5, 9, 3, 9, 1]).ctypes.data_as(ctypes.c_void_p)) == 1
+
+
+def test_the_verb_computes_the_features_of_a_recording(speech: Array, tmp_path: Path) -> None:
+    (tmp_path / "listen.toml").write_text('kind = "mfcc"\nprecision = "int16"\n')
+    with wave.open(str(tmp_path / "yes.wav"), "wb") as sound:
+        sound.setparams((1, 2, 16000, 0, "NONE", ""))
+        sound.writeframes(speech.astype("<i2").tobytes())
+    arguments = ["features", *(str(tmp_path / n) for n in ("listen.toml", "yes.wav")), "-o", str(tmp_path / "f.npz")]
+    done = CliRunner().invoke(main.app, arguments)
+    assert done.exit_code == 0 and "yes  200 frames" in done.output
+    got = np.load(tmp_path / "f.npz")["yes"]
+    want = formula(features.parse({"kind": "mfcc"}), speech[: len(got) * 160])
+    assert got.shape == (200, 13) and 10 * np.log10((want**2).sum() / ((got - want) ** 2).sum()) > 40
+    (tmp_path / "slow.toml").write_text("sample_rate = 8000\n")
+    with pytest.raises(EdgeqError, match="16000 Hz, 16 bits, 1 channels") as refused:
+        api.sound_features(tmp_path / "slow.toml", tmp_path / "yes.wav")
+    assert "8000 Hz" in refused.value.why

@@ -20,6 +20,7 @@ from edgeq.api.quantizing import Choices, Quantized, Recipe, quantize, write_qua
 from edgeq.api.reporting import report
 from edgeq.api.robustness import Robustness, robustness
 from edgeq.api.scoring import Accuracy, accuracy
+from edgeq.api.sounds import sound_features
 from edgeq.api.tuning import Tuned, tune
 
 __all__ = [
@@ -55,6 +56,7 @@ __all__ = [
     "robustness",
     "run",
     "simulate",
+    "sound_features",
     "tune",
     "write_quantized",
 ]

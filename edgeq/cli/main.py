@@ -22,6 +22,7 @@ from edgeq.cli import (
     doctor,
     export,
     faults,
+    features,
     firmware,
     flash,
     inspect,
@@ -39,8 +40,8 @@ from edgeq.errors import EdgeqError
 from edgeq.files import reason
 
 VERBS = (
-    build, quantize, simulate, run, compare, profile, accuracy, faults, tune, firmware, flash, bench, export, new, report, inspect,
-    targets, doctor,
+    build, quantize, simulate, run, compare, profile, accuracy, features, faults, tune, firmware, flash, bench, export, new, report,
+    inspect, targets, doctor,
 )  # fmt: skip
 INTERRUPTED = 130
 

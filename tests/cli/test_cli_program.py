@@ -29,7 +29,10 @@ def test_every_verb_has_help_with_an_example(edgeq, verb: str) -> None:
 
 
 def test_the_verbs(edgeq) -> None:
-    words = "build quantize simulate run compare profile accuracy faults tune firmware flash bench export new report inspect targets doctor"
+    words = (
+        "build quantize simulate run compare profile accuracy features faults tune firmware flash bench export new report inspect "
+        "targets doctor"
+    )
     assert words.split() == NAMES
     result = edgeq("--help")
     assert result.code == 0 and all(name in result.out for name in NAMES)

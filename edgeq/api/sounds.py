@@ -1,0 +1,54 @@
+"""Features of recordings, as the chip computes them: to train with and to calibrate by."""
+
+from __future__ import annotations
+
+import wave
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from edgeq.errors import EdgeqError
+from edgeq.ir import Array
+
+
+def sound_features(description: str | Path, sound: str | Path | ArrayLike) -> Array:
+    """Features float32 ``[frames, width]`` of a recording, bit for bit those of the chip, as real numbers.
+
+    Args:
+        description: a description of features; a model that it names is left out.
+        sound: a .wav file of int16 in one channel, or samples: int16, or floats in [-1, 1].
+
+    Raises:
+        EdgeqError: the description or the recording does not fit, with the numbers.
+    """
+    from edgeq import features, passes
+    from edgeq.simulate import real_array, simulate
+
+    d = features.read(Path(description))
+    samples = read_sound(Path(sound), d.sample_rate) if isinstance(sound, (str, Path)) else np.asarray(sound)
+    graph = passes.normalise(features.build(d))
+    size = graph.type("samples").size
+    if samples.ndim != 1 or len(samples) < size:
+        raise EdgeqError(f"a recording of shape {list(samples.shape)}", why=f"one step takes {size} samples of one channel")
+    whole = samples[: len(samples) // size * size].reshape(-1, size)
+    (name,) = graph.results
+    return real_array(simulate(graph, {"samples": whole}).outputs[name], graph.type(name)).reshape(-1, d.width)
+
+
+def read_sound(path: Path, rate: int) -> Array:
+    """The int16 samples of a .wav file.
+
+    Raises:
+        EdgeqError: it cannot be read, or has another rate, width or number of channels.
+    """
+    try:
+        with wave.open(str(path), "rb") as file:
+            found, width, channels = file.getframerate(), file.getsampwidth(), file.getnchannels()
+            data = file.readframes(file.getnframes())
+    except (OSError, EOFError, wave.Error) as e:
+        raise EdgeqError("cannot read the recording", where=str(path), why=str(e) or type(e).__name__, fix="give a .wav file") from e
+    if (found, width, channels) != (rate, 2, 1):
+        why = f"the description says {rate} Hz, int16, one channel"
+        raise EdgeqError(f"a recording of {found} Hz, {8 * width} bits, {channels} channels", where=str(path), why=why, fix="convert it")
+    return np.frombuffer(data, "<i2").astype(np.int16)
