@@ -1,6 +1,7 @@
 # edgeq: everything on a fresh machine with Python 3.11+ and make.
 #   make demo    set up, build the digits example for RISC-V, run it on an emulator, show the comparison
 #   make test    set up (Debian packages too, where they can be installed), lint, type-check, test
+#   make docs    the documentation as a site in build/site; a link that leads nowhere is an error
 #   make bench   regenerate the tables in benchmarks/
 
 PYTHON ?= python3
@@ -10,7 +11,7 @@ PACKAGES := gcc clang cmake qemu-system-arm qemu-system-misc gcc-arm-none-eabi l
 PROGRAMS := gcc clang cmake qemu-system-arm qemu-system-riscv32 arm-none-eabi-gcc riscv64-unknown-elf-gcc
 JOBS ?= 2
 
-.PHONY: demo test bench lint packages audit sbom clean
+.PHONY: demo test bench docs lint packages audit sbom clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python examples/digits/demo.py
@@ -20,6 +21,9 @@ test: $(VENV)/.dev packages lint
 
 bench: $(VENV)/.dev packages
 	$(BIN)/python -m benchmarks
+
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build -q
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -42,6 +46,10 @@ $(VENV)/.demo: $(BIN)/python pyproject.toml
 
 $(VENV)/.dev: $(BIN)/python pyproject.toml constraints.txt
 	$(BIN)/python -m pip install -q -e ".[dev,torch,gpu]" -c constraints.txt
+	@touch $@
+
+$(VENV)/.docs: $(BIN)/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install -q -e ".[docs]" -c constraints.txt
 	@touch $@
 
 # Known vulnerabilities of what edgeq installs, and a CycloneDX bill of materials of it.

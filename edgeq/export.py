@@ -130,7 +130,8 @@ def export(folder: Path, form: str, output: Path, force: bool = False) -> Path:
         What was written.
 
     Raises:
-        EdgeqError: the form is unknown or for other cores, the folder is none of edgeq's, or the output cannot be written; nothing is left behind then.
+        EdgeqError: the form is unknown or for other cores, the folder is none of edgeq's, or the output cannot be written; nothing
+            is left behind then.
     """
     if form not in FORMATS:
         raise EdgeqError(f"unknown format '{form}'", fix=f"choose one of {', '.join(FORMATS)}")

@@ -13,17 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.markup import escape
-from rich.measure import Measurement
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from edgeq.errors import EdgeqError
 from edgeq.files import write_bytes
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # rich is imported where something is shown: `edgeq --help` needs none
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
+
     from edgeq.api.models import Progress as Report
     from edgeq.faults import FaultMap
     from edgeq.run.ports import Port
@@ -162,11 +159,10 @@ def parse_rate(text: str, option: str = "--p") -> float:
     return rate
 
 
-errors = Console(stderr=True, highlight=False)
-
-
 def console() -> Console:
     """Stdout for people; made anew for each use, so that a redirected stdout is respected: there lines may be long."""
+    from rich.console import Console
+
     return Console(highlight=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 200)
 
 
@@ -286,7 +282,8 @@ class _Bars:
     """One bar per stage, on stderr."""
 
     def __init__(self, progress: Progress) -> None:
-        self.progress, self.tasks = progress, dict[str, TaskID]()
+        self.progress = progress
+        self.tasks: dict[str, TaskID] = {}
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         if stage not in self.tasks:
@@ -300,8 +297,11 @@ def bars() -> Iterator[Report | None]:
     if not sys.stderr.isatty():
         yield None
         return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
     columns = (TextColumn("{task.description:>14}"), BarColumn(32), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=errors, transient=True) as progress:
+    with Progress(*columns, console=Console(stderr=True, highlight=False), transient=True) as progress:
         yield _Bars(progress)
 
 
@@ -322,6 +322,11 @@ def print_json(value: Any) -> None:
 
 def table(columns: Iterable[str | tuple[str, str]], rows: Iterable[Iterable[Any]], title: str | None = None) -> None:
     """Print a table. A column is a heading, or ``(heading, kind)``: kind ``right``, or ``text``, which may wrap. Cells are no markup."""
+    from rich.box import SIMPLE_HEAD
+    from rich.markup import escape
+    from rich.measure import Measurement
+    from rich.table import Table
+
     grid = Table(box=SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
     for column in columns:
         heading, kind = column if isinstance(column, tuple) else (column, "left")
@@ -340,6 +345,8 @@ def name_room() -> int:
 
 def facts(title: str, values: Mapping[str, str]) -> None:
     """Print a heading and aligned `name value` lines; empty values are left out."""
+    from rich.markup import escape
+
     out = console()
     out.print(f"[bold]{escape(title)}[/bold]")
     shown = {k: v for k, v in values.items() if v}

@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 
 import typer
 
@@ -54,6 +53,8 @@ PIECES = (
 
 def package_version(name: str) -> str | None:
     """The installed version of a Python package."""
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         return version(name)
     except PackageNotFoundError:

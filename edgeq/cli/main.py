@@ -68,6 +68,15 @@ def warnings_on_stderr() -> Iterator[None]:
 class Verbs(TyperGroup):
     """Lets no exception out but those that end a program in order: each becomes one line and an exit code."""
 
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        self.rich_markup_mode = None  # plain, and without the time that rich takes to be imported; verbs have panels
+        super().format_help(ctx, formatter)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        rows = [(n, " ".join((c.help or "").split("\n\n")[0].split())) for n, c in self.commands.items()]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
     def list_commands(self, ctx: Any) -> list[str]:
         return list(self.commands)
 
@@ -111,7 +120,7 @@ def fail(message: str, error: BaseException) -> None:
 
 
 app = typer.Typer(
-    cls=Verbs, no_args_is_help=True, add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False,
+    cls=Verbs, no_args_is_help=True, add_completion=True, rich_markup_mode="rich", pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Turns trained models into C99 for microcontrollers and proves that the chip computes what the desktop said.",
     epilog="Exit codes: 0 done, 1 failure or a difference found, 2 wrong usage, 130 interrupted.",
@@ -156,7 +165,7 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a check mark must not fail on a terminal that has none
     try:
-        app()
+        app(prog_name="edgeq")
     except OSError as e:  # of an option that prints and ends, before any verb
         print(f"edgeq: error: {e.filename or 'standard output'}: {reason(e)}", file=sys.stderr)
         sys.exit(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -154,7 +155,18 @@ def test_doctor_says_what_is_missing(edgeq, monkeypatch: pytest.MonkeyPatch, tmp
 def test_help_imports_none_of_what_the_verbs_need() -> None:
     code = "import sys\nfrom edgeq.cli.main import main\ntry: main()\nexcept SystemExit: pass\nprint(*sys.modules, file=sys.stderr)"
     done = subprocess.run([sys.executable, "-c", code, "--help"], capture_output=True, text=True, check=True)
-    assert "numpy" not in done.stderr.split() and "scipy" not in done.stderr.split() and "Commands" in done.stdout
+    assert not {"numpy", "scipy", "rich", "msgspec", "jinja2"} & set(done.stderr.split())
+    assert "build     Turn a model into" in done.stdout and "..." not in done.stdout.partition("Commands")[2]  # whole sentences
     code = "import sys, edgeq.api\nprint(*(m for m in sys.modules if m.startswith('scipy.')))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert not {"scipy.optimize", "scipy.sparse", "scipy.special", "scipy.cluster"} & set(loaded.split())
+
+
+def test_a_shell_completes_verbs_and_every_option_of_a_verb() -> None:
+    def completed(words: str, at: int) -> list[str]:
+        environment = {**os.environ, "_EDGEQ_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(at)}
+        done = subprocess.run([sys.executable, "-m", "edgeq"], capture_output=True, text=True, timeout=120, env=environment)
+        return done.stdout.split()
+
+    assert completed("edgeq bui", 1) == ["build"]
+    assert "--recipe" in completed("edgeq build --re", 2)
