@@ -145,7 +145,8 @@ def main() -> None:
     parser.add_argument("--plan-only", action="store_true")
     options = parser.parse_args()
     machine = target.load(options.target)
-    print("| model | arena, whole | by bands | instructions, whole | by bands | more | bands | planned in |\n|---|--:|--:|--:|--:|--:|--:|--:|")
+    print("| model | arena, whole | by bands | instructions, whole | by bands | more | bands | planned in |")
+    print("|---|--:|--:|--:|--:|--:|--:|--:|")
     for name in options.models:
         graph = {"mobilenetv2": mobilenet, "unet": unet}[name]() if name not in FILES else load(DATA / f"{FILES[name]}.tflite")
         whole = lower(graph, machine)

@@ -20,7 +20,7 @@ from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Params, Tensor
 from edgeq.kernels import Kernel, Signature, facts
 from edgeq.kernels.layouts import applied
-from edgeq.program import Band, Call, Flow, Lines, Part, Program, Source
+from edgeq.program import Band, Call, Fed, Flow, Lines, Part, Program, Source
 from edgeq.traits import Rows
 
 GEOMETRY = ("in_h", "out_h", "pad_top")  # what a window's constants say of rows
@@ -97,14 +97,15 @@ def _of_rows(signature: Signature) -> Signature:
     return replace(signature, op=f"{signature.op}_rows")
 
 
-def _flows(program: Program, calls: Sequence[Call], reads: Sequence[tuple[Source, ...]], pace: Flow) -> list[Flow]:
-    """How the rows of each call grow, where those of the last one do at a pace: as late as those that read them allow, and evenly.
+def _flows(program: Program, calls: Sequence[Call], reads: Sequence[tuple[Source, ...]], pace: Flow, fed: str = "") -> list[Flow]:
+    """How the rows of each call grow, where those of the last one do at a pace: as late as those that read them allow, and evenly. Last
+    come those of an input that is `fed` by rows; without one those of the first call again.
 
     Raises:
         Whole: something has no even rate.
     """
     need: dict[str, Flow] = {calls[-1].output: pace}
-    made = {c.output for c in calls}
+    made = {*(c.output for c in calls), *([fed] if fed else [])}
     found = []
     for call, own in zip(reversed(calls), reversed(reads), strict=True):
         if call.output not in need:
@@ -123,7 +124,9 @@ def _flows(program: Program, calls: Sequence[Call], reads: Sequence[tuple[Source
                 raise Whole
             more = (r.extent - r.before - r.step) * groups.per
             need[name] = _sooner(need.get(name), _reduced(groups.rate * r.step, groups.offset * r.step + more, groups.per, 1))
-    return found[::-1]
+    if fed and fed not in need:
+        raise Whole
+    return [*found[::-1], need[fed] if fed else found[-1]]
 
 
 def _reduced(rate: int, offset: int, per: int, unit: int) -> Flow:
@@ -143,6 +146,11 @@ def _sooner(a: Flow | None, b: Flow) -> Flow:
     if (a.rate, a.per) != (b.rate, b.per):
         raise Whole
     return replace(a, offset=max(a.offset, b.offset))
+
+
+def _done(flow: Flow, turn: Array) -> Array:
+    """Rows by a flow without end."""
+    return np.asarray((flow.rate * turn + flow.offset) // flow.per * flow.unit)
 
 
 def _traces(parts: Sequence[Part], turns: int) -> list[_Trace]:
@@ -280,6 +288,7 @@ class Bander:
     """Makes bands of a program's calls; what many of them have in common is computed once."""
 
     program: Program
+    fed: str = ""  # an input that comes row by row
     _sources: dict[int, tuple[Source, ...] | None] = field(default_factory=dict)
     _calls: dict[tuple[int, tuple[Turn, ...]], tuple[Call, dict[Turn, Params]] | None] = field(default_factory=dict)
 
@@ -338,7 +347,7 @@ class Bander:
             Whole: they cannot run as a band.
         """
         reads = [self.sources(i) for i in range(first, last + 1)]
-        flows = _flows(self.program, self.program.calls[first : last + 1], reads, Flow(1, 1))
+        flows = _flows(self.program, self.program.calls[first : last + 1], reads, Flow(1, 1), self.fed if first == 0 else "")
         return max(1, *(-(-f.rate * f.unit // f.per) for f in flows))
 
     def band(self, first: int, last: int, pace: Flow) -> tuple[Band, list[Call]]:
@@ -349,12 +358,15 @@ class Bander:
         """
         program, calls = self.program, list(self.program.calls[first : last + 1])
         reads = [self.sources(i) for i in range(first, last + 1)]
-        flows = _flows(program, calls, reads, pace)
+        fed = self.fed if first == 0 else ""
+        *flows, feeding = _flows(program, calls, reads, pace, fed)
+        if fed and self._last_reader.get(fed, math.inf) > last:
+            raise Whole
         summing = [gathers(program, c) for c in calls]
         if any(summing[:-1]):
             raise Whole
         heights = [s[0].height if g else program.graph.type(c.output).shape[1] for c, g, s in zip(calls, summing, reads, strict=True)]
-        start = min(f.turn(1) for f in flows)
+        start = min(f.turn(1) for f in (*flows, feeding))
         lasting = {c.output for c in calls if self._last_reader.get(c.output, math.inf) > last}
         end = max(f.turn(h) for c, h, f in zip(calls, heights, flows, strict=True) if c.output in lasting) + 1
         parts = [
@@ -367,8 +379,12 @@ class Bander:
             found, own_variants = self._call(first + i, _turns(trace))
             made.append(found)
             parts[i] = replace(parts[i], variants=own_variants)
-        lines, overlaps = _Memory(program, first, made, parts, traces, lasting).plan()
-        return Band(first, end - start, tuple(parts), lines, overlaps), made
+        coming = None
+        if fed:
+            t = program.graph.type(fed)
+            coming = Fed(fed, feeding.delayed(-start), t.shape[1], t.bytes // t.shape[1])
+        lines, overlaps = _Memory(program, first, made, parts, traces, lasting, coming).plan()
+        return Band(first, end - start, tuple(parts), lines, overlaps, coming), made
 
     def combined(self, bands: Sequence[tuple[int, int, Flow]]) -> Program:
         """The program with some of its calls as bands, each (first call, last call, pace of the last one)."""
@@ -384,9 +400,11 @@ class _Memory:
     """Where the rows of a band lie."""
 
     def __init__(
-        self, program: Program, first: int, calls: Sequence[Call], parts: Sequence[Part], traces: Sequence[_Trace], lasting: Iterable[str]
-    ) -> None:
+        self, program: Program, first: int, calls: Sequence[Call], parts: Sequence[Part], traces: Sequence[_Trace], lasting: Iterable[str],
+        fed: Fed | None,
+    ) -> None:  # fmt: skip
         self.program, self.first, self.calls, self.parts, self.traces, self.lasting = program, first, calls, parts, traces, set(lasting)
+        self.fed = fed
         self.maker = {c.output: i for i, c in enumerate(calls)}
         self.readers: dict[str, list[tuple[int, int]]] = {}  # storage -> (call, position of the operand)
         for i, call in enumerate(calls):
@@ -405,6 +423,10 @@ class _Memory:
         return self.parts[i].sources[j].pitch
 
     def plan(self) -> tuple[dict[str, Lines], dict[tuple[str, str], int]]:
+        if self.fed:
+            done = np.clip(_done(self.fed.flow, np.arange(len(self.traces[0].after))), 0, self.fed.height)
+            most = int((done - self.low(self.fed.name)).max())
+            self.lines[self.fed.name] = Lines(most * self.fed.pitch, self.first, self.first + len(self.calls) - 1)
         for name, i in self.maker.items():
             if name not in self.lasting:
                 trace, low = self.traces[i], self.low(name)
@@ -413,7 +435,7 @@ class _Memory:
                 kept = not self._passing(name)
                 start, stop = (0, last) if kept else (i, max(c for c, _ in self.readers[name]))
                 self.lines[name] = Lines(most * self.parts[i].pitch, self.first + start, self.first + stop)
-        for name in list(self.lines):
+        for name in [n for n in self.lines if n in self.maker]:
             if self._passing(name):
                 over, ahead = self._over(name), self._ahead(name)
                 if over:
@@ -429,9 +451,9 @@ class _Memory:
 
     def _passing(self, name: str) -> bool:
         """Whether all rows of a tensor are read, by one call, at the turn at which they are made."""
-        trace, low, readers = self.traces[self.maker[name]], self.low(name), self.readers[name]
-        if len(readers) > 1:
+        if name not in self.maker or len(self.readers[name]) > 1:
             return False
+        trace, low, readers = self.traces[self.maker[name]], self.low(name), self.readers[name]
         reads = self.traces[readers[0][0]].reads[readers[0][1]]
         if reads is None:
             return False
@@ -500,7 +522,7 @@ class _Memory:
     def _overlaps(self) -> dict[tuple[str, str], int]:
         """How far each result that lasts must begin before each input that dies."""
         found: dict[tuple[str, str], int] = {}
-        dying = [n for n in self.readers if n not in self.maker and self._dies(n)]
+        dying = [n for n in self.readers if n not in self.maker and n not in self.lines and self._dies(n)]
         for storage in dying:
             if any(self.traces[i].reads[j] is None for i, j in self.readers[storage]):
                 continue

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from edgeq.bands import expression
 from edgeq.ctext import brief
 from edgeq.functions import Function
-from edgeq.program import Band, Part, Program, Source
+from edgeq.program import Band, Flow, Part, Program, Source
 
 Line = str
+
+
+def flow(rows: Flow, height: int) -> str:
+    """What `eq_band_rows` reads."""
+    return f"{{{rows.rate}, {rows.offset}, {rows.per}, {rows.unit}, {height}}}"
 
 
 @dataclass(frozen=True)
@@ -53,19 +59,40 @@ class Writer:
         """All statements."""
         band, n = self.band, self.names
         count = len(band.parts)
-        rows = ", ".join(f"{{{p.flow.rate}, {p.flow.offset}, {p.flow.per}, {p.flow.unit}, {p.height}}}" for p in band.parts)
         head = [
-            f"static const int32_t rows[{count}][5] = {{{rows}}};",
+            self._flows(),
             f"int32_t {n.before}[{count}], {n.after}[{count}] = {{0}};",
             *(f"int32_t {v} = 0; /* the first row in the buffer of {brief(t)} */" for t, v in self.firsts.items()),
             f"for (int32_t {n.turn} = 0; {n.turn} < {band.turns}; {n.turn}++) {{",
-            f"    for (int32_t {n.i} = 0; {n.i} < {count}; {n.i}++) {{",
-            f"        {n.before}[{n.i}] = {n.after}[{n.i}];",
-            f"        {n.after}[{n.i}] = eq_band_rows(rows[{n.i}], {n.turn});",
-            "    }",
         ]
-        body = [*self._keeps(), *(line for i in range(count) for line in self._call(i))]
-        return [*head, *(f"    {line}" for line in body), "}"]
+        return [*head, *(f"    {line}" for line in self._turn()), "}"]
+
+    def turn(self) -> list[Line]:
+        """The statements of one turn of a band whose input comes row by row, on what is kept between turns."""
+        n, fed = self.names, self.band.fed
+        assert fed is not None
+        count = len(self.band.parts)
+        head = [self._flows(), f"int32_t {n.before}[{count}], *const {n.after} = fed->rows;", f"const int32_t {n.turn} = fed->turn++;"]
+        low = functools.reduce(
+            lambda a, b: f"eq_band_least({a}, {b})",
+            dict.fromkeys(self._first(i, s, n.after) for i, s in self._readers(fed.name)),
+        )
+        keep = f"eq_band_keep({self._room(fed.name)}, &{self.firsts[fed.name]}, eq_band_least({low}, fed->came), fed->came, {fed.pitch});"
+        return [*head, *self._turn(), keep]
+
+    def _flows(self) -> Line:
+        rows = ", ".join(flow(p.flow, p.height) for p in self.band.parts)
+        return f"static const int32_t rows[{len(self.band.parts)}][5] = {{{rows}}};"
+
+    def _turn(self) -> list[Line]:
+        n, count = self.names, len(self.band.parts)
+        head = [
+            f"for (int32_t {n.i} = 0; {n.i} < {count}; {n.i}++) {{",
+            f"    {n.before}[{n.i}] = {n.after}[{n.i}];",
+            f"    {n.after}[{n.i}] = eq_band_rows(rows[{n.i}], {n.turn});",
+            "}",
+        ]
+        return [*head, *self._keeps(), *(line for i in range(count) for line in self._call(i))]
 
     def _readers(self, storage: str) -> list[tuple[int, Source]]:
         calls = self.program.calls[self.band.first : self.band.last + 1]
@@ -79,10 +106,10 @@ class Writer:
     def _maker(self, storage: str) -> int:
         return next(i for i, c in enumerate(self.program.calls[self.band.first : self.band.last + 1]) if c.output == storage)
 
-    def _first(self, i: int, source: Source) -> str:
-        """The first row that call `i` reads at a turn."""
+    def _first(self, i: int, source: Source, rows: str = "") -> str:
+        """The first row that call `i` reads at a turn; or needs after it, of `rows`."""
         assert source.rows is not None
-        r, row = source.rows, f"{self.names.before}[{i}]"
+        r, row = source.rows, f"{rows or self.names.before}[{i}]"
         row = f"{row} / {r.up}" if r.up > 1 else row
         height = self.band.parts[i].height // r.up
         return f"eq_band_first({row}, {height}, {r.step}, {r.before}, {source.height})"
@@ -96,6 +123,8 @@ class Writer:
     def _keeps(self) -> list[Line]:
         found = []
         for storage, first in self.firsts.items():
+            if self.band.fed and storage == self.band.fed.name:
+                continue
             maker = self._maker(storage)
             lows = list(dict.fromkeys(self._first(i, s) for i, s in self._readers(storage)))
             low = lows[0]
@@ -123,7 +152,8 @@ class Writer:
                 return self._bytes(lines.ahead, f"{self.names.before}[{i}]")
             pitch = self.band.parts[i].pitch
             return f"(unsigned char *)({self.place(lines.ahead)}) + {self.names.before}[{i}] * {pitch}"
-        pitch = self.band.parts[self._maker(storage)].pitch if lines else next(s.pitch for _, s in self._readers(storage))
+        fed = self.band.fed is not None and storage == self.band.fed.name
+        pitch = self.band.parts[self._maker(storage)].pitch if lines and not fed else next(s.pitch for _, s in self._readers(storage))
         if lines and storage in self.firsts:
             row = f"({row} - {self.firsts[storage]})"
         elif lines:

@@ -46,6 +46,9 @@ class _Emitter:
         self.constants = Constants(program)
         self.functions = Functions(program, self.name)
         self.names = Names(self.name)  # of the functions that have the model's inputs and outputs as arguments
+        if any(b.fed for b in program.bands):
+            for word in ("fed", "rows", "count"):
+                self.names.own(word)
         self.arguments = {n: self.names.external(n) for n in (*self.graph.given, *self.graph.results)}
         words = ("params", "parts", "decoded", "row", "pixel", "count", "failures", "i", "turn", "before", "after")
         self.locals = {n: self.names.own(n) for n in words}
@@ -130,13 +133,35 @@ class _Emitter:
         names = cbands.Names(*(self.locals[n] for n in ("turn", "before", "after", "decoded", "params", "parts", "i")))
         placed = {i: f"bytes + {self.plan.scratch[i]}" if i in self.plan.scratch else "(void *)0" for i in calls}
         scratch = ["" if self.program.calls[i].kernel.scratch == "0" else placed[i] for i in calls]
-        kept = [n for n, lines in band.lines.items() if lines.bytes and (lines.first, lines.last) == (band.first, band.last)]
-        firsts = {n: self.names.own("first") for n in kept}
+        firsts = {n: f"fed->first[{k}]" if band.fed else self.names.own("first") for k, n in enumerate(band.kept)}
         writer = cbands.Writer(
             self.program, band, names, [self.functions.calls[i] for i in calls], [r["values"] for r in records], scratch,
-            self.location, self.plan.offsets.__getitem__, firsts,
+            self.inside if band.fed else self.location, self.plan.offsets.__getitem__, firsts,
         )  # fmt: skip
-        return writer.lines()
+        return writer.turn() if band.fed else writer.lines()
+
+    def inside(self, name: str) -> str:
+        """The C expression of a tensor's address in the arena, also where a result's own place is the caller's."""
+        storage = self.program.storage(name)
+        if storage not in self.plan.offsets:
+            return self.location(name)
+        return f"({self.graph.type(storage).dtype.c} *)(void *)(bytes + {self.plan.offsets[storage]})"
+
+    @functools.cached_property
+    def feeding(self) -> dict[str, Any] | None:
+        """What the functions need that take the input row by row; `moved` are results that wait in the arena: place, offset, bytes."""
+        band = next((b for b in self.program.bands if b.fed), None)
+        if band is None or band.fed is None:
+            return None
+        made = {o for c in self.program.calls[band.first : band.last + 1] for o in c.outputs}
+        fed, t = band.fed, self.graph.type(band.fed.name)
+        results = [n for n in self.graph.results if self.program.storage(n) in made]
+        return {
+            "offset": self.plan.counters, "turns": band.turns, "calls": len(band.parts), "buffers": len(band.kept), "height": fed.height,
+            "flow": cbands.flow(fed.flow, fed.height), "pitch": fed.pitch, "room": self.plan.offsets[fed.name], "ctype": t.dtype.c,
+            "first": band.kept.index(fed.name), "row": fed.pitch // t.dtype.numpy.itemsize, "last": band.last,
+            "moved": [(self.arguments[n], self.plan.offsets[self.program.storage(n)], self.graph.type(n).bytes) for n in results],
+        }  # fmt: skip
 
     def tiles(self, step: int, call: Call, function: Function, symbols: Mapping[str, str]) -> list[str]:
         """The statements of a call in tiles."""
@@ -254,6 +279,7 @@ def emit(program: Program, plan: MemoryPlan, name: str, vectors: Mapping[str, Ar
     facts = emitter.facts(steps)
     codes = [f.code for f in functions]
     decoding = [line for s in steps for lines in (s["tiles"], s["rows"], *(d["lines"] for d in s["decodes"])) for line in lines]
+    decoding += ["eq_band_rows eq_band_copy"] if emitter.feeding else []
     runtime = {STEP: whole(STEP)} | reached([*codes, *decoding])
     floats = "float" in words("\n".join([*codes, *runtime.values()]))
     runtime |= {EXACT: whole(EXACT)} if floats else {}
@@ -266,7 +292,7 @@ def emit(program: Program, plan: MemoryPlan, name: str, vectors: Mapping[str, Ar
         "outputs": emitter.interface(program.graph.results), "manifest": facts, "lifetimes": emitter.lifetimes(),
         **emitter.locals,
         "comment": comment, "block_comment": block_comment, "brief": brief,
-        "states": emitter.states(), "includes": includes,
+        "states": emitter.states(), "includes": includes, "feeding": emitter.feeding,
         "flags": EXACT_FLAGS, "floats": floats,
         "decoders": list(reached(decoding)),
         "checks": None if checks is None else table(f"{emitter.name}_step_checks", checks), "vectors": tables,

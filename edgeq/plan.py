@@ -30,6 +30,7 @@ class MemoryPlan:
         method: how the offsets were found: ``greedy``, ``milp optimal`` or ``milp time limit``.
         inplace: storage tensor -> the storage tensor that it overwrites (both at one offset).
         step_bytes: bytes live at each step, scratch included; the largest is `lower_bound`.
+        counters: offset of what a band keeps whose input comes row by row, None without.
     """
 
     arena_bytes: int
@@ -41,6 +42,7 @@ class MemoryPlan:
     method: str
     inplace: Mapping[str, str]
     step_bytes: tuple[int, ...]
+    counters: int | None = None
 
 
 def lifetimes(program: Program) -> dict[str, tuple[int, int]]:
@@ -150,6 +152,7 @@ def plan(program: Program, alignment: int = 4) -> MemoryPlan:
             layouts.append(chains)
     kept = {b.last: b.first for b in program.bands if b.parts[-1].gathers}  # sums, from turn to turn
     inside = [Block(kept.get(i, i), (s,) * (i + 1 - kept.get(i, i))) for i, s in scratch]
+    inside += [Block(b.first, (units(4 * b.counters),) * len(b.parts)) for b in program.bands if b.counters]
     problems = [[_block([(sizes[n], *spans[n]) for n in c]) for c in chains] + inside for chains in layouts]
     totals = [sum(b.at(t) for b in problems[0]) for t in range(steps)]
     trails = [_trails(program, chains, alignment) for chains in layouts]
@@ -164,9 +167,10 @@ def plan(program: Program, alignment: int = 4) -> MemoryPlan:
         alignment=alignment,
         offsets={n: o * alignment for c, o in zip(chains, offsets, strict=False) for n in c},
         lifetimes=spans,
-        scratch={i: o * alignment for (i, _), o in zip(scratch, offsets[len(chains) :], strict=True)},
+        scratch={i: o * alignment for (i, _), o in zip(scratch, offsets[len(chains) :], strict=False)},
         lower_bound=bound * alignment,
         method=method,
         inplace={new: old for c in chains for old, new in pairwise(c)},
         step_bytes=tuple(t * alignment for t in totals),
+        counters=offsets[-1] * alignment if any(b.counters for b in program.bands) else None,
     )

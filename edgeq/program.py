@@ -225,11 +225,27 @@ class Lines:
     ahead: str = ""
 
 
+@dataclass(frozen=True)
+class Fed:
+    """An input that comes row by row, of which a band keeps some.
+
+    Attributes:
+        flow: the rows that must have come before each turn.
+        height, pitch: its rows, and bytes of each.
+    """
+
+    name: str
+    flow: Flow
+    height: int
+    pitch: int
+
+
 @dataclass(frozen=True, eq=False)
 class Band:
     """Calls from `first` on that run in turn, some rows each, over and over.
 
     Attributes:
+        fed: the input that comes row by row, None where all are there.
         lines: the tensors that are made and read within the band alone.
         overlaps: (output, input that nobody needs after the band) -> how many bytes the output must begin before the input, so that
             its rows come only where those of the input have been read.
@@ -240,6 +256,18 @@ class Band:
     parts: tuple[Part, ...]
     lines: Mapping[str, Lines]
     overlaps: Mapping[tuple[str, str], int]
+    fed: Fed | None = None
+
+    @property
+    def counters(self) -> int:
+        """How many int32 a band keeps from one row that comes to the next: its turn, the rows that came, those of each call, and the first
+        row in each buffer."""
+        return 2 + len(self.parts) + len(self.kept) if self.fed else 0
+
+    @property
+    def kept(self) -> list[str]:
+        """The tensors whose buffers keep rows from turn to turn."""
+        return [n for n, x in self.lines.items() if x.bytes and (x.first, x.last) == (self.first, self.last)]
 
     @property
     def last(self) -> int:

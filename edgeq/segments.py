@@ -12,14 +12,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from edgeq.bands import Bander, Whole
+from edgeq.errors import EdgeqError
 from edgeq.plan import MemoryPlan, lifetimes, live, plan
 from edgeq.program import Band, Call, Flow, Part, Program
 
 LONGEST, SHORT = 40, 4  # calls of a segment, and for a first limit
 FASTER = (2, 3, 4, 6, 8, 12, 16, 24, 32)  # rows at a turn
-# Instructions, about: of a byte moved, of a row's input read again, of a turn, of a call, of a call per output channel.
-MOVE, READ, TURN, CALL, CHANNEL = 0.6, 1.5, 30.0, 120.0, 6.0
+# Instructions, about, as measured on a Cortex-M4: of a byte moved, of a row's input read again, of a turn, of a call; of a call per output
+# channel, and of one of a depthwise layer, which goes channel by channel.
+MOVE, READ, TURN, CALL, CHANNEL, PLANE = 0.6, 1.5, 30.0, 120.0, 40.0, 250.0
 ATTEMPTS = 6
+SHARES = (0.5, 0.25, 0.1, 0.0)  # of what bands can save at most that a way leaves
 GUESS = 0.1  # of a band's cost at its slowest pace, before the best one is known
 PATIENCE = 3  # paces without one that stays within a limit, before faster ones are left out
 
@@ -35,6 +38,19 @@ class Segment:
     cost: float
 
 
+def extra(program: Program, part: Part, call: Call, band: Band) -> float:
+    """Instructions that a call takes more than on its own."""
+    calls = -(-part.height * part.flow.per // (part.flow.rate * part.flow.unit))
+    channels = program.graph.type(call.output).shape[-1]
+    each = PLANE if call.node.op.traits.family == "depthwise" else CHANNEL
+    cost = TURN * band.turns + (CALL + each * channels) * max(calls - 1, 0)
+    for source, name in zip(part.sources, call.operands, strict=True):
+        again = 0 if source.rows is None else max(source.rows.extent - source.rows.step, 0)
+        if again:
+            cost += calls * again * source.pitch * (READ + (MOVE if program.storage(name) in band.lines else 0))
+    return cost
+
+
 @dataclass(eq=False)
 class Search:
     """Cuts of a program.
@@ -44,12 +60,13 @@ class Search:
     """
 
     program: Program
+    fed: str = ""  # an input that comes row by row, to the first segment
     alignment: int = 4
     most: float = math.inf
     _found: dict[tuple[int, int], Segment | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._bander = Bander(self.program)
+        self._bander = Bander(self.program, self.fed)
         self._spans = lifetimes(self.program)
         self._live = live(self.program)
         self._ends = {self.program.storage(n) for n in self.program.graph.outputs}
@@ -83,7 +100,7 @@ class Search:
         """Bytes that a segment needs at least: of the whole tensors, results may take the place of what is read for the last time."""
         passing = made = read = 0
         for name, (a, b) in self._spans.items():
-            if a > last or b < first or (a >= first and b <= last and name not in self._ends):
+            if name == self.fed or a > last or b < first or (a >= first and b <= last and name not in self._ends):
                 continue
             size = self.program.graph.type(name).bytes
             if a >= first and name not in self.program.graph.given:
@@ -117,15 +134,15 @@ class Search:
             band, calls = self._bander.band(first, last, pace)
         except Whole:
             return None
-        whole = [n for n, (a, b) in self._spans.items() if a <= last and b >= first and n not in band.lines]
+        whole = [n for n, (a, b) in self._spans.items() if a <= last and b >= first and n not in (*band.lines, self.fed)]
         sizes = {n: self._units(program.graph.type(n).bytes) for n in whole}
         own = 0
         kept = calls[-1].scratch if band.parts[-1].gathers else 0
         for i, call in enumerate(calls, first):
             lines = sum(self._units(x.bytes) for x in band.lines.values() if x.first <= i <= x.last)
             own = max(own, lines + self._units(call.scratch if i < last or not kept else 0) + self._units(kept))
-        need = sum(sizes.values()) + own - self._saved(band, sizes)
-        return Segment(first, last, pace, need, sum(self._more(p, c, band) for p, c in zip(band.parts, calls, strict=True)))
+        need = sum(sizes.values()) + own + self._units(4 * band.counters) - self._saved(band, sizes)
+        return Segment(first, last, pace, need, sum(extra(program, p, c, band) for p, c in zip(band.parts, calls, strict=True)))
 
     def _saved(self, band: Band, sizes: dict[str, int]) -> int:
         """Bytes that outputs share with inputs, each with one at most."""
@@ -139,24 +156,14 @@ class Search:
                 saved, taken = saved + size, taken | {x, y}
         return saved
 
-    def _more(self, part: Part, call: Call, band: Band) -> float:
-        """Instructions that a call takes more than on its own."""
-        calls = -(-part.height * part.flow.per // (part.flow.rate * part.flow.unit))
-        channels = self.program.graph.type(call.output).shape[-1]
-        cost = TURN * band.turns + (CALL + CHANNEL * channels) * max(calls - 1, 0)
-        for source, name in zip(part.sources, call.operands, strict=True):
-            again = 0 if source.rows is None else max(source.rows.extent - source.rows.step, 0)
-            if again:
-                cost += calls * again * source.pitch * (READ + (MOVE if self.program.storage(name) in band.lines else 0))
-        return cost
-
     def least(self) -> float:
         """The least largest need of all cuts; `most` falls to it."""
         count = len(self.program.calls)
         for longest in (SHORT, LONGEST):
             need = [0.0, *([math.inf] * count)]
             for i in range(count):
-                need[i + 1] = min(need[i + 1], max(need[i], self._live[i]))
+                if i or not self.fed:
+                    need[i + 1] = min(need[i + 1], max(need[i], self._live[i]))
                 for last in self.ends(i, longest):
                     if need[last + 1] > need[i] and (found := self.slowest(i, last)):
                         need[last + 1] = min(need[last + 1], max(need[i], found.bytes))
@@ -185,7 +192,7 @@ class Search:
             cost, need, _ = best[i]
             if cost == math.inf:
                 continue
-            ways = [Segment(i, i, None, self._live[i], 0.0)]
+            ways = [Segment(i, i, None, self._live[i], 0.0)] if i or not self.fed else []
             for last in self.ends(i):
                 slow = self.slowest(i, last) if cost < best[last + 1][0] else None  # no band costs less than nothing
                 ways += [known.get((i, last), replace(slow, cost=slow.cost * GUESS))] if slow else []
@@ -216,21 +223,86 @@ def fitted(program: Program, limit: float | None) -> tuple[Program, MemoryPlan]:
     whole = plan(program)
     if (limit is not None and whole.arena_bytes <= limit) or not program.calls:
         return program, whole
-    search = Search(program)
+    made, planned = _within(program, "", limit) or (program, whole)
+    return (made, planned) if planned.arena_bytes < whole.arena_bytes else (program, whole)
+
+
+def fed(program: Program, limit: float | None) -> tuple[Program, MemoryPlan]:
+    """The program whose only input comes row by row, within a limit as of `fitted`.
+
+    Raises:
+        EdgeqError: the layers that read the input do not read rows.
+    """
+    graph = program.graph
+    fix = "leave --feed out"
+    if len(graph.given) != 1 or graph.states:
+        raise EdgeqError("only a model with one input and no state can be fed by rows", where=graph.name, fix=fix)
+    name = graph.given[0]
+    found = _within(program, name, limit) if len(graph.type(name).shape) == 4 and program.calls else None
+    if found is None:
+        why = f"{graph.type(name)}; rows are those of [1, H, W, C], read by convolutions, pools and elementwise layers"
+        raise EdgeqError("the first layers do not read the input row by row", where=name, why=why, fix=fix)
+    return found
+
+
+def _within(program: Program, name: str, limit: float | None) -> tuple[Program, MemoryPlan] | None:
+    """The program in bands within a limit or else with the least arena, whose input `name` comes row by row; None where that cannot be."""
+    search = Search(program, name)
     least = search.least()
+    if least == math.inf:
+        return None
     if limit is not None and limit > least:
-        search = Search(program, most=limit)
-    aim = max(least, -math.inf if limit is None else limit)
-    best = program, whole
+        search = Search(program, name, most=limit)
+    aim, best = max(least, -math.inf if limit is None else limit), None
     for _ in range(ATTEMPTS):
         segments = search.cut(aim)
         if segments is None:
             break
         made = search.made(segments)
         planned = plan(made)
-        if planned.arena_bytes < best[1].arena_bytes:
+        if best is None or planned.arena_bytes < best[1].arena_bytes:
             best = made, planned
         if planned.arena_bytes <= aim or aim <= least:
             break
         aim = max(least, aim - (planned.arena_bytes - aim))
     return best
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way to use memory: bytes of the arena; about how many instructions it takes more than whole tensors; how many bands."""
+
+    name: str
+    arena: int
+    more: float
+    bands: int
+
+
+def ways(program: Program) -> list[Way]:
+    """Whole tensors; bands within less and less memory down to the least; the input fed by rows, where that can be."""
+    whole = plan(program)
+    found = [Way("whole tensors", whole.arena_bytes, 0.0, 0)]
+    if not program.calls:
+        return found
+    search = Search(program)
+    least = search.least()
+    for share in SHARES:
+        limit = least + share * (whole.arena_bytes - least)
+        made, planned = fitted(program, limit if share else None)
+        if made.bands and planned.arena_bytes < found[-1].arena:
+            found.append(Way("bands" if share else "bands, least", planned.arena_bytes, _more(program, made), len(made.bands)))
+    try:
+        made, planned = fed(program, None)
+        found.append(Way("bands, fed by rows", planned.arena_bytes, _more(program, made), len(made.bands)))
+    except EdgeqError:
+        pass
+    return found
+
+
+def _more(program: Program, made: Program) -> float:
+    """About how many instructions the bands of a program cost."""
+    return sum(
+        extra(program, part, call, band)
+        for band in made.bands
+        for part, call in zip(band.parts, made.calls[band.first : band.last + 1], strict=True)
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import subprocess
 from pathlib import Path
 
@@ -17,12 +18,13 @@ from edgeq.bands import Bander, Whole
 from edgeq.build import COMMON_FLAGS, sources
 from edgeq.compare import compare
 from edgeq.emit import emit, write
+from edgeq.errors import EdgeqError
 from edgeq.ir import Graph
 from edgeq.lower import lower
 from edgeq.plan import plan
 from edgeq.program import Flow, Program
 from edgeq.run import run
-from edgeq.segments import Search, fitted
+from edgeq.segments import Search, fed, fitted, ways
 from edgeq.simulate import simulate
 
 HOST = target.load("host")
@@ -145,3 +147,60 @@ def test_a_result_trails_its_input() -> None:
     assert len(made.bands) == 1 and memory.arena_bytes < plan(program).arena_bytes * 0.6
     ((pair, distance),) = made.bands[0].overlaps.items()
     assert memory.offsets[pair[0]] + distance <= memory.offsets[pair[1]] < memory.offsets[pair[0]] + graph.type(pair[0]).bytes
+
+
+FEED = """
+#include <string.h>
+#include "m.h"
+static unsigned char arena[M_ARENA_BYTES] __attribute__((aligned(8)));
+void by(const signed char *x, signed char *y, int rows)
+{
+    memset(arena, 0x5a, sizeof arena);
+    m_begin(arena);
+    for (int at = 0; at < M_ROWS; at += rows) {
+        m_feed(arena, (const void *)(x + at * M_ROW_BYTES), M_ROWS - at < rows ? M_ROWS - at : rows);
+    }
+    m_end(arena, (void *)y);
+}
+"""
+
+
+@pytest.mark.parametrize("seed", (8, 10, 12))
+def test_rows_as_they_come(seed: int, tmp_path: Path) -> None:
+    """One at a time, some at a time and all at once give the simulator's bytes, in less memory than the input has."""
+    b = Builder(seed, "single")
+    x = b.input(1, 30, 12, 4)
+    y = b.depthwise(b.conv(x, 6, 3, stride=2, pads=(0, 0, 1, 1)))
+    y = b.conv(b.add(b.conv(y, 6, 3, pads=(1, 1, 1, 1)), y), 5, 3, stride=2)
+    graph = b.graph(b.dense(b.flatten(y), 4) if seed == 8 else y)
+    program, memory = fed(lower(graph, HOST), None)
+    assert memory.arena_bytes < plan(lower(graph, HOST)).arena_bytes
+    assert program.lines[x].bytes <= 4 * 12 * 4
+    folder = tmp_path / "m"
+    write(emit(program, memory, "m"), folder)
+    (folder / "feed.c").write_text(FEED)
+    flags = [f for f in COMMON_FLAGS if f != "-Wconversion"]
+    names = [folder / "m.c", folder / "m_kernels.c", folder / "m_weights.c", folder / "feed.c"]
+    subprocess.run(["gcc", *flags, "-O1", "-shared", "-fPIC", *names, "-o", folder / "feed.so"], check=True)
+    library = ctypes.CDLL(str(folder / "feed.so"))
+    data = inputs(graph, seed)
+    want = simulate(graph, data).outputs[graph.outputs[0]]
+    for rows in (1, 4, 30):
+        for given, expected in zip(data[x], want, strict=True):
+            made = np.zeros(expected.shape, np.int8)
+            library.by(given.ctypes.data_as(ctypes.c_void_p), made.ctypes.data_as(ctypes.c_void_p), rows)
+            assert np.array_equal(made, expected)
+
+
+def test_what_cannot_be_fed_by_rows_says_so() -> None:
+    b = Builder(1, "single")
+    graph = b.graph(b.dense(b.input(1, 10), 4))
+    with pytest.raises(EdgeqError, match="row by row"):
+        fed(lower(graph, HOST), None)
+
+
+def test_ways_to_use_memory() -> None:
+    found = ways(lower(band_graph(8, layers=12), HOST))
+    assert found[0].name == "whole tensors" and not found[0].bands
+    banded = [w for w in found if w.bands and "fed" not in w.name]
+    assert [w.arena for w in banded] == sorted((w.arena for w in banded), reverse=True) and banded[-1].arena < found[0].arena

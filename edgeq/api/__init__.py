@@ -11,7 +11,7 @@
 """
 
 from edgeq.api.boards import Made, export, firmware, flash, new
-from edgeq.api.building import Built, build
+from edgeq.api.building import Built, build, memory_ways
 from edgeq.api.device import BoardBench, BoardComparison, bench_board, compare_board
 from edgeq.api.execution import Outcome, compare, contract, run, simulate
 from edgeq.api.models import is_quantized, load, random_inputs, read_inputs
@@ -47,6 +47,7 @@ __all__ = [
     "flash",
     "is_quantized",
     "load",
+    "memory_ways",
     "new",
     "profile",
     "quantize",

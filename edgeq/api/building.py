@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -27,7 +28,7 @@ from edgeq.plan import plan
 from edgeq.record import BuildRecord, Manifest, Measured, measured
 from edgeq.record import manifest as read_manifest
 from edgeq.run import missing
-from edgeq.segments import fitted
+from edgeq.segments import Way, fed, fitted, ways
 from edgeq.simulate import Run, fit_inputs, simulate
 from edgeq.target import Target
 from edgeq.tune import costs
@@ -35,6 +36,7 @@ from edgeq.tune import costs
 TEST_VECTORS = 4
 OPTIMIZE = "s"
 LEVELS = ("s", "2", "3")
+FEEDS = ("", "rows")
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,14 +84,19 @@ def artifact(
     hardened: bool = False,
     beside: Mapping[str, bytes] | None = None,
     arena: int | None = None,
+    feed: str = "",
 ) -> Artifact:
     """Lower, plan and emit a quantized graph, `hardened` or not; the graph itself and the files `beside` it travel in the folder.
 
     Args:
         arena: bytes that it should stay within, by bands of rows where it needs them; 0 for as few as can be.
+        feed: ``rows`` for an input that comes row by row.
     """
     program = faults.hardened(graph, target) if hardened else lower(graph, target, choices)
-    program, memory = (program, plan(program)) if hardened or arena is None else fitted(program, arena or None)
+    if feed:
+        program, memory = fed(program, math.inf if arena is None else arena or None)
+    else:
+        program, memory = (program, plan(program)) if hardened or arena is None else fitted(program, arena or None)
     emitted = emit(program, memory, name, vectors)
     stored = graphfile.dumps(graph)
     more = {**(beside or {}), graphfile.NAME: stored}
@@ -220,6 +227,7 @@ def build(
     check: bool = True,
     tuning: str | Path | None = None,
     hardened: bool = False,
+    feed: str = "",
     force: bool = False,
     progress: Progress | None = None,
     **recipe: Unpack[Recipe],
@@ -243,6 +251,7 @@ def build(
             and it is not installed, the folder is written all the same and `Built.not_run` says so.
         tuning: a file that `tune` made for this target, tool chain and level: the kernels that took the fewest instructions.
         hardened: take portable kernels, which compute the simulator's bytes whatever bit errors make of the weights (see `run`).
+        feed: ``rows``: the C has functions that take the input row by row, and keep no more of it than they need; "": it is given whole.
         force: other files in `output` stay; what edgeq wrote there is replaced although it was changed since.
         progress: called with (stage, done, total).
         recipe: how a float model is quantized, see `Recipe`.
@@ -258,6 +267,8 @@ def build(
         raise EdgeqError(f"{vectors} test vectors", fix="give 0 or more")
     if hardened and tuning is not None:
         raise EdgeqError("a tuning file and hardened kernels", why="both choose the kernels", fix="give one of them")
+    if feed not in FEEDS or (feed and hardened):
+        raise EdgeqError(f"feed '{feed}'{' and hardened kernels' if hardened else ''}", fix="give feed rows, or leave it out")
     chain = find_toolchain(chip, toolchain)
     choices = choices_for(tuning, target, chain.name, optimize)
     with folders.claimed(Path(output), force=force) as place:
@@ -273,8 +284,9 @@ def build(
         limit = budgets.budget(chip, limits)
         state = sum(graph.type(a).bytes for a, _ in graph.states)
         emitted = artifact(
-            graph, chip, title, tests.arrays if tests else None, choices, hardened=hardened, beside=step.files, arena=limit.arena(state)
-        )
+            graph, chip, title, tests.arrays if tests else None, choices, hardened=hardened, beside=step.files, arena=limit.arena(state),
+            feed=feed,
+        )  # fmt: skip
         budgets.check_ram(emitted.manifest, limit)
         budgets.check_flash(emitted.manifest, None, limit)
         how = How(chip, None, chain.name, optimize)
@@ -283,3 +295,14 @@ def build(
         found = measure(emitted, step, how, limit, proven, progress)
         folders.write(place, {**emitted.files, folders.MEASUREMENTS: found.text().encode()})
         return Built(Path(output), graph, chip, emitted.manifest, found, not_run)
+
+
+def memory_ways(
+    model: str | Path | Graph, *, target: str = "host", shapes: Shapes | None = None, const: Consts | None = None,
+    states: States | None = None, signature: str | None = None, progress: Progress | None = None, **recipe: Unpack[Recipe],
+) -> list[Way]:  # fmt: skip
+    """What RAM a model takes on a target: as whole tensors, in bands of rows with less and less memory, and fed by rows. Arguments as of
+    `build`; nothing is compiled."""
+    source = model if isinstance(model, Graph) else load(model, shapes=shapes, const=const, states=states, signature=signature)
+    graph = quantized(source, calibration_samples(source, recipe), recipe, progress, goal_of(None, target, recipe.get("recipe"))).graph
+    return ways(lower(graph, targets.load(target)))

@@ -28,6 +28,7 @@ from edgeq.text import count, short, size
 
 if TYPE_CHECKING:
     from edgeq.api import Built
+    from edgeq.segments import Way
 
 
 class Level(StrEnum):
@@ -41,7 +42,7 @@ class Level(StrEnum):
 @takes_float_models
 def build(
     model: ModelArgument,
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to write.", show_default=False)],
+    output: Annotated[Path | None, typer.Option("--output", "-o", metavar="DIR", help="Folder to write.", show_default=False)] = None,
     target: Annotated[str, typer.Option("--target", "-t", help="Target, see `edgeq targets`.")] = "host",
     toolchain: ToolchainOption = None,
     shape: ShapeOption = None,
@@ -67,6 +68,12 @@ def build(
         bool,
         typer.Option("--hardened", help="Portable kernels, which stand any bit error in weights: for --faults of `run` and `compare`."),
     ] = False,
+    feed: Annotated[
+        str, typer.Option("--feed", metavar="rows", help="Functions that take the input row by row, as it comes.", show_default=False)
+    ] = "",
+    plan_only: Annotated[
+        bool, typer.Option("--plan-only", help="Build nothing; show what RAM the model takes, by ways to use memory.")
+    ] = False,
     plot: PlotOption = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
@@ -81,18 +88,34 @@ def build(
     from edgeq.api.budget import parse
 
     common.check_plot(plot, chosen.get("recipe"), chosen.get("precision"))
+    shapes, consts, states = common.parse_shapes(shape), common.parse_consts(const), common.parse_states(state)
+    if plan_only:
+        found = api.memory_ways(model, target=target, shapes=shapes, const=consts, states=states, signature=signature, **chosen)
+        show_ways(found, target, as_json)
+        return
+    if output is None:
+        raise typer.BadParameter("the folder to write is missing: add -o DIR, or --plan-only", param_hint="--output")
     with common.bars() as progress:
         built = api.build(
-            model, output=output, target=target, name=name, shapes=common.parse_shapes(shape), const=common.parse_consts(const),
-            states=common.parse_states(state), signature=signature, toolchain=toolchain, optimize=optimize.value,
+            model, output=output, target=target, name=name, shapes=shapes, const=consts, states=states, signature=signature,
+            toolchain=toolchain, optimize=optimize.value,
             budget=parse(budget) if budget else None, vectors=test_vectors, check=check,
-            tuning=tuning, hardened=hardened, force=force, progress=progress, **chosen,
+            tuning=tuning, hardened=hardened, feed=feed, force=force, progress=progress, **chosen,
         )  # fmt: skip
     common.write_plot(plot, built.measured.quantization)
     if as_json:
         common.print_json(summary(built))
     else:
         show(built)
+
+
+def show_ways(ways: list[Way], target: str, as_json: bool) -> None:
+    """The table of ``--plan-only``."""
+    if as_json:
+        common.print_json({"target": target, "ways": [asdict(w) for w in ways]})
+        return
+    rows = [(w.name, size(w.arena), f"+{count(round(w.more))}" if w.bands else "", str(w.bands or "")) for w in ways]
+    common.table(["memory", ("arena", "right"), ("instructions, about", "right"), ("bands", "right")], rows)
 
 
 def summary(built: Built) -> dict[str, Any]:

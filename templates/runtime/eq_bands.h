@@ -33,6 +33,18 @@ static inline int32_t eq_band_padding(int32_t row, int32_t step, int32_t before)
     return row * step < before ? before - row * step : 0;
 }
 
+static inline void eq_band_copy(void *to, const void *from, int32_t bytes)
+{
+    unsigned char *y = (unsigned char *)to;
+    const unsigned char *x = (const unsigned char *)from;
+    if (x == y) {
+        return;
+    }
+    for (; bytes > 0; bytes--) {
+        *y++ = *x++;
+    }
+}
+
 static inline int32_t eq_band_least(int32_t a, int32_t b)
 {
     return a < b ? a : b;
