@@ -17,6 +17,7 @@ from edgeq.ops.linear import NO_CLAMP
 from edgeq.ops.recurrent import GATE, _Recurrent
 from edgeq.ops.views import dense
 from edgeq.quantize.constraints import states
+from edgeq.quantize.grid import BIAS
 from edgeq.quantize.plan import LayerPrecision, Scale
 from edgeq.quantize.problem import LayerProblem
 from edgeq.quantize.rounding import NEAREST, ROUNDINGS
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("edgeq")
 STEP = 16  # samples that a layer is compared on at once
-BIAS = 2.0**30  # of a bias in the scale of sums; of a gate's, far beyond what saturates it
 RATIO_MIN = 2.0**-20  # of accumulator to output units: tiny weights get no finer scale, so that their biases fit
 HALVES = 2.0**20  # that ratio, where sums are floats
 INT8 = np.dtype(np.int8)

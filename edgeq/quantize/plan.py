@@ -13,6 +13,7 @@ from edgeq.ir import DType
 from edgeq.numerics import LAWS
 from edgeq.quantize.grid import LIMIT, Grid
 from edgeq.quantize.ranges import METHODS
+from edgeq.quantize.refine import NONE, REFINEMENTS
 from edgeq.quantize.rounding import ROUNDINGS
 from edgeq.quantize.weight_scales import SCALES
 
@@ -33,6 +34,7 @@ class Options:
         weight_scale: how the scales of weights are: a rule of `weight_scales`.
         rounding: of weights: one of `rounding`.
         bias_correction: biases take up the mean error of each channel.
+        refine: what is tuned again once all layers are rounded: one of `refine`, or ``none``.
         equalize: channels of an activation are brought to similar ranges where the layers around it allow it exactly.
         law: the requantization law.
         weights: the storage format of weights: ``int8``, or one in fewer bits, such as ``int4``.
@@ -48,6 +50,7 @@ class Options:
     rounding: str = _option("second-order", "How weights are rounded", ROUNDINGS)
     bias_correction: bool = _option(True, "Biases take up the mean error of each channel")
     equalize: bool = _option(True, "Bring the channels of an activation to similar ranges first")
+    refine: str = _option(NONE, "What is tuned again once all layers are rounded", (NONE, *REFINEMENTS))
     law: str = _option("single", "Requantization law", LAWS)
     weights: str = _option("int8", "What layers' weights are stored in, a number of bits alone will do", of_weights())
     code: Code | None = None
@@ -71,6 +74,7 @@ class Options:
             ("method", self.method, tuple(METHODS)),
             ("weight_scale", self.weight_scale, tuple(SCALES)),
             ("rounding", self.rounding, tuple(ROUNDINGS)),
+            ("refinement", self.refine, (NONE, *REFINEMENTS)),
             ("law", self.law, LAWS),
             ("format of weights", self.weights, of_weights()),
         ):

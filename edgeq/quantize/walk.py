@@ -23,6 +23,7 @@ from edgeq.quantize.floating import Progress, real_step
 from edgeq.quantize.grid import Grid
 from edgeq.quantize.halving import half_constant
 from edgeq.quantize.plan import Options, Precision, Scale
+from edgeq.quantize.refine import NONE, REFINEMENTS, Work
 from edgeq.quantize.storage import HALF
 from edgeq.simulate import quantize_array
 
@@ -72,6 +73,8 @@ def quantize_decided(decision: Decision, progress: Progress | None = None) -> Gr
         if progress:
             progress(i + 1, len(graph.nodes))
     result = replace(graph, tensors=walk.tensors, law=decision.precision.law, nodes=()).with_nodes(nodes)
+    if decision.options.refine != NONE:
+        result = REFINEMENTS[decision.options.refine](Work(graph, result, _subset(graph, decision.ranges.samples)))
     code = decision.options.code
     return check(with_formats(result, code, ChannelVotes() if code.votes else PLAIN) if code else result, "quantize")
 

@@ -16,6 +16,7 @@ from edgeq.quantize.changes import changes, halved
 from edgeq.quantize.decide import Decision, decide, describe
 from edgeq.quantize.halving import check_range, describe_half, to_half
 from edgeq.quantize.plan import Options, Precision
+from edgeq.quantize.refine import NONE
 from edgeq.quantize.storage import HALF, Storage
 from edgeq.quantize.walk import quantize_decided
 
@@ -176,6 +177,8 @@ def layer_options(decision: Decision) -> dict[str, str]:
     found = {key: {str(getattr(layer, key)).lower() for layer in layers} for key in ("weight_scale", "rounding", "bias_correction")}
     if decision.options.per_tensor:
         found["per_tensor"] = {"true"}
+    if decision.options.refine != NONE:
+        found["refine"] = {decision.options.refine}
     if decision.options.clamp:
         found["clamp"] = {"true"}
     found["equalized_tensors"] = {str(sum(bool(t.exponents) for t in decision.precision.tensors.values()))}

@@ -1,0 +1,85 @@
+"""What is tuned after all layers have been rounded: scales and biases alone change, and outputs come nearer to the float graph's."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from floats import dense
+
+from edgeq import api
+from edgeq.errors import EdgeqError
+from edgeq.ir import Graph, Node, Tensor, TensorType
+from edgeq.ops.fully_connected import FullyConnected
+from edgeq.quantize import Options, evaluate_float, quantize
+from edgeq.quantize.refine import REFINEMENTS, Work, changed
+from edgeq.simulate import real_array, simulate
+
+RNG = np.random.default_rng(8)
+
+
+def network(layers: int = 3, width: int = 16) -> Graph:
+    rng = np.random.default_rng(4)
+    tensors = {f"t{i}": Tensor(f"t{i}", TensorType((width,))) for i in range(layers + 1)}
+    nodes = []
+    for i in range(layers):
+        for name, shape in ((f"w{i}", (width, width)), (f"b{i}", (width,))):
+            tensors[name] = Tensor(name, TensorType(shape), rng.normal(0, 0.4, shape).astype(np.float32))
+        clamp = (0.0, float("inf")) if i < layers - 1 else (-float("inf"), float("inf"))
+        nodes.append(Node(f"n{i}", FullyConnected(clamp=clamp), (f"t{i}", f"w{i}", f"b{i}"), (f"t{i + 1}",)))
+    return Graph("deep", tuple(nodes), tensors, ("t0",), (f"t{layers}",))
+
+
+def correlated(count: int, seed: int) -> np.ndarray:
+    mix = np.random.default_rng(1).normal(0, 1, (16, 16))
+    return (np.random.default_rng(seed).normal(0, 1, (count, 16)) @ mix).astype(np.float32)
+
+
+def error(graph: Graph, real: Graph, x: np.ndarray) -> float:
+    (name,) = real.outputs
+    wanted = evaluate_float(real, {"t0": x})[name].astype(np.float64)
+    found = real_array(simulate(graph, {"t0": x}).outputs[name], graph.type(name))
+    return float(((found - wanted) ** 2).sum() / (wanted**2).sum())
+
+
+@pytest.mark.parametrize("method", list(REFINEMENTS))
+def test_outputs_of_few_bits_come_nearer(method: str) -> None:
+    """On samples that nothing was fitted to; integers of weights, types of activations and nodes stay."""
+    real, x = network(), correlated(400, 2)
+    options = Options(weights="int2", rounding="nearest")
+    plain, better = (quantize(real, {"t0": x}, o) for o in (options, Options(weights="int2", rounding="nearest", refine=method)))
+    before, after = (error(g, real, correlated(300, 3)) for g in (plain, better))
+    assert after < 0.97 * before
+    assert [(n.op, n.inputs) for n in plain.nodes] == [(n.op, n.inputs) for n in better.nodes]
+    for name, t in plain.tensors.items():
+        other = better.tensors[name]
+        if not name.startswith("b"):
+            assert other.type == t.type if t.data is None else np.array_equal(t.data, np.asarray(other.data))
+
+
+def test_what_is_right_stays() -> None:
+    """One layer on a full grid of 8 bits: gains move by next to nothing."""
+    real = dense(RNG.normal(0, 1, (6, 9)).astype(np.float32))
+    x = {"x": RNG.normal(0, 1, (500, 1, 9)).astype(np.float32)}
+    plain, tuned = (quantize(real, x, Options(refine=r)) for r in ("none", "gains-and-biases"))
+    (node,) = Work(real, plain, x).tunable()
+    before, after = (np.asarray(g.type(node.inputs[1]).q.scale) for g in (plain, tuned))  # type: ignore[union-attr]
+    assert np.abs(after / before - 1).max() < 5e-3
+
+
+def test_a_change_is_of_real_weights_and_biases() -> None:
+    real, x = network(1), correlated(100, 5)
+    graph = quantize(real, {"t0": x})
+    (node,) = Work(real, graph, {"t0": x}).tunable()
+    shift = np.linspace(-0.5, 0.5, 16)
+    other = changed(graph, node, np.full(16, 1.25), shift)
+    wide = real_array(simulate(other, {"t0": x * 0}).outputs["t1"], other.type("t1"))[0]
+    bias = np.asarray(real.tensors["b0"].data, np.float64)
+    np.testing.assert_allclose(wide, np.clip(1.25 * bias + shift, -100, 100), atol=1.1 * other.type("t1").scale + 0.02)
+
+
+def test_it_is_an_option_of_every_recipe_and_noted() -> None:
+    real, x = network(), correlated(80, 6)
+    made = api.quantize(real, x, options=Options(refine="gains-and-biases"))
+    assert made.record["options"]["refine"] == "gains-and-biases"
+    with pytest.raises(EdgeqError, match="unknown refinement"):
+        Options(refine="hope")
