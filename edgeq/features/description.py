@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import scipy.signal
 
+from edgeq import reals
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array
 from edgeq.ops.fourier import factors
@@ -186,14 +187,14 @@ def weights(d: Description) -> Array:
 
 def _to_mel(f: Array, htk: bool) -> Array:
     if htk:
-        return np.asarray(2595 * np.log10(1 + f / 700))
-    return np.where(f < 1000, 3 * f / 200, 15 + 27 * np.log(np.maximum(f, 1e-9) / 1000) / math.log(6.4))
+        return np.asarray(2595 * reals.log10(1 + f / 700))
+    return np.where(f < 1000, 3 * f / 200, 15 + 27 * reals.log(np.maximum(f, 1e-9) / 1000) / float(reals.log(6.4)))
 
 
 def _to_hertz(m: Array, htk: bool) -> Array:
     if htk:
         return np.asarray(700 * (10 ** (m / 2595) - 1))
-    return np.where(m < 15, 200 * m / 3, 1000 * np.exp((m - 15) * math.log(6.4) / 27))
+    return np.where(m < 15, 200 * m / 3, 1000 * reals.exp((m - 15) * float(reals.log(6.4)) / 27))
 
 
 def mel_bank(d: Description) -> Array:
@@ -219,7 +220,7 @@ def mel_bank(d: Description) -> Array:
 def cosines(d: Description) -> Array:
     """The orthonormal DCT-II, float64 ``[n_mfcc, n_mels]``."""
     k, n = np.arange(d.n_mfcc)[:, None], np.arange(d.n_mels)
-    matrix = np.sqrt(2 / d.n_mels) * np.cos(math.pi * k * (2 * n + 1) / (2 * d.n_mels))
+    matrix = np.sqrt(2 / d.n_mels) * reals.cos(math.pi * k * (2 * n + 1) / (2 * d.n_mels))
     matrix[0] /= math.sqrt(2)
     return np.asarray(matrix)
 

@@ -127,7 +127,7 @@ def _floating(m: _Maker, d: Description, frames: Tensor, output: QParams | None)
 def _fixed(m: _Maker, d: Description, frames: Tensor, output: QParams | None) -> Tensor:
     """The chain on integers: int16 samples, a spectrum of int32 with an exponent for each frame, levels of int16 or int8."""
     w = weights(d)
-    bits = BLOCK_BITS - math.ceil(math.log2(d.n_fft))
+    bits = BLOCK_BITS - (d.n_fft - 1).bit_length()
     x = m.emit(ApplyWindow(bits), [frames, m.constant("window", w.astype(np.float32))], "windowed", "shifts")
     x = m.emit(Rfft(d.n_fft, True), [x], "spectrum")
     bands = _bands(m, d)
