@@ -63,7 +63,8 @@ def from_module(module: Any, example_inputs: Any, name: str = "model", *, shapes
     inputs = tuple(example_inputs) if isinstance(example_inputs, Sequence) else (example_inputs,)
     modes = [(m, m.training) for m in module.modules()]
     try:
-        module.eval()
+        with contextlib.suppress(NotImplementedError):  # what torch.export or PT2E gave is in one mode for good
+            module.eval()
         return _exported(module, inputs, name, name, shapes)
     finally:
         for part, training in modes:

@@ -17,8 +17,15 @@ def taken_apart(program: Any) -> Any:
         aten.adaptive_max_pool1d.default: _adaptive_max, aten.adaptive_max_pool2d.default: _adaptive_max,
         aten.adaptive_max_pool3d.default: _adaptive_max,
         aten.rrelu.default: _leaky, aten.lstm.input: _lstm,
+        aten.fake_quantize_per_tensor_affine.default: _fake_tensor,
+        aten.fake_quantize_per_tensor_affine.tensor_qparams: _fake_tensor,
+        aten.fake_quantize_per_channel_affine.default: _fake_channels,
+        aten._fused_moving_avg_obs_fq_helper_functional.default: _fused,
     }  # fmt: skip
-    found = {node.target for node in program.graph.nodes if node.target in table}
+    targets = {node.target for node in program.graph.nodes}
+    if aten.fused_moving_avg_obs_fake_quant.default in targets:  # PyTorch takes it apart to this one first
+        targets.add(aten._fused_moving_avg_obs_fq_helper_functional.default)
+    found = targets & set(table)
     return program.run_decompositions({op: table[op] for op in found}) if found else program
 
 
@@ -75,3 +82,68 @@ def _lstm(x: Any, states: Sequence[Any], *options: Any) -> Any:
         return NotImplemented
     op = torch.ops.aten.lstm.input
     return torch._decomp.get_decompositions([op])[op](x, states, *options)
+
+
+# Quantization-aware training: what a module rounds to becomes a pair of QuantizeLinear and DequantizeLinear
+
+
+def _decomposed() -> Any:
+    """PyTorch's operators that its exporter writes as QuantizeLinear and DequantizeLinear; importing the module registers them."""
+    import torch
+    import torch.ao.quantization.fx._decomposed
+
+    return torch.ops.quantized_decomposed
+
+
+def _stored(low: int, high: int) -> tuple[Any, int, int]:
+    """The 8-bit type that holds integers from `low` to `high`, and its ends."""
+    import torch
+
+    return (torch.uint8, 0, 255) if low >= 0 else (torch.int8, -128, 127)
+
+
+def _fake_tensor(x: Any, scale: Any, zero_point: Any, *ends: Any) -> Any:
+    """Rounded to the multiples of one scale. `ends`: perhaps whether it is switched on, then the least and the largest integer."""
+    import torch
+
+    low, high = ends[-2:]
+    if isinstance(scale, torch.Tensor):  # which the exporter reads per channel alone
+        return _fake_channels(x.unsqueeze(0), scale.reshape(1), zero_point.reshape(1), 0, low, high).squeeze(0)
+    if not -128 <= low < high <= 255 or (low < 0 and high > 127):
+        return NotImplemented
+    dtype, least, largest = _stored(low, high)
+    if (low, high) != (least, largest):  # fewer bits, or a symmetric range
+        x = torch.clamp(x, (low - zero_point) * scale, (high - zero_point) * scale)
+    lib = _decomposed()
+    q = lib.quantize_per_tensor.default(x, scale, zero_point, least, largest, dtype)
+    return lib.dequantize_per_tensor.default(q, scale, zero_point, least, largest, dtype)
+
+
+def _fake_channels(x: Any, scale: Any, zero_point: Any, axis: int, low: int, high: int) -> Any:
+    """Rounded to the multiples of a scale per slice."""
+    import torch
+
+    if not -128 <= low < high <= 255 or (low < 0 and high > 127):
+        return NotImplemented
+    dtype, least, largest = _stored(low, high)
+    if (low, high) != (least, largest):
+        across = [-1 if i == axis else 1 for i in range(x.dim())]
+        s, z = scale.reshape(across), zero_point.reshape(across)
+        x = torch.maximum(torch.minimum(x, (high - z) * s), (low - z) * s)
+    lib = _decomposed()
+    q = lib.quantize_per_channel.default(x, scale, zero_point, axis, least, largest, dtype)
+    return lib.dequantize_per_channel.default(q, scale, zero_point, axis, least, largest, dtype)
+
+
+def _fused(x: Any, *rest: Any) -> Any:
+    """A moving observer and what it feeds, of which evaluation needs the rounding alone: the scales and statistics stay.
+
+    `rest`: two switches, the least and the largest value, scale, zero point, a factor, the least and the largest integer, the axis, and
+    perhaps whether each slice along it has a scale of its own and whether the range is symmetric.
+    """
+    import torch
+
+    scale, zero_point, low, high, axis = rest[4], rest[5], *rest[7:10]
+    rows = len(rest) > 10 and rest[10]
+    y = _fake_channels(x, scale, zero_point, axis, low, high) if rows else _fake_tensor(x, scale, zero_point, low, high)
+    return y if y is NotImplemented else (y, torch.ones_like(x, dtype=torch.bool), *(a.clone() for a in rest[2:6]))

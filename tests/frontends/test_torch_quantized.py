@@ -1,0 +1,102 @@
+"""Modules that PyTorch has quantized, or is about to: quantization-aware training, fake quantization, and what PT2E converts to."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from edgeq import api
+from edgeq.ir import DType
+from edgeq.quantize.precision_toml import read_precision
+
+SHAPE = (1, 3, 8, 8)
+
+
+def fake(x: Any, scale: float, zero: int, low: int = -128, high: int = 127) -> Any:
+    return torch.fake_quantize_per_tensor_affine(x, scale, zero, low, high)
+
+
+class Trained(nn.Module):
+    """A scale per channel of the weights, 4 bits in one layer, uint8 and int8 activations; the last layer has no scales."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.last = nn.Conv2d(3, 6, 3), nn.Conv2d(6, 4, 3), nn.Linear(4, 5)
+
+    def forward(self, x: Any) -> Any:
+        w = self.first.weight
+        scale = w.detach().abs().amax((1, 2, 3)) / 127
+        w = torch.fake_quantize_per_channel_affine(w, scale, torch.zeros(6, dtype=torch.int32), 0, -127, 127)
+        y = torch.relu(nn.functional.conv2d(fake(x, 0.03, 2), w, self.first.bias))
+        y = fake(y, 0.01, 0, 0, 255)
+        y = nn.functional.conv2d(y, fake(self.second.weight, 0.03, 0, -8, 7), self.second.bias)
+        return self.last(fake(y, 0.012, 4).mean((2, 3)))
+
+
+class Converted(nn.Module):
+    """What convert_pt2e leaves: integers as weights, pairs of operators around everything."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        import torch.ao.quantization.fx._decomposed
+
+        generator = torch.Generator().manual_seed(0)
+        self.register_buffer("weight", torch.randint(-127, 128, (5, 3, 3, 3), generator=generator, dtype=torch.int8))
+        self.register_buffer("scale", torch.linspace(0.001, 0.004, 5))
+        self.register_buffer("zero", torch.zeros(5, dtype=torch.int64))
+        self.bias = nn.Parameter(torch.linspace(-1, 1, 5))
+
+    def forward(self, x: Any) -> Any:
+        lib = torch.ops.quantized_decomposed
+
+        def pair(a: Any, scale: float, zero: int) -> Any:
+            q = lib.quantize_per_tensor(a, scale, zero, -128, 127, torch.int8)
+            return lib.dequantize_per_tensor(q, scale, zero, -128, 127, torch.int8)
+
+        w = lib.dequantize_per_channel(self.weight, self.scale, self.zero, 0, -127, 127, torch.int8)
+        y = pair(torch.relu(nn.functional.conv2d(pair(x, 0.03, -3), w, self.bias)), 0.02, -128)
+        return pair(y.mean((2, 3)), 0.01, -128)
+
+
+def eager() -> Any:
+    """nn modules with observers that still move, as prepare_qat makes them."""
+    import torch.ao.quantization as quantization
+
+    layers = (nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), nn.Flatten(), nn.Linear(216, 4))
+    module = nn.Sequential(quantization.QuantStub(), *layers, quantization.DeQuantStub()).train()
+    module.qconfig = quantization.get_default_qat_qconfig("qnnpack")
+    module = quantization.fuse_modules_qat(module, [["1", "2", "3"]])
+    prepared = quantization.prepare_qat(module)
+    for _ in range(4):
+        prepared(torch.randn(4, *SHAPE[1:]))
+    prepared.apply(quantization.disable_observer)
+    return prepared.eval()
+
+
+MODULES = {"fake quantization": Trained, "pt2e": Converted, "eager": eager}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_scales_of_modules_stay(name: str) -> None:
+    torch.manual_seed(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        module = MODULES[name]().eval()
+        graph = api.load(module, torch.randn(SHAPE))
+    x = torch.randn(24, *SHAPE, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        wanted = torch.stack([module(v) for v in x]).numpy().reshape(24, -1)
+    shape = graph.type(graph.inputs[0]).shape
+    arrays = {graph.inputs[0]: x.numpy().reshape(24, *shape)}
+    whole = graph.type(graph.inputs[0]).dtype is DType.INT8
+    assert whole == (name != "fake quantization")  # every tensor of the others has a scale
+    if not whole:
+        made = api.quantize(graph, arrays)
+        assert "given" in {t.method for t in read_precision(made.files["precision.toml"].decode(), graph, "").tensors.values()}
+    found = next(iter(api.simulate(graph if whole else made.graph, arrays).outputs(real=True).values())).reshape(24, -1)
+    assert 10 * np.log10((wanted**2).mean() / ((wanted - found) ** 2).mean()) > 30
