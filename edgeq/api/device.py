@@ -81,7 +81,7 @@ def compare_board(
         inputs, vectors: see `simulate`.
         data: labelled vectors instead (see `accuracy`), the first `limit` of them.
         steps: how many vectors to stream step by step.
-        faults: bit errors in the weights, on both (see `run`); the board's are mended at the end.
+        faults: bit errors in the weights, on both (see `run`); the board's are repaired at the end.
 
     Raises:
         EdgeqError: the vectors do not fit, the folder or the firmware is not for faults, or the board is none that runs this

@@ -80,7 +80,7 @@ class Choices(TypedDict, total=False):
         recurrent layers in int8, the rest in half precision; ``auto``: chosen node by node within a budget (see `Goal`);
         ``robust``: int8 computation, with the storage code and the clipping of weights that stand bit errors at rate `p` best.
     accumulate: ``f16``: layers in half precision that can sum up in halves (recipes ``fp16`` and ``mixed``); ``f32`` is the default.
-    calibration_limit: use at most so many of them.
+    calibration_limit: use at most N of them.
     stored: ``(scale, zero_point)``: integer samples mean ``scale * (q - zero_point)``.
     pixels: the values of black and white that the model expects of images and of uint8 samples.
     mean, std: per channel or for all, what those values are reduced by and divided by after that, as torchvision's ``Normalize`` does.

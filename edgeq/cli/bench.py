@@ -69,7 +69,7 @@ def show(result: BoardBench, steps: list[str]) -> None:
     m, s, d = result.measured, result.statistics, result.description
     least, most = int(m.ticks.min()), int(m.ticks.max())
     common.facts(
-        f"{d.get('model')} for {d.get('target')} on board {d.get('board')}, law {d.get('law')}, edgeq {d.get('edgeq')}",
+        f"{d.get('model')} for {d.get('target')} on board {d.get('board')}, rounding {d.get('law')}, edgeq {d.get('edgeq')}",
         {
             "vectors": str(len(m.ticks)),
             "latency": f"{count(most)} ticks" if least == most else f"{count(least)} to {count(most)} ticks",

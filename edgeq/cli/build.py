@@ -145,7 +145,7 @@ def show(built: Built) -> None:
     n = run.instructions if run else None
     proof = built.measured.comparisons.get(runner)
     common.facts(
-        f"{m.model} for {m.target}, law {m.law}",
+        f"{m.model} for {m.target}, rounding {m.law}",
         {
             "flash": flash,
             "RAM": f"arena {size(m.arena_bytes)} with input and output (lower bound {bound}){state}{stack}",

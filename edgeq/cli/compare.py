@@ -58,8 +58,8 @@ def compare(
         Path | None,
         typer.Option("--data", "-d", help="With --port: labelled .npz, x and y; shows the accuracy of both.", show_default=False),
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="With --data: use the first so many vectors.", show_default=False)] = None,
-    steps: Annotated[int, typer.Option(min=0, help="With --port: stream every step of the first so many vectors.")] = 1,
+    limit: Annotated[int | None, typer.Option(min=1, help="With --data: use the first N vectors.", show_default=False)] = None,
+    steps: Annotated[int, typer.Option(min=0, help="With --port: stream every step of the first N vectors.")] = 1,
     trust: TrustOption = False,
     as_json: JsonOption = False,
 ) -> None:

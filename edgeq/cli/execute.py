@@ -48,7 +48,7 @@ def show(outcome: Outcome, *, steps: bool) -> None:
     constant = {True: ", the same for every input", False: ", differs between inputs", None: ""}[r.constant_time]
     code = outcome.code_bytes
     common.facts(
-        f"{m.model} for {m.target} on {r.runner}, law {m.law}",
+        f"{m.model} for {m.target} on {r.runner}, rounding {m.law}",
         {
             "vectors": str(outcome.vectors),
             "instructions": f"{count(r.instructions)} per inference{per_mac}{constant}" if r.instructions else "",

@@ -87,7 +87,7 @@ def quantization(t: dict[str, Any]) -> str:
 
 def show(data: dict[str, Any]) -> None:
     """The table."""
-    kind = f"quantized, law {data['law']}" if data["quantized"] else "float"
+    kind = f"quantized, rounding {data['law']}" if data["quantized"] else "float"
     common.facts(
         f"{data['name']}: {kind}",
         {

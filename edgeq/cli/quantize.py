@@ -89,7 +89,7 @@ def show(result: Quantized, output: Path) -> None:
             )
             for t in rows
         ],
-        title=f"{result.graph.name}, law {result.graph.law}, {record['samples']} samples: the tensors that lost most",
+        title=f"{result.graph.name}, rounding {result.graph.law}, {record['samples']} samples: the tensors that lost most",
     )
     show_record(record)
     typer.echo(str(output))

@@ -33,7 +33,7 @@ static inline eq_mve_i32x4 eq_mve_saturate16x4(eq_mve_i32x4 x)
 #endif
 }
 
-/* x / 2^bits, halves up: law "single"; halves away from zero: law "tflm". `bits` from 2 to 30, a literal. */
+/* x / 2^bits, halves up: rounding "single"; halves away from zero: rounding "tflm". `bits` from 2 to 30, a literal. */
 #if EQ_MVE
 #define eq_mve_scale4_single(x, bits) vrshrq_n_s32(x, bits)
 #define eq_mve_scale4_tflm(x, bits) eq_mve_away4(vrshrq_n_s32(x, 1), -((bits) - 1))

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Made by edgeq. What edgeq generates may be used, changed and shipped in any product, under any terms. */
 /* Eight halves at a time with MVE. A sum or product in float32 rounded to a half is the sum or product rounded once, for float32 has
- * more than twice a half's digits and two: so half instructions give the law's bits. */
+ * more than twice a half's digits and two: so half instructions give the same bits. */
 #ifndef EQ_HALF_MVE_EIGHT_H
 #define EQ_HALF_MVE_EIGHT_H
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Made by edgeq. What edgeq generates may be used, changed and shipped in any product, under any terms. */
-/* The arithmetic law of edgeq; twin of edgeq/numerics.py. Freestanding ISO C99.
+/* The arithmetic of edgeq; twin of edgeq/numerics.py. Freestanding ISO C99.
  *
  * Right shifts of negative numbers are arithmetic: true of every compiler that edgeq supports, and
  * checked below at compile time. */
@@ -96,7 +96,7 @@ static inline int32_t eq_shift_left(int32_t x, int32_t n)
     return (int32_t)((uint32_t)x << n);
 }
 
-/* Law "single": (x * m + 2^(n+31)) >> (n+32), to nearest, ties toward +inf; 1 <= n <= 30. */
+/* Rounding "single": (x * m + 2^(n+31)) >> (n+32), to nearest, ties toward +inf; 1 <= n <= 30. */
 static inline int32_t eq_requantize_single(int32_t x, int32_t m, int32_t n)
 {
     const int32_t high = (int32_t)(((int64_t)x * m) >> 32);
@@ -117,7 +117,7 @@ static inline int32_t eq_divide_by_pot(int32_t x, int32_t n)
     return (x >> n) + ((x & mask) > threshold);
 }
 
-/* Law "tflm": MultiplyByQuantizedMultiplier with shift = -n; -29 <= n <= 31. An x whose shift to the
+/* Rounding "tflm": MultiplyByQuantizedMultiplier with shift = -n; -29 <= n <= 31. An x whose shift to the
  * left would not fit is limited to half of int32: its result lies far outside int8 either way. */
 static inline int32_t eq_requantize_tflm(int32_t x, int32_t m, int32_t n)
 {
@@ -136,7 +136,7 @@ static inline int32_t eq_requantize_tflm_small(int32_t x, int32_t m, int32_t n)
     return (((high + (high >> 31)) >> (n - 1)) + 1) >> 1;
 }
 
-/* Law "tflm" and an offset, |offset| < 256, where |x| < 2^29 and 1 <= n <= 21; `rounding` from eq_rounding_tflm. The first
+/* Rounding "tflm" and an offset, |offset| < 256, where |x| < 2^29 and 1 <= n <= 21; `rounding` from eq_rounding_tflm. The first
  * rounding is that of `twice` / 2 to nearest, ties up; with it negative numbers lose one, so that halves go away from zero. */
 static inline int32_t eq_rescale_tflm(int32_t x, int32_t m, int32_t n, int32_t rounding)
 {
@@ -151,14 +151,14 @@ static inline int32_t eq_rounding_tflm(int32_t offset, int32_t n)
     return eq_shift_left(2 * offset + 1, n) + 1;
 }
 
-/* Law "single" and an offset; `rounding` is 2 * offset + 1. */
+/* Rounding "single" and an offset; `rounding` is 2 * offset + 1. */
 static inline int32_t eq_rescale_single(int32_t x, int32_t m, int32_t n, int32_t rounding)
 {
     const int32_t high = (int32_t)(((int64_t)x * m) >> 32);
     return ((high >> (n - 1)) + rounding) >> 1;
 }
 
-/* Law "tflm" of x * 2^20 where |x| < 512, m = high * 2^11 + low and 1 <= n <= 31: no product exceeds 32 bits. */
+/* Rounding "tflm" of x * 2^20 where |x| < 512, m = high * 2^11 + low and 1 <= n <= 31: no product exceeds 32 bits. */
 static inline int32_t eq_requantize_tflm_fine(int32_t x, int32_t high, int32_t low, int32_t n)
 {
     const int32_t scaled = x * high + ((x * low + (1 << 10)) >> 11);

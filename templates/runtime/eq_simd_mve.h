@@ -122,7 +122,7 @@ static inline eq_mve_i32x4 eq_mve_shift4(eq_mve_i32x4 x, int32_t n)
 #endif
 }
 
-/* Law "single" of x * 2^left, the bits to shift right given as negative numbers. */
+/* Rounding "single" of x * 2^left, the bits to shift right given as negative numbers. */
 static inline eq_mve_i32x4 eq_mve_requantize4_single(eq_mve_i32x4 x, int32_t left, eq_mve_i32x4 m, eq_mve_i32x4 minus_n)
 {
 #if EQ_MVE
@@ -135,7 +135,7 @@ static inline eq_mve_i32x4 eq_mve_requantize4_single(eq_mve_i32x4 x, int32_t lef
 #endif
 }
 
-/* Law "tflm", likewise. */
+/* Rounding "tflm", likewise. */
 static inline eq_mve_i32x4 eq_mve_requantize4_tflm(eq_mve_i32x4 x, eq_mve_i32x4 m, eq_mve_i32x4 minus_n)
 {
 #if EQ_MVE
@@ -150,7 +150,7 @@ static inline eq_mve_i32x4 eq_mve_requantize4_tflm(eq_mve_i32x4 x, eq_mve_i32x4 
 #endif
 }
 
-/* Law "tflm" where |x| < 2^30, every n is at least 1 and the results below 0, which round otherwise, are not told from 0. */
+/* Rounding "tflm" where |x| < 2^30, every n is at least 1 and the results below 0, which round otherwise, are not told from 0. */
 static inline eq_mve_i32x4 eq_mve_requantize4_tflm_rectified(eq_mve_i32x4 x, eq_mve_i32x4 m, eq_mve_i32x4 minus_n)
 {
 #if EQ_MVE
@@ -163,7 +163,7 @@ static inline eq_mve_i32x4 eq_mve_requantize4_tflm_rectified(eq_mve_i32x4 x, eq_
 #endif
 }
 
-/* Law "tflm" where |x| < 2^30 and every n is at least 1. */
+/* Rounding "tflm" where |x| < 2^30 and every n is at least 1. */
 static inline eq_mve_i32x4 eq_mve_requantize4_tflm_small(eq_mve_i32x4 x, eq_mve_i32x4 m, eq_mve_i32x4 minus_n)
 {
 #if EQ_MVE

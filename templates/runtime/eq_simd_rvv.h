@@ -19,7 +19,7 @@
 #include "eq_numerics.h"
 #include "eq_rvv.h"
 
-/* How sums become int8: the law, and whether they are first shifted left (`left` of the operator). */
+/* How sums become int8: the rounding, and whether they are first shifted left (`left` of the operator). */
 enum { EQ_RVV_SINGLE, EQ_RVV_SINGLE_LEFT, EQ_RVV_TFLM, EQ_RVV_TFLM_LEFT };
 
 /* Weights and output stage of some channels. The comments are offsets, which the assembly counts on. */
@@ -29,7 +29,7 @@ typedef struct {
     const int32_t *multiplier; /* 8 */
     const int8_t *shift;       /* 12 */
     int32_t offset, low, high; /* 16, 20, 24: zero point and limits of the output */
-    int32_t left;              /* 28: law single */
+    int32_t left;              /* 28: rounding single */
 } eq_rvv_channels_t;
 
 /* Rows of inputs times weights. A row is `pieces` of 8 * `blocks` + `rest` elements, each `pitch` elements behind the

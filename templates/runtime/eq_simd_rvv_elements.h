@@ -135,7 +135,7 @@ static inline void eq_rvv_add_single(
 #endif
 }
 
-/* An input of the law tflm's addition: (x - zero) * 2^20 is multiplied and shifted right. */
+/* An input of the addition with rounding tflm: (x - zero) * 2^20 is multiplied and shifted right. */
 typedef struct {
     int32_t zero, multiplier, shift;
 } eq_rvv_addend_t;
@@ -155,7 +155,7 @@ typedef struct {
         [m] "r"(scale->multiplier), [right] "r"(scale->right), [rounds] "r"(scale->rounds))
 #endif
 
-/* y = a + sign * b in law tflm; n > 0, steps are 0 or 1, sign is 1 or -1. */
+/* y = a + sign * b with rounding tflm; n > 0, steps are 0 or 1, sign is 1 or -1. */
 static inline void eq_rvv_add_tflm(
     int8_t *y, const int8_t *a, int32_t a_step, const int8_t *b, int32_t b_step, int32_t n, const eq_rvv_addend_t *first,
     const eq_rvv_addend_t *second, int32_t sign, const eq_rvv_scale_t *scale)

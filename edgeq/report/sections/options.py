@@ -1,4 +1,4 @@
-"""How the model came to be: law, quantization, compiler, memory plan."""
+"""How the model came to be: rounding, quantization, compiler, memory plan."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LAWS = {
 def context(data: Data) -> Mapping[str, Any]:
     q, built = data.measured.quantization, data.measured.build
     rows = [
-        ("requantization law", f"{data.manifest.law}: {LAWS.get(data.manifest.law, '')}"),
+        ("rounding of requantization", f"{data.manifest.law}: {LAWS.get(data.manifest.law, '')}"),
         ("quantized by", "edgeq" if q.get("options") else "the model file itself: its own scales"),
         *((k.replace("_", " "), str(v)) for k, v in q.get("options", {}).items() if k != "law"),
         ("calibration samples", str(q["samples"]) if q else ""),
