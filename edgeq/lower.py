@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from edgeq import half, kernels
 from edgeq.errors import EdgeqError
-from edgeq.ir import DType, Graph, Node, Params
+from edgeq.ir import DType, Graph, Node, Params, Tensor
 from edgeq.kernels import Kernel, Signature
 from edgeq.kernels.layouts import applied
 from edgeq.ops.add import Add
@@ -17,7 +16,7 @@ from edgeq.ops.reshape import Reshape
 from edgeq.ops.weights import table_formats
 from edgeq.order import Step, best_order
 from edgeq.program import Call, Program
-from edgeq.stage import stage, storable
+from edgeq.stage import decoded_formats, stage, storable
 from edgeq.target import Target
 
 UNBOUNDED: dict[str, int | str] = {"pairs": 0, "twos": 0, "tap_twos": 0, "group": 1, "has_least": 1}  # of any weights
@@ -29,11 +28,18 @@ SUMS = {half.SUMS: "f16", half.LAW: "f32"}  # what the laws of halves sum produc
 def signature(graph: Graph, node: Node, law: str) -> Signature:
     """What a kernel must compute of a node under a law, by the operator's traits and the types of the graph."""
     first, output = graph.type((operands(graph, node) or node.outputs)[0]).dtype, graph.type(node.outputs[0]).dtype
-    types = [graph.type(node.inputs[i]) for i in node.op.traits.weights]
-    weights = [f"{t.dtype.value}{'z' * bool(t.dtype is DType.INT8 and t.zero_point)}" for t in types]
+    weights = [_stored(graph.tensors[node.inputs[i]]) for i in node.op.traits.weights]
     accumulate = SUMS.get(law, "s64" if first is DType.INT16 else "s32")
     w, r = (*weights, "", "")[:2]
     return Signature(node.op.kernel_op(), first.value, output.value, w, r, accumulate if weights else "")
+
+
+def _stored(weights: Tensor) -> str:
+    """The type of weights in signatures."""
+    own: str = weights.type.dtype.value
+    if weights.type.dtype is not DType.INT8:
+        return own
+    return f"{own}z" if weights.type.zero_point else weights.format.type or own
 
 
 def bind(graph: Graph, node: Node) -> Params:
@@ -57,6 +63,19 @@ def request(graph: Graph, node: Node) -> tuple[Signature, Params]:
     """What a kernel is selected by."""
     params = bind(graph, node)
     return signature(graph, node, params.law), params
+
+
+def _allowed(graph: Graph, node: Node, params: Params) -> Callable[[Kernel], bool] | None:
+    """Which kernels can have their tables in the formats of the graph; None: all."""
+    formats = table_formats(node, graph.node_inputs(node), params)
+    return (lambda kernel: storable(kernel, params, decoded_formats(kernel, formats))) if formats else None
+
+
+def candidates(graph: Graph, node: Node, isa: tuple[str, ...], core: str = "") -> list[Kernel]:
+    """The kernels that can compute a node, preferred first (see `kernels.candidates`)."""
+    wanted, params = request(graph, node)
+    allowed = _allowed(graph, node, params)
+    return [k for k in kernels.candidates(wanted, params, isa, core) if allowed is None or allowed(k)]
 
 
 def lower(graph: Graph, target: Target, choices: Mapping[str, str] | None = None, tiles: bool = True) -> Program:
@@ -102,9 +121,7 @@ def lower(graph: Graph, target: Target, choices: Mapping[str, str] | None = None
         names = operands(graph, node)
         follower = folded.get(node.name)
         then = (follower.op.kernel_op(),) if follower else ()
-        formats = table_formats(node, graph.node_inputs(node), params)
-        allowed = functools.partial(storable, params=params, formats=formats) if formats else None
-        kernel = kernels.select(node.name, wanted, params, target, choices, then, allowed)
+        kernel = kernels.select(node.name, wanted, params, target, choices, then, _allowed(graph, node, params))
         macs = node.op.macs(*(t.type for t in graph.node_inputs(node)))
         variant = kernels.fused(kernel, then)
         if follower and variant:
@@ -123,7 +140,7 @@ def _call(
     except KeyError as error:
         raise EdgeqError(f"`pack` names an unknown table or layout {error}", where=kernel.path) from None
     tables = {n: packed.get(n, table) for n, table in params.tables.items() if kernel.reads(n, params)}
-    formats = table_formats(node, graph.node_inputs(node), params)
+    formats = decoded_formats(kernel, table_formats(node, graph.node_inputs(node), params))
     scratch, inplace = kernel.scratch_bytes(params), kernel.overwrites(params)
     return Call(node, kernel, params, names, outputs, scratch, tables, macs, inplace, epilogue, formats)
 

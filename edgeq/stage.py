@@ -45,6 +45,12 @@ def table(kernel: Kernel, name: str, tables: Mapping[str, Array]) -> Array:
     return applied(layout, name, tables) if layout else tables[name]
 
 
+def decoded_formats(kernel: Kernel, formats: Mapping[str, Format]) -> dict[str, Format]:
+    """The formats of those tables that a kernel does not read as they are stored."""
+    own = {kernel.signature.w, kernel.signature.r} - {""}
+    return {n: f for n, f in formats.items() if "weights" not in n or f.type not in own}
+
+
 def storable(kernel: Kernel, params: Params, formats: Mapping[str, Format]) -> bool:
     """Whether the weights of a kernel can be decoded from their formats."""
     try:

@@ -40,7 +40,7 @@ assert compare(simulate(graph, data), host.run(Path("m"), data)).bit_exact
 
 
 def test_kernels_and_primitives_follow_the_grammar() -> None:
-    types = r"(s8|s16|s32|f16|f32)(_(s8|s16|s32|f16|f32))?(_a16|_wz|_w8(_r16)?)?"
+    types = r"(s8|s16|s32|f16|f32)(_(s8|s16|s32|f16|f32))?(_a16|_wz|_w4|_w8(_r16)?)?"
     for k in kernels.scan():
         assert re.fullmatch(types, k.signature.types) and re.fullmatch(rf"[a-z][a-z0-9_]*_{k.signature.types}", k.stem), k.stem
         assert k.isa in ("c", *ISAS)

@@ -57,6 +57,7 @@ class Format:
     """
 
     name: ClassVar[str]
+    type: ClassVar[str] = ""  # of weights in signatures of kernels that read them as they are stored; nothing: there are none
 
     @classmethod
     def read(cls, text: str) -> Self | None:

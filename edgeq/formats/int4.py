@@ -22,6 +22,7 @@ class Int4(Packed):
     """Half of int8's bytes."""
 
     name: ClassVar[str] = "int4"
+    type: ClassVar[str] = "s4"
     width: ClassVar[int] = 4
     group: ClassVar[int] = 8
 

@@ -20,7 +20,7 @@ Epilogue = tuple[str, ...]  # kinds of operators that a kernel computes too, on 
 @functools.cache
 def _asked(signature: Signature) -> tuple[str, ...]:
     """The facts that decide among the kernels of an operator."""
-    expressions = {e for k in scan() if k.signature == signature for e in (k.when, k.scratch, k.inplace_when)}
+    expressions = {e for k in scan() if k.signature in (signature, signature.decoded) for e in (k.when, k.scratch, k.inplace_when)}
     return tuple(sorted(set().union(*map(names, expressions)) & set(facts.FACTS)))
 
 
@@ -35,7 +35,8 @@ def cost_key(signature: Signature, params: Params) -> str:
 def candidates(
     signature: Signature, params: Params, isa: tuple[str, ...], core: str = "", then: Epilogue = (), own: Epilogue = ()
 ) -> list[Kernel]:
-    """Kernels that apply, preferred first: ISA in the target's order, then priority, then tile.
+    """Kernels that apply, preferred first: ISA in the target's order, then those that read weights as they are stored,
+    then priority, then tile.
 
     Where the cost table knows the core, the one that it expects to be the fastest comes first, of those that save as much
     memory as the preferred one: that work in place, and take the epilogue in, where it does.
@@ -45,8 +46,9 @@ def candidates(
         then: operators that might be folded into this one.
         own: operators that a kernel must compute too.
     """
-    fitting = [k for k in scan() if (k.signature, k.epilogue) == (signature, own) and k.isa in isa and k.applies(params)]
-    fitting.sort(key=lambda k: (isa.index(k.isa), -k.priority, k.stem))
+    known = (signature, signature.decoded)
+    fitting = [k for k in scan() if k.signature in known and k.epilogue == own and k.isa in isa and k.applies(params)]
+    fitting.sort(key=lambda k: (isa.index(k.isa), k.signature != signature, -k.priority, k.stem))
     if not fitting or expected(fitting[0], params, core) is None:
         return fitting
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 OWN_WEIGHTS = {"f16": "f16"}  # the weights that go without saying with an output of a type; int8 with all others
+
+NARROW = frozenset({"s4"})  # weights that kernels may multiply as they are stored
 
 
 @dataclass(frozen=True)
 class Signature:
     """An operator on types of C: ``s8``, ``s16``, ``s32``, ``f16``, ``f32``; of weights also ``s8z``, int8 with a zero point other
-    than 0.
+    than 0, and ``s4``: four bits, multiplied as they are stored.
 
     Attributes:
         op: by `Op.kernel_op`.
@@ -25,6 +27,12 @@ class Signature:
     w: str = ""
     r: str = ""
     sum: str = ""
+
+    @property
+    def decoded(self) -> Signature:
+        """The signature of kernels that read weights of fewer bits as int8."""
+        w, r = ("s8" if t in NARROW else t for t in (self.w, self.r))
+        return replace(self, w=w, r=r)
 
     @property
     def types(self) -> str:

@@ -11,7 +11,7 @@ from edgeq.compare import compare
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Graph
 from edgeq.journal import journal
-from edgeq.lower import lower, request
+from edgeq.lower import candidates, lower, request
 from edgeq.ops.add import Add
 from edgeq.program import Program
 from edgeq.simulate import simulate
@@ -42,7 +42,7 @@ def layers(graph: Graph, target: Target, known: Costs) -> list[Layer]:
         if node.op.traits.view:
             continue
         wanted, params = request(graph, node)
-        names = tuple(k.name for k in kernels.candidates(wanted, params, target.isa, target.core))
+        names = tuple(k.name for k in candidates(graph, node, target.isa, target.core))
         key = kernels.cost_key(wanted, params)
         if len(names) > 1 and set(names) - set(known.get(key, ())):
             found.append(Layer(node.name, key, names))

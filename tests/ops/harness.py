@@ -28,9 +28,10 @@ from edgeq import kernels, target
 from edgeq.build import COMMON_FLAGS, sources
 from edgeq.compare import compare
 from edgeq.emit import emit, write
+from edgeq.formats.int4 import Int4
 from edgeq.half import LAW
 from edgeq.ir import Array, DType, Graph, Node, Op, QParams, Tensor, TensorType, check
-from edgeq.lower import lower, request
+from edgeq.lower import candidates, lower
 from edgeq.numerics import LAWS
 from edgeq.ops.add import Add
 from edgeq.plan import plan
@@ -147,6 +148,14 @@ def asymmetric(case: Case, zero: int) -> Case:
     return replace(case, name=f"{case.name}_wz", inputs=(x, weights, bias))
 
 
+def of_four_bits(case: Case) -> Case:
+    """A layer on int8 with its weights cut to four bits, and stored so."""
+    x, w, *rest = case.inputs
+    assert isinstance(w, Tensor) and w.data is not None
+    data = np.clip(w.data >> 4, -7, 7).astype(np.int8)
+    return replace(case, name=f"{case.name}_w4", inputs=(x, replace(w, data=data, format=Int4()), *rest))
+
+
 def computes_halves(case: Case) -> bool:
     """Whether `halved` applies: integers in and out, and the operator is not int8's own."""
     types = [case.output_type, *(t for i, t in enumerate(case.types) if i not in case.op.parameters)]
@@ -236,8 +245,8 @@ class _Bench:
         """For a target; for the host with the kernels of some ISA. So many that each kernel of the best ISA is used where it applies."""
         machine = target.load(name)
         machine = replace(machine, isa=(isa, "c")) if isa != "c" else machine
-        found = {n.name: kernels.candidates(*request(self.graph, n), machine.isa) for n in self.graph.nodes}
-        best = {n: [k.name for k in ks if k.isa == ks[0].isa] for n, ks in found.items()}
+        found = {n.name: candidates(self.graph, n, machine.isa) for n in self.graph.nodes}
+        best = {n: [k.name for k in ks if (k.isa, k.signature) == (ks[0].isa, ks[0].signature)] for n, ks in found.items()}
         turns = max(map(len, best.values()))
         return [lower(self.graph, machine, {n: ks[turn % len(ks)] for n, ks in best.items()}) for turn in range(turns)]
 
@@ -254,7 +263,8 @@ class _Bench:
 def suite(cases: Sequence[Case]) -> Callable[..., None]:
     """The test function of an operator's cases: pytest collects it under the name that it is given."""
     benches: dict[str, _Bench] = {}
-    cases = [*cases, *{c.name: halved(c) for c in cases if computes_halves(c)}.values()]
+    plain = [c for c in cases if not c.name.endswith("_w4")]
+    cases = [*cases, *{c.name: halved(c) for c in plain if computes_halves(c)}.values()]
     operators = _operators(cases)
     own = [k for k in kernels.scan() if " + ".join((k.op, *k.epilogue)) in operators]
     isas = [isa for isa in ISAS if any(k.isa == isa for k in own)]

@@ -8,7 +8,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from harness import Case, activation, asymmetric, fitting_output, suite, summed_in_halves, vectors, weights_and_bias, with_int8_weights
+from harness import (
+    Case,
+    activation,
+    asymmetric,
+    fitting_output,
+    of_four_bits,
+    suite,
+    summed_in_halves,
+    vectors,
+    weights_and_bias,
+    with_int8_weights,
+)
 from oracle import tflite_model, tflm
 
 from edgeq.errors import EdgeqError
@@ -99,9 +110,15 @@ CASES += [
 ]
 INT8_WEIGHTS = ("groups3", "groups2_wide", "saturated", "pads_beyond", "pointwise_batch", "pixels3", "least_bytes", "relu6", "batch")
 HALF_SUMS = ("pointwise_padded", "stride2", "speech", "batch", "dilated", "groups3", "groups2_wide", "quads_stride", "pads_beyond")
-test_conv2d = suite(
-    [*CASES, *(with_int8_weights(c) for c in CASES if c.name in INT8_WEIGHTS), *(summed_in_halves(c) for c in CASES if c.name in HALF_SUMS)]
-)
+FOUR_BITS = (
+    "same3_c3", "stride2", "batch", "bytes_dilated", "quads_stride", "saturated", "pointwise_o17_c9", "pixels4", "relu6", "left_shift",
+    "groups3", "same3_sum", "batch_sum", "pointwise_sum", "stride2_sum",
+)  # fmt: skip
+NARROW = [of_four_bits(c) for c in CASES if c.name in FOUR_BITS]
+HALVES = [
+    *(with_int8_weights(c) for c in CASES if c.name in INT8_WEIGHTS), *(summed_in_halves(c) for c in CASES if c.name in HALF_SUMS),
+]  # fmt: skip
+test_conv2d = suite([*CASES, *NARROW, *HALVES])
 
 
 @pytest.mark.parametrize(("window", "stride", "same"), [((3, 3), (1, 1), True), ((3, 2), (2, 1), False), ((1, 1), (2, 2), True)])

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from harness import Case, _Bench, activation, asymmetric, fitting_output, halved, suite, weights_and_bias
+from harness import Case, _Bench, activation, asymmetric, fitting_output, halved, of_four_bits, suite, weights_and_bias
 from installed import need_emulator
 
 from edgeq import kernels, target
@@ -71,6 +71,8 @@ CASES = [
 ]
 ASYMMETRIC = {"same3_c5": 3, "saturated_c12": -128, "multiplier3": 127, "grows": -30, "stride_unequal": 66, "batch": -1}
 CASES += [asymmetric(c, ASYMMETRIC[c.name]) for c in CASES if c.name in ASYMMETRIC]
+FOUR_BITS = ("same3_c5", "stride2_c8", "multiplier3", "tall", "dilated", "five_c7", "line10", "wide", "left_shift_c4", "batch")
+CASES += [of_four_bits(c) for c in CASES if c.name in FOUR_BITS]
 test_depthwise_conv2d = suite(CASES)
 
 

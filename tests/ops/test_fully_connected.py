@@ -8,7 +8,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from harness import Case, activation, asymmetric, fitting_output, suite, summed_in_halves, vectors, weights_and_bias, with_int8_weights
+from harness import (
+    Case,
+    activation,
+    asymmetric,
+    fitting_output,
+    of_four_bits,
+    suite,
+    summed_in_halves,
+    vectors,
+    weights_and_bias,
+    with_int8_weights,
+)
 from oracle import tflite_model, tflm
 
 from edgeq.ir import DType, QParams, Tensor, TensorType
@@ -74,7 +85,9 @@ HALF_SUMS = ("n1_k1", "n7_k7", "n33_k19", "n130_k19", "rows", "rows3_n5_k9", "ro
 HALVES = [
     *(with_int8_weights(c) for c in CASES if c.name in INT8_WEIGHTS), *(summed_in_halves(c) for c in CASES if c.name in HALF_SUMS),
 ]  # fmt: skip
-test_fully_connected = suite([*CASES, *HALVES, *WORDS])
+FOUR_BITS = ("n1_k7", "n7_k7", "n17_k8", "rows", "deep", "lanes_left_shift", "relu6", "n33_k19", "saturated_weights")
+NARROW = [of_four_bits(c) for c in CASES if c.name in FOUR_BITS]
+test_fully_connected = suite([*CASES, *NARROW, *HALVES, *WORDS])
 
 
 @pytest.mark.parametrize("per_channel", [False, True])

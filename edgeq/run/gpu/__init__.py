@@ -131,7 +131,7 @@ class _Walk:
         self.params = {n.name: own.get(n.name) or bind(self.graph, n) for n in self.nodes}
         self.launchers = {}
         for node in self.nodes:
-            dtype = signature(self.graph, node, self.params[node.name].law).types
+            dtype = signature(self.graph, node, self.params[node.name].law).decoded.types
             if (node.op.kernel_op(), dtype) not in known:
                 raise unsupported(node, f"on {dtype}")
             self.launchers[node.name] = known[node.op.kernel_op(), dtype]
