@@ -50,12 +50,8 @@ class Options:
     rounding: str = _option("second-order", "How weights are rounded", ROUNDINGS)
     bias_correction: bool = _option(True, "Biases take up the mean error of each channel")
     equalize: bool = _option(True, "Bring the channels of an activation to similar ranges first")
-<<<<<<< HEAD
     refine: str = _option(NONE, "What is tuned again once all layers are rounded", (NONE, *REFINEMENTS))
-    law: str = _option("single", "Requantization law", LAWS)
-=======
     law: str = _option("single", "Rounding of requantization", LAWS)
->>>>>>> 254eb12 (docs, cli, templates: Rounding instead of law, corrected instead of mended, N instead of so many.)
     weights: str = _option("int8", "What layers' weights are stored in, a number of bits alone will do", of_weights())
     code: Code | None = None
     clip: float = 1.0
