@@ -88,7 +88,7 @@ def test_small_weights_beside_float_activations(case: Case, hybrid: str, tmp_pat
 def test_every_translator_has_a_case() -> None:
     elsewhere = {
         "QUANTIZE", "DEQUANTIZE", "CAST", "UNIDIRECTIONAL_SEQUENCE_LSTM", "CALL_ONCE", "VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE",
-        "CUSTOM Convolution2DTransposeBias", "SVDF",
+        "CUSTOM Convolution2DTransposeBias", "SVDF", "RFFT2D", "COMPLEX_ABS", "REAL", "IMAG",
     }  # fmt: skip
     signal = {k for k in TRANSLATORS if k.startswith("CUSTOM Signal")}
     assert signal == {f"CUSTOM {c.kind}" for c in test_tflite_signal.CASES.values()} | {"CUSTOM SignalFilterBankSquareRoot"}

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from flatbuffers import flexbuffers
 from installed import need_emulator
-from tflite_models import TfliteModel, tflm
+from tflite_models import TfliteModel, litert, real, tflm
 
 from edgeq import target
 from edgeq.compare import compare
@@ -252,3 +252,22 @@ DAMAGED: dict[str, Callable[[], Case]] = {
 def test_what_contradicts_itself_is_refused(message: str, tmp_path: Path) -> None:
     with pytest.raises(EdgeqError, match=message):
         lower(read(DAMAGED[message]().model(), tmp_path), target.load("host"))
+
+
+@pytest.mark.parametrize("kind", ["COMPLEX_ABS", "REAL", "IMAG"])
+def test_tensorflows_spectra_are_litert(kind: str, tmp_path: Path) -> None:
+    """As the converter writes tf.signal.rfft: an axis more, RFFT2D, the axis taken away, parts or magnitudes."""
+    m = TfliteModel()
+    x = m.input("x", (3, 100))
+    wide, complex_wide, spectrum, y = (m.tensor(n, s, k) for n, s, k in (
+        ("wide", (3, 1, 100), "FLOAT32"), ("c", (3, 1, 65), "COMPLEX64"), ("s", (3, 65), "COMPLEX64"), ("y", (3, 65), "FLOAT32")
+    ))  # fmt: skip
+    m.operator("EXPAND_DIMS", [x, m.constant("axis", np.int32([-2]))], [wide], ("ExpandDimsOptions", {}))
+    m.operator("RFFT2D", [wide, m.constant("length", np.int32([1, 128]))], [complex_wide], ("Rfft2dOptions", {}))
+    m.operator("SQUEEZE", [complex_wide], [spectrum], ("SqueezeOptions", {"squeezeDims": [-2]}))
+    m.operator(kind, [spectrum], [y])
+    model = m.finish(y)
+    data = RNG.normal(size=(4, 3, 100)).astype(np.float32)
+    graph = read(model, tmp_path)
+    mine, theirs = real(graph, {graph.given[0]: data})[0], litert(model, [data])[0]
+    np.testing.assert_allclose(mine, theirs, atol=1e-5 * np.abs(theirs).max())

@@ -31,6 +31,7 @@ OTHERS = {
     "SVDF": ("yes", "yes", "", "state and weights along time", "TFLM, LiteRT in float"), "CALL_ONCE": ("yes", "yes", "yes", "", "TFLM"),
     "VAR_HANDLE": ("yes", "yes", "yes", "", "TFLM"), "READ_VARIABLE": ("yes", "yes", "yes", "", "TFLM"),
     "ASSIGN_VARIABLE": ("yes", "yes", "yes", "", "TFLM"), "DENSIFY": ("constants", "constants", "constants", "", "the dense matrix"),
+    **dict.fromkeys(("RFFT2D", "COMPLEX_ABS", "REAL", "IMAG"), ("of rows", "", "", "", "LiteRT")),
 }  # fmt: skip
 HEAD = """# TFLite operators
 

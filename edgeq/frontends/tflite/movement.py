@@ -63,6 +63,9 @@ def expanded_shape(b: Builder, op: FileOperator, shape: tuple[int, ...]) -> tupl
 @reads("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "CAST")
 def reshape(b: Builder, op: FileOperator) -> None:
     x = b.operand(op, 0)
+    if b.stored(op, 0).kind == "COMPLEX64":
+        _complex_reshape(b, op, x)
+        return
     shape = x.type.shape  # a CAST between equal types changes nothing; others are refused by the output's type
     if op.kind == "RESHAPE":
         shape = resolve_shape(op, x.type.size, reshape_target(b, op))
@@ -79,6 +82,22 @@ def reshape(b: Builder, op: FileOperator) -> None:
     elif x.type.dtype is not DType.FLOAT32:
         raise EdgeqError("CAST of int8 is not supported", fix="use DEQUANTIZE")
     b.emit(Reshape(shape), [x], op.outputs[0])
+
+
+def _complex_reshape(b: Builder, op: FileOperator, x: Tensor) -> None:
+    """A spectrum, whose last axis holds real and imaginary parts in turn, under another shape with the same last axis."""
+    shape = (*x.type.shape[:-1], x.type.shape[-1] // 2)
+    if op.kind == "RESHAPE":
+        shape = resolve_shape(op, x.type.size // 2, reshape_target(b, op))
+    elif op.kind == "SQUEEZE":
+        shape = squeezed_shape(op, shape)
+    elif op.kind == "EXPAND_DIMS":
+        shape = expanded_shape(b, op, shape)
+    else:
+        raise EdgeqError(f"{op.kind} of complex numbers is not supported")
+    if not shape or 2 * shape[-1] != x.type.shape[-1]:
+        raise EdgeqError(f"{op.kind} of a spectrum {x.type} across its bins is not supported")
+    b.alias(op.outputs[0], b.insert(Reshape((*shape[:-1], x.type.shape[-1])), [x], b.tensor_name(op.outputs[0])))
 
 
 def _whole_cast(b: Builder, op: FileOperator, x: Tensor) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 from flatbuffers import flexbuffers
 
 from edgeq.errors import EdgeqError
@@ -16,6 +17,8 @@ from edgeq.ops.filter_bank import FilterBank, FilterBankLog, FilterBankPcan, Fil
 from edgeq.ops.fourier import Irfft, Rfft
 from edgeq.ops.frames import AutoScale, FrameCount, FrameStack, FrameWindow, OverlapAdd, SpectrumEnergy
 from edgeq.ops.reshape import Reshape
+from edgeq.ops.slice import Slice
+from edgeq.ops.spectrum import BandLevels
 
 MAX_OPTIONS = 64
 MAX_FRAME = 2**16
@@ -79,6 +82,37 @@ def kept(b: Builder, op: FileOperator, what: str, shape: tuple[int, ...], dtype:
     """A state of an operator's own, zero before the first inference: its name and its value."""
     key = f"{b.tensor_name(op.outputs[0])}/{what}"
     return key, b.variable(key, TensorType(shape, dtype))
+
+
+@reads("RFFT2D")
+def spectrum(b: Builder, op: FileOperator) -> None:
+    """What tf.signal.rfft and stft become: transforms of rows. Complex numbers are pairs of floats."""
+    x, lengths = b.operand(op, 0), b.integers(op, 1, "the lengths")
+    shape = x.type.shape
+    if x.type.dtype is not DType.FLOAT32 or len(lengths) != 2 or len(shape) < 2 or lengths[0] != 1 or shape[-2] != 1:
+        raise EdgeqError(f"RFFT2D of {x.type} with lengths {list(lengths)} is not supported", fix="transform along the last axis alone")
+    name = b.tensor_name(op.outputs[0])
+    rows = b.sliced(x, len(shape) - 1, 0, min(shape[-1], lengths[1]), f"{name}/rows")
+    b.alias(op.outputs[0], b.insert(Rfft(lengths[1]), [rows], name))
+
+
+@reads("COMPLEX_ABS", "REAL", "IMAG")
+def parts(b: Builder, op: FileOperator) -> None:
+    if b.stored(op, 0).kind != "COMPLEX64":
+        raise EdgeqError(f"{op.kind} of {b.stored(op, 0).kind} is not supported")
+    x, name = b.operand(op, 0), b.tensor_name(op.outputs[0])
+    *lead, width = x.type.shape
+    bins = width // 2
+    if op.kind != "COMPLEX_ABS":
+        first = (*[0] * len(lead), int(op.kind == "IMAG"))
+        b.emit(Slice(begin=first, size=(*lead, bins), stride=(*[1] * len(lead), 2)), [x], op.outputs[0])
+        return
+    lists = [TensorType((bins,), DType.INT16)] * 2
+    starts, counts = (b.new_constant(f"{name}/{n}", a.astype(np.int16), t) for n, a, t in (
+        ("starts", np.arange(bins), lists[0]), ("counts", np.ones(bins), lists[1])
+    ))  # fmt: skip
+    ones = b.new_constant(f"{name}/ones", np.ones(bins, np.float32))
+    b.emit(BandLevels(power=1), [x, starts, counts, ones], op.outputs[0])
 
 
 @reads("CUSTOM SignalWindow")
