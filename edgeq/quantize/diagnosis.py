@@ -21,6 +21,7 @@ LOW = 20.0  # dB: below this a cause is looked for
 INHERITED = 3.0  # dB: a tensor that is at most so much worse than its worst input inherits its error
 CLIPPED = 0.5  # of the error's energy
 UNEVEN = 8.0  # between the largest channel and the median one
+AT_ONCE = 2**24  # elements of all tensors that are compared at a time: about 200 MB
 PERFECT = 150.0  # dB, for a tensor without any error
 
 
@@ -144,7 +145,8 @@ def diagnose(
     types = {n: quantized_graph.type(n) for n in activations}
     sums = {n: _Sums(t, factors.get(n)) for n, t in types.items() if n in float_graph.tensors and float_graph.type(n).shape == t.shape}
     total = len(next(iter(stored.values())))
-    size = total if float_graph.states else max(1, chunk_size(float_graph, total) // max(1, len(sums) // 8))
+    kept = max(1, AT_ONCE // max(1, sum(t.size for t in types.values())))
+    size = total if float_graph.states else min(kept, chunk_size(float_graph, total))
     for start in range(0, total, size):
         part = slice(start, start + size)
         floats = evaluate_float(float_graph, {n: a[part] for n, a in real.items()}, steps=True)
