@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from edgeq import floats, half, numerics
+from edgeq import floats, half, matrices, numerics, reals
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Op, Params, Tensor, TensorType
 from edgeq.ops.elementwise import require_int8
@@ -19,6 +19,7 @@ from edgeq.ops.traits import Traits
 MASKED = -1e3  # a mask below it excludes the key
 PART = 8  # fraction bits of the binary logarithm of a weight
 WEIGHT = 15  # bits of a weight, less where more than 256 keys could overflow the sum
+LEAST = -700.0  # a score so far below the largest counts nothing
 SUM = 23  # bits of the sum of all weights: times 255 it fits int32
 EXCLUDED = -(2**29)  # what a mask adds to a score in int8 that is not to count
 FARTHEST = 2**26  # largest integer score, and largest term of a mask: an excluded key lies farther than any limit
@@ -77,14 +78,14 @@ class Attention(Op):
         return mask
 
     def real(self, *x: Array) -> Array:
-        q, k, v = (a.astype(np.float64).swapaxes(-3, -2) for a in x[:3])
+        q, k, v = (a.swapaxes(-3, -2) for a in x[:3])
         share = q.shape[-3] // k.shape[-3]
         k, v = (np.repeat(a, share, axis=-3) for a in (k, v))
-        scores = self.scale * (q @ k.swapaxes(-1, -2))
+        scores = self.scale * matrices.matmul(q, k.swapaxes(-1, -2))
         mask = x[3].astype(np.float64) if len(x) > 3 else np.zeros((1, *scores.shape[-2:]))
         scores = scores + self._excluding("attention", mask)
-        e = np.exp(scores - scores.max(-1, keepdims=True))
-        return np.asarray((e / e.sum(-1, keepdims=True) @ v).swapaxes(-3, -2), np.float32)
+        e = reals.exp(np.maximum(scores - scores.max(-1, keepdims=True), LEAST))
+        return np.asarray(matrices.matmul(e / e.sum(-1, keepdims=True), v).swapaxes(-3, -2), np.float32)
 
     def _sizes(self, inputs: tuple[Tensor, ...]) -> dict[str, int | str]:
         q, k, v = (t.type.shape for t in inputs[:3])
@@ -106,7 +107,7 @@ class Attention(Op):
         if bits < 8:
             raise EdgeqError(f"attention to {keys} keys could overflow", where=where, why=f"at most {2 ** (SUM - 8)} in int8")
         limit, rate, rate_shift = _logarithm(step)
-        weights = np.minimum(np.rint(2.0 ** (bits - np.arange(1 << PART) / (1 << PART))), 2**bits - 1).astype(np.uint16)
+        weights = np.minimum(np.rint(np.ldexp(reals.exp(-reals.LN2 * np.arange(1 << PART) / (1 << PART)), bits)), 2**bits - 1).astype(np.uint16)
         multiplier, shift = _factor(where, float(np.float32(v.scale)) / float(np.float32(output.scale)))
         scalars = {
             **sizes, "q_zero": q.zero_point, "v_zero": v.zero_point, "out_offset": output.zero_point, "limit": limit, "rate": rate,
@@ -195,9 +196,9 @@ def _terms(mask: Array | None, step: float) -> tuple[Array, Array]:
 
 def _logarithm(step: float) -> tuple[int, int, int]:
     """From a distance of scores, below a limit, to 2^-8 of its binary logarithm's: limit, rate, shift; products fit uint32."""
-    rate = step * math.log2(math.e) * (1 << PART)
+    rate = step / reals.LN2 * (1 << PART)
     limit = max(1, min(math.ceil(((WEIGHT + 1) << PART) / rate), 2**28)) if rate > 0 else 2**28
-    shift = max(0, min(31, math.floor(math.log2(2.0**31 / (rate * limit))))) if rate > 0 else 0
+    shift = max(0, min(31, math.frexp(2.0**31 / (rate * limit))[1] - 1)) if rate > 0 else 0
     return limit, min(round(math.ldexp(rate, shift)), 2**31 // limit), shift
 
 
