@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from benchmarks import speech_networks as speech  # noqa: E402
-from benchmarks.architectures import FORMS, GOOD, TABLE, Architecture, measured  # noqa: E402
+from benchmarks import speech_networks as speech
+from benchmarks.architectures import FORMS, GOOD, TABLE, Architecture, measured
 
 SMALL = {
     "keyword transformer": Architecture(lambda: speech.KeywordTransformer(12, 8, 16, 2, 1, 5), (1, 12, 8)),
