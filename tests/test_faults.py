@@ -285,6 +285,7 @@ def test_robustness_reports_what_it_measures() -> None:
     assert [p.p for p in result.points] == [0.0, 0.3] and result.clean == 0
     assert result.points[0].errors == (0.0,) * 4 and max(result.points[1].errors) > 0
     assert [row.step for row in result.layers] == [0, 1, 4] and result.operating_point in result.points
+    assert result.stored == 1 and result.energy(result.points[1]) == pytest.approx(result.points[1].voltage ** 2)
     program = hardened(graph, HOST)
     seeds = [FaultMap(seed=s, p=0.3) for s in range(4)]
     again = [simulate(graph, inputs, parameters=parameters(apply(program, m))).outputs for m in seeds]

@@ -120,7 +120,7 @@ class Point:
         """As JSON."""
         return {
             "p": self.p, "mean": self.mean, "std": self.std, "worst": max(self.errors), "worst_seed": self.worst,
-            "voltage": self.voltage, "energy": self.voltage**2, "errors": list(self.errors),
+            "voltage": self.voltage, "errors": list(self.errors),
         }  # fmt: skip
 
 
@@ -147,7 +147,11 @@ class Layer:
 
 @dataclass(frozen=True)
 class Robustness:
-    """What `robustness` found; errors in percent."""
+    """What `robustness` found; errors in percent.
+
+    Attributes:
+        stored: bits that the memory holds of weights and biases, over those of plain int8 and int32.
+    """
 
     model: str
     kind: str
@@ -158,6 +162,11 @@ class Robustness:
     points: tuple[Point, ...]
     layers: tuple[Layer, ...]
     layer_p: float
+    stored: float
+
+    def energy(self, point: Point) -> float:
+        """Of the memory that holds the weights, over that of plain int8 at the least voltage without errors: stored bits times V^2."""
+        return self.stored * point.voltage**2
 
     @property
     def operating_point(self) -> Point | None:
@@ -174,8 +183,9 @@ class Robustness:
         best = self.operating_point
         return {
             "model": self.model, "map": self.kind, "device": self.device, "code": self.code, "samples": self.samples, "clean": self.clean,
-            "points": [p.record() for p in self.points], "layer_p": self.layer_p, "layers": [vars(row) for row in self.layers],
-            "operating_point": None if best is None else {"p": best.p, "voltage": best.voltage, "energy": best.voltage**2},
+            "stored": self.stored, "points": [{**p.record(), "energy": self.energy(p)} for p in self.points],
+            "layer_p": self.layer_p, "layers": [vars(row) for row in self.layers],
+            "operating_point": None if best is None else {"p": best.p, "voltage": best.voltage, "energy": self.energy(best)},
         }  # fmt: skip
 
 
@@ -321,5 +331,6 @@ def robustness(
         real = statistics.fmean(injected(program, law.flips(program, m, frozenset([step])), step) for m in maps)
         expected = noise(program, maps[0], step)
         rows.append(Layer(step, program.calls[step].node.name, bits, statistics.fmean(mine), statistics.pstdev(mine), expected, real))
-    code = str(_code(graph))
-    return Robustness(graph.name, kind, device_name, code, len(y), errors[0], tuple(points), tuple(rows), layer_p)
+    plain = sum(program.calls[step].tables[name].nbytes for step, name in (c.users[0] for _, c in hit))
+    code, stored = str(_code(graph)), sum(len(c.data) for _, c in hit) / plain
+    return Robustness(graph.name, kind, device_name, code, len(y), errors[0], tuple(points), tuple(rows), layer_p, stored)

@@ -110,12 +110,13 @@ def show(result: Robustness) -> None:
         [("p", "right"), ("V / Vmin", "right"), ("energy", "right"), ("error", "right"), ("worst", "right"), ("of seed", "right")],
         [
             (
-                f"{100 * x.p:g} %", f"{x.voltage:.3f}", f"{100 * (x.voltage**2 - 1):+.0f} %", f"{x.mean:.2f} ± {x.std:.2f} %",
+                f"{100 * x.p:g} %", f"{x.voltage:.3f}", f"{100 * (result.energy(x) - 1):+.0f} %", f"{x.mean:.2f} ± {x.std:.2f} %",
                 f"{max(x.errors):.2f} %", x.worst,
             )
             for x in result.points
         ],
-        title=f"{result.model}, code {result.code}, {result.kind} errors, {result.samples} vectors; without errors {result.clean:.2f} %",
+        title=f"{result.model}, code {result.code}, {result.kind} errors, {result.samples} vectors; without errors {result.clean:.2f} %; "
+        f"energy: {result.stored:.2f} times plain int8's bits",
     )  # fmt: skip
     if result.layers:
         common.table(
@@ -133,8 +134,9 @@ def show(result: Robustness) -> None:
     if best is None:
         typer.echo("every rate costs more than 1 point")
     else:
-        saved = 100 * (1 - best.voltage**2)
-        typer.echo(f"p = {100 * best.p:g} % costs at most 1 point: {saved:.0f} % less energy at {best.voltage:.3f} Vmin")
+        energy = 100 * (result.energy(best) - 1)
+        more = "more" if energy > 0 else "less"
+        typer.echo(f"p = {100 * best.p:g} % costs at most 1 point: {abs(energy):.0f} % {more} energy, at {best.voltage:.3f} Vmin")
 
 
 def _check_plot(path: Path) -> None:
@@ -168,8 +170,8 @@ def draw(result: Robustness, path: Path) -> None:
     axes.axhline(result.clean, color="gray", linewidth=1, label="without errors")
     axes.set(xscale="log", xlabel="bit error rate p, %", ylabel="error, %", title=f"{result.model}, code {result.code}, {result.kind}")
     energy = axes.twinx()
-    energy.plot(x, [100 * point.voltage**2 for point in result.points], "k--", linewidth=1)
-    energy.set_ylabel("energy, % of that at Vmin (dashed)")
+    energy.plot(x, [100 * result.energy(point) for point in result.points], "k--", linewidth=1)
+    energy.set_ylabel("energy, % of plain int8 at Vmin (dashed)")
     axes.legend()
     try:
         figure.savefig(path)
