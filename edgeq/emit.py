@@ -18,6 +18,7 @@ from edgeq.ctext import Names, Table, block_comment, brief, comment, ctype_of, d
 from edgeq.functions import Function, Functions, environment, values
 from edgeq.ir import Array, DType, TensorType
 from edgeq.numerics import quantize_factor
+from edgeq.ops.weights import bits
 from edgeq.plan import MemoryPlan
 from edgeq.program import Band, Call, Program
 from edgeq.record import Manifest
@@ -113,6 +114,7 @@ class _Emitter:
                     "law": call.params.law, "decodes": self.decodes(i, call, tables), "tiles": self.tiles(i, call, function, tables),
                     "text": f"{call.kind}  {', '.join(str(self.graph.type(n)) for n in call.operands)} -> {output}",
                     "tensor": call.output, "dtype": output.dtype.value, "shape": list(output.shape), "macs": call.macs,
+                    "bits": bits(call.node, self.graph.node_inputs(call.node)),
                     "scratch": call.scratch, "scratch_offset": self.plan.scratch.get(i), "operands": list(call.operands),
                     "tables": [x for x in (*tables.values(), *map(self.constant, call.operands)) if x in symbols],
                     "more": [{"tensor": n, "dtype": t.dtype.value, "shape": list(t.shape), "bytes": t.bytes} for n, t in more],
@@ -226,8 +228,8 @@ class _Emitter:
         """What the manifest says, but for the files."""
         drop, hidden = ("ctype", "argument", "text", "used", "size", "real"), ("ctype", "size", "text", "source")
         keep = (
-            "name", "op", "epilogue", "kernel", "law", "operands", "tensor", "dtype", "shape", "macs", "bytes", "scratch", "scratch_offset",
-            "tables", "more", "whole", "band",
+            "name", "op", "epilogue", "kernel", "law", "operands", "tensor", "dtype", "shape", "macs", "bits", "bytes", "scratch",
+            "scratch_offset", "tables", "more", "whole", "band",
         )  # fmt: skip
         return {
             "format": record.FORMAT, "model": self.name, "target": self.program.target.name, "law": self.graph.law,

@@ -83,6 +83,7 @@ class StepRecord(Result):
         more: its further results.
         whole: its results exist as wholes; of a step in a band they need not.
         band: the first step of the band that it runs in, None where it runs on its own.
+        bits: of memory per weight, None of a step without weights.
     """
 
     name: str
@@ -98,6 +99,7 @@ class StepRecord(Result):
     more: tuple[Result, ...] = ()
     whole: bool = True
     band: Size | None = None
+    bits: float | None = None
 
     @property
     def results(self) -> tuple[Result, ...]:

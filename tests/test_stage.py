@@ -130,6 +130,20 @@ def test_weights_take_half_the_flash_and_the_arena_no_layers_weights() -> None:
         assert arenas[1] <= arenas[0] + largest / 6, (machine, arenas, largest)
 
 
+def test_the_manifest_says_how_many_bits_a_weight_takes() -> None:
+    graph = narrowed(layers(), INT4)
+    first = next(n.inputs[1] for n in graph.nodes if n.op.traits.products)
+    graph = replace(graph, tensors={**graph.tensors, first: replace(graph.tensors[first], format=PLAIN)})
+    program = lower(graph, load("cortex-m4"))
+    found = [(s.op, s.bits) for s in emit(program, plan(program), "m").manifest.steps]
+    assert found[0] == ("conv2d", 8) and {b for op, b in found[1:] if "conv2d" in op or op == "fully_connected"} == {4}
+    assert all(b is None for op, b in found if op == "average_pool2d")
+    coded = lower(narrowed(layers(), Code(6, check="hamming")), load("host"))
+    large = max(range(len(coded.calls)), key=lambda i: coded.calls[i].stored.get("weights", np.zeros(0)).size)
+    call, said = coded.calls[large], emit(coded, plan(coded), "m").manifest.steps[large].bits
+    assert said is not None and said == pytest.approx(8 * call.stored["weights"].nbytes / call.params.tables["weights"].size, rel=0.05)
+
+
 def test_codes_use_the_kernels_of_an_isa() -> None:
     """No format forces an ISA; those that stand faults get kernels that rely on no bounds of the weights."""
     for machine, isa in (("cortex-m4", "armv7em"), ("cortex-m55", "mve"), ("riscv-v", "rvv")):

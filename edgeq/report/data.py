@@ -28,6 +28,7 @@ class Step:
         weight_bytes: its constant tables; one that several steps share counts at the first.
         live_bytes: arena bytes in use while it runs.
         instructions: executed per inference, None where not measured.
+        bits: of memory per weight, None of a step without weights.
     """
 
     index: int | None
@@ -44,6 +45,7 @@ class Step:
     scratch: int
     live_bytes: int
     instructions: int | None
+    bits: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +82,7 @@ class Data:
         i, s = found
         return Step(
             i, node.name, op, family, s.kernel, inputs, str(output), node.outputs[0], s.macs, owned.get(i, 0), output.bytes,
-            s.scratch, self.live(i), counts[i],
+            s.scratch, self.live(i), counts[i], s.bits,
         )  # fmt: skip
 
     def owned_tables(self) -> dict[int, int]:

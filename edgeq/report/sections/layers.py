@@ -37,7 +37,7 @@ TEMPLATE = """
 <h2>Layers</h2>
 <p class="lead">Click a heading to sort, a row for its details. A view costs nothing: it only renames bytes.{% if run and run.instructions is not none %} Instructions executed per inference on {{ runner }} for {{ run.target }} at -O{{ run.optimize }}.{% endif %}</p>
 <div class="panel"><div class="scroll"><table class="sortable">
-  <thead><tr><th class="n">step</th><th>name</th><th>operator</th><th class="wide">kernel</th><th class="wide">output</th><th class="n">MACs</th><th class="n">flash, B</th><th class="n">RAM in use, B</th>
+  <thead><tr><th class="n">step</th><th>name</th><th>operator</th><th class="wide">kernel</th><th class="wide">output</th><th class="n">MACs</th><th class="n">bits</th><th class="n">flash, B</th><th class="n">RAM in use, B</th>
   {% if counted %}<th class="n">instructions</th><th class="n">per MAC</th>{% endif %}{% if has_cycles %}<th class="n">cycles</th>{% endif %}{% if has_sqnr %}<th class="n">SQNR, dB</th>{% endif %}</tr></thead>
   <tbody>
 {% for r in rows %}
@@ -45,6 +45,7 @@ TEMPLATE = """
   <tr class="{{ s.family }}{% if s.index is none %} folded{% endif %}" data-show="step-{{ r.number }}"><td class="n">{{ s.index if s.index is not none else "" }}</td><td class="name">{{ s.name | named }}</td>
     <td class="nowrap"><i class="dot {{ s.family }}"></i>{{ s.op }}</td><td class="mono kernel wide">{{ s.kernel }}</td><td class="mono shape wide">{{ s.output }}</td>
     <td class="n" data-v="{{ s.macs }}">{{ s.macs | count if s.macs else "" }}</td>
+    <td class="n" data-v="{{ s.bits or 0 }}">{{ "%g" | format(s.bits) if s.bits is not none else "" }}</td>
     <td class="n" data-v="{{ s.weight_bytes }}">{{ s.weight_bytes | count if s.weight_bytes else "" }}<i class="under" style="width:{{ "%.1f" | format(100 * s.weight_bytes / heaviest) }}%"></i></td>
     <td class="n" data-v="{{ s.live_bytes }}">{{ s.live_bytes | count if s.live_bytes else "" }}<i class="under" style="width:{{ "%.1f" | format(100 * s.live_bytes / peak) }}%"></i></td>
   {% if counted %}
@@ -59,7 +60,7 @@ TEMPLATE = """
   </tr>
 {% endfor %}
   </tbody>
-  <tfoot><tr><td></td><td colspan="2">total</td><td class="wide" colspan="2"></td><td class="n">{{ m.macs | count }}</td><td class="n">{{ weights | count }}</td><td></td>
+  <tfoot><tr><td></td><td colspan="2">total</td><td class="wide" colspan="2"></td><td class="n">{{ m.macs | count }}</td><td></td><td class="n">{{ weights | count }}</td><td></td>
   {% if counted %}<td class="n">{{ run.instructions | count }}</td><td class="n">{{ ratio(run.instructions, m.macs) }}</td>{% endif %}{% if has_cycles %}<td class="n">{{ run.cycles.total | count }}</td>{% endif %}{% if has_sqnr %}<td></td>{% endif %}</tr></tfoot>
 </table></div></div>
 """
