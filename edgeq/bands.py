@@ -443,7 +443,7 @@ class _Memory:
                     mine = self.lines.get(over)
                     if mine and mine.bytes:
                         self.lines[over] = replace(mine, last=max(mine.last, self.lines[name].last))
-                    self.lines[name] = replace(self.lines[name], bytes=0, over=over)
+                    self.lines[name] = replace(self.lines[name], bytes=0, over=over, spare=self._spares(name, over))
                 elif ahead:
                     self.hosts |= {ahead, name}
                     self.lines[name] = replace(self.lines[name], bytes=0, ahead=ahead)
@@ -485,11 +485,33 @@ class _Memory:
                 continue
             if [r for r in self.readers[storage] if r[0] > i or (r[0] == i and r[1] != position)]:
                 continue
-            busy = trace.busy[:-1]
-            free = (self.low(storage)[1:] - reads[0][:-1]) * part.sources[position].pitch
-            if np.all(free[busy] >= ((trace.after - trace.before)[:-1] * part.pitch)[busy]):
+            front, behind = self._free(name, storage)
+            if np.all(front | behind):
                 return storage
         return ""
+
+    def _free(self, name: str, storage: str) -> tuple[Array, Array]:
+        """At each turn that makes rows of a tensor, whether they fit in the place of rows of an operand that nobody needs any more, and
+        whether they fit behind all that its buffer holds."""
+        i = self.maker[name]
+        trace = self.traces[i]
+        busy, low, pitch = trace.busy[:-1], self.low(storage), self.pitch(storage)
+        need = ((trace.after - trace.before) * self.parts[i].pitch)[:-1]
+        call = self.calls[i]
+        reads = trace.reads[next(k for k in call.inplace if self.program.storage(call.operands[k]) == storage)]
+        assert reads is not None
+        front = (low[1:] - reads[0][:-1]) * pitch >= need
+        behind = np.zeros_like(front)
+        if storage in self.maker and storage in self.lines:
+            held = (self.traces[self.maker[storage]].after - low)[:-1] * pitch
+            behind = held + need <= self.lines[storage].bytes
+        return front[busy], behind[busy]
+
+    def _spares(self, name: str, storage: str) -> bool:
+        """Whether a tensor's rows lie behind an operand's at some turns."""
+        if storage in self.lines and self._passing(storage):
+            return False
+        return not np.all(self._free(name, storage)[0])
 
     def _ahead(self, name: str) -> str:
         """The result of a passing tensor's reader, if its new rows may take the place of those that they are made of."""

@@ -145,7 +145,8 @@ class Writer:
             i = self._maker(storage)
             call = self.program.calls[self.band.first + i]
             j = next(k for k in call.inplace if self.program.storage(call.operands[k]) == lines.over)
-            return self._bytes(lines.over, self._first(i, self.band.parts[i].sources[j]))
+            front = self._bytes(lines.over, self._first(i, self.band.parts[i].sources[j]))
+            return self._spare(i, lines.over, front, self._first(i, self.band.parts[i].sources[j])) if lines.spare else front
         if lines and lines.ahead:
             i = self._maker(lines.ahead)
             if lines.ahead in self.band.lines:
@@ -159,6 +160,17 @@ class Writer:
         elif lines:
             return self._room(storage)  # rows that pass: the first of them is at the front
         return f"{self._room(storage)} + {row} * {pitch}"
+
+    def _spare(self, i: int, host: str, front: str, first: str) -> str:
+        """Where the rows of call `i` lie: in the place of an operand's rows of no more need if these are enough, else behind its rows."""
+        n, maker, part = self.names, self._maker(host), self.band.parts[i]
+        pitch = self.band.parts[maker].pitch
+        low = functools.reduce(
+            lambda a, b: f"eq_band_least({a}, {b})", dict.fromkeys(self._first(k, s, n.after) for k, s in self._readers(host))
+        )
+        need = f"({n.after}[{i}] - {n.before}[{i}]) * {part.pitch}"
+        behind = f"{self._room(host)} + ({n.after}[{maker}] - {self.firsts[host]}) * {pitch}"
+        return f"(({low} - {first}) * {pitch} >= {need} ? {front} : {behind})"
 
     def _address(self, name: str, row: str, pitch: int, constant: bool) -> str:
         """A C expression of the row of a tensor."""

@@ -216,6 +216,7 @@ class Lines:
         first, last: the calls while which it lives.
         over: the tensor whose rows nobody needs any more and these take the place of.
         ahead: the tensor whose next rows will take the place of these.
+        spare: at turns at which too few rows of `over` are of no more need, these lie behind its rows, where its buffer has room.
     """
 
     bytes: int
@@ -223,6 +224,7 @@ class Lines:
     last: int
     over: str = ""
     ahead: str = ""
+    spare: bool = False
 
 
 @dataclass(frozen=True)
