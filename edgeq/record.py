@@ -262,10 +262,15 @@ class Activations:
 
 @dataclass(frozen=True)
 class Score:
-    """Right answers out of samples."""
+    """Right answers out of samples.
+
+    Attributes:
+        confusion: per class how often each class was the answer; empty where it was not counted.
+    """
 
     right: Count
     samples: Annotated[int, Meta(ge=1, le=2**63 - 1)]
+    confusion: tuple[tuple[Count, ...], ...] = ()
 
 
 @dataclass(frozen=True)

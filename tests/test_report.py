@@ -7,13 +7,14 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from edgeq import api
+from edgeq import api, record
 from edgeq.errors import EdgeqError
 from edgeq.ir import DType, Graph, Node, QParams, Tensor, TensorType
 from edgeq.ops.add import Add
@@ -21,7 +22,8 @@ from edgeq.ops.conv2d import Conv2d
 from edgeq.ops.reshape import Reshape
 from edgeq.report import comparison, page, render, source
 from edgeq.report import data as report_data
-from edgeq.report.sections import graph, memory, tensors, weights
+from edgeq.report.sections import confusion, graph, memory, tensors, weights
+from edgeq.tune import labels
 
 ROOT = Path(__file__).parent.parent
 BROWSER = next(filter(None, map(shutil.which, ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome"))), None)
@@ -118,7 +120,7 @@ def test_every_section_is_there_and_in_order(folder: Path) -> None:
     stems = [s.stem for s in page.registry()]
     assert stems[:4] == ["summary", "graph", "layers", "memory"] and stems[-1] == "tables"
     shown = re.findall(r'<section id="(\w+)">', text)
-    assert shown == [s for s in stems if s not in ("noise", "precision")]  # it came quantized; nothing chose the precision
+    assert shown == [s for s in stems if s not in ("confusion", "noise", "precision")]  # it came quantized; nothing chose the precision
     for section in page.registry():
         assert (f"#{section.stem}" in text) == (section.stem in shown)
 
@@ -171,6 +173,21 @@ def test_a_step_has_its_c_its_kernel_and_its_weights(folder: Path) -> None:
         assert re.search(rf'data-show="(step-\d+)".*?<title>{name}</title>', text, re.S)
     shown, details = set(re.findall(r'data-show="(step-\d+)"', text)), re.findall(r'<article [^>]*id="(step-\d+)" hidden', text)
     assert shown == set(details) and len(details) == len(data.graph.nodes)
+
+
+def test_classes_and_what_they_are_taken_for(tmp_path: Path) -> None:
+    place = tmp_path / "out"
+    api.build(residual(), output=place, toolchain=CHAIN, check=False)
+    x = np.random.default_rng(3).integers(-128, 128, (6, 1, 8, 8, 4)).astype(np.int8)
+    said = api.simulate(place, x).outputs()["flat"].reshape(6, -1).argmax(1)
+    assert api.accuracy(place, {"x": x, "y": said}).confusion == {}  # 256 classes are too many
+    table = labels.confusion(np.eye(3)[[0, 1, 1, 2]], np.array([0, 1, 2, 2]), 3)
+    assert table == ((1, 0, 0), (0, 1, 0), (0, 1, 1))
+    found = report_data.collect(place)
+    scored = replace(found, measured=replace(found.measured, accuracy={"simulator": record.Score(3, 4, table)}))
+    shown = confusion.context(scored)
+    assert shown is not None and [r[2] for r in shown["rows"]] == [100, 100, 50] and [r[3] for r in shown["rows"]] == [100, 50, 100]
+    assert "recall" in page.environment().from_string(confusion.TEMPLATE).render(**shown)
 
 
 def test_two_builds_are_compared_step_by_step(folder: Path, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Unpack
 
@@ -21,7 +21,9 @@ from edgeq.ir import Array, Graph
 from edgeq.quantize.floating import dequantized, evaluate_float
 from edgeq.record import Score, manifest, measured, note
 from edgeq.simulate import fit_inputs, real_array
-from edgeq.tune.labels import right
+from edgeq.tune.labels import confusion, right
+
+CLASSES = 40  # up to that many a table of answers is kept
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,8 @@ class Accuracy:
         real: of the float model, None where there is none.
         runner: of `runner_name`, None where none was asked for.
         bit_exact: the runner's outputs equal the simulator's, None without a runner.
+        confusion: ``float``, ``simulator`` or the runner's name -> how often each class was the answer, a row per true class; of up to
+            `CLASSES` classes.
     """
 
     samples: int
@@ -41,6 +45,7 @@ class Accuracy:
     runner: int | None
     runner_name: str | None
     bit_exact: bool | None
+    confusion: Mapping[str, tuple[tuple[int, ...], ...]] = field(default_factory=dict)
 
 
 def accuracy(
@@ -91,27 +96,36 @@ def accuracy(
     if float_model is not None:
         reference = float_model if isinstance(float_model, Graph) else load(float_model, shapes=shapes, const=const)
     real = simulated = ran = exact = name = None
+    tables: dict[str, tuple[tuple[int, ...], ...]] = {}
+
+    def scored(who: str, by: Graph, outputs: Mapping[str, Array]) -> int:
+        found = hits(by, outputs, y, where)
+        classes = max(2, by.type(by.results[0]).size)
+        if classes <= CLASSES:
+            tables[who] = confusion(real_array(outputs[by.results[0]], by.type(by.results[0])), y, classes)
+        return found
+
     if reference is not None:
-        real = hits(reference, score_float(reference, arrays, where, progress), y, where)
+        real = scored("float", reference, score_float(reference, arrays, where, progress))
     samples = None if is_quantized(graph) else calibration_samples(graph, recipe)
     if is_quantized(graph) or samples is not None or recipe.get("recipe") is not None:
         graph = quantized(graph, samples, recipe, progress, goal_of(budget, target, recipe.get("recipe"))).graph
         inputs = select_inputs(graph, arrays, where)
         if device is not None:
             evaluated = evaluate(device, graph, fit_inputs(graph, inputs), progress)
-            name, ran = evaluated.runner, hits(graph, evaluated.outputs, y, where)
+            name, ran = evaluated.runner, scored(evaluated.runner, graph, evaluated.outputs)
         else:
-            simulated = hits(graph, simulated_outputs(graph, fit_inputs(graph, inputs), progress), y, where)
+            simulated = scored("simulator", graph, simulated_outputs(graph, fit_inputs(graph, inputs), progress))
         if runner is not None or target is not None:
             source = model if is_emitted(model) else graph
             outcome = run(source, inputs, target=target, runner=runner, toolchain=toolchain, steps=False, trust=trust, progress=progress)
-            name, ran = outcome.run.runner, hits(graph, outcome.run.outputs, y, where)
+            name, ran = outcome.run.runner, scored(outcome.run.runner, graph, outcome.run.outputs)
             exact = outcome.comparison.bit_exact if outcome.comparison else None
     elif runner is not None or target is not None or device is not None:
         raise EdgeqError(
             "the model is float: there is no C to run", where=graph.name, fix="give --calib, or the folder that `edgeq build` wrote"
         )
-    result = Accuracy(len(y), simulated, real, ran, name, exact)
+    result = Accuracy(len(y), simulated, real, ran, name, exact, tables)
     if is_emitted(model) and os.access(str(model), os.W_OK):
         record_scores(Path(str(model)), result)
     return result
@@ -149,5 +163,7 @@ def record_scores(folder: Path, result: Accuracy) -> None:
     """Note the scores in the folder's measurements."""
     found = measured(folder, manifest(folder).sources_sha256)
     scores = {"float": result.real, "simulator": result.simulator, result.runner_name: result.runner}
-    known = {n: Score(right, result.samples) for n, right in scores.items() if n is not None and right is not None}
+    known = {
+        n: Score(right, result.samples, result.confusion.get(n, ())) for n, right in scores.items() if n is not None and right is not None
+    }
     note(folder, replace(found, accuracy={**found.accuracy, **known}))

@@ -32,8 +32,21 @@ def labels(path: str, arrays: Mapping[str, Array]) -> Array:
     return y.astype(np.int64)
 
 
-def right(outputs: Array, y: Array) -> int:
-    """Top-1 hits: the largest of several outputs (the first of equals), a single one against one half."""
+def answers(outputs: Array) -> Array:
+    """The class that each vector's outputs say, int64 ``[V]``: the largest, the first of equals; of a single output whether it is above
+    one half.
+    """
     flat = outputs.reshape(len(outputs), -1)
-    answers = flat.argmax(axis=1) if flat.shape[1] > 1 else (flat[:, 0] > 0.5).astype(np.int64)
-    return int((answers == y).sum())
+    return flat.argmax(axis=1) if flat.shape[1] > 1 else (flat[:, 0] > 0.5).astype(np.int64)
+
+
+def right(outputs: Array, y: Array) -> int:
+    """Top-1 hits."""
+    return int((answers(outputs) == y).sum())
+
+
+def confusion(outputs: Array, y: Array, classes: int) -> tuple[tuple[int, ...], ...]:
+    """How often each class was the answer, one row per true class."""
+    counts = np.zeros((classes, classes), np.int64)
+    np.add.at(counts, (y, answers(outputs)), 1)
+    return tuple(tuple(row) for row in counts.tolist())
