@@ -154,6 +154,8 @@ for opset in (11, 17):
 
     case(f"Split {opset}", split, opset)
 case("Split unequal", lambda b: b.op("Concat", *reversed(b.op("Split", b.input(2, 7), outputs=3, axis=1, num_outputs=3)), axis=1), 18)
+case("Split,nothing", lambda b: b.op("Concat", *b.op("Split", b.input(2, 7), b.ints(0, 5, 2), outputs=3, axis=1)[::-1], axis=1))
+case("Slice,nothing", lambda b: b.op("Concat", b.op("Slice", b.input(2, 7), b.ints(7), b.ints(9), b.ints(1)), "input", axis=1))
 case("Slice", lambda b: b.op("Slice", b.input(*IMAGE), b.ints(1, -1, 100), b.ints(-1, -1000, 0), b.ints(1, 2, 3), b.ints(2, -2, -1)))
 case("Slice,defaults", lambda b: b.op("Slice", b.input(4, 5), b.ints(1, 0), b.ints(3, 5)))
 unary("Slice", shape=(4, 5), opset=9, starts=[1, 1], ends=[3, 1000], axes=[0, 1])

@@ -132,14 +132,19 @@ def split(call: Call) -> list[Value | None]:
     if sizes is None:
         each = -(-length // max(call.integer("num_outputs", count), 1))
         sizes = tuple(min(each, length - i * each) for i in range(count))
-    if len(sizes) != count or min(sizes) < 1 or sum(sizes) != length:
+    if len(sizes) != count or min(sizes) < 0 or sum(sizes) != length:
         raise EdgeqError(f"Split of {length} into {list(sizes)[:8]}", why="the sizes do not add up")
-    names = call.node.output
-    return [part(call, x, axis, sum(sizes[:i]), sizes[i], f"part{i}") if names[i] else None for i in range(count)]
+    names, nothing = call.node.output, np.zeros([0 if a == axis else n for a, n in enumerate(x.type.shape)], np.float32)
+
+    def piece(i: int) -> Value:
+        start = sum(sizes[:i])
+        return part(call, x, axis, start, sizes[i], f"part{i}") if sizes[i] else Constant(names[i], nothing)
+
+    return [piece(i) if names[i] else None for i in range(count)]
 
 
 @reads("Slice", integers=True)
-def slice_(call: Call) -> Tensor:
+def slice_(call: Call) -> Value:
     x = call.x()
     shape = x.type.shape
     starts, ends = call.parameter("starts", 1), call.parameter("ends", 2)
@@ -153,9 +158,9 @@ def slice_(call: Call) -> Tensor:
     begin, size, stride = [0] * len(shape), list(shape), [1] * len(shape)
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
         taken = range(shape[axis])[slice(start, end, step)]
-        if not taken:
-            raise EdgeqError(f"Slice takes nothing of axis {axis}", why=f"{start} to {end} by {step} of {shape[axis]}")
-        begin[axis], size[axis], stride[axis] = taken[0], len(taken), step if len(taken) > 1 else 1
+        begin[axis], size[axis], stride[axis] = taken[0] if taken else 0, len(taken), step if len(taken) > 1 else 1
+    if 0 in size:
+        return Constant(call.output, np.zeros(size, np.float32))
     if tuple(size) == shape and all(s == 1 for s in stride):
         return x
     return call.emit(Slice(tuple(begin), tuple(size), tuple(stride)), x)
