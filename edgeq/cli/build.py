@@ -169,7 +169,8 @@ def show(built: Built) -> None:
 def bands(built: Built) -> str:
     """Which steps run by bands of rows."""
     ranges = {s.band: i for i, s in enumerate(built.manifest.steps) if s.band is not None}
-    return f"{', '.join(f'steps {a}-{b}' for a, b in ranges.items())}, some rows at a time" if ranges else ""
+    named = (f"steps {a}-{b}" if a < b else f"step {a}" for a, b in ranges.items())
+    return f"{', '.join(named)}, some rows at a time" if ranges else ""
 
 
 def quality(built: Built) -> dict[str, str]:
