@@ -107,7 +107,8 @@ class Attention(Op):
         if bits < 8:
             raise EdgeqError(f"attention to {keys} keys could overflow", where=where, why=f"at most {2 ** (SUM - 8)} in int8")
         limit, rate, rate_shift = _logarithm(step)
-        weights = np.minimum(np.rint(np.ldexp(reals.exp(-reals.LN2 * np.arange(1 << PART) / (1 << PART)), bits)), 2**bits - 1).astype(np.uint16)
+        parts = np.ldexp(reals.exp(-reals.LN2 * np.arange(1 << PART) / (1 << PART)), bits)
+        weights = np.minimum(np.rint(parts), 2**bits - 1).astype(np.uint16)
         multiplier, shift = _factor(where, float(np.float32(v.scale)) / float(np.float32(output.scale)))
         scalars = {
             **sizes, "q_zero": q.zero_point, "v_zero": v.zero_point, "out_offset": output.zero_point, "limit": limit, "rate": rate,
