@@ -33,13 +33,13 @@ sys.path[:0] = [str(HERE), str(HERE / "frontends")]
 
 from onnx_models import Net  # noqa: E402
 
-from edgeq import api, kernels, simulate, target  # noqa: E402
+from edgeq import api, simulate, target  # noqa: E402
 from edgeq.compare import compare  # noqa: E402
 from edgeq.emit import emit, write  # noqa: E402
 from edgeq.errors import EdgeqError  # noqa: E402
 from edgeq.frontends.onnx import from_model, parse  # noqa: E402
 from edgeq.ir import Array, DType, Graph, check  # noqa: E402
-from edgeq.lower import lower, request  # noqa: E402
+from edgeq.lower import candidates, lower  # noqa: E402
 from edgeq.passes import declare_states, normalise  # noqa: E402
 from edgeq.plan import plan  # noqa: E402
 from edgeq.quantize import Options  # noqa: E402
@@ -369,7 +369,7 @@ def chosen(s: Sample, machine: target.Target) -> dict[str, str]:
     rng, found = np.random.default_rng([s.seed, 2]), {}
     for node in s.graph.nodes:
         if not node.op.traits.view:
-            names = [k.name for k in kernels.candidates(*request(s.graph, node), machine.isa, machine.core)]
+            names = [k.name for k in candidates(s.graph, node, machine.isa, machine.core)]
             found[node.name] = names[int(rng.integers(len(names)))]
     return found
 

@@ -71,3 +71,9 @@ def test_models_are_of_many_kinds() -> None:
 
 def _long(s: Sample) -> bool:
     return max(map(len, s.graph.tensors)) > 3000
+
+
+@pytest.mark.parametrize("seed", [620020, 620025])
+def test_kernels_that_cannot_decode_are_no_choice(seed: int) -> None:
+    need("riscv", "zig")
+    assert trials([seed], Way("riscv", None, "-O2", True, "int3")).failed == {}
