@@ -11,6 +11,7 @@ import jinja2
 
 from edgeq.ctext import block_comment, ctype_of
 from edgeq.ir import Graph
+from edgeq.kernels import facts
 from edgeq.program import Call, Program
 from edgeq.resources import resource
 
@@ -124,8 +125,10 @@ class Functions:
             xtype=graph.type(call.operands[0]).dtype.c, ytype=graph.type(call.output).dtype.c,
             p=_Access(call), v=call.specialized, t=call.kernel.tile, sig=call.kernel.signature,
         )  # fmt: skip
-        tables, read = call.tables, dict.fromkeys(MEMBER.findall(text))  # in the order of use: neighbours are loaded together
-        members = tuple(Member(n, f"const {ctype_of(tables[n])} *" if n in tables else "int32_t ", n in tables) for n in read)
+        read = dict.fromkeys(MEMBER.findall(text))
+        tables = [Member(n, f"const {ctype_of(a)} *", True) for n, a in call.tables.items() if n in read]
+        scalars = sorted((n for n in read if n not in call.tables), key=[*call.params.scalars, *facts.FACTS].index)
+        members = (*tables, *(Member(n, "int32_t ", False) for n in scalars))
         signature = _signature(call, graph, bool(members))
         return text.replace(SIGNATURE, signature), signature, members
 
