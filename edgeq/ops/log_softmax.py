@@ -43,7 +43,7 @@ def bounds(params: Params, low: Array, high: Array) -> tuple[Array, Array]:
 class LogSoftmax(Op):
     """x ``[..., C]`` -> the logarithm of its softmax along the last axis.
 
-    On int8 both laws sum up exponentials from a table by the difference to the row's largest element. The logarithm of the sum is
+    On int8 both roundings sum up exponentials from a table by the difference to the row's largest element. The logarithm of the sum is
     its number of octaves times ln 2 plus a table of 64 parts of an octave, with a straight line in between (error below 2^-15).
     """
 

@@ -15,6 +15,7 @@ from edgeq.simulate import dequantize_array, simulate
 
 KEYS = {
     "target", "law", "vectors", "bit_exact", "instructions", "arena_bytes", "io_bytes", "state_bytes", "stack_bytes", "flash", "steps",
+    "cycles",
 }  # fmt: skip
 EMULATOR = pytest.param("riscv", "unicorn", marks=pytest.mark.skipif(not shutil.which("riscv64-unknown-elf-gcc"), reason="no RISC-V GCC"))
 
@@ -132,7 +133,9 @@ def test_accuracy(edgeq, folder: Path, model: Path, inputs: Path, tmp_path: Path
         "samples": 5, "runner_name": "host", "bit_exact": True, "top1": {"float": None, "simulator": 0.8, "runner": 0.8},
         "right": {"float": None, "simulator": 4, "runner": 4},
     }  # fmt: skip
-    assert json.loads((folder / "measurements.json").read_text())["accuracy"]["simulator"] == {"right": 4, "samples": 5}
+    assert json.loads((folder / "measurements.json").read_text())["accuracy"]["simulator"] == {
+        "right": 4, "samples": 5, "confusion": [[2, 0, 0, 0], [1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]],
+    }  # fmt: skip
     table = edgeq("accuracy", folder, "--data", tmp_path / "test.npz", "--limit", 3)
     assert table.code == 0 and "100.00 %" in table.out and "3 of 3" in table.out
     np.savez(tmp_path / "hot.npz", x=np.load(inputs)["x/in:0"], labels=np.eye(4)[labels])

@@ -213,7 +213,7 @@ def attention() -> ModelProto:
 NETWORKS = {f.__name__: f for f in (resnet, mobilenet, keywords, flat_keywords, unet, shufflenet, decoder, mlp, attention)}
 # Transposes that remain after the passes: the input's, what the network itself shuffles (unless a matrix follows), an output image's.
 TRANSPOSES = {
-    "resnet": 1, "mobilenet": 1, "keywords": 1, "flat_keywords": 1, "unet": 0, "shufflenet": 2, "decoder": 2, "mlp": 0, "attention": 3,
+    "resnet": 1, "mobilenet": 1, "keywords": 1, "flat_keywords": 1, "unet": 0, "shufflenet": 2, "decoder": 2, "mlp": 0, "attention": 1,
 }  # fmt: skip
 
 

@@ -111,7 +111,7 @@ def test_float_is_litert(name: str, wild: Path) -> None:
     (given,) = graph.given
     x = np.random.default_rng(0).uniform(-1, 1, (2, *graph.type(given).shape)).astype(np.float32)
     for mine, theirs in zip(real(graph, {given: x}), litert(path.read_bytes(), [x]), strict=True):
-        np.testing.assert_allclose(mine, theirs.reshape(mine.shape), atol=2e-6 * max(1.0, float(np.abs(theirs).max())))
+        np.testing.assert_allclose(mine, theirs.reshape(mine.shape), atol=5e-6 * max(1.0, float(np.abs(theirs).max())))
 
 
 def test_a_float_lstm_with_states_is_quantized(wild: Path, tmp_path: Path) -> None:

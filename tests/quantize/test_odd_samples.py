@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from edgeq.ir import Array, Graph, Node, Tensor, TensorType
+from edgeq.matrices import inverse_root
 from edgeq.ops.clamp import Clamp
 from edgeq.ops.fully_connected import FullyConnected
 from edgeq.quantize import Options, calibrate, quantize
 from edgeq.quantize.problem import LayerProblem
 from edgeq.quantize.ranges import METHODS
-from edgeq.quantize.rounding import second_order
+from edgeq.quantize.rounding import Rounded, second_order
 from edgeq.simulate import simulate
 
 WIDTH = 6
@@ -93,14 +94,14 @@ def test_a_spread_tensor_is_told_nothing(caplog: pytest.LogCaptureFixture) -> No
 
 @pytest.mark.parametrize("kind", ["singular", "not finite"])
 def test_singular_moments(kind: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(problem: LayerProblem) -> Array:
+    def broken(problem: LayerProblem) -> Rounded:
         if kind == "singular":
-            np.linalg.cholesky(-np.eye(2))
-        return np.full_like(problem.matrix, np.nan)
+            inverse_root(-np.eye(2)[None])
+        return np.full_like(problem.matrix, np.nan), problem.scales
 
     g, data = graph(), nearly(0, 1)
     nearest = quantize(g, data, Options(rounding="nearest"))
-    monkeypatch.setattr(second_order, "integers", broken)
+    monkeypatch.setattr(second_order, "rounded", broken)
     with caplog.at_level(logging.WARNING, "edgeq"):
         found = quantize(g, data)
     assert [line for line in lines(caplog) if kind in line and "'w'" in line]
