@@ -57,6 +57,12 @@ static inline uint32_t *eq_armv7em_expand_nibbles(uint32_t *to, const int8_t *fr
     return to;
 }
 
+#if EQ_DSP
+#define EQ_ARMV7EM_CALLED __attribute__((noinline, unused))
+#else
+#define EQ_ARMV7EM_CALLED inline
+#endif
+
 /* The weights' side: B of the first channel and of the second, then their u. */
 #if EQ_DSP
 #define EQ_ARMV7EM_NIBBLES(word, spare, first, second, x, y) \
@@ -68,8 +74,8 @@ static inline uint32_t *eq_armv7em_expand_nibbles(uint32_t *to, const int8_t *fr
 #endif
 
 /* Adds to a[2 * r + c] the products of column r of three with channel c of two, `count` quads of each, at least 1. Returns the end of
- * the weights. */
-static inline const uint32_t *eq_armv7em_nibble_tile(int32_t *a, const uint32_t *x, const uint32_t *w, int32_t count)
+ * the weights. A call, for it takes every register: inside a large function GCC may have none left. */
+static EQ_ARMV7EM_CALLED const uint32_t *eq_armv7em_nibble_tile(int32_t *a, const uint32_t *x, const uint32_t *w, int32_t count)
 {
 #if EQ_DSP
 #define EQ_ARMV7EM_NIBBLE_MAC(channel, weights) \
