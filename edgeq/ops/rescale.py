@@ -33,10 +33,12 @@ class Rescale(Op):
         known = x.dtype in INTEGERS and output.dtype in INTEGERS and (x.dtype, output.dtype) != (DType.INT32, DType.INT32)
         if not known or any(t.q is None or len(t.q.scale) != 1 for t in (x, output)):
             raise EdgeqError(f"{x} is not rescaled to {output}", where=where)
-        multiplier, shift = numerics.quantize_multiplier(ratio(x.scale, output.scale))
+        factor = ratio(x.scale, output.scale)
+        multiplier, shift = numerics.quantize_multiplier(factor)
         reach = 2 ** (8 * x.dtype.bytes - 1) - (x.dtype is DType.INT32) + abs(x.zero_point)
         spare = int(output.dtype is DType.INT32)  # where `eq_requantize_tflm` must not limit x
-        numerics.check_accumulator(where, np.array([(reach << max(shift, 0) + spare) + abs(output.zero_point)]))
+        largest = int(reach * factor) + 2 + abs(output.zero_point)
+        numerics.check_accumulator(where, np.array([reach << max(shift, 0) + spare, largest]))
         scalars = {"size": output.size, "in_zero": x.zero_point, "out_offset": output.zero_point, "bytes": output.dtype.bytes}
         return Params(law, {**scalars, "multiplier": multiplier, "shift": -shift})
 

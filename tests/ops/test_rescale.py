@@ -32,7 +32,7 @@ def case(name: str, x: DType, y: DType, ratio: float, in_zero: int, out_zero: in
 CASES = [
     *(case(f"{x.value}_{y.value}_{i}", x, y, r, zero(x, 9 - i), zero(y, 7 * i)) for x, y in INTEGERS for i, r in enumerate(RATIOS)),
     *(case(f"ends_{x.value}_{y.value}", x, y, 0.9, zero(x, -128), zero(y, 127)) for x, y in INTEGERS),
-    *(case(f"{x.value}_{y.value}_{i}", x, y, r, 0, zero(y, 7)) for x, y in NARROWED for i, r in enumerate((1.0, 0.3, 2.0**-16, 1e-6))),
+    *(case(f"{x.value}_{y.value}_{i}", x, y, r, 0, zero(y, 7)) for x, y in NARROWED for i, r in enumerate((0.3, 2.0**-16, 1e-6))),
     case("words_with_zeros", DType.INT16, DType.INT16, 0.7, 300, -20000),
     case("wide_with_zeros", DType.INT16, DType.INT32, 100.0, -300, 5000),
 ]
@@ -81,10 +81,10 @@ def test_each_value_is_the_nearest(x: DType, y: DType) -> None:
 def test_what_does_not_fit_is_refused() -> None:
     x, y = activation((2,), 0.1), activation((2,), 0.2, 0, DType.INT16)
     for law, a, b in (
-        ("single", x, y),
+        ("single", TensorType((2,)), y),
         ("tflm", TensorType((2,)), y),
         ("tflm", x, TensorType((2,))),
-        ("tflm", activation((2,), 0.1, 0, DType.INT32), y),
+        ("tflm", activation((2,), 0.1, 0, DType.INT32), activation((2,), 0.2, 0, DType.INT32)),
     ):
         with pytest.raises(EdgeqError, match="not rescaled"):
             Rescale().bind(law, "here", (Tensor("x", a),), b)
