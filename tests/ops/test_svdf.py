@@ -62,7 +62,7 @@ def test_real_is_the_formula() -> None:
     y, after = Svdf(2).real_all(x, features, time, bias, state)
     for v, n in np.ndindex(2, 3):
         frames = np.vstack([state[v, n, 1:], features @ x[v, n]])
-        np.testing.assert_allclose(after[v, n], frames, rtol=1e-6)
+        np.testing.assert_allclose(after[v, n], frames, rtol=1e-6, atol=1e-6)
         per_filter = [frames[:, f] @ time[f] for f in range(4)]
         np.testing.assert_allclose(y[v, n], [per_filter[0] + per_filter[1] + bias[0], per_filter[2] + per_filter[3] + bias[1]], rtol=1e-4)
 

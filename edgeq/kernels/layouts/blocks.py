@@ -8,7 +8,7 @@ import numpy as np
 
 from edgeq.ir import Array
 
-__all__ = ["blocks", "filled", "interleaved", "negated", "repeated", "transposed"]
+__all__ = ["blocks", "filled", "followed", "interleaved", "negated", "repeated", "transposed"]
 
 
 def interleaved(*blocks: int) -> Callable[[Array], Array]:
@@ -33,6 +33,11 @@ def interleaved(*blocks: int) -> Callable[[Array], Array]:
 def filled(rows: int) -> Callable[[Array], Array]:
     """Rows of zeros up to a multiple of `rows`."""
     return lambda table: np.pad(table, ((0, -len(table) % rows), *((0, 0) for _ in table.shape[1:])))
+
+
+def followed(rows: int) -> Callable[[Array], Array]:
+    """`filled`, and as many rows of zeros again: kernels that read `rows` at a time may begin at any row, as calls by tiles do."""
+    return lambda table: np.pad(table, ((0, -len(table) % rows + rows), *((0, 0) for _ in table.shape[1:])))
 
 
 def blocks(rows: int) -> Callable[[Array], Array]:
