@@ -83,9 +83,10 @@ FUNCTIONS: list[tuple[Op, Callable[[float], float], QParams, QParams]] = [
 ]
 WIDER = {act.Elu: 2.1, act.HardSwish: 2.1, maths.Exp: 1.1}  # tflm's coarser arithmetic; exp's float32 argument
 CASES = [
-    Case(f"{op.kind()}_{i}", op, (activation((1, 7, 37), *source.scale, source.zero_point),), out, tolerance=WIDER.get(type(op), 1.02))
+    Case(f"{op.kind()}_{i}", op, (activation((1, 7, 37), *source.scale, source.zero_point),), out, tolerance=WIDER.get(type(op), 1.02),
+         half_tolerance=math.inf if isinstance(op, FakeQuantize) else 1.0)  # which is x itself on halves
     for i, (op, _, out, source) in enumerate(FUNCTIONS)
-]
+]  # fmt: skip
 test_table = suite(CASES)
 
 
