@@ -77,7 +77,7 @@ FUNCTIONS: list[tuple[Op, Callable[[float], float], QParams, QParams]] = [
         (Clamp((0, 6)), lambda x: min(max(x, 0), 6), QParams((6 / 255,), -128), None),
         (Clamp((-1, 1)), lambda x: sorted((-1, x, 1))[1], SIGNED, None),
         (Requantize(), lambda x: x, SIGNED, None),
-        (FakeQuantize(scale=0.043, zero_point=9), lambda x: 0.043 * min(max(round(x / 0.043), -137), 118), SIGNED, None),
+        (FakeQuantize(scale=0.0437, zero_point=9), lambda x: 0.0437 * min(max(round(x / 0.0437), -137), 118), SIGNED, None),
         (Requantize(), lambda x: x, QParams((0.0007,), 50), QParams((0.0003,), -90)),
     ]
 ]
