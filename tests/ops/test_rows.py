@@ -23,7 +23,7 @@ from edgeq.program import Flow
 from edgeq.run import run
 from edgeq.simulate import simulate
 
-CASES = [(7, 5, 9, False), (25, 5, 64, False), (6, 4, 3, True)]
+SIZES = [(7, 5, 9, False), (25, 5, 64, False), (6, 4, 3, True)]
 KERNELS = {k.name for k in kernels.scan() if k.op.endswith("_rows") and k.op.removesuffix("_rows") in {j.op for j in kernels.scan()}}
 
 
@@ -42,7 +42,7 @@ def test_rows(machine: str, law: str, tmp_path: Path) -> None:
     chip = target.load(machine)
     if machine != "host":
         need_emulator(machine)
-    for i, case in enumerate(CASES if machine == "host" else CASES[1:2]):
+    for i, case in enumerate(SIZES if machine == "host" else SIZES[1:2]):
         for kind in ("average_pool2d", "mean"):
             g = graph(law, kind, *case)
             for rows in (1, 4) if machine == "host" else (2,):
@@ -61,7 +61,7 @@ def test_every_kernel_of_rows_is_used() -> None:
     used = set()
     for machine in ("host", "cortex-m55"):
         for law in ("single", "tflm"):
-            for case in CASES:
+            for case in SIZES:
                 for kind in ("average_pool2d", "mean"):
                     program = lower(graph(law, kind, *case), target.load(machine))
                     used.add(Bander(program).combined([(0, 0, Flow(1, 1))]).calls[0].kernel.name)
