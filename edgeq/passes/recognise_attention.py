@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgeq.errors import EdgeqError
-from edgeq.ir import Array, Graph, Node, Tensor, TensorType
+from edgeq.ir import Array, DType, Graph, Node, Tensor, TensorType
 from edgeq.ops.add import Add, Sub
 from edgeq.ops.attention import MASKED, Attention
 from edgeq.ops.linear import NO_CLAMP
@@ -52,7 +52,7 @@ def recognise_attention(graph: Graph) -> Graph:
 
 def _found(graph: Graph, node: Node) -> Found | None:
     """What a matrix product is the end of; None where it is no attention in floats."""
-    if not isinstance(node.op, MatMul) or graph.type(node.outputs[0]).q is not None:
+    if not isinstance(node.op, MatMul) or graph.type(node.outputs[0]).dtype is not DType.FLOAT32:
         return None
     producers, counts = graph.producers(), use_counts(graph)
     found = _before(graph, producers, counts, node.inputs[0])
