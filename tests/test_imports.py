@@ -93,3 +93,15 @@ def test_the_documentation_names_them_in_their_order() -> None:
     named = [n.rstrip("/") for n in re.findall(r"`(\w+/?)`", table)]
     assert set(named) == set(RANK) - {"__main__", ""} and len(set(named)) == len(named)
     assert named == sorted(named, key=RANK.__getitem__)
+
+
+def test_modules_that_tests_import_by_bare_name_have_names_of_their_own() -> None:
+    """A process that runs two test files keeps the first module of a name. Every example has its own scripts: tests/example_modules.py."""
+    files = [p for folder in ("tests", "examples") for p in (ROOT / folder).rglob("*.py") if not p.stem.startswith(("test_", "conftest"))]
+    text = "\n".join(p.read_text(encoding="utf-8") for folder in ("tests", "examples") for p in (ROOT / folder).rglob("*.py"))
+    imported = set(re.findall(r"^\s*(?:from|import) (\w+)", text, re.MULTILINE))
+    places: dict[str, list[str]] = {}
+    for path in files:
+        if path.stem in imported:
+            places.setdefault(path.stem, []).append(path.relative_to(ROOT).as_posix())
+    assert {name for name, found in places.items() if len(found) > 1} <= {"demo", "deploy", "train"}

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from example_modules import load
 from installed import need_emulator
 
 from edgeq import api, target
@@ -19,21 +18,12 @@ from edgeq.plan import plan
 from edgeq.run import run
 from edgeq.simulate import simulate
 
-EXAMPLE = Path(__file__).parent.parent / "examples" / "keyword_spotting"
 CLIPS = 60
 
 
 @pytest.fixture(scope="module")
 def example() -> object:
-    spec = importlib.util.spec_from_file_location("keyword_spotting_deploy", EXAMPLE / "deploy.py")  # other examples have a deploy, too
-    assert spec is not None and spec.loader is not None
-    deploy = importlib.util.module_from_spec(spec)
-    sys.path.insert(0, str(EXAMPLE))
-    try:
-        spec.loader.exec_module(deploy)
-        import sounds
-    finally:
-        sys.path.remove(str(EXAMPLE))
+    deploy, sounds = load("keyword_spotting", "deploy", "sounds")
     if not sounds.DATA.is_file():
         pytest.skip("no recordings of digits")
     return deploy

@@ -12,7 +12,7 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from floats import log_mel
+from float_pipeline import log_mel
 from numpy.typing import NDArray
 from sounds import HELD_OUT, Clip, clips, placed
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
-from floats import log_mel
+from float_pipeline import log_mel
 from sounds import HELD_OUT, clips, placed
 from torch import nn
 

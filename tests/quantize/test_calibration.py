@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from floats import Floats, load_labelled, load_samples, numbers
+from float_graphs import Floats, load_labelled, load_samples, numbers
 from PIL import Image
 
 from edgeq.errors import EdgeqError

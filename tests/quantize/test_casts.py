@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from floats import PLAIN, Floats, affine_of, integers, scales_of
+from float_graphs import PLAIN, Floats, affine_of, integers, scales_of
 
 from edgeq.ir import Array, DType, Graph
 from edgeq.ops.fully_connected import FullyConnected

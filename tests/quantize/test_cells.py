@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from floats import PLAIN, Floats, scales_of
+from float_graphs import PLAIN, Floats, scales_of
 from onnx import ModelProto
 
 sys.path += [str(Path(__file__).parents[1] / "frontends")]

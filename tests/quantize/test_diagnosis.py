@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from floats import PLAIN, Floats
+from float_graphs import PLAIN, Floats
 
 from edgeq.ir import Array, Graph, QParams
 from edgeq.ops.activations import Sigmoid

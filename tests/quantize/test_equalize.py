@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from floats import PLAIN, Floats, integers
+from float_graphs import PLAIN, Floats, integers
 
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Graph

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from floats import PLAIN, dense
+from float_graphs import PLAIN, dense
 
 from edgeq import api
 from edgeq.errors import EdgeqError

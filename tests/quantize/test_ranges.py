@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from floats import hidden
+from float_graphs import hidden
 
 from edgeq.ir import Array
 from edgeq.quantize import Ranges, calibrate

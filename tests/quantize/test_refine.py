@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from floats import dense
+from float_graphs import dense
 
 from edgeq import api
 from edgeq.errors import EdgeqError

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from floats import PLAIN, Floats, affine_of, hidden, scales_of
+from float_graphs import PLAIN, Floats, affine_of, hidden, scales_of
 
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Graph, Op

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from floats import PLAIN, Floats, dense, integers, quantized_input
+from float_graphs import PLAIN, Floats, dense, integers, quantized_input
 
 from edgeq.ir import Array, Graph
 from edgeq.ops.conv2d import Conv2d
