@@ -117,7 +117,7 @@ def test_every_command_runs(page: Path, tmp_path: Path, monkeypatch: pytest.Monk
     prepare(page.stem)
     for kind, text in found:
         lines = [line for line in text.splitlines() if line]
-        if kind.startswith("python file="):
+        if " file=" in kind:
             Path(kind.partition("=")[2]).write_text(text, encoding="utf-8")
         elif kind == "sh":
             if any(line.startswith("cc ") for line in lines) and shutil.which("cc") is None:

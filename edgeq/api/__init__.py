@@ -15,6 +15,7 @@ from edgeq.api.building import Built, build, memory_ways
 from edgeq.api.device import BoardBench, BoardComparison, bench_board, compare_board
 from edgeq.api.execution import Outcome, compare, contract, run, simulate
 from edgeq.api.models import is_quantized, load, random_inputs, read_inputs
+from edgeq.api.pictures import camera_frames, image_features
 from edgeq.api.profiling import Profile, profile
 from edgeq.api.quantizing import Choices, Quantized, Recipe, quantize, write_quantized
 from edgeq.api.reporting import report
@@ -39,12 +40,14 @@ __all__ = [
     "accuracy",
     "bench_board",
     "build",
+    "camera_frames",
     "compare",
     "compare_board",
     "contract",
     "export",
     "firmware",
     "flash",
+    "image_features",
     "is_quantized",
     "load",
     "memory_ways",

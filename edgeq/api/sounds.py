@@ -26,6 +26,8 @@ def sound_features(description: str | Path, sound: str | Path | ArrayLike) -> Ar
     from edgeq.simulate import real_array, simulate
 
     d = features.read(Path(description))
+    if isinstance(d, features.ImageDescription):
+        raise EdgeqError("a recording for a description of pictures", where=str(description), fix="give images")
     samples = read_sound(Path(sound), d.sample_rate) if isinstance(sound, (str, Path)) else np.asarray(sound)
     graph = passes.normalise(features.build(d))
     size = graph.type("samples").size

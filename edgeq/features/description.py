@@ -91,22 +91,18 @@ class Description:
         return LOGS[self.log] * (2 if self.log == "db" and self.power == 1 else 1)
 
 
-def read(path: Path) -> Description:
-    """A description file.
+def read_table(path: Path) -> dict[str, Any]:
+    """The table of a description file.
 
     Raises:
-        EdgeqError: it cannot be read, is no TOML, or says what cannot be.
+        EdgeqError: it cannot be read, or is no TOML.
     """
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as e:
         raise EdgeqError("cannot read the description", where=str(path), why=e.strerror or type(e).__name__) from e
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
         raise EdgeqError("the description is no TOML", where=str(path), why=str(e)) from e
-    try:
-        return parse(table)
-    except EdgeqError as e:
-        raise EdgeqError(e.what, where=str(path), why=e.why, fix=e.fix) from e
 
 
 def parse(table: Mapping[str, Any]) -> Description:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
 from edgeq.errors import EdgeqError
-from edgeq.features.description import Description, cosines, mel_bank, read, smoothing, weights
+from edgeq.features.description import Description, cosines, mel_bank, smoothing, weights
 from edgeq.ir import Array, DType, Graph, Node, Op, QParams, Tensor, TensorType, check
 from edgeq.ops.cast import Cast
 from edgeq.ops.concat import Concat
@@ -182,16 +181,3 @@ def join(d: Description, model: Graph, name: str) -> Graph:
     results = tuple(taken[n] for n in model.results)
     inputs, outputs = (SAMPLES, *(a for a, _ in states)), (*results, *(b for _, b in states))
     return check(Graph(name, (*m.nodes, *nodes), {**m.tensors, **tensors}, inputs, outputs, model.law, states), "features")
-
-
-def of_file(path: Path, model: Graph | None = None) -> Graph:
-    """The graph of a description file, with the model that it reads for, if any.
-
-    Raises:
-        EdgeqError: the description or the model does not fit.
-    """
-    d = read(path)
-    try:
-        return join(d, model, path.stem) if model is not None else build(d, path.stem)
-    except EdgeqError as e:
-        raise EdgeqError(e.what, where=f"{path}: {e.where}" if e.where else str(path), why=e.why, fix=e.fix) from e
