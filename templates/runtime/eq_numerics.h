@@ -103,6 +103,12 @@ static inline int32_t eq_requantize_single(int32_t x, int32_t m, int32_t n)
     return ((high >> (n - 1)) + 1) >> 1;
 }
 
+/* (a * b + 2^31) >> 32 */
+static inline int32_t eq_high_mul_rounded(int32_t a, int32_t b)
+{
+    return (int32_t)(((int64_t)a * b + ((int64_t)1 << 31)) >> 32);
+}
+
 /* gemmlowp's SaturatingRoundingDoublingHighMul for m > INT32_MIN: (x * m + 2^30) >> 31. */
 static inline int32_t eq_high_mul_tflm(int32_t x, int32_t m)
 {

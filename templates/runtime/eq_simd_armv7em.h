@@ -147,6 +147,22 @@ static inline int32_t eq_armv7em_high_mul_rounded(int32_t a, int32_t b)
 #endif
 }
 
+/* Leading zeros of x, 32 of 0. */
+static inline int32_t eq_armv7em_leading_zeros(uint32_t x)
+{
+#if EQ_DSP
+    int32_t zeros;
+    __asm__("clz %0, %1" : "=r"(zeros) : "r"(x));
+    return zeros;
+#else
+    int32_t zeros = 32;
+    for (; x > 0; x >>= 1) {
+        zeros--;
+    }
+    return zeros;
+#endif
+}
+
 /* x >> 1, saturated to int8. */
 static inline int32_t eq_armv7em_half_saturated(int32_t x)
 {

@@ -50,6 +50,12 @@ CASES = [
     case("tiny_steps", (1, 3, 1, 4), 9, scale=1e-7),
     replace(case("peaked", (1, 3, 1, 4), 9, scale=50.0), half_tolerance=100),
     case("extreme_zeros", (1, 3, 2, 8), 9, zeros=(-128, 127, -128)),
+    case("four", (1, 4, 1, 4), 1),
+    case("fours", (2, 9, 2, 8), 7),
+    case("fours_rest", (1, 6, 4, 7), 5, 2, width=9),
+    case("fours_causal", (1, 7, 2, 8), 7, causal=True),
+    case("fours_causal_prefix", (2, 6, 1, 5), 11, causal=True, masks=1),
+    case("fours_extreme", (1, 5, 1, 8), 9, zeros=(-128, 127, -128), masks=1),
     case("opposite_zeros", (1, 3, 2, 8), 9, zeros=(127, -128, 127)),
 ]
 test_attention = suite(CASES)
