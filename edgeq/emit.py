@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from edgeq import cbands, ctiles, faults, record
+from edgeq import __version__, cbands, ctiles, faults, record
 from edgeq import folder as folders
 from edgeq.ctext import Names, Table, block_comment, brief, comment, ctype_of, decimal, model_name, table
 from edgeq.functions import Function, Functions, environment, values
@@ -295,7 +295,7 @@ def emit(program: Program, plan: MemoryPlan, name: str, vectors: Mapping[str, Ar
         **emitter.locals,
         "comment": comment, "block_comment": block_comment, "brief": brief,
         "states": emitter.states(), "includes": includes, "feeding": emitter.feeding,
-        "flags": EXACT_FLAGS, "floats": floats,
+        "flags": EXACT_FLAGS, "floats": floats, "version": __version__,
         "decoders": list(reached(decoding)),
         "checks": None if checks is None else table(f"{emitter.name}_step_checks", checks), "vectors": tables,
         "vector_count": 0 if vectors is None else len(next(iter(vectors.values()))),
@@ -311,6 +311,7 @@ def emit(program: Program, plan: MemoryPlan, name: str, vectors: Mapping[str, Ar
     files = {out: emitter.env.get_template(f"model/{t}.j2").render(context).encode() for t, out in names.items()}
     files |= {name: text.encode() for name, text in runtime.items()}
     digest = hashlib.sha256(b"".join(n.encode() + files[n] for n in sorted(files))).hexdigest()
+    files["README.md"] = emitter.env.get_template("model/README.md.j2").render(context).encode()
     manifest = record.convert({**facts, "sources_sha256": digest, "files": folders.digests(files)}, Manifest)
     files[folders.MANIFEST] = manifest.text().encode()
     return Artifact(m, dict(sorted(files.items())), manifest)

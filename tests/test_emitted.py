@@ -7,11 +7,13 @@ import re
 import shutil
 import subprocess
 from collections.abc import Mapping
+from fnmatch import fnmatch
 from pathlib import Path
 
 import mlperf_tiny
 import numpy as np
 import pytest
+from installed import need_programs
 from zoo import zoo
 
 from edgeq import kernels, runtime, target
@@ -142,3 +144,17 @@ def test_all_headers_go_together(tmp_path: Path) -> None:
     text = "".join(f'#include "{resource("templates") / "runtime" / name}"\n' for name in runtime.headers())
     (tmp_path / "all.c").write_text(text + "int all;\n")
     subprocess.run(["gcc", "-std=c99", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", "all.c"], cwd=tmp_path, check=True, timeout=60)
+
+
+@pytest.mark.parametrize("model", ["digits", "denoiser16"])
+def test_the_readme_lists_the_files_and_its_code_compiles(model: str, data: Path, tmp_path: Path) -> None:
+    need_programs("gcc")
+    files = emitted(model, "host", data)[1]
+    text = files["README.md"]
+    (code,) = re.findall(r"```c\n(.*?)```", text, re.DOTALL)
+    include, declared, call = code.strip().split("\n\n")
+    for name in files:
+        assert any(fnmatch(name, pattern) for pattern in re.findall(r"`([^`]+)`", text)) or name == "README.md", name
+        (tmp_path / name).write_text(files[name])
+    (tmp_path / "use.c").write_text(f"{include}\n{declared}\nvoid use(void)\n{{\n{call}\n}}\n")
+    subprocess.run(["gcc", "-std=c11", "-Wall", "-Wextra", "-Werror", "-c", "use.c"], cwd=tmp_path, check=True, timeout=60)
