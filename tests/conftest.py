@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,22 @@ from places import DATA
 
 os.environ.pop("COLUMNS", None)  # xdist gives its workers 80: output is as wide as in a pipe
 os.environ.setdefault("TRITON_INTERPRET", "1")  # before anything imports Triton: GPU kernels are interpreted
+OBJECTS = "EDGEQ_TEST_OBJECTS"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Board support and equal models are compiled once for all tests, workers and processes that tests start; see scons/site_init.py."""
+    if OBJECTS not in os.environ:
+        folder = Path(tempfile.mkdtemp(prefix="objects-"))
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+        shutil.copytree(Path(__file__).parent / "scons", folder / "site")  # the variable's words are cut at spaces
+        os.environ |= {OBJECTS: str(folder / "objects"), "SCONSFLAGS": f"--site-dir={folder / 'site'}"}
+
+
+@pytest.fixture
+def compiled_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a test that compares two builds, or counts what a build starts."""
+    monkeypatch.delenv("SCONSFLAGS")
 
 
 @pytest.fixture(scope="session")

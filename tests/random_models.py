@@ -32,13 +32,14 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE / "frontends")]
 
 from onnx_models import Net  # noqa: E402
+from side_by_side import side_by_side  # noqa: E402
 
 from edgeq import api, simulate, target  # noqa: E402
 from edgeq.compare import compare  # noqa: E402
 from edgeq.emit import emit, write  # noqa: E402
 from edgeq.errors import EdgeqError  # noqa: E402
 from edgeq.frontends.onnx import from_model, parse  # noqa: E402
-from edgeq.ir import Array, DType, Graph, check  # noqa: E402
+from edgeq.ir import Array, DType, Graph  # noqa: E402
 from edgeq.lower import candidates, lower  # noqa: E402
 from edgeq.passes import declare_states, normalise  # noqa: E402
 from edgeq.plan import plan  # noqa: E402
@@ -321,22 +322,8 @@ def vectors(dtype: DType, shape: tuple[int, ...], rng: np.random.Generator) -> A
 
 def merged(samples: Sequence[Sample]) -> Sample:
     """Several graphs side by side as one, to compile once; all of one law."""
-    tensors, nodes, inputs, outputs, states, data = {}, [], [], [], [], {}
-    for s in samples:
-        def own(name: str, number: int = s.seed) -> str:
-            return f"{number}: {name}"
-
-        g = s.graph
-        tensors |= {own(n): replace(t, name=own(n)) for n, t in g.tensors.items()}
-        nodes += [
-            replace(n, name=own(n.name), inputs=tuple(map(own, n.inputs)), outputs=tuple(map(own, n.outputs))) for n in g.nodes
-        ]  # fmt: skip
-        inputs += map(own, g.inputs)
-        outputs += map(own, g.outputs)
-        states += [(own(a), own(b)) for a, b in g.states]
-        data |= {own(n): a for n, a in s.inputs.items()}
-    joined = Graph("m", tuple(nodes), tensors, tuple(inputs), tuple(outputs), samples[0].graph.law, tuple(states))
-    return Sample(samples[0].seed, check(joined, "test"), data)
+    data = {f"{s.seed}: {n}": a for s in samples for n, a in s.inputs.items()}
+    return Sample(samples[0].seed, side_by_side({str(s.seed): s.graph for s in samples}), data)
 
 
 def canonical(found: Run) -> Run:

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tflite_cases as tc
+from installed import uncounted
 from tflite_models import TfliteModel, real, tflm
 
-from edgeq import target
 from edgeq.emit import emit, write
 from edgeq.errors import EdgeqError
 from edgeq.frontends.tflite import load
@@ -94,7 +94,7 @@ def test_a_stream_is_tflms(tmp_path: Path, twice: bool, kept: int) -> None:
 @pytest.mark.parametrize("name", ["host", "cortex-m4"])
 def test_c_keeps_the_stream(tmp_path: Path, name: str) -> None:
     graph, x = normalise(read(streaming(twice=True), tmp_path)), {"x": frames(24)}
-    chip = target.load(name)
+    chip = uncounted(name)
     program = lower(graph, chip)
     write(emit(program, plan(program), "m"), tmp_path / "m")
     got, want = run(tmp_path / "m", chip, x, chain="gcc" if name == "host" else None), simulate(graph, x)

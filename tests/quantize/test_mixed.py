@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 sys.path += [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "frontends")]
+from installed import uncounted
 from onnx_models import load
 from test_streaming import FRAMES, frames, model
 
-from edgeq import api, graphfile, target
+from edgeq import api, graphfile
 from edgeq.compare import compare
 from edgeq.errors import EdgeqError
 from edgeq.ir import DType, Graph, Node, Tensor, TensorType
@@ -89,7 +90,7 @@ def test_every_frame_is_bit_exact(real: Graph, mixed: api.Quantized, nodes: dict
     x = {"frame": frames()[:count].astype(np.float16)}
     expected = simulate(graph, x, steps=True)
     built = api.build(graph, output=tmp_path / "m", target=name, vectors=4, check=False)
-    actual = host.run(built.folder, x, steps=True) if name == "host" else unicorn.run(built.folder, target.load(name), x, steps=True)
+    actual = host.run(built.folder, x, steps=True) if name == "host" else unicorn.run(built.folder, uncounted(name), x, steps=True)
     result = compare(expected, actual)
     assert result.bit_exact, str(result.difference)
 
@@ -158,7 +159,7 @@ def test_sums_in_halves_are_a_law_by_name(real: Graph, name: str, tmp_path: Path
     assert laws == {n: "half" if n == "Sigmoid_7" else "half-f16" for n in laws} and set(NODES) <= set(laws)
     x = {"frame": frames()[:32].astype(np.float16)}
     expected = simulate(chosen.graph, x, steps=True)
-    actual = host.run(built.folder, x, steps=True) if name == "host" else unicorn.run(built.folder, target.load(name), x, steps=True)
+    actual = host.run(built.folder, x, steps=True) if name == "host" else unicorn.run(built.folder, uncounted(name), x, steps=True)
     result = compare(expected, actual)
     assert result.bit_exact, str(result.difference)
     assert 55 < sqnr(real, chosen.graph) < sqnr(real, api.quantize(real, recipe="fp16").graph) - 1

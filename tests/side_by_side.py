@@ -1,0 +1,28 @@
+"""Many models as one, to compile and start once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from edgeq.ir import Graph, check
+
+
+def side_by_side(graphs: Mapping[str, Graph]) -> Graph:
+    """Graphs that have nothing to do with each other as one, all of one law; ``<key>: `` comes before every name."""
+    tensors, nodes, inputs, outputs, states = {}, [], [], [], []
+    for key, graph in graphs.items():
+
+        def own(name: str, key: str = key) -> str:
+            return f"{key}: {name}"
+
+        tensors |= {own(n): replace(t, name=own(n)) for n, t in graph.tensors.items()}
+        nodes += [
+            replace(n, name=own(n.name), inputs=tuple(map(own, n.inputs)), outputs=tuple(map(own, n.outputs))) for n in graph.nodes
+        ]  # fmt: skip
+        inputs += map(own, graph.inputs)
+        outputs += map(own, graph.outputs)
+        states += [(own(a), own(b)) for a, b in graph.states]
+    laws = {graph.law for graph in graphs.values()}
+    assert len(laws) == 1
+    return check(Graph("m", tuple(nodes), tensors, tuple(inputs), tuple(outputs), laws.pop(), tuple(states)), "test")
