@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from unittest import mock
 
+from edgeq import order, place
 from edgeq.ir import Graph, check
 
 
@@ -26,3 +29,12 @@ def side_by_side(graphs: Mapping[str, Graph]) -> Graph:
     laws = {graph.law for graph in graphs.values()}
     assert len(laws) == 1
     return check(Graph("m", tuple(nodes), tensors, tuple(inputs), tuple(outputs), laws.pop(), tuple(states)), "test")
+
+
+@contextmanager
+def no_search() -> Iterator[None]:
+    """What lies side by side needs no best order and no best places; to search for them takes longer than to run it."""
+    with ExitStack() as stack:
+        for module, limit in ((order, "TRIALS"), (place, "SHUFFLES"), (place, "MILP_BLOCKS")):
+            stack.enter_context(mock.patch.object(module, limit, 0))
+        yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -64,16 +65,19 @@ def inputs(graph: Graph, count: int = 3) -> dict[str, Array]:
     return fit_inputs(graph, {n: rng.integers(-128, 128, (count, *graph.type(n).shape)).astype(np.int8) for n in graph.given})
 
 
-def check(program: Program, folder: Path, machine: str = "") -> None:
-    """The C of a program against the simulator, every step."""
+def check(program: Program, folder: Path, machine: str = "", ways: Collection[str] = ("beside", "inside")) -> None:
+    """The C of a program against the simulator, every step: on an emulator, or here with inputs beside the arena or inside it."""
     data = inputs(program.graph)
     expected = simulate(program.graph, data, steps=True)
     write(emit(program, plan(program), "staged"), folder)
-    found = run(folder, uncounted(machine), data, steps=True) if machine else host.run(folder, data, steps=True)
-    result = compare(expected, found)
-    assert result.bit_exact, result.difference
-    if not machine:
-        assert compare(expected, in_arena.run(folder, data, "-O1")).bit_exact
+    if machine:
+        found = [run(folder, uncounted(machine), data, steps=True)]
+    else:
+        runners = {"beside": lambda: host.run(folder, data, steps=True), "inside": lambda: in_arena.run(folder, data, "-O1")}
+        found = [runners[way]() for way in ways]
+    for one in found:
+        result = compare(expected, one)
+        assert result.bit_exact, result.difference
 
 
 @pytest.mark.parametrize("format", PACKED, ids=str)
@@ -100,7 +104,7 @@ def test_tiles_compute_what_the_simulator_does(format: Format, law: str, isa: st
     own = [c for c in program.calls if format.type and c.kernel.signature.w == format.type]  # kernels that read weights as they are stored
     assert all(not c.staged for c in own) and len(own) + sum(c.tiled is not None for c in program.calls) >= 4
     assert isa in ("c", "zvfh") or any(c.kernel.isa == isa and (c.staged or c in own) for c in program.calls)
-    check(program, tmp_path / "m")
+    check(program, tmp_path / "m", ways=["inside" if law == "single" else "beside"])
 
 
 @pytest.mark.parametrize("format", [*PACKED, Code(7, check="hamming", votes=True), Code(8, asymmetric=False, crc=True)], ids=str)

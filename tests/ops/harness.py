@@ -13,18 +13,17 @@ from __future__ import annotations
 
 import functools
 import zlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from unittest import mock
 
 import numpy as np
 import pytest
 import sanitized
 from installed import need_emulator, need_programs, quickest, uncounted
+from side_by_side import no_search
 
-from edgeq import kernels, order, place, target
+from edgeq import kernels, target
 from edgeq.compare import compare
 from edgeq.emit import Artifact, emit, write
 from edgeq.formats.int4 import Int4
@@ -44,7 +43,7 @@ EMULATORS = [t for t in ("riscv", "riscv-b", "cortex-m4", "cortex-m55", "riscv-v
 COMPILERS = ("gcc", "clang")
 INTERPRETED = 6  # vectors for the GPU's kernels in Triton's interpreter
 SAME_KERNELS = ("riscv", "riscv-b")  # flags of compilers alone tell them apart: where there are several laws, the second has tflm
-FEW_CASES = 24
+FEW_CASES = 12
 HALF_EMULATORS = [*EMULATORS, "riscv-f"]
 HALF_VECTORS = "riscv-vh"  # for operators that have kernels of its own
 ISAS = sorted({k.isa for k in kernels.scan()} - {"c"})  # their kernels run on this computer too, under the sanitizers
@@ -202,16 +201,6 @@ def vectors(name: str, t: TensorType, count: int) -> Array:
     return data.astype(t.dtype.numpy)
 
 
-@contextmanager
-def _no_search() -> Iterator[None]:
-    """Cases have nothing to do with each other: nobody needs their best order and places, and to search for them takes long."""
-    searches = ((order, "TRIALS"), (place, "SHUFFLES"), (place, "MILP_BLOCKS"))
-    with ExitStack() as stack:
-        for module, limit in searches:
-            stack.enter_context(mock.patch.object(module, limit, 0))
-        yield
-
-
 class _Bench:
     """The merged graph of all cases under one law, its program and what the simulator says of it."""
 
@@ -263,7 +252,7 @@ class _Bench:
         for turn in range(max(map(len, best.values()))):
             left = [c for c in self.cases if any(len(best.get(n, ())) > turn for n in (c.name, f"{c.name}_sum"))]
             bench = _Bench(left, self.law) if turn else self
-            with _no_search():
+            with no_search():
                 turns.append(_Turn(bench, lower(bench.graph, machine, {n: ks[turn % len(ks)] for n, ks in best.items()})))
         return turns
 
@@ -280,7 +269,7 @@ class _Bench:
 
     def program(self, name: str) -> Program:
         """For a target, with the preferred kernels."""
-        with _no_search():
+        with no_search():
             return lower(self.graph, target.load(name))
 
     def folder(self, program: Program, path: Path) -> Path:
@@ -296,7 +285,7 @@ class _Turn:
 
     @functools.cached_property
     def artifact(self) -> Artifact:
-        with _no_search():
+        with no_search():
             return emit(self.program, plan(self.program), "cases")
 
     def folder(self, path: Path) -> Path:
