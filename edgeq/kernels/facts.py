@@ -69,6 +69,16 @@ def pairs(params: Params) -> int:
     return int(all(fits(w, params.tables[name.replace("weights", "bias")]) for name, w in _weights(params).items()))
 
 
+def whole_fours(params: Params) -> int:
+    """1 if the output channels are a multiple of four."""
+    return int(params.out_c % 4 == 0)
+
+
+def small_shifts(params: Params) -> int:
+    """1 if an offset of 8 bits and a sign may be shifted by any output's shift and one more: it then fits int32 beside a scaled sum."""
+    return int(params.tables["shift"].min() >= 1 and params.tables["shift"].max() <= 20)
+
+
 def inside(params: Params) -> int:
     """1 if no window of a convolution can cross the border."""
     p = params
@@ -101,7 +111,7 @@ def rectified(params: Params) -> int:
 
 
 FACTS: dict[str, Callable[[Params], int]] = {
-    f.__name__: f for f in (group, twos, tap_twos, has_least, pairs, inside, pointwise, direct, tall, rectified)
+    f.__name__: f for f in (group, twos, tap_twos, has_least, pairs, whole_fours, small_shifts, inside, pointwise, direct, tall, rectified)
 }
 
 

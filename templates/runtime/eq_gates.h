@@ -43,6 +43,10 @@ static inline int32_t eq_saturate16(int32_t x)
     int32_t y;
     __asm__("ssat %0, #16, %1" : "=r"(y) : "r"(x));
     return y;
+#elif defined(EQ_HAS_XCV)
+    int32_t y;
+    __asm__(".insn r 0x2b, 3, 0x38, %0, %1, x16" : "=r"(y) : "r"(x)); /* cv.clip */
+    return y;
 #else
     return eq_clamp(x, -32768, 32767);
 #endif

@@ -39,7 +39,7 @@ typedef char eq_arithmetic_shift_required[((-3) >> 1) == -2 ? 1 : -1];
 #define EQ_KEEP_RANGE(x) EQ_KEEP(x)
 #endif
 
-#if defined(__riscv_zbb) /* min and max are instructions, which these become */
+#if defined(__riscv_zbb) || defined(__riscv_xcvalu) /* min and max are instructions, which these become */
 
 /* max(x, 0). */
 static inline int32_t eq_positive(int32_t x)

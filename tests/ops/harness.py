@@ -46,6 +46,7 @@ SAME_KERNELS = ("riscv", "riscv-b")  # flags of compilers alone tell them apart:
 FEW_CASES = 12
 HALF_EMULATORS = [*EMULATORS, "riscv-f"]
 HALF_VECTORS = "riscv-vh"  # for operators that have kernels of its own
+CORE_V = "riscv-xcv"  # likewise
 ISAS = sorted({k.isa for k in kernels.scan()} - {"c"})  # their kernels run on this computer too, under the sanitizers
 
 
@@ -306,7 +307,7 @@ def suite(cases: Sequence[Case]) -> Callable[..., None]:
     isas_of = {law: sorted({k.isa for k in own if k.signature.types.startswith("f16") == (law == LAW)} - {"c"}) for law in laws}
     checks = ["real", "gpu", *COMPILERS, "sanitizers"]
     half_emulators = [*HALF_EMULATORS, *([HALF_VECTORS] if "zvfh" in isas else [])]
-    emulators = {law: half_emulators if law == LAW else EMULATORS for law in laws}
+    emulators = {law: half_emulators if law == LAW else [*EMULATORS, *([CORE_V] if "xcv" in isas_of[law] else [])] for law in laws}
     if len(laws) > 1:
         emulators = {law: [e for e in names if e != SAME_KERNELS[law != "tflm"]] for law, names in emulators.items()}
     native = {law: ["native"] if "host" in isas_of[law] else [] for law in laws}  # this computer's vectors; without them: sanitizers
