@@ -421,4 +421,54 @@ static inline void eq_xcv_add_single(
 #endif
 }
 
+#if EQ_XCV
+/* cv.shuffle2.b low, high, choice; cv.pack and cv.pack.h: the low halves, or the high ones, of two words as one. */
+#define EQ_XCV_SHUFFLE(low, high, choice) __asm__(".insn r 0x7b, 1, 0x70, %0, %1, %2" : "+r"(low) : "r"(high), "r"(choice))
+#define EQ_XCV_PACK(to, high, low) __asm__(".insn r 0x7b, 0, 0x78, %0, %1, %2" : "=r"(to) : "r"(high), "r"(low))
+#define EQ_XCV_PACK_HIGH(to, high, low) __asm__(".insn r 0x7b, 0, 0x79, %0, %1, %2" : "=r"(to) : "r"(high), "r"(low))
+#endif
+
+/* Columns of four words of bytes as words: to[i] has byte i of each of r[0] to r[3]. */
+static inline void eq_xcv_turn(uint32_t to[4], const uint32_t r[4])
+{
+#if EQ_XCV
+    uint32_t even = r[0], odd = r[0], even2 = r[2], odd2 = r[2];
+    EQ_XCV_SHUFFLE(even, r[1], 0x06020400u);
+    EQ_XCV_SHUFFLE(odd, r[1], 0x07030501u);
+    EQ_XCV_SHUFFLE(even2, r[3], 0x06020400u);
+    EQ_XCV_SHUFFLE(odd2, r[3], 0x07030501u);
+    EQ_XCV_PACK(to[0], even2, even);
+    EQ_XCV_PACK(to[1], odd2, odd);
+    EQ_XCV_PACK_HIGH(to[2], even2, even);
+    EQ_XCV_PACK_HIGH(to[3], odd2, odd);
+#else
+    for (int32_t i = 0; i < 4; i++) {
+        to[i] = (r[0] >> 8 * i & 255u) | (r[1] >> 8 * i & 255u) << 8 | (r[2] >> 8 * i & 255u) << 16 | (r[3] >> 8 * i & 255u) << 24;
+    }
+#endif
+}
+
+/* The sum of 4 * `quads` int8. */
+static inline int32_t eq_xcv_total(const int8_t *from, int32_t quads)
+{
+    int32_t sum = 0;
+    for (; quads > 0; quads--, from += 4) {
+        sum = eq_xcv_dot4(sum, eq_xcv_load4(from), 0x01010101u);
+    }
+    return sum;
+}
+
+/* The first `count` of four int8, at least one, as a word filled up with zeros. */
+static inline uint32_t eq_xcv_load_some(const int8_t *from, int32_t count)
+{
+    if (count >= 4) {
+        return eq_xcv_load4(from);
+    }
+    uint32_t word = 0;
+    for (int32_t i = 0; i < count; i++) {
+        word |= (uint32_t)(uint8_t)from[i] << 8 * i;
+    }
+    return word;
+}
+
 #endif
