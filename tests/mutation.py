@@ -41,12 +41,12 @@ LIMIT, GRACE = 4.0, 15.0  # of the usual time, and seconds beside that
 ELSEWHERE = 77  # the change is in no function
 SAMPLE = 150
 RULES = "ranges scales weights equalize cells casts calibration diagnosis rounding odd_samples averages float_parameters mixed"
-RULES += " allocate refine"
+RULES += " allocate refine methods masks normalised"
 GOLDEN = "tests/test_golden.py::test_some_integers_in_this_process"
 PASSES = ["tests/passes", GOLDEN]
 QUANTIZE = [f"tests/quantize/test_{n}.py" for n in RULES.split()]
 PLAN = ["tests/test_plan.py", "tests/test_order.py", GOLDEN]
-TUNE = ["tests/test_tune.py", "tests/quantize/test_mixed.py", "tests/quantize/test_drop.py", "tests/quantize/test_robust.py"]
+TUNE = ["tests/test_tune.py", "tests/quantize/test_mixed.py", "tests/quantize/test_drop.py", "tests/quantize/test_robust_biases.py"]
 PACKAGES = {  # name -> what is changed, the tests
     "quantize": (["edgeq/quantize"], QUANTIZE),
     "passes": (["edgeq/passes"], PASSES),

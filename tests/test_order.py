@@ -91,6 +91,30 @@ def test_heuristic_is_valid_and_never_worse(seed: int, count: int) -> None:
     assert peak(*problem, found) <= peak(*problem, given_order)
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_the_search_looks_at_every_set_of_steps_once(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    ready = order._Problem.ready
+    monkeypatch.setattr(order._Problem, "ready", lambda self, done: seen.append(done) or ready(self, done))
+    problem = random_steps(seed, 8)
+    least = peak(*problem, best_order(*problem))
+    seen.clear()
+    assert order._exact(order._Problem(*problem), least) == (True, None)
+    proved, found = order._exact(order._Problem(*problem), least + 1)
+    assert proved and found is not None and peak(*problem, found) == least
+    half = seen.index(0, 1)
+    assert all(len(part) == len(set(part)) for part in (seen[:half], seen[half:]))
+
+
+@pytest.mark.parametrize(("overwrites", "searched"), [(("x",), False), ((), True)])
+def test_no_search_where_one_step_needs_the_peak(overwrites: tuple[str, ...], searched: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a step reads and its scratch are live in any order."""
+    asked: list[object] = []
+    monkeypatch.setattr(order, "_exact", lambda *a: asked.append(a) or (True, None))
+    steps = [Step(("x",), ("a",), 5, overwrites), Step(("a",), ("b",), 0, ())]
+    assert best_order(steps, {"x": 6, "a": 4, "b": 1}, frozenset({"b"})) == [0, 1] and bool(asked) == searched
+
+
 def test_a_branch_is_finished_before_the_next_one_starts() -> None:
     """Three wide branches that each end narrow: one after the other instead of side by side."""
     b = Builder(1, "single", clamps=False)

@@ -118,6 +118,48 @@ def test_the_solver_is_asked_only_where_greedy_misses_the_bound(monkeypatch: pyt
     assert asked and (tall, method) == (17, "milp optimal") and place.height(hard, offsets) == tall
 
 
+Row = tuple[int, tuple[int, ...]]
+# Blocks that one key of one order alone places so low.
+TIGHT = (
+    (13, ((0, (1,)), (2, (3, 3, 3, 3)), (2, (7, 4, 9, 3)), (5, (4, 4)), (1, (3, 3)))),
+    (30, (
+        (4, (1, 5)), (5, (8, 8)), (4, (7, 8)), (3, (3, 5)), (2, (3, 3, 3, 3)), (2, (7, 4, 5)), (4, (8, 1, 1, 2)), (0, (1, 1, 1, 1)),
+        (2, (3, 3)),
+    )),
+    (19, ((1, (3, 3)), (2, (4, 3, 7, 9)), (0, (6, 4)), (0, (7, 1, 3)), (5, (3, 2, 8, 6)), (5, (2, 2)), (1, (6, 8, 8, 2)))),
+    (22, ((3, (6, 6, 6, 6)), (0, (6, 6)), (4, (6, 6, 6)), (1, (5,)), (3, (5,)), (5, (2, 2, 2)), (2, (9, 1, 3)), (3, (8, 6, 7)))),
+    (14, ((3, (4, 4, 4)), (3, (5, 5, 5)), (1, (3, 8, 4)), (3, (1, 4, 2, 7)), (1, (1,)))),
+    (21, ((4, (4, 4, 4, 4)), (0, (3, 3, 3, 3)), (2, (6, 6)), (5, (6, 9, 6)), (1, (3, 3, 3, 3)), (2, (9,)), (4, (2, 8, 2)))),
+    (37, (
+        (1, (6, 6, 6, 6)), (3, (9, 6, 2)), (2, (5,)), (5, (8, 8, 8)), (5, (1, 8, 9)), (2, (5, 5, 5)), (4, (6, 6, 6)), (2, (3, 8, 6, 6)),
+        (4, (4, 6)),
+    )),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("tall", "rows"), TIGHT)
+def test_each_order_is_the_best_for_some_blocks(tall: int, rows: tuple[Row, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(place, "SHUFFLES", 0)
+    items = [place.Block(first, sizes) for first, sizes in rows]
+    assert place.height(items, place.greedy(items, place.separations(items), 0)) == tall
+
+
+SEARCHES = [(3, 0, None, 306), (3, 0, 50, 6 + 50 // 6), (2, 0, None, 6), (3, 6, None, 1), (3, 5, None, 306)]
+
+
+@pytest.mark.parametrize(("count", "bound", "meetings", "tries"), SEARCHES)
+def test_how_long_it_is_searched(count: int, bound: int, meetings: int | None, tries: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Six orders and 300 changes of the best, fewer where many blocks meet, none of two blocks, an end where the bound is met."""
+    made: list[object] = []
+    first_fit = place.first_fit
+    monkeypatch.setattr(place, "first_fit", lambda *a: made.append(a) or first_fit(*a))
+    if meetings is not None:
+        monkeypatch.setattr(place, "MEETINGS", meetings)
+    items = [place.Block(0, (2,))] * count
+    place.greedy(items, place.separations(items), bound)
+    assert len(made) == tries
+
+
 def test_a_stopped_solver_says_so_and_keeps_the_heuristic(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(place, "exact", lambda *a: (False, None))
     hard = [place.Block(0, (4, 4)), place.Block(1, (2,))]
