@@ -38,6 +38,9 @@ def stream(before: str, after: str, *, size: int = 4, given: bool = True, output
     [
         ("state", "stateN"), ("hidden", "hidden_n"), ("Cell", "Cell_next"), ("cell", "cell_out"), ("my_state", "my_state_new"),
         ("rnn_state_in", "rnn_state_out"), ("in_state", "out_state"), ("state.in.1", "state.out.1"),
+        ("h0", "hn"), ("c", "cn"), ("h_0", "h_n"), ("h_in", "h_out"), ("past.0.key", "present.0.key"), ("past_0", "present_0"),
+        ("past_key_values.0.key", "present.0.key"), ("past_key_values.1.value", "present_key_values.1.value"),
+        ("cached_avg_3", "new_cached_avg_3"), ("in_cache0", "out_cache0"), ("conv_cache", "conv_cache_out"), ("prev_hidden", "next_hidden"),
     ],
 )  # fmt: skip
 def test_names_tell_a_state(before: str, after: str) -> None:
@@ -46,8 +49,11 @@ def test_names_tell_a_state(before: str, after: str) -> None:
 
 @pytest.mark.parametrize(
     ("before", "after"),
-    [("memory", "memory_out"), ("state", "state_y"), ("sin_state", "sout_state"), ("stain", "staout"), ("a_in", "a_out"), ("state", "N")],
-)
+    [
+        ("memory", "memory_out"), ("state", "state_y"), ("sin_state", "sout_state"), ("stain", "staout"), ("a_in", "a_out"), ("state", "N"),
+        ("height", "heightn"),
+    ],
+)  # fmt: skip
 def test_other_names_do_not(before: str, after: str) -> None:
     assert declare_states(stream(before, after)).states == ()
 
@@ -55,7 +61,19 @@ def test_other_names_do_not(before: str, after: str) -> None:
 def test_a_pair_of_two_shapes_is_no_state() -> None:
     assert declare_states(stream("state", "stateN", size=8)).states == ()
     with pytest.raises(EdgeqError, match="both must be alike"):
-        declare_states(stream("state", "stateN", size=8), {"state": "stateN"})
+        g = stream("state", "stateN", size=8)
+        wide = Tensor("stateN", replace(g.type("stateN"), shape=(2, 8)))
+        declare_states(replace(g, tensors={**g.tensors, "stateN": wide}), {"state": "stateN"})
+
+
+def test_a_cache_that_grows_keeps_its_end() -> None:
+    """Of eight numbers that follow four of a state the last four; the whole is no result any more."""
+    g = check(declare_states(stream("past", "present", size=8), {"past": "present"}), "test")
+    ((before, after),) = g.states
+    assert before == "past" and g.type(after).shape == (1, 4) and g.results == ("y",)
+    x = np.random.default_rng(0).integers(-30, 30, (6, 1, 4)).astype(np.int8)
+    want = simulate(declare_states(stream("past", "present"), {"past": "present"}), {"x": x}).outputs["y"]
+    np.testing.assert_array_equal(simulate(g, {"x": x}).outputs["y"], want)
 
 
 def test_something_is_left_for_the_caller() -> None:
