@@ -224,7 +224,7 @@ def reverse_sequence(call: Call) -> Tensor:
     return chosen(call, x, np.moveaxis(places, 0, time))
 
 
-def _first(call: Call, x: Tensor, axis: int, last: bool, smallest: bool) -> Tensor:
+def first(call: Call, x: Tensor, axis: int, last: bool, smallest: bool) -> Tensor:
     """The index of the extreme along an axis, which stays: the first of several, or the last."""
     count, shape = x.type.shape[axis], [1] * len(x.type.shape)
     shape[axis] = count
@@ -241,7 +241,7 @@ def _first(call: Call, x: Tensor, axis: int, last: bool, smallest: bool) -> Tens
 def arg(call: Call) -> Tensor:
     x = call.x()
     axis = call.axis(0, len(x.type.shape))
-    y = _first(call, x, axis, bool(call.integer("select_last_index", 0)), call.kind == "ArgMin")
+    y = first(call, x, axis, bool(call.integer("select_last_index", 0)), call.kind == "ArgMin")
     if call.integer("keepdims", 1):
         return y
     return call.reshape(y, tuple(n for i, n in enumerate(y.type.shape) if i != axis), "index_shape")
@@ -257,7 +257,7 @@ def hardmax(call: Call) -> Tensor:
     form = [1] * len(x.type.shape)
     form[axis] = x.type.shape[axis]
     places = call.builder.constant(f"{call.output}.places", np.arange(form[axis], dtype=np.float32).reshape(form))
-    y = call.emit(IsZero(), call.emit(Sub(), places, _first(call, x, axis, False, False), tag="distance"))
+    y = call.emit(IsZero(), call.emit(Sub(), places, first(call, x, axis, False, False), tag="distance"))
     return call.reshape(y, shape, "shape")
 
 

@@ -13,6 +13,7 @@ from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto, 
 
 from edgeq.errors import EdgeqError
 from edgeq.frontends.onnx import (
+    classical,
     contraction,
     elementwise,
     indexing,
@@ -41,7 +42,7 @@ Consts = Mapping[str, ArrayLike]
 SHOWN = 3  # nodes that a refusal names
 MAX_DEPTH = 20  # of an If in an If
 # importing them registers their readers
-MODULES = (contraction, elementwise, indexing, linear, logic, movement, normal, pooling, quantized, recurrent, resizing)
+MODULES = (classical, contraction, elementwise, indexing, linear, logic, movement, normal, pooling, quantized, recurrent, resizing)
 FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16)
 INTEGERS = (TensorProto.INT8, TensorProto.UINT8)
 WHOLE = (TensorProto.BOOL, TensorProto.INT32, TensorProto.INT64)
