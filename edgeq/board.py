@@ -11,7 +11,8 @@ from edgeq.errors import EdgeqError
 from edgeq.resources import resource
 from edgeq.target import Target, read_inherited, size
 
-IMAGE_HEADER = 256  # bytes before the program that edgeq's bootloader starts (firmware/bootloader/eq_boot.h)
+IMAGE_HEADER = 256  # bytes before the program that edgeq's bootloader starts (firmware/bootloader/eq_image.h)
+NOTE_BYTES = 16  # at the end of RAM, for what a program notes for the bootloader
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,8 @@ class Boot:
         core: what runs there; the image's header must say the same.
         sources: of firmware/bootloader or of the board: how its memory is written, how the application is started.
         restart: a register, and what an application writes there to restart the board into the bootloader.
+        slots: 1, or 2: an update leaves the program of before in the other half of the application's region.
+        trial: seconds that a new program has to confirm itself, where the board has a watchdog.
     """
 
     application: Region
@@ -59,17 +62,38 @@ class Boot:
     core: int
     sources: tuple[str, ...]
     restart: tuple[int, int]
+    slots: int = 1
+    trial: int = 30
+
+    def __post_init__(self) -> None:
+        if self.slots not in (1, 2) or self.application.bytes % (self.slots * self.sector):
+            what = f"{self.slots} slots of whole sectors in {self.application.bytes} bytes"
+            raise EdgeqError(f"a bootloader cannot have {what}", fix="[boot] slots = 1 or 2, application: an even number of sectors")
+
+    @property
+    def slot_bytes(self) -> int:
+        """Of a slot, its header counted."""
+        return self.application.bytes // self.slots
 
     @property
     def program(self) -> Region:
-        """Where the program lies, behind the image's header."""
-        return Region(self.application.origin + IMAGE_HEADER, self.application.bytes - IMAGE_HEADER)
+        """Where the program lies in the first slot, behind the image's header."""
+        return self.programs[0]
+
+    @property
+    def programs(self) -> tuple[Region, ...]:
+        """Where programs lie, slot by slot."""
+        starts = (self.application.origin + i * self.slot_bytes for i in range(self.slots))
+        return tuple(Region(start + IMAGE_HEADER, self.slot_bytes - IMAGE_HEADER) for start in starts)
 
     @property
     def defines(self) -> dict[str, int]:
         """Macros for the bootloader."""
         region = self.application
-        return {"EQ_APP_ORIGIN": region.origin, "EQ_APP_BYTES": region.bytes, "EQ_APP_SECTOR": self.sector, "EQ_APP_CORE": self.core}
+        return {
+            "EQ_APP_ORIGIN": region.origin, "EQ_APP_BYTES": region.bytes, "EQ_APP_SECTOR": self.sector, "EQ_APP_CORE": self.core,
+            "EQ_APP_SLOTS": self.slots, "EQ_TRIAL_MS": 1000 * self.trial,
+        }  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -124,16 +148,22 @@ class Board:
     qemu: Emulation | None
     estimate: Estimate = field(default_factory=lambda: Estimate())
 
-    def linker_memory(self, flash: Region | None = None, weights: str = "flash") -> str:
-        """The text of memory.ld.
+    def linker_memory(self, flash: Region | None = None, weights: str = "flash", note: bool = False) -> str:
+        """The linker script, before what all boards have in common (firmware/bsp/common/board.ld).
 
         Args:
             flash: where the program lies; None for the board's flash.
             weights: flash or ram: where the model's weights lie while it runs.
+            note: leave the end of RAM for what a program notes for the bootloader (firmware/bootloader/eq_image.h).
         """
-        regions = (("FLASH (rx)", flash or self.memory["flash"]), ("RAM (rwx)", self.memory["ram"]))
+        ram = self.memory["ram"]
+        kept = Region(ram.origin, ram.bytes - NOTE_BYTES) if note else ram
+        regions = (("FLASH (rx)", flash or self.memory["flash"]), ("RAM (rwx)", kept))
         lines = [f"    {name} : ORIGIN = {r.origin:#x}, LENGTH = {r.bytes:#x}" for name, r in regions]
         names = f"_stack_size = {self.stack:#x};\n_vectors = {self.memory['vectors'].origin:#x};\n"
+        if note:
+            header = (flash or self.memory["flash"]).origin - IMAGE_HEADER
+            names += f"eq_boot_note = {ram.origin + ram.bytes - NOTE_BYTES:#x};\neq_boot_image = {header & 0xFFFFFFFF:#x};\n"
         return "MEMORY\n{\n" + "\n".join(lines) + f'\n}}\nREGION_ALIAS("WEIGHTS", {weights.upper()})\n{names}'
 
 
@@ -153,7 +183,10 @@ def _estimate(data: Mapping[str, Any]) -> Estimate:
 
 def _boot(data: Mapping[str, Any]) -> Boot:
     register, value = data["restart"]
-    return Boot(_region(data["application"]), size(data["sector"]), int(data["core"]), tuple(data["sources"]), (int(register), int(value)))
+    return Boot(
+        _region(data["application"]), size(data["sector"]), int(data["core"]), tuple(data["sources"]), (int(register), int(value)),
+        int(data.get("slots", 1)), int(data.get("trial", 30)),
+    )  # fmt: skip
 
 
 def _found(name: str, own: Sequence[Path], inside: Path) -> Path:

@@ -8,7 +8,7 @@ import re
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from edgeq.files import reason, temporary_folder, write_bytes
 from edgeq.process import run_tool
 from edgeq.record import Manifest, manifest
 from edgeq.resources import resource
+from edgeq.slots import Parts, join
 from edgeq.target import Target
 
 # No contraction and no unproven aliasing: the same bytes from every compiler.
@@ -36,11 +37,16 @@ FIRMWARE_FLAGS = (
     "-g", "-ffunction-sections", "-fdata-sections", "-fno-common", "-fomit-frame-pointer", "-fno-stack-protector",
     "-fno-unwind-tables", "-fno-asynchronous-unwind-tables",
 )  # fmt: skip
+SECOND = "second"  # the folder of what is linked for the second slot
 HALT = "halt.c"  # the end of programs that nobody watches
 # Where weights lie -> flags of the compiler: those in RAM may be damaged, so that sums overflow.
 COPYING = {"bench", "serve"}  # applications that copy weights to RAM where they are linked to lie there
 WEIGHTS: Mapping[str, tuple[str, ...]] = {"flash": (), "ram": ("-fwrapv",)}
 OPTIMIZE = ("-O0", "-O1", "-O2", "-O3", "-Os", "-Oz", "-Og")
+
+
+class TooLarge(EdgeqError):
+    """A program exceeds a board's memory."""
 
 
 @dataclass(frozen=True)
@@ -166,7 +172,7 @@ def _settings(place: Board, chain: Toolchain, sources: Sequence[str], defines: M
     """What firmware/SConstruct reads of a board and a tool chain."""
     bsp = resource("firmware") / "bsp" / "common"
     compiler = [*chain.command, *chain.flags, *COMMON_FLAGS, *FIRMWARE_FLAGS, optimize]
-    script = ["-Wl,--gc-sections", "-Wl,-e,eq_reset", "-L.", f"-L{bsp}", "-T", str(bsp / "board.ld")]
+    script = ["-Wl,--gc-sections", "-Wl,-e,eq_reset", f"-L{bsp}"]
     return {
         "firmware": str(resource("firmware")), "board": str(place.folder), "compile": compiler,
         "link": [*chain.link, optimize, "-g", *script], "libraries": list(chain.libraries), "sources": list(sources),
@@ -175,10 +181,11 @@ def _settings(place: Board, chain: Toolchain, sources: Sequence[str], defines: M
 
 
 def _scons(settings: Mapping[str, Any], name: str, where: str, work: Path, in_ram: str = "") -> None:
-    """Run firmware/SConstruct in `work`, where memory.ld and the model lie; `in_ram` says what takes the RAM.
+    """Run firmware/SConstruct in `work`, where the linker scripts and the model lie; `in_ram` says what takes the RAM.
 
     Raises:
-        EdgeqError: SCons is not installed, the code does not compile, or the program does not fit the board's memory.
+        TooLarge: the program does not fit the board's memory.
+        EdgeqError: SCons is not installed, or the code does not compile.
     """
     if find_spec("SCons") is None:
         raise EdgeqError("SCons is not installed", fix="pip install scons")
@@ -193,7 +200,8 @@ def _scons(settings: Mapping[str, Any], name: str, where: str, work: Path, in_ra
         if overflow:
             region, missing = overflow.groups()
             why = in_ram if region == "RAM" else ""
-            raise EdgeqError(f"the program exceeds the {region.lower()} of board {name} by {missing} bytes", where=where, why=why) from e
+            what = f"the program exceeds the {region.lower()} of board {name} by {missing} bytes"
+            raise TooLarge(what, where=where, why=why) from e
         raise
 
 
@@ -217,6 +225,7 @@ def build_programs(
     *,
     deployed: bool = False,
     weights: str = "flash",
+    slots: int | None = None,
 ) -> dict[Program, Path]:
     """Compile an emitted folder and the target's board support into programs, by SCons.
 
@@ -227,9 +236,10 @@ def build_programs(
         deployed: for the board as it is used: edgeq's bootloader starts the programs where it serves the board, and nobody
             watches their end: they halt.
         weights: flash, or ram: there the application copies them, and faults may hit them (bench, serve).
+        slots: of the bootloader that starts them; None is the board's number.
 
     Returns:
-        The ELF file of each program, in `work`.
+        The ELF file of each program, in `work`; that of the second slot lies in its folder `SECOND`.
 
     Raises:
         EdgeqError: SCons is not installed, the code does not compile, or the program does not fit the board's memory.
@@ -238,20 +248,43 @@ def build_programs(
     if weights == "ram" and (stuck := {p.app for p in programs} - COPYING):
         fix = f"choose one of {', '.join(sorted(COPYING))}"
         raise EdgeqError(f"application '{min(stuck)}' reads its weights from flash", where=str(folder), fix=fix)
-    place, work, data = board.load(target), work.resolve(), manifest(folder)
-    memory = place.linker_memory(place.boot.program if deployed and place.boot else None, weights)
-    (work / "memory.ld").write_text(memory, encoding="ascii")
+    place, work, data = with_slots(board.load(target), slots), work.resolve(), manifest(folder)
+    boot = place.boot if deployed else None
+    scripts = _write_scripts(place, boot, weights, work)
     (work / "eq_description.h").write_text(description.header(data, place, weights_in_ram=weights == "ram"), encoding="ascii")
     if any(p.app == "mlperf" for p in programs):
         (work / "eq_mlperf.h").write_text(description.mlperf_header(data, place), encoding="ascii")
     copy_code(folder, data, work / "model")
-    restart = dict(zip(("EQ_RESTART", "EQ_RESTART_VALUE"), place.boot.restart, strict=True)) if deployed and place.boot else {}
-    settings = _settings(place, chain, [*place.sources, HALT if deployed else place.exit], restart, optimize)
+    settings = _settings(place, chain, [*place.sources, HALT if deployed else place.exit], _told(boot), optimize)
     settings["compile"] += WEIGHTS[weights]
-    wanted = [{"output": p.file, "app": p.app, "hook": p.hook} for p in programs]
+    wanted = [
+        {"output": str(Path(script).parent / p.file), "app": p.app, "hook": p.hook, "script": script}
+        for script in scripts for p in programs
+    ]  # fmt: skip
     in_ram = "its weights lie there too, so that faults can hit them" if weights == "ram" else ""
     _scons({**settings, "name": data.model, "programs": wanted}, place.name, str(folder), work, in_ram)
     return {p: work / p.file for p in programs}
+
+
+def _write_scripts(place: Board, boot: Boot | None, weights: str, work: Path) -> list[str]:
+    """The linker scripts, slot by slot, named as seen from `work`: that of a second slot lies in the folder `SECOND`."""
+    regions = (None,) if boot is None else boot.programs
+    names = ["board.ld", f"{SECOND}/board.ld"][: len(regions)]
+    for name, region in zip(names, regions, strict=True):
+        _write_script(work / name, place.linker_memory(region, weights, note=len(regions) > 1))
+    return names
+
+
+def _write_script(file: Path, memory: str) -> None:
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(memory + (resource("firmware") / "bsp" / "common" / "board.ld").read_text(encoding="ascii"), encoding="ascii")
+
+
+def _told(boot: Boot | None) -> dict[str, int]:
+    """Macros by which an application knows its bootloader."""
+    if boot is None:
+        return {}
+    return {"EQ_RESTART": boot.restart[0], "EQ_RESTART_VALUE": boot.restart[1], "EQ_APP_SLOTS": boot.slots}
 
 
 def bootable(place: Board) -> Boot:
@@ -265,11 +298,12 @@ def bootable(place: Board) -> Boot:
     return place.boot
 
 
-def build_bootloader(target: Target, chain: Toolchain, output: Path, optimize: str = "-Os") -> Path:
+def build_bootloader(target: Target, chain: Toolchain, output: Path, optimize: str = "-Os", *, slots: int | None = None) -> Path:
     """Compile edgeq's bootloader for a target's board.
 
     Args:
         output: the ELF file to write.
+        slots: 1 or 2; None is the board's number.
 
     Returns:
         `output`.
@@ -278,22 +312,27 @@ def build_bootloader(target: Target, chain: Toolchain, output: Path, optimize: s
         EdgeqError: it does not serve the board, does not compile or does not fit; or `output` cannot be written.
     """
     check_level(optimize)
-    place = board.load(target)
+    place = with_slots(board.load(target), slots)
     boot = bootable(place)
     with temporary_folder() as name:
         work = Path(name).resolve()
-        (work / "memory.ld").write_text(place.linker_memory(), encoding="ascii")
+        _write_script(work / "board.ld", place.linker_memory(note=boot.slots > 1))
         settings = _settings(place, chain, [*place.sources, HALT, *boot.sources], boot.defines, optimize)
-        wanted = [{"output": "bootloader.elf", "app": "bootloader", "hook": False}]
+        wanted = [{"output": "bootloader.elf", "app": "bootloader", "hook": False, "script": "board.ld"}]
         _scons({**settings, "name": None, "programs": wanted}, place.name, "bootloader", work)
-        _deliver(work / "bootloader.elf", output)
+        _deliver((work / "bootloader.elf").read_bytes(), output)
     return output
 
 
-def _deliver(elf: Path, output: Path) -> None:
+def with_slots(place: Board, slots: int | None) -> Board:
+    """A board with another number of slots than it says of itself; None changes nothing."""
+    return place if slots is None or place.boot is None else replace(place, boot=replace(place.boot, slots=slots))
+
+
+def _deliver(program: bytes, output: Path) -> None:
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(output, elf.read_bytes())
+        write_bytes(output, program)
     except (EdgeqError, OSError) as e:
         raise EdgeqError("cannot write the program", where=str(output), why=e.why if isinstance(e, EdgeqError) else reason(e)) from e
 
@@ -309,6 +348,8 @@ def build_firmware(
     optimize: str = "-O3",
     deployed: bool = False,
     weights: str = "flash",
+    slots: int | None = None,
+    version: int = 0,
 ) -> Path:
     """Compile an emitted folder and one application of firmware/apps for a target's board.
 
@@ -318,7 +359,8 @@ def build_firmware(
             link) or mlperf (answers the MLPerf Tiny runner).
         hook: also report every step.
         optimize: -O0, -O1, -O2, -O3, -Os, -Oz or -Og.
-        deployed, weights: see `build_programs`.
+        deployed, weights, slots: see `build_programs`; the file holds the program of the second slot too (`edgeq.slots`).
+        version: of the program (`slots.version`).
 
     Returns:
         `output`.
@@ -328,9 +370,12 @@ def build_firmware(
     """
     program = Program(app, hook)
     with temporary_folder() as work:
-        _deliver(
-            build_programs(folder, target, chain, [program], Path(work), optimize, deployed=deployed, weights=weights)[program], output
-        )
+        elf = build_programs(
+            folder, target, chain, [program], Path(work), optimize, deployed=deployed, weights=weights, slots=slots
+        )[program]  # fmt: skip
+        second = elf.parent / SECOND / elf.name
+        parts = Parts(elf.read_bytes(), second.read_bytes() if second.is_file() else b"", version)
+        _deliver(join(parts), output)
     return output
 
 

@@ -9,16 +9,19 @@ from pathlib import Path
 
 from edgeq import export as exporter
 from edgeq import flash as programmers
+from edgeq import slots as slot_numbers
 from edgeq import target as targets
 from edgeq.api.models import Progress
+from edgeq.board import Board
 from edgeq.board import load as load_board
-from edgeq.build import WEIGHTS, bootable, build_bootloader, build_firmware
+from edgeq.build import WEIGHTS, TooLarge, Toolchain, bootable, build_bootloader, build_firmware
 from edgeq.build import toolchain as find_toolchain
 from edgeq.errors import EdgeqError
 from edgeq.flash import image
 from edgeq.record import check_unchanged, manifest
 from edgeq.resources import resource
 from edgeq.scaffold import scaffold
+from edgeq.target import Target
 
 WATCHED = ("bench", "host", "unicorn")  # applications that only runners use
 
@@ -31,17 +34,50 @@ class Made:
         elf: the program.
         origin, bytes: where it lies in the board's memory.
         bootloader: edgeq's, None where it was not asked for.
+        slots: of the bootloader that starts it; 0 where edgeq's does not serve the board.
+        version: of the program.
     """
 
     elf: Path
     origin: int
     bytes: int
     bootloader: Path | None
+    slots: int = 0
+    version: str = "0.0.0"
 
 
 def apps() -> list[str]:
     """What a firmware can do with a model: files of firmware/apps."""
     return sorted(p.stem for p in (resource("firmware") / "apps").glob("*.c") if p.stem not in WATCHED)
+
+
+@dataclass(frozen=True)
+class _Program:
+    """What is to be compiled."""
+
+    folder: Path
+    target: Target
+    chain: Toolchain
+    output: Path
+    app: str
+    level: str
+    weights: str
+    version: int
+
+
+def _linked(wanted: _Program, place: Board, slots: int | None) -> tuple[Path, int]:
+    """The program, and for how many slots it is linked: for two only where it fits, unless they are asked for."""
+    used = place.boot.slots if slots is None and place.boot else slots or 1
+    try:
+        elf = build_firmware(
+            wanted.folder, wanted.target, wanted.chain, wanted.output, app=wanted.app, hook=wanted.app == "selftest",
+            optimize=wanted.level, deployed=True, weights=wanted.weights, slots=used, version=wanted.version,
+        )  # fmt: skip
+    except TooLarge:
+        if slots is not None or used == 1:
+            raise
+        return _linked(wanted, place, 1)
+    return elf, used if place.boot else 0
 
 
 def firmware(
@@ -56,6 +92,8 @@ def firmware(
     optimize: str = "s",
     trust: bool = False,
     force: bool = False,
+    slots: int | None = None,
+    version: str = "0.0.0",
 ) -> Made:
     """Compile an emitted folder and an application into a program for a board.
 
@@ -70,6 +108,8 @@ def firmware(
         optimize: s, 2 or 3.
         trust: compile the folder's C although it was changed after edgeq wrote it.
         force: compile it although it was built for a core with other instructions.
+        slots: of edgeq's bootloader, 1 or 2; None is 2 where the board has them and the program fits one, else 1.
+        version: of the program; a board with two slots refuses a lower one than it runs.
 
     Raises:
         EdgeqError: the folder was changed, or built for another core; the program does not compile or does not fit;
@@ -95,12 +135,12 @@ def firmware(
             fix=f"edgeq build {shlex.quote(str(folder))} -t {board} -o DIR, and take that folder; --force compiles it all the same",
         )  # fmt: skip
     chain, level = find_toolchain(target, toolchain), f"-O{optimize}"
-    elf = build_firmware(
-        Path(folder), target, chain, Path(output), app=app, hook=app == "selftest", optimize=level, deployed=True, weights=weights
-    )
+    number = slot_numbers.version(version)
+    wanted = _Program(Path(folder), target, chain, Path(output), app, level, weights, number)
+    elf, used = _linked(wanted, place, slots)
     program = image.read(elf)
-    loader = None if bootloader is None else build_bootloader(target, chain, Path(bootloader))
-    return Made(elf, program.origin, len(program.data), loader)
+    loader = None if bootloader is None else build_bootloader(target, chain, Path(bootloader), slots=used)
+    return Made(elf, program.origin, len(program.data), loader, used, slot_numbers.version_text(number))
 
 
 def flash(
@@ -115,11 +155,13 @@ def flash(
     listen: float = 0,
     heard: Callable[[bytes], None] = lambda data: None,
     progress: Progress | None = None,
+    allow_downgrade: bool = False,
+    key: str | Path | None = None,
 ) -> str:
     """Write a firmware to a board, verify it there and start it; see `edgeq.flash.flash`."""
     return programmers.flash(
         Path(elf), targets.load(board), port=port, programmer=programmer, baud=baud, command=command, start=start, listen=listen,
-        heard=heard, progress=progress,
+        heard=heard, progress=progress, allow_downgrade=allow_downgrade, key=None if key is None else Path(key),
     )  # fmt: skip
 
 

@@ -35,6 +35,12 @@ def firmware(
     optimize: OptimizeOption = None,
     trust: TrustOption = False,
     force: Annotated[bool, typer.Option("--force", help="Although the folder was built for a core with other instructions.")] = False,
+    slots: Annotated[
+        int | None,
+        typer.Option(min=1, max=2, help="Of edgeq's bootloader; 2: the old program stays until the new one works (default: 2 if it fits).",
+                     show_default=False),
+    ] = None,
+    version: Annotated[str, typer.Option("--image-version", metavar="X.Y.Z", help="Of the program; boards refuse lower ones.")] = "0.0.0",
     as_json: JsonOption = False,
 ) -> None:
     """Compile a folder of edgeq's into a program for a board, ready for `edgeq flash`."""
@@ -42,11 +48,14 @@ def firmware(
 
     made = api.firmware(
         folder, board=board, output=output, app=app, weights=weights, bootloader=bootloader, toolchain=toolchain, optimize=optimize or "s",
-        trust=trust, force=force,
+        trust=trust, force=force, slots=slots, version=version,
     )
     if as_json:
         common.print_json(
-            {"elf": str(made.elf), "origin": made.origin, "bytes": made.bytes, "bootloader": made.bootloader and str(made.bootloader)}
+            {
+                "elf": str(made.elf), "origin": made.origin, "bytes": made.bytes, "bootloader": made.bootloader and str(made.bootloader),
+                "slots": made.slots, "version": made.version,
+            }
         )
         return
     common.facts(
@@ -54,6 +63,7 @@ def firmware(
         {
             "program": f"{made.elf}, {size(made.bytes)} at {made.origin:#x}",
             "bootloader": str(made.bootloader or ""),
+            "slots": {0: "", 1: "one: a failed update leaves no program", 2: "two: a failed update leaves the old program"}[made.slots],
             "next": f"edgeq flash {made.elf} --board {board} --port PORT",
         },
     )

@@ -29,13 +29,19 @@ def flash(
     ] = None,
     start: Annotated[bool, typer.Option("--start/--no-start", help="Start the firmware when it is there.")] = True,
     listen: Annotated[float, typer.Option(metavar="SECONDS", help="Then print what it says, until it is silent for so long.")] = 0,
+    allow_downgrade: Annotated[bool, typer.Option("--allow-downgrade", help="Although the board runs a higher version.")] = False,
+    key: Annotated[
+        Path | None,
+        typer.Option(metavar="PEM", help="Private key that signs the image for MCUboot (default: a hash alone).", show_default=False),
+    ] = None,
     list_ports: Annotated[bool, typer.Option("--list", help="List ports, drives and what seems to be connected.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Write a firmware to a board, verify it there and start it.
 
     A firmware for another core, or one that does not fit, is refused. When flashing is cut short, the board's bootloader
-    remains, starts nothing that is incomplete, and the next attempt begins anew.
+    remains, starts nothing that is incomplete, and the next attempt begins anew. A board with two slots keeps the program
+    of before until the new one has confirmed that it works.
     """
     from edgeq import api
 
@@ -48,7 +54,7 @@ def flash(
     with common.bars() as progress:
         done = api.flash(
             firmware, board=board, port=port, programmer=programmer, baud=baud, command=command, start=start, listen=listen,
-            heard=said.extend, progress=progress,
+            heard=said.extend, progress=progress, allow_downgrade=allow_downgrade, key=key,
         )  # fmt: skip
     text = said.decode("utf-8", "replace")
     if as_json:

@@ -28,6 +28,8 @@ def flash(
     listen: float = 0,
     heard: Callable[[bytes], None] = lambda data: None,
     progress: Progress | None = None,
+    allow_downgrade: bool = False,
+    key: Path | None = None,
 ) -> str:
     """Write a firmware to a board, verify it there and start it.
 
@@ -42,6 +44,8 @@ def flash(
         listen: hear what it says until it is silent for so many seconds, where the programmer is a serial port's.
         heard: called with what it says.
         progress: called with (stage, done, total).
+        allow_downgrade: also where the board runs a higher version.
+        key: a private key (PEM), by which the image for MCUboot is signed.
 
     Returns:
         One line that says what was done.
@@ -56,7 +60,7 @@ def flash(
         raise EdgeqError(f"unknown programmer '{name}'", fix=f"choose one of {', '.join(PROGRAMMERS)}")
     firmware = image.read(elf)
     cores.check(firmware, target)
-    job = Job(firmware, target, place, port, baud or speed(place), command, start, listen, heard)
+    job = Job(firmware, target, place, port, baud or speed(place), command, start, listen, heard, allow_downgrade, key)
     done: str = import_module(f"edgeq.flash.{name}").program(job, progress or (lambda stage, done, total: None))
     return done
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
 from dataclasses import dataclass
@@ -15,8 +16,10 @@ from elftools.elf.elffile import ELFFile
 from edgeq.board import IMAGE_HEADER, Boot
 from edgeq.errors import EdgeqError
 from edgeq.files import reason
+from edgeq.slots import split
 
-MAGIC = 0x31495145  # "EQI1", eq_boot.h
+MAGIC, MAGIC_SLOTS = 0x31495145, 0x32495145  # "EQI1", "EQI2", eq_image.h
+DOWNGRADE = 1  # eq_image.h
 LARGEST = 64 * 1024**2  # bytes of flash that a firmware may span
 ERASED = b"\xff"
 MOST_SEGMENTS, MOST_SECTIONS = 64, 4096
@@ -30,12 +33,16 @@ class Firmware:
         parts: address and bytes of each piece.
         machine: ``arm`` or ``riscv``.
         attributes: what its build attributes say of the instruction set, by tag.
+        version: `slots.version`, 0 where none is said.
+        second: the same program for a board's second slot.
     """
 
     path: Path
     parts: tuple[tuple[int, bytes], ...]
     machine: str
     attributes: dict[str, int | str]
+    version: int = 0
+    second: Firmware | None = None
 
     @property
     def origin(self) -> int:
@@ -74,21 +81,28 @@ def read(path: Path) -> Firmware:
         EdgeqError: it cannot be read, is no 32-bit executable for Arm or RISC-V, or loads nothing.
     """
     try:
-        with path.open("rb") as file:
+        parts = split(path.read_bytes())
+        second = _program(path, parts.second, 0, None) if parts.second else None
+        return _program(path, parts.first, parts.version, second)
+    except OSError as e:
+        raise EdgeqError("cannot read the firmware", where=str(path), why=reason(e)) from e
+
+
+def _program(path: Path, content: bytes, version: int, second: Firmware | None) -> Firmware:
+    try:
+        with io.BytesIO(content) as file:
             elf = ELFFile(file)
             if elf["e_machine"] not in MACHINES or elf.elfclass != 32 or not elf.little_endian or elf["e_type"] != "ET_EXEC":
                 raise EdgeqError("no program for a 32-bit Arm or RISC-V chip", where=str(path), why=f"{elf['e_machine']}, {elf['e_type']}")
             loads = _loads(elf)
             machine, attributes = MACHINES[elf["e_machine"]], _attributes(elf)
-    except OSError as e:
-        raise EdgeqError("cannot read the firmware", where=str(path), why=reason(e)) from e
     except EdgeqError:
         raise
     except Exception as e:  # pyelftools lets many kinds out of damaged files
         raise EdgeqError("not an ELF file, or a damaged one", where=str(path), why=reason(e), fix="give what the linker wrote") from e
     if not loads:
         raise EdgeqError("the firmware holds nothing to load", where=str(path))
-    return Firmware(path, tuple(loads), machine, attributes)
+    return Firmware(path, tuple(loads), machine, attributes, version, second)
 
 
 def _loads(elf: ELFFile) -> list[tuple[int, bytes]]:
@@ -128,3 +142,18 @@ def sealed(firmware: Firmware, boot: Boot) -> tuple[bytes, bytes]:
     return header + ERASED * (IMAGE_HEADER - len(header)), program
 
 
+
+
+def sealed_for_slot(firmware: Firmware, boot: Boot, sequence: int, *, allow_downgrade: bool = False) -> tuple[bytes, bytes]:
+    """`sealed` for a bootloader with two slots.
+
+    Args:
+        firmware: linked for the slot.
+        sequence: one more than that of the other slot's image, modulo 2^32.
+        allow_downgrade: the bootloader may start it although its version is lower than that of the program it replaces.
+    """
+    program = firmware.data + ERASED * (-len(firmware.data) % 4)
+    words = struct.pack("<II", boot.core, len(program))
+    more = struct.pack("<III", firmware.version, sequence, DOWNGRADE if allow_downgrade else 0)
+    header = struct.pack("<I", MAGIC_SLOTS) + words + struct.pack("<I", zlib.crc32(words + more + program)) + more
+    return header + ERASED * (IMAGE_HEADER - len(header)), program

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from edgeq.board import Board
 from edgeq.errors import EdgeqError
@@ -23,6 +24,8 @@ class Job:
         start: start the firmware when it is there.
         listen: seconds of silence up to which what it says is heard; 0: not at all.
         heard: called with what it says.
+        allow_downgrade: also where the board runs a higher version.
+        key: a private key (PEM), by which the image for MCUboot is signed; None: it has a hash alone.
     """
 
     firmware: Firmware
@@ -34,6 +37,8 @@ class Job:
     start: bool = True
     listen: float = 0
     heard: Callable[[bytes], None] = lambda data: None
+    allow_downgrade: bool = False
+    key: Path | None = None
 
     def need_port(self, what: str = "a serial port") -> str:
         """The port.

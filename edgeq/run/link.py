@@ -116,6 +116,9 @@ def decode(raw: bytes) -> Frame | None:
 # Asks an application that serves the link to restart into edgeq's bootloader; the zero ends what came before it.
 RESTART = b"\0" + encode(VERSION << 6 | Command.RESTART, 0, b"BOOT")
 
+# Greets one: what answers is reached by a host. The nonce opens a session that nobody goes on with.
+HELLO = b"\0" + encode(VERSION << 6 | Command.HELLO, 0, b"EQOK")
+
 
 class Decoder:
     """Cuts what comes over the line into frames. Holds no more than one frame, whatever comes."""

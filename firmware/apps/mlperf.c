@@ -323,5 +323,6 @@ int main(void)
         }
         length = overlong = 0u;
         say("m-ready\r\n");
+        eq_board_confirm(); /* it answers */
     }
 }

@@ -70,5 +70,9 @@ static int steps_failed(void)
 int main(void)
 {
     const int failed = eq_selftest_main();
-    return verdict(steps_failed() | failed);
+    const int bad = verdict(steps_failed() | failed);
+    if (!bad) {
+        eq_board_confirm();
+    }
+    return bad;
 }

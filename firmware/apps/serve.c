@@ -211,6 +211,7 @@ static void answer(const eq_link_request *request)
     switch (request->command) {
     case EQ_LINK_HELLO:
         hello(request);
+        eq_board_confirm(); /* a host reaches it: it can be replaced again */
         break;
     case EQ_LINK_READ:
     case EQ_LINK_WRITE:

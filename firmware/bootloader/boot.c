@@ -17,7 +17,7 @@
 
 enum {
     GET = 0x00, GET_VERSION = 0x01, GET_ID = 0x02, READ = 0x11, GO = 0x21, WRITE = 0x31, EXTENDED_ERASE = 0x44,
-    DESCRIBE = 0xE0, WRITE_BLOCK = 0xE1, CHECK = 0xE2 /* our own */
+    DESCRIBE = 0xE0, WRITE_BLOCK = 0xE1, CHECK = 0xE2, SLOTS = 0xE3 /* our own */
 };
 
 static union {
@@ -87,22 +87,76 @@ static int inside(uint32_t address, uint32_t bytes)
     return offset < EQ_APP_BYTES && bytes <= EQ_APP_BYTES - offset;
 }
 
-int eq_boot_valid(void)
+#if EQ_APP_SLOTS > 1
+
+#define MARKS 64u /* bytes of a header up to the marks, which the bootloader alone makes */
+
+/* Whether these bytes, which lie in the region, may change. */
+static int writable(uint32_t address, uint32_t bytes)
 {
-    const unsigned char *const region = eq_flash_data();
-    const eq_image_t *const image = (const eq_image_t *)(const void *)region;
-    if (image->magic != EQ_IMAGE_MAGIC || image->core != EQ_APP_CORE) {
-        return 0;
+    static uint32_t known, kept;
+    if (!known) { /* a confirmed image stays what it is until the next reset: nothing can write it */
+        kept = eq_slot_kept();
+        known = kept != EQ_NO_SLOT;
     }
-    if (image->bytes == 0 || image->bytes > EQ_APP_BYTES - EQ_IMAGE_HEADER) {
-        return 0;
-    }
-    return eq_crc32(eq_crc32(0, &image->core, 8), region + EQ_IMAGE_HEADER, image->bytes) == image->crc;
+    const uint32_t from = address - EQ_APP_ORIGIN, last = (from + bytes - 1u) / EQ_SLOT_BYTES;
+    return kept == EQ_NO_SLOT || (from / EQ_SLOT_BYTES != kept && last != kept);
 }
+
+/* Whether what is in the buffer leaves the marks of headers alone. */
+static int leaves_marks(uint32_t address, uint32_t bytes)
+{
+    for (uint32_t i = 0; i < bytes; i++) {
+        const uint32_t at = (address - EQ_APP_ORIGIN + i) % EQ_SLOT_BYTES;
+        if (at >= MARKS && at < EQ_IMAGE_HEADER && buffer.bytes[i] != 0xFF) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+/* As GET: bytes of a slot; the slot that is kept; of each slot its state, version and sequence number. */
+static int slots(void)
+{
+    unsigned char *p = buffer.bytes;
+    *p++ = 4u + 1u + 9u * EQ_APP_SLOTS - 1u;
+    put(p, EQ_SLOT_BYTES);
+    p[4] = (unsigned char)eq_slot_kept();
+    p += 5;
+    for (uint32_t slot = 0; slot < EQ_APP_SLOTS; slot++, p += 9) {
+        p[0] = (unsigned char)eq_slot_look(slot);
+        put(p + 1, eq_slot_image(slot)->version);
+        put(p + 5, eq_slot_image(slot)->sequence);
+    }
+    return answer(1u + 4u + 1u + 9u * EQ_APP_SLOTS);
+}
+
+#else
+
+static int writable(uint32_t address, uint32_t bytes)
+{
+    (void)address;
+    (void)bytes;
+    return 1;
+}
+
+static int leaves_marks(uint32_t address, uint32_t bytes)
+{
+    (void)address;
+    (void)bytes;
+    return 1;
+}
+
+#endif
 
 static int get(void)
 {
-    static const unsigned char commands[] = { VERSION, GET, GET_VERSION, GET_ID, READ, GO, WRITE, EXTENDED_ERASE, DESCRIBE, WRITE_BLOCK, CHECK };
+    static const unsigned char commands[] = {
+        VERSION, GET, GET_VERSION, GET_ID, READ, GO, WRITE, EXTENDED_ERASE, DESCRIBE, WRITE_BLOCK, CHECK,
+#if EQ_APP_SLOTS > 1
+        SLOTS,
+#endif
+    };
     buffer.bytes[0] = (unsigned char)(sizeof commands - 1u);
     for (uint32_t i = 0; i < sizeof commands; i++) {
         buffer.bytes[1u + i] = commands[i];
@@ -158,7 +212,7 @@ static int read_memory(void)
 
 static int store(uint32_t address, uint32_t bytes)
 {
-    if (eq_flash_write(address - EQ_APP_ORIGIN, buffer.bytes, bytes) != 0) {
+    if (!writable(address, bytes) || !leaves_marks(address, bytes) || eq_flash_write(address - EQ_APP_ORIGIN, buffer.bytes, bytes) != 0) {
         return refuse();
     }
     eq_boot_acknowledge();
@@ -221,6 +275,9 @@ static int check(void)
 /* All sectors, the one with the header first: from then on there is no image that might be started. */
 static int erase_all(void)
 {
+    if (!writable(EQ_APP_ORIGIN, EQ_APP_BYTES)) {
+        return refuse();
+    }
     for (uint32_t offset = 0; offset < EQ_APP_BYTES; offset += EQ_APP_SECTOR) {
         if (eq_flash_erase(offset) != 0) {
             return refuse();
@@ -234,7 +291,7 @@ static int erase_pages(uint32_t pages)
 {
     for (uint32_t i = 0; i < pages; i++) {
         const uint32_t page = (uint32_t)buffer.bytes[2u + 2u * i] << 8 | (uint32_t)buffer.bytes[3u + 2u * i];
-        if (page >= EQ_APP_BYTES / EQ_APP_SECTOR) {
+        if (page >= EQ_APP_BYTES / EQ_APP_SECTOR || !writable(EQ_APP_ORIGIN + page * EQ_APP_SECTOR, EQ_APP_SECTOR)) {
             return refuse();
         }
     }
@@ -263,7 +320,10 @@ static int extended_erase(void)
 
 static int go(void)
 {
-    if (!take_sealed(buffer.bytes, 4) || big(buffer.bytes) != EQ_APP_ORIGIN || !eq_boot_valid()) {
+    if (!take_sealed(buffer.bytes, 4) || (big(buffer.bytes) - EQ_APP_ORIGIN) % EQ_SLOT_BYTES != 0 || !inside(big(buffer.bytes), 1)) {
+        return refuse();
+    }
+    if (eq_slot_choose() == EQ_NO_SLOT) {
         return refuse();
     }
     eq_boot_acknowledge();
@@ -278,6 +338,9 @@ int eq_boot_command(void)
     } commands[] = {
         { GET, get }, { GET_VERSION, get_version }, { GET_ID, get_id }, { READ, read_memory }, { GO, go }, { WRITE, write_memory },
         { EXTENDED_ERASE, extended_erase }, { DESCRIBE, describe }, { WRITE_BLOCK, write_block }, { CHECK, check },
+#if EQ_APP_SLOTS > 1
+        { SLOTS, slots },
+#endif
     };
     unsigned char code[2];
     if (eq_board_read(code, 1, COMMAND_TICKS) == 0) {

@@ -1,4 +1,4 @@
-/* From reset: an application that is complete is started unless a programmer calls within EQ_BOOT_MS; without one, and
+/* From reset: the application that is to be started is started unless a programmer calls within EQ_BOOT_MS; without one, and
  * after a call, commands are served. A programmer that falls silent gives up the board: the application is started. */
 #include "eq_board.h"
 #include "eq_boot.h"
@@ -20,16 +20,59 @@ static int called(void)
     return 0;
 }
 
+#if EQ_APP_SLOTS > 1
+
+__attribute__((weak)) void eq_boot_watchdog(uint32_t milliseconds)
+{
+    (void)milliseconds;
+}
+
+/* What the program that ran before the restart has noted. It is taken once. */
+static void take_note(void)
+{
+    if (eq_boot_note[0] == EQ_NOTE_CONFIRM) {
+        eq_slot_confirm(eq_boot_note[1]);
+    }
+    eq_boot_note[0] = 0;
+}
+
+/* Without the mark a program that fails would be tried for ever: where it cannot be made, nothing is started. */
+static void start(uint32_t slot)
+{
+    if (eq_slot_look(slot) != EQ_SLOT_CONFIRMED) {
+        if (eq_slot_try(slot) != 0) {
+            return;
+        }
+        eq_boot_watchdog(EQ_TRIAL_MS);
+    }
+    eq_boot_start(EQ_APP_ORIGIN + slot * EQ_SLOT_BYTES + EQ_IMAGE_HEADER);
+}
+
+#else
+
+static void take_note(void)
+{
+}
+
+static void start(uint32_t slot)
+{
+    eq_boot_start(EQ_APP_ORIGIN + slot * EQ_SLOT_BYTES + EQ_IMAGE_HEADER);
+}
+
+#endif
+
 int main(void)
 {
+    take_note();
     for (;;) {
-        if (eq_boot_valid() && !called()) {
-            eq_boot_start(EQ_APP_ORIGIN + EQ_IMAGE_HEADER);
+        const uint32_t slot = eq_slot_choose();
+        if (slot != EQ_NO_SLOT && !called()) {
+            start(slot);
         }
         for (int silent = 0; silent < PATIENCE;) {
             const int done = eq_boot_command();
             if (done == EQ_BOOT_GO) {
-                eq_boot_start(EQ_APP_ORIGIN + EQ_IMAGE_HEADER);
+                start(eq_slot_choose());
             }
             silent = done == EQ_BOOT_SILENT ? silent + 1 : 0;
         }

@@ -2,7 +2,8 @@
  * must never happen ends the program. Built with sanitizers by tests/boards/test_bootloader.py.
  *
  *   boot_host fuzz SEED FRAMES    mutated frames, in one process
- *   boot_host cut                 power fails at every write to the flash, then the board is flashed again */
+ *   boot_host cut                 power fails at every write to the flash, then the board is flashed again; compiled for
+ *                                 two slots, a program is started after every failure */
 #include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -60,6 +61,8 @@ void eq_boot_start(uint32_t address)
 {
     (void)address;
 }
+
+volatile uint32_t eq_boot_note[2];
 
 static void power(void)
 {
@@ -205,6 +208,7 @@ static uint32_t some_address(void)
 }
 
 static void send_image(unsigned char fill, uint32_t bytes);
+static uint32_t kept_sum(void);
 
 static void some_frame(void)
 {
@@ -253,6 +257,7 @@ static int fuzz(uint64_t first, long frames)
 {
     long started = 0, answered = 0;
     seed = first * 2 + 1;
+    const uint32_t kept = kept_sum();
     for (long n = 0; n < frames;) {
         line_bytes = line_at = said_bytes = 0;
         for (uint32_t k = 1 + dice(4); k > 0 && line_bytes < LINE / 4; k--, n++) {
@@ -263,9 +268,10 @@ static int fuzz(uint64_t first, long frames)
             }
         }
         for (int done = serve(); done == EQ_BOOT_GO; done = serve()) {
-            must(eq_boot_valid(), "what is started is valid");
+            must(eq_slot_choose() != EQ_NO_SLOT, "what is started is valid");
             started++;
         }
+        must(kept == 0 || n % 16 != 0 || kept_sum() == kept, "nothing writes the program that is kept");
         answered += said_bytes;
         line_bytes = line_at = said_bytes = 0; /* and then it still serves */
         line[line_bytes++] = 0x7F;
@@ -278,6 +284,160 @@ static int fuzz(uint64_t first, long frames)
 /* --- power failures --- */
 
 static unsigned char program[3000];
+
+#if EQ_APP_SLOTS > 1
+
+/* The header of an image whose program is in `program`. */
+static void make_header(unsigned char *header, uint32_t bytes, uint32_t version, uint32_t sequence, uint32_t flags)
+{
+    eq_image_t image;
+    memset(&image, 0xFF, sizeof image);
+    image.magic = EQ_IMAGE_MAGIC;
+    image.core = EQ_APP_CORE;
+    image.bytes = bytes;
+    image.version = version;
+    image.sequence = sequence;
+    image.flags = flags;
+    image.crc = eq_crc32(eq_crc32(eq_crc32(0, &image.core, 8), &image.version, 12), program, bytes);
+    memset(header, 0xFF, EQ_IMAGE_HEADER);
+    memcpy(header, &image, sizeof image);
+}
+
+static void fill_program(unsigned char fill, uint32_t bytes)
+{
+    for (uint32_t i = 0; i < bytes; i++) {
+        program[i] = (unsigned char)(i * 7u + fill);
+    }
+}
+
+static void send_to_slot(uint32_t slot, unsigned char fill, uint32_t bytes, uint32_t version, uint32_t sequence, uint32_t flags)
+{
+    unsigned char header[EQ_IMAGE_HEADER];
+    const uint32_t origin = EQ_APP_ORIGIN + slot * EQ_SLOT_BYTES, sectors = EQ_SLOT_BYTES / EQ_APP_SECTOR;
+    fill_program(fill, bytes);
+    make_header(header, bytes, version, sequence, flags);
+    send_erase(slot * sectors, sectors);
+    for (uint32_t at = 0; at < bytes; at += 1024) {
+        send_block(0xE1, origin + EQ_IMAGE_HEADER + at, program + at, bytes - at < 1024 ? bytes - at : 1024);
+    }
+    send_block(0x31, origin, header, sizeof header);
+    send_addressed(0x21, origin, 0, 0);
+}
+
+static void send_image(unsigned char fill, uint32_t bytes)
+{
+    send_to_slot(dice(2), fill, bytes, dice(4), dice(8), dice(2));
+}
+
+static int holds(uint32_t slot, unsigned char fill, uint32_t bytes)
+{
+    for (uint32_t i = 0; i < bytes; i++) {
+        if (flash[slot * EQ_SLOT_BYTES + EQ_IMAGE_HEADER + i] != (unsigned char)(i * 7u + fill)) {
+            return 0;
+        }
+    }
+    return eq_slot_image(slot)->bytes == bytes;
+}
+
+/* What main.c does when nobody calls: the slot that is started. */
+static uint32_t reset(void)
+{
+    if (eq_boot_note[0] == EQ_NOTE_CONFIRM) {
+        eq_slot_confirm(eq_boot_note[1]);
+    }
+    eq_boot_note[0] = 0;
+    const uint32_t slot = eq_slot_choose();
+    if (slot != EQ_NO_SLOT && eq_slot_look(slot) != EQ_SLOT_CONFIRMED) {
+        must(eq_slot_try(slot) == 0, "the mark is made");
+    }
+    return slot;
+}
+
+static void confirm(uint32_t slot)
+{
+    eq_boot_note[1] = eq_slot_image(slot)->sequence;
+    eq_boot_note[0] = EQ_NOTE_CONFIRM;
+}
+
+/* Slot 0 holds a confirmed program, version 2, and the rest what an older update left there. */
+static void prepare(void)
+{
+    unsigned char header[EQ_IMAGE_HEADER];
+    memset(flash, 0x5A, EQ_APP_BYTES);
+    fill_program(1, 2000);
+    make_header(header, 2000, 2, 7, 0);
+    memset(header + 64, 0, 4);
+    memset(header + 128, 0, 4);
+    memcpy(flash, header, sizeof header);
+    memcpy(flash + EQ_IMAGE_HEADER, program, 2000);
+    line_bytes = line_at = said_bytes = 0;
+    eq_boot_note[0] = 0;
+    operations = 0;
+}
+
+enum { GOOD, SILENT, OLDER, CASES };
+
+/* An update to slot 1, from the first erased sector to the mark that confirms it. */
+static void update(int what)
+{
+    send_to_slot(1, 2, 1900, what == OLDER ? 1 : 3, 8, 0);
+    must(serve() == EQ_BOOT_GO, "the update is written");
+    const uint32_t tried = reset();
+    must(tried == (what == OLDER ? 0u : 1u), "the new program is tried unless it is older");
+    if (what == GOOD) {
+        confirm(1);
+    }
+    must(reset() == (what == GOOD ? 1u : 0u), "a program that confirms itself stays, one that does not goes");
+}
+
+static int cut(void)
+{
+    static const char *const names[CASES] = { "good", "silent", "older" };
+    for (volatile int what = GOOD; what < CASES; what++) {
+        volatile long failures = 0, old = 0, new = 0;
+        for (volatile long at = 0;; at++) {
+            prepare();
+            cut_at = at;
+            if (setjmp(power_failed) == 0) {
+                update(what);
+                break;
+            }
+            failures++;
+            cut_at = -1;
+            eq_boot_note[0] = 0; /* RAM is lost with the power */
+            const uint32_t first = reset(), then = reset(), later = reset();
+            must(first != EQ_NO_SLOT && holds(first, first == 0 ? 1 : 2, first == 0 ? 2000 : 1900), "a whole program is started");
+            must(then == later, "what stays is decided");
+            must(holds(0, 1, 2000), "the old program is there");
+            must(then == 0 || eq_slot_look(1) == EQ_SLOT_CONFIRMED, "only a confirmed program stays");
+            must(what == GOOD || then == 0, "a program that never confirmed itself goes");
+            must(what != OLDER || first == 0, "an older program is not tried");
+            old += then == 0;
+            new += then == 1;
+            line_bytes = line_at = said_bytes = 0;
+            if (then == 0) { /* and it can be updated again */
+                update(GOOD);
+            }
+        }
+        printf("%s: %ld failures: old %ld, new %ld\n", names[what], (long)failures, (long)old, (long)new);
+        must(eq_slot_kept() == (what == GOOD ? 1u : 0u), "what runs is kept");
+    }
+    return 0;
+}
+
+/* The image that is kept, whole, before and after frames. */
+static uint32_t kept_sum(void)
+{
+    const uint32_t slot = eq_slot_kept();
+    return slot == EQ_NO_SLOT ? 0 : eq_crc32(slot, flash + slot * EQ_SLOT_BYTES, EQ_SLOT_BYTES);
+}
+
+#else
+
+static uint32_t kept_sum(void)
+{
+    return 0;
+}
 
 static void send_image(unsigned char fill, uint32_t bytes)
 {
@@ -325,7 +485,7 @@ static int cut(void)
             break; /* no write was left to be cut */
         }
         failures++;
-        if (eq_boot_valid()) { /* after the failure: one image or the other, whole, or none */
+        if (eq_slot_choose() != EQ_NO_SLOT) { /* after the failure: one image or the other, whole, or none */
             must(holds(1, 2000) || holds(2, 3000), "what is started is whole");
             old += holds(1, 2000);
             new += holds(2, 3000);
@@ -341,11 +501,16 @@ static int cut(void)
     return 0;
 }
 
+#endif
+
 int main(int argc, char **argv)
 {
     flash = malloc(EQ_APP_BYTES);
     must(flash != 0, "there is memory");
     memset(flash, 0, EQ_APP_BYTES);
+#if EQ_APP_SLOTS > 1
+    prepare();
+#endif
     if (argc == 4 && strcmp(argv[1], "fuzz") == 0) {
         return fuzz(strtoull(argv[2], 0, 10), strtol(argv[3], 0, 10));
     }

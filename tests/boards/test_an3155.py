@@ -14,7 +14,7 @@ from edgeq import board
 from edgeq.board import Board
 from edgeq.errors import EdgeqError
 from edgeq.flash import an3155
-from edgeq.flash.an3155 import Client
+from edgeq.flash.client import Client, write_all
 from edgeq.flash.image import Firmware, sealed
 from edgeq.flash.job import Job
 from edgeq.target import load
@@ -150,7 +150,7 @@ def test_overhead_of_large_blocks(size: int) -> None:
     client = Client(FakeLine(counted)).open()
     client.erase([*range(-(-size // 4096))])
     moved = 0
-    an3155.write_all(client, 0x21000000, random.Random(0).randbytes(size), 4096, lambda *a: None)
+    write_all(client, 0x21000000, random.Random(0).randbytes(size), 4096, lambda *a: None)
     assert fake.memory[:size] == random.Random(0).randbytes(size)
     assert moved - size <= 0.03 * size
     moved = 0

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import copy
+import io
 import random
 import re
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+import boot_core
 import pytest
+from elftools.elf.elffile import ELFFile
 from installed import need, need_programs
 from test_firmware import make
 
-from edgeq import api, board
+from edgeq import api, board, slots
 from edgeq.build import COMMON_FLAGS, build_bootloader, toolchain
 from edgeq.errors import EdgeqError
 from edgeq.flash import an3155, image
@@ -32,43 +37,107 @@ class Files(NamedTuple):
     application: Path
 
 
-@pytest.fixture(scope="session")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def host(tmp_path_factory: pytest.TempPathFactory, slots: int) -> Path:
     """The bootloader as a program for this computer, with a region that ends where addresses do."""
     need_programs("gcc")
     firmware, program = resource("firmware"), tmp_path_factory.mktemp("boot") / "boot_host"
-    region = ["-DEQ_APP_ORIGIN=0xFFFFC000u", "-DEQ_APP_BYTES=0x4000u", "-DEQ_APP_SECTOR=0x400u", "-DEQ_APP_CORE=0x4D04u"]
+    region = [f"-DEQ_APP_SLOTS={slots}u", "-DEQ_APP_ORIGIN=0xFFFFC000u", "-DEQ_APP_BYTES=0x4000u", "-DEQ_APP_SECTOR=0x400u",
+              "-DEQ_APP_CORE=0x4D04u"]  # fmt: skip
     command = [
         "gcc", *COMMON_FLAGS, "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", *region, "-DEQ_TICKS_PER_MS=1000u",
-        "-idirafter", firmware / "lib", "-I", firmware / "bootloader", firmware / "bootloader/boot.c", firmware / "lib/crc.c",
+        "-idirafter", firmware / "lib", "-I", firmware / "bootloader", firmware / "bootloader/boot.c",
+        firmware / "bootloader/slots.c", firmware / "lib/crc.c",
         Path(__file__).parent / "boot_host.c", "-o", program,
     ]  # fmt: skip
     subprocess.run([str(c) for c in command], check=True)
     return program
 
 
-def call(host: Path, *words: str) -> list[int]:
-    done = subprocess.run([str(host), *words], capture_output=True, text=True, timeout=120, check=False)
+@pytest.fixture(scope="session")
+def one_slot(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return host(tmp_path_factory, 1)
+
+
+@pytest.fixture(scope="session")
+def two_slots(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return host(tmp_path_factory, 2)
+
+
+def call(program: Path, *words: str) -> list[int]:
+    done = subprocess.run([str(program), *words], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     return [int(n) for n in re.findall(r"\d+", done.stdout)]
 
 
-def test_mutated_frames_do_no_harm(host: Path) -> None:
-    frames, answers, started = call(host, "fuzz", "1", str(FRAMES))
+@pytest.mark.parametrize("slots", ["one_slot", "two_slots"])
+def test_mutated_frames_do_no_harm(slots: str, request: pytest.FixtureRequest) -> None:
+    """With two slots the program that is kept stays what it is, whatever comes."""
+    frames, answers, started = call(request.getfixturevalue(slots), "fuzz", "1", str(FRAMES))
     assert frames >= FRAMES and answers > frames and started > 20, "the bootloader took part"
 
 
-def test_power_fails_at_every_write(host: Path) -> None:
-    failures, old, none, new = call(host, "cut")
+def test_power_fails_at_every_write(one_slot: Path) -> None:
+    failures, old, none, new = call(one_slot, "cut")
     assert failures == old + none + new and failures > 900 and min(old, none, new) > 0
+
+
+def test_power_fails_at_every_write_with_two_slots(two_slots: Path) -> None:
+    """A program runs after every failure, and the old one where the new one did not confirm itself or is older."""
+    counts = call(two_slots, "cut")
+    assert len(counts) == 9
+    for what, (failures, old, new) in zip(("good", "silent", "older"), (counts[i : i + 3] for i in (0, 3, 6)), strict=True):
+        assert (failures, new) == (old, 0) and failures > 600, what  # the note of a program that works is lost with the power
+
+
+@pytest.fixture(scope="session")
+def core(tmp_path_factory: pytest.TempPathFactory) -> boot_core.Core:
+    need(boot_core.TARGET, "zig")
+    return boot_core.core(tmp_path_factory.mktemp("core"))
+
+
+def test_power_fails_on_an_emulated_core(core: boot_core.Core) -> None:
+    """The compiled bootloader: the old program runs after every failure, or the new one, which has confirmed itself."""
+    tried, wrong = boot_core.cuts(core, every=97)
+    assert not wrong and tried > 30
+
+
+def test_a_program_is_tried_once_under_a_watchdog(core: boot_core.Core) -> None:
+    made, boot = copy.deepcopy(core), core.boot
+    assert made.run(boot_core.update(boot, 1, boot_core.content(boot, 1, 500, 3 << 24, 8))) == 1 and made.watchdog
+    assert made.run() == 0 and not made.watchdog, "it did not confirm itself"
+    assert made.run(boot_core.update(boot, 1, boot_core.content(boot, 1, 500, 3 << 24, 8))) == 1
+    made.confirm(1)
+    assert made.run() == 1 and not made.watchdog
+    made.flash[boot_core.SEEN + 400] ^= 1  # the confirmed program is damaged: the one of before is there
+    assert made.run() == 0
+
+
+def test_what_the_bootloader_does_not_start(core: boot_core.Core) -> None:
+    """A bad image, an older version, one of another core, marks made by a client, the slot of what runs."""
+    boot = core.boot
+    header, program = boot_core.content(boot, 1, 500, 3 << 24, 8)
+    older, wanted = (boot_core.content(boot, 1, 500, 1 << 24, 8, downgrade=d) for d in (False, True))
+    other = boot_core.content(replace(boot, core=0x4D03), 1, 500, 3 << 24, 8)
+    confirmed = (header[: boot_core.CONFIRMED] + bytes(4) + header[boot_core.CONFIRMED + 4 :], program)
+    cases = {
+        "good": ((header, program), 1), "bad": ((header, bytes([program[0] ^ 1]) + program[1:]), 0), "older": (older, 0),
+        "older, wanted": (wanted, 1), "core": (other, 0), "confirmed by a client": (confirmed, 0),
+        "not later": (boot_core.content(boot, 1, 500, 3 << 24, 7), 0),
+    }  # fmt: skip
+    for name, (content, started) in cases.items():
+        made = copy.deepcopy(core)
+        assert made.run(boot_core.update(boot, 1, content)) == started, name
+    made, before = copy.deepcopy(core), bytes(core.flash)
+    assert made.run(boot_core.update(boot, 0, boot_core.content(boot, 0, 500, 3 << 24, 8))) == 0 and made.flash == before
 
 
 @pytest.mark.parametrize("chain", ["gcc", "zig"])
 @pytest.mark.parametrize("target", ["mps2-an386", "virt"])
-def test_it_is_smaller_than_4_kb(target: str, chain: str, tmp_path: Path) -> None:
+def test_it_is_small(target: str, chain: str, tmp_path: Path) -> None:
     need(target, "gcc", "qemu")
-    elf = build_bootloader(load(target), toolchain(load(target), chain), tmp_path / "boot.elf")
-    assert 1024 < len(image.read(elf).data) < 4096
+    for count, most in ((1, 4096), (2, 5632)):
+        elf = build_bootloader(load(target), toolchain(load(target), chain), tmp_path / "boot.elf", slots=count)
+        assert 1024 < len(image.read(elf).data) < most
 
 
 @pytest.fixture(scope="session")
@@ -160,6 +229,64 @@ def test_unplugged_while_flashing(
             assert flash(programs, target, emulated, monkeypatch).endswith("PASS\n")
 
 
+def stuck(application: Path, output: Path) -> Path:
+    """The same program, which does nothing from its first instruction on."""
+    parts = slots.split(application.read_bytes())
+    hung = []
+    for elf in (parts.first, parts.second):
+        file = ELFFile(io.BytesIO(elf))
+        (reset,) = file.get_section_by_name(".symtab").get_symbol_by_name("eq_reset")
+        section = file.get_section(reset["st_shndx"])
+        at = section["sh_offset"] + (reset["st_value"] & ~1) - section["sh_addr"]
+        hung.append(elf[:at] + bytes.fromhex("fee7") + elf[at + 2 :])  # b .
+    output.write_bytes(slots.join(slots.Parts(*hung, version=parts.version)))
+    return output
+
+
+def test_a_program_that_hangs_gives_way_to_the_one_of_before(
+    built: dict[str, Files], tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The watchdog ends its trial; nobody touches the board."""
+    target = "mps2-an386"
+    programs = files(target, built, tmp_path_factory)
+    with EmulatedBoard(programs.bootloader, load(target), memory=tmp_path / "flash") as emulated:
+        emulated.start()
+        assert "in slot 1, verified, started, confirmed" in api.flash(programs.application, board=target, port=emulated.port)
+        emulated.reset()
+        with pytest.raises(EdgeqError, match=r"did not confirm that it works \(it restarted.*\).*version 0\.0\.0 of before runs"):
+            api.flash(stuck(programs.application, tmp_path / "stuck.elf"), board=target, port=emulated.port)
+        emulated.reset()
+        with Line(emulated.port, 115200) as line:
+            said = b""
+            while chunk := line.read(1, 10.0):
+                said += chunk
+                if said.endswith(b"PASS\n"):
+                    break
+        assert said.endswith(b"PASS\n"), "the old program runs"
+        older, newer = tmp_path / "older.elf", tmp_path / "newer.elf"
+        for file, version in ((older, "1.0.9"), (newer, "1.1.0")):
+            parts = slots.split(programs.application.read_bytes())
+            file.write_bytes(slots.join(replace(parts, version=slots.version(version))))
+        emulated.reset()
+        assert "version 1.1.0" in api.flash(newer, board=target, port=emulated.port)
+        emulated.reset()
+        with pytest.raises(EdgeqError, match=r"runs a newer version \(it runs 1\.1\.0, and this is 1\.0\.9\)"):
+            api.flash(older, board=target, port=emulated.port)
+        assert "confirmed" in api.flash(older, board=target, port=emulated.port, allow_downgrade=True)
+
+
+def test_versions_and_files_for_two_slots() -> None:
+    assert slots.version("1.4.2") == 0x01040002 and slots.version("3.7") == 0x03070000 and slots.version_text(0x01040002) == "1.4.2"
+    for text in ("", "1", "1.2.3.4", "256.0.0", "1.2.65536", "a.b.c", "-1.0.0"):
+        with pytest.raises(EdgeqError, match="no version"):
+            slots.version(text)
+    for parts in (slots.Parts(b"\x7fELFfirst", b"\x7fELFsecond", 7), slots.Parts(b"plain"), slots.Parts(b""), slots.Parts(b"x", b"", 1)):
+        assert slots.split(slots.join(parts)) == parts
+    whole = slots.join(slots.Parts(b"\x7fELFfirst", b"\x7fELFsecond", 7))
+    for cut in range(len(whole)):
+        assert slots.split(whole[:cut]).first == whole[:cut], "a file that was cut off is no such file"
+
+
 def test_another_boards_firmware_is_refused(
     built: dict[str, Files], tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -172,5 +299,5 @@ def test_another_boards_firmware_is_refused(
         emulated.start()
         with pytest.raises(EdgeqError, match="the bootloader is another board's than mps2-an386's"):
             api.flash(arm.application, board="mps2-an386", port=emulated.port)
-        with pytest.raises(EdgeqError, match=r"does not fit the application's region of board virt"):
+        with pytest.raises(EdgeqError, match=r"does not fit slot 1 of board virt"):
             api.flash(riscv.bootloader, board="virt", port=emulated.port)
