@@ -23,7 +23,7 @@ from edgeq.build import build_firmware, toolchain
 from edgeq.cli.main import app
 from edgeq.errors import EdgeqError
 from edgeq.faults import FaultMap
-from edgeq.flash import an3155
+from edgeq.flash import client
 from edgeq.record import manifest
 from edgeq.run import serial
 from edgeq.run.device import Fault
@@ -83,7 +83,7 @@ def test_digits_over_the_link(board: str, digits: dict[str, tuple[Path, Path, Pa
 
 @pytest.mark.parametrize("board", BOARDS)
 def test_flash_then_a_hundred_keywords_over_the_link(board: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(an3155, "REPLY", LOADED)
+    monkeypatch.setattr(client, "REPLY", LOADED)
     need(board, "gcc", "qemu")
     model = path(data, INT8["kws"])
     x, y = keywords(data)

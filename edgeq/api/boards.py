@@ -17,6 +17,7 @@ from edgeq.board import load as load_board
 from edgeq.build import WEIGHTS, TooLarge, Toolchain, bootable, build_bootloader, build_firmware
 from edgeq.build import toolchain as find_toolchain
 from edgeq.errors import EdgeqError
+from edgeq.files import temporary_folder
 from edgeq.flash import image
 from edgeq.record import check_unchanged, manifest
 from edgeq.resources import resource
@@ -80,6 +81,25 @@ def _linked(wanted: _Program, place: Board, slots: int | None) -> tuple[Path, in
     return elf, used if place.boot else 0
 
 
+def _checked(target: Target, app: str, weights: str, bootloader: bool) -> Board:
+    """The board, for which this can be compiled.
+
+    Raises:
+        EdgeqError: it cannot.
+    """
+    if app not in apps():
+        raise EdgeqError(f"unknown application '{app}'", fix=f"choose one of {', '.join(apps())}")
+    if weights not in WEIGHTS:
+        raise EdgeqError(f"no weights in '{weights}'", fix=f"choose one of {', '.join(WEIGHTS)}")
+    place = load_board(target)
+    if bootloader:
+        bootable(place)
+    if form := place.settings.get("exported"):
+        fix = f"`edgeq export DIR --format {form}`, build that, and give its ELF file to `edgeq flash`"
+        raise EdgeqError(f"programs for board {target.name} are linked by its own build system", fix=fix)
+    return place
+
+
 def firmware(
     folder: str | Path,
     *,
@@ -115,17 +135,8 @@ def firmware(
         EdgeqError: the folder was changed, or built for another core; the program does not compile or does not fit;
             there is no such application; or edgeq's bootloader does not serve the board.
     """
-    if app not in apps():
-        raise EdgeqError(f"unknown application '{app}'", fix=f"choose one of {', '.join(apps())}")
-    if weights not in WEIGHTS:
-        raise EdgeqError(f"no weights in '{weights}'", fix=f"choose one of {', '.join(WEIGHTS)}")
     target = targets.load(board)
-    place = load_board(target)
-    if bootloader is not None:
-        bootable(place)
-    if form := place.settings.get("exported"):
-        fix = f"`edgeq export DIR --format {form}`, build that, and give its ELF file to `edgeq flash`"
-        raise EdgeqError(f"programs for board {board} are linked by its own build system", fix=fix)
+    place = _checked(target, app, weights, bootloader is not None)
     found = manifest(Path(folder))
     if not trust:
         check_unchanged(Path(folder), found)
@@ -157,8 +168,21 @@ def flash(
     progress: Progress | None = None,
     allow_downgrade: bool = False,
     key: str | Path | None = None,
+    app: str = "serve",
+    version: str = "0.0.0",
 ) -> str:
-    """Write a firmware to a board, verify it there and start it; see `edgeq.flash.flash`."""
+    """Write a firmware to a board, verify it there and start it; see `edgeq.flash.flash`.
+
+    Args:
+        elf: or a folder that `build` wrote: it is compiled first, as `firmware` does it with `app` and `version`.
+    """
+    if Path(elf).is_dir():
+        with temporary_folder() as work:
+            made = firmware(elf, board=board, output=Path(work) / "firmware.elf", app=app, version=version)
+            return flash(
+                made.elf, board=board, port=port, programmer=programmer, baud=baud, command=command, start=start, listen=listen,
+                heard=heard, progress=progress, allow_downgrade=allow_downgrade, key=key,
+            )  # fmt: skip
     return programmers.flash(
         Path(elf), targets.load(board), port=port, programmer=programmer, baud=baud, command=command, start=start, listen=listen,
         heard=heard, progress=progress, allow_downgrade=allow_downgrade, key=None if key is None else Path(key),

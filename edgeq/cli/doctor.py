@@ -45,6 +45,7 @@ PIECES = (
     Piece("riscv64-unknown-elf-gcc", "--toolchain gcc for RISC-V", "apt-get install gcc-riscv64-unknown-elf", False),
     Piece("qemu-system-arm", "--runner qemu for Cortex-M boards", "apt-get install qemu-system-arm", False),
     Piece("qemu-system-riscv32", "--runner qemu for RISC-V boards", "apt-get install qemu-system-misc", False),
+    Piece("imgtool", "sign images for MCUboot", "pip install 'edgeq[mcuboot]'", False),
     Piece("esptool", "flash ESP32 boards", "pip install 'edgeq[esp]'", False),
     Piece("pyocd", "flash Cortex-M boards through a debug probe", "pip install pyocd", False),
     Piece("cmake", "builds emitted folders with their CMakeLists.txt", "apt-get install cmake", False),

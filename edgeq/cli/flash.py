@@ -12,7 +12,10 @@ from edgeq.cli.common import JsonOption
 
 
 def flash(
-    firmware: Annotated[Path | None, typer.Argument(metavar="FIRMWARE", help="ELF file of `edgeq firmware`.", show_default=False)] = None,
+    firmware: Annotated[
+        Path | None,
+        typer.Argument(metavar="FIRMWARE", help="ELF file of `edgeq firmware`, or a folder of `edgeq build`.", show_default=False),
+    ] = None,
     board: Annotated[str | None, typer.Option("--board", "-b", help="Board, see `edgeq targets`.", show_default=False)] = None,
     port: Annotated[
         str | None,
@@ -34,6 +37,8 @@ def flash(
         Path | None,
         typer.Option(metavar="PEM", help="Private key that signs the image for MCUboot (default: a hash alone).", show_default=False),
     ] = None,
+    app: Annotated[str, typer.Option("--app", help="Of a folder: serve, selftest or mlperf.")] = "serve",
+    version: Annotated[str, typer.Option("--image-version", metavar="X.Y.Z", help="Of a folder's program.")] = "0.0.0",
     list_ports: Annotated[bool, typer.Option("--list", help="List ports, drives and what seems to be connected.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -54,7 +59,8 @@ def flash(
     with common.bars() as progress:
         done = api.flash(
             firmware, board=board, port=port, programmer=programmer, baud=baud, command=command, start=start, listen=listen,
-            heard=said.extend, progress=progress, allow_downgrade=allow_downgrade, key=key,
+            heard=said.extend, progress=progress, allow_downgrade=allow_downgrade, key=key, app=app,
+            version=version,
         )  # fmt: skip
     text = said.decode("utf-8", "replace")
     if as_json:
