@@ -29,6 +29,7 @@ from edgeq.ops.fully_connected import FullyConnected
 from edgeq.ops.max_pool2d import MaxPool2d
 from edgeq.ops.reshape import Reshape
 from edgeq.ops.resize import ResizeNearest
+from edgeq.ops.slice import Slice
 from edgeq.ops.windows import same_pads
 from edgeq.plan import MemoryPlan
 from edgeq.program import Program
@@ -87,6 +88,17 @@ class Net:
     def doubled(self, x: str) -> str:
         _, h, w, _ = self.tensors[x].type.shape
         return self._node(ResizeNearest((2 * h, 2 * w)), x)
+
+    def causal(self, x: str, channels: int, dilation: int) -> str:
+        """Three taps along rows, of which the last is the row itself."""
+        c = self.tensors[x].type.shape[3]
+        return self._linear(Conv2d(dilation=(dilation, 1), pads=(2 * dilation, 0, 0, 0), clamp=(0.0, 6.0)), x, (channels, 3, 1, c), 0)
+
+    def last(self, x: str, count: int) -> str:
+        """Classes of the last row."""
+        _, h, _, c = self.tensors[x].type.shape
+        row = self._node(Reshape((1, c)), self._node(Slice((0, h - 1, 0, 0), (1, 1, 1, c), (1, 1, 1, 1)), x))
+        return self._linear(FullyConnected(), row, (count, c), 0)
 
     def classes(self, x: str, count: int) -> str:
         _, h, w, c = self.tensors[x].type.shape

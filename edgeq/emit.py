@@ -76,6 +76,8 @@ class _Emitter:
         tensor = self.graph.tensors[storage]
         if tensor.data is not None:
             return self.constant(storage)
+        if storage in self.program.renewed:
+            return f"({tensor.type.dtype.c} *)(void *)(kept + {self.state_offsets[self.program.renewed[storage]]})"
         if storage in self.state_offsets:
             return f"(const {tensor.type.dtype.c} *)(const void *)(kept + {self.state_offsets[storage]})"
         if storage not in self.pointers:
@@ -208,7 +210,8 @@ class _Emitter:
             {
                 "name": a, "next": b, "shape": list(t.shape), "dtype": t.dtype.value, "bytes": t.bytes,
                 "scale": None if t.q is None else float(t.scale), "zero_point": int(t.zero_point),
-                "offset": self.state_offsets[a], "ctype": t.dtype.c, "size": t.size, "text": str(t), "source": self.location(b),
+                "offset": self.state_offsets[a], "ctype": t.dtype.c, "size": t.size, "text": str(t),
+                "source": "" if b in self.program.renewed else self.location(b),
             }
             for a, b, t in ((a, b, self.graph.type(a)) for a, b in self.graph.states)
         ]  # fmt: skip

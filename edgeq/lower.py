@@ -182,9 +182,9 @@ def _ordered(program: Program) -> Program:
     sizes = {n: graph.type(n).bytes for n in graph.given}
     steps = []
     for call in program.calls:
-        sizes |= {n: graph.type(n).bytes for n in call.outputs}
+        sizes |= {n: 0 if n in program.renewed else graph.type(n).bytes for n in call.outputs}
         roots = [storage(n) for n in call.operands]
-        read = tuple(dict.fromkeys(r for r in roots if r not in program.outside))
+        read = tuple(dict.fromkeys(r for r in roots if r not in program.outside or r in program.renewed))
         fixed = {r for i, r in enumerate(roots) if i not in call.inplace}
         steps.append(Step(read, call.outputs, call.scratch, tuple(r for r in read if r not in fixed)))
     order = best_order(steps, sizes, frozenset(storage(n) for n in graph.outputs))

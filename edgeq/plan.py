@@ -46,7 +46,7 @@ class MemoryPlan:
 
 
 def lifetimes(program: Program) -> dict[str, tuple[int, int]]:
-    """First and last step of every storage tensor that lives in the arena: constants and states before the inference lie elsewhere."""
+    """First and last step of every storage tensor that lives in the arena: constants and states lie elsewhere."""
     graph, last_step = program.graph, max(0, len(program.calls) - 1)
     spans: dict[str, list[int]] = {n: [0, 0] for n in graph.given}
     for i, call in enumerate(program.calls):
@@ -55,7 +55,8 @@ def lifetimes(program: Program) -> dict[str, tuple[int, int]]:
             if storage not in program.outside:
                 spans.setdefault(storage, [i, i])[1] = i
     for name in graph.outputs:
-        spans.setdefault(program.storage(name), [0, 0])[1] = last_step
+        if name not in program.renewed:
+            spans.setdefault(program.storage(name), [0, 0])[1] = last_step
     for band in program.bands:
         calls = program.calls[band.first : band.last + 1]
         for storage in {program.storage(n) for c in calls for n in (*c.operands, *c.outputs)} & set(spans):

@@ -308,8 +308,20 @@ class Program:
 
     @functools.cached_property
     def outside(self) -> frozenset[str]:
-        """Tensors that no call writes and that have no place in the arena: constants, and states as the inference finds them."""
-        return frozenset(n for n, t in self.graph.tensors.items() if t.is_constant) | {a for a, _ in self.graph.states}
+        """Tensors that have no place in the arena: constants, states as the inference finds them, and those of `renewed`."""
+        return frozenset(n for n, t in self.graph.tensors.items() if t.is_constant) | {a for a, _ in self.graph.states} | set(self.renewed)
+
+    @functools.cached_property
+    def renewed(self) -> Mapping[str, str]:
+        """The next value of a state -> the state where it is written over it: by the only call that reads it, and may."""
+        banded = {i for b in self.bands for i in range(b.first, b.last + 1)}
+        makers = {c.output: c for i, c in enumerate(self.calls) if i not in banded and c.tiled is None and not c.staged}
+        found = {}
+        for a, b in self.graph.states:
+            read = [(c, i) for c in self.calls for i, n in enumerate(c.operands) if self.storage(n) == a]
+            if len(read) == 1 and read[0][0] is makers.get(b) and read[0][1] in read[0][0].inplace and b not in self.graph.results:
+                found[b] = a
+        return found
 
     def storage(self, name: str) -> str:
         """The tensor that owns the bytes of `name`."""

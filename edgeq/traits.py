@@ -75,6 +75,26 @@ class Rows(NamedTuple):
 RowsOf = Callable[[Any, Sequence[Shape]], Rows | None]
 
 
+class Sliding(NamedTuple):
+    """How an operator computes rows along one axis of its output from rows along one axis of its inputs.
+
+    Row y along `axis` of the output reads the `extent` rows from ``y * step - before`` on, of which those outside are padding.
+
+    Attributes:
+        of: a number of rows, and rows of padding before and behind what they read -> the operator that computes them from that.
+    """
+
+    axis: int
+    of: Callable[[int, int, int], Any]
+    step: int = 1
+    before: int = 0
+    extent: int = 1
+
+
+# (op, shapes of its inputs, an axis of theirs) -> how it goes along the axis, None where its rows depend on where they lie
+Slides = Callable[[Any, Sequence[Shape], int], Sliding | None]
+
+
 class Product(NamedTuple):
     """A product of constant weights inside an operator, by positions of inputs: of `weights` with input `of`, plus `bias` if not None.
 
@@ -156,6 +176,7 @@ class Traits:
             monotone on either side of the zero point.
         bounds: ``(params, low, high)`` -> bounds of its int8 results, where no `monotone` says them, from those of its input.
         rows: which rows of its inputs some rows of its output read, where it can be computed by rows and is not `elementwise`.
+        slides: how it computes rows along an axis, where that does not follow from `elementwise` or `axes`.
         gathers: ``(operator, shape of its input)`` -> whether it takes in all rows and columns of ``[1, H, W, C]``, of which kernels of
             ``<its kernels'>_rows`` may be given some at a time.
         affine: ``(constant operand as float64, whether it comes first)`` -> factor and term in ``y = factor * x + term`` of the other.
@@ -192,6 +213,7 @@ class Traits:
     bounds: Callable[[Any, Array, Array], tuple[Array, Array]] | None = None
     affine: Callable[[Array, bool], tuple[Array, Array]] | None = None
     rows: RowsOf | None = None
+    slides: Slides | None = None
     gathers: Callable[[Any, Shape], bool] | None = None
 
     linear: Linear | None = None

@@ -20,6 +20,7 @@ LAYERS = (
     ("ops", "target", "board"),
     ("latency", "timing"),
     ("frontends", "features", "passes", "kernels", "graphfile"),
+    ("streams",),
     ("order",),
     ("program",),
     ("place", "plan"),

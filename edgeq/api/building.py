@@ -16,7 +16,7 @@ from edgeq.api import budget as budgets
 from edgeq.api.budget import Budget
 from edgeq.api.models import Arrays, Consts, Progress, Shapes, States, load, random_inputs
 from edgeq.api.proving import How, Proof, prove, recorded
-from edgeq.api.quantizing import PRECISION, Quantized, Recipe, calibration_samples, goal_of, quantized
+from edgeq.api.quantizing import PRECISION, Quantized, Recipe, calibration_samples, goal_of, on_stream, quantized
 from edgeq.build import Program, Toolchain, build_library, build_programs, section_sizes
 from edgeq.build import toolchain as find_toolchain
 from edgeq.emit import Artifact, emit, write
@@ -228,6 +228,7 @@ def build(
     tuning: str | Path | None = None,
     hardened: bool = False,
     feed: str = "",
+    stream: str = "",
     force: bool = False,
     progress: Progress | None = None,
     **recipe: Unpack[Recipe],
@@ -252,6 +253,7 @@ def build(
         tuning: a file that `tune` made for this target, tool chain and level: the kernels that took the fewest instructions.
         hardened: take portable kernels, which compute the simulator's bytes whatever bit errors make of the weights (see `run`).
         feed: ``rows``: the C has functions that take the input row by row, and keep no more of it than they need; "": it is given whole.
+        stream: one step per new frame of a network that looks at a window of them: the axis, see `edgeq.api.streaming.parse`; "": as it is.
         force: other files in `output` stay; what edgeq wrote there is replaced although it was changed since.
         progress: called with (stage, done, total).
         recipe: how a float model is quantized, see `Recipe`.
@@ -277,6 +279,8 @@ def build(
         limits = {key: int(value) for key, value in (budget or {}).items() if key in ("flash", "ram")}
         goal = goal_of(budget, target, recipe.get("recipe"), chain.name, optimize)
         step = known or inherited(model, quantized(source, samples, recipe, progress, goal))
+        if stream:
+            step, samples = on_stream(step, stream, samples)
         graph = step.graph
         inputs = random_inputs(graph, vectors) if samples is None else samples
         title = name or default_name(model, graph)
@@ -299,10 +303,14 @@ def build(
 
 def memory_ways(
     model: str | Path | Graph, *, target: str = "host", shapes: Shapes | None = None, const: Consts | None = None,
-    states: States | None = None, signature: str | None = None, progress: Progress | None = None, **recipe: Unpack[Recipe],
+    states: States | None = None, signature: str | None = None, stream: str = "", progress: Progress | None = None,
+    **recipe: Unpack[Recipe],
 ) -> list[Way]:  # fmt: skip
     """What RAM a model takes on a target: as whole tensors, in bands of rows with less and less memory, and fed by rows. Arguments as of
     `build`; nothing is compiled."""
     source = model if isinstance(model, Graph) else load(model, shapes=shapes, const=const, states=states, signature=signature)
-    graph = quantized(source, calibration_samples(source, recipe), recipe, progress, goal_of(None, target, recipe.get("recipe"))).graph
-    return ways(lower(graph, targets.load(target)))
+    samples = calibration_samples(source, recipe)
+    step = quantized(source, samples, recipe, progress, goal_of(None, target, recipe.get("recipe")))
+    if stream:
+        step, _ = on_stream(step, stream, samples)
+    return ways(lower(step.graph, targets.load(target)))

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from edgeq import graphfile
 from edgeq.api.samples import Samples, collect
 from edgeq.errors import EdgeqError
+from edgeq.features.sound import read_sound
 from edgeq.files import read_arrays
 from edgeq.ir import Array, DType, Graph
 
@@ -165,8 +166,27 @@ def select_inputs(graph: Graph, arrays: Arrays, where: str = "") -> dict[str, Ar
     )
 
 
+def _recording(path: Path, graph: Graph) -> dict[str, Array]:
+    """A recording as steps of a network that takes samples, as many as there are whole ones.
+
+    Raises:
+        EdgeqError: the network takes no samples, or there are too few.
+    """
+    from edgeq.features.graph import SAMPLES
+
+    if graph.given != (SAMPLES,):
+        why = f"inputs are {', '.join(graph.given)}"
+        raise EdgeqError(
+            "a recording for a network that takes no samples", where=str(path), why=why, fix="put a description of features before it"
+        )
+    samples, size = read_sound(path), graph.type(SAMPLES).size
+    if len(samples) < size:
+        raise EdgeqError(f"a recording of {len(samples)} samples", where=str(path), why=f"one step takes {size}")
+    return {SAMPLES: samples[: len(samples) // size * size].reshape(-1, size)}
+
+
 def read_inputs(source: Samples, graph: Graph) -> dict[str, Array]:
-    """Arrays for a graph's inputs, from an .npz or .npy file or as given (see `edgeq.api.samples.collect`); not yet fitted.
+    """Arrays for a graph's inputs, from an .npz, .npy or .wav file or as given (see `edgeq.api.samples.collect`); not yet fitted.
 
     Raises:
         EdgeqError: the file cannot be read, or an input finds no array.
@@ -174,4 +194,6 @@ def read_inputs(source: Samples, graph: Graph) -> dict[str, Array]:
     found = collect(source, graph)
     if isinstance(found, dict):
         return select_inputs(graph, found)
+    if Path(str(found)).suffix.lower() == ".wav":
+        return _recording(Path(str(found)), graph)
     return select_inputs(graph, read_arrays(Path(str(found))), str(found))

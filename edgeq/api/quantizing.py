@@ -13,7 +13,7 @@ import numpy as np
 from edgeq import folder as folders
 from edgeq import graphfile, recipes
 from edgeq import target as targets
-from edgeq.api import keywords
+from edgeq.api import keywords, streaming
 from edgeq.api.models import Arrays, Consts, Progress, Shapes, States, is_quantized, load, random_inputs, read_inputs, select_inputs, stage
 from edgeq.api.samples import Samples, collect
 from edgeq.errors import EdgeqError
@@ -301,6 +301,22 @@ def diagnosis(
     return {"options": dict(options), "samples": count, "tensors": tensors}
 
 
+def on_stream(step: Quantized, stream: str, samples: Arrays | None) -> tuple[Quantized, dict[str, Array] | None]:
+    """A quantized network over a window as one on a stream, with its difference in the record; and its samples as steps.
+
+    Args:
+        stream: see `edgeq.api.streaming.parse`.
+
+    Raises:
+        EdgeqError: there is no such stream.
+    """
+    made = streaming.streamed(step.graph, streaming.parse(stream))
+    found = streaming.difference(step.graph, made, samples)
+    record = {"options": {}, "samples": 0, "tensors": [], **step.record, "stream": streaming.record(made, found)}
+    given = None if samples is None else streaming.steps(made, fit_inputs(step.graph, samples))
+    return Quantized(made.graph, record, step.files), given
+
+
 def read_precision_file(path: str | Path | None, graph: Graph) -> Precision | None:
     """An edited precision.toml, None for no path.
 
@@ -371,6 +387,7 @@ def write_quantized(
     signature: str | None = None,
     budget: Mapping[str, float] | None = None,
     target: str | None = None,
+    stream: str = "",
     force: bool = False,
     progress: Progress | None = None,
     **recipe: Unpack[Recipe],
@@ -378,6 +395,7 @@ def write_quantized(
     """Quantize a float model into a folder (graph.eqg, precision.toml) or, if `output` ends with .eqg, into that file.
 
     Args:
+        stream: see `edgeq.build`; the model may be quantized already then.
         force: see `edgeq.build`.
 
     Raises:
@@ -389,10 +407,12 @@ def write_quantized(
         if not single:
             place = held.enter_context(folders.claimed(place, force=force))
         graph = model if isinstance(model, Graph) else load(model, shapes=shapes, const=const, states=states, signature=signature)
-        if is_quantized(graph):
+        if is_quantized(graph) and not stream:
             raise EdgeqError("the model is quantized already", where=str(model))
-        goal = goal_of(budget, target, recipe.get("recipe"))
-        result = quantized(graph, calibration_samples(graph, recipe), recipe, progress, goal)
+        goal, samples = goal_of(budget, target, recipe.get("recipe")), calibration_samples(graph, recipe)
+        result = quantized(graph, samples, recipe, progress, goal)
+        if stream:
+            result, _ = on_stream(result, stream, samples)
         if single:
             write_bytes(place, graphfile.dumps(result.graph))
         else:

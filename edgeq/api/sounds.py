@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import wave
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from edgeq.errors import EdgeqError
+from edgeq.features.sound import read_sound
 from edgeq.ir import Array
 
 
@@ -36,21 +36,3 @@ def sound_features(description: str | Path, sound: str | Path | ArrayLike) -> Ar
     whole = samples[: len(samples) // size * size].reshape(-1, size)
     (name,) = graph.results
     return real_array(simulate(graph, {"samples": whole}).outputs[name], graph.type(name)).reshape(-1, d.width)
-
-
-def read_sound(path: Path, rate: int) -> Array:
-    """The int16 samples of a .wav file.
-
-    Raises:
-        EdgeqError: it cannot be read, or has another rate, width or number of channels.
-    """
-    try:
-        with wave.open(str(path), "rb") as file:
-            found, width, channels = file.getframerate(), file.getsampwidth(), file.getnchannels()
-            data = file.readframes(file.getnframes())
-    except (OSError, EOFError, wave.Error) as e:
-        raise EdgeqError("cannot read the recording", where=str(path), why=str(e) or type(e).__name__, fix="give a .wav file") from e
-    if (found, width, channels) != (rate, 2, 1):
-        why = f"the description says {rate} Hz, int16, one channel"
-        raise EdgeqError(f"a recording of {found} Hz, {8 * width} bits, {channels} channels", where=str(path), why=why, fix="convert it")
-    return np.frombuffer(data, "<i2").astype(np.int16)

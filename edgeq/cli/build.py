@@ -20,6 +20,7 @@ from edgeq.cli.common import (
     ShapeOption,
     SignatureOption,
     StateOption,
+    StreamOption,
     ToolchainOption,
 )
 from edgeq.cli.options import takes_float_models
@@ -71,6 +72,7 @@ def build(
     feed: Annotated[
         str, typer.Option("--feed", metavar="rows", help="Functions that take the input row by row, as it comes.", show_default=False)
     ] = "",
+    stream: StreamOption = "",
     plan_only: Annotated[
         bool, typer.Option("--plan-only", help="Build nothing; show what RAM the model takes, by ways to use memory.")
     ] = False,
@@ -90,7 +92,9 @@ def build(
     common.check_plot(plot, chosen.get("recipe"), chosen.get("precision"))
     shapes, consts, states = common.parse_shapes(shape), common.parse_consts(const), common.parse_states(state)
     if plan_only:
-        found = api.memory_ways(model, target=target, shapes=shapes, const=consts, states=states, signature=signature, **chosen)
+        found = api.memory_ways(
+            model, target=target, shapes=shapes, const=consts, states=states, signature=signature, stream=stream, **chosen
+        )
         show_ways(found, target, as_json)
         return
     if output is None:
@@ -100,7 +104,7 @@ def build(
             model, output=output, target=target, name=name, shapes=shapes, const=consts, states=states, signature=signature,
             toolchain=toolchain, optimize=optimize.value,
             budget=parse(budget) if budget else None, vectors=test_vectors, check=check,
-            tuning=tuning, hardened=hardened, feed=feed, force=force, progress=progress, **chosen,
+            tuning=tuning, hardened=hardened, feed=feed, stream=stream, force=force, progress=progress, **chosen,
         )  # fmt: skip
     common.write_plot(plot, built.measured.quantization)
     if as_json:

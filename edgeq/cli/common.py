@@ -49,6 +49,14 @@ StateOption = Annotated[
         "--state", metavar="IN=OUT", help="Output OUT is input IN of the next inference; `none`: nothing is carried over; repeatable."
     ),
 ]
+StreamOption = Annotated[
+    str,
+    typer.Option(
+        "--stream", metavar="time",
+        help="One step per new frame of a network that looks at a window of them: `time`, an axis or INPUT=AXIS; `,hop=4`: a result every "
+        "4 frames; `,answer=stream`: where it pads in time, what the stream has there instead of the window's answer.", show_default=False,
+    ),
+]  # fmt: skip
 TargetOption = Annotated[str | None, typer.Option("--target", "-t", help="Target, see `edgeq targets`.", show_default=False)]
 ToolchainOption = Annotated[str | None, typer.Option("--toolchain", help="zig (default), gcc or clang.", show_default=False)]
 RunnerOption = Annotated[
@@ -96,9 +104,10 @@ SeedOption = Annotated[
 InputOption = Annotated[
     Path | None,
     typer.Option(
-        "--input", "-i", help="Inputs, .npz by input name or .npy; first axis = vectors; stored dtype or float32.", show_default=False
+        "--input", "-i", show_default=False,
+        help="Inputs, .npz by input name or .npy; first axis = vectors; stored dtype or float32; .wav for `samples`.",
     ),
-]
+]  # fmt: skip
 OutputArraysOption = Annotated[Path | None, typer.Option("--output", "-o", help="Write the outputs here, .npz.", show_default=False)]
 VectorsOption = Annotated[int, typer.Option("--vectors", "-n", min=1, help="How many random vectors where no --input is given.")]
 

@@ -18,6 +18,7 @@ from edgeq.cli.common import (
     ShapeOption,
     SignatureOption,
     StateOption,
+    StreamOption,
     TargetOption,
 )
 from edgeq.cli.options import takes_float_models
@@ -38,6 +39,7 @@ def quantize(
     const: ConstOption = None,
     state: StateOption = None,
     signature: SignatureOption = None,
+    stream: StreamOption = "",
     budget: Annotated[
         str | None,
         typer.Option(
@@ -65,7 +67,7 @@ def quantize(
         limits = parse(budget) if budget else None
         result = api.write_quantized(
             model, output, shapes=shapes, const=common.parse_consts(const), states=states, signature=signature, budget=limits,
-            target=target, force=force, progress=progress, **chosen,
+            target=target, stream=stream, force=force, progress=progress, **chosen,
         )  # fmt: skip
     common.write_plot(plot, result.record)
     if as_json:
@@ -75,7 +77,16 @@ def quantize(
 
 
 def show(result: Quantized, output: Path) -> None:
-    """The table at the end: the tensors that lost most."""
+    """What is told at the end."""
+    record = result.record
+    if record["tensors"]:
+        show_tensors(result)
+    show_record(record)
+    typer.echo(str(output))
+
+
+def show_tensors(result: Quantized) -> None:
+    """The tensors that lost most."""
     record = result.record
     rows = sorted(record["tensors"], key=lambda t: float(t["sqnr_db"]))[:SHOWN]
     common.table(
@@ -91,18 +102,39 @@ def show(result: Quantized, output: Path) -> None:
         ],
         title=f"{result.graph.name}, rounding {result.graph.law}, {record['samples']} samples: the tensors that lost most",
     )
-    show_record(record)
-    typer.echo(str(output))
 
 
 def show_record(record: Mapping[str, Any]) -> None:
     """What a recipe chose, and what became of a precision file."""
     if "changed" in record:
         typer.echo("changed against the precision file:\n" + "\n".join(f"  {line}" for line in record["changed"]))
+    if "stream" in record:
+        show_stream(record["stream"])
     if "allocation" in record:
         show_allocation(record["allocation"])
     if "robust" in record:
         show_candidates(record["robust"])
+
+
+def show_stream(found: Mapping[str, Any]) -> None:
+    """How a network on a stream answers, and how that differs from what it says of windows."""
+    d = found["difference"]
+    axes = ", ".join(f"axis {a} of '{short(n)}'" for n, a in found["axes"].items())
+    data = "samples one after the other" if d["data"] else "noise"
+    later = f", {found['lag']} frames later" if found["lag"] else ""
+    other, borders = ("stream", "no") if found["exact"] else ("window", "the")
+    level = "" if d["sqnr_db"] is None else f", SQNR {d['sqnr_db']:.1f} dB, the same class in {d['same_class']}"
+    says = "the window's" if found["exact"] else f"the stream's own{later}, for {len(found['padded'])} layers pad along it"
+    common.facts(
+        "on a stream",
+        {
+            "along": f"{axes}: {found['hop']} new of {found['window']} frames a step, a result each",
+            "first": f"results count from {found['needed']} frames on; lines before the first are zero",
+            "MACs": f"{count(found['macs'])} a step instead of {count(found['window_macs'])}",
+            "answers": f"{says}: {d['equal']} of {d['answers']} equal to the windowed network's{level} ({data})",
+            "choice": f"answer={other} computes {borders} borders of the window anew" if found["padded"] else "",
+        },
+    )
 
 
 def show_candidates(found: Mapping[str, Any]) -> None:

@@ -22,7 +22,7 @@ from edgeq.ops.linear import (
 )
 from edgeq.ops.traits import Linear, Product, Traits
 from edgeq.ops.views import convolution
-from edgeq.ops.windows import Pads, Pair, geometry, output_size, patches, window_rows
+from edgeq.ops.windows import Pads, Pair, geometry, output_size, patches, window_rows, window_slides
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,9 @@ class Conv2d(Op):
     `pads` are (top, left, bottom, right) and hold the input's zero. `accumulate`: in what a layer on halves sums up.
     """
 
-    traits: ClassVar[Traits] = Traits("conv", linear=Linear(0, convolution), products=(Product(1, 2, 0),), narrow=True, rows=window_rows)
+    traits: ClassVar[Traits] = Traits(
+        "conv", linear=Linear(0, convolution), products=(Product(1, 2, 0),), narrow=True, rows=window_rows, slides=window_slides
+    )
 
     stride: Pair = (1, 1)
     dilation: Pair = (1, 1)

@@ -14,7 +14,7 @@ from edgeq.ops.halves import finish, half_layer
 from edgeq.ops.linear import NO_CLAMP, Clamp, apply_output_stage, centred, output_stage, weight_zero
 from edgeq.ops.traits import Linear, Product, Shape, Tie, Traits, channel_count
 from edgeq.ops.views import depthwise
-from edgeq.ops.windows import Pads, Pair, geometry, output_size, taps, window_rows
+from edgeq.ops.windows import Pads, Pair, geometry, output_size, taps, window_rows, window_slides
 
 
 def _ties(op: Any, inputs: Sequence[Shape | None], output: Shape) -> list[Tie]:
@@ -32,7 +32,8 @@ class DepthwiseConv2d(Op):
     """
 
     traits: ClassVar[Traits] = Traits(
-        "depthwise", channels=_ties, linear=Linear(3, depthwise, depthwise=True), products=(Product(1, 2, 0),), rows=window_rows
+        "depthwise", channels=_ties, linear=Linear(3, depthwise, depthwise=True), products=(Product(1, 2, 0),), rows=window_rows,
+        slides=window_slides,
     )
 
     stride: Pair = (1, 1)

@@ -22,7 +22,7 @@ from edgeq.ops.linear import (
     output_stage,
     weight_zero,
 )
-from edgeq.ops.traits import Linear, Product, Traits
+from edgeq.ops.traits import Linear, Product, Traits, last_alone
 from edgeq.ops.views import dense
 
 
@@ -33,7 +33,9 @@ class FullyConnected(Op):
     `accumulate`: in what a layer on halves sums up.
     """
 
-    traits: ClassVar[Traits] = Traits("dense", linear=Linear(0, dense), products=(Product(1, 2, 0),), narrow=True, words=True)
+    traits: ClassVar[Traits] = Traits(
+        "dense", linear=Linear(0, dense), products=(Product(1, 2, 0),), narrow=True, words=True, slides=last_alone
+    )
 
     clamp: Clamp = NO_CLAMP
     accumulate: Literal["f32", "f16"] = "f32"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -12,14 +13,21 @@ from edgeq.errors import EdgeqError
 from edgeq.ir import TensorType
 from edgeq.ops.loops import Shape
 from edgeq.ops.move import Axis, _Move, size_limit
-from edgeq.ops.traits import Axes, Traits, along
+from edgeq.ops.traits import Axes, Sliding, Traits, along
+
+
+def _slides(op: Any, shapes: Sequence[Shape], axis: int) -> Sliding | None:
+    """An axis that it takes nothing from."""
+    if axis == op.axis:
+        return None
+    return Sliding(axis if axis < op.axis else axis + len(op.index_shape) - 1, lambda *rows: op)
 
 
 @dataclass(frozen=True)
 class Gather(_Move):
     """x -> its slices `indices` along `axis`, which becomes the axes `index_shape`. Negative indices count from the end."""
 
-    traits: ClassVar[Traits] = replace(_Move.traits, axes=Axes(single=("axis",)), channels=along("axis"))
+    traits: ClassVar[Traits] = replace(_Move.traits, axes=Axes(single=("axis",)), channels=along("axis"), slides=_slides)
 
     indices: tuple[int, ...]
     index_shape: tuple[int, ...]

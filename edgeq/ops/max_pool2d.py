@@ -13,7 +13,7 @@ from edgeq.ir import Array, Op, Params, Tensor, TensorType
 from edgeq.ops.halves import half_params
 from edgeq.ops.linear import INT8_MIN, NO_CLAMP, Clamp, clamp_limits, require_same_scale
 from edgeq.ops.traits import SHARED, Traits, same
-from edgeq.ops.windows import Pads, Pair, output_size, taps, taps_inside, window_rows
+from edgeq.ops.windows import Pads, Pair, output_size, taps, taps_inside, window_rows, window_slides
 
 NO_LIMIT = 0x7FFF  # of `half.order`
 
@@ -22,7 +22,9 @@ NO_LIMIT = 0x7FFF  # of `half.order`
 class MaxPool2d(Op):
     """x ``[N, H, W, C]`` -> ``[N, H', W', C]``, the largest value of each window. Padding never wins; one scale at both ends."""
 
-    traits: ClassVar[Traits] = Traits("pool", same_scale=SHARED, channels=same, homogeneous=True, monotone="increasing", rows=window_rows)
+    traits: ClassVar[Traits] = Traits(
+        "pool", same_scale=SHARED, channels=same, homogeneous=True, monotone="increasing", rows=window_rows, slides=window_slides
+    )
 
     kernel: Pair
     stride: Pair = (1, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, get_args
 
@@ -14,9 +15,21 @@ from edgeq.ir import Array, DType, Params, Tensor, TensorType
 from edgeq.ops.elementwise import require_int8
 from edgeq.ops.loops import Shape, nest, outer_loops, strides
 from edgeq.ops.move import Axis, _Move, same_values, size_limit
-from edgeq.ops.traits import Axes, Traits, whole
+from edgeq.ops.traits import Axes, Sliding, Traits, whole
 
 Mode = Literal["constant", "reflect", "edge", "wrap"]
+
+
+def _slides(op: Pad, shapes: Sequence[Shape], axis: int) -> Sliding | None:
+    """Rows with more before and after them, which are padding like that of convolutions if they are constant."""
+    before, after = op.pads[axis]
+    if (before or after) and op.mode != "constant":
+        return None
+
+    def of(_: int, before: int, after: int) -> Pad:
+        return replace(op, pads=tuple((before, after) if i == axis else p for i, p in enumerate(op.pads)))
+
+    return Sliding(axis, of, 1, before)
 
 
 @dataclass(frozen=True)
@@ -28,7 +41,11 @@ class Pad(_Move):
     """
 
     traits: ClassVar[Traits] = replace(
-        _Move.traits, moves=False, axes=Axes(per_axis=(("pads", (0, 0)),)), channels=whole(lambda op, x: bool(op.pads[-1] == (0, 0)))
+        _Move.traits,
+        moves=False,
+        axes=Axes(per_axis=(("pads", (0, 0)),)),
+        channels=whole(lambda op, x: bool(op.pads[-1] == (0, 0))),
+        slides=_slides,
     )
 
     pads: tuple[tuple[int, int], ...]

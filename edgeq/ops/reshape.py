@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from edgeq import half
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Op, Params, Tensor, TensorType
 from edgeq.ops.move import same_values
-from edgeq.ops.traits import SHARED, Traits, merged
+from edgeq.ops.traits import SHARED, Shape, Sliding, Traits, merged
+
+
+def _slides(op: Any, shapes: Sequence[Shape], axis: int) -> Sliding | None:
+    """An axis that stays, with as many elements before it."""
+    x, before = shapes[0], math.prod(shapes[0][:axis])
+    places = [i for i, n in enumerate(op.shape) if n == x[axis] and math.prod(op.shape[:i]) == before]
+    if not places:
+        return None
+    at = places[0]
+    return Sliding(at, lambda rows, *_: Reshape((*op.shape[:at], rows, *op.shape[at + 1 :])))
 
 
 @dataclass(frozen=True)
@@ -19,7 +30,7 @@ class Reshape(Op):
 
     traits: ClassVar[Traits] = Traits(
         "move", same_scale=SHARED, moves=True, view=True, channels=merged, counts=("shape",), homogeneous=True, monotone="increasing",
-        words=True,
+        words=True, slides=_slides,
     )  # fmt: skip
 
     shape: tuple[int, ...]

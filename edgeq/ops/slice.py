@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -11,7 +12,7 @@ from edgeq.errors import EdgeqError
 from edgeq.ir import TensorType
 from edgeq.ops.loops import Shape
 from edgeq.ops.move import Axis, _Move
-from edgeq.ops.traits import Axes, Traits, whole
+from edgeq.ops.traits import Axes, Sliding, Traits, whole
 
 
 def _keeps_last(op: Any, x: Shape) -> bool:
@@ -19,12 +20,29 @@ def _keeps_last(op: Any, x: Shape) -> bool:
     return bool(op.begin[-1] == 0 and op.stride[-1] == 1 and op.size[-1] == x[-1])
 
 
+def _slides(op: Slice, shapes: Sequence[Shape], axis: int) -> Sliding | None:
+    """Rows that follow each other forwards."""
+    if op.stride[axis] < 0:
+        return None
+
+    def of(rows: int, *_: int) -> Slice:
+        begin, size = list(op.begin), list(op.size)
+        begin[axis], size[axis] = 0, rows
+        return replace(op, begin=tuple(begin), size=tuple(size))
+
+    return Sliding(axis, of, op.stride[axis], -op.begin[axis])
+
+
 @dataclass(frozen=True)
 class Slice(_Move):
     """x -> per axis `size` elements from `begin` on, `stride` (not 0, may be negative) apart."""
 
     traits: ClassVar[Traits] = replace(
-        _Move.traits, axes=Axes(per_axis=(("begin", 0), ("size", 1), ("stride", 1))), channels=whole(_keeps_last), counts=("size",)
+        _Move.traits,
+        axes=Axes(per_axis=(("begin", 0), ("size", 1), ("stride", 1))),
+        channels=whole(_keeps_last),
+        counts=("size",),
+        slides=_slides,
     )
 
     begin: tuple[int, ...]

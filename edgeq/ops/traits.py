@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from edgeq.traits import Axes, Channels, Linear, Natural, Product, Rows, Shape, Tie, Traits, View, channel_count
+from edgeq.traits import Axes, Channels, Linear, Natural, Product, Rows, Shape, Slides, Sliding, Tie, Traits, View, channel_count
 
 __all__ = [
-    "LAWS", "SHARED", "TFLM", "Axes", "Channels", "Linear", "Natural", "Product", "Rows", "Shape", "Tie", "Traits", "View", "along",
-    "channel_count", "merged", "same", "whole",
+    "LAWS", "SHARED", "TFLM", "Axes", "Channels", "Linear", "Natural", "Product", "Rows", "Shape", "Slides", "Sliding", "Tie", "Traits",
+    "View", "along", "channel_count", "last_alone", "merged", "same", "sliding", "whole",
 ]  # fmt: skip
 
 LAWS = frozenset(("single", "tflm"))
@@ -55,3 +55,25 @@ def merged(op: Any, inputs: Sequence[Shape | None], output: Shape) -> list[Tie] 
         return None
     channels = np.arange(longer)
     return [Tie(0, channels % source, channels % target)]
+
+
+def sliding(op: Any, shapes: Sequence[Shape], axis: int) -> Sliding | None:
+    """How an operator computes rows along an axis of its inputs, by its traits; None where its rows depend on where they lie."""
+    t = op.traits
+    if t.slides:
+        found: Sliding | None = t.slides(op, shapes, axis)
+        return found
+    if t.elementwise:
+        return Sliding(axis, lambda *rows: op)
+    if t.axes is None or t.axes.per_axis:
+        return None
+    if t.axes.reduced:
+        reduced = getattr(op, t.axes.reduced)
+        return None if axis in reduced else Sliding(axis if op.keepdims else axis - sum(a < axis for a in reduced), lambda *rows: op)
+    works = {getattr(op, name) for name in t.axes.single} | ({len(shapes[0]) - 1} if t.axes.last else set())
+    return None if axis in works else Sliding(axis, lambda *rows: op)
+
+
+def last_alone(op: Any, shapes: Sequence[Shape], axis: int) -> Sliding | None:
+    """Of an operator that works along the last axis, each row for itself."""
+    return None if axis == len(shapes[0]) - 1 else Sliding(axis, lambda *rows: op)

@@ -11,14 +11,18 @@ from edgeq.errors import EdgeqError
 from edgeq.ir import TensorType
 from edgeq.ops.loops import Shape
 from edgeq.ops.move import Axis, _Move
-from edgeq.ops.traits import Traits, whole
+from edgeq.ops.traits import Sliding, Traits, whole
 
 
 @dataclass(frozen=True)
 class Transpose(_Move):
     """x -> x with axis ``perm[i]`` as axis i."""
 
-    traits: ClassVar[Traits] = replace(_Move.traits, channels=whole(lambda op, x: bool(op.perm[-1] == len(x) - 1)))
+    traits: ClassVar[Traits] = replace(
+        _Move.traits,
+        channels=whole(lambda op, x: bool(op.perm[-1] == len(x) - 1)),
+        slides=lambda op, shapes, axis: Sliding(op.perm.index(axis), lambda *rows: op),
+    )
 
     perm: tuple[int, ...]
 

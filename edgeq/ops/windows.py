@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, TensorType
-from edgeq.ops.traits import Rows, Shape
+from edgeq.ops.traits import Rows, Shape, Sliding
 
 Pair = tuple[int, int]
 Pads = tuple[int, int, int, int]  # top, left, bottom, right
@@ -100,6 +101,29 @@ def patches(x: Array, kernel: Pair, stride: Pair, dilation: Pair, pads: Pads, fi
 
 def window_rows(op: Any, shapes: Sequence[Shape]) -> Rows:
     """The rows that a convolution or pooling reads."""
-    height = op.kernel[0] if hasattr(op, "kernel") else shapes[1][1]
-    dilation = getattr(op, "dilation", (1, 1))[0]
-    return Rows(op.stride[0], op.pads[0], (height - 1) * dilation + 1)
+    return _window(op, shapes, 0)
+
+
+def _window(op: Any, shapes: Sequence[Shape], side: int) -> Rows:
+    """The rows (side 0) or columns (1) that a convolution or pooling reads."""
+    length = op.kernel[side] if hasattr(op, "kernel") else shapes[1][1 + side]
+    dilation = getattr(op, "dilation", (1, 1))[side]
+    return Rows(op.stride[side], op.pads[side], (length - 1) * dilation + 1)
+
+
+def window_slides(op: Any, shapes: Sequence[Shape], axis: int) -> Sliding | None:
+    """A convolution or pooling along rows or columns; inputs of the batch are computed each for itself."""
+    if axis == 3:
+        return None
+    if axis == 0:
+        return Sliding(axis, lambda *rows: op)
+    found = _window(op, shapes, axis - 1)
+    single = shapes[0][axis] + op.pads[axis - 1] + op.pads[axis + 1] - found.extent < found.step
+    step = 1 if single else found.step  # of one row any step is right: the next one comes with the next row of the input
+
+    def of(_: int, before: int, after: int) -> Any:
+        pads, stride = list(op.pads), list(op.stride)
+        pads[axis - 1], pads[axis + 1], stride[axis - 1] = before, after, step
+        return replace(op, pads=tuple(pads), stride=tuple(stride))
+
+    return Sliding(axis, of, step, found.before, found.extent)

@@ -6,6 +6,8 @@
 
 #include <stdint.h>
 
+#include "eq_move.h"
+
 /* Rows that there are after a turn: `flow` has a rate, an offset, turns per so many rows, rows at once, and how many there can be. */
 static inline int32_t eq_band_rows(const int32_t *flow, int32_t turn)
 {
@@ -53,25 +55,9 @@ static inline int32_t eq_band_least(int32_t a, int32_t b)
 /* Moves the rows from `low` on, of those up to `end` that begin with `*first`, to the front of a buffer. */
 static inline void eq_band_keep(void *lines, int32_t *first, int32_t low, int32_t end, int32_t pitch)
 {
-    unsigned char *to = (unsigned char *)lines;
-    const unsigned char *from = to + (low - *first) * pitch;
-    int32_t left = (end - low) * pitch;
+    const unsigned char *const from = (const unsigned char *)lines + (low - *first) * pitch;
     *first = low;
-    if (from == to) {
-        return;
-    }
-    if (((uint32_t)(uintptr_t)from | (uint32_t)(uintptr_t)to) % 4u == 0u) {
-        uint32_t *t = (uint32_t *)(void *)to;
-        const uint32_t *f = (const uint32_t *)(const void *)from;
-        for (; left >= 16; left -= 16, t += 4, f += 4) {
-            const uint32_t a = f[0], b = f[1], c = f[2], d = f[3];
-            t[0] = a, t[1] = b, t[2] = c, t[3] = d;
-        }
-        to = (unsigned char *)t, from = (const unsigned char *)f;
-    }
-    for (; left > 0; left--) {
-        *to++ = *from++;
-    }
+    eq_move_down(lines, from, (end - low) * pitch);
 }
 
 #endif

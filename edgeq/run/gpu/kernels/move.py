@@ -92,3 +92,15 @@ def concat(step: Step) -> tuple[Value, ...]:
         step.device.launch(scatter, grid, integers(x), values, integers(y), *sizes, RESCALED=bool(p.rescaled), BLOCK=block)
         start += run
     return (y,)
+
+
+@computes("slide", on=ANY)
+def slide(step: Step) -> tuple[Value, ...]:
+    """The last rows of a window, then new ones."""
+    import torch
+
+    y, p = step.result(), step.params
+    patterns, vectors, _ = y.data.shape
+    new, before = (v.data.expand(patterns, vectors, -1).reshape(patterns, vectors, p.outer, -1) for v in step.operands)
+    y.data.copy_(torch.cat([before[..., p.new :], new], -1).reshape(y.data.shape))
+    return (y,)
