@@ -83,6 +83,24 @@ static inline int32_t eq_xcv_limited(int32_t x, int32_t low, int32_t high)
 #endif
 }
 
+/* sum + a b, modulo 2^32. */
+static inline int32_t eq_xcv_mac(int32_t sum, int32_t a, int32_t b)
+{
+#if EQ_XCV
+    __asm__(".insn r 0x2b, 3, 0x48, %0, %1, %2" : "+r"(sum) : "r"(a), "r"(b));
+    return sum;
+#else
+    return (int32_t)((uint32_t)sum + (uint32_t)a * (uint32_t)b);
+#endif
+}
+
+/* eq_requantize_tflm_fine. */
+static inline int32_t eq_xcv_rescale_fine(int32_t x, int32_t high, int32_t low, int32_t n)
+{
+    const int32_t scaled = eq_xcv_mac(eq_xcv_add_rounded(x * low, 0, 11), x, high);
+    return eq_xcv_add_rounded(scaled, scaled >> 31, n);
+}
+
 /* Rounding "single" of x, before the offset. */
 static inline int32_t eq_xcv_rescale_single(int32_t x, int32_t m, int32_t n)
 {
