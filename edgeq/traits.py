@@ -189,6 +189,8 @@ class Traits:
         states: pairs (input, output) of positions that hold a state before and after: h first, then a cell state.
         narrow: on halves its weights may be int8.
         words: it is computed on int16 (and, if it moves, on any type).
+        alike: positions of inputs that must have the output's type, beside the first one where `same_scale` says so.
+        indices: positions of inputs that are whole numbers, stored in int32 whatever the others are.
     """
 
     family: Family = "unary"
@@ -223,6 +225,8 @@ class Traits:
     states: tuple[tuple[int, int], ...] = ()
     narrow: bool = False
     words: bool = False
+    alike: tuple[int, ...] = ()
+    indices: tuple[int, ...] = ()
 
     @property
     def biases(self) -> tuple[int, ...]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 
 from edgeq import floats, half, matrices, numerics, reals
 from edgeq.errors import EdgeqError
-from edgeq.ir import Array, Op, Params, Tensor, TensorType
+from edgeq.ir import Array, DType, Op, Params, Tensor, TensorType
 from edgeq.ops.elementwise import require_int8
 from edgeq.ops.halves import half_params
 from edgeq.ops.linear import exact_matmul
@@ -163,6 +164,51 @@ class Attention(Op):
             own = None if mask is None else mask[:, t : t + 1, keys]
             rows.append(_half_rows(params, q[..., t : t + 1, :], k[..., keys, :], v[..., keys, :], own))
         return np.ascontiguousarray(np.concatenate(rows, -2).swapaxes(-3, -2))
+
+
+@dataclass(frozen=True)
+class CachedAttention(Attention):
+    """Attention of one query per head to the first keys of a cache: q ``[B, 1, H, D]``, k ``[B, S, G, D]``, v ``[B, S, G, E]``, and a
+    number n, int32 of one element: it sees n (0 to S) plus `ahead` keys, at least 1 and at most S. As `Attention` else.
+    """
+
+    traits: ClassVar[Traits] = Traits("dense", indices=(3,))
+    parameters: ClassVar[tuple[int, ...]] = ()
+
+    ahead: int = 0
+
+    def infer(self, *types: TensorType) -> TensorType:
+        if len(types) != 4 or types[3].size != 1 or types[0].shape[1:2] != (1,) or self.causal:
+            raise EdgeqError(f"attention to a cache is of one query, not of {types[0]}, and wants one number of keys")
+        return super().infer(*types[:3])
+
+    def real(self, *x: Array) -> Array:
+        rows = [super(CachedAttention, self).real(q[None], k[None, :, :n], v[None, :, :n]) for q, k, v, n in self._vectors(*x)]
+        return np.concatenate(rows)
+
+    def _vectors(self, *x: Array) -> Iterator[tuple[Array, Array, Array, int]]:
+        """Per vector its query, the cache and how many keys it sees."""
+        count = max(len(a) for a in x)
+        q, k, v, n = (np.broadcast_to(a, (count, *a.shape[1:])) for a in x)
+        keys = k.shape[-3]
+        seen = np.clip(np.clip(n.reshape(count, -1)[:, 0], 0, keys).astype(np.int64) + self.ahead, 1, keys)
+        return zip(q, k, v, seen.tolist(), strict=True)
+
+    def bind(self, law: str, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
+        if inputs[3].type.dtype is not DType.INT32:
+            raise EdgeqError(f"a number of keys is int32, not {inputs[3].type}", where=where)
+        params = super().bind(law, where, inputs[:3], output)
+        return replace(params, scalars={**params.scalars, "ahead": self.ahead})
+
+    def reference(self, params: Params, *x: Array) -> Array:
+        rows = []
+        for q, k, v, n in self._vectors(*x):
+            own = replace(params, scalars={**params.scalars, "keys": n})
+            rows.append(super().reference(own, q[None], k[None, :, :n], v[None, :, :n]))
+        return np.concatenate(rows)
+
+    def bind_half(self, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
+        return Op.bind_half(self, where, inputs, output)
 
 
 def _seen(queries: int, keys: int) -> Array:

@@ -106,6 +106,9 @@ def demanded(graph: Graph, law: str, saturating: bool = False) -> Groups:
         traits = node.op.traits
         if traits.keeps_scale(law) and node.inputs[0] in result:
             result.join(node.inputs[0], node.outputs[0])
+        for i in traits.alike:
+            if node.inputs[i] in result:
+                result.join(node.inputs[i], node.outputs[0])
     for before, after in ties(graph):
         result.join(before, after)
     kept = roots(graph, 1)
@@ -127,6 +130,12 @@ def _join_saturating(graph: Graph, result: Groups) -> None:
             met = {fixed[n] for n in result.group(source) | result.group(target) if n in fixed} if fixed else set()
             if len(met) < 2 or result.find(source) == result.find(target):
                 result.join(source, target)
+
+
+def indices(graph: Graph, law: str) -> frozenset[str]:
+    """The activations that hold whole numbers, stored in int32: what operators read as such, and what only moves it."""
+    read = {node.inputs[i] for node in graph.nodes for i in node.op.traits.indices if not graph.tensors[node.inputs[i]].is_constant}
+    return frozenset(n for names in demanded(graph, law).members() if not read.isdisjoint(names) for n in names) if read else frozenset()
 
 
 def cells(graph: Graph, law: str) -> frozenset[str]:

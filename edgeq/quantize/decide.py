@@ -16,7 +16,7 @@ from edgeq.quantize import masks, storage
 from edgeq.quantize.calibrate import Ranges, calibrate, centred
 from edgeq.quantize.casts import Bordered, bordered
 from edgeq.quantize.cells import cell_dtype
-from edgeq.quantize.constraints import activations, bears_scale, cells, demanded, given_scales, natural_scales
+from edgeq.quantize.constraints import activations, bears_scale, cells, demanded, given_scales, indices, natural_scales
 from edgeq.quantize.floating import Progress
 from edgeq.quantize.grid import LIMIT
 from edgeq.quantize.plan import LayerPrecision, Options, Precision, Scale, TensorPrecision
@@ -30,6 +30,7 @@ from edgeq.quantize.weight_scales.stored import known
 
 LOG = logging.getLogger("edgeq")
 NAMED = 3  # tensors that a line names
+WHOLE: Scale = (1.0, 0)  # of numbers that stand for themselves
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,8 +130,11 @@ def _tensors(
     whole = {n for n in own if borders.stored.get(n, storage.INT8) != storage.HALF}  # halves have no scale to agree on
     pinned = {n: t.scale for n, t in own.items() if t is not None and t.scale is not None and n in whole}
     wide, words, known_by = cells(graph, law), symmetric(graph, ranges, law), _known_by(graph, law)
-    tensors = {}
+    tensors, numbers = {}, indices(graph, law)
     for name, scale in assign(graph, ranges, law, pinned).items():
+        if name in numbers:
+            tensors[name] = TensorPrecision(WHOLE, "fixed", (), DType.INT32)
+            continue
         how = known_by.get((name, scale)) or ("grid" if ranges.tensors[name].grid == scale else ranges.tensors[name].method)
         stored, written = borders.stored.get(name, storage.INT8), own[name]
         dtype = DType.FLOAT16 if stored == storage.HALF else cell_dtype(scale[0]) if name in wide else DType.INT8

@@ -9,10 +9,11 @@ import numpy as np
 from edgeq.errors import EdgeqError
 from edgeq.frontends.onnx.call import Call
 from edgeq.frontends.onnx.file import DAMAGED
+from edgeq.frontends.onnx.indexed import shifted
 from edgeq.frontends.onnx.linear import scalar
 from edgeq.frontends.onnx.logic import finite, quotient
 from edgeq.frontends.onnx.registry import MICROSOFT, reads
-from edgeq.frontends.onnx.values import Constant, Value, is_integer, is_whole
+from edgeq.frontends.onnx.values import Constant, Index, Value, is_integer, is_whole
 from edgeq.ir import Array, DType, Op, Tensor
 from edgeq.ops import activations as act
 from edgeq.ops import mathematics as maths
@@ -108,6 +109,8 @@ def unchanged(call: Call, neutral: float) -> Tensor | None:
 @reads("Add", "Sum", "Mul", "Mean")
 def chain(call: Call) -> Tensor:
     """Sums and products of any number of operands, from left to right."""
+    if any(isinstance(v, Index) for v in call.values):
+        return shifted(call)
     op: Op = Mul() if call.kind == "Mul" else Add()
     if len(call.values) == 2 and call.kind in ("Add", "Mul") and (same := unchanged(call, 0.0 if call.kind == "Add" else 1.0)):
         return same

@@ -9,9 +9,10 @@ import numpy as np
 from edgeq.errors import EdgeqError
 from edgeq.frontends.onnx.call import Call
 from edgeq.frontends.onnx.file import DAMAGED, MAX_ELEMENTS
+from edgeq.frontends.onnx.indexed import written
 from edgeq.frontends.onnx.linear import dense, scalar
 from edgeq.frontends.onnx.registry import reads
-from edgeq.frontends.onnx.values import Constant
+from edgeq.frontends.onnx.values import Constant, Index
 from edgeq.ir import Array, Op, Tensor
 from edgeq.ops import mathematics as maths
 from edgeq.ops.add import Add, Sub
@@ -182,7 +183,10 @@ def scatter_nd(call: Call) -> Tensor:
 
 @reads("TensorScatter")
 def tensor_scatter(call: Call) -> Tensor:
-    """A cache ``[B, ..., S, ...]`` with new rows written from known places on."""
+    """A cache ``[B, ..., S, ...]`` with new rows written from known places on, or from one that is an input."""
+    index = call.value(2)
+    if isinstance(index, Index):
+        return written(call, index)
     x, updates, starts = call.x(0), call.x(1), call.vector(2, "the write indices")
     axis, shape = call.axis(-2, len(x.type.shape)), x.type.shape
     starts = starts or (0,) * shape[0]

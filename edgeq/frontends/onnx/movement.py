@@ -10,9 +10,10 @@ import numpy as np
 from edgeq.errors import EdgeqError
 from edgeq.frontends.onnx.call import Call
 from edgeq.frontends.onnx.file import MAX_ELEMENTS
+from edgeq.frontends.onnx.indexed import looked_up
 from edgeq.frontends.onnx.indexing import gather_computed
 from edgeq.frontends.onnx.registry import reads
-from edgeq.frontends.onnx.values import Constant, Value
+from edgeq.frontends.onnx.values import Constant, Index, Value
 from edgeq.ir import DType, Tensor
 from edgeq.ops.concat import Concat
 from edgeq.ops.gather import Gather
@@ -215,7 +216,10 @@ def _pad_value(call: Call, x: Tensor) -> float:
 
 @reads("Gather", integers=True)
 def gather(call: Call) -> Tensor:
-    if isinstance(call.required(1), Tensor):
+    index = call.required(1)
+    if isinstance(index, Index):
+        return looked_up(call, index)
+    if isinstance(index, Tensor):
         return gather_computed(call)
     x, indices = call.x(), call.data(1, "the indices")
     assert indices is not None

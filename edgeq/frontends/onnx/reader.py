@@ -31,10 +31,11 @@ from edgeq.frontends.onnx.call import Call
 from edgeq.frontends.onnx.expansion import body_of
 from edgeq.frontends.onnx.file import DAMAGED, MAX_ELEMENTS, array, graphs, opset, printable, type_name
 from edgeq.frontends.onnx.folding import constant_node, fold, foldable
+from edgeq.frontends.onnx.indexed import BY_DEFINITION, is_index
 from edgeq.frontends.onnx.inputs import fixed_value, named_sizes, static_shape
 from edgeq.frontends.onnx.logic import marked
 from edgeq.frontends.onnx.registry import READERS
-from edgeq.frontends.onnx.values import Constant, Value, is_integer, whole
+from edgeq.frontends.onnx.values import Constant, Index, Value, is_integer, whole
 from edgeq.ir import DType, Graph, QParams, Tensor, TensorType
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -161,7 +162,9 @@ class Reader:
             self._define(info.name, self.builder.add_input(info.name, TensorType(shape), False))
         elif code in WHOLE:
             tensor = self.builder.add_input(info.name, TensorType(shape), False)
-            self._define(info.name, whole(tensor, code == TensorProto.BOOL))
+            constants = {n for n, v in self.values.items() if isinstance(v, Constant)}
+            counts = code != TensorProto.BOOL and is_index(self.model, info.name, constants)
+            self._define(info.name, Index(tensor.name, tensor.type) if counts else whole(tensor, code == TensorProto.BOOL))
         elif code in INTEGERS:
             q = self._input_scale(info.name)
             self._define(info.name, self.builder.add_input(info.name, TensorType(shape, DType.INT8, q), code == TensorProto.UINT8))
@@ -228,7 +231,7 @@ class Reader:
         if not unknown and (constant or foldable(call)):
             return [constant_node(call)] if constant else list(fold(call))
         reader = READERS.get((domain, node.op_type))
-        if domain == "" and not unknown and (reader is None or self._wants_body(node)):
+        if domain == "" and not unknown and (reader is None or self._wants_body(node, call)):
             expanded = body_of(node, self.version, call.values)
             if expanded is not None:
                 return self._body(node, call, *expanded)
@@ -274,8 +277,10 @@ class Reader:
         finally:
             self.values, self.depth = outer, self.depth - 1
 
-    def _wants_body(self, node: NodeProto) -> bool:
-        """Whether an operator that has a reader is read by its definition all the same: its further outputs are wanted."""
+    def _wants_body(self, node: NodeProto, call: Call) -> bool:
+        """Whether an operator that has a reader is read by its definition all the same: its further outputs are wanted, or no index is."""
+        if node.op_type in BY_DEFINITION:
+            return not any(isinstance(v, Index) for v in call.values)
         return node.op_type == "LayerNormalization" and any(n in self.used for n in node.output[1:])
 
     def _body(self, node: NodeProto, call: Call, body: FunctionProto, version: int) -> list[Value | Refused | None]:

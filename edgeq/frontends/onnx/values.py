@@ -71,6 +71,13 @@ class Whole(Tensor):
     logical: bool = False
 
 
+@dataclass(frozen=True, eq=False)
+class Index(Whole):
+    """An integer input that is only read as an index, and what is added to it."""
+
+    ahead: int = 0
+
+
 def whole(tensor: Tensor, logical: bool = False) -> Whole:
     return Whole(tensor.name, tensor.type, tensor.data, logical=logical)
 

@@ -36,10 +36,10 @@ def own_query(i, vectors, size, depth, pattern, vector):
 def attention_s8(
     q_ptr, k_ptr, v_ptr, weights_ptr, terms_ptr, codes_ptr, scores_ptr, y_ptr, total, vectors,
     q_pattern, q_vector, k_pattern, k_vector, v_pattern, v_vector, batches, queries, keys, heads, share, depth, width,
-    q_zero, v_zero, offset, farthest, rate, rate_shift, multiplier, shift,
-    CAUSAL: tl.constexpr, MASKS: tl.constexpr, BLOCK: tl.constexpr,
+    q_zero, v_zero, offset, farthest, rate, rate_shift, multiplier, shift, n_ptr, n_pattern, n_vector, ahead,
+    CAUSAL: tl.constexpr, MASKS: tl.constexpr, CACHED: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """scores int32 ``[total, keys]`` are scratch."""
+    """scores int32 ``[total, keys]`` are scratch; n, where cached, is how many keys are there."""
     i = elements(BLOCK)
     live = i < total
     q_ptr += own_query(i, vectors, batches * queries * heads, depth, q_pattern, q_vector)
@@ -47,6 +47,9 @@ def attention_s8(
     v_at, query, head = places(i, vectors, batches, queries, keys, heads, share, width, v_pattern, v_vector)
     scores_ptr += i * keys
     seen = query + keys - queries if CAUSAL else query * 0 + keys
+    if CACHED:
+        n = tl.load(n_ptr + own_query(i, vectors, batches * queries * heads, 0, n_pattern, n_vector), mask=live, other=0)
+        seen = limit(limit(n.to(tl.int64), 0, keys) + ahead, 1, keys) - 1
     codes_ptr += (query if MASKS == 1 else head * queries + query) * keys
     largest = tl.full((BLOCK,), LOWEST, tl.int64)
     for j in range(keys):
@@ -123,14 +126,15 @@ def attention_f16(
         tl.store(y_ptr + i * width + d, from_float(sums), mask=live)
 
 
-@computes("attention")
+@computes("attention", "cached_attention")
 def attention(step: Step) -> tuple[Value, ...]:
     """Head by head."""
     p, y = step.params, step.result()
     rows = y.total // p.width
     block, grid = flat(step, rows)
-    operands = [x.data for x in step.operands]
-    steps = [n for x in step.operands for n in x.steps]
+    cached = "ahead" in p.scalars
+    operands = [x.data for x in step.operands[:3]]
+    steps = [n for x in step.operands[:3] for n in x.steps]
     sizes = rows, y.vectors, *steps, p.batches, p.queries, p.keys, p.heads, p.share, p.depth, p.width
     fixed = {"CAUSAL": bool(p.causal), "MASKS": p.masks, "BLOCK": block}
     kept = step.device.empty((rows * p.keys,), np.dtype(np.float32 if step.half else np.int32))
@@ -141,6 +145,7 @@ def attention(step: Step) -> tuple[Value, ...]:
     weights = step.constant("weights", lambda: p.weights.astype(np.int32))
     terms = step.table("terms")[0] if p.masks else weights
     codes = step.constant("codes", lambda: p.codes.astype(np.int16)) if p.masks else weights
-    numbers = p.q_zero, p.v_zero, p.out_offset, p.limit, p.rate, p.rate_shift, p.multiplier, p.shift
-    step.device.launch(attention_s8, grid, *operands, weights, terms, codes, kept, y.data, *sizes, *numbers, **fixed)
+    places = (step.operands[3].data, *step.operands[3].steps, p.ahead) if cached else (weights, 0, 0, 0)
+    numbers = p.q_zero, p.v_zero, p.out_offset, p.limit, p.rate, p.rate_shift, p.multiplier, p.shift, *places
+    step.device.launch(attention_s8, grid, *operands, weights, terms, codes, kept, y.data, *sizes, *numbers, CACHED=cached, **fixed)
     return (y,)
