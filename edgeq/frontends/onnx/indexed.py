@@ -44,6 +44,23 @@ def _as_index(model: ModelProto, node: NodeProto, position: int, known: Containe
     return (node.op_type, position) in PLACES and (node.op_type != "Gather" or (node.input[0] in known and axis == 0))
 
 
+def by_index(call: Call) -> bool:
+    """Whether an operator of `BY_DEFINITION` has a reader here: an index tells the places of its rows, or the keys of its only query.
+
+    Raises:
+        EdgeqError: neither that nor its definition computes it.
+    """
+    index = next((v for v in call.values if isinstance(v, Index)), None)
+    if index is None or call.kind != "Attention":
+        return index is not None
+    plain = all(call.value(i) is None for i in (3, 4, 5)) and not call.integer("is_causal", 0) and not call.number("softcap", 0.0)
+    if plain and call.x(0).type.shape[-2] == 1 and index.type.size == 1:
+        return True
+    if index.ahead:
+        raise EdgeqError("attention of several queries to a computed number of keys is not supported", fix="give it one query at a time")
+    return False
+
+
 def shifted(call: Call) -> Index:
     """The sum of an index and a known number."""
     index = next(v for v in call.values if isinstance(v, Index))
@@ -110,8 +127,6 @@ def rotary(call: Call) -> Tensor:
 def attention(call: Call) -> Tensor:
     index = call.required(6)
     assert isinstance(index, Index)
-    if any(call.value(i) is not None for i in (3, 4, 5)) or call.integer("is_causal", 0) or call.number("softcap", 0.0):
-        raise EdgeqError("attention to a cache with a mask, a past or a cap is not supported", fix="the number of keys says it all")
     call.integer("softmax_precision", 1)
     call.integer("qk_matmul_output_mode", 0)
     counts = call.integer("q_num_heads", 0), *[call.integer("kv_num_heads", 0)] * 2

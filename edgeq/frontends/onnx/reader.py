@@ -31,7 +31,7 @@ from edgeq.frontends.onnx.call import Call
 from edgeq.frontends.onnx.expansion import body_of
 from edgeq.frontends.onnx.file import DAMAGED, MAX_ELEMENTS, array, graphs, opset, printable, type_name
 from edgeq.frontends.onnx.folding import constant_node, fold, foldable
-from edgeq.frontends.onnx.indexed import BY_DEFINITION, is_index
+from edgeq.frontends.onnx.indexed import BY_DEFINITION, by_index, is_index
 from edgeq.frontends.onnx.inputs import fixed_value, named_sizes, static_shape
 from edgeq.frontends.onnx.logic import marked
 from edgeq.frontends.onnx.registry import READERS
@@ -280,7 +280,7 @@ class Reader:
     def _wants_body(self, node: NodeProto, call: Call) -> bool:
         """Whether an operator that has a reader is read by its definition all the same: its further outputs are wanted, or no index is."""
         if node.op_type in BY_DEFINITION:
-            return not any(isinstance(v, Index) for v in call.values)
+            return not by_index(call)
         return node.op_type == "LayerNormalization" and any(n in self.used for n in node.output[1:])
 
     def _body(self, node: NodeProto, call: Call, body: FunctionProto, version: int) -> list[Value | Refused | None]:
