@@ -33,7 +33,7 @@ from edgeq.record import Measured
 from edgeq.simulate import fit_inputs, real_array, simulate
 from edgeq.tune.labels import LABELS, labels
 
-RANDOM = "random"
+RANDOM, DATA_FREE = "random", "data-free"
 PRECISION = "precision.toml"
 RANDOM_CALIBRATION = 64
 DIAGNOSED = 64
@@ -78,6 +78,7 @@ class Choices(TypedDict, total=False):
 
     recipe: ``int8`` (the default; needs calibration samples), ``fp16``: everything in half precision, no samples needed; ``mixed``:
         recurrent layers in int8, the rest in half precision; ``auto``: chosen node by node within a budget (see `Goal`);
+        ``few-bits``: int8 with weights in 8, 4, 3 or 2 bits layer by layer, within a budget;
         ``robust``: int8 computation, with the storage code and the clipping of weights that stand bit errors at rate `p` best.
     accumulate: ``f16``: layers in half precision that can sum up in halves (recipes ``fp16`` and ``mixed``); ``f32`` is the default.
     calibration_limit: use at most N of them.
@@ -88,8 +89,8 @@ class Choices(TypedDict, total=False):
     options: method, law, rounding and more; the defaults measured best.
     precision: a precision.toml that somebody edited.
     sensitivity: of ``auto``, how the noise of nodes is foretold.
-    allocate: of ``auto``, how storages are chosen by it.
-    aim: of ``auto``, what is made small within the budget: ``flash``, ``instructions``, ``latency`` or ``noise``.
+    allocate: of ``auto`` and ``few-bits``, how storages are chosen by it.
+    aim: of ``auto`` and ``few-bits``, what is made small within the budget: ``flash``, ``instructions``, ``latency`` or ``noise``.
     p: of ``robust``, the bit error rate.
     code: of ``robust``, the storage code to take instead of the best (`Code.parse`).
     """
@@ -114,7 +115,8 @@ class Choices(TypedDict, total=False):
 class Recipe(Choices, total=False):
     """`Choices` and the samples themselves; keywords of `build` and `accuracy`.
 
-    calibration: a path (.npz, .npy, a folder of samples or of images), ``"random"``, arrays by input name, one array or tensor, or
+    calibration: a path (.npz, .npy, a folder of samples or of images), ``"random"``, ``"data-free"`` (see
+        `quantize.data_free`), arrays by input name, one array or tensor, or
         an iterable of samples or batches, a ``DataLoader`` for example (see `edgeq.api.samples.collect`).
     """
 
@@ -191,6 +193,8 @@ def calibration_samples(graph: Graph, recipe: Recipe) -> dict[str, Array] | None
         return None
     if isinstance(source, str) and source == RANDOM:
         return random_inputs(graph, limit or RANDOM_CALIBRATION)
+    if isinstance(source, str) and source == DATA_FREE:
+        return made_samples(graph, recipe, limit)
     if recipe.get("stored") is not None and not isinstance(source, Mapping):
         source = select_inputs(graph, read_arrays(Path(source)), str(source))
     if isinstance(source, Mapping):
@@ -202,6 +206,25 @@ def calibration_samples(graph: Graph, recipe: Recipe) -> dict[str, Array] | None
     real = {n for n in samples if graph.type(n).dtype is DType.FLOAT32}  # integers are values there, not what an int8 input stores
     with np.errstate(over="ignore"):  # what is infinite then is met again, and refused, in the float model
         return {n: a.astype(np.float32, copy=False) if n in real else a for n, a in samples.items()}
+
+
+def made_samples(graph: Graph, recipe: Recipe, limit: int | None) -> dict[str, Array] | None:
+    """Calibration vectors that a float classifier makes itself, see `quantize.data_free`; the recipe's pixels are their limits.
+
+    Raises:
+        EdgeqError: it is no classifier, or an operator has no gradient.
+    """
+    from edgeq.quantize import data_free
+
+    if is_quantized(graph):
+        return None
+    pixels = pixels_of(recipe)
+    known = pixels is not None and len({*pixels.mean}) == len({*pixels.std}) == 1
+    limits = None
+    if pixels is not None and known:
+        black, white = ((v - pixels.mean[0]) / pixels.std[0] for v in (pixels.black, pixels.white))
+        limits = (min(black, white), max(black, white))
+    return data_free.samples(graph, limit or data_free.SAMPLES, limits)
 
 
 def labelled(source: Samples, graph: Graph, limit: int | None, recipe: Mapping[str, Any]) -> tuple[dict[str, Array], Array]:
@@ -234,7 +257,7 @@ def calibration_labels(graph: Graph, recipe: Recipe, count: int) -> Array:
         EdgeqError: there are none, or not one for each sample, or the graph is no classifier.
     """
     source, limit = recipe.get("calibration"), recipe.get("calibration_limit")
-    if isinstance(source, (str, Path)) and source == RANDOM:
+    if isinstance(source, (str, Path)) and source in (RANDOM, DATA_FREE):
         raise EdgeqError("no labels", where=str(source), fix="give samples with their classes, or drop in dB")
     y = spread(graph, {"y": labelled(source, graph, None, recipe)[1]}, limit)["y"]
     if len(y) != count or len(graph.results) != 1:
@@ -271,7 +294,7 @@ def quantized(
         what = "parts of the model have no scales" if given_scales(graph) else "the model is float"
         raise EdgeqError(
             f"{what} and there are no calibration samples", where=graph.name,
-            fix="give --calib with some tens of real inputs, `--calib random` to try the path without them, or --recipe fp16",
+            fix="give --calib with some tens of real inputs, `--calib data-free` for a classifier without any, or --recipe fp16",
         )  # fmt: skip
     if halves:
         recipes.check_sums(recipe.get("accumulate"), job)
@@ -357,7 +380,7 @@ def quantize(
 def goal_of(
     budget: Mapping[str, float] | None, target: str | None, recipe: str | None, toolchain: str | None = None, optimize: str = "s"
 ) -> Goal | None:
-    """What recipe ``auto`` aims at; None for other recipes.
+    """What recipes ``auto`` and ``few-bits`` aim at; None for other recipes.
 
     Args:
         budget: ``flash`` and ``ram`` in bytes, ``instructions`` per inference, ``drop`` in dB of signal over noise at the outputs,
@@ -367,9 +390,9 @@ def goal_of(
     Raises:
         EdgeqError: a budget for another recipe.
     """
-    if recipe != "auto":
+    if recipe is None or recipe not in recipes.RECIPES or not recipes.RECIPES[recipe].budgeted:
         if budget and {"instructions", "drop", "loss"} & set(budget):
-            raise EdgeqError("a budget for instructions or drop needs recipe auto", fix="add --recipe auto")
+            raise EdgeqError("a budget for instructions or drop needs recipe auto", fix="add --recipe auto, or --recipe few-bits")
         return None
     budget = budget or {}
     flash, ram, instructions = (int(value) if (value := budget.get(key)) else None for key in ("flash", "ram", "instructions"))

@@ -33,7 +33,7 @@ def _samples() -> list[inspect.Parameter]:
     return [
         _parameter(
             "calib", str | None, ("--calib",), CALIBRATION,
-            "Samples: .npz, .npy, .csv, a folder of those or of images, or `random`.", "PATH",
+            "Samples: .npz, .npy, .csv, a folder of those or of images, `data-free` or `random`.", "PATH",
         ),
         _parameter("calib_limit", int | None, ("--calib-limit",), CALIBRATION, "Use at most N samples.", "N", min=1),
         _parameter("stored", str | None, ("--stored",), CALIBRATION, "Integer samples mean SCALE * (q - ZERO).", "SCALE,ZERO"),

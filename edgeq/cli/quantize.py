@@ -157,7 +157,8 @@ def show_candidates(found: Mapping[str, Any]) -> None:
 
 
 def show_allocation(found: Mapping[str, Any]) -> None:
-    """What recipe auto chose, and between what."""
+    """What a recipe chose within a budget, and between what."""
+    usual, others = found.get("usual", "half precision"), f"nodes that are not {found.get('usual', 'float16')}"
     common.table(
         [("node", "text"), "in", ("roles", "text"), ("own noise dB", "right"), ("flash", "right"), ("instructions", "right")],
         [
@@ -168,12 +169,12 @@ def show_allocation(found: Mapping[str, Any]) -> None:
             )
             for u in found["nodes"]
         ],
-        title="own noise: output SQNR with that node alone so, the others in half precision",
+        title=f"own noise: output SQNR with that node alone so, the others in {usual}",
     )  # fmt: skip
     spared = 100 * (1 - found["judged"])
     lost = f", {found['loss']:.2f} % of the right answers lost" if "loss" in found else ""
     common.table(
-        ["", ("flash", "right"), ("instructions", "right"), ("SQNR dB", "right"), ("nodes that are not float16", "text")],
+        ["", ("flash", "right"), ("instructions", "right"), ("SQNR dB", "right"), (others, "text")],
         [
             (
                 "chosen" if p["chosen"] else "", size(p["flash"]), count(p["instructions"]), f"{p['sqnr_db']:.1f}",
@@ -182,7 +183,8 @@ def show_allocation(found: Mapping[str, Any]) -> None:
             for p in found["pareto"]
         ],
         title=f"{found['costs']} instructions; predicted SQNR; measured for the chosen: {found['sqnr_db']:.1f} dB{lost}; worst of "
-        f"{found['pieces']} parts {found['worst_piece_db']:.1f} dB, at most {100 * found['below_at_most']:.0f} % of others do worse"
+        f"{found['pieces']} parts {found['worst_piece_db']:.1f} dB"
+        + (f", at most {100 * found['below_at_most']:.0f} % of others do worse" if "below_at_most" in found else "")
         + (f"; without {spared:.0f} % of the stream, which half precision does not keep either" if spared else ""),
     )  # fmt: skip
 

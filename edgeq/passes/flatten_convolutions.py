@@ -24,6 +24,7 @@ def _flattened(graph: Graph, node: Node, names: Names, made: list[Tensor]) -> No
     weights = graph.tensors[node.inputs[1]]
     if weights.data is None or weights.type.shape[1:3] != (1, 1):
         return node
-    matrix = constant(names.fresh(f"{weights.name}.matrix"), weights.data.reshape(len(weights.data), -1), weights.type.q)
+    flat = constant(names.fresh(f"{weights.name}.matrix"), weights.data.reshape(len(weights.data), -1), weights.type.q)
+    matrix = replace(flat, format=weights.format)
     made.append(matrix)
     return replace(node, op=FullyConnected(op.clamp, op.accumulate), inputs=(node.inputs[0], matrix.name, node.inputs[2]))

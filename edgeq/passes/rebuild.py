@@ -215,7 +215,7 @@ class _Rebuild:
             q = QParams(tuple(q.scale[i] for i in index), q.zero_point, axis)
         new = self._fresh(f"{name}.permuted")
         data = np.ascontiguousarray(np.take(tensor.data, index, axis))
-        self.tensors[new] = Tensor(new, replace(tensor.type, q=q), data)
+        self.tensors[new] = Tensor(new, replace(tensor.type, q=q), data, tensor.format)
         return new
 
     # the whole

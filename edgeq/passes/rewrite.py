@@ -63,9 +63,9 @@ def constant(name: str, data: Array, q: QParams | None = None) -> Tensor:
 
 
 def select(tensor: Tensor, name: str, index: Array, axis: int) -> Tensor:
-    """A constant with only the entries `index` along `axis`; scales along that axis follow."""
+    """A constant with only the entries `index` along `axis`, stored in the same format; scales along that axis follow."""
     assert tensor.data is not None
     q = tensor.type.q
     if q is not None and q.axis == axis and len(q.scale) > 1:
         q = replace(q, scale=tuple(q.scale[i] for i in index))
-    return constant(name, np.take(tensor.data, index, axis=axis), q)
+    return replace(constant(name, np.take(tensor.data, index, axis=axis), q), format=tensor.format)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from edgeq.errors import EdgeqError
@@ -123,3 +123,13 @@ class Precision:
     tensors: Mapping[str, TensorPrecision] = field(default_factory=dict)
     layers: Mapping[str, LayerPrecision] = field(default_factory=dict)
     nodes: Mapping[str, str] = field(default_factory=dict)
+
+
+def with_weights(precision: Precision, weights: Mapping[str, str]) -> Precision:
+    """The weights of layers in other formats.
+
+    Args:
+        weights: layer -> format; the others keep theirs.
+    """
+    layers = {n: replace(p, weights=weights.get(n, p.weights)) for n, p in precision.layers.items()}
+    return replace(precision, layers=layers)

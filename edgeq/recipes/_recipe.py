@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from edgeq.errors import EdgeqError
@@ -15,7 +15,7 @@ from edgeq.quantize.calibrate import Ranges
 from edgeq.quantize.changes import changes, halved
 from edgeq.quantize.decide import Decision, decide, describe
 from edgeq.quantize.halving import check_range, describe_half, to_half
-from edgeq.quantize.plan import Options, Precision
+from edgeq.quantize.plan import Options, Precision, with_weights
 from edgeq.quantize.refine import NONE
 from edgeq.quantize.storage import HALF, Storage
 from edgeq.quantize.walk import quantize_decided
@@ -98,6 +98,7 @@ class Recipe:
 
     summary: ClassVar[str]  # what it makes, for the help
     calibrated: ClassVar[bool] = True  # samples decide what it makes
+    budgeted: ClassVar[bool] = False  # it chooses within a budget
 
     def needs_samples(self, job: Job) -> bool:
         """Whether it cannot do without calibration samples."""
@@ -131,7 +132,7 @@ def check_sums(sums: str | None, job: Job) -> None:
 
 def decided(
     job: Job, name: str, *, graph: Graph | None = None, data: Ranges | None = None, options: Options | None = None,
-    nodes: Storage | None = None, extra: Mapping[str, str] | None = None,
+    nodes: Storage | None = None, extra: Mapping[str, str] | None = None, weights: Mapping[str, str] | None = None,
 ) -> Made:  # fmt: skip
     """Quantize by a decision.
 
@@ -142,12 +143,15 @@ def decided(
         options: other than the job's.
         nodes: what nodes are computed in.
         extra: for the record.
+        weights: layer -> the format of its weights, other than the options'.
     """
     real = graph or job.graph
     decision = decide(real, data or job.given, options or job.options, job.written, job.stage("calibrate"), nodes)
+    if weights:
+        decision = replace(decision, precision=with_weights(decision.precision, weights))
     result = quantize_decided(decision, job.stage("quantize"))
     record = {"law": decision.precision.law, "method": decision.precision.method, **layer_options(decision)}
-    if decision.precision.nodes:
+    if decision.precision.nodes or weights:
         record = {"recipe": name, **(extra or {}), **record}
     exponents = {n: t.exponents for n, t in decision.precision.tensors.items() if t.exponents}
     changed = [] if job.written is None else changes(job.written, decision)

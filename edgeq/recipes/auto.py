@@ -25,6 +25,7 @@ class Auto(Recipe):
     """
 
     summary: ClassVar[str] = "chosen node by node within --budget"
+    budgeted: ClassVar[bool] = True
 
     sensitivity: str | None = option(help=f"How the noise of a node is foretold: {', '.join(MEASURES)} (default {USUAL}).")
     allocate: str | None = option(help=f"How storages are chosen by it: {', '.join(ALLOCATORS)} (default {EXACT}).")

@@ -41,15 +41,15 @@ def _axis(values: list[float], start: float, end: float) -> Axis:
     return Axis(min(values) - room, max(values) + room, start, end)
 
 
-def panel(rows: list[Mapping[str, Any]], key: str, unit: float, title: str, left: float) -> dict[str, Any]:
-    """One drawing: `key` of every row, divided by `unit`, over its SQNR."""
+def panel(rows: list[Mapping[str, Any]], key: str, unit: float, title: str, left: float, usual: str) -> dict[str, Any]:
+    """One drawing: `key` of every row, divided by `unit`, over its SQNR; `usual` is what all nodes are in that a row does not name."""
     x = _axis([r["sqnr_db"] for r in rows], left + LEFT, left + WIDTH - RIGHT)
     y = _axis([r[key] / unit for r in rows], HEIGHT - BOTTOM, TOP)
     points = [
         {
             "x": x(r["sqnr_db"]), "y": y(r[key] / unit), "chosen": r["chosen"],
             "title": f"{r['sqnr_db']:.1f} dB, {r[key] / unit:,.6g}: "
-            + (", ".join(f"{n} {s}" for n, s in r["storage"].items()) or "all float16"),
+            + (", ".join(f"{n} {s}" for n, s in r["storage"].items()) or f"all {usual}"),
         }
         for r in rows
     ]  # fmt: skip
@@ -61,10 +61,10 @@ def panel(rows: list[Mapping[str, Any]], key: str, unit: float, title: str, left
 
 def svg(allocation: Mapping[str, Any]) -> str:
     """A drawing of the ``allocation`` in measurements.json: a file of its own, or part of a page."""
-    rows = sorted(allocation["pareto"], key=lambda r: float(r["sqnr_db"]))
+    rows, usual = sorted(allocation["pareto"], key=lambda r: float(r["sqnr_db"])), allocation.get("usual", "float16")
     panels = [
-        panel(rows, "flash", 1024, "flash, KiB", 0),
-        panel(rows, "instructions", 1000, f"thousand instructions, {allocation['costs']}", WIDTH),
+        panel(rows, "flash", 1024, "flash, KiB", 0, usual),
+        panel(rows, "instructions", 1000, f"thousand instructions, {allocation['costs']}", WIDTH, usual),
     ]
     env = jinja2.Environment(
         loader=jinja2.FileSystemLoader(resource("templates") / "report"), undefined=jinja2.StrictUndefined,

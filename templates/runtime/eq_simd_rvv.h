@@ -137,6 +137,8 @@ typedef char eq_rvv_offsets_required[offsetof(eq_rvv_product_t, y) == 68 && offs
     MOVE("addi", "8") \
     "addi %[k], %[k], -1\n\t" \
     "bnez %[k], 2b\n\t" \
+    EQ_RVV_PIECES_REST(K, DRAIN, MOVE)
+#define EQ_RVV_PIECES_REST(K, DRAIN, MOVE) \
     "3:\n\t" \
     "lw %[k], 40(%[j])\n\t" \
     "beqz %[k], 5f\n\t" \
@@ -195,7 +197,8 @@ typedef char eq_rvv_offsets_required[offsetof(eq_rvv_product_t, y) == 68 && offs
     add " %[x0], %[x0], " n "\n\t" add " %[x1], %[x1], " n "\n\t" \
     add " %[x2], %[x2], " n "\n\t" add " %[x3], %[x3], " n "\n\t"
 #define EQ_RVV_EACH4(F, A, B) F("v0", A, B) F("v4", A, B) F("v8", A, B) F("v12", A, B)
-#define EQ_RVV_ASM4(STAGE) \
+#define EQ_RVV_ASM4(STAGE) EQ_RVV_ASM4_OF(EQ_RVV_PIECES(EQ_RVV_K4, EQ_RVV_DRAIN4, EQ_RVV_MOVE4), STAGE)
+#define EQ_RVV_ASM4_OF(PIECES, STAGE) \
     __asm__ volatile( \
         EQ_RVV_START("m4") \
         "lw %[x2], 60(%[j])\n\t" \
@@ -204,7 +207,7 @@ typedef char eq_rvv_offsets_required[offsetof(eq_rvv_product_t, y) == 68 && offs
         "vmv.v.v v8, v0\n\t" \
         "vmv.v.v v12, v0\n\t" \
         "vsetvli zero, zero, e8, m1, ta, ma\n\t" \
-        EQ_RVV_PIECES(EQ_RVV_K4, EQ_RVV_DRAIN4, EQ_RVV_MOVE4) \
+        PIECES \
         "vsetvli zero, zero, e32, m4, ta, ma\n\t" \
         STAGE(EQ_RVV_EACH4, "v16", "v19", "v20") \
         "vsetvli zero, zero, e16, m2, ta, ma\n\t" \
@@ -231,12 +234,13 @@ typedef char eq_rvv_offsets_required[offsetof(eq_rvv_product_t, y) == 68 && offs
     "vsetvli zero, zero, e8, m2, ta, ma\n\t"
 #define EQ_RVV_MOVE2(add, n) add " %[x0], %[x0], " n "\n\t" add " %[x1], %[x1], " n "\n\t"
 #define EQ_RVV_EACH2(F, A, B) F("v0", A, B) F("v8", A, B)
-#define EQ_RVV_ASM2(STAGE) \
+#define EQ_RVV_ASM2(STAGE) EQ_RVV_ASM2_OF(EQ_RVV_PIECES(EQ_RVV_K2, EQ_RVV_DRAIN2, EQ_RVV_MOVE2), STAGE)
+#define EQ_RVV_ASM2_OF(PIECES, STAGE) \
     __asm__ volatile( \
         EQ_RVV_START("m8") \
         "vmv.v.v v8, v0\n\t" \
         "vsetvli zero, zero, e8, m2, ta, ma\n\t" \
-        EQ_RVV_PIECES(EQ_RVV_K2, EQ_RVV_DRAIN2, EQ_RVV_MOVE2) \
+        PIECES \
         "vsetvli zero, zero, e32, m8, ta, ma\n\t" \
         STAGE(EQ_RVV_EACH2, "v16", "v22", "v24") \
         "vsetvli zero, zero, e16, m4, ta, ma\n\t" \
@@ -315,7 +319,8 @@ typedef char eq_rvv_offsets_required[offsetof(eq_rvv_product_t, y) == 68 && offs
     "vse16.v v16, (%[a])\n\t"
 #define EQ_RVV_ASM1(STAGE) EQ_RVV_ASM_ROW(EQ_RVV_WIDE_FINISH(STAGE) EQ_RVV_STORE_INT8)
 #define EQ_RVV_ASM1_INT16(STAGE) EQ_RVV_ASM_ROW(EQ_RVV_WIDE_STAGES(STAGE) EQ_RVV_STORE_INT16)
-#define EQ_RVV_ASM_ROW(FINISH) \
+#define EQ_RVV_ASM_ROW(FINISH) EQ_RVV_ASM_ROW_OF(EQ_RVV_PIECES(EQ_RVV_K1, EQ_RVV_WIDE_DRAIN, EQ_RVV_MOVE1), FINISH)
+#define EQ_RVV_ASM_ROW_OF(PIECES, FINISH) \
     __asm__ volatile( \
         "lw %[vl], 32(%[j])\n\t" \
         "sub %[vl], %[vl], %[o]\n\t" \
@@ -323,7 +328,7 @@ typedef char eq_rvv_offsets_required[offsetof(eq_rvv_product_t, y) == 68 && offs
         "lw %[n], 44(%[j])\n\t" \
         "lw %[p], 48(%[j])\n\t" \
         "lw %[x0], 52(%[j])\n\t" \
-        EQ_RVV_PIECES(EQ_RVV_K1, EQ_RVV_WIDE_DRAIN, EQ_RVV_MOVE1) \
+        PIECES \
         FINISH \
         : [vl] "=&r"(vl), [a] "=&r"(a), [o4] "=&r"(o4), [w] "=&r"(w), [s] "=&r"(s), [n] "=&r"(n), [k] "=&r"(k), \
           [p] "=&r"(p), [x0] "=&r"(x0), [t0] "=&r"(t0), [n0] "=&r"(n0), [n1] "=&r"(n1), [o] "+&r"(o) \

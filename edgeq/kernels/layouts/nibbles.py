@@ -10,7 +10,7 @@ from edgeq.ir import Array
 from edgeq.kernels.layouts.blocks import interleaved
 from edgeq.kernels.layouts.chunks import chunks
 
-__all__ = ["fours", "nibble_bias", "nibble_chunks", "nibble_rows", "nibbles", "sixteens"]
+__all__ = ["fours", "nibble_bias", "nibble_chunks", "nibble_lanes", "nibble_pairs", "nibble_rows", "nibbles", "sixteens"]
 
 
 def nibbles(weights: Array) -> Array:
@@ -37,6 +37,34 @@ def fours(rows: int) -> Callable[[Array], Array]:
         return interleaved(rows)(quads[..., 0] | quads[..., 1] << 4 | quads[..., 2] << 8 | quads[..., 3] << 12).astype(np.uint16)
 
     return pack
+
+
+def nibble_lanes(rows: int) -> Callable[[Array], Array]:
+    """The layout of kernels that multiply two rows at once, in the 16-bit lanes of a word: int8 of four bits ``[N, ...]`` -> flat uint32.
+
+    Blocks of `rows` rows, then two at a time, filled up with zeros to an even number of rows and a multiple of four elements. A word holds,
+    from the low bits on, four weights of the even row, each plus 8, then those of the odd one.
+    """
+
+    def pack(weights: Array) -> Array:
+        quads = np.pad(_quads(weights), ((0, len(weights) % 2), (0, 0), (0, 0))) + 8
+        lanes = quads[..., 0] | quads[..., 1] << 4 | quads[..., 2] << 8 | quads[..., 3] << 12
+        return interleaved(rows // 2)(lanes[::2] | lanes[1::2] << 16).astype(np.uint32)
+
+    return pack
+
+
+def nibble_pairs(weights: Array) -> Array:
+    """The layout of ``eq_simd_rvv_nibbles.h``: int8 of four bits ``[N, K]``, or windows ``[N, H, W, C]``, -> flat int8.
+
+    Per piece, a row of a window, or all of it where rows have fewer than eight elements: of each two of the leading elements, a multiple
+    of eight, a byte per channel, the first one in the low half; then a byte per channel of the others.
+    """
+    pieces = weights.shape[1] if weights.ndim == 4 and weights.shape[2] * weights.shape[3] >= 8 else 1
+    rows = weights.reshape(len(weights), pieces, -1).transpose(1, 2, 0)  # piece, element, channel
+    blocks = rows.shape[1] // 8 * 8
+    pairs = (rows[:, 0:blocks:2] & 15) | (rows[:, 1:blocks:2] << 4)
+    return np.asarray(np.concatenate([pairs, rows[:, blocks:]], axis=1).ravel(), np.int8)
 
 
 def nibble_rows(rows: int) -> Callable[[Array], Array]:

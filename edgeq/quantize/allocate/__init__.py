@@ -182,20 +182,22 @@ class Problem:
 
     @cached_property
     def weights(self) -> Array:
-        """What flash costs, ``[variables]``, 1 for half precision everywhere."""
-        return self.flash / max(1.0, self._half(self.flash))
+        """What flash costs, ``[variables]``, 1 for half precision everywhere, or for the dearest choices where there is none."""
+        return self.flash / max(1.0, self._usual(self.flash))
 
     @cached_property
     def work(self) -> Array:
-        """What instructions cost, ``[variables]``, 1 for half precision everywhere."""
-        return self.instructions / max(1.0, self._half(self.instructions))
+        """What instructions cost, ``[variables]``, likewise."""
+        return self.instructions / max(1.0, self._usual(self.instructions))
 
     def price(self, aim: str) -> Array:
         """What is made small, ``[variables]``."""
         return self.work + WORK * self.weights if aim in (INSTRUCTIONS, LATENCY) else self.weights + WORK * self.work
 
-    def _half(self, values: Array) -> float:
-        return float(sum(v for (_, s), v in zip(self.choices, values, strict=False) if s == HALF))
+    def _usual(self, values: Array) -> float:
+        if any(s == HALF for _, s in self.choices):
+            return float(sum(v for (_, s), v in zip(self.choices, values, strict=False) if s == HALF))
+        return float(sum(max(values[self.index[u.name, s]] for s in u.choices) for u in self.units))
 
     def variables(self, chosen: Mapping[str, str]) -> Array:
         """A choice as variables: its casts are those that it needs."""

@@ -1,0 +1,150 @@
+"""Gradients of a float graph with regard to its activations, operator by operator, found from the operators' traits and float meanings.
+
+No operator has a derivative of its own: a linear one is its matrix, transposed; an elementwise one is differed; one that selects values
+(moves, the largest of a window) is asked which; one that averages is asked for its matrix. What is none of these is refused by name.
+Products are those of `matrices`, so that gradients are the same on every computer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from edgeq.errors import EdgeqError
+from edgeq.ir import Array, Graph, Node
+from edgeq.matrices import matmul
+from edgeq.ops.linear import NO_CLAMP
+from edgeq.quantize.floating import real_step
+
+DIFFERENCE = 2.0**-8  # of the root mean square, by which an elementwise operator's input is moved
+CLOSE = 1e-3  # of the largest value, by which a linear operator's matrix may miss its results
+LARGEST = 2**24  # whole numbers that float32 tells apart
+
+
+def backward(graph: Graph, values: Mapping[str, Array], output: str, gradient: Array) -> dict[str, Array]:
+    """The gradient of a number with regard to every graph input, from that with regard to one activation.
+
+    Args:
+        values: of every activation that leads to `output`, ``[V, *shape]`` float32.
+        gradient: ``[V, *shape]`` of `output`.
+
+    Returns:
+        Per input float64 ``[V, *shape]``; zeros where nothing depends on it.
+
+    Raises:
+        EdgeqError: an operator on the way has no gradient here.
+    """
+    found: dict[str, Array] = {output: np.asarray(gradient, np.float64)}
+    for node in reversed(graph.nodes):
+        upstream = [found.pop(n, None) for n in node.outputs]
+        if upstream[0] is None:
+            continue
+        if len(node.outputs) > 1:
+            raise _unknown(node)
+        x = [values[n] if (d := graph.tensors[n].data) is None else d for n in node.inputs]
+        moving = [i for i, n in enumerate(node.inputs) if not graph.tensors[n].is_constant]
+        for i in moving:
+            part = _gradient(node, x, i, values[node.outputs[0]], upstream[0])
+            name = node.inputs[i]
+            found[name] = found[name] + part if name in found else part
+    return {n: found.get(n, np.zeros(values[n].shape)) for n in graph.inputs}
+
+
+def _unknown(node: Node) -> EdgeqError:
+    why = "it is neither linear, elementwise nor a choice of values"
+    return EdgeqError(f"{node.op.kind()} has no gradient here", where=node.name, why=why, fix="give --calib real inputs")
+
+
+def _gradient(node: Node, x: list[Array], at: int, y: Array, g: Array) -> Array:
+    """With regard to input `at` of a node, from that of its output."""
+    if node.op.traits.linear is not None and at == 0:
+        return _linear(node, x, y, g)
+    if node.op.traits.elementwise:
+        return _elementwise(node, x, at, g)
+    found = _selected(node, x, at, y, g) if len(x) == 1 or node.op.traits.moves else None
+    found = _averaged(node, x, y, g) if found is None and len(x) == 1 else found
+    if found is None:
+        raise _unknown(node)
+    return found
+
+
+def _inside(node: Node, y: Array, g: Array) -> Array:
+    """The gradient before a clamp: what is cut off does not move."""
+    low, high = getattr(node.op, "clamp", NO_CLAMP)
+    return np.where((y > low) & (y < high), g, 0.0)
+
+
+def _unclamped(op: Any) -> Any:
+    return replace(op, clamp=NO_CLAMP) if hasattr(op, "clamp") else op
+
+
+def _scattered(source: Array, values: Array, size: int) -> Array:
+    """Sums ``[V, size]`` of values ``[V, n]`` by where they come from, ``[n]`` or ``[V, n]``: 0 is nowhere, k is element k - 1."""
+    rows = np.broadcast_to(source, values.shape)
+    return np.stack([np.bincount(s, v, size + 1)[1:] for s, v in zip(rows, values, strict=True)])
+
+
+def _linear(node: Node, x: list[Array], y: Array, g: Array) -> Array:
+    linear, (a, w) = node.op.traits.linear, x[:2]
+    assert linear is not None
+    view = linear.view(node.op, a.shape[1:], w.shape, y.shape[1:])
+    matrix = view.matrix(w).astype(np.float64)
+    groups, outputs, columns = matrix.shape
+    rows = _inside(node, y, g).reshape(-1, groups, outputs).transpose(1, 0, 2)
+    parts = matmul(rows, matrix).reshape(groups, len(a), -1, columns).transpose(1, 0, 2, 3)
+    size = a[0].size
+    source = view.rows(np.arange(1.0, size + 1).reshape(1, *a.shape[1:])).astype(np.int64)
+    return _scattered(source.reshape(-1), parts.reshape(len(a), -1), size).reshape(a.shape)
+
+
+def _elementwise(node: Node, x: list[Array], at: int, g: Array) -> Array:
+    a = x[at].astype(np.float64)
+    step = max(float(np.sqrt(np.mean(a**2))), 1e-6) * DIFFERENCE
+    ends = [real_step(node, [*x[:at], (a + s).astype(np.float32), *x[at + 1 :]])[0].astype(np.float64) for s in (step, -step)]
+    slopes = g * (ends[0] - ends[1]) / (2 * step)
+    extra = slopes.ndim - a.ndim
+    slopes = slopes.reshape(len(a), -1, *slopes.shape[extra + 1 :]).sum(1) if extra else slopes
+    axes = tuple(i for i in range(1, a.ndim) if a.shape[i] == 1 < slopes.shape[i])
+    return np.asarray(slopes.sum(axes, keepdims=True) if axes else slopes)
+
+
+def _selected(node: Node, x: list[Array], at: int, y: Array, g: Array) -> Array | None:
+    """Of an operator each of whose results is one of its values: it is given their ranks instead."""
+    count, size = len(x[at]), x[at][0].size
+    if size >= LARGEST:
+        return None
+    order = np.argsort(x[at].reshape(count, -1), axis=1, kind="stable")
+    ranks = np.empty_like(order)
+    np.put_along_axis(ranks, order, np.arange(1, size + 1)[None].repeat(count, 0), 1)
+    others = [ranks.reshape(a.shape) if i == at else np.zeros(a.shape) for i, a in enumerate(x)]
+    moved = replace(node, op=_unclamped(node.op))
+    found = real_step(moved, [a.astype(np.float32) for a in others])[0].reshape(count, -1)
+    chosen = np.clip(np.rint(found), 0, size).astype(np.int64)
+    if not node.op.traits.moves:
+        real = real_step(moved, x)[0].reshape(count, -1)
+        values = np.take_along_axis(x[at].reshape(count, -1), np.take_along_axis(order, np.maximum(chosen - 1, 0), 1), 1)
+        if (found != chosen).any() or (chosen == 0).any() or not np.array_equal(values, real):
+            return None
+    source = np.where(chosen > 0, np.take_along_axis(order, np.maximum(chosen - 1, 0), 1) + 1, 0)
+    return _scattered(source, _inside(node, y, g).reshape(count, -1), size).reshape(x[at].shape)
+
+
+def _averaged(node: Node, x: list[Array], y: Array, g: Array) -> Array | None:
+    """Of a linear operator that works channel by channel (last axis): its matrix is what it makes of one place after the other."""
+    (a,) = x
+    shape, channels = a.shape[1:-1], a.shape[-1]
+    places = int(np.prod(shape))
+    if a.ndim < 3 or places**2 >= LARGEST or y.shape[-1] != channels:
+        return None
+    ones = np.eye(places, dtype=np.float32).reshape(places, *shape, 1)
+    moved = replace(node, op=_unclamped(node.op))
+    matrix = real_step(moved, [ones])[0].reshape(places, -1).astype(np.float64)
+    real = real_step(moved, [a])[0].reshape(len(a), -1, channels)
+    again = np.einsum("vpc,pq->vqc", a.reshape(len(a), places, channels), matrix)
+    if real.shape != again.shape or np.abs(real - again).max() > CLOSE * max(float(np.abs(real).max()), 1e-30):
+        return None
+    rows = _inside(node, y, g).reshape(len(a), -1, channels)
+    return np.asarray(np.einsum("vqc,pq->vpc", rows, matrix)).reshape(a.shape)

@@ -1,0 +1,118 @@
+"""Gradients of float graphs, and calibration samples that the network makes itself."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from float_graphs import Floats
+
+from edgeq import api
+from edgeq.errors import EdgeqError
+from edgeq.ir import Array, Graph, Op
+from edgeq.ops.activations import LeakyRelu
+from edgeq.ops.add import Add
+from edgeq.ops.average_pool2d import AveragePool2d
+from edgeq.ops.conv2d import Conv2d
+from edgeq.ops.depthwise_conv2d import DepthwiseConv2d
+from edgeq.ops.fully_connected import FullyConnected
+from edgeq.ops.layer_norm import LayerNorm
+from edgeq.ops.max_pool2d import MaxPool2d
+from edgeq.ops.mean import Mean
+from edgeq.ops.reshape import Reshape
+from edgeq.ops.softmax import Softmax
+from edgeq.ops.transpose import Transpose
+from edgeq.quantize import data_free, evaluate_float
+from edgeq.quantize.gradients import backward
+
+RNG = np.random.default_rng(5)
+
+
+def network(middle: Op | None = None) -> Graph:
+    """Every sort of operator that has a gradient; `middle` takes the place of the largest of windows."""
+    b = Floats()
+    x = b.op(Transpose((0, 2, 3, 1)), b.input(1, 3, 8, 9), name="nhwc")
+    a = b.layer(Conv2d((1, 1), pads=(1, 1, 1, 1), clamp=(-0.5, 3.0)), x, RNG.normal(0, 0.3, (6, 3, 3, 3)), RNG.normal(0, 0.2, 6))
+    a = b.layer(Conv2d((2, 1), pads=(0, 1, 1, 1), groups=2), a, RNG.normal(0, 0.4, (6, 3, 3, 3)), RNG.normal(0, 0.2, 6))
+    d = b.layer(DepthwiseConv2d((1, 1), pads=(1, 1, 1, 1)), a, RNG.normal(0, 0.4, (1, 3, 3, 6)), RNG.normal(0, 0.2, 6), axis=3)
+    s = b.op(Add(clamp=(0.0, np.inf)), d, a)
+    s = b.op(LeakyRelu(alpha=0.1), s)
+    p = b.op(middle or MaxPool2d((2, 2), (1, 2)), s)
+    p = b.op(AveragePool2d((2, 2), (1, 1)), p)
+    m = b.op(Mean((1, 2), False), p)
+    flat = b.op(Reshape((1, 6)), m)
+    z = b.layer(FullyConnected(), flat, RNG.normal(0, 0.8, (4, 6)), RNG.normal(0, 0.2, 4))
+    return b.graph(b.op(Softmax(), z, name="y"))
+
+
+def logits(graph: Graph) -> tuple[Graph, str]:
+    _, name = data_free._ends(graph)
+    return data_free._until(graph, name), name
+
+
+def test_a_gradient_is_the_slope_of_what_is_computed() -> None:
+    graph, name = logits(network())
+    x = RNG.normal(0, 1, (3, 1, 3, 8, 9)).astype(np.float32)
+    values = evaluate_float(graph, {"x": x}, steps=True)
+    g = RNG.normal(0, 1, values[name].shape)
+    found = backward(graph, values, name, g)["x"]
+
+    def number(a: Array) -> Array:
+        found: Array = evaluate_float(graph, {"x": a.astype(np.float32)})[name].astype(np.float64)
+        return np.asarray((found * g).reshape(len(a), -1).sum(1))
+
+    ways = [RNG.normal(0, 1, x.shape) for _ in range(8)]
+    slopes = np.array([(number(x + 2.0**-10 * way) - number(x - 2.0**-10 * way)) / 2.0**-9 for way in ways])
+    expected = np.array([(found * way).reshape(3, -1).sum(1) for way in ways])  # kinks and float32 make them differ a little
+    assert np.linalg.norm(slopes - expected) < 0.05 * np.linalg.norm(expected)
+
+
+def test_what_has_no_gradient_is_named() -> None:
+    b = Floats()
+    h = b.op(LayerNorm(), b.input(1, 16), b.const(np.ones(16)), b.const(np.zeros(16)), name="norm")
+    graph = b.graph(b.layer(FullyConnected(), h, RNG.normal(0, 1, (4, 16)), name="y"))
+    with pytest.raises(EdgeqError, match="has no gradient here") as e:
+        data_free.samples(graph, 2)
+    assert e.value.where == "norm"
+
+
+def classifier(scale: float) -> Graph:
+    """Two layers, five classes; its inputs are about as large as `scale`, and none is told so."""
+    rng = np.random.default_rng(8)
+    b = Floats()
+    a = b.layer(Conv2d((1, 1), pads=(1, 1, 1, 1), clamp=(0.0, np.inf)), b.input(1, 12, 10, 2),
+                rng.normal(0, 0.25, (12, 3, 3, 2)) / scale, rng.normal(0, 0.3, 12))  # fmt: skip
+    a = b.op(Reshape((1, 120 * 12)), a)
+    return b.graph(b.op(Softmax(), b.layer(FullyConnected(), a, rng.normal(0, 0.06, (5, 120 * 12))), name="y"))
+
+
+@pytest.mark.parametrize("scale", [0.02, 70.0])
+def test_inputs_have_the_size_that_the_network_expects(scale: float) -> None:
+    """Noise of size 1 would calibrate either wrongly by orders of magnitude."""
+    graph = classifier(scale)
+    x = (np.random.default_rng(9).normal(0, scale, (80, 1, 12, 10, 2))).astype(np.float32)
+    real = evaluate_float(graph, {"x": x})["y"].reshape(80, -1)
+    right = {}
+    for calibration in ("data-free", "random"):
+        stored = api.quantize(graph, calibration).graph
+        got = api.simulate(stored, {"x": x}).run.outputs["y"].reshape(80, -1)
+        right[calibration] = np.mean(got.argmax(1) == real.argmax(1))
+    assert right["data-free"] > 0.9 and right["random"] < 0.75
+
+
+def test_inputs_are_taken_for_every_class_and_keep_to_limits() -> None:
+    graph = classifier(1.0)
+    found = data_free.samples(graph, 20, (-1.0, 1.0))["x"]
+    assert found.shape == (20, 1, 12, 10, 2) and -1 <= found.min() < -0.2 and 0.2 < found.max() <= 1
+    answers = evaluate_float(graph, {"x": found})["y"].reshape(20, -1)
+    assert set(answers.argmax(1)) == set(range(5)) and np.mean(answers.argmax(1) == np.arange(20) % 5) > 0.9
+    assert np.array_equal(found, data_free.samples(graph, 20, (-1.0, 1.0))["x"])
+
+
+def test_what_is_no_classifier_is_refused() -> None:
+    b = Floats()
+    same = b.graph(b.layer(FullyConnected(), b.input(1, 6), RNG.normal(0, 1, (6, 6)), name="y"))
+    b = Floats()
+    one = b.graph(b.layer(FullyConnected(), b.input(1, 6), RNG.normal(0, 1, (1, 6)), name="y"))
+    for graph, why in ((same, "reconstructs"), (one, "one number")):
+        with pytest.raises(EdgeqError, match=f"for classifiers.*{why}"):
+            api.quantize(graph, "data-free")
