@@ -49,14 +49,14 @@
 #define EQ_RVV_ASM2_NIBBLES(STAGE) EQ_RVV_ASM2_OF(EQ_RVV_NIBBLES(EQ_RVV_TWO2, EQ_RVV_K2, EQ_RVV_DRAIN2, EQ_RVV_MOVE2), STAGE)
 #define EQ_RVV_ASM4_NIBBLES(STAGE) EQ_RVV_ASM4_OF(EQ_RVV_NIBBLES(EQ_RVV_TWO4, EQ_RVV_K4, EQ_RVV_DRAIN4, EQ_RVV_MOVE4), STAGE)
 #else
-/* The weights of channel 0 for element k of a piece. */
+/* The weight of element k of a piece, of the channel that `w` points to. */
 static inline int32_t eq_rvv_nibble(const eq_rvv_product_t *job, const int8_t *w, int32_t k)
 {
     if (k >= 8 * job->blocks) {
         return w[(k - 4 * job->blocks) * job->channels];
     }
-    const int32_t byte = w[k / 2 * job->channels], low = ((byte & 15) ^ 8) - 8;
-    return k % 2 ? (byte - low) / 16 : low;
+    const int32_t byte = w[k / 2 * job->channels], low = byte & 15;
+    return k % 2 ? (byte - low) / 16 : (low ^ 8) - 8;
 }
 
 static inline void eq_rvv_nibble_product_plain(const eq_rvv_product_t *job, int32_t rows, int kind)
