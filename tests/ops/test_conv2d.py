@@ -112,7 +112,8 @@ INT8_WEIGHTS = ("groups3", "groups2_wide", "saturated", "pads_beyond", "pointwis
 HALF_SUMS = ("pointwise_padded", "stride2", "speech", "batch", "dilated", "groups3", "groups2_wide", "quads_stride", "pads_beyond")
 FOUR_BITS = (
     "same3_c3", "stride2", "batch", "bytes_dilated", "quads_stride", "saturated", "pointwise_o17_c9", "pixels4", "relu6", "left_shift",
-    "groups3", "same3_sum", "batch_sum", "pointwise_sum", "stride2_sum",
+    "groups3", "same3_sum", "batch_sum", "pointwise_sum", "stride2_sum", "speech", "saturated_o20", "saturated_o70", "pointwise_o130_c8",
+    "pointwise_o33_c9", *(f"{kind}_wide{o}_sum" for kind in ("same3", "pointwise") for o in (20, 70)),
 )  # fmt: skip
 NARROW = [of_four_bits(c) for c in CASES if c.name in FOUR_BITS]
 HALVES = [
