@@ -32,11 +32,11 @@ def build(folder: Path, work: Path, *, payload: int = 4096) -> Path:
     (work / "eq_description.h").write_text(text)
     defines = ("-DEQ_HOOK", "-DEQ_TICKS_PER_MS=1000u", f"-DEQ_LINK_PAYLOAD={payload}u", "-DEQ_LINK_WINDOW=2000u")
     command = ("gcc", "-std=c99", "-ffp-contract=off", "-fno-strict-aliasing", *WEIGHTS["ram"], *WARNINGS, *SANITIZE, *defines)
-    places = [f"-I{p}" for p in (work, folder, firmware / "protocol", firmware / "lib")]
+    places = [f"-I{p}" for p in (work, folder, firmware / "protocol", firmware / "lib", firmware / "bootloader")]
     weights, program = work / "weights.o", work / "serve"
     section = '-Dconst=__attribute__((section("eq_weights")))'
     subprocess.run([*command, *places, section, "-c", folder / f"{model}_weights.c", "-o", weights], check=True)
-    library = [firmware / "lib" / f for f in ("crc.c", "faults.c")]
+    library = [firmware / "lib" / f for f in ("confirm.c", "crc.c", "faults.c")]
     sources = [firmware / "apps" / "serve.c", *(firmware / "protocol").glob("*.c"), *library, HERE / "link_board.c"]
     symbols = [f"-Wl,--defsym=_weights_{a}=__{b}_eq_weights" for a, b in (("start", "start"), ("end", "stop"))]
     parts = [folder / f"{model}.c", folder / f"{model}_kernels.c", weights]
