@@ -7,8 +7,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-PACKAGES := gcc clang cmake qemu-system-arm qemu-system-misc gcc-arm-none-eabi libnewlib-arm-none-eabi gcc-riscv64-unknown-elf
-PROGRAMS := gcc clang cmake qemu-system-arm qemu-system-riscv32 arm-none-eabi-gcc riscv64-unknown-elf-gcc
+PACKAGES := gcc clang cmake cppcheck qemu-system-arm qemu-system-misc gcc-arm-none-eabi libnewlib-arm-none-eabi gcc-riscv64-unknown-elf
+PROGRAMS := gcc clang cmake cppcheck qemu-system-arm qemu-system-riscv32 arm-none-eabi-gcc riscv64-unknown-elf-gcc
 JOBS ?= 2
 
 .PHONY: demo test bench docs lint packages audit sbom clean
