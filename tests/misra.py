@@ -17,10 +17,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edgeq import api
+from edgeq.api import Recipe
 
 HERE = Path(__file__).parent
 EXAMPLES = HERE.parent / "examples"
 DOCUMENT = HERE.parent / "docs" / "misra.md"
+MODELS: tuple[tuple[str, Recipe], ...] = (("digits", {"recipe": "int8", "calibration": "random"}), ("denoiser", {"recipe": "fp16"}))
+CHIPS = ("cortex-m4", "cortex-m55", "riscv")
 OPTIONS = ["--addon=misra", "--std=c99", "--platform=unix32", "--enable=style", "--suppress=missingIncludeSystem", "--quiet"]
 REPORT = re.compile(r"^(?P<file>[^:\n]+):\d+: misra-c2012-(?P<rule>\d+\.\d+)", re.MULTILINE)
 
@@ -45,8 +48,8 @@ def main(folders: Sequence[str]) -> None:
     total: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as work:
         places = [Path(f) for f in folders]
-        for name, recipe in (("digits", {"recipe": "int8", "calibration": "random"}), ("denoiser", {"recipe": "fp16"})) if not folders else ():
-            for chip in ("cortex-m4", "cortex-m55", "riscv"):
+        for name, recipe in () if folders else MODELS:
+            for chip in CHIPS:
                 places.append(Path(work) / f"{name}-{chip}")
                 api.build(EXAMPLES / name / f"{name}.onnx", target=chip, output=places[-1], check=False, **recipe)
         for place in places:
