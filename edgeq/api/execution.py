@@ -150,6 +150,7 @@ def simulate(
     vectors: int = VECTORS,
     shapes: Shapes | None = None,
     const: Consts | None = None,
+    signature: str | None = None,
     steps: bool = False,
     device: str | None = None,
     progress: Progress | None = None,
@@ -168,7 +169,7 @@ def simulate(
     Raises:
         EdgeqError: the model is float, the inputs do not fit, or there is no such device.
     """
-    graph = model if isinstance(model, Graph) else load(model, shapes=shapes, const=const)
+    graph = model if isinstance(model, Graph) else load(model, shapes=shapes, const=const, signature=signature)
     require_quantized(graph, graph.name if isinstance(model, Graph) else str(model))
     measured = Measured()
     data = read_manifest(Path(str(model))) if is_emitted(model) else None
@@ -192,6 +193,7 @@ def emitted(
     optimize: str | None,
     shapes: Shapes | None,
     const: Consts | None,
+    signature: str | None,
     progress: Progress | None,
     hardened: bool,
     trust: bool,
@@ -210,7 +212,7 @@ def emitted(
                 check_unchanged(folder, data)
             yield folder, graphfile.load(folder), targets.load(target or own)
             return
-    graph = model if isinstance(model, Graph) else load(model, shapes=shapes, const=const)
+    graph = model if isinstance(model, Graph) else load(model, shapes=shapes, const=const, signature=signature)
     require_quantized(graph, graph.name if isinstance(model, Graph) else str(model))
     with temporary_folder() as work:
         built = build(
@@ -233,6 +235,7 @@ def run(
     optimize: str | None = None,
     shapes: Shapes | None = None,
     const: Consts | None = None,
+    signature: str | None = None,
     port: Port | None = None,
     faults: FaultMap | None = None,
     trust: bool = False,
@@ -260,7 +263,8 @@ def run(
     """
     if port is not None:
         require_firmware(model, target, runner, toolchain, optimize)
-    with emitted(model, target, toolchain, optimize, shapes, const, progress, faults is not None, trust) as (folder, graph, chip):
+    hardened = faults is not None
+    with emitted(model, target, toolchain, optimize, shapes, const, signature, progress, hardened, trust) as (folder, graph, chip):
         data = read_manifest(folder)
         fitted = vectors_of(graph, inputs, vectors)
         measured = read_measured(folder, data.sources_sha256)

@@ -281,7 +281,7 @@ def _scores(
 def robustness(
     model: str | Path | Graph, data: str | Path | Arrays, *, rates: Sequence[float] = RATES, patterns: int = PATTERNS, kind: str = "random",
     device_name: str = "cpu", layers: bool = True, limit: int | None = None, shapes: Shapes | None = None, const: Consts | None = None,
-    progress: Progress | None = None, budget: Mapping[str, float] | None = None, **recipe: Unpack[Recipe],
+    signature: str | None = None, progress: Progress | None = None, budget: Mapping[str, float] | None = None, **recipe: Unpack[Recipe],
 ) -> Robustness:  # fmt: skip
     """The error of a classifier under bit errors in its stored weights and biases.
 
@@ -305,7 +305,7 @@ def robustness(
     if not rates or patterns < 1 or not all(0 <= p <= 1 for p in rates):
         raise EdgeqError(f"{len(rates)} rates and {patterns} patterns", fix="give rates from 0 to 1, and one pattern or more")
     chosen = law.parse(kind)
-    graph = model if isinstance(model, Graph) else load(model, shapes=shapes, const=const)
+    graph = model if isinstance(model, Graph) else load(model, shapes=shapes, const=const, signature=signature)
     where = str(data) if isinstance(data, (str, Path)) else ""
     arrays, y = labelled(data, graph, limit, recipe)
     graph = quantized(graph, calibration_samples(graph, recipe), recipe, progress, goal_of(budget, None, recipe.get("recipe"))).graph

@@ -60,6 +60,7 @@ def accuracy(
     limit: int | None = None,
     shapes: Shapes | None = None,
     const: Consts | None = None,
+    signature: str | None = None,
     trust: bool = False,
     progress: Progress | None = None,
     budget: Mapping[str, float] | None = None,
@@ -87,7 +88,7 @@ def accuracy(
     if device is not None and (runner is not None or target is not None):
         raise EdgeqError("a device and a runner", why="one scores in place of the simulator, one beside it", fix="give one of them")
     check_keywords(recipe)
-    graph = model if isinstance(model, Graph) else load(model, shapes=shapes, const=const)
+    graph = model if isinstance(model, Graph) else load(model, shapes=shapes, const=const, signature=signature)
     if limit is not None and limit < 1:
         raise EdgeqError(f"a limit of {limit} vectors", fix="ask for one or more")
     where = str(data) if isinstance(data, (str, Path)) else ""

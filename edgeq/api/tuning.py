@@ -57,6 +57,7 @@ def tune(
     optimize: str = OPTIMIZE,
     shapes: Shapes | None = None,
     const: Consts | None = None,
+    signature: str | None = None,
     progress: Progress | None = None,
     budget: Mapping[str, float] | None = None,
     **recipe: Unpack[Recipe],
@@ -81,7 +82,7 @@ def tune(
     if chip.runners[0] == "host":
         raise EdgeqError(f"target {target} counts no instructions", fix="choose a chip, see `edgeq targets`")
     chain = find_toolchain(chip, toolchain)
-    source = model if isinstance(model, Graph) else load(model, shapes=shapes, const=const)
+    source = model if isinstance(model, Graph) else load(model, shapes=shapes, const=const, signature=signature)
     goal = goal_of(budget, target, recipe.get("recipe"), chain.name, optimize)
     graph = quantized(source, calibration_samples(source, recipe), recipe, progress, goal).graph
     tuning, key = files.read(path) if path.exists() else Tuning(), key_of(target, chain.name, optimize)

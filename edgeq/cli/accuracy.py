@@ -18,6 +18,7 @@ from edgeq.cli.common import (
     ModelArgument,
     RunnerOption,
     ShapeOption,
+    SignatureOption,
     TargetOption,
     ToolchainOption,
     TrustOption,
@@ -37,6 +38,7 @@ def accuracy(
     limit: LimitOption = None,
     shape: ShapeOption = None,
     const: ConstOption = None,
+    signature: SignatureOption = None,
     trust: TrustOption = False,
     budget: BudgetOption = None,
     as_json: JsonOption = False,
@@ -53,7 +55,7 @@ def accuracy(
     with common.bars() as progress:
         result = api.accuracy(
             model, data, float_model=float_model, runner=runner, target=target, toolchain=toolchain, device=device, limit=limit,
-            shapes=common.parse_shapes(shape), const=common.parse_consts(const), trust=trust, progress=progress,
+            shapes=common.parse_shapes(shape), const=common.parse_consts(const), signature=signature, trust=trust, progress=progress,
             budget=parse(budget) if budget else None, **chosen,
         )  # fmt: skip
     scores = {"float model": result.real, "simulator": result.simulator, result.runner_name or "runner": result.runner}

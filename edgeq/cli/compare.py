@@ -21,6 +21,7 @@ from edgeq.cli.common import (
     PortOption,
     SeedOption,
     ShapeOption,
+    SignatureOption,
     TargetOption,
     TimeoutOption,
     ToolchainOption,
@@ -48,6 +49,7 @@ def compare(
     optimize: OptimizeOption = None,
     shape: ShapeOption = None,
     const: ConstOption = None,
+    signature: SignatureOption = None,
     port: PortOption = None,
     baud: BaudOption = BAUD,
     timeout: TimeoutOption = SILENCE,
@@ -84,8 +86,8 @@ def compare(
         with common.bars() as progress:
             outcome = api.compare(
                 model, inputs, target=target, runner=name, vectors=vectors, toolchain=toolchain,
-                optimize=optimize, shapes=common.parse_shapes(shape), const=common.parse_consts(const), faults=chosen, trust=trust,
-                progress=progress,
+                optimize=optimize, shapes=common.parse_shapes(shape), const=common.parse_consts(const), signature=signature,
+                faults=chosen, trust=trust, progress=progress,
             )  # fmt: skip
         outcomes.append(outcome)
         if not as_json:

@@ -18,6 +18,7 @@ from edgeq.cli.common import (
     LimitOption,
     ModelArgument,
     ShapeOption,
+    SignatureOption,
 )
 from edgeq.cli.options import takes_float_models
 from edgeq.text import count, short
@@ -75,6 +76,7 @@ def faults(
     plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw errors over rates (.svg, .png).", show_default=False)] = None,
     shape: ShapeOption = None,
     const: ConstOption = None,
+    signature: SignatureOption = None,
     budget: BudgetOption = None,
     as_json: JsonOption = False,
     *,
@@ -93,7 +95,7 @@ def faults(
     with common.bars() as progress:
         result = robustness(
             model, data, rates=rates, patterns=patterns, kind=kind, device_name=device.value, layers=layers, limit=limit,
-            shapes=common.parse_shapes(shape), const=common.parse_consts(const), progress=progress,
+            shapes=common.parse_shapes(shape), const=common.parse_consts(const), signature=signature, progress=progress,
             budget=parse(budget) if budget else None, **chosen,
         )  # fmt: skip
     if as_json:

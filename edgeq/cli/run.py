@@ -21,6 +21,7 @@ from edgeq.cli.common import (
     RunnerOption,
     SeedOption,
     ShapeOption,
+    SignatureOption,
     TargetOption,
     TimeoutOption,
     ToolchainOption,
@@ -43,6 +44,7 @@ def run(
     optimize: OptimizeOption = None,
     shape: ShapeOption = None,
     const: ConstOption = None,
+    signature: SignatureOption = None,
     port: PortOption = None,
     baud: BaudOption = BAUD,
     timeout: TimeoutOption = SILENCE,
@@ -62,7 +64,7 @@ def run(
     with common.bars() as progress:
         outcome = api.run(
             model, inputs, target=target, runner=runner, vectors=vectors, check=check, toolchain=toolchain,
-            optimize=optimize, shapes=common.parse_shapes(shape), const=common.parse_consts(const),
+            optimize=optimize, shapes=common.parse_shapes(shape), const=common.parse_consts(const), signature=signature,
             port=common.board_port(port, baud, timeout), faults=common.fault_map(faults, p, seed), trust=trust,
             progress=progress,
         )  # fmt: skip

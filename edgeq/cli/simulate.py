@@ -15,6 +15,7 @@ from edgeq.cli.common import (
     ModelArgument,
     OutputArraysOption,
     ShapeOption,
+    SignatureOption,
     TargetOption,
     VectorsOption,
 )
@@ -30,6 +31,7 @@ def simulate(
     device: DeviceOption = None,
     shape: ShapeOption = None,
     const: ConstOption = None,
+    signature: SignatureOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run a quantized model on the simulator: what every chip must answer, bit for bit."""
@@ -38,7 +40,7 @@ def simulate(
     with common.bars() as progress:
         outcome = api.simulate(
             model, inputs, target=target, vectors=vectors, shapes=common.parse_shapes(shape), const=common.parse_consts(const),
-            device=device, progress=progress,
+            signature=signature, device=device, progress=progress,
         )
     execute.write_outputs(outcome, output, real)
     if as_json:

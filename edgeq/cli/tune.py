@@ -15,6 +15,7 @@ from edgeq.cli.common import (
     JsonOption,
     ModelArgument,
     ShapeOption,
+    SignatureOption,
     ToolchainOption,
 )
 from edgeq.cli.options import takes_float_models
@@ -35,6 +36,7 @@ def tune(
     optimize: Annotated[Level, typer.Option("--optimize", "-O", help="Optimization level that builds will use.")] = Level.S,
     shape: ShapeOption = None,
     const: ConstOption = None,
+    signature: SignatureOption = None,
     budget: BudgetOption = None,
     as_json: JsonOption = False,
     *,
@@ -51,7 +53,7 @@ def tune(
     with common.bars() as progress:
         tuned = api.tune(
             model, output=output, target=target, toolchain=toolchain, optimize=optimize.value,
-            shapes=common.parse_shapes(shape), const=common.parse_consts(const),
+            shapes=common.parse_shapes(shape), const=common.parse_consts(const), signature=signature,
             progress=progress, budget=parse(budget) if budget else None, **chosen,
         )  # fmt: skip
     if as_json:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +12,8 @@ import tflite_cases as tc
 from installed import uncounted
 from tflite_models import TfliteModel, real, tflm
 
+from edgeq import api
+from edgeq.cli.main import app
 from edgeq.emit import emit, write
 from edgeq.errors import EdgeqError
 from edgeq.frontends.tflite import load
@@ -125,14 +129,14 @@ def test_a_variable_without_a_handle_is_refused(tmp_path: Path) -> None:
         read(m.finish(y), tmp_path)
 
 
-def two_signatures() -> bytes:
+def two_signatures(*kind: Any) -> bytes:
     m = TfliteModel()
-    x, y = m.input("x", (1, 3)), m.tensor("y", (1, 3))
+    x, y = m.input("x", (1, 3), *kind), m.tensor("y", (1, 3), *kind)
     m.operator("RELU", [x], [y])
     m.graph.outputs = [y]
     m.subgraph()
-    a, b = m.input("a", (1, 5)), m.tensor("b", (1, 5))
-    m.operator("TANH", [a], [b])
+    a, b = m.input("a", (1, 5), *kind), m.tensor("b", (1, 5), *kind)
+    m.operator("RELU", [a], [b])
     m.graph.outputs = [b]
     m.signature("encode", 0)
     m.signature("decode", 1)
@@ -147,3 +151,13 @@ def test_signatures(tmp_path: Path) -> None:
         read(model, tmp_path)
     with pytest.raises(EdgeqError, match=r"no signature 'x'. Fix: choose one of encode, decode"):
         read(model, tmp_path, signature="x")
+
+
+def test_every_verb_that_takes_a_model_chooses_a_signature(tmp_path: Path) -> None:
+    verbs = [c.callback for c in app.registered_commands if c.callback is not None]
+    taking = {v.__name__: inspect.signature(v).parameters for v in verbs if "const" in inspect.signature(v).parameters}
+    assert len(taking) > 6 and all("signature" in p for p in taking.values())
+    path = tmp_path / "m.tflite"
+    path.write_bytes(two_signatures(*INT8))
+    assert set(api.simulate(path, signature="decode", vectors=2).run.outputs) == {"b"}
+    assert api.run(path, signature="encode", vectors=2, toolchain="gcc").comparison.bit_exact  # type: ignore[union-attr]
