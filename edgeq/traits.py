@@ -191,6 +191,7 @@ class Traits:
         words: it is computed on int16 (and, if it moves, on any type).
         alike: positions of inputs that must have the output's type, beside the first one where `same_scale` says so.
         indices: positions of inputs that are whole numbers, stored in int32 whatever the others are.
+        file_words: a quantized file may have it on int16, which the quantizer never chooses.
     """
 
     family: Family = "unary"
@@ -227,6 +228,7 @@ class Traits:
     words: bool = False
     alike: tuple[int, ...] = ()
     indices: tuple[int, ...] = ()
+    file_words: bool = False
 
     @property
     def biases(self) -> tuple[int, ...]:

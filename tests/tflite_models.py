@@ -138,14 +138,23 @@ def words(model: bytes) -> bytes:
     """An int8 file in the converter's 16x8 mode: activations int16 without zero point, weights int8, biases int64."""
     schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
     content = schema.ModelT.InitFromPackedBuf(bytearray(model), 0)
-    for tensor in content.subgraphs[0].tensors:
+    codes = [c.builtinCode for c in content.operatorCodes]
+    layers = {getattr(schema.BuiltinOperator, k) for k in ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED")}
+    weights = {o.inputs[1] for o in content.subgraphs[0].operators if codes[o.opcodeIndex] in layers}
+    natural = {getattr(schema.BuiltinOperator, k) for k in ("SOFTMAX", "LOGISTIC", "TANH")}
+    curves = {o.outputs[0] for o in content.subgraphs[0].operators if codes[o.opcodeIndex] in natural}
+    for i, tensor in enumerate(content.subgraphs[0].tensors):
         buffer, q = content.buffers[tensor.buffer], tensor.quantization
         if tensor.name.startswith(b"b"):
             tensor.type, q.scale = schema.TensorType.INT64, np.asarray(q.scale) / 256
             values = np.frombuffer(np.asarray(buffer.data).tobytes(), np.int32).astype(np.int64) * 256
             buffer.data = np.frombuffer(values.tobytes(), np.uint8)
-        if tensor.type == schema.TensorType.INT8 and buffer.data is None:
-            tensor.type, q.scale, q.zeroPoint = schema.TensorType.INT16, np.asarray(q.scale) / 256, np.zeros(1, np.int64)
+        if tensor.type == schema.TensorType.INT8 and i not in weights:
+            if buffer.data is not None:
+                values = 256 * (np.asarray(buffer.data).view(np.int8).astype(np.int64) - q.zeroPoint[0])
+                buffer.data = np.frombuffer(np.clip(values, -32768, 32767).astype(np.int16).tobytes(), np.uint8)
+            scale = np.float32(2.0**-15) if i in curves else np.asarray(q.scale) / 256
+            tensor.type, q.scale, q.zeroPoint = schema.TensorType.INT16, np.atleast_1d(scale), np.zeros(1, np.int64)
     builder = flatbuffers.Builder(1024)
     builder.Finish(content.Pack(builder), file_identifier=b"TFL3")
     return bytes(builder.Output())

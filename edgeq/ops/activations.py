@@ -10,7 +10,8 @@ import numpy as np
 
 from edgeq import numerics, reals
 from edgeq.errors import EdgeqError
-from edgeq.ir import Array, TensorType
+from edgeq.ir import Array, Params, TensorType
+from edgeq.ops import word_functions
 from edgeq.ops.table import INPUTS, _Table, float_table, ratio, rescale_tflm
 from edgeq.ops.traits import Natural, Traits
 
@@ -31,10 +32,13 @@ def _fixed_point_argument(x: TensorType) -> tuple[Array, Array]:
 class Sigmoid(_Table):
     """1 / (1 + exp(-x))."""
 
-    traits: ClassVar[Traits] = replace(_Table.traits, natural=Natural(1 / 256, -128))
+    traits: ClassVar[Traits] = replace(_Table.traits, natural=Natural(1 / 256, -128), file_words=True)
 
     def function(self, x: Array) -> Array:
         return np.asarray(reals.sigmoid(x))
+
+    def file_words(self, where: str, x: TensorType, output: TensorType) -> Params:
+        return word_functions.curve(where, "sigmoid", x, output)
 
     def tflm(self, where: str, x: TensorType, output: TensorType) -> Array:
         if (output.scale, output.zero_point) != (1 / 256, -128):
@@ -48,10 +52,13 @@ class Sigmoid(_Table):
 class Tanh(_Table):
     """Hyperbolic tangent."""
 
-    traits: ClassVar[Traits] = replace(_Table.traits, natural=Natural(1 / 128, 0))
+    traits: ClassVar[Traits] = replace(_Table.traits, natural=Natural(1 / 128, 0), file_words=True)
 
     def function(self, x: Array) -> Array:
         return np.asarray(reals.tanh(x))
+
+    def file_words(self, where: str, x: TensorType, output: TensorType) -> Params:
+        return word_functions.curve(where, "tanh", x, output)
 
     def tflm(self, where: str, x: TensorType, output: TensorType) -> Array:
         if (output.scale, output.zero_point) != (1 / 128, 0):
@@ -142,10 +149,15 @@ class Gelu(_Table):
 class LeakyRelu(_Table):
     """x where positive, else alpha x."""
 
+    traits: ClassVar[Traits] = replace(_Table.traits, file_words=True)
+
     alpha: float = 0.01
 
     def function(self, x: Array) -> Array:
         return np.where(x >= 0, x, self.alpha * x)
+
+    def file_words(self, where: str, x: TensorType, output: TensorType) -> Params:
+        return word_functions.slopes(x, output, self.alpha, (word_functions.LEAST, word_functions.MOST))
 
     def tflm(self, where: str, x: TensorType, output: TensorType) -> Array:
         centred = INPUTS - x.zero_point

@@ -15,7 +15,7 @@ from edgeq.ops.elementwise import _Binary, reach
 from edgeq.ops.linear import clamp_limits
 from edgeq.ops.traits import Traits
 
-LEFT_SHIFT = 20  # law tflm: fraction bits of the offset inputs
+LEFT_SHIFT = {1: 20, 2: 15}  # law tflm: fraction bits of the offset inputs, by their bytes
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,9 @@ class Add(_Binary):
     """a + b."""
 
     traits: ClassVar[Traits] = replace(
-        _Binary.traits, signs=(1, 1), monotone="increasing", homogeneous=True, affine=lambda c, first: (0 * c + 1, c)
-    )
+        _Binary.traits, signs=(1, 1), monotone="increasing", homogeneous=True, affine=lambda c, first: (0 * c + 1, c),
+        file_words=True,
+    )  # fmt: skip
 
     sign: ClassVar[int] = 1
 
@@ -46,10 +47,11 @@ class Add(_Binary):
         if p.law == "single":
             y = (a * p.a_multiplier + b * p.b_multiplier + p.offset) >> p.shift
         else:
-            scaled_a = numerics.requantize_tflm((a - p.a_zero) << LEFT_SHIFT, (p.a_high << 11) + p.a_low, -p.a_shift)
-            scaled_b = numerics.requantize_tflm((b - p.b_zero) << LEFT_SHIFT, (p.b_high << 11) + p.b_low, -p.b_shift)
+            left = LEFT_SHIFT[x[0].dtype.itemsize]
+            scaled_a = numerics.requantize_tflm((a - p.a_zero) << left, (p.a_high << 11) + p.a_low, -p.a_shift)
+            scaled_b = numerics.requantize_tflm((b - p.b_zero) << left, (p.b_high << 11) + p.b_low, -p.b_shift)
             y = numerics.requantize_tflm(scaled_a + p.sign * scaled_b, p.multiplier, -p.shift)
-        return np.asarray(np.clip(y + p.out_zero, p.act_min, p.act_max), np.int8)
+        return np.asarray(np.clip(y + p.out_zero, p.act_min, p.act_max), x[0].dtype)
 
 
 @dataclass(frozen=True)
@@ -81,13 +83,13 @@ def _single(where: str, a: TensorType, b: TensorType, output: TensorType, sign: 
 
 
 def _tflm(where: str, a: TensorType, b: TensorType, output: TensorType, sign: int) -> dict[str, int]:
-    """Both inputs in units of twice the larger scale with 20 fraction bits, added, rescaled to the output.
+    """Both inputs in units of twice the larger scale with `LEFT_SHIFT` fraction bits, added, rescaled to the output.
 
     The multiplier of an input is ``high * 2^11 + low``; ``half`` tells that it is exactly 1/2, that of the larger scale.
     """
     twice = 2 * float(max(np.float32(a.scale), np.float32(b.scale)))
     ratios = [float(np.float32(t.scale)) / twice for t in (a, b)]
-    ratios.append(twice / ((1 << LEFT_SHIFT) * float(np.float32(output.scale))))
+    ratios.append(twice / ((1 << LEFT_SHIFT[a.dtype.bytes]) * float(np.float32(output.scale))))
     (ma, sa), (mb, sb), (m, s) = (numerics.quantize_multiplier(r) for r in ratios)
     if s >= 0:
         raise EdgeqError(f"the output scale {output.scale} is too fine for the inputs", where=where, fix="check the scales")

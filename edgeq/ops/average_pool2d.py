@@ -10,6 +10,8 @@ import numpy as np
 from edgeq import half, numerics
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Op, Params, Tensor, TensorType
+from edgeq.ops import words
+from edgeq.ops.elementwise import reach
 from edgeq.ops.halves import finish, half_params, reciprocals
 from edgeq.ops.linear import NO_CLAMP, Clamp, apply_rescaling, clamp_limits, require_same_scale, rescaling
 from edgeq.ops.traits import TFLM, Traits, same
@@ -30,6 +32,7 @@ class AveragePool2d(Op):
     traits: ClassVar[Traits] = Traits(
         "pool", same_scale=TFLM, averages=True, channels=same, homogeneous=True, monotone="increasing", rows=window_rows,
         slides=window_slides,
+        file_words=True,
         gathers=lambda op, x: op.kernel == x[1:3] and not any(op.pads),
     )  # fmt: skip
 
@@ -96,8 +99,9 @@ class AveragePool2d(Op):
         x = inputs[0].type
         least, most = self._divisors(x)
         scalars = {**self._geometry(x, output), "in_zero": x.zero_point, **({"up": 1} if self.halves_up else {})}
-        reach = max(127 - x.zero_point, 128 + x.zero_point)
-        bound = self.kernel[0] * self.kernel[1] * max(reach, 128)
+        if words.is_words(x):
+            words.require_tflm(law, where, self, x, output)
+        bound = self.kernel[0] * self.kernel[1] * max(reach(x), -int(np.iinfo(x.dtype.numpy).min))
         numerics.check_accumulator(where, np.array([bound]))
         if law == "tflm":
             require_same_scale(law, where, x, output)
@@ -118,5 +122,5 @@ class AveragePool2d(Op):
             sums = sums + (divisors - inside) * params.in_zero
             halves = divisors // 2
             rounded = (sums + halves) // divisors if "up" in params.scalars else np.sign(sums) * ((np.abs(sums) + halves) // divisors)
-            y = np.clip(rounded, params.act_min, params.act_max).astype(np.int8)
+            y = np.clip(rounded, params.act_min, params.act_max).astype(x[0].dtype)
         return y.reshape(*x[0].shape[:-3], *y.shape[1:])

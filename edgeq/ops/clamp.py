@@ -10,6 +10,7 @@ import numpy as np
 from edgeq import half
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Params, Tensor, TensorType
+from edgeq.ops import word_functions
 from edgeq.ops.halves import half_params
 from edgeq.ops.linear import NO_CLAMP, clamp_limits
 from edgeq.ops.linear import Clamp as Limits
@@ -21,7 +22,7 @@ from edgeq.ops.traits import Traits
 class Clamp(_Table):
     """min(max(x, low), high) for ``clamp = (low, high)``: ReLU is (0, inf), ReLU6 is (0, 6)."""
 
-    traits: ClassVar[Traits] = replace(_Table.traits, saturates=True, homogeneous=True)
+    traits: ClassVar[Traits] = replace(_Table.traits, saturates=True, homogeneous=True, file_words=True)
 
     clamp: Limits = NO_CLAMP
 
@@ -37,6 +38,9 @@ class Clamp(_Table):
 
     def reference_half(self, params: Params, *x: Array) -> Array:
         return half.clamped(x[0], params.act_min, params.act_max)
+
+    def file_words(self, where: str, x: TensorType, output: TensorType) -> Params:
+        return word_functions.slopes(x, output, 1.0, clamp_limits(self.clamp, output))
 
     def tflm(self, where: str, x: TensorType, output: TensorType) -> Array:
         y = rescale_tflm(INPUTS - x.zero_point, ratio(x.scale, output.scale)) + output.zero_point

@@ -10,6 +10,7 @@ import numpy as np
 from edgeq import matrices
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Op, Params, Tensor, TensorType
+from edgeq.ops import words
 from edgeq.ops.halves import finish, half_layer, layer
 from edgeq.ops.linear import (
     NO_CLAMP,
@@ -33,8 +34,9 @@ class Conv2d(Op):
     """
 
     traits: ClassVar[Traits] = Traits(
-        "conv", linear=Linear(0, convolution), products=(Product(1, 2, 0),), narrow=True, rows=window_rows, slides=window_slides
-    )
+        "conv", linear=Linear(0, convolution), products=(Product(1, 2, 0),), narrow=True, rows=window_rows,
+        slides=window_slides, file_words=True,
+    )  # fmt: skip
 
     stride: Pair = (1, 1)
     dilation: Pair = (1, 1)
@@ -77,6 +79,10 @@ class Conv2d(Op):
     def bind(self, law: str, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
         x, w, b = inputs
         assert w.data is not None
+        if words.is_words(x.type):
+            words.require_tflm(law, where, self, x.type, output)
+            own = words.layer(where, x.type, w, b, output, self.clamp)
+            return Params(law, {**self._geometry(x.type, w.type, output), **own.scalars}, {"weights": w.data, **own.tables})
         flat = w.data.astype(np.int64).reshape(w.data.shape[0], -1) - w.type.zero_point
         sums = np.stack([flat.sum(1), np.abs(flat).sum(1)], axis=1)
         stage = output_stage(law, where, x.type, w, b, output, self.clamp, sums)
@@ -105,6 +111,9 @@ class Conv2d(Op):
 
     def reference(self, params: Params, *x: Array) -> Array:
         w = centred(params)
+        if "wide" in params.scalars:
+            sums = self._sums(x[0], w, 0, float(w[0].size) * 128 * 32768) + params.bias
+            return words.finish(params, sums).reshape(*x[0].shape[:-3], *sums.shape[1:])
         bound = float(np.abs(w.astype(np.int64)).reshape(len(w), -1).sum(1).max()) * 128
         y = apply_output_stage(params, self._sums(x[0], w, params.in_zero, bound) + params.bias)
         return y.reshape(*x[0].shape[:-3], *y.shape[1:])

@@ -10,6 +10,7 @@ import numpy as np
 
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Op, Params, Tensor, TensorType
+from edgeq.ops import words
 from edgeq.ops.halves import finish, half_layer
 from edgeq.ops.linear import NO_CLAMP, Clamp, apply_output_stage, centred, output_stage, weight_zero
 from edgeq.ops.traits import Linear, Product, Shape, Tie, Traits, channel_count
@@ -33,8 +34,8 @@ class DepthwiseConv2d(Op):
 
     traits: ClassVar[Traits] = Traits(
         "depthwise", channels=_ties, linear=Linear(3, depthwise, depthwise=True), products=(Product(1, 2, 0),), rows=window_rows,
-        slides=window_slides,
-    )
+        slides=window_slides, file_words=True,
+    )  # fmt: skip
 
     stride: Pair = (1, 1)
     dilation: Pair = (1, 1)
@@ -77,6 +78,10 @@ class DepthwiseConv2d(Op):
     def bind(self, law: str, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
         x, w, b = inputs
         assert w.data is not None
+        if words.is_words(x.type):
+            words.require_tflm(law, where, self, x.type, output)
+            own = words.layer(where, x.type, w, b, output, self.clamp, axis=3)
+            return Params(law, {**self._geometry(x.type, w.type, output), **own.scalars}, {"weights": w.data, **own.tables})
         flat = w.data.astype(np.int64).reshape(-1, w.data.shape[3]) - w.type.zero_point
         sums = np.stack([flat.sum(0), np.abs(flat).sum(0)], axis=1)
         stage = output_stage(law, where, x.type, w, b, output, self.clamp, sums)
@@ -99,6 +104,9 @@ class DepthwiseConv2d(Op):
     def reference(self, params: Params, *x: Array) -> Array:
         taps = params.kernel_h * params.kernel_w
         w = centred(params)
+        if "wide" in params.scalars:
+            sums = self._sums(x[0], w, 0, np.float64).astype(np.int64) + params.bias
+            return words.finish(params, sums).reshape(*x[0].shape[:-3], *sums.shape[1:])
         dtype = np.float32 if taps * 128 * (128 if w.dtype == np.int8 else 256) < 2**24 else np.float64
         sums = self._sums(x[0], w, params.in_zero, dtype).astype(np.int64)
         y = apply_output_stage(params, sums + params.bias)

@@ -10,6 +10,7 @@ import numpy as np
 from edgeq import half
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, DType, Op, Params, Tensor, TensorType
+from edgeq.ops import words
 from edgeq.ops.halves import finish, half_params
 from edgeq.ops.linear import NO_CLAMP, Clamp
 from edgeq.ops.loops import Shape, nest, outer_loops, strides
@@ -40,8 +41,9 @@ def require_int8(where: str, op: Op, *types: TensorType) -> None:
 
 
 def reach(t: TensorType) -> int:
-    """The largest magnitude of a centred int8 value."""
-    return max(127 - t.zero_point, 128 + t.zero_point)
+    """The largest magnitude of a centred int8 or int16 value."""
+    info = np.iinfo(t.dtype.numpy)
+    return max(int(info.max) - t.zero_point, t.zero_point - int(info.min))
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,10 @@ class _Binary(Op):
 
     def bind(self, law: str, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
         a, b = (t.type for t in inputs)
-        require_int8(where, self, a, b, output)
+        if self.traits.file_words and words.is_words(a):
+            words.require_tflm(law, where, self, a, b, output)
+        else:
+            require_int8(where, self, a, b, output)
         own, walk = self.constants(law, where, a, b, output), self._walk(a, b, output)
         return Params(law, {**own.scalars, **walk.scalars}, {**own.tables, **walk.tables})
 

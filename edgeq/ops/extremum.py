@@ -8,7 +8,9 @@ from typing import ClassVar
 import numpy as np
 
 from edgeq import half
+from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Params, Tensor, TensorType
+from edgeq.ops import words
 from edgeq.ops.elementwise import _Binary
 from edgeq.ops.linear import clamp_limits
 from edgeq.ops.requantize import Requantize
@@ -19,7 +21,7 @@ from edgeq.ops.traits import Traits
 class Maximum(_Binary):
     """max(a, b); an operand in another scale than the output's is rescaled first."""
 
-    traits: ClassVar[Traits] = replace(_Binary.traits, merges=True, monotone="increasing")
+    traits: ClassVar[Traits] = replace(_Binary.traits, merges=True, monotone="increasing", file_words=True)
 
     largest: ClassVar[int] = 1
 
@@ -41,6 +43,8 @@ class Maximum(_Binary):
         scalars = {"largest": self.largest, "act_min": low, "act_max": high, "rescaled": int(not a.q == b.q == output.q)}
         if not scalars["rescaled"]:
             return Params(law, scalars)
+        if words.is_words(output):
+            raise EdgeqError(f"the ends of {self.kind()} on int16 have different scales", where=where, fix="convert the model again")
         tables = [Requantize().bind(law, where, (Tensor("", t),), output).values for t in (a, b)]
         return Params(law, scalars, {"a_values": tables[0], "b_values": tables[1]})
 
@@ -48,7 +52,7 @@ class Maximum(_Binary):
         a, b = x
         if params.rescaled:
             a, b = params.a_values[a.astype(np.int16) + 128], params.b_values[b.astype(np.int16) + 128]
-        return np.asarray(np.clip(self.combine(a, b), params.act_min, params.act_max), np.int8)
+        return np.asarray(np.clip(self.combine(a, b), params.act_min, params.act_max), x[0].dtype)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,6 @@ from edgeq.ops.linear import (
     Clamp,
     apply_output_stage,
     centred,
-    clamp_limits,
     exact_matmul,
     output_stage,
     weight_zero,
@@ -72,11 +71,10 @@ class FullyConnected(Op):
     def _bind_words(self, law: str, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
         x, w, b = inputs
         words.require_int16(where, self, x.type, output)
-        assert w.data is not None and b.data is not None
-        stage = words.stage(where, x.type, w, b.data, output.scale)
-        low, high = clamp_limits(self.clamp, output)
+        assert w.data is not None
+        stage = words.layer(where, x.type, w, b, output, self.clamp)
         n, k = w.data.shape
-        scalars = {"batches": x.type.size // k, "in_c": k, "out_c": n, "act_min": low, "act_max": high}
+        scalars = {"batches": x.type.size // k, "in_c": k, "out_c": n}
         return Params(law, {**scalars, **stage.scalars}, {"weights": w.data, **stage.tables})
 
     def bind_half(self, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:

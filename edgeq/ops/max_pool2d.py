@@ -10,8 +10,9 @@ import numpy as np
 from edgeq import half
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Op, Params, Tensor, TensorType
+from edgeq.ops import words
 from edgeq.ops.halves import half_params
-from edgeq.ops.linear import INT8_MIN, NO_CLAMP, Clamp, clamp_limits, require_same_scale
+from edgeq.ops.linear import NO_CLAMP, Clamp, clamp_limits, require_same_scale
 from edgeq.ops.traits import SHARED, Traits, same
 from edgeq.ops.windows import Pads, Pair, output_size, taps, taps_inside, window_rows, window_slides
 
@@ -23,8 +24,9 @@ class MaxPool2d(Op):
     """x ``[N, H, W, C]`` -> ``[N, H', W', C]``, the largest value of each window. Padding never wins; one scale at both ends."""
 
     traits: ClassVar[Traits] = Traits(
-        "pool", same_scale=SHARED, channels=same, homogeneous=True, monotone="increasing", rows=window_rows, slides=window_slides
-    )
+        "pool", same_scale=SHARED, channels=same, homogeneous=True, monotone="increasing", rows=window_rows,
+        slides=window_slides, file_words=True,
+    )  # fmt: skip
 
     kernel: Pair
     stride: Pair = (1, 1)
@@ -51,6 +53,8 @@ class MaxPool2d(Op):
 
     def bind(self, law: str, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
         x = inputs[0].type
+        if words.is_words(x):
+            words.require_tflm(law, where, self, x, output)
         require_same_scale(law, where, x, output)
         low, high = clamp_limits(self.clamp, output)
         return Params(law, {**self._geometry(x, output), "act_min": low, "act_max": high})
@@ -72,4 +76,5 @@ class MaxPool2d(Op):
         return half.clamped(half.of_order(self._largest(half.order(x[0]), half.ORDER_MIN)), params.act_min, params.act_max)
 
     def reference(self, params: Params, *x: Array) -> Array:
-        return np.asarray(np.clip(self._largest(x[0], INT8_MIN), params.act_min, params.act_max), np.int8)
+        least = np.iinfo(x[0].dtype).min
+        return np.asarray(np.clip(self._largest(x[0], least), params.act_min, params.act_max), x[0].dtype)

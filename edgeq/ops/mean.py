@@ -9,8 +9,10 @@ import numpy as np
 
 from edgeq import half, numerics
 from edgeq.ir import Array, Params, Tensor, TensorType
+from edgeq.ops import words
+from edgeq.ops.elementwise import reach
 from edgeq.ops.halves import half_params, reciprocals
-from edgeq.ops.linear import NO_CLAMP, apply_output_stage, rescaling
+from edgeq.ops.linear import NO_CLAMP, rescaled, rescaling
 from edgeq.ops.reduce import _Reduction
 from edgeq.ops.traits import Traits
 
@@ -20,7 +22,8 @@ class Mean(_Reduction):
     """The mean along `axes`."""
 
     traits: ClassVar[Traits] = replace(
-        _Reduction.traits, averages=True, homogeneous=True, gathers=lambda op, x: len(x) == 4 and op.axes == (1, 2)
+        _Reduction.traits, averages=True, homogeneous=True, gathers=lambda op, x: len(x) == 4 and op.axes == (1, 2),
+        file_words=True,
     )
 
     divides: ClassVar[bool] = True
@@ -32,7 +35,9 @@ class Mean(_Reduction):
     def bind(self, law: str, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
         x = inputs[0].type
         count = self.count(x)
-        bound = count * max(127 - x.zero_point, 128 + x.zero_point, 128)
+        if words.is_words(x):
+            words.require_tflm(law, where, self, x, output)
+        bound = count * max(reach(x), -int(np.iinfo(x.dtype.numpy).min))
         numerics.check_accumulator(where, np.array([bound]))
         ratio = float(np.float32(x.scale)) / float(np.float32(output.scale))
         if law == "tflm":
@@ -61,4 +66,4 @@ class Mean(_Reduction):
 
     def reference(self, params: Params, *x: Array) -> Array:
         total = x[0].sum(self.vector_axes(), keepdims=self.keepdims, dtype=np.int64)
-        return apply_output_stage(params, total + params.bias[0])
+        return rescaled(params, total + params.bias[0], params.multiplier, params.shift).astype(x[0].dtype)

@@ -10,7 +10,7 @@ import numpy as np
 from edgeq import numerics
 from edgeq.ir import Array, Params, TensorType
 from edgeq.ops.elementwise import _Binary, reach
-from edgeq.ops.linear import apply_output_stage, rescaling
+from edgeq.ops.linear import rescaled, rescaling
 from edgeq.ops.table import ratio
 from edgeq.ops.traits import Traits
 
@@ -19,7 +19,7 @@ from edgeq.ops.traits import Traits
 class Mul(_Binary):
     """a * b: the product of the centred integers, requantized once."""
 
-    traits: ClassVar[Traits] = replace(_Binary.traits, monotone="corners", affine=lambda c, first: (c, 0 * c))
+    traits: ClassVar[Traits] = replace(_Binary.traits, monotone="corners", affine=lambda c, first: (c, 0 * c), file_words=True)
 
     def combine(self, a: Array, b: Array) -> Array:
         return np.asarray(a * b)
@@ -32,4 +32,5 @@ class Mul(_Binary):
 
     def reference(self, params: Params, *x: Array) -> Array:
         a, b = (np.asarray(v, np.int64) for v in x)
-        return apply_output_stage(params, (a - params.a_zero) * (b - params.b_zero))
+        y = rescaled(params, (a - params.a_zero) * (b - params.b_zero), params.multiplier, params.shift)
+        return np.asarray(y, x[0].dtype)

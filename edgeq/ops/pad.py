@@ -12,6 +12,7 @@ import numpy as np
 from edgeq import half, numerics
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, DType, Params, Tensor, TensorType
+from edgeq.ops import words
 from edgeq.ops.elementwise import require_int8
 from edgeq.ops.loops import Shape, nest, outer_loops, strides
 from edgeq.ops.move import Axis, _Move, same_values, size_limit
@@ -85,7 +86,10 @@ class Pad(_Move):
         if self.mode != "constant":
             return super().bind(law, where, inputs, output)
         if law != half.LAW:
-            require_int8(where, self, output)
+            if words.is_words(output):
+                words.require_tflm(law, where, self, output)
+            else:
+                require_int8(where, self, output)
         same_values(law, where, inputs, output)
         steps = strides(output.shape)
         inner, (step,), table = nest(inputs[0].type.shape, steps)
@@ -102,4 +106,5 @@ def fill(value: float | None, output: TensorType) -> int:
     if output.dtype is DType.FLOAT16:
         return int(half.from_float(np.array([value or 0.0], np.float32)).view(np.uint16)[0])
     steps = 0.0 if value is None else min(max(float(np.float32(value)) / float(np.float32(output.scale)), -1e6), 1e6)
-    return min(max(int(numerics.round_half_away(steps)) + output.zero_point, -128), 127)
+    info = np.iinfo(output.dtype.numpy)
+    return min(max(int(numerics.round_half_away(steps)) + output.zero_point, int(info.min)), int(info.max))

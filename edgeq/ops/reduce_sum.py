@@ -14,7 +14,7 @@ from edgeq.ops.traits import Traits
 class ReduceSum(Mean):
     """The sum along `axes`."""
 
-    traits: ClassVar[Traits] = replace(_Reduction.traits, averages=True)
+    traits: ClassVar[Traits] = replace(_Reduction.traits, averages=True, file_words=True)
 
     divides: ClassVar[bool] = False
 

@@ -15,6 +15,7 @@ import numpy as np
 from edgeq import floats, half, numerics, reals
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Op, Params, Tensor, TensorType
+from edgeq.ops import word_softmax, words
 from edgeq.ops.halves import half_params
 from edgeq.ops.traits import Axes, Natural, Shape, Traits
 
@@ -30,8 +31,9 @@ class Softmax(Op):
     """
 
     traits: ClassVar[Traits] = Traits(
-        "normal", axes=Axes(last=True), natural=Natural(1 / 256, -128, "demanded"), near=lambda op, x: op.near(x)
-    )
+        "normal", axes=Axes(last=True), natural=Natural(1 / 256, -128, "demanded"), near=lambda op, x: op.near(x),
+        file_words=True,
+    )  # fmt: skip
 
     beta: float = 1.0
 
@@ -51,6 +53,9 @@ class Softmax(Op):
 
     def bind(self, law: str, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
         x = inputs[0].type
+        if words.is_words(x):
+            words.require_tflm(law, where, self, x)
+            return word_softmax.bind(where, x, output, self.beta)
         bits = 8 * output.dtype.bytes
         if abs(output.scale * 2**bits - 1) > 1e-3 * (bits == 16) or output.zero_point != -(2 ** (bits - 1)):
             found, wanted = f"{output.scale} and {output.zero_point}", f"1/{2**bits} and zero point {-(2 ** (bits - 1))}"
@@ -80,6 +85,8 @@ class Softmax(Op):
             return half.from_float(e * (np.float32(1) / half.running_sum(e)[..., None]))
 
     def reference(self, params: Params, *x: Array) -> Array:
+        if "reciprocals" in params.tables:
+            return word_softmax.reference(params, x[0])
         data = x[0].astype(np.int64)
         e = params.exponentials.astype(np.int64)[data.max(-1, keepdims=True) - data]
         total = numerics.rounding_divide_by_pot(e, SUM_BITS).sum(-1, keepdims=True)

@@ -14,6 +14,7 @@ import numpy as np
 
 from edgeq import floats, half, numerics
 from edgeq.ir import Array, Op, Params, Tensor, TensorType
+from edgeq.ops import word_functions, words
 from edgeq.ops.elementwise import require_int8
 from edgeq.ops.halves import half_params
 from edgeq.ops.traits import Traits, same
@@ -37,6 +38,10 @@ class _Table(Op):
         """The 256 results of law ``tflm``, not yet saturated; the float meaning unless overridden."""
         return float_table(self, x, output)
 
+    def file_words(self, where: str, x: TensorType, output: TensorType) -> Params:
+        """The constants of law ``tflm`` on int16, of functions whose traits say that they have it."""
+        raise NotImplementedError
+
     def kernel_op(self) -> str:
         return "table"
 
@@ -49,6 +54,10 @@ class _Table(Op):
 
     def bind(self, law: str, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
         x = inputs[0].type
+        if self.traits.file_words and words.is_words(x):
+            words.require_tflm(law, where, self, x, output)
+            own = self.file_words(where, x, output)
+            return Params(law, {"size": output.size, **own.scalars}, own.tables)
         require_int8(where, self, x, output)
         values = self.tflm(where, x, output) if law == "tflm" else float_table(self, x, output)
         return Params(law, {"size": output.size}, {"values": np.clip(values, -128, 127).astype(np.int8)})
@@ -67,6 +76,8 @@ class _Table(Op):
             return half.from_float(getattr(floats, params.function)(half.to_float(x[0]), *params.values[: params.constants]))
 
     def reference(self, params: Params, *x: Array) -> Array:
+        if "function" in params.scalars:
+            return word_functions.reference(params, x[0])
         return np.asarray(params.values[x[0].astype(np.int16) + 128])
 
 

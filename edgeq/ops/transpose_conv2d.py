@@ -10,6 +10,7 @@ import numpy as np
 from edgeq import half, matrices
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Op, Params, Tensor, TensorType
+from edgeq.ops import words
 from edgeq.ops.halves import finish, half_layer
 from edgeq.ops.linear import NO_CLAMP, Clamp, apply_output_stage, output_stage
 from edgeq.ops.traits import Linear, Product, Traits
@@ -26,7 +27,7 @@ class TransposeConv2d(Op):
     """
 
     traits: ClassVar[Traits] = Traits(
-        "conv", linear=Linear(0, transposed, equalized=False, folds_behind=False), products=(Product(1, 2, 0),)
+        "conv", linear=Linear(0, transposed, equalized=False, folds_behind=False), products=(Product(1, 2, 0),), file_words=True
     )
 
     stride: Pair = (1, 1)
@@ -89,6 +90,10 @@ class TransposeConv2d(Op):
     def bind(self, law: str, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
         x, w, b = inputs
         assert w.data is not None and b.data is not None
+        if words.is_words(x.type):
+            words.require_tflm(law, where, self, x.type, output)
+            own = words.layer(where, x.type, w, b, output, self.clamp)
+            return Params(law, {**self._geometry(x.type, w.type, output), **own.scalars}, {"weights": w.data, **own.tables})
         flat = w.data.astype(np.int64).reshape(w.data.shape[0], -1)
         sums = np.stack([flat.sum(1), np.abs(flat).sum(1)], axis=1)
         stage = output_stage(law, where, x.type, w, b, output, self.clamp, sums)
@@ -109,6 +114,9 @@ class TransposeConv2d(Op):
 
     def reference(self, params: Params, *x: Array) -> Array:
         w = params.weights
+        if "wide" in params.scalars:
+            sums = self._sums(x[0], w, np.float64).astype(np.int64) + params.bias
+            return words.finish(params, sums).reshape(*x[0].shape[:-3], *sums.shape[1:])
         dtype = np.float32 if w[0].size * 127 * 255 < 2**24 else np.float64
         sums = self._sums(x[0].astype(np.int16) - params.in_zero, w, dtype).astype(np.int64)
         y = apply_output_stage(params, sums + params.bias)

@@ -10,7 +10,7 @@ import numpy as np
 from edgeq import numerics
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, DType, Op, Params, Tensor, TensorType
-from edgeq.ops.linear import exact_matmul
+from edgeq.ops.linear import Clamp, clamp_limits, exact_matmul
 
 LEAST = -32768
 MOST = 32767
@@ -31,11 +31,34 @@ def require_int16(where: str, op: Op, *types: TensorType) -> None:
             raise EdgeqError(f"{op.kind()} on int16 wants symmetric int16 with one scale, not {t} {t.q}", where=where)
 
 
-def stage(where: str, x: TensorType, weights: Tensor, bias: Array, output: float) -> Params:
+def require_tflm(law: str, where: str, op: Op, *types: TensorType) -> None:
+    """Refuse int16 that no TFLite file gave, and all that is not int16 with one scale and zero point 0.
+
+    Raises:
+        EdgeqError: names the first that is not.
+    """
+    if law != "tflm":
+        raise EdgeqError(f"{op.kind()} is not computed on int16 here", where=where, why=f"law {law}", fix="use int8 or float16")
+    require_int16(where, op, *types)
+
+
+def layer(where: str, x: TensorType, weights: Tensor, bias: Tensor, output: TensorType, clamp: Clamp, axis: int = 0) -> Params:
+    """`stage` and the limits ``act_min`` and ``act_max`` of a layer on int16 whose output channels lie along `axis` of its weights.
+
+    Raises:
+        EdgeqError: as `stage`.
+    """
+    assert bias.data is not None
+    own = stage(where, x, weights, bias.data, output.scale, axis)
+    low, high = clamp_limits(clamp, output)
+    return Params("", {**own.scalars, "act_min": low, "act_max": high}, dict(own.tables))
+
+
+def stage(where: str, x: TensorType, weights: Tensor, bias: Array, output: float, axis: int = 0) -> Params:
     """What turns sums of products ``[rows]`` into int16 of scale `output`: scalar ``wide``, tables ``bias``, ``multiplier``, ``shift``.
 
     Args:
-        weights: int8 ``[rows, K]``.
+        weights: int8, its rows along `axis`.
         bias: int32 ``[rows]``, in the scale of the sums.
 
     Raises:
@@ -43,7 +66,8 @@ def stage(where: str, x: TensorType, weights: Tensor, bias: Array, output: float
     """
     if weights.data is None or weights.type.dtype is not DType.INT8 or weights.type.q is None:
         raise EdgeqError(f"a layer on int16 wants constant int8 weights, not {weights.type}", where=where)
-    bound = np.abs(weights.data.astype(np.int64)).sum(1) * -LEAST + np.abs(bias.astype(np.int64))
+    others = tuple(i for i in range(weights.data.ndim) if i != axis)
+    bound = np.abs(weights.data.astype(np.int64)).sum(others) * -LEAST + np.abs(bias.astype(np.int64))
     scales = np.broadcast_to(np.asarray(weights.type.q.scale, np.float32).astype(np.float64), len(bias))
     multiplier, shift = numerics.quantize_multipliers(np.float64(np.float32(x.scale)) * scales / np.float64(np.float32(output)))
     right = 15 - shift.astype(np.int64)
@@ -56,6 +80,15 @@ def stage(where: str, x: TensorType, weights: Tensor, bias: Array, output: float
 
 def results(x: Array, w: Array, bias: Array, multiplier: Array, shift: Array) -> Array:
     """int16 ``x [..., K]`` times int8 ``w [rows, K]``, plus bias, in the output's scale, saturated to int16; int64."""
-    sums = exact_matmul(x, w.T, float(w.shape[1]) * 128 * 32768) + bias
+    return rescaled(exact_matmul(x, w.T, float(w.shape[1]) * 128 * 32768) + bias, multiplier, shift)
+
+
+def rescaled(sums: Array, multiplier: Array, shift: Array) -> Array:
+    """Exact sums ``[..., rows]`` in the output's scale, saturated to int16; int64."""
     n = shift.astype(np.int64)
     return np.asarray(np.clip((sums * multiplier.astype(np.int64) + (np.int64(1) << (n - 1))) >> n, LEAST, MOST))
+
+
+def finish(params: Params, sums: Array) -> Array:
+    """The output stage of `layer`: sums with the bias -> int16."""
+    return np.asarray(np.clip(rescaled(sums, params.multiplier, params.shift), params.act_min, params.act_max), np.int16)

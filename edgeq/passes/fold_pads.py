@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
 from edgeq.ir import Graph, Node, Op
 from edgeq.ops.average_pool2d import AveragePool2d
 from edgeq.ops.conv2d import Conv2d
 from edgeq.ops.depthwise_conv2d import DepthwiseConv2d
-from edgeq.ops.linear import INT8_MIN
 from edgeq.ops.max_pool2d import MaxPool2d
 from edgeq.ops.pad import Pad, fill
 from edgeq.ops.windows import Pads
@@ -47,7 +48,7 @@ def _fills(graph: Graph, pad: Node) -> tuple[bool, bool]:
     output = graph.type(pad.outputs[0])
     if is_quantized(graph, pad):
         value = fill(pad.op.value, output)
-        return value == output.zero_point, value == INT8_MIN
+        return value == output.zero_point, value == np.iinfo(output.dtype.numpy).min
     real = pad.op.value or 0.0
     return real == 0.0, real == float("-inf")
 

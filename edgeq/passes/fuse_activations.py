@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from edgeq.ir import Graph, Node
+from edgeq.ir import DType, Graph, Node
 from edgeq.ops import linear
 from edgeq.ops.clamp import Clamp
 from edgeq.ops.linear import clamp_limits
@@ -46,7 +46,7 @@ def _fused(graph: Graph, before: Node, node: Node) -> Node | None:
     clamp = composed(first, node.op.clamp)
     if is_quantized(graph, node):
         inner, outer = graph.type(before.outputs[0]), graph.type(node.outputs[0])
-        if not same_values(inner, outer) or isinstance(before.op, Clamp):
+        if not same_values(inner, outer) or inner.dtype is not DType.INT8 or isinstance(before.op, Clamp):
             return None
         low, high = clamp_limits(first, inner)
         reached = INPUTS[low + 128 : high + 129]

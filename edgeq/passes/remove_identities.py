@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from edgeq.ir import Graph, Node
+from edgeq.ir import DType, Graph, Node
 from edgeq.ops.average_pool2d import AveragePool2d
 from edgeq.ops.clamp import Clamp
 from edgeq.ops.concat import Concat
@@ -36,7 +36,7 @@ def is_identity(graph: Graph, node: Node) -> bool:
         return all(x.shape[a] == 1 for a in op.axes)
     if isinstance(op, Slice):
         return all(s > 0 or n == 1 for s, n in zip(op.stride, op.size, strict=True))
-    if isinstance(op, _Table) and is_quantized(graph, node):
+    if isinstance(op, _Table) and x.dtype is DType.INT8 and is_quantized(graph, node):
         values = op.bind(graph.law, node.name, graph.node_inputs(node), y).values
         return bool(np.array_equal(values, INPUTS))
     if isinstance(op, Clamp):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tflite_cases as tc
 from tflite_models import Options, Quantization, TfliteModel, litert, real, tflm
 
 from edgeq import target
@@ -146,6 +147,44 @@ def test_fully_connected_on_int16(tmp_path: Path, activation: int) -> None:
     same_in_c(graph, {"x": x}, tmp_path)
 
 
+def network16() -> bytes:
+    """A small residual network in the converter's 16x8 mode: a convolution, a gated sum, a mean, a layer, a softmax."""
+    rng = np.random.default_rng(0)
+    m = TfliteModel()
+
+    def layer(kind: str, x: int, shape: tuple[int, ...], axis: int, y: int, options: Options) -> int:
+        scales, zeros = rng.uniform(0.004, 0.008, shape[axis]), np.zeros(shape[axis], np.int64)
+        w = m.constant("w", rng.integers(-127, 128, shape).astype(np.int8), (scales, zeros, axis))
+        b = m.constant("b", rng.integers(-90000, 90000, shape[axis]).astype(np.int64), (scales * 0.0002, zeros, 0))
+        m.operator(kind, [x, w, b], [y], options)
+        return y
+
+    def act(name: str, scale: float, shape: tuple[int, ...] = (1, 6, 5, 4)) -> int:
+        return m.tensor(name, shape, "INT16", (scale, 0, 0))
+
+    x = m.input("x", (1, 6, 5, 4), "INT16", (0.0002, 0, 0))
+    a = layer("CONV_2D", x, (4, 3, 3, 4), 0, act("a", 0.0004), tc.conv(act=1))
+    gate, product, total = act("gate", 2.0**-15), act("product", 0.0003), act("total", 0.0005)
+    m.operator("LOGISTIC", [layer("DEPTHWISE_CONV_2D", a, (1, 3, 3, 4), 3, act("d", 0.0004), tc.depthwise(1))], [gate])
+    m.operator("MUL", [a, gate], [product], ("MulOptions", {}))
+    m.operator("ADD", [product, x], [total], ("AddOptions", {}))
+    mean, logits, y = act("mean", 0.0002, (1, 4)), act("logits", 0.0004, (1, 3)), act("y", 2.0**-15, (1, 3))
+    m.operator("MEAN", [total, m.constant("axes", np.array([1, 2], np.int32))], [mean], tc.reduce(False))
+    m.operator("SOFTMAX", [layer("FULLY_CONNECTED", mean, (3, 4), 0, logits, (tc.FC, {}))], [y], ("SoftmaxOptions", {"beta": 1.0}))
+    return m.finish(y)
+
+
+@pytest.mark.parametrize("chip", ["host", "cortex-m4"])
+def test_a_network_on_int16(tmp_path: Path, chip: str) -> None:
+    model = network16()
+    graph = normalise(read(model, tmp_path))
+    x = np.random.default_rng(1).integers(-32768, 32768, (64, 1, 6, 5, 4)).astype(np.int16)
+    got = simulate(graph, {"x": x}).outputs["y"]
+    np.testing.assert_array_equal(got, tflm(model, [x])[0])
+    assert len(np.unique(got)) > 60
+    same_in_c(graph, {"x": x[:16]}, tmp_path, chip)
+
+
 @pytest.mark.parametrize("kind", ["DIV", "SQUARED_DIFFERENCE"])
 @pytest.mark.parametrize("chip", ["host", "cortex-m4"])
 def test_pairs_in_c(tmp_path: Path, kind: str, chip: str) -> None:
@@ -159,7 +198,7 @@ def test_pairs_in_c(tmp_path: Path, kind: str, chip: str) -> None:
 
 
 def test_what_int16_does_not_know_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(EdgeqError, match="clamp on s16"):
-        read(one("RELU", ("INT16", (0.1, 0, 0)), ("INT16", (0.1, 0, 0)), None), tmp_path)
+    with pytest.raises(EdgeqError, match="elu on s16"):
+        read(one("ELU", ("INT16", (0.1, 0, 0)), ("INT16", (0.1, 0, 0)), None), tmp_path)
     with pytest.raises(EdgeqError, match="expected int64"):
         read(dense16(bias=np.int32), tmp_path)

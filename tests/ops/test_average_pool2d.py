@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from harness import Case, activation, suite, vectors
+from harness import Case, activation, on_words, suite, vectors
 from oracle import tflite_model, tflm
 
 from edgeq.errors import EdgeqError
@@ -38,6 +38,7 @@ CASES = [
     cases("halves_up", (1, 6, 8, 5), (2, 2), zero=5, halves_up=True)[0],
     cases("halves_up_same", (1, 5, 6, 4), (3, 4), pads=(1, 1, 1, 2), zero=-7, halves_up=True)[0],
 ]
+CASES += [on_words(c) for c in CASES if c.laws == ("tflm",) and c.name in ("global", "same3", "same3_counted", "asymmetric", "relu6")]
 test_average_pool2d = suite(CASES)
 
 

@@ -14,6 +14,7 @@ from harness import (
     asymmetric,
     fitting_output,
     of_four_bits,
+    on_words,
     suite,
     summed_in_halves,
     vectors,
@@ -119,7 +120,13 @@ NARROW = [of_four_bits(c) for c in CASES if c.name in FOUR_BITS]
 HALVES = [
     *(with_int8_weights(c) for c in CASES if c.name in INT8_WEIGHTS), *(summed_in_halves(c) for c in CASES if c.name in HALF_SUMS),
 ]  # fmt: skip
-test_conv2d = suite([*CASES, *NARROW, *HALVES])
+ON_WORDS = ("pointwise_o5_c7", "same3_c1", "same3_h1_w5", "batch", "groups3", "deep_o6_c32", "relu6", "left_shift")
+WORDS = [
+    *(on_words(c) for c in CASES if c.name in ON_WORDS),
+    on_words(case("deep", (1, 3, 4, 66), 5, (3, 3), pads=SAME, saturated=True)),  # whose sums leave int32
+    on_words(case("far", (1, 6, 5, 3), 6, (2, 3), stride=(2, 1), dilation=(2, 2), pads=(2, 1, 0, 3))),
+]
+test_conv2d = suite([*CASES, *NARROW, *HALVES, *WORDS])
 
 
 @pytest.mark.parametrize(("window", "stride", "same"), [((3, 3), (1, 1), True), ((3, 2), (2, 1), False), ((1, 1), (2, 2), True)])

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from harness import Case, _Bench, activation, asymmetric, fitting_output, halved, of_four_bits, suite, weights_and_bias
+from harness import Case, _Bench, activation, asymmetric, fitting_output, halved, of_four_bits, on_words, suite, weights_and_bias
 from installed import need_emulator
 
 from edgeq import kernels, target
@@ -73,6 +73,9 @@ ASYMMETRIC = {"same3_c5": 3, "saturated_c12": -128, "multiplier3": 127, "grows":
 CASES += [asymmetric(c, ASYMMETRIC[c.name]) for c in CASES if c.name in ASYMMETRIC]
 FOUR_BITS = ("same3_c5", "stride2_c8", "multiplier3", "tall", "dilated", "five_c7", "line10", "wide", "left_shift_c4", "batch")
 CASES += [of_four_bits(c) for c in CASES if c.name in FOUR_BITS]
+ON_WORDS = ("same3_c5", "multiplier3", "batch", "tall", "even")
+CASES += [on_words(c) for c in CASES if c.name in ON_WORDS]
+CASES.append(on_words(case("deep", (1, 30, 30, 2), (24, 24), saturated=True)))  # whose sums leave int32
 test_depthwise_conv2d = suite(CASES)
 
 

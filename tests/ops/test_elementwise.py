@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from harness import Case, activation, constant, suite
+from harness import Case, activation, constant, on_words, suite
 from oracle import tflite_model, tflm
 
 from edgeq.errors import EdgeqError
@@ -60,9 +60,20 @@ def cases(cls: Any, out: QParams) -> list[Case]:
 
 
 SUM = QParams((0.06,), -9)
-test_add_and_sub = suite([*cases(Add, SUM), *cases(Sub, SUM)])
-test_mul = suite(cases(Mul, QParams((0.2,), -9)))
-test_minimum_and_maximum = suite([*cases(Minimum, SUM), *cases(Maximum, SUM)])
+PATTERNS = ("same", "channel_first", "scalar", "crossed", "constant", "relu6")
+
+
+def words(cls: Any, out: QParams) -> list[Case]:
+    found = [c for c in cases(cls, out) if c.name.removeprefix(f"{cls.kind()}_") in (*PATTERNS, "equal_scales")]
+    if cls in (Minimum, Maximum):  # one scale at all ends
+        found = [replace(c, output=c.types[0].q) for c in found if c.types[0].q == c.types[1].q]
+    return [on_words(c, tolerance=3.0) for c in found]
+
+
+PRODUCT = QParams((0.2,), -9)
+test_add_and_sub = suite([*cases(Add, SUM), *cases(Sub, SUM), *words(Add, SUM), *words(Sub, SUM)])
+test_mul = suite([*cases(Mul, PRODUCT), *words(Mul, PRODUCT)])
+test_minimum_and_maximum = suite([*cases(Minimum, SUM), *cases(Maximum, SUM), *words(Minimum, SUM), *words(Maximum, SUM)])
 FORMULAS = [(Add, np.add), (Sub, np.subtract), (Mul, np.multiply), (Minimum, np.fmin), (Maximum, np.fmax)]
 
 

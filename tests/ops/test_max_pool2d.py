@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from harness import Case, activation, suite, vectors
+from harness import Case, activation, on_words, suite, vectors
 from oracle import tflite_model, tflm
 
 from edgeq.errors import EdgeqError
@@ -30,6 +30,7 @@ CASES = [
     *(case(f"channels{c}", (1, 4, 3, c), (2, 2), pads=(0, 1, 0, 0)) for c in (15, 16, 17, 33)),
     case("relu6", (1, 4, 4, 3), (3, 3), -3, clamp=(0.0, 6.0)),
 ]
+CASES += [on_words(c) for c in CASES if c.name in ("same3", "asymmetric", "dilated", "relu6")]
 test_max_pool2d = suite(CASES)
 
 

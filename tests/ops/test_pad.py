@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from harness import Case, activation, suite
+from harness import Case, activation, on_words, suite
 from oracle import tflite_model, tflm
 
 from edgeq.errors import EdgeqError
@@ -35,6 +35,7 @@ CASES = [
     Case("edge", Pad(ROUND, mode="edge"), (IMAGE,)),
     Case("edge_far", Pad(((2, 0), (9, 1), (0, 0), (5, 1)), mode="edge"), (IMAGE,)),
 ]
+CASES += [on_words(c) for c in CASES[:5]]
 test_pad = suite(CASES)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from harness import Case, activation, constant, suite, vectors
+from harness import Case, activation, constant, on_words, suite, vectors
 from oracle import tflite_model, tflm
 
 from edgeq.errors import EdgeqError
@@ -30,6 +30,7 @@ SELECTING = [
     *(Case(f"max_{n}", ReduceMax(axes, keep), (activation(s, 0.05, -4),), tolerance=0.01) for n, (s, axes, keep) in SHAPES.items()),
     *(Case(f"min_{n}", ReduceMin(axes, keep), (activation(s, 0.05, 7),), tolerance=0.01) for n, (s, axes, keep) in SHAPES.items()),
 ]
+CASES += [on_words(c) for c in CASES if c.name.startswith("mean")][:6] + [on_words(c) for c in CASES if c.name.startswith("sum")][:3]
 test_mean_and_sum = suite(CASES)
 test_max_and_min = suite(SELECTING)
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from harness import Case, activation, suite, vectors
+from harness import Case, activation, on_words, suite, vectors
 from oracle import tflite_model, tflm
 
 from edgeq.errors import EdgeqError
@@ -29,6 +29,7 @@ CASES = [
     case("deep", (1, 700), 0.01),
     *(replace(case(f"words{d}", (2, d), 0.08, 5), output=TensorType((2, d), DType.INT16, WORDS), tolerance=60.0) for d in (1, 10)),
 ]
+CASES += [on_words(c, 2.0**-15, 60.0) for c in CASES if c.name in ("depth1", "depth10", "depth33", "scale3", "rows", "beta", "deep")]
 test_softmax = suite(CASES)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from harness import Case, activation, suite
+from harness import Case, activation, on_words, suite
 from oracle import tflite_model, tflm
 
 from edgeq.errors import EdgeqError
@@ -87,7 +87,15 @@ CASES = [
          half_tolerance=math.inf if isinstance(op, FakeQuantize) else 1.0)  # which is x itself on halves
     for i, (op, _, out, source) in enumerate(FUNCTIONS)
 ]  # fmt: skip
-test_table = suite(CASES)
+CURVE = 2.0**-15
+WORDS = [
+    *(on_words(Case(f"{op.kind()}_{i}", op, (activation((1, 7, 37), s * 256),)), CURVE, 5.0)
+      for op in (act.Sigmoid(), act.Tanh()) for i, s in enumerate((2.0**-12, 2.0**-11, 0.0003, 0.01, 2.5))),
+    *(on_words(Case(f"{op.kind()}_{k}_{i}", op, (activation((1, 7, 37), 0.04),), QParams((s,))))
+      for k, op in enumerate((act.LeakyRelu(0.3), act.LeakyRelu(-0.7), Clamp((0.0, 6.0)), Clamp((-1.0, 1.0))))
+      for i, s in enumerate((0.03, 0.2))),
+]  # fmt: skip
+test_table = suite([*CASES, *WORDS])
 
 
 def table(op: Op, law: str, source: QParams, out: QParams) -> np.ndarray:

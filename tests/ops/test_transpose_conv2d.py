@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from harness import Case, activation, constant, fitting_output, suite, vectors, weights_and_bias
+from harness import Case, activation, constant, fitting_output, on_words, suite, vectors, weights_and_bias
 from oracle import tflite_model, tflm
 
 from edgeq.errors import EdgeqError
@@ -36,6 +36,9 @@ CASES = [
     case("relu6", (1, 3, 3, 4), 4, (2, 2), stride=(2, 2), clamp=(0.0, 6.0), out=QParams((6 / 255,), -128)),
     case("left_shift", (1, 2, 2, 1), 4, (2, 2), out=QParams((0.0004,), 5)),
 ]
+ON_WORDS = ("plain_o7", "stride2", "gaps", "groups", "relu6")
+CASES += [on_words(c) for c in CASES if c.name in ON_WORDS]
+CASES.append(on_words(case("deep", (1, 3, 3, 140), 5, (2, 2), saturated=True)))  # whose sums leave int32
 test_transpose_conv2d = suite(CASES)
 
 

@@ -142,7 +142,8 @@ class Builder(Reading):
         if not (op.traits.moves or isinstance(op, Concat | Whole | WholeCast)):
             require_scales(op.kind(), *operands, type)
         wide = {DType.INT16, DType.INT32} & {type.dtype, *(t.dtype for t in operands)}
-        knows = op.traits.words or isinstance(op, Concat) or (converts and isinstance(op, Rescale | Quantize | Dequantize | Softmax))
+        knows = op.traits.words or (op.traits.file_words and DType.INT32 not in wide) or isinstance(op, Concat)
+        knows = knows or (converts and isinstance(op, Rescale | Quantize | Dequantize | Softmax))
         if wide and not knows:
             raise EdgeqError(f"{op.kind()} on {', '.join(map(str, operands))} giving {type} is not supported")
         if not converts and type.dtype is not inputs[0].type.dtype:

@@ -173,7 +173,7 @@ class Reading:
         else:
             type = self.activation_type(stored, data.shape)
             data = data.view(np.int32) if data.dtype == np.uint32 else data
-            if data.dtype != type.dtype.numpy or (type.q is not None and type.dtype is not DType.INT8):
+            if data.dtype != type.dtype.numpy or (type.q is not None and type.dtype not in (DType.INT8, DType.INT16)):
                 raise EdgeqError(f"constant '{stored.name}' of type {stored.kind} cannot be computed with")
         return self.keep(Tensor(self.tensor_name(index), type, data))
 
