@@ -48,7 +48,7 @@ class Linear:
         axis: of the weights, over the output channels.
         view: ``(op, shape of x, of the weights, of y)`` -> the matrix products that it is.
         depthwise: an output channel reads one input channel; else all of its group, which lie along the weights' last axis.
-        equalized: the quantizer may scale its channels (`quantize.equalize`).
+        equalized: the quantizer may scale its channels (`quantize.channels`).
         folds_behind: factors and terms of its input's channels can go into its weights and bias.
     """
 

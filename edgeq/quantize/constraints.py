@@ -9,7 +9,7 @@ import scipy
 
 from edgeq.ir import Graph, Node, Op
 from edgeq.quantize.calibrate import Ranges
-from edgeq.quantize.plan import Scale
+from edgeq.quantize.grid import Scale
 
 WORTH_SHARING = 0.8  # an input that others read too shares if its range is at least this part of the output's
 

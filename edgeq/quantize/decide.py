@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, DType, Graph, Node
 from edgeq.ops.recurrent import WIDE
-from edgeq.quantize import masks, storage
+from edgeq.quantize import channels, masks, storage
 from edgeq.quantize.calibrate import Ranges, calibrate, centred
 from edgeq.quantize.casts import Bordered, bordered
 from edgeq.quantize.cells import cell_dtype
 from edgeq.quantize.constraints import activations, bears_scale, cells, demanded, given_scales, indices, natural_scales
 from edgeq.quantize.floating import Progress
-from edgeq.quantize.grid import LIMIT
-from edgeq.quantize.plan import LayerPrecision, Options, Precision, Scale, TensorPrecision
+from edgeq.quantize.grid import LIMIT, Scale
+from edgeq.quantize.plan import LayerPrecision, Options, Precision, TensorPrecision
 from edgeq.quantize.precision_toml import format_precision
-from edgeq.quantize.prepare import equalize
+from edgeq.quantize.prepare import PREPARATIONS, Work
 from edgeq.quantize.ranges import METHODS
 from edgeq.quantize.released import released
 from edgeq.quantize.scales import assign, symmetric
@@ -76,9 +76,10 @@ def decide(
     ranges = data if isinstance(data, Ranges) else calibrate(graph, data, method, progress)
     kept = complete(graph, given.nodes, nodes) if given.nodes or nodes else {}
     given = _adapted(graph, given, kept)
-    exponents = _exponents(graph, ranges, given, options.equalize and not given.tensors and not kept)
+    preparation = options.equalization if options.equalize and not given.tensors and not kept else ""
+    exponents = _exponents(graph, ranges, given, preparation)
     if exponents:
-        graph = equalize.apply(graph, exponents)
+        graph = channels.apply(graph, exponents)
         ranges = calibrate(graph, ranges.samples, ranges.method, progress)
     graph = masks.limited(graph, ranges.limits, kept, storage.INTEGERS)
     ranges = _rechosen(ranges, given)
@@ -100,19 +101,19 @@ def _adapted(graph: Graph, given: Precision, kept: Storage) -> Precision:
     exponents = {n: np.asarray(t.exponents, np.int64) for n, t in given.tensors.items() if t.exponents}
     if not kept or not exponents:
         return given
-    equalize.check(graph, exponents)
-    lost = equalize.outside(graph, exponents, {n for n, s in kept.items() if s == storage.INT8})
+    channels.check(graph, exponents)
+    lost = channels.outside(graph, exponents, {n for n, s in kept.items() if s == storage.INT8})
     fresh = {n: TensorPrecision(None, t.method) for n, t in given.tensors.items() if n in lost and t.method in METHODS}
     return replace(given, tensors={**{n: t for n, t in given.tensors.items() if n not in lost}, **fresh})
 
 
-def _exponents(graph: Graph, ranges: Ranges, given: Precision, wanted: bool) -> dict[str, NDArray[np.int64]]:
-    """How channels are equalized: as it is written down, else, if that is wanted, as it is best."""
+def _exponents(graph: Graph, ranges: Ranges, given: Precision, preparation: str) -> Mapping[str, NDArray[np.int64]]:
+    """How channels are equalized: as it is written down, else by a method; none where its name is empty."""
     exponents = {n: np.asarray(t.exponents, np.int64) for n, t in given.tensors.items() if t.exponents}
     if exponents:
-        equalize.check(graph, exponents)
+        channels.check(graph, exponents)
         return exponents
-    return equalize.exponents(graph, ranges.channels, ranges.vectors) if wanted else {}
+    return PREPARATIONS[preparation](Work(graph, ranges.channels, ranges.vectors)) if preparation else {}
 
 
 def _rechosen(ranges: Ranges, given: Precision) -> Ranges:

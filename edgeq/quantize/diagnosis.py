@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from edgeq import half, reals
 from edgeq.evaluate import chunk_size
 from edgeq.ir import Array, DType, Graph, Node, TensorType
+from edgeq.quantize.channels import powers
 from edgeq.quantize.constraints import natural
 from edgeq.quantize.floating import Progress, evaluate_float
-from edgeq.quantize.prepare.equalize import powers
 from edgeq.quantize.scales import span
 from edgeq.simulate import dequantize_array, fit_inputs, simulate
 
@@ -129,7 +129,7 @@ def diagnose(
         quantized_graph: with the same tensor names.
         samples: per input ``[V, ...]``, float32, or int8 as the quantized graph stores it.
         progress: called with (vectors done, vectors in all).
-        exponents: of the channels of tensors that were equalized, see `prepare.equalize`.
+        exponents: of the channels of tensors that were equalized, see `channels`.
 
     Returns:
         One entry per activation in int8 or half precision that both graphs hold, in the graph's order.

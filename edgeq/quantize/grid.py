@@ -12,6 +12,7 @@ from edgeq.quantize import weight_scales
 LIMIT = 127
 BIAS = 2.0**30  # of a bias in the scale of sums; of a gate's, far beyond what saturates it
 Float = NDArray[np.float64]
+Scale = tuple[float, int]  # scale and zero point of a tensor
 Bounds = tuple[Float | int, Float | int]  # the least and the largest integer, of each row or of all
 
 

@@ -17,8 +17,8 @@ from edgeq.ops.linear import NO_CLAMP
 from edgeq.ops.recurrent import GATE, _Recurrent
 from edgeq.ops.views import dense
 from edgeq.quantize.constraints import states
-from edgeq.quantize.grid import BIAS
-from edgeq.quantize.plan import LayerPrecision, Scale
+from edgeq.quantize.grid import BIAS, Scale
+from edgeq.quantize.plan import LayerPrecision
 from edgeq.quantize.problem import LayerProblem
 from edgeq.quantize.rounding import NEAREST, ROUNDINGS
 from edgeq.quantize.scales import affine

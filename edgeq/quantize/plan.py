@@ -11,13 +11,12 @@ from edgeq.formats import Format, of_weights, parse
 from edgeq.formats.code import Code
 from edgeq.ir import DType
 from edgeq.numerics import LAWS
-from edgeq.quantize.grid import LIMIT, Grid
+from edgeq.quantize.grid import LIMIT, Grid, Scale
+from edgeq.quantize.prepare import PREPARATIONS
 from edgeq.quantize.ranges import METHODS
 from edgeq.quantize.refine import NONE, REFINEMENTS
 from edgeq.quantize.rounding import ROUNDINGS
 from edgeq.quantize.weight_scales import SCALES
-
-Scale = tuple[float, int]  # scale and zero point
 
 
 def _option(default: Any, help: str, choices: Iterable[str] = ()) -> Any:
@@ -36,6 +35,7 @@ class Options:
         bias_correction: biases take up the mean error of each channel.
         refine: what is tuned again once all layers are rounded: one of `refine`, or ``none``.
         equalize: channels of an activation are brought to similar ranges where the layers around it allow it exactly.
+        equalization: how the factors for that are chosen: one of `prepare`.
         law: the requantization law.
         weights: the storage format of weights: ``int8``, or one in fewer bits, such as ``int4``.
         code: how weights and biases are stored, None for plain arrays.
@@ -50,6 +50,7 @@ class Options:
     rounding: str = _option("second-order", "How weights are rounded", ROUNDINGS)
     bias_correction: bool = _option(True, "Biases take up the mean error of each channel")
     equalize: bool = _option(True, "Bring the channels of an activation to similar ranges first")
+    equalization: str = _option("least-noise", "By which factors the channels are brought there", PREPARATIONS)
     refine: str = _option(NONE, "What is tuned again once all layers are rounded", (NONE, *REFINEMENTS))
     law: str = _option("single", "Rounding of requantization", LAWS)
     weights: str = _option("int8", "What layers' weights are stored in, a number of bits alone will do", of_weights())
@@ -74,6 +75,7 @@ class Options:
             ("method", self.method, tuple(METHODS)),
             ("weight_scale", self.weight_scale, tuple(SCALES)),
             ("rounding", self.rounding, tuple(ROUNDINGS)),
+            ("equalization", self.equalization, tuple(PREPARATIONS)),
             ("refinement", self.refine, (NONE, *REFINEMENTS)),
             ("law", self.law, LAWS),
             ("format of weights", self.weights, of_weights()),

@@ -18,7 +18,8 @@ from edgeq.numerics import LAWS
 from edgeq.ops.recurrent import WIDE
 from edgeq.quantize.cells import cell_dtype, cell_scale
 from edgeq.quantize.constraints import cells
-from edgeq.quantize.plan import LayerPrecision, Precision, Scale, TensorPrecision
+from edgeq.quantize.grid import Scale
+from edgeq.quantize.plan import LayerPrecision, Precision, TensorPrecision
 from edgeq.quantize.ranges import METHODS
 from edgeq.quantize.rounding import ROUNDINGS
 from edgeq.quantize.scales import affine, span

@@ -12,7 +12,7 @@ from edgeq.ops.recurrent import UNIT
 from edgeq.quantize.calibrate import Ranges
 from edgeq.quantize.cells import cell_dtype, cell_scale
 from edgeq.quantize.constraints import cells, demanded, groups, natural_scales, roots
-from edgeq.quantize.plan import Scale
+from edgeq.quantize.grid import Scale
 
 TINY = 1e-30
 

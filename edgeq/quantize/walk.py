@@ -20,9 +20,9 @@ from edgeq.quantize.calibrate import Ranges
 from edgeq.quantize.constraints import is_recurrent
 from edgeq.quantize.decide import Decision, decide
 from edgeq.quantize.floating import Progress, real_step
-from edgeq.quantize.grid import Grid
+from edgeq.quantize.grid import Grid, Scale
 from edgeq.quantize.halving import half_constant
-from edgeq.quantize.plan import Options, Precision, Scale
+from edgeq.quantize.plan import Options, Precision
 from edgeq.quantize.refine import NONE, REFINEMENTS, Work
 from edgeq.quantize.storage import HALF
 from edgeq.simulate import quantize_array
@@ -37,7 +37,7 @@ def quantize(
     """Quantize a float graph to int8.
 
     Weights are symmetric per output channel, activations affine per tensor, biases int32. Tensors and nodes keep
-    their names. Where channels were equalized, a tensor holds channel c divided by 2^exponents[c] (see `equalize`).
+    their names. Where channels were equalized, a tensor holds channel c divided by 2^exponents[c] (see `channels`).
 
     Args:
         graph: float.

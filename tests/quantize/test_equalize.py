@@ -17,7 +17,7 @@ from edgeq.ops.clamp import Clamp
 from edgeq.ops.conv2d import Conv2d
 from edgeq.ops.depthwise_conv2d import DepthwiseConv2d
 from edgeq.ops.fully_connected import FullyConnected
-from edgeq.quantize import calibrate, decide, evaluate_float, quantize, read_precision, write_precision
+from edgeq.quantize import Options, calibrate, decide, evaluate_float, quantize, read_precision, write_precision
 from edgeq.simulate import real_array, simulate
 
 RNG = np.random.default_rng(5)
@@ -41,14 +41,35 @@ def network(first: tuple[float, float] = RELU, *, pool: bool = False, output: bo
     return b.graph(y, *([h] if output else []), *more)
 
 
-def exponents(graph: Graph, x: Array = X) -> dict[str, tuple[int, ...]]:
-    found = decide(graph, {"x": x}, ON).precision.tensors
+def exponents(graph: Graph, x: Array = X, options: Options = ON) -> dict[str, tuple[int, ...]]:
+    found = decide(graph, {"x": x}, options).precision.tensors
     return {n: t.exponents for n, t in found.items() if t.exponents}
 
 
 def noise(graph: Graph, real: Graph) -> float:
     want = evaluate_float(real, {"x": X})["y"]
     return float(((real_array(simulate(graph, {"x": X}).outputs["y"], graph.type("y")) - want) ** 2).mean() / (want**2).mean())
+
+
+def test_equal_ranges_are_the_roots_of_weights_before_and_after() -> None:
+    """Channel c is divided by sqrt(r1 / r2), relative to the largest, to a quarter of an octave and at most by 16."""
+    graph = network()
+    found = decide(graph, {"x": X[:1]}, replace(ON, equalization="equal-ranges"))
+    divided = 2 ** (np.array(found.precision.tensors["h"].exponents) / 4)
+    weights = [n.inputs[1] for n in graph.nodes]
+    before, after = (np.abs(graph.tensors[w].data).max(axis=axes) for w, axes in zip(weights, ((1, 2, 3), (0, 1, 2)), strict=True))
+    wanted = np.sqrt(before / after) / np.sqrt(before / after).max()
+    np.testing.assert_allclose(divided, np.maximum(wanted, 1 / 16), rtol=2 ** (1 / 8) - 1)
+    assert wanted.min() < 1 / 16 and np.sort(wanted)[1] > 1 / 16
+    real = evaluate_float(graph, {"x": X})["y"]
+    np.testing.assert_allclose(evaluate_float(found.graph, {"x": X})["y"], real, rtol=0, atol=1e-4)
+
+
+def test_equal_ranges_of_a_channel_that_nothing_reads() -> None:
+    graph = network()
+    w = graph.tensors[graph.nodes[1].inputs[1]]
+    w.data[..., 1] = 0
+    assert exponents(graph, X[:1], replace(ON, equalization="equal-ranges"))["h"][1] == 0
 
 
 def test_small_channels_are_enlarged() -> None:

@@ -16,6 +16,7 @@ from edgeq.ir import Array, DType, Graph, Node, Tensor, TensorType
 from edgeq.ops.fully_connected import FullyConnected
 from edgeq.quantize import Options, evaluate_float, quantize
 from edgeq.quantize.allocate import ALLOCATORS
+from edgeq.quantize.prepare import PREPARATIONS
 from edgeq.quantize.problem import LayerProblem
 from edgeq.quantize.ranges import METHODS
 from edgeq.quantize.refine import REFINEMENTS
@@ -31,7 +32,7 @@ from edgeq.traits import View
 PACKAGE = Path(__file__).parents[2] / "edgeq"
 KINDS = {
     "quantize/ranges": METHODS, "quantize/weight_scales": SCALES, "quantize/rounding": ROUNDINGS, "quantize/sensitivity": MEASURES,
-    "quantize/allocate": ALLOCATORS, "quantize/refine": REFINEMENTS,
+    "quantize/allocate": ALLOCATORS, "quantize/refine": REFINEMENTS, "quantize/prepare": PREPARATIONS,
     "recipes": RECIPES,
 }  # fmt: skip
 
@@ -42,7 +43,7 @@ def test_every_file_is_a_method(folder: str) -> None:
     assert files == set(KINDS[folder]) and all(KINDS[folder][name] for name in files)
 
 
-@pytest.mark.parametrize("folder", ["quantize/ranges", "quantize/rounding", "quantize/sensitivity", "quantize/allocate", "quantize/refine"])
+@pytest.mark.parametrize("folder", [k for k in KINDS if k not in ("quantize/weight_scales", "recipes")])
 def test_no_other_file_compares_with_a_methods_name(folder: str) -> None:
     names, found = set(KINDS[folder]), []
     for path in (p for part in ("quantize", "tune", "recipes", "api", "cli") for p in (PACKAGE / part).rglob("*.py")):

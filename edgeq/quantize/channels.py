@@ -1,9 +1,9 @@
-"""Channels of an activation brought to similar ranges, so that one scale serves them all.
+"""Channels of activations scaled before quantization: which may be, and the float graph with scaled ones.
 
 A channel divided by a power of two where it is produced and multiplied by it where it is consumed
 leaves the network's meaning exactly as it was. Weights have a scale per output channel, so the
 producer pays nothing, and a depthwise consumer neither; a dense consumer's weights spread wider.
-The factors that give the least predicted noise at the consumers are taken.
+How the factors are chosen: `prepare`.
 """
 
 from __future__ import annotations
@@ -20,15 +20,9 @@ from edgeq import reals
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Graph, Node, Tensor
 from edgeq.quantize.constraints import Groups, activations
-from edgeq.quantize.grid import LIMIT
-from edgeq.quantize.statistics import Channels
 
 Float = NDArray[np.float64]
-STRENGTHS = (0.25, 0.4, 0.5, 0.6, 0.75, 0.9, 1.0)
-CLIPS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
 PER_OCTAVE = 4  # a channel is divided by 2^(e / PER_OCTAVE)
-TINY = 1e-30
-MIN_SAMPLES = 8  # fewer say too little about channels
 MAX_EXPONENT = 4 * PER_OCTAVE
 
 
@@ -38,7 +32,7 @@ def powers(exponents: Array) -> Float:
 
 
 @dataclass(frozen=True)
-class _Group:
+class Group:
     """Tensors whose channels bear the same factors, with the layers that produce and consume them."""
 
     tensors: tuple[str, ...]
@@ -56,7 +50,7 @@ def is_depthwise(node: Node) -> bool:
     return node.op.traits.linear is not None and node.op.traits.linear.depthwise
 
 
-def _axis(node: Node) -> int:
+def output_axis(node: Node) -> int:
     """The axis of a layer's weights over its output channels."""
     assert node.op.traits.linear is not None
     return node.op.traits.linear.axis
@@ -78,7 +72,7 @@ def _passes(graph: Graph, node: Node) -> bool:
     return op.traits.homogeneous and bool(tied) and _homogeneous(node)
 
 
-def _groups(graph: Graph) -> list[_Group]:
+def scalable(graph: Graph) -> list[Group]:
     """Groups of tensors that may be scaled together."""
     tied = Groups(activations(graph))
     for node in graph.nodes:
@@ -108,111 +102,17 @@ def _groups(graph: Graph) -> list[_Group]:
                 if not layer or getattr(node.op, "groups", 1) > 1:
                     pinned.add(group[n])
     return [
-        _Group(tuple(m), tuple(producers[g]), tuple(consumers[g]))
+        Group(tuple(m), tuple(producers[g]), tuple(consumers[g]))
         for g, m in enumerate(members)
         if g not in pinned and g in producers and g in consumers and len({graph.type(n).shape[-1] for n in m}) == 1
     ]
 
 
-def _columns(node: Node, w: Array, channels: int) -> Float:
+def columns(node: Node, w: Array, channels: int) -> Float:
     """Weights as ``[O, taps, C]`` over the consumed tensor's channels (depthwise: ``[m, taps, C]``)."""
     if is_depthwise(node):
         return w.reshape(w.shape[1] * w.shape[2], channels, -1).transpose(2, 0, 1).astype(np.float64)
     return w.reshape(w.shape[0], -1, channels).astype(np.float64)
-
-
-def _rounding_noise(seen: Channels, factors: Float, weight: Float) -> float:
-    """The least weighted square error per position of storing a tensor in int8 with one scale, over a few ranges."""
-    x, n = seen.centers / factors[:, None], seen.counts / seen.values
-    low, high = min(float((seen.low / factors).min()), 0.0), max(float((seen.high / factors).max()), 0.0)
-    best = math.inf
-    for clip in CLIPS:
-        step = (high - low) * clip / 255
-        beyond = x - np.clip(x, low * clip, high * clip)
-        best = min(best, float(((n * (beyond**2 + step**2 / 12)).sum(axis=1) * weight).sum()))
-    return best
-
-
-def _power(seen: Channels) -> float:
-    """Mean square of a tensor, summed over its channels."""
-    return float((seen.centers**2 * seen.counts).sum() / seen.values)
-
-
-def _importance(graph: Graph, group: _Group, seen: Mapping[str, Channels], factors: Float) -> dict[str, Float]:
-    """Per tensor and channel, how much a unit of square error counts: at the layers that read it, relative to their outputs' power."""
-    result: dict[str, Float] = {n: np.zeros(len(factors)) for n in group.tensors}
-    for node in reversed(graph.nodes):
-        output = node.outputs[0]
-        for name in dict.fromkeys(n for n in node.inputs if n in result):
-            if node in group.consumers:
-                w = graph.tensors[node.inputs[1]].data
-                assert w is not None
-                result[name] += ((_columns(node, w, len(factors)) * factors) ** 2).sum(axis=(0, 1)) / max(_power(seen[output]), TINY)
-            else:
-                result[name] += result[output] * graph.type(output).size / graph.type(name).size
-    return result
-
-
-def _noise(graph: Graph, group: _Group, seen: Mapping[str, Channels], exponents: NDArray[np.int64]) -> float:
-    """Predicted noise at the outputs of a group's consumers, relative to their power, if its channels are divided by the factors."""
-    factors = powers(exponents)
-    total = 0.0
-    for node in group.consumers:
-        w = graph.tensors[node.inputs[1]].data
-        assert w is not None
-        if not is_depthwise(node):
-            columns = _columns(node, w, len(factors)) * factors
-            scales = np.abs(columns).max(axis=(1, 2)) / LIMIT
-            x = seen[node.inputs[0]]
-            power = ((x.centers / factors[:, None]) ** 2 * x.counts).sum() / x.values
-            total += float((scales**2).sum() / 12 * columns.shape[1] * power) / max(_power(seen[node.outputs[0]]), TINY)
-    weights = _importance(graph, group, seen, factors)
-    return total + math.fsum(_rounding_noise(seen[n], factors, weights[n]) for n in group.tensors)
-
-
-def _peak(seen: Channels) -> Float:
-    """Per channel, the largest magnitude."""
-    return np.maximum(seen.high, -seen.low)
-
-
-def _clip(seen: Channels) -> Float:
-    """Per channel, the largest magnitude of the range of least square error."""
-    x, n = seen.centers, seen.counts
-    best, chosen = np.full(len(x), np.inf), np.zeros(len(x))
-    low, high = np.minimum(seen.low, 0.0), np.maximum(seen.high, 0.0)
-    for clip in np.linspace(1.0, 0.2, 17):
-        step = (high - low) * clip / 255
-        beyond = x - np.clip(x, (low * clip)[:, None], (high * clip)[:, None])
-        error = (n * (beyond**2 + step[:, None] ** 2 / 12)).sum(axis=1)
-        better = error < best
-        best, chosen = np.where(better, error, best), np.where(better, np.maximum(high, -low) * clip, chosen)
-    return chosen
-
-
-def exponents(graph: Graph, seen: Mapping[str, Channels], samples: int) -> dict[str, NDArray[np.int64]]:
-    """Per tensor, the exponents e ``[C]`` of the factors that its channels are divided by; tensors without are left out.
-
-    Args:
-        seen: histograms of every activation's channels.
-        samples: how many they were made of. Fewer give weaker factors, fewer than `MIN_SAMPLES` none.
-    """
-    result: dict[str, NDArray[np.int64]] = {}
-    if samples < MIN_SAMPLES:
-        return result
-    for group in _groups(graph):
-        tried = [np.zeros(len(seen[group.tensors[0]].low), np.int64)]
-        for measure in (_peak, _clip):
-            size = np.max([measure(seen[n]) for n in group.tensors], axis=0)
-            size = size + (size.max() - size) / math.sqrt(1 + samples)  # what few samples did not show
-            if size.max() > 0:
-                relative = np.where(size > 0, PER_OCTAVE * reals.log2(np.maximum(size / size.max(), 1e-30)), 0.0)
-                relative = np.maximum(relative, -MAX_EXPONENT)
-                tried += [np.rint(s * relative).astype(np.int64) for s in STRENGTHS]
-        noise = [_noise(graph, group, seen, e) for e in tried]
-        chosen = tried[int(np.argmin(noise))]
-        if chosen.any():
-            result |= dict.fromkeys(group.tensors, chosen)
-    return result
 
 
 def check(graph: Graph, exponents: Mapping[str, NDArray[np.int64]]) -> None:
@@ -222,7 +122,7 @@ def check(graph: Graph, exponents: Mapping[str, NDArray[np.int64]]) -> None:
         EdgeqError: a tensor cannot be scaled, or tensors that must be scaled alike are not.
     """
     free = set(exponents)
-    for group in _groups(graph):
+    for group in scalable(graph):
         found = {tuple(exponents[n].tolist()) if n in exponents else () for n in group.tensors}
         if len(found) > 1:
             raise EdgeqError("tensors must be equalized alike", where=group.tensors[0], why=", ".join(group.tensors))
@@ -233,7 +133,7 @@ def check(graph: Graph, exponents: Mapping[str, NDArray[np.int64]]) -> None:
 
 def outside(graph: Graph, names: Iterable[str], nodes: AbstractSet[str]) -> set[str]:
     """Those of `names` whose channels cannot be scaled by `nodes` alone: another node makes or reads them, or a tensor tied to them."""
-    tied = {n: group.tensors for group in _groups(graph) for n in group.tensors}
+    tied = {n: group.tensors for group in scalable(graph) for n in group.tensors}
     met = {n for node in graph.nodes if node.name not in nodes for n in (*node.inputs, *node.outputs)}
     return {n for n in names if met.intersection(tied.get(n, (n,)))}
 
@@ -242,7 +142,7 @@ def _scaled(node: Node, graph: Graph, divide: Array | None, multiply: Array | No
     """The node's weights and bias with output channels divided and input channels multiplied by powers of two."""
     w, b = (graph.tensors[n].data for n in node.inputs[1:3])
     assert w is not None and b is not None
-    axis = _axis(node)
+    axis = output_axis(node)
     if multiply is not None:
         factors = powers(multiply)
         w = w * (np.repeat(factors, w.shape[3] // len(factors)) if is_depthwise(node) else factors)
