@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Graph
-from edgeq.quantize import storage
+from edgeq.quantize import enough, storage
 from edgeq.quantize.allocate import Goal
 from edgeq.quantize.calibrate import Ranges
 from edgeq.quantize.changes import changes, halved
@@ -146,6 +146,7 @@ def decided(
         weights: layer -> the format of its weights, other than the options'.
     """
     real = graph or job.graph
+    enough.advise(real, len(next(iter(job.given.values()))))
     decision = decide(real, data or job.given, options or job.options, job.written, job.stage("calibrate"), nodes)
     if weights:
         decision = replace(decision, precision=with_weights(decision.precision, weights))

@@ -1,0 +1,39 @@
+"""Whether there are samples enough: rounding and bias correction fit a layer's weights to the rows of inputs that calibration shows it."""
+
+from __future__ import annotations
+
+import logging
+import math
+
+from edgeq.ir import Graph
+
+LOG = logging.getLogger("edgeq")
+ROWS = 0.5  # per weight of an output: fewer leave it open what most of them are for
+LEAST = 128  # weights of an output: of fewer there is little to go wrong
+NAMED = 3  # layers in a line
+
+
+def advise(graph: Graph, vectors: int) -> None:
+    """Say, in one line, which layers see too few rows of inputs for the weights that an output has, and how many samples would do.
+
+    Args:
+        graph: float.
+        vectors: samples that calibrate.
+    """
+    short = {}
+    for node in graph.nodes:
+        linear = node.op.traits.linear
+        if linear is None or graph.tensors[node.inputs[1]].data is None:
+            continue
+        w, y = graph.type(node.inputs[1]), graph.type(node.outputs[0])
+        outputs = w.shape[linear.axis]
+        weights, rows = w.size // outputs, max(1, y.size // outputs)
+        if weights >= LEAST and vectors * rows < ROWS * weights:
+            short[node.name] = math.ceil(weights / rows)
+    if short:
+        worst = sorted(short, key=lambda n: -short[n])
+        names = ", ".join(f"'{n}'" for n in worst[:NAMED]) + (f" and {len(worst) - NAMED} more" if len(worst) > NAMED else "")
+        LOG.warning(
+            "%d samples are few for %s: an output has more weights than it sees inputs. Fix: calibrate with %d or more",
+            vectors, names, max(short.values()),
+        )  # fmt: skip
