@@ -23,7 +23,7 @@ from edgeq.evaluate import evaluate
 from edgeq.files import temporary_folder
 from edgeq.ir import Array, Graph, Node
 from edgeq.lower import bind
-from edgeq.quantize import evaluate_float
+from edgeq.quantize import Options, evaluate_float
 from edgeq.simulate import simulate
 
 HERE = Path(__file__).parent
@@ -101,7 +101,7 @@ def main() -> None:
     print(f"float: perplexity {perplexity(evaluate_float(graph, held)[graph.results[0]], following):.3f}", flush=True)
     options.output.mkdir(parents=True, exist_ok=True)
     for weights in ("int8", "int4"):
-        quantized = edgeq.quantize(graph, samples, weights=weights).graph
+        quantized = edgeq.quantize(graph, samples, options=Options(weights=weights)).graph
         result = simulate(quantized, held).outputs[quantized.results[0]]
         print(f"{weights} weights: perplexity {perplexity(real(quantized, result), following):.3f}", flush=True)
         given, text = written(quantized, PROMPT, options.tokens)
