@@ -271,6 +271,9 @@ def step_checks(steps: Sequence[Mapping[str, Any]], vectors: Mapping[str, Array]
     return np.array([[zlib.crc32(np.ascontiguousarray(x).tobytes()) for x in row] for row in rows], np.uint32)
 
 
+BY_WORDS = "EQ_ARMV7EM_BY_WORDS"  # a macro of the runtime's, see eq_simd_armv7em_loops.h
+
+
 def emit(program: Program, plan: MemoryPlan, name: str, vectors: Mapping[str, Array] | None = None) -> Artifact:
     """Render the C of a program.
 
@@ -297,6 +300,7 @@ def emit(program: Program, plan: MemoryPlan, name: str, vectors: Mapping[str, Ar
         "outputs": emitter.interface(program.graph.results), "manifest": facts, "lifetimes": emitter.lifetimes(),
         **emitter.locals,
         "comment": comment, "block_comment": block_comment, "brief": brief,
+        "by_words": any(BY_WORDS in words(runtime[h]) for h in includes) and program.target.data.get("timing", {}).get("load_words", 0) > 0,
         "states": emitter.states(), "includes": includes, "feeding": emitter.feeding,
         "flags": EXACT_FLAGS, "floats": floats, "version": __version__,
         "decoders": list(reached(decoding)),

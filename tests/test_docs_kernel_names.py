@@ -16,7 +16,7 @@ from edgeq.kernels import kernel as kernel_module
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "kernel-names.md"
-ISAS = "armv7em", "host", "mve", "rv32im", "rvv", "xcv", "zvfh"
+ISAS = "armv6m", "armv7em", "armv7m", "host", "mve", "rv32im", "rvv", "xcv", "zvfh"
 USE = """
 import sys; sys.path.insert(0, {tests!r})
 import numpy as np

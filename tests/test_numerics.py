@@ -10,6 +10,7 @@ import random
 import subprocess
 from collections.abc import Callable, Iterable
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,6 +28,8 @@ FUNCTIONS = {  # name -> arguments; c[k] is column k
     "shift_left": "c[0], c[1]",
     "requantize_single": "c[0], c[1], c[2]",
     "high_mul_tflm": "c[0], c[1]",
+    "high_mul": "c[0], c[1]",
+    "high_mul_by_halves": "c[0], c[1]",
     "divide_by_pot": "c[0], c[1]",
     "requantize_tflm": "c[0], c[1], c[2]",
     "requantize_tflm_small": "c[0], c[1], c[2]",
@@ -69,13 +72,11 @@ int main(int argc, char **argv)
 Twin = Callable[..., Array]
 
 
-@pytest.fixture(scope="module")
-def c(tmp_path_factory: pytest.TempPathFactory) -> Twin:
+def twins(folder: Path, *defines: str) -> Twin:
     """Calls a function of the header, by its name without `eq_`, on int32 columns."""
-    folder = tmp_path_factory.mktemp("twins")
     cases = "\n".join(f"        case {i}:\n            y = eq_{n}({a});\n            break;" for i, (n, a) in enumerate(FUNCTIONS.items()))
     (folder / "twins.c").write_text(PROGRAM.format(cases=cases), encoding="ascii")
-    flags = [*COMMON_FLAGS, "-O2", "-fsanitize=undefined", "-fno-sanitize-recover=all", f"-I{resource('templates') / 'runtime'}"]
+    flags = [*COMMON_FLAGS, "-O2", "-fsanitize=undefined", "-fno-sanitize-recover=all", *defines, f"-I{resource('templates') / 'runtime'}"]
     subprocess.run(["gcc", *flags, str(folder / "twins.c"), "-o", str(folder / "twins")], check=True, timeout=120)
 
     def call(name: str, *columns: Array | int) -> Array:
@@ -87,6 +88,17 @@ def c(tmp_path_factory: pytest.TempPathFactory) -> Twin:
         return np.frombuffer(done.stdout, "<i4").astype(np.int64)
 
     return call
+
+
+@pytest.fixture(scope="module")
+def c(tmp_path_factory: pytest.TempPathFactory) -> Twin:
+    return twins(tmp_path_factory.mktemp("twins"))
+
+
+@pytest.fixture(scope="module", params=["", "__ARM_ARCH_6M__"])
+def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, c: Twin) -> Twin:
+    """With products of 64 bits, and as on a Cortex-M0."""
+    return twins(tmp_path_factory.mktemp("narrow"), f"-D{request.param}") if request.param else c
 
 
 def values(seed: int, low: int = INT32.min, high: int = INT32.max, count: int = COUNT) -> Array:
@@ -122,24 +134,32 @@ def test_shift_left(c: Twin) -> None:
     np.testing.assert_array_equal(c("shift_left", x, n), x << n)
 
 
-def test_requantize_single(c: Twin) -> None:
+def test_requantize_single(both: Twin) -> None:
     x, m, n = values(1), multipliers(2), shifts(3, 1, 30)
-    got = c("requantize_single", x, m, n)
+    got = both("requantize_single", x, m, n)
     np.testing.assert_array_equal(got, numerics.requantize_single(x, m, -1 - n))
     offset = values(5, -255, 255)
-    np.testing.assert_array_equal(c("rescale_single", x, m, n, offset), numerics.requantize_single(x, m, -1 - n) + offset)
+    np.testing.assert_array_equal(both("rescale_single", x, m, n, offset), numerics.requantize_single(x, m, -1 - n) + offset)
     ties = values(4, -(2**30), 2**30) | 1  # x * 2^30 / 2^33 and the like: exactly between two integers
     for n in (1, 2, 7):
         tied = ties << (n + 1) if n == 1 else ties
         np.testing.assert_array_equal(
-            c("requantize_single", np.clip(tied, INT32.min, INT32.max), 2**30, n),
+            both("requantize_single", np.clip(tied, INT32.min, INT32.max), 2**30, n),
             numerics.requantize_single(np.clip(tied, INT32.min, INT32.max), 2**30, -1 - n),
         )
 
 
-def test_high_mul(c: Twin) -> None:
+def test_high_mul(both: Twin) -> None:
     x, m = values(1), values(2, INT32.min + 1)
-    np.testing.assert_array_equal(c("high_mul_tflm", x, m), numerics.saturating_rounding_doubling_high_mul(x, m))
+    np.testing.assert_array_equal(both("high_mul_tflm", x, m), numerics.saturating_rounding_doubling_high_mul(x, m))
+
+
+def test_high_mul_of_halves_is_that_of_64_bits(c: Twin) -> None:
+    """On cores without a product of 64 bits; every pair of the ends of halves, and random ones."""
+    ends = np.array([h + low for h in (-(2**31), -(2**16), 0, 2**16, 2**31 - 2**16) for low in (0, 1, 0x7FFF, 0x8000, 0xFFFF)])
+    for x, m in ((values(1), values(2)), (np.repeat(ends, len(ends)), np.tile(ends, len(ends)))):
+        for name in ("high_mul_by_halves", "high_mul"):
+            np.testing.assert_array_equal(c(name, x, m), (x * m) >> 32)
 
 
 def test_divide_by_pot(c: Twin) -> None:
@@ -147,20 +167,20 @@ def test_divide_by_pot(c: Twin) -> None:
     np.testing.assert_array_equal(c("divide_by_pot", x, n), numerics.rounding_divide_by_pot(x, n))
 
 
-def test_requantize_tflm(c: Twin) -> None:
+def test_requantize_tflm(both: Twin) -> None:
     m, n = multipliers(2), shifts(3, -29, 31)
     x = values(1) >> np.maximum(1 - n, 0) * (n < 0)
-    np.testing.assert_array_equal(c("requantize_tflm", x, m, n), numerics.requantize_tflm(x, m, -n))
+    np.testing.assert_array_equal(both("requantize_tflm", x, m, n), numerics.requantize_tflm(x, m, -n))
     x, n = values(4), np.abs(n)
-    np.testing.assert_array_equal(c("requantize_tflm", x, m, n), numerics.requantize_tflm(x, m, -n))
+    np.testing.assert_array_equal(both("requantize_tflm", x, m, n), numerics.requantize_tflm(x, m, -n))
     x, n = values(5, 1 - 2**30, 2**30 - 1), np.maximum(n, 1)
-    np.testing.assert_array_equal(c("requantize_tflm_small", x, m, n), numerics.requantize_tflm(x, m, -n))
+    np.testing.assert_array_equal(both("requantize_tflm_small", x, m, n), numerics.requantize_tflm(x, m, -n))
     x, n, offset = values(7, 1 - 2**29, 2**29 - 1), shifts(8, 1, 21), values(9, -255, 255)
     for narrow in (0, 8, 16, 24):
-        got = c("rescale_tflm", x >> narrow, m, n, offset)
+        got = both("rescale_tflm", x >> narrow, m, n, offset)
         np.testing.assert_array_equal(got, numerics.requantize_tflm(x >> narrow, m, -n) + offset)
     x = values(6, -511, 511)
-    np.testing.assert_array_equal(c("requantize_tflm_fine", x, m, n), numerics.requantize_tflm(x << 20, m, -n))
+    np.testing.assert_array_equal(both("requantize_tflm_fine", x, m, n), numerics.requantize_tflm(x << 20, m, -n))
 
 
 def test_a_left_shift_that_does_not_fit_saturates_any_int8(c: Twin) -> None:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import ctypes
 import json
+import re
+import shutil
 import struct
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import unicorn
+from random_graphs import Builder
 from unicorn import arm_const
 
-from edgeq import board
+from edgeq import api, board
+from edgeq.api.budget import parse
 from edgeq.errors import EdgeqError
 from edgeq.latency import latency
 from edgeq.run.trace import Trace
@@ -146,3 +150,29 @@ def test_a_wrong_table_is_refused(tmp_path: Path, text: str, message: str) -> No
     target = load(str(file))
     with pytest.raises(EdgeqError, match=message):
         timing(target, board.load(target))
+
+
+def test_a_build_keeps_to_a_budget_of_time(tmp_path: Path) -> None:
+    b = Builder(1, "tflm")
+    graph = b.graph(b.dense(b.input(1, 6), 5))
+
+    def build(target: str, text: str, check: bool = True) -> None:
+        api.build(graph, output=tmp_path / "out", target=target, budget=parse(text), vectors=1, check=check)
+
+    assert parse("latency=20ms,cycles=2M") == {"latency": 0.02, "cycles": 2e6}
+    for target, text, said in (
+        ("nucleo-l4r5", "latency=100us", ""), ("nucleo-l4r5", "latency=0.5us", "cycles, .*more than the budget allows"),
+        ("nucleo-l4r5", "cycles=60", "more than the budget allows"), ("riscv", "latency=1ms", "clock of board virt is not known"),
+        ("host", "cycles=1M", "no model of cycles"), ("nucleo-l4r5", "latency=20", "no unit"),
+        ("nucleo-l4r5", "latency=1s,cycles=1M", "one of them"),
+    ):  # fmt: skip
+        if said:
+            with pytest.raises(EdgeqError) as raised:
+                build(target, text)
+            assert re.search(said, f"{raised.value} {raised.value.why} {raised.value.fix}"), raised.value
+            assert not (tmp_path / "out").exists()
+        else:
+            build(target, text)
+            shutil.rmtree(tmp_path / "out")
+    with pytest.raises(EdgeqError, match="not run"):
+        build("nucleo-l4r5", "latency=1s", check=False)

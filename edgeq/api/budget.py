@@ -6,25 +6,31 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from edgeq import board
 from edgeq import target as targets
 from edgeq.errors import EdgeqError
+from edgeq.latency import Latency
 from edgeq.record import Manifest
 from edgeq.target import Target
-from edgeq.text import short, size
+from edgeq.text import count, short, size
+from edgeq.tune.measure import has_cycles
 
 SHOWN = 4
 STACK = 640  # what the code is expected to need, before it has been measured
+CHOOSE = "choose a target whose cycles are known, nucleo-l4r5 or another of docs/timing.md"
 LEAST = "least"  # ram=least, which is 0 bytes
 
 
 @dataclass(frozen=True)
 class Budget:
-    """Limits in bytes, None where there is none; `source` says whose they are. `least`: as little RAM as can be, whatever the limit."""
+    """Limits in bytes, None where there is none; `source` says whose they are. `least`: as little RAM as can be, whatever the limit.
+    `cycles` of one inference are limited too where that is set."""
 
     flash: int | None
     ram: int | None
     source: str
     least: bool = False
+    cycles: int | None = None
 
     def arena(self, state: int) -> int | None:
         """Bytes that arena and stack may take beside a state, less what the stack is expected to; 0 for the least, None for no limit."""
@@ -33,14 +39,16 @@ class Budget:
         return None if self.ram is None else max(self.ram - state - STACK, 0)
 
 
-KEYS = ("flash", "ram", "instructions", "drop")
+KEYS = ("flash", "ram", "instructions", "cycles", "latency", "drop")
+SPEED = ("cycles", "latency")
+SECONDS = {"ms": 1e-3, "us": 1e-6, "µs": 1e-6, "s": 1.0}
 LOSS = "loss"  # what drop=1% becomes
-EXAMPLE = "write --budget flash=256K,ram=64K or ram=least; with --recipe auto also instructions=2M, drop=24dB or drop=1%"
+EXAMPLE = "write --budget flash=256K,ram=64K,latency=20ms, cycles=2M or ram=least; with --recipe auto also instructions=2M, drop=24dB"
 
 
 def parse(text: str) -> dict[str, float]:
-    """``"flash=256K,ram=64K,instructions=2M,drop=24dB"`` as bytes, instructions and decibels; ``drop=1%`` as `LOSS`, percentage points;
-    ``ram=least`` as 0.
+    """``"flash=256K,ram=64K,instructions=2M,latency=20ms,drop=24dB"`` as bytes, instructions, seconds and decibels; ``drop=1%`` as `LOSS`,
+    percentage points; ``ram=least`` as 0.
 
     Raises:
         EdgeqError: another key, or not a size.
@@ -64,8 +72,10 @@ def parse(text: str) -> dict[str, float]:
 def _amount(key: str, value: str) -> float:
     if key in ("flash", "ram"):
         return targets.size(value)
-    units = {"dB": 1.0} if key == "drop" else {"K": 1e3, "M": 1e6, "G": 1e9}
+    units = {"drop": {"dB": 1.0}, "latency": SECONDS}.get(key, {"K": 1e3, "M": 1e6, "G": 1e9})
     unit = next((u for u in units if value.endswith(u)), "")
+    if key == "latency" and not unit:
+        raise EdgeqError(f"{key}={value} has no unit", fix="write latency=20ms, 500us or 1s")
     try:
         amount = float(value.removesuffix(unit)) * units.get(unit, 1.0)
     except ValueError:
@@ -75,12 +85,52 @@ def _amount(key: str, value: str) -> float:
     return amount
 
 
-def budget(target: Target, limits: Mapping[str, int] | None) -> Budget:
+def budget(target: Target, limits: Mapping[str, float] | None) -> Budget:
     """The target's limits, each replaced by the user's where given."""
     limits = limits or {}
     source = "the budget" if limits else f"target {target.name}"
-    ram = limits.get("ram", target.ram)
-    return Budget(limits.get("flash", target.flash), target.ram if ram == 0 else ram, source, ram == 0)
+    flash, ram = limits.get("flash", target.flash), limits.get("ram", target.ram)
+    flash, ram = None if flash is None else int(flash), None if ram is None else int(ram)
+    return Budget(flash, target.ram if ram == 0 else ram, source, ram == 0, cycle_limit(target, limits))
+
+
+def cycle_limit(target: Target, limits: Mapping[str, float]) -> int | None:
+    """The clock cycles that an inference may take: those of ``cycles``, or of ``latency`` at the clock of the target's board.
+
+    Raises:
+        EdgeqError: both are given, the core has no model of cycles, or its clock is not known.
+    """
+    given = [key for key in SPEED if limits.get(key)]
+    if not given:
+        return None
+    if len(given) > 1:
+        raise EdgeqError("a budget of cycles and of latency", why="both limit the time of an inference", fix="give one of them")
+    place = board.load(target) if target.bsp else None
+    if place is None or not has_cycles(target):
+        raise EdgeqError(f"a budget of {given[0]} on target {target.name}", why="its core has no model of cycles", fix=CHOOSE)
+    if given == ["cycles"]:
+        return int(limits["cycles"])
+    if place.estimate.clock is None:
+        why = f"the clock of board {place.name} is not known"
+        fix = f"give cycles=2M, write `clock` in its bsp.toml, or {CHOOSE}"
+        raise EdgeqError(f"a budget of latency on target {target.name}", why=why, fix=fix)
+    return int(limits["latency"] * place.estimate.clock)
+
+
+def check_cycles(found: Latency, limit: Budget) -> None:
+    """The time of an inference against the limit.
+
+    Raises:
+        EdgeqError: it takes longer.
+    """
+    if limit.cycles is None or found.cycles <= limit.cycles:
+        return
+    over = 100 * found.cycles / limit.cycles - 100
+    raise EdgeqError(
+        f"an inference takes {found} cycles, {over:.1f} % more than {limit.source} allows",
+        why=f"the limit is {count(limit.cycles)} cycles",
+        fix="`edgeq tune` chooses the fastest kernels, -O 3 makes faster code; a smaller model, or a faster target",
+    )  # fmt: skip
 
 
 def check_ram(manifest: Manifest, limit: Budget, stack: int | None = None) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Unpack
 
-from edgeq import faults, graphfile
+from edgeq import board, faults, graphfile
 from edgeq import folder as folders
 from edgeq import target as targets
 from edgeq.api import budget as budgets
@@ -23,6 +23,7 @@ from edgeq.emit import Artifact, emit, write
 from edgeq.errors import EdgeqError
 from edgeq.files import temporary_folder
 from edgeq.ir import Graph
+from edgeq.latency import latency
 from edgeq.lower import lower
 from edgeq.plan import plan
 from edgeq.record import BuildRecord, Manifest, Measured, measured
@@ -172,6 +173,8 @@ def measure(emitted: Artifact, step: Quantized, how: How, limit: Budget, vectors
         if vectors is not None:
             require_equal(proof, emitted.name, f"{proof.run.runner}, {chain.name} -O{how.optimize}")
             budgets.check_ram(manifest, limit, proof.run.stack_bytes)
+            if limit.cycles is not None and proof.run.cycles is not None:
+                budgets.check_cycles(latency(proof.run.cycles, board.load(how.target)), limit)
             found = recorded(found, step.graph, proof, how, real=False)  # the diagnosis knows more of the ranges
     return replace(found, build=BuildRecord(chain.name, how.optimize, code, manifest.weight_bytes))
 
@@ -245,7 +248,8 @@ def build(
         states, signature: see `load`.
         toolchain: ``zig`` (default), ``gcc`` or ``clang``.
         optimize: ``s``, ``2`` or ``3``.
-        budget: ``flash`` and ``ram`` in bytes; they replace the target's. Where whole tensors need more RAM, calls run by bands of rows, as
+        budget: ``flash`` and ``ram`` in bytes; they replace the target's. ``cycles`` of an inference, or ``latency`` in seconds,
+            by the model of the core. Where whole tensors need more RAM, calls run by bands of rows, as
             few of them as that takes; 0 bytes of RAM are as few as there can be. With recipe ``auto`` also what `goal_of` says.
         vectors: how many test vectors to put beside the code, 0 for none.
         check: run the test vectors on the target's first runner and compare every step with the simulator. Where the only one is QEMU
@@ -276,7 +280,7 @@ def build(
     with folders.claimed(Path(output), force=force) as place:
         source = model if isinstance(model, Graph) else load(model, shapes=shapes, const=const, states=states, signature=signature)
         samples = calibration_samples(source, recipe)
-        limits = {key: int(value) for key, value in (budget or {}).items() if key in ("flash", "ram")}
+        limits = {key: value for key, value in (budget or {}).items() if key in ("flash", "ram", *budgets.SPEED)}
         goal = goal_of(budget, target, recipe.get("recipe"), chain.name, optimize)
         step = known or inherited(model, quantized(source, samples, recipe, progress, goal))
         if stream:
@@ -286,6 +290,11 @@ def build(
         title = name or default_name(model, graph)
         tests = test_vectors(graph, inputs, vectors)
         limit = budgets.budget(chip, limits)
+        not_run = missing(chip) if check and vectors else ""
+        if limit.cycles is not None and (not check or not vectors or not_run):
+            why = not_run or "cycles are counted where the test vectors run"
+            fix = "leave out --no-check, and give test vectors"
+            raise EdgeqError("a budget of cycles or latency for code that is not run", why=why, fix=fix)
         state = sum(graph.type(a).bytes for a, _ in graph.states)
         emitted = artifact(
             graph, chip, title, tests.arrays if tests else None, choices, hardened=hardened, beside=step.files, arena=limit.arena(state),
@@ -294,7 +303,6 @@ def build(
         budgets.check_ram(emitted.manifest, limit)
         budgets.check_flash(emitted.manifest, None, limit)
         how = How(chip, None, chain.name, optimize)
-        not_run = missing(chip) if check and vectors else ""
         proven = tests if check and chip.runners and not not_run else None
         found = measure(emitted, step, how, limit, proven, progress)
         folders.write(place, {**emitted.files, folders.MEASUREMENTS: found.text().encode()})

@@ -14,6 +14,7 @@ from edgeq import folder as folders
 from edgeq import graphfile, recipes
 from edgeq import target as targets
 from edgeq.api import keywords, streaming
+from edgeq.api.budget import SPEED, cycle_limit
 from edgeq.api.models import Arrays, Consts, Progress, Shapes, States, is_quantized, load, random_inputs, read_inputs, select_inputs, stage
 from edgeq.api.samples import Samples, collect
 from edgeq.errors import EdgeqError
@@ -383,7 +384,8 @@ def goal_of(
     """What recipes ``auto`` and ``few-bits`` aim at; None for other recipes.
 
     Args:
-        budget: ``flash`` and ``ram`` in bytes, ``instructions`` per inference, ``drop`` in dB of signal over noise at the outputs,
+        budget: ``flash`` and ``ram`` in bytes, ``instructions`` or ``cycles`` per inference or its ``latency`` in seconds,
+            ``drop`` in dB of signal over noise at the outputs,
             ``loss`` in percentage points of right answers (the samples need labels).
         target: whose instructions are measured; without one, or on one that counts none, they are estimated.
 
@@ -397,7 +399,13 @@ def goal_of(
     budget = budget or {}
     flash, ram, instructions = (int(value) if (value := budget.get(key)) else None for key in ("flash", "ram", "instructions"))
     chip = targets.load(target) if target else None
-    return Goal(chip, toolchain, optimize, flash, ram, instructions, budget.get("drop"), budget.get("loss"))
+    speed = [key for key in SPEED if key in budget]
+    if speed and (chip is None or instructions is not None):
+        why = "its cycles depend on the chip" if chip is None else "both limit the work of an inference"
+        what = f"a budget of {speed[0]}{'' if chip is None else ' and of instructions'}"
+        raise EdgeqError(what, why=why, fix="give --target, and one of them")
+    cycles = cycle_limit(chip, budget) if chip else None
+    return Goal(chip, toolchain, optimize, flash, ram, instructions, cycles, budget.get("drop"), budget.get("loss"))
 
 
 def write_quantized(

@@ -55,8 +55,9 @@ def build(
     budget: Annotated[
         str | None,
         typer.Option(
-            metavar="flash=256K,ram=64K",
-            help="Limits; they replace the target's. With --recipe auto also instructions=2M, and drop=24dB or drop=1%.",
+            metavar="flash=256K,ram=64K,latency=20ms",
+            help="Limits; those of memory replace the target's. cycles=2M or latency=20ms: by the model of the core, at the board's clock. "
+            "With --recipe auto also instructions=2M, and drop=24dB or drop=1%.",
             show_default=False,
         ),
     ] = None,

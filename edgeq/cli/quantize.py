@@ -44,7 +44,8 @@ def quantize(
         str | None,
         typer.Option(
             metavar="flash=256K,drop=24dB",
-            help="What --recipe auto keeps to: flash, ram, instructions, drop (in dB; in % of right answers where samples have labels).",
+            help="What --recipe auto keeps to: flash, ram, instructions, cycles or latency, drop (in dB; in % of right answers where "
+            "samples have labels).",
         ),
     ] = None,
     target: TargetOption = None,

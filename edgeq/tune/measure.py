@@ -54,5 +54,9 @@ def costs(ran: Run) -> tuple[str, tuple[int, ...]]:
 
 def unit(target: Target) -> str:
     """What `costs` finds on a target."""
-    simulated = target.runners[0] == "iss"
-    return "cycles" if simulated or timing(target, board.load(target)) is not None else "instructions"
+    return "cycles" if has_cycles(target) else "instructions"
+
+
+def has_cycles(target: Target) -> bool:
+    """Whether the target's first runner or the core's model counts cycles."""
+    return target.runners[:1] == ("iss",) or timing(target, board.load(target)) is not None

@@ -35,6 +35,7 @@ from edgeq.simulate import fit_inputs, real_array, simulate
 from edgeq.target import Target
 from edgeq.target import load as load_target
 from edgeq.tune.labels import right
+from edgeq.tune.measure import costs as costs_of
 from edgeq.tune.measure import executed
 
 DROP = 24.0  # dB, where nothing else is asked for
@@ -172,9 +173,10 @@ def search(
             return Found(graph, found, costs, storage, trial.sqnr_db, share, trial.point, front, judge.cells, pieces, loss)
     best = max(front, key=lambda p: p.sqnr_db)
     least = f", {min(lost):.2f} % of the answers lost at least" if lost else ""
+    work = "instructions" if goal.cycles is None else "cycles"
     raise EdgeqError(
         "no choice of int8 and half precision keeps to the budget", where=graph.name,
-        why=f"the least noise, {best.sqnr_db:.1f} dB, takes {best.flash} bytes of flash and {best.instructions:.0f} instructions{least}",
+        why=f"the least noise, {best.sqnr_db:.1f} dB, takes {best.flash} bytes of flash and {best.instructions:.0f} {work}{least}",
         fix="allow more, see the table of recipe auto with a looser budget",
     )  # fmt: skip
 
@@ -391,7 +393,8 @@ def _measure(
     counts: list[float] = []
     if measured and goal.target is not None:
         inputs = {n: a[:1] for n, a in fit_inputs(graph, samples).items()}
-        counts = [float(n) for n in executed(program, goal.target, inputs, goal.toolchain, goal.optimize)[1]]
+        ran, instructions = executed(program, goal.target, inputs, goal.toolchain, goal.optimize)
+        counts = [float(n) for n in (instructions if goal.cycles is None else costs_of(ran)[1])]
     else:
         for c in program.calls:
             first = graph.type(c.output)

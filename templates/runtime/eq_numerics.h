@@ -96,10 +96,30 @@ static inline int32_t eq_shift_left(int32_t x, int32_t n)
     return (int32_t)((uint32_t)x << n);
 }
 
+/* (a * b) >> 32 by four products of 16-bit halves, which fit 32 bits with what is added to them. */
+static inline int32_t eq_high_mul_by_halves(int32_t a, int32_t b)
+{
+    const uint32_t a_low = (uint32_t)a & 0xffffu, b_low = (uint32_t)b & 0xffffu;
+    const int32_t a_high = a >> 16, b_high = b >> 16;
+    const int32_t first = a_high * (int32_t)b_low + (int32_t)(a_low * b_low >> 16);
+    const int32_t second = (int32_t)a_low * b_high + (first & 0xffff);
+    return a_high * b_high + (first >> 16) + (second >> 16);
+}
+
+/* (a * b) >> 32 */
+static inline int32_t eq_high_mul(int32_t a, int32_t b)
+{
+#if defined(__ARM_ARCH_6M__) || defined(__ARM_ARCH_8M_BASE__) /* no product has 64 bits there */
+    return eq_high_mul_by_halves(a, b);
+#else
+    return (int32_t)(((int64_t)a * b) >> 32);
+#endif
+}
+
 /* Rounding "single": (x * m + 2^(n+31)) >> (n+32), to nearest, ties toward +inf; 1 <= n <= 30. */
 static inline int32_t eq_requantize_single(int32_t x, int32_t m, int32_t n)
 {
-    const int32_t high = (int32_t)(((int64_t)x * m) >> 32);
+    const int32_t high = eq_high_mul(x, m);
     return ((high >> (n - 1)) + 1) >> 1;
 }
 
@@ -112,7 +132,12 @@ static inline int32_t eq_high_mul_rounded(int32_t a, int32_t b)
 /* gemmlowp's SaturatingRoundingDoublingHighMul for m > INT32_MIN: (x * m + 2^30) >> 31. */
 static inline int32_t eq_high_mul_tflm(int32_t x, int32_t m)
 {
+#if defined(__ARM_ARCH_6M__) || defined(__ARM_ARCH_8M_BASE__)
+    const uint32_t low = (uint32_t)x * (uint32_t)m;
+    return (int32_t)(2u * (uint32_t)eq_high_mul(x, m) + (((low >> 30) + 1u) >> 1));
+#else
     return (int32_t)(((int64_t)x * m + (1 << 30)) >> 31);
+#endif
 }
 
 /* gemmlowp's RoundingDivideByPOT: x / 2^n, half away from zero; 0 <= n <= 31. */
@@ -137,8 +162,7 @@ static inline int32_t eq_requantize_tflm(int32_t x, int32_t m, int32_t n)
 /* The same where |x| < 2^30 and 1 <= n <= 31. */
 static inline int32_t eq_requantize_tflm_small(int32_t x, int32_t m, int32_t n)
 {
-    const int64_t product = (int64_t)(x * 2) * m;
-    const int32_t high = (int32_t)(product >> 32) + (int32_t)((uint32_t)product >> 31);
+    const int32_t high = eq_high_mul(x * 2, m) + (int32_t)((uint32_t)(x * 2) * (uint32_t)m >> 31);
     return (((high + (high >> 31)) >> (n - 1)) + 1) >> 1;
 }
 
@@ -146,7 +170,7 @@ static inline int32_t eq_requantize_tflm_small(int32_t x, int32_t m, int32_t n)
  * rounding is that of `twice` / 2 to nearest, ties up; with it negative numbers lose one, so that halves go away from zero. */
 static inline int32_t eq_rescale_tflm(int32_t x, int32_t m, int32_t n, int32_t rounding)
 {
-    const int32_t twice = (int32_t)(((int64_t)(x * 4) * m) >> 32);
+    const int32_t twice = eq_high_mul(x * 4, m);
     int32_t sign = twice >> 31;
     EQ_KEEP(sign);
     return (twice + 2 * sign + rounding) >> (n + 1);
@@ -160,7 +184,7 @@ static inline int32_t eq_rounding_tflm(int32_t offset, int32_t n)
 /* Rounding "single" and an offset; `rounding` is 2 * offset + 1. */
 static inline int32_t eq_rescale_single(int32_t x, int32_t m, int32_t n, int32_t rounding)
 {
-    const int32_t high = (int32_t)(((int64_t)x * m) >> 32);
+    const int32_t high = eq_high_mul(x, m);
     return ((high >> (n - 1)) + rounding) >> 1;
 }
 

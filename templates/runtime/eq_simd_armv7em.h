@@ -251,6 +251,20 @@ static inline void eq_armv7em_spread(int16_t *to, const int8_t *from, int32_t st
 /* `count` int16 of one `value`. */
 static inline void eq_armv7em_fill16(int16_t *to, int16_t value, int32_t count)
 {
+#if EQ_DSP
+    const uint32_t pair = eq_armv7em_pack_low(value, value);
+    for (; count >= 8; count -= 8, to += 8) {
+        __builtin_memcpy(to, &pair, 4);
+        __builtin_memcpy(to + 2, &pair, 4);
+        __builtin_memcpy(to + 4, &pair, 4);
+        __builtin_memcpy(to + 6, &pair, 4);
+        EQ_ARMV7EM_IN_TURN(count);
+    }
+    for (; count >= 2; count -= 2, to += 2) {
+        __builtin_memcpy(to, &pair, 4);
+        EQ_ARMV7EM_IN_TURN(count);
+    }
+#endif
     for (; count > 0; count--) {
         *to++ = value;
         EQ_ARMV7EM_IN_TURN(count);

@@ -6,6 +6,11 @@
 
 #include "eq_simd_armv7em.h"
 
+/* 1 for cores that charge LDM and LDRD by the word, so Cortex-M4: single loads side by side take fewer cycles there. */
+#ifndef EQ_ARMV7EM_BY_WORDS
+#define EQ_ARMV7EM_BY_WORDS 0
+#endif
+
 /* Of the same in C, compilers make something that runs out of registers. A round is four
  * steps, and is entered where `count`, at least 1, leaves a whole number of rounds. */
 #if EQ_DSP
@@ -102,6 +107,140 @@ static inline const uint32_t *eq_armv7em_tile(int32_t *a, const uint32_t *x, con
     return w;
 }
 
+/* What eq_armv7em_pixels_tflm and eq_armv7em_pixels_single compute: all output channels of three pixels, two channels at a time. `quads`
+ * of inputs are in `columns`, as eq_armv7em_expand puts them; the weights have layout "pairs" by two rows. Channels of the first pixel go
+ * to `y`, those of the others `second` and `third` bytes further. Halves of results are rounded with `rounding`, and sums are shifted right by `scale` first,
+ * 7 in law tflm. The assembly reads the members at their offsets. */
+typedef struct {
+    const uint32_t *columns, *weights;
+    int32_t quads, end;
+    const int32_t *bias, *multipliers;
+    const int8_t *shifts;
+    int8_t *y;
+    int32_t second, third, rounding, scale, out_c, step, skipped;
+} eq_armv7em_pixels;
+
+#if EQ_DSP
+/* Functions of assembly alone: it uses all registers, and keeps them for callers that look at what a function changes. */
+#define EQ_ARMV7EM_NAKED __attribute__((naked, noinline))
+
+/* A quad of three pixels with two channels, the k-th of a round of eight. r0: columns, lr: weights, r1 to r6: sums. */
+#define EQ_ARMV7EM_PIXELS_MAC6 \
+    "smlad r1, r9, r7, r1\n\tsmlad r2, r10, r7, r2\n\tsmlad r3, r11, r7, r3\n\t" \
+    "smlad r4, r9, r8, r4\n\tsmlad r5, r10, r8, r5\n\tsmlad r6, r11, r8, r6\n\t"
+#if EQ_ARMV7EM_BY_WORDS
+#define EQ_ARMV7EM_PIXELS_STEP(k) \
+    "ldr.w r7, [lr, #8*" k "]\n\tldr.w r8, [lr, #8*" k "+4]\n\t" \
+    "ldr.w r9, [r0, #24*" k "]\n\tldr.w r10, [r0, #24*" k "+4]\n\tldr.w r11, [r0, #24*" k "+8]\n\t" \
+    EQ_ARMV7EM_PIXELS_MAC6 \
+    "ldr.w r9, [r0, #24*" k "+12]\n\tldr.w r10, [r0, #24*" k "+16]\n\tldr.w r11, [r0, #24*" k "+20]\n\t" \
+    "sxtb16 r7, r7\n\tsxtb16 r8, r8\n\t" \
+    EQ_ARMV7EM_PIXELS_MAC6
+#define EQ_ARMV7EM_PIXELS_BYTES "88" /* of a step */
+#define EQ_ARMV7EM_PIXELS_BACK "mov r4, #24\n\tmls r3, r2, r4, r3\n\tstr r3, [r0]\n\tlsl r5, r2, #3\n\tadd r1, r1, r2\n\t" /* by the steps that are skipped */
+#define EQ_ARMV7EM_PIXELS_ON "add.w r0, r0, #192\n\tadd.w lr, lr, #64\n\t"
+#else
+#define EQ_ARMV7EM_PIXELS_STEP(k) \
+    "ldrd r7, r8, [lr], #8\n\tldmia.w r0!, {r9, r10, r11}\n\t" \
+    EQ_ARMV7EM_PIXELS_MAC6 \
+    "ldmia.w r0!, {r9, r10, r11}\n\tsxtb16 r7, r7\n\tsxtb16 r8, r8\n\t" \
+    EQ_ARMV7EM_PIXELS_MAC6
+#define EQ_ARMV7EM_PIXELS_BYTES "68"
+#define EQ_ARMV7EM_PIXELS_BACK "mov r4, #24\n\tmov r5, #0\n\t"
+#define EQ_ARMV7EM_PIXELS_ON ""
+#endif
+
+/* Of the eight steps of a round those are skipped that the first has too many. */
+#define EQ_ARMV7EM_PIXELS(scaled, halves) \
+    __asm__ volatile( \
+        "push {r0-r12, lr}\n\t" \
+        "ldr r1, [r0, #8]\n\trsb r2, r1, #0\n\tand r2, r2, #7\n\t" \
+        "ldr r3, [r0]\n\t" EQ_ARMV7EM_PIXELS_BACK "str r5, [r0, #56]\n\tmla r3, r1, r4, r3\n\tstr r3, [r0, #12]\n\t" \
+        "adr.w r4, 2f\n\tmov r5, #" EQ_ARMV7EM_PIXELS_BYTES "\n\tmla r4, r2, r5, r4\n\torr r4, r4, #1\n\tstr r4, [r0, #8]\n\t" \
+        "mov r1, #1\n\tldr r2, [r0, #48]\n\tcmp r2, #1\n\tit eq\n\tmoveq r1, #0\n\tstr r1, [r0, #52]\n\t" \
+        "ldr.w lr, [r0, #4]\n" \
+        "1:\n\t" \
+        "ldr r7, [r0, #16]\n\tldr.w r8, [r0, #52]\n\tldr.w r9, [r0, #56]\n\tldr.w r10, [r0, #8]\n\tldr.w r12, [r0, #12]\n\t" \
+        "ldr r1, [r7]\n\tldr.w r4, [r7, r8, lsl #2]\n\tadd r7, r7, #8\n\tstr r7, [r0, #16]\n\tldr r0, [r0]\n\t" \
+        "mov r2, r1\n\tmov r3, r1\n\tmov r5, r4\n\tmov r6, r4\n\tsub.w lr, lr, r9\n\tbx r10\n\t" \
+        ".balign 4\n" \
+        "2:\n\t" EQ_ARMV7EM_PIXELS_STEP("0") EQ_ARMV7EM_PIXELS_STEP("1") EQ_ARMV7EM_PIXELS_STEP("2") EQ_ARMV7EM_PIXELS_STEP("3") \
+        EQ_ARMV7EM_PIXELS_STEP("4") EQ_ARMV7EM_PIXELS_STEP("5") EQ_ARMV7EM_PIXELS_STEP("6") EQ_ARMV7EM_PIXELS_STEP("7") \
+        EQ_ARMV7EM_PIXELS_ON "cmp r0, r12\n\tbne.w 2b\n\t" \
+        "ldr r0, [sp]\n\t" \
+        scaled \
+        "ldr.w r9, [r0, #40]\n\tldr.w r11, [r0, #32]\n\tldr.w r12, [r0, #36]\n\tldr r7, [r0, #28]\n\t" \
+        "ldr.w r8, [r0, #20]\n\tldr.w r10, [r0, #24]\n\tldr.w r8, [r8]\n\tldrsb.w r10, [r10]\n\tsub.w r10, r10, #1\n\t" \
+        halves("r1") halves("r2") halves("r3") \
+        "strb r1, [r7]\n\tstrb.w r2, [r7, r11]\n\tstrb.w r3, [r7, r12]\n\t" \
+        "ldr r1, [r0, #52]\n\tldr r2, [r0, #20]\n\tldr r3, [r0, #24]\n\t" \
+        "ldr.w r8, [r2, r1, lsl #2]\n\tldrsb.w r10, [r3, r1]\n\tadd r7, r7, r1\n\tsub.w r10, r10, #1\n\t" \
+        "adds r2, #8\n\tstr r2, [r0, #20]\n\tadds r3, #2\n\tstr r3, [r0, #24]\n\t" \
+        halves("r4") halves("r5") halves("r6") \
+        "strb r4, [r7]\n\tstrb.w r5, [r7, r11]\n\tstrb.w r6, [r7, r12]\n\t" \
+        "adds r7, #1\n\tstr r7, [r0, #28]\n\t" \
+        "ldr r2, [r0, #48]\n\tsubs r2, #2\n\tstr r2, [r0, #48]\n\tsubs r1, r2, #1\n\tit eq\n\tstreq r1, [r0, #52]\n\tbge.w 1b\n\t" \
+        "pop {r0-r12, pc}")
+#else
+static inline void eq_armv7em_pixels_plain(const eq_armv7em_pixels *job, int32_t single)
+{
+    const uint32_t *w = job->weights;
+    for (int32_t o = 0; o < job->out_c; o += 2) {
+        const int32_t next = o + 1 < job->out_c ? o + 1 : o;
+        int32_t sums[6] = { job->bias[o], job->bias[next], job->bias[o], job->bias[next], job->bias[o], job->bias[next] };
+        w = eq_armv7em_tile(sums, job->columns, w, job->quads, 1);
+        for (int32_t i = 0; i < 6; i++) {
+            const int32_t c = i & 1 ? next : o, acc = sums[i] >> job->scale, multiplier = job->multipliers[c];
+            int32_t halves = (int32_t)(((int64_t)acc * multiplier) >> 32);
+            if (!single) {
+                halves = eq_armv7em_high_mul_rounded(acc, multiplier);
+                halves += halves >> 31;
+            }
+            int8_t *const to = job->y + (i < 2 ? 0 : i < 4 ? job->second : job->third);
+            to[c] = (int8_t)eq_armv7em_half_saturated((halves >> (job->shifts[c] - 1)) + job->rounding);
+        }
+    }
+}
+#endif
+
+/* All output channels of three pixels, requantized by law tflm, without a shift to the left. */
+#if EQ_DSP
+static EQ_ARMV7EM_NAKED void eq_armv7em_pixels_tflm(eq_armv7em_pixels *job __attribute__((unused)))
+{
+#define EQ_ARMV7EM_HALVES(r) \
+    "smmulr " r ", " r ", r8\n\tadd.w " r ", " r ", " r ", asr #31\n\tasr.w " r ", " r ", r10\n\tadd.w " r ", " r ", r9\n\tssat " r ", #8, " r ", asr #1\n\t"
+    EQ_ARMV7EM_PIXELS("asrs r1, r1, #7\n\tasrs r2, r2, #7\n\tasrs r3, r3, #7\n\tasrs r4, r4, #7\n\tasrs r5, r5, #7\n\tasrs r6, r6, #7\n\t", EQ_ARMV7EM_HALVES);
+#undef EQ_ARMV7EM_HALVES
+}
+#else
+static inline void eq_armv7em_pixels_tflm(const eq_armv7em_pixels *job)
+{
+    eq_armv7em_pixels_plain(job, 0);
+}
+#endif
+
+/* The same by law single. */
+#if EQ_DSP
+static EQ_ARMV7EM_NAKED void eq_armv7em_pixels_single(eq_armv7em_pixels *job __attribute__((unused)))
+{
+#define EQ_ARMV7EM_HALVES(r) \
+    "smmul " r ", " r ", r8\n\tasr.w " r ", " r ", r10\n\tadd.w " r ", " r ", r9\n\tssat " r ", #8, " r ", asr #1\n\t"
+    EQ_ARMV7EM_PIXELS("ldr.w r12, [r0, #44]\n\tasr.w r1, r1, r12\n\tasr.w r2, r2, r12\n\tasr.w r3, r3, r12\n\tasr.w r4, r4, r12\n\tasr.w r5, r5, r12\n\tasr.w r6, r6, r12\n\t", EQ_ARMV7EM_HALVES);
+#undef EQ_ARMV7EM_HALVES
+}
+#else
+static inline void eq_armv7em_pixels_single(const eq_armv7em_pixels *job)
+{
+    eq_armv7em_pixels_plain(job, 1);
+}
+#endif
+
+#if EQ_DSP && EQ_ARMV7EM_BY_WORDS
+#define EQ_ARMV7EM_FOUR(w) "ldr r8, [" w "], #16\n\tldr r9, [" w ", #-12]\n\tldr r10, [" w ", #-8]\n\tldr r12, [" w ", #-4]\n\t"
+#else
+#define EQ_ARMV7EM_FOUR(w) "ldm " w "!, {r8, r9, r10, r12}\n\t"
+#endif
+
 /* Adds to a[c] the products of `count` quads of inputs, from any address, with channel c of four; `mixed` as above.
  * Returns the end of the weights. */
 static inline const uint32_t *eq_armv7em_row(int32_t *a, const int8_t *x, const uint32_t *w, int32_t count, int32_t mixed)
@@ -115,8 +254,7 @@ static inline const uint32_t *eq_armv7em_row(int32_t *a, const int8_t *x, const 
 #define EQ_ARMV7EM_ROW(first, between) \
     __asm__ volatile( \
         EQ_ARMV7EM_ROUND("%[count]", "r8", \
-            "ldr %[second], [%[x]], #4\n\t" \
-            "ldm %[w]!, {r8, r9, r10, r12}\n\t" \
+            "ldr %[second], [%[x]], #4\n\t" EQ_ARMV7EM_FOUR("%[w]") \
             "sxtb16 %[even], %[second]\n\t" \
             first EQ_ARMV7EM_MAC4("%[even]") \
             between EQ_ARMV7EM_MAC4("%[second]")) \
@@ -236,26 +374,33 @@ static inline const uint32_t *eq_armv7em_expanded_row(int32_t *a, const uint32_t
 static inline void eq_armv7em_windows3(int32_t *a, const int16_t *l0, const int16_t *l1, const int16_t *l2, const uint32_t *taps, int32_t stride)
 {
 #if EQ_DSP
-#define EQ_ARMV7EM_LINE1(line) \
-    "ldrd %[w0], %[w1], [%[taps]], #8\n\tldrd %[x0], %[x1], [" line "]\n\t" \
-    "smlad %[a0], %[x0], %[w0], %[a0]\n\tsmlatb %[a1], %[x0], %[w0], %[a1]\n\tldr %[x0], [" line ", #8]\n\t" \
+#if EQ_ARMV7EM_BY_WORDS
+#define EQ_ARMV7EM_TWO(a, b, from, at) "ldr " a ", [" from ", #" at "]\n\tldr " b ", [" from ", #" at "+4]\n\t"
+#else
+#define EQ_ARMV7EM_TWO(a, b, from, at) "ldrd " a ", " b ", [" from ", #" at "]\n\t"
+#endif
+#define EQ_ARMV7EM_LINE(line, at) \
+    EQ_ARMV7EM_TWO("%[w0]", "%[w1]", "%[taps]", at) EQ_ARMV7EM_TWO("%[x0]", "%[x1]", line, "0") "ldr %[x2], [" line ", #8]\n\t"
+#define EQ_ARMV7EM_LINE1(line, at) \
+    EQ_ARMV7EM_LINE(line, at) \
+    "smlad %[a0], %[x0], %[w0], %[a0]\n\tsmlatb %[a1], %[x0], %[w0], %[a1]\n\t" \
     "smlabt %[a0], %[x1], %[w1], %[a0]\n\tsmlad %[a1], %[x1], %[w1], %[a1]\n\t" \
     "smlad %[a2], %[x1], %[w0], %[a2]\n\tsmlatb %[a3], %[x1], %[w0], %[a3]\n\t" \
-    "smlabt %[a2], %[x0], %[w1], %[a2]\n\tsmlad %[a3], %[x0], %[w1], %[a3]\n\t"
-#define EQ_ARMV7EM_LINE2(line) \
-    "ldrd %[w0], %[w1], [%[taps]], #8\n\tldrd %[x0], %[x1], [" line "]\n\t" \
+    "smlabt %[a2], %[x2], %[w1], %[a2]\n\tsmlad %[a3], %[x2], %[w1], %[a3]\n\t"
+#define EQ_ARMV7EM_LINE2(line, at) \
+    EQ_ARMV7EM_LINE(line, at) \
     "smlad %[a0], %[x0], %[w0], %[a0]\n\tsmlabt %[a0], %[x1], %[w1], %[a0]\n\tsmlad %[a1], %[x1], %[w0], %[a1]\n\t" \
-    "ldrd %[x0], %[x1], [" line ", #8]\n\t" \
-    "smlabt %[a1], %[x0], %[w1], %[a1]\n\tsmlad %[a2], %[x0], %[w0], %[a2]\n\tldr %[x0], [" line ", #16]\n\t" \
-    "smlabt %[a2], %[x1], %[w1], %[a2]\n\tsmlad %[a3], %[x1], %[w0], %[a3]\n\tsmlabt %[a3], %[x0], %[w1], %[a3]\n\t"
+    EQ_ARMV7EM_TWO("%[x0]", "%[x1]", line, "12") \
+    "smlabt %[a1], %[x2], %[w1], %[a1]\n\tsmlad %[a2], %[x2], %[w0], %[a2]\n\t" \
+    "smlabt %[a2], %[x0], %[w1], %[a2]\n\tsmlad %[a3], %[x0], %[w0], %[a3]\n\tsmlabt %[a3], %[x1], %[w1], %[a3]\n\t"
 #define EQ_ARMV7EM_WINDOWS(line) \
     __asm__ volatile( \
-        line("%[l0]") line("%[l1]") line("%[l2]") \
-        : [a0] "+r"(a0), [a1] "+r"(a1), [a2] "+r"(a2), [a3] "+r"(a3), [taps] "+r"(taps), \
-          [w0] "=&r"(w0), [w1] "=&r"(w1), [x0] "=&r"(x0), [x1] "=&r"(x1) \
-        : [l0] "r"(l0), [l1] "r"(l1), [l2] "r"(l2) \
+        line("%[l0]", "0") line("%[l1]", "8") line("%[l2]", "16") \
+        : [a0] "+r"(a0), [a1] "+r"(a1), [a2] "+r"(a2), [a3] "+r"(a3), \
+          [w0] "=&r"(w0), [w1] "=&r"(w1), [x0] "=&r"(x0), [x1] "=&r"(x1), [x2] "=&r"(x2) \
+        : [l0] "r"(l0), [l1] "r"(l1), [l2] "r"(l2), [taps] "r"(taps) \
         : "memory")
-    uint32_t w0, w1, x0, x1;
+    uint32_t w0, w1, x0, x1, x2;
     int32_t a0 = a[0], a1 = a[1], a2 = a[2], a3 = a[3];
     if (stride == 1) {
         EQ_ARMV7EM_WINDOWS(EQ_ARMV7EM_LINE1);
@@ -264,6 +409,8 @@ static inline void eq_armv7em_windows3(int32_t *a, const int16_t *l0, const int1
     }
     a[0] = a0, a[1] = a1, a[2] = a2, a[3] = a3;
 #undef EQ_ARMV7EM_WINDOWS
+#undef EQ_ARMV7EM_TWO
+#undef EQ_ARMV7EM_LINE
 #undef EQ_ARMV7EM_LINE1
 #undef EQ_ARMV7EM_LINE2
 #else
@@ -282,8 +429,13 @@ static inline void eq_armv7em_windows3(int32_t *a, const int16_t *l0, const int1
 static inline void eq_armv7em_windows4(int32_t *a, const int16_t *line, const uint32_t *taps, int32_t count)
 {
 #if EQ_DSP
+#if EQ_ARMV7EM_BY_WORDS
+#define EQ_ARMV7EM_TAPS "ldr %[w1], [%[taps], #4]\n\tldr %[w0], [%[taps]], #8\n\t"
+#else
+#define EQ_ARMV7EM_TAPS "ldrd %[w0], %[w1], [%[taps]], #8\n\t"
+#endif
 #define EQ_ARMV7EM_STEP(x0, x1) \
-    "ldrd %[w0], %[w1], [%[taps]], #8\n\tldr " x1 ", [%[line]], #4\n\t" \
+    EQ_ARMV7EM_TAPS "ldr " x1 ", [%[line]], #4\n\t" \
     "smlad %[a0], " x0 ", %[w0], %[a0]\n\tsmlad %[a1], " x0 ", %[w1], %[a1]\n\t" \
     "smlad %[a2], " x1 ", %[w0], %[a2]\n\tsmlad %[a3], " x1 ", %[w1], %[a3]\n\tsubs %[count], %[count], #1\n\t"
     uint32_t w0, w1, x0, x1;
@@ -298,6 +450,7 @@ static inline void eq_armv7em_windows4(int32_t *a, const int16_t *line, const ui
         : "cc", "memory");
     a[0] = a0, a[1] = a1, a[2] = a2, a[3] = a3;
 #undef EQ_ARMV7EM_STEP
+#undef EQ_ARMV7EM_TAPS
 #else
     for (; count > 0; count--, line += 2, taps += 2) {
         for (int32_t i = 0; i < 4; i++) {

@@ -329,12 +329,16 @@ def suite(cases: Sequence[Case]) -> Callable[..., None]:
     isas = [isa for isa in ISAS if any(k.isa == isa for k in own)]
 
     laws = [law for law in (*LAWS, LAW) if any(law in c.laws for c in cases)]
-    isas_of = {law: sorted({k.isa for k in own if k.signature.types.startswith("f16") == (law == LAW)} - {"c"}) for law in laws}
+    isas_of = {law: _own_text([k for k in own if k.signature.types.startswith("f16") == (law == LAW)]) for law in laws}
     checks = ["real", "gpu", *COMPILERS, "sanitizers"]
     half_emulators = [*HALF_EMULATORS, *([HALF_VECTORS] if "zvfh" in isas else [])]
     emulators = {law: half_emulators if law == LAW else [*EMULATORS, *([CORE_V] if "xcv" in isas_of[law] else [])] for law in laws}
     if len(laws) > 1:
         emulators = {law: [e for e in names if e != SAME_KERNELS[law != "tflm"]] for law, names in emulators.items()}
+    if "armv7em" in isas and "single" in emulators:  # cores whose loads are written for fewer instructions, and for fewer cycles
+        emulators["single"] = ["cortex-m33" if name == "cortex-m4" else name for name in emulators["single"]]
+    if "armv6m" in isas:
+        emulators["tflm"] = [*emulators["tflm"], "cortex-m0"]  # whose products of 64 bits are made of halves
     native = {law: ["native"] if "host" in isas_of[law] else [] for law in laws}  # this computer's vectors; without them: sanitizers
     pairs = [
         (law, check) for law in laws for check in (*checks, *(f"sanitizers-{isa}" for isa in isas_of[law]), *emulators[law], *native[law])
@@ -378,6 +382,20 @@ def suite(cases: Sequence[Case]) -> Callable[..., None]:
 
     test.cases, test.operators = cases, operators  # type: ignore[attr-defined]
     return test
+
+
+def _own_text(own: Sequence[kernels.Kernel]) -> list[str]:
+    """The instruction sets whose kernels this computer runs: less those that only share the text of others' kernels."""
+    found: dict[str, set[tuple[object, ...]]] = {}
+    for kernel in own:
+        found.setdefault(kernel.isa, set()).add((kernel.path, *kernel.tile.items(), kernel.signature))
+    seen: set[tuple[object, ...]] = set()
+    kept = []
+    for isa in sorted(found, key=lambda name: (name not in {Path(k.path).parent.name for k in own}, name)):
+        if isa != "c" and found[isa] - seen:
+            kept.append(isa)
+        seen |= found[isa]
+    return sorted(kept)
 
 
 def interpreted(cases: Sequence[Case], law: str) -> list[Case]:

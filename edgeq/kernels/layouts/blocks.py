@@ -8,7 +8,7 @@ import numpy as np
 
 from edgeq.ir import Array
 
-__all__ = ["blocks", "filled", "followed", "interleaved", "negated", "repeated", "transposed"]
+__all__ = ["blocks", "filled", "followed", "interleaved", "negated", "repeated", "transposed", "unsigned"]
 
 
 def interleaved(*blocks: int) -> Callable[[Array], Array]:
@@ -70,3 +70,8 @@ def repeated(length: int) -> Callable[[Array], Array]:
 def negated(table: Array) -> Array:
     """Each element with the other sign."""
     return np.negative(table)
+
+
+def unsigned(inner: Callable[[Array], Array]) -> Callable[[Array], Array]:
+    """int8 in another layout -> uint8: each element plus 128."""
+    return lambda table: (inner(table).astype(np.int16) + 128).astype(np.uint8)

@@ -40,6 +40,7 @@ class Goal:
         target: whose kernels and instructions count; None: the host's kernels, instructions estimated.
         flash, ram: bytes of weights and tables; of arena and states.
         instructions: per inference.
+        cycles: the same, which are measured instead of instructions then.
         drop: dB: the least signal over noise of every output.
         loss: percentage points of right answers that a classifier may lose.
         aim: one of `AIMS`. Latency is taken to follow the instructions.
@@ -51,6 +52,7 @@ class Goal:
     flash: int | None = None
     ram: int | None = None
     instructions: int | None = None
+    cycles: int | None = None
     drop: float | None = None
     loss: float | None = None
     aim: str = FLASH
@@ -241,7 +243,8 @@ class Allocator:
             limit: which part of the noise that `goal.drop` allows may be used.
             ram: bytes that may be live.
         """
-        flash, work, live = (math.inf if v is None else float(v) for v in (goal.flash, goal.instructions, ram))
+        most = goal.instructions if goal.cycles is None else goal.cycles
+        flash, work, live = (math.inf if v is None else float(v) for v in (goal.flash, most, ram))
         noise = math.inf if goal.drop is None else limit * reals.exp10(-goal.drop / 10)
         if (self.problem.costs.base > noise).any():
             return None
