@@ -122,7 +122,7 @@ typedef struct {
 
 #if EQ_DSP
 /* Functions of assembly alone: it uses all registers, and keeps them for callers that look at what a function changes. */
-#define EQ_ARMV7EM_NAKED __attribute__((naked, noinline))
+#define EQ_ARMV7EM_NAKED __attribute__((naked, noinline, unused))
 
 /* A quad of three pixels with two channels, the k-th of a round of eight. r0: columns, lr: weights, r1 to r6: sums. */
 #define EQ_ARMV7EM_PIXELS_MAC6 \
