@@ -123,7 +123,9 @@ def _change(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
 
 
 def _silent(node: ast.AST) -> bool:
-    """Parts that compute nothing: assertions, messages, types, and what `if TYPE_CHECKING` holds."""
+    """Parts that compute nothing: assertions, messages, types, what `if TYPE_CHECKING` holds, and `strict` of what is equally long."""
+    if isinstance(node, ast.keyword) and node.arg == "strict":
+        return True
     if isinstance(node, (ast.Assert, ast.JoinedStr, ast.Import, ast.ImportFrom)):
         return True
     if isinstance(node, ast.If):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import permutations
 from pathlib import Path
+from types import SimpleNamespace
 
 import in_arena
 import numpy as np
@@ -103,19 +104,27 @@ def test_exact_solver_equals_brute_force(items: list[place.Block]) -> None:
                 assert not (a.at(t) and b.at(t)) or offsets[i] + a.at(t) <= offsets[j] or offsets[j] + b.at(t) <= offsets[i]
 
 
+# The greedy orders need 18 or more for these, the bound of 17 can be met.
+HARD = [
+    place.Block(first, (size,) * steps)
+    for first, size, steps in ((5, 2, 3), (6, 3, 2), (1, 2, 1), (7, 4, 1), (5, 4, 3), (5, 2, 2), (3, 4, 3), (0, 3, 8), (2, 1, 3), (0, 1, 8))
+]
+
+
 def test_the_solver_is_asked_only_where_greedy_misses_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     exact = place.exact
     monkeypatch.setattr(place, "exact", lambda *a: asked.append(a) or exact(*a))
     easy = [place.Block(0, (4, 4)), place.Block(1, (2,))]
     assert place.place([easy], bound_of(easy))[1:3] == (6, "greedy") and not asked
-    # the greedy orders need 18 or more for these, the bound of 17 can be met
-    rows = [(5, 2, 3), (6, 3, 2), (1, 2, 1), (7, 4, 1), (5, 4, 3), (5, 2, 2), (3, 4, 3), (0, 3, 8), (2, 1, 3), (0, 1, 8)]
-    hard = [place.Block(first, (size,) * steps) for first, size, steps in rows]
     monkeypatch.setattr(place, "SHUFFLES", 0)
-    assert place.height(hard, place.greedy(hard, place.separations(hard), 17)) > 17
-    _, tall, method, offsets = place.place([hard], 17)
-    assert asked and (tall, method) == (17, "milp optimal") and place.height(hard, offsets) == tall
+    assert place.height(HARD, place.greedy(HARD, place.separations(HARD), 17)) > 17
+    _, tall, method, offsets = place.place([HARD], 17)
+    assert asked and (tall, method) == (17, "milp optimal") and place.height(HARD, offsets) == tall
+
+
+def test_what_is_proved_is_told_although_no_placement_meets_the_bound() -> None:
+    assert place.place([[place.Block(0, (4, 4)), place.Block(1, (2,))]], 5)[1:3] == (6, "milp optimal")
 
 
 Row = tuple[int, tuple[int, ...]]
@@ -144,6 +153,15 @@ def test_each_order_is_the_best_for_some_blocks(tall: int, rows: tuple[Row, ...]
     assert place.height(items, place.greedy(items, place.separations(items), 0)) == tall
 
 
+def test_the_local_search_is_the_same_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its offsets are in the code of models: seed, steps and end of the search stay."""
+    made: list[object] = []
+    first_fit = place.first_fit
+    monkeypatch.setattr(place, "first_fit", lambda *a: made.append(a) or first_fit(*a))
+    assert place.greedy(HARD, place.separations(HARD), 17) == [15, 0, 0, 3, 7, 4, 0, 12, 4, 11] and len(made) == 97
+    assert place.greedy(HARD, place.separations(HARD), 0) == [0, 10, 0, 6, 2, 6, 8, 14, 0, 13]
+
+
 SEARCHES = [(3, 0, None, 306), (3, 0, 50, 6 + 50 // 6), (2, 0, None, 6), (3, 6, None, 1), (3, 5, None, 306)]
 
 
@@ -164,6 +182,15 @@ def test_a_stopped_solver_says_so_and_keeps_the_heuristic(monkeypatch: pytest.Mo
     monkeypatch.setattr(place, "exact", lambda *a: (False, None))
     hard = [place.Block(0, (4, 4)), place.Block(1, (2,))]
     assert place.place([hard], 5)[1:3] == (6, "milp time limit")
+
+
+def test_what_the_clock_stopped_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would differ from run to run: with a placement that is as good as any, too."""
+    easy = [place.Block(0, (4, 4)), place.Block(1, (2,))]
+    monkeypatch.setattr("scipy.optimize.milp", lambda *a, **k: SimpleNamespace(status=1, x=np.array([0.0, 4.0, 1.0, 6.0])))
+    assert place.exact(easy, place.separations(easy), 6, 7) == (False, None)
+    monkeypatch.setattr("scipy.optimize.milp", lambda *a, **k: SimpleNamespace(status=4, x=None))
+    assert place.exact(easy, place.separations(easy), 6, 7) == (False, None)
 
 
 def built(graph: Graph, folder: Path) -> tuple[Program, MemoryPlan]:
