@@ -11,9 +11,10 @@ from edgeq import api
 from edgeq.ir import Graph
 
 TARGETS = (
-    "riscv", "riscv-b", "riscv-f", "riscv-v", "cortex-m0", "cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33", "cortex-m55", "cortex-m85",
+    "riscv", "riscv-b", "riscv-f", "riscv-v", "riscv-xcv",
+    "cortex-m0", "cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33", "cortex-m55", "cortex-m85",
 )  # fmt: skip
-LARGE_TARGETS = ("riscv", "riscv-v", "cortex-m4", "cortex-m55")
+LARGE_TARGETS = ("riscv", "riscv-v", "riscv-xcv", "cortex-m4", "cortex-m55")
 TOOLCHAINS = ("zig", "gcc")
 
 

@@ -21,13 +21,14 @@ RESULTS = ROOT / "benchmarks" / "results.json"
 HELD = [
     ("digits", "riscv", "zig", "3"), ("digits", "riscv", "zig", "s"), ("digits", "cortex-m4", "zig", "3"),
     ("digits", "cortex-m0", "zig", "s"), ("digits", "cortex-m55", "zig", "3"), ("digits", "riscv-v", "zig", "3"),
-    *(("dense256", target, "zig", "3") for target in ("riscv", "cortex-m4", "cortex-m55", "riscv-v")),
+    *(("dense256", target, "zig", "3") for target in ("riscv", "riscv-xcv", "cortex-m4", "cortex-m55", "riscv-v")),
 ]  # fmt: skip
-DENSE256 = {"cortex-m4": 1.35, "cortex-m55": 0.2, "riscv-v": 0.25}  # instructions per multiply-accumulate at most
+DENSE256 = {"riscv-xcv": 0.6, "cortex-m4": 1.35, "cortex-m55": 0.2, "riscv-v": 0.25}  # instructions per multiply-accumulate at most
 
 CELLS = [  # likewise
     ("lstm256", "cortex-m4", "gcc", 1.08), ("gru256", "cortex-m4", "zig", 1.13), ("lstm256", "riscv-f", "zig", 2.85),
     ("gru256", "riscv-f", "gcc", 2.85), ("lstm256", "riscv-v", "gcc", 0.24), ("gru256", "riscv-vh", "zig", 0.19),
+    ("lstm256", "riscv-xcv", "zig", 0.68),
 ]  # fmt: skip
 
 
