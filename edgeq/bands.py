@@ -266,7 +266,8 @@ def _part_call(program: Program, call: Call, kinds: tuple[Turn, ...]) -> tuple[C
     kernel = call.kernel
     wanted = _of_rows(kernel.signature) if gathers(program, call) else kernel.signature
     others = kernels.candidates(wanted, usual, program.target.isa, own=kernel.epilogue)
-    found = next((k for k in ([kernel] if wanted == kernel.signature else []) + others if _fits(k, made)), None)
+    better = [k for k in others[: others.index(kernel) if kernel in others else 0] if not k.applies(call.params)]  # on few rows
+    found = next((k for k in better + ([kernel] if wanted == kernel.signature else []) + others if _fits(k, made)), None)
     if found is None:
         raise Whole
     same = found is kernel and all(np.array_equal(t, call.params.tables[n]) for n, t in usual.tables.items())

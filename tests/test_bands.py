@@ -21,6 +21,8 @@ from edgeq.emit import emit, write
 from edgeq.errors import EdgeqError
 from edgeq.ir import Graph
 from edgeq.lower import lower
+from edgeq.ops.average_pool2d import AveragePool2d
+from edgeq.ops.depthwise_conv2d import DepthwiseConv2d
 from edgeq.plan import plan
 from edgeq.program import Flow, Program
 from edgeq.run import run
@@ -204,3 +206,15 @@ def test_ways_to_use_memory() -> None:
     assert found[0].name == "whole tensors" and not found[0].bands
     banded = [w for w in found if w.bands and "fed" not in w.name]
     assert [w.arena for w in banded] == sorted((w.arena for w in banded), reverse=True) and banded[-1].arena < found[0].arena
+
+
+def test_rows_of_few_pixels_take_the_kernel_for_them() -> None:
+    """Not the whole layer's, where another is better at what a turn computes."""
+    b = Builder(2, "tflm")
+    x = b.conv(b.input(1, 24, 10, 1), 16, 3, stride=2, pads=(1, 1, 1, 1))
+    for _ in range(2):
+        x = b.conv(b.linear(DepthwiseConv2d(pads=(1, 1, 1, 1)), x, (1, 3, 3, 16), 3, 0.0), 16, 1)
+    whole = lower(b.graph(b.dense(b.flatten(b.node(AveragePool2d((12, 5)), x)), 3)), target.load("cortex-m4"))
+    banded = fitted(whole, None)[0]
+    assert banded.bands and {c.kernel.stem for c in whole.calls if c.kind == "depthwise_conv2d"} == {"depthwise_conv2d_3x3_s8"}
+    assert {c.kernel.stem for c in banded.calls if c.kind == "depthwise_conv2d"} == {"depthwise_conv2d_pixels_s8"}
