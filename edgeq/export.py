@@ -27,7 +27,7 @@ class _Model:
         self.folder, self.manifest = folder, read_manifest(folder)
         self.name = self.manifest.model
         known = targets.load(self.manifest.target) if self.manifest.target in targets.names() else None
-        self.family = known.family if known and known.isa != ("c",) else ""  # portable C serves every core
+        self.family = known.family if known and not known.plain else ""  # portable C serves every core
         self.all = {f.name: f.read_bytes() for f in sorted(folder.iterdir()) if f.is_file()}
         m = self.name
         self.sources = [f"{m}.c", f"{m}_kernels.c", f"{m}_weights.c"]

@@ -13,6 +13,8 @@ from typing import Any
 from edgeq.errors import EdgeqError
 from edgeq.resources import resource
 
+PLAIN = {"c", "armv6m", "armv7m"}  # kernel folders whose C every core runs
+
 
 @dataclass(frozen=True)
 class Target:
@@ -46,9 +48,14 @@ class Target:
         """``arm``, ``riscv``, or nothing for this computer."""
         return str(self.data.get("unicorn", {}).get("architecture", ""))
 
+    @property
+    def plain(self) -> bool:
+        """Whether its kernels are C without instructions of its own."""
+        return set(self.isa) <= PLAIN
+
     def runs(self, built: Target) -> bool:
         """Whether a chip of this target runs what was built for another."""
-        return set(built.isa) <= set(self.isa) and (not built.family or self.family in ("", built.family))
+        return (built.plain or set(built.isa) <= set(self.isa)) and (not built.family or self.family in ("", built.family))
 
 
 def _merge(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
