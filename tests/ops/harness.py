@@ -384,11 +384,16 @@ def suite(cases: Sequence[Case]) -> Callable[..., None]:
     return test
 
 
+def _text(kernel: kernels.Kernel) -> tuple[object, ...]:
+    """What two kernels share whose C is the same."""
+    return kernel.path, *kernel.tile.items(), kernel.signature
+
+
 def _own_text(own: Sequence[kernels.Kernel]) -> list[str]:
     """The instruction sets whose kernels this computer runs: less those that only share the text of others' kernels."""
     found: dict[str, set[tuple[object, ...]]] = {}
     for kernel in own:
-        found.setdefault(kernel.isa, set()).add((kernel.path, *kernel.tile.items(), kernel.signature))
+        found.setdefault(kernel.isa, set()).add(_text(kernel))
     seen: set[tuple[object, ...]] = set()
     kept = []
     for isa in sorted(found, key=lambda name: (name not in {Path(k.path).parent.name for k in own}, name)):
@@ -439,8 +444,8 @@ def _check_equal(expected: Run, actual: Run) -> None:
 
 def _check_every_kernel_is_used(operators: set[str], turns: Sequence[_Turn]) -> None:
     """Each kernel of the operators is chosen by some case under some law, so that it is compared byte for byte."""
-    used = {call.kernel.name for turn in turns for call in turn.program.calls}
-    missing = {k.name for k in kernels.scan() if " + ".join((k.op, *k.epilogue)) in operators} - used
+    used = {_text(call.kernel) for turn in turns for call in turn.program.calls}
+    missing = {k.name for k in kernels.scan() if " + ".join((k.op, *k.epilogue)) in operators and _text(k) not in used}
     assert not missing, f"no case uses {sorted(missing)}"
 
 
