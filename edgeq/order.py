@@ -76,7 +76,7 @@ def _exact(problem: _Problem, ceiling: int) -> tuple[bool, list[int] | None]:
     """Best-first search over sets of done steps for a peak below `ceiling`: whether it was completed, and the order found."""
     goal = (1 << len(problem.steps)) - 1
     queue: list[tuple[int, int, int, int]] = [(0, 0, 0, problem.start)]  # peak, minus the number done, set, live
-    came: dict[int, tuple[int, int, int]] = {0: (0, -1, -1)}  # set -> peak, set before, step
+    came: dict[int, tuple[int, int, int]] = {}  # set -> peak, set before, step
     closed: set[int] = set()
     trials = 0
     while queue:

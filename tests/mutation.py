@@ -45,7 +45,7 @@ RULES += " allocate refine methods masks normalised"
 GOLDEN = "tests/test_golden.py::test_some_integers_in_this_process"
 PASSES = ["tests/passes", GOLDEN]
 QUANTIZE = [f"tests/quantize/test_{n}.py" for n in RULES.split()]
-PLAN = ["tests/test_plan.py", "tests/test_order.py", GOLDEN]
+PLAN = ["tests/test_plan.py", "tests/test_order.py", "tests/test_bands.py::test_rows_as_they_come", GOLDEN]
 TUNE = ["tests/test_tune.py", "tests/quantize/test_mixed.py", "tests/quantize/test_drop.py", "tests/quantize/test_robust_biases.py"]
 PACKAGES = {  # name -> what is changed, the tests
     "quantize": (["edgeq/quantize"], QUANTIZE),
