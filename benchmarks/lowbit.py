@@ -1,7 +1,7 @@
 """What weights in few bits cost and keep, from calibration alone.
 
     python -m benchmarks.lowbit                    what lowbit.json does not hold yet; writes lowbit.md (needs the data folder and Pillow)
-    python -m benchmarks.lowbit kws ad             likewise, of some networks
+    python -m benchmarks.lowbit kws ad             likewise, of some networks; the page has those that are measured
 """
 
 from __future__ import annotations
@@ -38,40 +38,45 @@ def scored(network: Network, graph: Graph) -> Record:
     """What a quantized graph keeps."""
     real, found = network.real, network.outputs(graph)
     noise = float(((found - real) ** 2).sum())
-    return {"score": network.judge(found, real), "float": network.judge(real, real), "db": float(10 * np.log10((real**2).sum() / noise))}
+    db = float(10 * np.log10((real**2).sum() / noise))
+    return {"kind": network.score, "score": network.judge(found, real), "float": network.judge(real, real), "db": db}
 
 
-def rows(name: str, kept: Kept) -> list[str]:
-    """One line of the table per way to store the weights."""
-    made: dict[str, Graph] = {}
-    networks: list[Network] = []
+def keys(name: str) -> list[str]:
+    """What is measured of a network."""
+    return [f"{name}/{way}{end}" for way in WAYS for end in ("", *(f"/{t}" for t in TARGETS))]
 
-    def network() -> Network:
-        networks[:] = networks or [NETWORKS[name]()]
-        return networks[0]
 
-    def graph(way: str) -> Graph:
+def measured(name: str, kept: Kept) -> None:
+    """Measure what is not known of a network."""
+    missing = [key for key in keys(name) if key not in kept.records]
+    if not missing:
+        return
+    network, made = NETWORKS[name](), dict[str, Graph]()
+    for key in missing:
+        _, way, *target = key.split("/")
         if way not in made:
-            made[way] = api.quantize(network().graph, {network().graph.inputs[0]: network().samples}, options=WAYS[way]).graph
-        return made[way]
+            made[way] = api.quantize(network.graph, {network.graph.inputs[0]: network.samples}, options=WAYS[way]).graph
+        kept.get(key, lambda g=made[way], t=target: _cost(name, g, t[0]) if t else scored(network, g))  # type: ignore[misc]
+        print(f"{key}: {kept.records[key]}", flush=True)
 
-    def cost(way: str, target: str) -> Record:
-        row = measure(name, graph(way), target, "zig", "s")
-        return {"instructions": row.instructions, "weights": row.weights, "arena": row.arena}
 
-    lines = []
-    for way in WAYS:
-        judged = kept.get(f"{name}/{way}", lambda way=way: {"kind": network().score, **scored(network(), graph(way))})  # type: ignore[misc]
-        cells = []
-        for target in TARGETS:
-            usual, own = (kept.get(f"{name}/{w}/{target}", lambda w=w, t=target: cost(w, t)) for w in (USUAL, way))  # type: ignore[misc]
-            flash, arena, work = (own[k] / usual[k] for k in ("weights", "arena", "instructions"))
-            cells.append("" if way == USUAL else f"{flash:.2f}, {arena:.2f}, {100 * (work - 1):+.1f} %")
-        score, real = judged["score"], judged["float"]
-        lines.append(f"| {name} | {judged['kind']} | `{way}` | {real:.2f} | {score:.2f} | {score - real:+.2f} | {judged['db']:.1f} | "
-                     f"{' | '.join(cells)} |")  # fmt: skip
-        print(lines[-1], flush=True)
-    return lines
+def _cost(name: str, graph: Graph, target: str) -> Record:
+    row = measure(name, graph, target, "zig", "s")
+    return {"instructions": row.instructions, "weights": row.weights, "arena": row.arena}
+
+
+def line(name: str, way: str, found: dict[str, Record]) -> str:
+    """One line of the table."""
+    cells = []
+    for target in TARGETS:
+        usual, own = found[f"{name}/{USUAL}/{target}"], found[f"{name}/{way}/{target}"]
+        flash, arena, work = (own[k] / usual[k] for k in ("weights", "arena", "instructions"))
+        cells.append("" if way == USUAL else f"{flash:.2f}, {arena:.2f}, {100 * (work - 1):+.1f} %")
+    judged = found[f"{name}/{way}"]
+    score, real = judged["score"], judged["float"]
+    start = f"| {name} | {judged['kind']} | `{way}` | {real:.2f} | {score:.2f} | {score - real:+.2f} | {judged['db']:.1f} |"
+    return f"{start} {' | '.join(cells)} |"
 
 
 def main() -> None:
@@ -81,12 +86,16 @@ def main() -> None:
     if unknown := [w for w in wanted if w not in NETWORKS]:
         sys.exit(f"no network {unknown[0]}: choose of {', '.join(NETWORKS)}")
     kept = Kept(HERE / "lowbit.json")
-    found = [line for name in wanted for line in rows(name, kept)]
-    if wanted == list(NETWORKS):
-        costs = [f"{t}: flash, arena, instructions" for t in TARGETS]
-        titles = ["network", "judged by", "weights", "float", "stored", "gained", "dB", *costs]
-        head = f"| {' | '.join(titles)} |\n|---|---|---|--:|--:|--:|--:|{'---|' * len(TARGETS)}\n"
-        (HERE / "lowbit.md").write_text(HEAD + head + "\n".join(found) + "\n")
+    for name in wanted:
+        measured(name, kept)
+    known = [n for n in NETWORKS if all(key in kept.records for key in keys(n))]
+    costs = [f"{t}: flash, arena, instructions" for t in TARGETS]
+    titles = ["network", "judged by", "weights", "float", "stored", "gained", "dB", *costs]
+    head = f"| {' | '.join(titles)} |\n|---|---|---|--:|--:|--:|--:|{'---|' * len(TARGETS)}\n"
+    lines = [line(name, way, kept.records) for name in known for way in WAYS]
+    missing = [n for n in NETWORKS if n not in known]
+    more = f"\nNot measured yet: {', '.join(missing)}.\n" if missing else ""
+    (HERE / "lowbit.md").write_text(HEAD + head + "\n".join(lines) + "\n" + more)
 
 
 if __name__ == "__main__":
