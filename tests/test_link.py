@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import link_host
+import noise as bad_line
 import numpy as np
 import pytest
 from cobs import cobs
@@ -41,6 +42,7 @@ from edgeq.simulate import Run, fit_inputs, simulate
 
 REQUEST = VERSION << 6
 FUZZED = 100_000
+SEEDS = {"a second host": range(4)}
 
 
 class Served(NamedTuple):
@@ -252,6 +254,28 @@ def test_same_bytes_over_a_noisy_line(served: Served, seed: int) -> None:
     with running(served.program, noise(seed, 0.002), noise(seed + 100, 0.002)) as board:
         measured = [check(served, board.port, steps=True) for _ in range(2)]
     assert sum(m.retries for m in measured) > 0
+
+
+@pytest.mark.parametrize("kind", [*bad_line.KINDS])
+def test_a_bad_line_gives_right_bytes_or_one_line(kind: str, served: Served) -> None:
+    """The first trials of tests/noise.py, which has the table."""
+    network = bad_line.Served(*served)
+    assert {bad_line.trial(network, kind, seed) for seed in SEEDS.get(kind, (0,))} <= {"right", "told"}
+
+
+def test_hosts_that_end_in_the_middle_of_a_frame(served: Served) -> None:
+    assert bad_line.killed(bad_line.Served(*served), 0) == "right"
+
+
+def test_what_an_earlier_session_asked_for_is_not_taken_for_done(served: Served) -> None:
+    """A request whose number is one of the past, but of another host's past."""
+    waiting = []
+    with running(served.program, lambda data: b"".join([*(waiting.pop() for _ in waiting[:]), data])) as board, serial.connect(
+        Port(board.port)
+    ) as device:
+        waiting.append(encode(REQUEST | Command.HELLO, device.link._number + 100 & 0xFF, b"two."))
+        with pytest.raises(EdgeqError, match="restarted in the middle"):
+            device.damage([Fault(0, 0, 0x55)])
 
 
 def test_a_repeated_request_is_executed_once(served: Served) -> None:

@@ -325,7 +325,8 @@ class Link:
         if not any(r.number == frame.number for r in under_way):
             return False
         if why == Refusal.NO_SESSION:
-            raise EdgeqError("the board was restarted in the middle", where=self.port.url, fix="run it again; watch its supply")
+            fix = "run it again; watch its supply, and that no other program talks to it"
+            raise EdgeqError("the board was restarted in the middle", where=self.port.url, fix=fix)
         reason = REASONS.get(why, f"reason {why}")
         raise EdgeqError("the board refuses a request", where=self.port.url, why=f"{reason}; detail {detail}")
 

@@ -17,6 +17,7 @@ static eq_frame_reader reader = { .data = frame, .capacity = sizeof frame };
 static uint32_t session;  /* the nonce of the last HELLO, 0 before the first */
 static uint32_t expected; /* the next request's number */
 static uint32_t told;     /* `expected` was sent since it last changed */
+static uint32_t served;   /* requests of this session, at most OLD */
 
 void eq_link_begin(const eq_link_request *request, eq_link_command command, uint32_t bytes)
 {
@@ -47,6 +48,7 @@ void eq_link_busy(const eq_link_request *request)
 {
     if (request->fresh != 0u && request->command != EQ_LINK_HELLO) {
         expected = request->number;
+        served -= served > 0u;
     }
     eq_link_begin(request, EQ_LINK_BUSY, 0u);
     eq_frame_end();
@@ -70,6 +72,7 @@ static void open_session(eq_link_request *request)
         session = nonce;
         expected = (request->number + 1u) & NUMBERS;
         told = 0u;
+        served = 0u;
     }
 }
 
@@ -85,6 +88,10 @@ static int32_t in_order(eq_link_request *request)
     if (ahead == 0u) {
         expected = (expected + 1u) & NUMBERS;
         told = 0u;
+        served += served < OLD;
+    } else if (ahead >= OLD && NUMBERS + 1u - ahead > served) { /* from before this session: a host that another one has replaced */
+        eq_link_refuse(request, EQ_LINK_NO_SESSION, 0u);
+        return 0;
     } else if (ahead >= OLD) {
         eq_link_count.repeated++;
     } else {
