@@ -33,6 +33,7 @@ HOMONYMS = {
     "api/quantizing.py": ({"mean"}, "of a channel's pixels"),
     "cli/options.py": ({"mean"}, "of a channel's pixels"),
     "quantize/images.py": ({"mean"}, "of a channel's pixels"),
+    "flash/imgtool.py": ({"sign"}, "the program's verb"),
     "features/description.py": ({"add", "log"}, "words of a description: what is added before a logarithm"),
     "report/sections/memory.py": ({"floor"}, "the bottom of a drawing"),
     "run/gpu/kernels/functions.py": (UNARY, "functions of `floats` by name, as eq_float.h has them; a kernel computes all"),
