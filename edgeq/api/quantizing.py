@@ -295,7 +295,8 @@ def quantized(
         what = "parts of the model have no scales" if given_scales(graph) else "the model is float"
         raise EdgeqError(
             f"{what} and there are no calibration samples", where=graph.name,
-            fix="give --calib with some tens of real inputs, `--calib data-free` for a classifier without any, or --recipe fp16",
+            fix="give --calib with some tens of real inputs, `--calib data-free` for a classifier without any, `--calib random` to try "
+            "the path, or --recipe fp16",
         )  # fmt: skip
     if halves:
         recipes.check_sums(recipe.get("accumulate"), job)

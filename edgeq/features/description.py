@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.signal
 
 from edgeq import reals
 from edgeq.errors import EdgeqError
@@ -175,6 +174,8 @@ def weights(d: Description) -> Array:
     Raises:
         EdgeqError: there is none of that name.
     """
+    import scipy.signal  # costs a second to import
+
     try:
         return np.asarray(scipy.signal.get_window(d.window, d.length, fftbins=True), np.float64)
     except ValueError as e:

@@ -60,7 +60,7 @@ def _chip(client: Client, job: Job, progress: Progress) -> str:
     if expected is not None and chip != expected:
         why = f"its product number is {chip:#x}, not {expected:#x}"
         raise EdgeqError(f"the chip is not that of board {job.target.name}", where=client.line.port, why=why, fix="check --board")
-    job.check_region(flash.origin, flash.bytes, "flash")
+    job.check_region(flash.origin, flash.bytes, "the flash")
     data = firmware.data + b"\xff" * (-len(firmware.data) % 4)
     erase_all(client, sectors(job), progress)
     write_all(client, firmware.origin, data, BLOCK, progress)

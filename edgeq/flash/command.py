@@ -15,7 +15,7 @@ from edgeq.flash.program import call
 def program(job: Job, progress: Progress) -> str:
     """Run the command; whether it verifies and starts is its own affair."""
     flash = job.board.memory["flash"] if job.board.boot is None else job.board.boot.application
-    job.check_region(flash.origin, flash.bytes, "flash")
+    job.check_region(flash.origin, flash.bytes, "the flash")
     if not job.command:
         raise EdgeqError(f"board {job.target.name} has no programmer of edgeq's", fix="give --command 'openocd … {elf} …' or --programmer")
     with temporary_folder() as folder:

@@ -20,7 +20,7 @@ FAMILY_PRESENT = 0x2000
 def program(job: Job, progress: Progress) -> str:
     """Copy the firmware to the board's drive. The board programs itself; nobody can read it back."""
     flash = job.board.memory["flash"]
-    job.check_region(flash.origin, flash.bytes, "flash")
+    job.check_region(flash.origin, flash.bytes, "the flash")
     drive = Path(job.port) if job.port else only_drive()
     if not drive.is_dir():
         raise EdgeqError("no such drive", where=str(drive), fix="give the folder where it is mounted; `edgeq flash --list` shows them")

@@ -12,7 +12,7 @@ from edgeq.flash.program import call, find
 def program(job: Job, progress: Progress) -> str:
     """Write an application behind the bootloader and the partition table that ESP-IDF put there."""
     origin, size = job.board.settings.get("memory", (0, 2**32))
-    job.check_region(int(origin), int(size), "memory")
+    job.check_region(int(origin), int(size), "the memory")
     tool = find(("esptool", "esptool.py"), "pip install 'edgeq[esp]'")
     chip, offset = str(job.board.settings.get("chip", "auto")), int(job.board.settings.get("offset", 0x10000))
     with temporary_folder() as folder:

@@ -61,6 +61,6 @@ class Job:
             got = f"{f.origin:#x} to {f.end:#x}"
             fix = f"build it for board {self.target.name}"
             raise EdgeqError(
-                f"the firmware does not fit the {name} of board {self.target.name}, {origin:#x} to {origin + size:#x}",
+                f"the firmware does not fit {name} of board {self.target.name}, {origin:#x} to {origin + size:#x}",
                 where=str(f.path), why=f"it lies at {got}", fix=fix,
             )  # fmt: skip

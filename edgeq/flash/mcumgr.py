@@ -64,7 +64,7 @@ def program(job: Job, progress: Progress) -> str:
     except ImportError:
         raise EdgeqError("smpclient is not installed", fix="pip install 'edgeq[mcumgr]'") from None
     header, flash = int(job.board.settings.get("header", 0x200)), job.board.memory["flash"]
-    job.check_region(flash.origin, flash.bytes - TLV_BYTES, "slot behind the image's header")
+    job.check_region(flash.origin, flash.bytes - TLV_BYTES, "the slot behind the image's header")
     if job.firmware.origin != flash.origin:
         raise EdgeqError("the firmware does not begin behind the image's header", where=str(job.firmware.path), why=f"{flash.origin:#x}")
     if job.key is None and imgtool.board_key(job) is not None:

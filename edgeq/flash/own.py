@@ -50,7 +50,7 @@ def program(client: Client, job: Job, progress: Progress) -> str:
     if SLOTS in client.commands:
         return _update(client, job, region, replace(boot, slots=2), progress)
     place = replace(boot, slots=1).program
-    _check_place(job, place, "application's region")
+    _check_place(job, place, "the application's region")
     header, body = sealed(job.firmware, boot)
     _store(client, place, header, body, region, progress)
     if job.start:

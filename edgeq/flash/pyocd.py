@@ -13,7 +13,7 @@ from edgeq.flash.program import call, find
 def program(job: Job, progress: Progress) -> str:
     """Write the flash, read it back through the probe's debug port, and reset the chip."""
     flash = job.board.memory["flash"]
-    job.check_region(flash.origin, flash.bytes, "flash")
+    job.check_region(flash.origin, flash.bytes, "the flash")
     tool = find(("pyocd",), "pip install pyocd")
     probe = ["--target", str(job.board.settings.get("probe", "cortex_m")), *(("--uid", job.port) if job.port else ())]
     progress("write", 0, 2)
