@@ -270,7 +270,7 @@ def test_targets_and_boards_are_complete() -> None:
         target = load(name)
         place = board.load(target)
         assert set(target.toolchains) == {"zig", "gcc", "clang"}
-        assert target.runners in (("iss", "unicorn", "qemu"), ("unicorn", "qemu"), ("qemu",), ("unicorn",))
+        assert target.runners in (("iss",), ("iss", "unicorn", "qemu"), ("unicorn", "qemu"), ("qemu",), ("unicorn",))
         assert target.flash and target.ram and target.isa[-1] == "c" and target.description
         assert {"flash", "ram", "vectors"} <= set(place.memory) and place.stack % 16 == 0
         assert target.flash <= place.memory["flash"].bytes and target.ram <= max(r.bytes for r in place.memory.values())
