@@ -61,8 +61,8 @@ class FullyConnected(Op):
         if words.is_words(x.type):
             return self._bind_words(law, where, inputs, output)
         assert w.data is not None
-        wide = w.data.astype(np.int64) - w.type.zero_point
-        sums = np.stack([wide.sum(1), np.abs(wide).sum(1)], axis=1)
+        wide = w.data.astype(np.int16) - np.int16(w.type.zero_point)
+        sums = np.stack([wide.sum(1, dtype=np.int64), np.abs(wide).sum(1, dtype=np.int64)], axis=1)
         stage = output_stage(law, where, x.type, w, b, output, self.clamp, sums)
         n, k = w.data.shape
         scalars = {"batches": x.type.size // k, "in_c": k, "out_c": n}

@@ -20,6 +20,7 @@ from edgeq.ops.linear import apply_output_stage, centred, exact_matmul
 from edgeq.ops.windows import patches
 
 FLOATS = (DType.FLOAT32, DType.FLOAT16)
+ELEMENTS = 2**22  # of a matrix whose products are bounded at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,8 +129,13 @@ def _linear(graph: Graph, node: Node, params: Params, x: Interval) -> Interval:
 
 
 def _products(low: Array, high: Array, w: Array) -> tuple[Array, Array]:
-    """Extremes of ``x @ w`` for x in [low, high]; w ``[K, N]``."""
-    w = w.astype(np.int64)
+    """Extremes of ``x @ w`` for x in [low, high]; w ``[K, N]``, some columns at a time."""
+    step = max(1, ELEMENTS // max(1, len(w)))
+    parts = [_extremes(low, high, w[:, first : first + step].astype(np.int64)) for first in range(0, w.shape[1], step)]
+    return np.concatenate([p[0] for p in parts], axis=-1), np.concatenate([p[1] for p in parts], axis=-1)
+
+
+def _extremes(low: Array, high: Array, w: Array) -> tuple[Array, Array]:
     bound = float(np.abs(w).sum(0).max()) * max(1, int(np.abs(low).max()), int(np.abs(high).max()))
     up, down = np.maximum(w, 0), np.minimum(w, 0)
 

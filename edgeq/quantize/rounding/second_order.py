@@ -12,10 +12,10 @@ from edgeq.quantize.problem import LayerProblem
 from edgeq.quantize.rounding import Rounded
 from edgeq.quantize.weight_scales import Bounds, Float
 
-SWEEPS = 8
+SWEEPS, WIDE_SWEEPS = 8, 2  # of the descent, at most; in a wide matrix
 COLUMNS = 32  # that are rounded before the others are told
 DAMPING = 0.01
-WIDE, BLOCK = 4096, 512  # columns beyond which a matrix is rounded in blocks; of a block
+WIDE, BLOCK = 2048, 512  # columns beyond which a matrix is rounded in blocks; of a block
 WIDE_ROWS = 2048  # of inputs that a wide matrix is fitted to
 FLOOR = 1e-5  # of the ridge, relative to the inputs' mean square: more than the moments' rounding errors
 
@@ -59,16 +59,16 @@ class Equations:
         return cls.made(matrix, m.square, matmul(matrix, m.cross, True), ridge)
 
     @classmethod
-    def made(cls, matrix: Float, square: Float, wanted: Float, ridge: Float) -> Equations:
-        """For second moments `square`, ``E[output input]``, `wanted` ``[G, O, K]``, and a ridge ``[G]``."""
+    def made(cls, matrix: Float, square: Float, wanted: Float, ridge: Float, fine: bool = True) -> Equations:
+        """For second moments `square`, ``E[output input]``, `wanted` ``[G, O, K]``, and a ridge ``[G]``; `fine`: see `matrices.right`."""
         h = square + ridge[:, None, None] * np.eye(square.shape[-1])
         target = wanted + ridge[:, None, None] * matrix
         u = inverse_root(h)
-        return cls(h, target, u, matmul(matmul(target, u.transpose(0, 2, 1), True), u, True))
+        return cls(h, target, u, matmul(matmul(target, u.transpose(0, 2, 1), fine), u, fine))
 
-    def solve(self, scales: Float, bounds: Bounds) -> Float:
+    def solve(self, scales: Float, bounds: Bounds, sweeps: int = SWEEPS) -> Float:
         """Integers ``[G, O, K]``."""
-        return _descend(_brain_quantize(self.goal, scales, self.u, bounds), scales, self.h, self.target, bounds)
+        return _descend(_brain_quantize(self.goal, scales, self.u, bounds), scales, self.h, self.target, bounds, sweeps)
 
 
 def _ridge(square: Float, mean: Float, columns: int, count: int, samples: int) -> Float:
@@ -101,8 +101,8 @@ def _by_blocks(problem: LayerProblem) -> Float:
         rows = right(q, True)
         square = times(q.transpose(0, 2, 1), rows) / count
         ridge = _ridge(square, np.zeros(groups), BLOCK, count, len(problem.stored))
-        equations = Equations.made(w, square, times(left.transpose(0, 2, 1), rows) / count, ridge)
-        found[..., at] = equations.solve(problem.scales, (low, high))
+        equations = Equations.made(w, square, times(left.transpose(0, 2, 1), rows) / count, ridge, fine=False)
+        found[..., at] = equations.solve(problem.scales, (low, high), WIDE_SWEEPS)
         left -= matmul(q, (found[..., at] * problem.scales[..., None]).transpose(0, 2, 1), True)
     return found
 
@@ -122,21 +122,22 @@ def _brain_quantize(goal: Float, scales: Float, u: Float, bounds: Bounds) -> Flo
     return q
 
 
-def _descend(q: Float, scales: Float, h: Float, target: Float, bounds: Bounds) -> Float:
+def _descend(q: Float, scales: Float, h: Float, target: Float, bounds: Bounds, sweeps: int) -> Float:
     """Coordinate descent on ``W h W^T - 2 W target^T`` over the integers."""
     product = whole(q, h) * scales[..., None]
     diagonal = np.diagonal(h, axis1=1, axis2=2)
-    for _ in range(SWEEPS):
+    columns, wanted = (np.ascontiguousarray(np.moveaxis(a, 2, 0)) for a in (q, target))  # columns lie together
+    for _ in range(sweeps):
         moved = False
-        for i in range(q.shape[2]):
-            value = q[..., i] + (target[..., i] - product[..., i]) / (diagonal[:, None, i] * scales)
+        for i, column in enumerate(columns):
+            value = column + (wanted[i] - product[..., i]) / (diagonal[:, None, i] * scales)
             new = np.clip(np.rint(value), *bounds)
-            delta = (new - q[..., i]) * scales
+            delta = (new - column) * scales
             group, row = np.nonzero(delta)
             if len(row):
                 moved = True
-                q[..., i] = new
+                columns[i] = new
                 product[group, row] += delta[group, row, None] * h[group, i]
         if not moved:
             break
-    return q
+    return np.ascontiguousarray(np.moveaxis(columns, 0, 2))

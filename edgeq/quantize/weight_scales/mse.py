@@ -9,9 +9,21 @@ from edgeq.quantize.weight_scales import Bounds, Float, widest, within
 SHRINKS = np.linspace(1.0, 0.6, 41)
 
 
+ELEMENTS = 2**16  # of the matrix that are rounded at once: they stay in the cache
+
+
 def scales(matrix: Float, bounds: Bounds) -> Float:
     """Per row of ``[..., K]``, the scale of least squared rounding and saturation error (at most `widest`)."""
     full = widest(matrix, bounds)
+    rows, ends = matrix.reshape(-1, matrix.shape[-1]), [np.broadcast_to(b, full.shape).reshape(-1) for b in bounds]
+    chosen, step = full.reshape(-1).copy(), max(1, ELEMENTS // max(1, matrix.shape[-1]))
+    for first in range(0, len(rows), step):
+        part = slice(first, first + step)
+        chosen[part] = _best(rows[part], chosen[part], (ends[0][part], ends[1][part]))
+    return chosen.reshape(full.shape)
+
+
+def _best(matrix: Float, full: Float, bounds: Bounds) -> Float:
     best, chosen = np.full(full.shape, np.inf), full.copy()
     for shrink in SHRINKS:
         s = np.maximum(full * shrink, 1e-300)
