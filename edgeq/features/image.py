@@ -137,7 +137,7 @@ def to_rgb(d: ImageDescription) -> tuple[Array, Array]:
     chroma = np.array([[0, 2 - 2 * red], [-2 * blue * (1 - blue) / green, -2 * red * (1 - red) / green], [2 - 2 * blue, 0]])
     light, black = (1.0, 0.0) if d.yuv == "full" else (255 / 219, 16.0)
     matrix = np.concatenate([np.full((3, 1), light), chroma * (1.0 if d.yuv == "full" else 255 / 224)], 1)
-    return matrix, -matrix @ np.array([black, 128, 128])
+    return matrix, -(matrix * (black, 128.0, 128.0)).sum(1)
 
 
 def _constants(d: ImageDescription, channels: int) -> dict[str, Array]:

@@ -23,7 +23,7 @@ def curve(where: str, name: str, x: TensorType, output: TensorType) -> Params:
     if output.scale != 2.0**-15:
         raise EdgeqError(f"{name} on int16 gives scale 2^-15, not {output.scale:g}", where=where, fix="convert the model again")
     scale = float(np.float32(x.scale))
-    exponent = 12 + round(math.log2(scale))
+    exponent = 11 + math.frexp(scale)[1]  # of a power of two
     if scale == 2.0 ** (exponent - 12) and exponent in ((0,) if name == "sigmoid" else (0, 1)):
         multiplier, shift = 3 << exponent, 0
     else:

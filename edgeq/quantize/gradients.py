@@ -143,8 +143,8 @@ def _averaged(node: Node, x: list[Array], y: Array, g: Array) -> Array | None:
     moved = replace(node, op=_unclamped(node.op))
     matrix = real_step(moved, [ones])[0].reshape(places, -1).astype(np.float64)
     real = real_step(moved, [a])[0].reshape(len(a), -1, channels)
-    again = np.einsum("vpc,pq->vqc", a.reshape(len(a), places, channels), matrix)
+    again = matmul(a.reshape(len(a), places, channels).swapaxes(1, 2), matrix, True).swapaxes(1, 2)
     if real.shape != again.shape or np.abs(real - again).max() > CLOSE * max(float(np.abs(real).max()), 1e-30):
         return None
     rows = _inside(node, y, g).reshape(len(a), -1, channels)
-    return np.asarray(np.einsum("vqc,pq->vpc", rows, matrix)).reshape(a.shape)
+    return np.asarray(matmul(rows.swapaxes(1, 2), matrix.T, True).swapaxes(1, 2)).reshape(a.shape)
