@@ -36,7 +36,8 @@ MODULES: Sequence[ModuleType] = (
 
 
 def some_cases(law: str) -> list[Case]:
-    """Every fourth of each operator's cases, those in which a vector of 128 bits is too short or too long, and int8 weights on halves."""
+    """Every fourth of each operator's cases, those in which a vector of 128 bits is too short or too long, int8 weights on
+    halves, and weights of four bits."""
     found = [(m.__name__, c) for m in MODULES for c in m.CASES]
     found += [("elementwise", c) for op in (test_elementwise.Add, test_elementwise.Mul) for c in test_elementwise.cases(op, SUM)]
     found += [("recurrent", c) for c in (*test_recurrent.LSTM, *test_recurrent.GRU)]
@@ -44,8 +45,9 @@ def some_cases(law: str) -> list[Case]:
         found = [(n, halved(c)) for n, c in found if n in HALF and computes_halves(c)]
     suites = (test_fully_connected.test_fully_connected, test_recurrent.test_lstm, test_recurrent.test_gru)
     int8_weights = [(test.__name__, c) for test in suites for c in test.cases if law in c.laws and c.name.endswith(("_w8", "_w88"))]  # type: ignore[attr-defined]
+    narrow = [("four_bits", c) for m in (test_conv2d, test_fully_connected) for c in m.NARROW if law in c.laws]
     chosen = [(n, c) for i, (n, c) in enumerate(found) if i % 4 == 0 or any(n > 30 for t in c.types for n in t.shape[-1:])]
-    return [replace(c, name=f"{n}_{i}_{c.name}") for i, (n, c) in enumerate([*chosen, *int8_weights])]
+    return [replace(c, name=f"{n}_{i}_{c.name}") for i, (n, c) in enumerate([*chosen, *int8_weights, *narrow])]
 
 
 @pytest.mark.parametrize(
