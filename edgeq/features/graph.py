@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -174,10 +174,17 @@ def join(d: Description, model: Graph, name: str) -> Graph:
     x = m.tensors[front.results[0]]
     frames = m.window(x, needed - d.frames, "history")
     given = m.emit(Reshape(t.shape), [frames], "given", type=t)
-    taken = {n: f"model/{n}" for n in model.tensors} | {model.given[0]: given.name}
-    tensors = {taken[n]: replace(v, name=taken[n]) for n, v in model.tensors.items() if n != model.given[0]}
-    nodes = [Node(f"model/{n.name}", n.op, tuple(taken[i] for i in n.inputs), tuple(taken[o] for o in n.outputs)) for n in model.nodes]
-    states = (*m.states, *((taken[a], taken[b]) for a, b in model.states))
-    results = tuple(taken[n] for n in model.results)
-    inputs, outputs = (SAMPLES, *(a for a, _ in states)), (*results, *(b for _, b in states))
-    return check(Graph(name, (*m.nodes, *nodes), {**m.tensors, **tensors}, inputs, outputs, model.law, states), "features")
+    return behind(m.tensors, m.nodes, m.states, SAMPLES, given.name, model, name)
+
+
+def behind(
+    tensors: Mapping[str, Tensor], nodes: Sequence[Node], states: Sequence[tuple[str, str]], source: str, given: str, model: Graph,
+    name: str,
+) -> Graph:  # fmt: skip
+    """A model behind a front end: its one input is the front end's tensor `given`; the graph's own input is `source`."""
+    taken = {n: f"model/{n}" for n in model.tensors} | {model.given[0]: given}
+    own = {taken[n]: replace(v, name=taken[n]) for n, v in model.tensors.items() if n != model.given[0]}
+    more = [Node(f"model/{n.name}", n.op, tuple(taken[i] for i in n.inputs), tuple(taken[o] for o in n.outputs)) for n in model.nodes]
+    kept = (*states, *((taken[a], taken[b]) for a, b in model.states))
+    inputs, outputs = (source, *(a for a, _ in kept)), (*(taken[n] for n in model.results), *(b for _, b in kept))
+    return check(Graph(name, (*nodes, *more), {**tensors, **own}, inputs, outputs, model.law, kept), "features")

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from edgeq.errors import EdgeqError
+from edgeq.features.graph import behind
 from edgeq.ir import Array, DType, Graph, Node, QParams, Tensor, TensorType, check
 from edgeq.ops.camera_image import FIELDS, LAYOUTS, METHODS, WORDS, CameraImage, components, pixels_of
 from edgeq.ops.transpose import Transpose
@@ -203,19 +204,10 @@ def join_image(d: ImageDescription, model: Graph, name: str) -> Graph:
         raise EdgeqError("a model that does not read one picture of int8", where=model.name, why=f"its input is {t}", fix=fix)
     first = shape[0] in (1, 3) and shape[2] not in (1, 3)
     front = build_image(d, name, (shape[1], shape[2], shape[0]) if first else shape, t.q)
-    if model.law != front.law:
-        front = replace(front, law=model.law)
-    tensors, nodes, source = dict(front.tensors), list(front.nodes), IMAGE
-    if first:
-        tensors["given"] = Tensor("given", t)
-        nodes.append(Node("given", Transpose((0, 3, 1, 2)), (IMAGE,), ("given",)))
-        source = "given"
-    taken = {n: f"model/{n}" for n in model.tensors} | {model.given[0]: source}
-    tensors |= {taken[n]: replace(v, name=taken[n]) for n, v in model.tensors.items() if n != model.given[0]}
-    nodes += [Node(f"model/{n.name}", n.op, tuple(taken[i] for i in n.inputs), tuple(taken[o] for o in n.outputs)) for n in model.nodes]
-    states = tuple((taken[a], taken[b]) for a, b in model.states)
-    inputs, outputs = (FRAME, *(a for a, _ in states)), tuple(taken[n] for n in model.outputs)
-    return check(Graph(name, tuple(nodes), tensors, inputs, outputs, model.law, states), "features")
+    if not first:
+        return behind(front.tensors, front.nodes, (), FRAME, IMAGE, model, name)
+    turned = Node("given", Transpose((0, 3, 1, 2)), (IMAGE,), ("given",))
+    return behind({**front.tensors, "given": Tensor("given", t)}, (*front.nodes, turned), (), FRAME, "given", model, name)
 
 
 def encode(d: ImageDescription, pictures: Array) -> Array:
