@@ -202,7 +202,7 @@ class CyclesRecord:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A run: counts per inference, None where the runner does not count."""
+    """A run: counts per inference, None where the runner does not count; of the stack the high-water mark and a bound."""
 
     target: str
     toolchain: str | None
@@ -213,6 +213,12 @@ class RunRecord:
     stack_bytes: Size | None
     step_instructions: tuple[Integer, ...] | None
     cycles: CyclesRecord | None = None
+    stack_bound: Size | None = None
+
+    @property
+    def stack(self) -> int | None:
+        """Bytes that are claimed: the larger of what was measured and the bound."""
+        return larger(self.stack_bytes, self.stack_bound)
 
 
 @dataclass(frozen=True)
@@ -318,6 +324,11 @@ def _parse(path: Path) -> Any:
 def finite(value: float) -> float | str:
     """A number as JSON can hold it."""
     return value if math.isfinite(value) else str(value)
+
+
+def larger(*figures: int | None) -> int | None:
+    """The largest of what is known; None where nothing is."""
+    return max((n for n in figures if n is not None), default=None)
 
 
 def convert(data: Any, kind: type[T]) -> T:

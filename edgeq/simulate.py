@@ -12,6 +12,7 @@ from edgeq.errors import EdgeqError
 from edgeq.evaluate import follow
 from edgeq.ir import Array, DType, Graph, Node, Params, TensorType
 from edgeq.lower import bind
+from edgeq.record import larger
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Run:
         step_instructions: per call, None where unknown.
         constant_time: all vectors took the same number of instructions; None where unknown.
         stack_bytes: high-water mark of the stack, None where unknown.
+        stack_bound: what the stack can take at most by the compiler's own figures along the call graph, None where they do not tell.
         code_bytes: flash of the model's code without its weights, None where unknown.
         cycles: None where there is no model of the core.
     """
@@ -53,8 +55,14 @@ class Run:
     step_instructions: tuple[int, ...] | None = None
     constant_time: bool | None = None
     stack_bytes: int | None = None
+    stack_bound: int | None = None
     code_bytes: int | None = None
     cycles: Cycles | None = None
+
+    @property
+    def stack(self) -> int | None:
+        """Bytes that are claimed: the larger of what was measured and the bound."""
+        return larger(self.stack_bytes, self.stack_bound)
 
 
 def fit_inputs(graph: Graph, arrays: Mapping[str, Array]) -> dict[str, Array]:

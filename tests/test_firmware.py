@@ -74,6 +74,7 @@ def test_all_emulators_agree_with_the_simulator_and_with_each_other(model: Model
         comparison = compare(model.expected, result)
         assert comparison.bit_exact, f"{target} {result.runner}: {comparison.difference}"
         assert set(result.steps) == {s.tensor for s in manifest(model.folder).steps}
+        assert result.stack_bytes and result.stack_bound and result.stack_bytes <= result.stack_bound == result.stack
     assert len({counts(r) for r in results}) == 1
     assert sum(results[0].step_instructions or ()) == pytest.approx(results[0].instructions, rel=0.02)
 

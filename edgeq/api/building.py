@@ -172,7 +172,7 @@ def measure(emitted: Artifact, step: Quantized, how: How, limit: Budget, vectors
         budgets.check_flash(manifest, code, limit)
         if vectors is not None:
             require_equal(proof, emitted.name, f"{proof.run.runner}, {chain.name} -O{how.optimize}")
-            budgets.check_ram(manifest, limit, proof.run.stack_bytes)
+            budgets.check_ram(manifest, limit, proof.run.stack)
             if limit.cycles is not None and proof.run.cycles is not None:
                 budgets.check_cycles(latency(proof.run.cycles, board.load(how.target)), limit)
             found = recorded(found, step.graph, proof, how, real=False)  # the diagnosis knows more of the ranges

@@ -83,7 +83,7 @@ def contract(outcome: Outcome) -> dict[str, Any]:
         "instructions": r.instructions,
         "cycles": None if r.cycles is None else {"total": r.cycles.total, "low": r.cycles.low, "high": r.cycles.high},
         "arena_bytes": m.arena_bytes, "io_bytes": m.io_bytes,
-        "state_bytes": m.state_bytes, "stack_bytes": r.stack_bytes,
+        "state_bytes": m.state_bytes, "stack_bytes": r.stack,
         "flash": {"code": outcome.code_bytes, "weights": m.weight_bytes},
         "steps": [
             {"name": s.name, "op": s.op, "kernel": s.kernel, "macs": s.macs, "instructions": n, "cycles": c}

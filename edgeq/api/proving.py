@@ -153,7 +153,7 @@ def recorded(before: Measured, graph: Graph, proof: Proof, how: How, *, real: bo
     ran, after = proof.run, before
     run = RunRecord(
         how.target.name, how.toolchain, how.optimize, len(next(iter(ran.outputs.values()))), ran.instructions, ran.constant_time,
-        ran.stack_bytes, ran.step_instructions, None if ran.cycles is None else CyclesRecord(**vars(ran.cycles)),
+        ran.stack_bytes, ran.step_instructions, None if ran.cycles is None else CyclesRecord(**vars(ran.cycles)), ran.stack_bound,
     )  # fmt: skip
     old = before.runs.get(ran.runner)
     same = old is not None and (old.target, old.toolchain, old.optimize) == (run.target, run.toolchain, run.optimize)

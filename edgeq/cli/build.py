@@ -146,7 +146,7 @@ def show(built: Built) -> None:
     flash = f"{size(m.weight_bytes + (code or 0))}  (weights {weights}, code {size(code)}{made})"
     state = f", state {size(m.state_bytes)}" if m.state_bytes else ""
     runner, run = next(iter(built.measured.runs.items()), ("", None))
-    stack = f", stack {size(run.stack_bytes)}" if run and run.stack_bytes is not None else ""
+    stack = f", stack {size(run.stack)}" if run and run.stack is not None else ""
     n = run.instructions if run else None
     proof = built.measured.comparisons.get(runner)
     common.facts(

@@ -54,7 +54,7 @@ def show(outcome: Outcome, *, steps: bool) -> None:
             "instructions": f"{count(r.instructions)} per inference{per_mac}{constant}" if r.instructions else "",
             "cycles": spent,
             "flash": f"weights {size(m.weight_bytes)}{f', code {size(code)}' if code else ''}",
-            "RAM": f"arena {size(m.arena_bytes)}{f', stack {size(r.stack_bytes)}' if r.stack_bytes is not None else ''}",
+            "RAM": f"arena {size(m.arena_bytes)}{f', stack {size(r.stack)}' if r.stack is not None else ''}",
             "faults": str(outcome.damage or ""),
             "result": stamp(outcome),
         },

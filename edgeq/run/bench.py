@@ -18,6 +18,7 @@ from edgeq.errors import EdgeqError
 from edgeq.files import temporary_folder
 from edgeq.ir import Array
 from edgeq.record import manifest
+from edgeq.run import stack as stacks
 from edgeq.run.layout import Layout
 from edgeq.simulate import Cycles, Run
 from edgeq.target import Target
@@ -28,6 +29,7 @@ Received = Callable[[int], None]
 
 HEADER = struct.Struct("<4sIIIII")  # tag, vectors, steps, output bytes, empty measurement, empty step
 STACK_RESERVE = 256  # of bench.c itself
+ENTRY = "eq_model_invoke"  # what it measures
 END = struct.Struct("<4sI")
 FAULT = struct.Struct("<4sIII")
 
@@ -288,6 +290,7 @@ def bench(
         measured = _join([measure(programs[0], rows) for rows in batches(layout, vectors, place.memory["vectors"].bytes - len(faults))])
         plain = measure(programs[1], slice(0, 1)) if steps else measured
         code = section_sizes(elf[programs[-1]])["code"]
+        most = stacks.bound(elf[programs[-1]], ENTRY)
     stack = int(plain.stack_bytes.max())
     if stack >= place.stack - STACK_RESERVE:
         why = f"board {place.name} reserves {place.stack} bytes"
@@ -301,6 +304,7 @@ def bench(
         step_instructions=tuple(int(n) for n in measured.step_instructions.max(axis=0)) if steps else None,
         constant_time=bool((each == each[0]).all()) if vectors > 1 else None,
         stack_bytes=stack,
+        stack_bound=most,
         code_bytes=code,
         cycles=_cycles(measured, plain, steps, limits),
     )

@@ -8,6 +8,7 @@ from typing import Any
 
 from edgeq import board
 from edgeq.latency import latency
+from edgeq.record import larger
 from edgeq.report.data import Data
 
 TITLE = "Summary"
@@ -22,12 +23,14 @@ def share(used: int, limit: int | None) -> float | None:
 def context(data: Data) -> Mapping[str, Any]:
     m, code = data.manifest, data.code_bytes
     runner, run = data.run or ("", None)
-    stack = max((r.stack_bytes for r in data.measured.runs.values() if r.stack_bytes is not None), default=None)
+    runs = data.measured.runs.values()
+    stack = larger(*(r.stack for r in runs))
+    measured = larger(*(r.stack_bytes for r in runs))
     flash = m.weight_bytes + (code or 0)
     ram = m.arena_bytes + m.state_bytes + (stack or 0)
     return {
         "flash": flash, "code": code, "flash_share": share(flash, data.target.flash),
-        "ram": ram, "stack": stack, "ram_share": share(ram, data.target.ram),
+        "ram": ram, "stack": stack, "measured_stack": measured, "ram_share": share(ram, data.target.ram),
         "latency": latency(run.cycles, board.load(data.target) if data.target.bsp else None) if run and run.cycles else None,
         "runner": runner, "run": run, "comparisons": list(data.measured.comparisons.items()), "accuracy": accuracy(data),
     }  # fmt: skip
@@ -58,6 +61,9 @@ TEMPLATE = """
 {% endif %}
     <dl><dt>arena</dt><dd>{{ m.arena_bytes | count }} B</dd>{% if m.state_bytes %}<dt>state</dt><dd>{{ m.state_bytes | count }} B</dd>{% endif %}
     <dt>stack</dt><dd>{{ stack | count }}{% if stack is not none %} B{% endif %}</dd>
+{% if measured_stack is not none and measured_stack != stack %}
+    <dt>of it seen used</dt><dd>{{ measured_stack | count }} B</dd>
+{% endif %}
     {% if d.target.ram %}<dt>of the target's</dt><dd>{{ d.target.ram | size }}</dd>{% endif %}</dl>
   </div>
   <div class="card">
@@ -67,7 +73,7 @@ TEMPLATE = """
   <div class="card">
     <h3>Instructions per inference</h3><div class="big">{{ (run.instructions if run else none) | count }}</div>
     <dl>{% if run %}<dt>per MAC</dt><dd>{{ ratio(run.instructions, m.macs) }}</dd><dt>measured on</dt><dd>{{ runner }}</dd>
-    <dt>input-independent</dt><dd>{{ {true: "yes", false: "no"}.get(run.constant_time, "–") }}</dd>{% else %}<dt>not measured: <code>edgeq run</code></dt><dd></dd>{% endif %}</dl>
+    <dt>input-independent</dt><dd>{{ {true: "yes, over %d inputs" | format(run.vectors), false: "no"}.get(run.constant_time, "–") }}</dd>{% else %}<dt>not measured: <code>edgeq run</code></dt><dd></dd>{% endif %}</dl>
   </div>
 {% if latency %}
   <div class="card">

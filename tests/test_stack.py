@@ -1,0 +1,106 @@
+"""The bound of the stack: the compiler's figures along the call graph, and what assembly pushes beside them (`edgeq.run.stack`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from elftools.elf.elffile import ELFFile
+from installed import need
+
+from edgeq.build import toolchain
+from edgeq.process import run_tool
+from edgeq.run import moves_arm, moves_riscv, stack
+from edgeq.target import load
+
+PROGRAM = """
+#define APART __attribute__((noinline))
+APART int far(int *x);
+APART int far(int *x) { return x[3] + x[7]; }
+APART int leaf(int n) { int a[24]; for (int i = 0; i < 24; i++) { a[i] = n * i; } return far(a); }
+APART int deep(int n) { int a[100]; for (int i = 0; i < 100; i++) { a[i] = n ^ i; } return leaf(far(a)) + n; }
+int both(int n);
+int both(int n) { return leaf(n) + deep(n + 1) + 1; }
+int round(int n);
+APART int round(int n)
+{
+    int a[9];
+    for (int i = 0; i < 9; i++) { a[i] = n; }
+    return n ? far(a) + round(n - far(a)) * 3 : 1;
+}
+int given(int (*f)(int), int n);
+int given(int (*f)(int), int n) { return f(n) + 1; }
+int sized(int n);
+int sized(int n) { int a[n]; for (int i = 0; i < n; i++) { a[i] = i; } return far(a) + 1; }
+__attribute__((naked, noinline)) int bare(int n);
+__attribute__((naked, noinline)) int bare(int n) { __asm__ volatile(BARE); }
+int inner(int n);
+int inner(int n) { int a[10]; a[3] = a[7] = n; __asm__ volatile(INNER ::: "memory"); return far(a) + bare(n); }
+"""
+ASSEMBLY = {  # of `bare` and of `inner`, and the bytes that they push
+    "cortex-m4": (
+        ("push {r0-r12, lr}", "vpush {d8-d9}", "sub sp, #24", "add sp, #24", "vpop {d8-d9}", "pop {r0-r12, pc}"), 96,
+        ("push {r4, r5}", "push {r6}", "add sp, #12"), 12,
+    ),
+    "riscv": (("addi sp, sp, -112", "addi sp, sp, 112", "ret"), 112, ("addi sp, sp, -16", "addi sp, sp, 16"), 16),
+}  # fmt: skip
+
+
+def linked(target: str, chain: str, level: str, folder: Path) -> Path:
+    """The program, linked without a board; its frames by ``-fstack-usage`` lie beside it where GCC compiles."""
+    need(target, chain)
+    tool = toolchain(load(target), chain)
+    source, made = folder / "program.c", folder / "program.o"
+    bare, _, inner, _ = (r"\n\t".join(part) if isinstance(part, tuple) else part for part in ASSEMBLY[target])
+    source.write_text(f'#define BARE "{bare}"\n#define INNER "{inner}"\n{PROGRAM}')
+    run_tool([*tool.command, *tool.flags, "-g", "-fomit-frame-pointer", "-ffunction-sections", level, "-fstack-usage",
+              "-fno-optimize-sibling-calls", "-c", str(source), "-o", str(made)], "program")  # fmt: skip
+    run_tool([*tool.link, "-g", "-nostdlib", "-Wl,-e,both", str(made), "-o", str(folder / "program.elf")], "program")
+    return folder / "program.elf"
+
+
+@pytest.mark.parametrize(("target", "chain", "level"), [("cortex-m4", "gcc", "-O2"), ("riscv", "gcc", "-Os"), ("cortex-m4", "clang", "-O3"),
+                                                        ("riscv", "clang", "-O2")])  # fmt: skip
+def test_frames_are_those_of_the_compiler_and_what_assembly_pushes(target: str, chain: str, level: str, tmp_path: Path) -> None:
+    program = linked(target, chain, level, tmp_path)
+    rows = [line.split() for line in (tmp_path / "program.su").read_text().splitlines()]
+    usage = {row[0].rsplit(":", 1)[1]: int(row[1]) for row in rows}
+    with program.open("rb") as file:
+        read = stack._Program(ELFFile(file))
+        frames = {name: read.function(read.addresses[name]).frame for name in usage}
+    _, bare, _, pushed = ASSEMBLY[target]
+    assert frames.pop("bare") == bare
+    assert frames.pop("inner") == usage["inner"] + pushed
+    assert frames.pop("given") is None and frames.pop("sized") is None
+    assert frames == {name: usage[name] for name in frames} and {"leaf", "deep", "both", "round"} <= set(frames)
+    assert stack.bound(program, "both") == usage["both"] + usage["deep"] + usage["leaf"] + usage["far"]
+    assert stack.bound(program, "inner") == usage["inner"] + pushed + bare
+
+
+@pytest.mark.parametrize("target", ["cortex-m4", "riscv"])
+def test_nothing_is_claimed_where_nothing_is_known(target: str, tmp_path: Path) -> None:
+    program = linked(target, "gcc", "-O1", tmp_path)
+    assert [stack.bound(program, name) for name in ("round", "given", "sized", "nobody")] == [None] * 4
+
+
+def test_instructions_are_read() -> None:
+    def moves(code: str, decode: stack.Decoder) -> list[tuple[int | None, int | None, int | None, bool]]:
+        return [(m.pointer, m.call, m.jump, m.indirect) for m in decode(bytes.fromhex(code), 0x1000)]
+
+    arm = {
+        "f0b5": -20, "2de9f04f": -36, "82b0": -8, "0db0": 52, "adf5007d": -512, "adf20d1d": -269, "2ded108b": -64, "bdec108b": 64,
+        "4df8047d": -4, "5df8047b": 4, "6de90445": -16, "fde80445": 16, "a544": None,
+    }  # fmt: skip
+    assert {code: moves(code, moves_arm.decode) for code in arm} == {code: [(p, None, None, False)] for code, p in arm.items()}
+    assert moves("fff7feff", moves_arm.decode) == [(0, 0x1000, None, False)]  # bl .
+    assert moves("00f080b8", moves_arm.decode) == [(0, None, 0x1104, False)]  # b.w
+    assert moves("fee7", moves_arm.decode) == [(0, None, 0x1000, False)]  # b .
+    assert moves("9847", moves_arm.decode) == [(0, None, None, True)]  # blx r3
+    assert moves("130101f0", moves_riscv.decode) == [(-256, None, None, False)]  # addi sp, sp, -256
+    assert moves("0111", moves_riscv.decode) == [(-32, None, None, False)]  # c.addi sp, -32
+    assert moves("3571", moves_riscv.decode) == [(-160, None, None, False)]  # c.addi16sp sp, -160
+    assert moves("ef000000", moves_riscv.decode) == [(0, 0x1000, None, False)]  # jal ra, .
+    assert moves("6ff0dfff", moves_riscv.decode) == moves("f5bf", moves_riscv.decode) == [(0, None, 0xFFC, False)]  # j .-4
+    assert moves("97000000e7804000", moves_riscv.decode) == [(0, 0x1004, None, False)]  # auipc ra; jalr ra, 4(ra)
+    assert moves("8297", moves_riscv.decode) == [(0, None, None, True)]  # c.jalr a5
+    assert moves("3301a140", moves_riscv.decode) == [(None, None, None, False)]  # sub sp, sp, a0
