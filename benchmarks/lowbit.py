@@ -56,7 +56,7 @@ def measured(name: str, kept: Kept) -> None:
     for key in missing:
         _, way, *target = key.split("/")
         if way not in made:
-            made[way] = api.quantize(network.graph, {network.graph.inputs[0]: network.samples}, options=WAYS[way]).graph
+            made[way] = api.quantize(network.graph, {network.graph.given[0]: network.samples}, options=WAYS[way]).graph
         kept.get(key, lambda g=made[way], t=target: _cost(name, g, t[0]) if t else scored(network, g))  # type: ignore[misc]
         print(f"{key}: {kept.records[key]}", flush=True)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -44,12 +45,12 @@ class Network:
     y: Array | None
     score: str
 
-    @property
+    @cached_property
     def real(self) -> Array:
         """The float outputs, ``[V, n]``."""
-        name = self.graph.inputs[0]
+        name = self.graph.given[0]
         shaped = {name: self.x.reshape(len(self.x), *self.graph.type(name).shape).astype(np.float32)}
-        return evaluate_float(self.graph, shaped)[self.graph.outputs[0]].reshape(len(self.x), -1).astype(np.float64)
+        return evaluate_float(self.graph, shaped)[self.graph.results[0]].reshape(len(self.x), -1).astype(np.float64)
 
     def judge(self, found: Array, real: Array) -> float:
         """The score of outputs ``[V, n]``."""
@@ -66,8 +67,20 @@ class Network:
 
     def outputs(self, graph: Graph) -> Array:
         """What a quantized graph makes of the inputs, ``[V, n]``."""
-        found = simulate(graph, {graph.inputs[0]: self.x}).outputs[graph.outputs[0]]
-        return real_array(found, graph.type(graph.outputs[0])).reshape(len(self.x), -1).astype(np.float64)
+        found = simulate(graph, {graph.given[0]: self.x}).outputs[graph.results[0]]
+        return real_array(found, graph.type(graph.results[0])).reshape(len(self.x), -1).astype(np.float64)
+
+    def limited(self, samples: int, judged: int) -> Network:
+        """With at most so many samples and judges, drawn evenly; the first ones where there are states."""
+
+        def picked(a: Array | None, count: int) -> Array | None:
+            if a is None or len(a) <= count:
+                return a
+            return a[:count] if self.graph.states else a[np.arange(count) * len(a) // count]
+
+        kept, x, y = picked(self.samples, samples), picked(self.x, judged), picked(self.y, judged)
+        assert kept is not None and x is not None
+        return replace(self, samples=kept, x=x, y=y)
 
 
 def kws() -> Network:
@@ -115,4 +128,30 @@ def _windows(path: Path) -> Array:
     return np.array(rows, np.float32)
 
 
-NETWORKS: dict[str, Callable[[], Network]] = {"kws": kws, "resnet8": resnet8, "vww": vww, "robust_vision": vision, "ad": ad}
+def denoiser() -> Network:
+    """The recurrent network of the example, a frame at a time, on synthetic voices."""
+    sys.path.append(str(ROOT / "examples" / "denoiser"))
+    from deploy import read  # type: ignore[import-not-found]
+    from recordings import calibration_set, test_set  # type: ignore[import-not-found]
+
+    network = read(ROOT / "examples" / "denoiser" / "denoiser.onnx")
+    samples, x = (network.samples(sound)[network.input] for sound in (calibration_set(None, 2), [u.noisy for u in test_set(None, 2)]))
+    return Network(network.graph, samples, x, None, SIGNAL)
+
+
+def transformer() -> Network:
+    """The keyword transformer of the example, on speakers held out."""
+    sys.path.append(str(ROOT / "examples" / "keyword_spotting"))
+    from float_pipeline import log_mel  # type: ignore[import-not-found]
+    from sounds import HELD_OUT, clips, placed  # type: ignore[import-not-found]
+
+    recordings = clips()
+    heard, unheard = ([c for c in recordings if (c.speaker in HELD_OUT) == held] for held in (False, True))
+    samples, x = (log_mel([placed(c.samples) for c in found]) for found in (heard[::15], unheard))
+    graph = api.load(ROOT / "examples" / "keyword_transformer" / "words.onnx")
+    return Network(graph, samples, x, np.array([c.word for c in unheard]), RIGHT)
+
+
+NETWORKS: dict[str, Callable[[], Network]] = {
+    "kws": kws, "resnet8": resnet8, "vww": vww, "robust_vision": vision, "ad": ad, "denoiser": denoiser, "transformer": transformer,
+}  # fmt: skip

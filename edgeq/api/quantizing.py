@@ -24,7 +24,7 @@ from edgeq.passes import normalise
 from edgeq.quantize import images, storage
 from edgeq.quantize.allocate import Goal
 from edgeq.quantize.constraints import given_scales
-from edgeq.quantize.diagnosis import diagnose
+from edgeq.quantize.diagnosis import LOW, diagnose
 from edgeq.quantize.floating import dequantized
 from edgeq.quantize.images import Pixels
 from edgeq.quantize.plan import Options, Precision
@@ -89,7 +89,7 @@ class Choices(TypedDict, total=False):
     classes: names of the classes in the model's order, where labels are the names of folders or of a column (default: sorted).
     options: method, law, rounding and more; the defaults measured best.
     precision: a precision.toml that somebody edited.
-    sensitivity: of ``auto``, how the noise of nodes is foretold.
+    sensitivity: of ``auto`` and ``few-bits``, how the noise of nodes is foretold.
     allocate: of ``auto`` and ``few-bits``, how storages are chosen by it.
     aim: of ``auto`` and ``few-bits``, what is made small within the budget: ``flash``, ``instructions``, ``latency`` or ``noise``.
     p: of ``robust``, the bit error rate.
@@ -304,6 +304,8 @@ def quantized(
     record: dict[str, Any] = {"options": dict(made.options), "samples": 0, "tensors": []}
     if samples is not None:
         record = diagnosis(made.real, made.graph, samples, made.options, progress, made.exponents)
+        found = recipes.others(recipe.get("recipe") or recipes.DEFAULT, job, made) if kept_badly(made.graph, record) else []
+        record |= {"others": [o.record() for o in found], "advice": recipes.advice(found)} if found else {}
     return Quantized(normalise(made.graph), {**record, **made.more}, {PRECISION: made.precision.encode()})
 
 
@@ -324,6 +326,12 @@ def diagnosis(
         for t in stats
     ]  # fmt: skip
     return {"options": dict(options), "samples": count, "tensors": tensors}
+
+
+def kept_badly(graph: Graph, record: Mapping[str, Any]) -> bool:
+    """Whether an output is so noisy that other recipes are asked."""
+    found = {t["name"]: t["sqnr_db"] for t in record["tensors"]}
+    return any(found.get(n, LOW) < LOW for n in graph.results)
 
 
 def on_stream(step: Quantized, stream: str, samples: Arrays | None) -> tuple[Quantized, dict[str, Array] | None]:

@@ -193,6 +193,7 @@ def quality(built: Built) -> dict[str, str]:
         "worst tensor": ""
         if worst["sqnr_db"] >= min(noise, EXACT_DB)
         else f"'{short(worst['name'])}' {worst['sqnr_db']:.1f} dB{f': {told}' if told else ''}",
+        "other recipes": found.get("advice", ""),
     }
 
 

@@ -82,6 +82,8 @@ def show(result: Quantized, output: Path) -> None:
     record = result.record
     if record["tensors"]:
         show_tensors(result)
+    if record.get("advice"):
+        typer.echo(f"other recipes: {record['advice']}")
     show_record(record)
     typer.echo(str(output))
 

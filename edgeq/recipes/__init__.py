@@ -12,9 +12,11 @@ from typing import Any
 
 from edgeq.errors import EdgeqError
 from edgeq.quantize.methods import Methods
+from edgeq.recipes._others import Other, advice
+from edgeq.recipes._others import others as _others
 from edgeq.recipes._recipe import Job, Made, Recipe, check_sums, half_made
 
-__all__ = ["DEFAULT", "RECIPES", "Job", "Made", "Recipe", "check_sums", "half_made", "make", "takers"]
+__all__ = ["DEFAULT", "RECIPES", "Job", "Made", "Other", "Recipe", "advice", "check_sums", "half_made", "make", "others", "takers"]
 
 RECIPES: Mapping[str, type[Recipe]] = Methods(__name__, __path__, "RECIPE")
 DEFAULT = "int8"
@@ -42,3 +44,8 @@ def make(name: str, given: Mapping[str, Any]) -> Recipe:
         if name not in known[key]:
             raise EdgeqError(f"recipe {name} has no option '{key}'", fix=f"add --recipe {' or '.join(known[key])}, or leave it out")
     return RECIPES[name](**chosen)
+
+
+def others(name: str, job: Job, made: Made) -> list[Other]:
+    """What other recipes keep where this one keeps little, see `_others`."""
+    return _others(name, job, made, RECIPES)

@@ -99,6 +99,7 @@ class Recipe:
     summary: ClassVar[str]  # what it makes, for the help
     calibrated: ClassVar[bool] = True  # samples decide what it makes
     budgeted: ClassVar[bool] = False  # it chooses within a budget
+    instead: ClassVar[int] = 0  # its place among recipes that are asked where another keeps too little; 0: it is not asked
 
     def needs_samples(self, job: Job) -> bool:
         """Whether it cannot do without calibration samples."""

@@ -26,6 +26,7 @@ class Fp16(Recipe):
     summary: ClassVar[str] = (
         "everything in half precision, inputs and outputs too (float32 arrays are rounded on entry), without calibration"
     )
+    instead: ClassVar[int] = 4
 
     calibrated: ClassVar[bool] = False
 

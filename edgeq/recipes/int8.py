@@ -13,6 +13,7 @@ class Int8(Recipe):
     """int8 weights and activations, from calibration samples."""
 
     summary: ClassVar[str] = "everything in int8, from calibration samples"
+    instead: ClassVar[int] = 1
 
     def quantize(self, job: Job) -> Made:
         return decided(job, "int8")

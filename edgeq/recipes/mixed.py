@@ -20,6 +20,7 @@ class Mixed(Recipe):
     """
 
     summary: ClassVar[str] = "recurrent layers in int8, the rest in half precision"
+    instead: ClassVar[int] = 2
 
     accumulate: str | None = option(metavar="f32|f16", help=ACCUMULATE)
 

@@ -1,7 +1,8 @@
 """Chooses in how many bits the weights of every layer are stored, within limits of noise, of lost answers, of flash or of instructions.
 
 Activations and sums stay int8 and int32. The noise of a layer in few bits is that of the outputs with that layer alone in them, rounded
-as it will be, measured on samples that it was not fitted to (HAWQ-V3, Yao et al., 2021, without its trace); noises are taken to add up.
+as it will be, measured on samples that it was not fitted to (HAWQ-V3, Yao et al., 2021), or what another measure of `sensitivity` says of
+it; noises are taken to add up.
 The choice is the integer program's (`allocate`), and what it gives is quantized and judged on unseen samples before it is handed out: for
 a limit of lost answers by bisection over the front of flash and noise, for they grow together.
 """
@@ -26,6 +27,8 @@ from edgeq.quantize.decide import decide
 from edgeq.quantize.floating import evaluate_float
 from edgeq.quantize.plan import Options, with_weights
 from edgeq.quantize.refine import NONE
+from edgeq.quantize.sensitivity import MEASURES, Probe, check_unit
+from edgeq.quantize.sensitivity import USUAL as SIMULATED
 from edgeq.quantize.storage import INT8, Unit
 from edgeq.quantize.walk import quantize_decided
 from edgeq.simulate import fit_inputs, real_array, simulate
@@ -167,7 +170,7 @@ def noise(got: Outputs, real: Outputs) -> Array:
 
 def search(
     graph: Graph, ranges: Ranges, goal: Goal, options: Options | None = None, progress: Progress | None = None, labels: Array | None = None,
-    allocate: str = EXACT,
+    allocate: str = EXACT, sensitivity: str = SIMULATED,
 ) -> Found:  # fmt: skip
     """Choose the bits of every layer's weights within a goal; without a limit of noise, answers or flash `DROP` is one.
 
@@ -178,15 +181,18 @@ def search(
         progress: called with (steps done, in all at most).
         labels: of the calibration samples, int64 ``[V]``, where the goal has a `loss`.
         allocate: one of `allocate.ALLOCATORS`.
+        sensitivity: how the noise of layers is foretold, one of `sensitivity.MEASURES`.
 
     Raises:
-        EdgeqError: no such method or aim; or nothing keeps to the goal; says what is within reach.
+        EdgeqError: no such method, measure or aim; a measure that does not know the graph; nothing keeps to the goal.
     """
-    for what, name, known in (("allocation", allocate, ALLOCATORS), ("aim", goal.aim, AIMS)):
+    choices = (("sensitivity", sensitivity, MEASURES), ("allocation", allocate, ALLOCATORS), ("aim", goal.aim, AIMS))
+    for what, name, known in choices:
         if name not in known:
             raise EdgeqError(f"unknown {what} '{name}'", fix=f"choose one of {', '.join(known)}")
     if goal.drop is None and goal.loss is None:
         goal = replace(goal, aim=NOISE) if goal.flash is not None or goal.aim == NOISE else replace(goal, drop=DROP)
+    check_unit(sensitivity, goal.drop)
     judge, formats = Judge(graph, ranges, options or Options(), labels), of_weights()
     done = itertools.count(1)
     layers = [n.name for n in graph.nodes if n.op.traits.products]
@@ -196,7 +202,7 @@ def search(
         if progress:
             progress(min(next(done), total), total)
 
-    costs, units = _costs(graph, judge, formats, goal, tell)
+    costs, units = _costs(graph, judge, goal, MEASURES[sensitivity], tell)
     allocator = Allocator(Problem(graph, units, costs), allocate)
     front = tuple(allocator.front())
     storages = {named(f): f for f in formats}
@@ -261,34 +267,42 @@ def _by_loss(allocator: Allocator, goal: Goal, front: Sequence[Point]) -> Iterat
 
 
 def _costs(
-    graph: Graph, judge: Judge, formats: Sequence[str], goal: Goal, tell: Callable[[], None]
+    graph: Graph, judge: Judge, goal: Goal, measure: Callable[[Probe, Unit, str], Array], tell: Callable[[], None]
 ) -> tuple[Costs, tuple[Unit, ...]]:
     """What every layer costs in every format, and the units that have a choice or none."""
-    fold = judge.folds[0]
-    layers = {n.name: n for n in graph.nodes if n.op.traits.products}
+    fold, storages = judge.folds[0], {named(f): f for f in of_weights()}
+    layers = [n.name for n in graph.nodes if n.op.traits.products]
     whole = {}
-    for f in formats:
-        whole[f] = judge.quantized(fold, dict.fromkeys(layers, f), refine=False)
+    for s, f in storages.items():
+        whole[s] = judge.quantized(fold, dict.fromkeys(layers, f), refine=False)
         tell()
     count = min(PROBES, len(next(iter(fold.samples.values()))))
     samples, real = {n: a[:count] for n, a in fold.samples.items()}, {n: a[:count] for n, a in fold.real.items()}
-    base = noise(outputs(whole[INT8], samples), real)
-    found = tuple(Unit((n,), tuple(map(named, formats)) if n.name in layers else (USUAL,)) for n in graph.nodes)
-    costs = {(u.name, s): np.zeros_like(base) for u in found for s in u.choices}
-    for name in layers:
-        for f in formats:
-            if f != INT8:
-                alone = _alone(whole[INT8], whole[f], name)
-                costs[name, named(f)] = np.maximum(noise(outputs(alone, samples), real) - base, 0)
+    base = noise(outputs(whole[USUAL], samples), real)
+    found = tuple(Unit((n,), tuple(storages) if n.name in layers else (USUAL,)) for n in graph.nodes)
+
+    def measured(storage: Mapping[str, str]) -> Array:
+        made = whole[USUAL]
+        for name, s in storage.items():
+            made = made if s == USUAL else _alone(made, whole[s], name)
+        return noise(outputs(made, samples), real)
+
+    limits = {s: int(parse(f).levels[-1]) for s, f in storages.items()}
+    probe = Probe(graph, samples, {n.name: USUAL for n in graph.nodes}, base, measured, limits)
+    lost = {(u.name, s): np.zeros_like(base) for u in found for s in u.choices}
+    for u in found:
+        for s in u.choices:
+            if s != USUAL:
+                lost[u.name, s] = measure(probe, u, s)
                 tell()
     flash: dict[tuple[str, str], int] = {(u.name, s): 0 for u in found for s in u.choices}
     work: dict[tuple[str, str], float] = dict.fromkeys(flash, 0.0)
-    measured = goal.target is not None and goal.target.runners[0] != "host"
-    for f in formats:
-        for name, (size, steps) in _measure(whole[f], bits(f), fold.samples, goal, measured).items():
-            if (name, named(f)) in flash:
-                flash[name, named(f)], work[name, named(f)] = size, steps
-    return Costs(flash, work, dict.fromkeys((Quantize.kind(), Dequantize.kind()), 0.0), costs, base, measured), found
+    counted = goal.target is not None and goal.target.runners[0] != "host"
+    for s, f in storages.items():
+        for name, (size, steps) in _measure(whole[s], bits(f), fold.samples, goal, counted).items():
+            if (name, s) in flash:
+                flash[name, s], work[name, s] = size, steps
+    return Costs(flash, work, dict.fromkeys((Quantize.kind(), Dequantize.kind()), 0.0), lost, base, counted), found
 
 
 def _alone(usual: Graph, other: Graph, name: str) -> Graph:

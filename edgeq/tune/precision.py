@@ -28,7 +28,7 @@ from edgeq.quantize.decide import decide, listed
 from edgeq.quantize.floating import evaluate_float
 from edgeq.quantize.plan import Options
 from edgeq.quantize.rounding import quick
-from edgeq.quantize.sensitivity import MEASURES, USUAL, Probe
+from edgeq.quantize.sensitivity import MEASURES, USUAL, Probe, check_unit
 from edgeq.quantize.storage import HALF, INT8, INT16, STORAGES, WEIGHTS, Unit, roles, spread, uniform, units
 from edgeq.quantize.walk import quantize_decided
 from edgeq.simulate import fit_inputs, real_array, simulate
@@ -135,13 +135,15 @@ def search(
         allocate: how storages are chosen by it, one of `allocate.ALLOCATORS`.
 
     Raises:
-        EdgeqError: no such measure, method or aim; or nothing keeps to the goal; says what is within reach.
+        EdgeqError: no such measure, method or aim; a measure that does not know the graph; nothing keeps to the goal.
     """
-    for what, name, known in (("sensitivity", sensitivity, MEASURES), ("allocation", allocate, ALLOCATORS), ("aim", goal.aim, AIMS)):
+    choices = (("sensitivity", sensitivity, MEASURES), ("allocation", allocate, ALLOCATORS), ("aim", goal.aim, AIMS))
+    for what, name, known in choices:
         if name not in known:
             raise EdgeqError(f"unknown {what} '{name}'", fix=f"choose one of {', '.join(known)}")
     if goal.drop is None and goal.loss is None and goal.aim != NOISE:
         goal = replace(goal, drop=DROP)
+    check_unit(sensitivity, goal.drop)
     warn_of_amplification(graph, ranges, goal)
     judge = Judge(graph, ranges, options, labels)
     found = tuple(units(graph))

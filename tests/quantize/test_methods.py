@@ -14,6 +14,7 @@ from edgeq import api
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, DType, Graph, Node, Tensor, TensorType
 from edgeq.ops.fully_connected import FullyConnected
+from edgeq.ops.lstm import Lstm
 from edgeq.quantize import Options, evaluate_float, quantize
 from edgeq.quantize.allocate import ALLOCATORS
 from edgeq.quantize.prepare import PREPARATIONS
@@ -23,7 +24,7 @@ from edgeq.quantize.refine import REFINEMENTS
 from edgeq.quantize.rounding import NEAREST, ROUNDINGS, quick
 from edgeq.quantize.sensitivity import MEASURES, USUAL, Probe
 from edgeq.quantize.statistics import Observer
-from edgeq.quantize.storage import HALF, INT8, WEIGHTS, uniform, units
+from edgeq.quantize.storage import HALF, INT8, WEIGHTS, Unit, uniform, units
 from edgeq.quantize.weight_scales import SCALES, widest
 from edgeq.recipes import RECIPES
 from edgeq.simulate import real_array, simulate
@@ -170,9 +171,64 @@ def test_the_trace_foretells_what_rounding_of_weights_costs() -> None:
         assert not MEASURES["trace"](probe, unit, HALF).any()
 
 
+def probed(graph: Graph, samples: dict[str, Array]) -> Probe:
+    """Of weights in 8, 4 or 2 bits."""
+    usual = {n.name: "w8a8" for n in graph.nodes}
+    return Probe(graph, samples, usual, np.zeros(1), lambda _: np.zeros(1), {"w8a8": 127, "w4a8": 7, "w2a8": 1})
+
+
+def test_the_largest_eigenvalue_is_that_of_the_curvature() -> None:
+    graph, x = two_layers(), np.random.default_rng(1).normal(0, 1, (24, 1, 8)).astype(np.float32)
+    probe, unit = probed(graph, {"x": x}), units(graph)[0]
+    w, v = (np.asarray(graph.tensors[n].data, np.float64) for n in "wv")
+    power = (evaluate_float(graph, {"x": x})["y"].astype(np.float64) ** 2).sum()
+    largest = np.linalg.eigvalsh(np.kron(v.T @ v, x[:, 0].T.astype(float) @ x[:, 0])).max() / power  # y = v w x
+    found = float(MEASURES["eigenvalue"](probe, unit, "w4a8")[0])
+    assert 0.8 * largest < found / probe.error(unit.nodes[0], w, "w4a8") < 1.01 * largest
+    assert not MEASURES["eigenvalue"](probe, unit, "f16").any()
+
+
+def test_the_largest_eigenvalue_is_refused_where_it_is_not_known() -> None:
+    shapes = {"w": (8, 4), "r": (8, 2), "b": (8,)}
+    rng = np.random.default_rng(0)
+    tensors = {n: Tensor(n, TensorType(s), rng.normal(0, 1, s).astype(np.float32)) for n, s in shapes.items()}
+    tensors |= {n: Tensor(n, TensorType(s)) for n, s in {"x": (3, 4), "y": (3, 2), "d": (1, 2)}.items()}
+    tensors |= {n: Tensor(n, TensorType((1, 2)), np.zeros((1, 2), np.float32)) for n in ("h", "e")}
+    cell = Node("cell", Lstm(), ("x", "w", "r", "b", "h", "e"), ("y", "d"))
+    graph = Graph("g", (cell,), tensors, ("x",), ("y",))
+    probe = probed(graph, {"x": rng.normal(0, 1, (4, 3, 4)).astype(np.float32)})
+    with pytest.raises(EdgeqError, match=r"cell: the largest eigenvalue is not known here \(lstm is no plain product"):
+        MEASURES["eigenvalue"](probe, Unit((cell,), ()), "w4a8")
+
+
+def test_measures_foretell_that_fewer_bits_cost_more() -> None:
+    graph, samples = two_layers(), {"x": np.random.default_rng(1).normal(0, 1, (96, 1, 8)).astype(np.float32)}
+    probe = probed(graph, samples)
+    for name in set(MEASURES) - {"output-noise"}:
+        for unit in units(graph):
+            four, two = (float(MEASURES[name](probe, unit, s)[0]) for s in ("w4a8", "w2a8"))
+            assert 0 <= four < two, name
+    w, unit = np.asarray(graph.tensors["w"].data, np.float64), units(graph)[0]
+    rounded = probe.rounded(unit.nodes[0], w, "w2a8")
+    assert float(MEASURES["zeros"](probe, unit, "w2a8")[0]) == pytest.approx(np.mean(rounded == 0), abs=0.03)
+    h, lost = samples["x"][:64, 0] @ w.T, samples["x"][:64, 0] @ rounded.T
+    assert float(MEASURES["layer-error"](probe, unit, "w2a8")[0]) == pytest.approx(((lost - h) ** 2).sum() / (h**2).sum(), rel=0.01)
+
+
+def test_recipe_few_bits_takes_a_sensitivity() -> None:
+    graph, samples = two_layers(), {"x": np.random.default_rng(1).normal(0, 1, (96, 1, 8)).astype(np.float32)}
+    for name in MEASURES:
+        record = api.quantize(graph, samples, recipe="few-bits", sensitivity=name, budget={"flash": 140}).record["allocation"]
+        assert 0 < next(r["flash"] for r in record["pareto"] if r["chosen"]) <= 140
+
+
 def test_recipe_auto_takes_a_sensitivity() -> None:
     graph, samples = two_layers(), {"x": np.random.default_rng(1).normal(0, 1, (96, 1, 8)).astype(np.float32)}
     for name in MEASURES:
+        if name in ("zeros", "z-scores"):
+            with pytest.raises(EdgeqError, match=f"sensitivity {name} keeps to no drop in dB"):
+                api.quantize(graph, samples, recipe="auto", sensitivity=name, budget={"drop": 24.0})
+            continue
         record = api.quantize(graph, samples, recipe="auto", sensitivity=name, budget={"drop": 24.0}).record["allocation"]
         assert record["sqnr_db"] >= 24
     assert USUAL in MEASURES

@@ -1,4 +1,4 @@
-"""Noise of the outputs with one unit in a storage and the others in half precision, simulated (Yao et al., HAWQ-V3, 2021)."""
+"""Noise of the outputs with one unit in a storage and the others as usual, simulated (Yao et al., HAWQ-V3, 2021)."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ from edgeq.quantize.storage import Unit
 
 def noise(probe: Probe, unit: Unit, storage: str) -> Array:
     """As measured, states carried along."""
-    found = probe.measure({**probe.half, **{n.name: storage for n in unit.nodes}})
+    found = probe.measure({**probe.usual, **{n.name: storage for n in unit.nodes}})
     return np.asarray(np.maximum(found - probe.base, 0))

@@ -87,6 +87,7 @@ def context(data: Data) -> Mapping[str, Any] | None:
         "vectors": measured.activations.vectors if measured.activations else None,
         "has_sqnr": any(r.sqnr is not None for r in rows),
         "has_seen": any(r.seen for r in rows),
+        "advice": measured.quantization.get("advice", ""),
         "has_cause": any(r.cause or r.fix for r in rows),
         "limit": SATURATED,
         "exact": EXACT_DB,
@@ -97,7 +98,7 @@ TEMPLATE = """
 <h2>Tensors</h2>
 <p class="lead">Real value = scale · (q − zero point).
 {% if vectors %}Ranges and saturation as {{ vectors | count }} inputs of the last comparison gave them.{% elif has_seen %}Ranges and saturation over the calibration samples.{% else %}Compare with real inputs (<code>edgeq compare --input</code>) to see what of its range each tensor uses.{% endif %}
-{% if has_sqnr %} SQNR: signal to quantization noise against the float model{% if samples %}, {{ samples | count }} samples{% endif %}.{% endif %}</p>
+{% if has_sqnr %} SQNR: signal to quantization noise against the float model{% if samples %}, {{ samples | count }} samples{% endif %}.{% endif %}{% if advice %} Other recipes: {{ advice }}.{% endif %}</p>
 <div class="panel"><div class="scroll"><table>
   <thead><tr><th>tensor</th><th class="wide">type</th><th class="n">scale</th><th class="n wide">zero point</th><th class="n">can hold</th>
   {% if has_seen %}<th class="wide">seen</th><th class="n"><span class="narrow">seen</span></th><th class="n">saturated</th>{% endif %}{% if has_sqnr %}<th class="n">SQNR</th>{% endif %}{% if has_cause %}<th class="verdict">suspected cause and fix</th>{% endif %}</tr></thead>
