@@ -38,11 +38,11 @@ class Segment:
     cost: float
 
 
-def extra(program: Program, part: Part, call: Call, band: Band) -> float:
-    """Instructions that a call takes more than on its own."""
+def extra(program: Program, part: Part, whole: Call, call: Call, band: Band) -> float:
+    """Instructions that a call takes more than on its own, `whole`."""
     calls = -(-part.height * part.flow.per // (part.flow.rate * part.flow.unit))
     channels = program.graph.type(call.output).shape[-1]
-    each = PLANE if call.node.op.traits.family == "depthwise" else CHANNEL
+    each = PLANE if call.node.op.traits.family == "depthwise" and call.kernel is whole.kernel else CHANNEL
     cost = TURN * band.turns + (CALL + each * channels) * max(calls - 1, 0)
     for source, name in zip(part.sources, call.operands, strict=True):
         again = 0 if source.rows is None else max(source.rows.extent - source.rows.step, 0)
@@ -142,7 +142,8 @@ class Search:
             lines = sum(self._units(x.bytes) for x in band.lines.values() if x.first <= i <= x.last)
             own = max(own, lines + self._units(call.scratch if i < last or not kept else 0) + self._units(kept))
         need = sum(sizes.values()) + own + self._units(4 * band.counters) - self._saved(band, sizes)
-        return Segment(first, last, pace, need, sum(extra(program, p, c, band) for p, c in zip(band.parts, calls, strict=True)))
+        wholes = program.calls[first : last + 1]
+        return Segment(first, last, pace, need, sum(extra(program, *x, band) for x in zip(band.parts, wholes, calls, strict=True)))
 
     def _saved(self, band: Band, sizes: dict[str, int]) -> int:
         """Bytes that outputs share with inputs, each with one at most."""
@@ -302,7 +303,7 @@ def ways(program: Program) -> list[Way]:
 def _more(program: Program, made: Program) -> float:
     """About how many instructions the bands of a program cost."""
     return sum(
-        extra(program, part, call, band)
-        for band in made.bands
-        for part, call in zip(band.parts, made.calls[band.first : band.last + 1], strict=True)
+        extra(program, part, whole, call, b)
+        for b in made.bands
+        for part, whole, call in zip(b.parts, program.calls[b.first : b.last + 1], made.calls[b.first : b.last + 1], strict=True)
     )

@@ -217,4 +217,4 @@ def test_rows_of_few_pixels_take_the_kernel_for_them() -> None:
     whole = lower(b.graph(b.dense(b.flatten(b.node(AveragePool2d((12, 5)), x)), 3)), target.load("cortex-m4"))
     banded = fitted(whole, None)[0]
     assert banded.bands and {c.kernel.stem for c in whole.calls if c.kind == "depthwise_conv2d"} == {"depthwise_conv2d_3x3_s8"}
-    assert {c.kernel.stem for c in banded.calls if c.kind == "depthwise_conv2d"} == {"depthwise_conv2d_pixels_s8"}
+    assert {c.kernel.stem for c in banded.calls if c.kind == "depthwise_conv2d"} == {"depthwise_conv2d_row_s8"}

@@ -105,13 +105,20 @@ def tall(params: Params) -> int:
     return int((p.out_h, p.kernel_h) > (p.out_w, p.kernel_w) and p.stride_h == p.stride_w)
 
 
+def few(params: Params) -> int:
+    """1 if a convolution of few pixels would waste much, three of them at a time."""
+    p = params
+    return int(p.batches * p.out_h * p.out_w in (2, 4, 5, 7, 8))
+
+
 def rectified(params: Params) -> int:
     """1 if no result below the zero point passes the limits."""
     return int(params.act_min >= params.scalars.get("out_offset", params.scalars.get("out_zero", 0)))
 
 
 FACTS: dict[str, Callable[[Params], int]] = {
-    f.__name__: f for f in (group, twos, tap_twos, has_least, pairs, whole_fours, small_shifts, inside, pointwise, direct, tall, rectified)
+    f.__name__: f
+    for f in (group, twos, tap_twos, has_least, pairs, whole_fours, small_shifts, inside, pointwise, direct, tall, few, rectified)
 }
 
 

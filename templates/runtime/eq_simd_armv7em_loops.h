@@ -107,6 +107,52 @@ static inline const uint32_t *eq_armv7em_tile(int32_t *a, const uint32_t *x, con
     return w;
 }
 
+/* The same of two columns of three. */
+static inline const uint32_t *eq_armv7em_tile2(int32_t *a, const uint32_t *x, const uint32_t *w, int32_t count, int32_t mixed)
+{
+#if EQ_DSP
+#define EQ_ARMV7EM_MAC2 \
+    "smlad %[a00], %[x0], %[w0], %[a00]\n\tsmlad %[a10], %[x1], %[w0], %[a10]\n\t" \
+    "smlad %[a01], %[x0], %[w1], %[a01]\n\tsmlad %[a11], %[x1], %[w1], %[a11]\n\t"
+#define EQ_ARMV7EM_UNPACK(rotation) "sxtb16 %[w0], %[w0]" rotation "\n\tsxtb16 %[w1], %[w1]" rotation "\n\t"
+#define EQ_ARMV7EM_TILE(first, between) \
+    __asm__ volatile( \
+        EQ_ARMV7EM_ROUND("%[count]", "%[w0]", \
+            "ldrd %[w0], %[w1], [%[w]], #8\n\t" \
+            first \
+            "ldrd %[x0], %[x1], [%[x]], #12\n\t" \
+            EQ_ARMV7EM_MAC2 \
+            between \
+            "ldrd %[x0], %[x1], [%[x]], #12\n\t" \
+            EQ_ARMV7EM_MAC2) \
+        "subs %[count], %[count], #4\n\t" \
+        "bgt 1b" \
+        : [a00] "+r"(a00), [a01] "+r"(a01), [a10] "+r"(a10), [a11] "+r"(a11), [x] "+r"(x), [w] "+r"(w), [count] "+r"(count), \
+          [w0] "=&r"(w0), [w1] "=&r"(w1), [x0] "=&r"(x0), [x1] "=&r"(x1) \
+        : \
+        : "cc", "memory")
+    int32_t a00 = a[0], a01 = a[1], a10 = a[2], a11 = a[3];
+    uint32_t w0, w1, x0, x1;
+    if (mixed) {
+        EQ_ARMV7EM_TILE("", EQ_ARMV7EM_UNPACK(""));
+    } else {
+        EQ_ARMV7EM_TILE(EQ_ARMV7EM_UNPACK(""), "ldrd %[w0], %[w1], [%[w], #-8]\n\t" EQ_ARMV7EM_UNPACK(", ror #8"));
+    }
+    a[0] = a00, a[1] = a01, a[2] = a10, a[3] = a11;
+#undef EQ_ARMV7EM_TILE
+#undef EQ_ARMV7EM_UNPACK
+#undef EQ_ARMV7EM_MAC2
+#else
+    for (; count > 0; count--, x += 6, w += 2) {
+        for (int32_t i = 0; i < 4; i++) {
+            const uint32_t word = w[i & 1], even = eq_armv7em_even(word);
+            a[i] = eq_armv7em_mac2(eq_armv7em_mac2(a[i], x[i >> 1], mixed ? word : even), x[3 + (i >> 1)], mixed ? even : eq_armv7em_odd(word));
+        }
+    }
+#endif
+    return w;
+}
+
 /* What eq_armv7em_pixels_tflm and eq_armv7em_pixels_single compute: all output channels of three pixels, two channels at a time. `quads`
  * of inputs are in `columns`, as eq_armv7em_expand puts them; the weights have layout "pairs" by two rows. Channels of the first pixel go
  * to `y`, those of the others `second` and `third` bytes further. Halves of results are rounded with `rounding`, and sums are shifted right by `scale` first,
@@ -419,6 +465,51 @@ static inline void eq_armv7em_windows3(int32_t *a, const int16_t *l0, const int1
         for (int32_t i = 0; i < 4; i++) {
             const int16_t *const x = lines[k] + stride * i;
             a[i] = eq_armv7em_mac2(eq_armv7em_mac2(a[i], eq_armv7em_pair(x[0], x[1]), taps[0]), eq_armv7em_pair(0, x[2]), taps[1]);
+        }
+    }
+#endif
+}
+
+/* Expands `count` columns of three rows of four channels of int8, columns `step` bytes apart, to six words each: the pairs (row 0, row 1)
+ * of the channels, then row 2 of channels 0 and 2, and of 1 and 3. */
+static inline void eq_armv7em_expand3(
+    uint32_t *to, const int8_t *x0, const int8_t *x1, const int8_t *x2, int32_t step, int32_t count)
+{
+    for (; count > 0; count--, to += 6, x0 += step, x1 += step, x2 += step) {
+        const uint32_t r0 = eq_armv7em_load4(x0), r1 = eq_armv7em_load4(x1), r2 = eq_armv7em_load4(x2);
+        const uint32_t e0 = eq_armv7em_even(r0), e1 = eq_armv7em_even(r1), o0 = eq_armv7em_odd(r0), o1 = eq_armv7em_odd(r1);
+        eq_armv7em_put2(to, eq_armv7em_pack_low((int32_t)e0, (int32_t)e1), eq_armv7em_pack_low((int32_t)o0, (int32_t)o1));
+        eq_armv7em_put2(to + 2, eq_armv7em_pack_high(e0, e1), eq_armv7em_pack_high(o0, o1));
+        eq_armv7em_put2(to + 4, eq_armv7em_even(r2), eq_armv7em_odd(r2));
+    }
+}
+
+/* Adds to the sums of four channels the products of three columns with 3x3 taps, both as eq_armv7em_expand3 puts them. */
+static inline void eq_armv7em_window3(int32_t *a, const uint32_t *x, const uint32_t *w)
+{
+#if EQ_DSP
+#define EQ_ARMV7EM_COLUMN(k) \
+    "ldrd %[x0], %[x1], [%[x], #24*" k "]\n\tldrd %[w0], %[w1], [%[w], #24*" k "]\n\t" \
+    "smlad %[a0], %[x0], %[w0], %[a0]\n\tsmlad %[a1], %[x1], %[w1], %[a1]\n\t" \
+    "ldrd %[x0], %[x1], [%[x], #24*" k "+8]\n\tldrd %[w0], %[w1], [%[w], #24*" k "+8]\n\t" \
+    "smlad %[a2], %[x0], %[w0], %[a2]\n\tsmlad %[a3], %[x1], %[w1], %[a3]\n\t" \
+    "ldrd %[x0], %[x1], [%[x], #24*" k "+16]\n\tldrd %[w0], %[w1], [%[w], #24*" k "+16]\n\t" \
+    "smlabb %[a0], %[x0], %[w0], %[a0]\n\tsmlabb %[a1], %[x1], %[w1], %[a1]\n\t" \
+    "smlatt %[a2], %[x0], %[w0], %[a2]\n\tsmlatt %[a3], %[x1], %[w1], %[a3]\n\t"
+    uint32_t x0, x1, w0, w1;
+    int32_t a0 = a[0], a1 = a[1], a2 = a[2], a3 = a[3];
+    __asm__ volatile(
+        EQ_ARMV7EM_COLUMN("0") EQ_ARMV7EM_COLUMN("1") EQ_ARMV7EM_COLUMN("2")
+        : [a0] "+r"(a0), [a1] "+r"(a1), [a2] "+r"(a2), [a3] "+r"(a3), [x0] "=&r"(x0), [x1] "=&r"(x1), [w0] "=&r"(w0), [w1] "=&r"(w1)
+        : [x] "r"(x), [w] "r"(w)
+        : "memory");
+    a[0] = a0, a[1] = a1, a[2] = a2, a[3] = a3;
+#undef EQ_ARMV7EM_COLUMN
+#else
+    for (int32_t k = 0; k < 3; k++, x += 6, w += 6) {
+        for (int32_t c = 0; c < 4; c++) {
+            const int32_t x2 = (int16_t)(x[4 + c % 2] >> 8 * (c & 2) & 0xffffu), w2 = (int16_t)(w[4 + c % 2] >> 8 * (c & 2) & 0xffffu);
+            a[c] = eq_armv7em_plus(eq_armv7em_mac2(a[c], x[c], w[c]), x2 * w2);
         }
     }
 #endif

@@ -94,6 +94,8 @@ CASES = [
     case("small_saturated", (1, 2, 3, 64), 5, (1, 1), zero=-128, saturated=True, small=2),
     case("pointwise_batch", (3, 3, 3, 8), 8, (1, 1), zero=9, small=2),
     case("pads_beyond", (1, 2, 2, 4), 4, (3, 3), pads=(2, 2, 2, 2), zero=50),
+    *(case(f"few{n}", (1, 1, n, 12), 5, (1, 1), zero=3 * n, saturated=n % 2 == 0) for n in (2, 4, 5, 7, 8)),
+    case("few_same3", (1, 1, 5, 3), 4, (3, 3), pads=SAME, zero=-3, clamp=(0.0, 6.0), out=QParams((6 / 255,), -128)),
 ]
 ASYMMETRIC = {
     "pointwise_o5_c7": 3, "pointwise_o17_c9": -128, "same3_c3": 127, "groups3": -30, "dilated": 66, "batch": -1, "saturated_o5": -128,
@@ -106,6 +108,7 @@ CASES += [
     with_sum(case("pointwise", (1, 3, 5, 8), 8, (1, 1), zero=-3), 1.0),
     *(with_sum(case(f"same3_wide{o}", (1, 3, 3, 4), o, (3, 3), pads=SAME, zero=11), 0.7) for o in (20, 70)),
     *(with_sum(case(f"pointwise_wide{o}", (1, 3, 3, o), o, (1, 1), zero=-3), 1.1) for o in (20, 70)),
+    with_sum(case("few", (1, 1, 5, 8), 5, (1, 1), zero=7), 0.8),
     with_sum(case("stride2", (1, 5, 7, 3), 5, (1, 1), stride=(2, 2), zero=40), 1.9, Add((0.0, math.inf))),
     with_sum(case("difference", (1, 4, 3, 5), 9, (3, 3), pads=SAME, zero=-128), 0.3, Sub()),
 ]

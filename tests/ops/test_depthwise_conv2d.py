@@ -70,6 +70,13 @@ CASES = [
     case("relu6", (1, 4, 4, 6), (3, 3), pads=SAME, clamp=(0.0, 6.0), out=QParams((6 / 255,), -128)),
     *(case(f"left_shift_c{c}", (1, 3, 3, c), (1, 1), out=QParams((0.0004,), 5)) for c in (4, 40, 70)),
     case("pads_beyond", (1, 2, 2, 4), (3, 3), pads=(2, 2, 2, 2), zero=50),
+    *(case(f"row_w{w}", (1, 3, w, c), (3, 3), pads=(0, 1, 0, 1), zero=w) for w, c in ((1, 4), (2, 8), (5, 12), (16, 4))),
+    case("row_top", (1, 2, 6, 8), (3, 3), pads=(1, 1, 0, 1), zero=-9),
+    case("row_bottom", (1, 2, 6, 8), (3, 3), pads=(0, 1, 1, 1), zero=-9, saturated=True),
+    case("row_alone", (1, 1, 5, 4), (3, 3), pads=(1, 0, 1, 2), zero=127),
+    case("row_below", (1, 1, 5, 4), (3, 3), pads=(2, 1, 0, 1), zero=-128),
+    case("row_stride2", (1, 4, 9, 12), (3, 3), stride=(2, 2), pads=(0, 0, 0, 1), zero=3, clamp=(0.0, 6.0), out=QParams((6 / 255,), -128)),
+    case("row_left", (1, 3, 7, 4), (3, 3), pads=(0, 1, 0, 0), out=QParams((0.0004,), 5)),
 ]
 ASYMMETRIC = {"same3_c5": 3, "saturated_c12": -128, "multiplier3": 127, "grows": -30, "stride_unequal": 66, "batch": -1}
 CASES += [asymmetric(c, ASYMMETRIC[c.name]) for c in CASES if c.name in ASYMMETRIC]
