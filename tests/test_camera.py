@@ -128,7 +128,7 @@ REFUSED = {
     "deviations above 0": {"std": [0, 1, 1]},
     "give black, then white": {"pixels": [1, 0]},
     "expected a list of numbers": {"mean": "half"},
-    "expected a number": {"width": "wide"},
+    "expected a whole number": {"width": "wide"},
     "size = \\[0, 9\\]": {"size": [0, 9]},
 }
 

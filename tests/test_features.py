@@ -137,7 +137,7 @@ REFUSED = {
     "a mel band holds no bin of 62.5 Hz": {"n_fft": 256, "n_mels": 128, "hop_length": 100},
     "'hop_length' is given twice": {"hop_length": 160, "frame_step": 160},
     "did you mean 'n_mels'": {"n_mel": 40},
-    "expected a int": {"n_fft": 512.5},
+    "expected a whole number": {"n_fft": 512.5},
     "n_mfcc = 50 of n_mels = 40": {"kind": "mfcc", "n_mfcc": 50},
     "has the factor 7": {"n_fft": 448},
     "span more than int16 holds": {"kind": "mel", "precision": "int16"},
@@ -188,8 +188,8 @@ def test_a_model_behind_features_takes_samples_as_they_come(precision: str, spee
     np.testing.assert_array_equal(pushed(tmp_path / "m", x.ravel(), want.shape[-1]), want.reshape(len(want), -1))
 
 
-def pushed(folder: Path, samples: Array, width: int) -> Array:
-    """The answers to samples that come in blocks of odd sizes, by the emitted header alone."""
+def pushed(folder: Path, samples: Array, width: int, step: int = 160) -> Array:
+    """The answers to samples that come in blocks of odd sizes, by the emitted header alone; one for every `step` samples."""
     (folder / "push.c").write_text(
         """#include "listen.h"
 static _Alignas(16) unsigned char arena[LISTEN_ARENA_BYTES], state[LISTEN_STATE_BYTES];
@@ -213,7 +213,7 @@ int32_t push(const int16_t *samples, int32_t count, int8_t *answers)
     )
     files = [str(p) for p in folder.glob("*.c") if p.name != "main.c"]
     subprocess.run(["gcc", "-O1", "-shared", "-fPIC", "-ffp-contract=off", *files, "-o", str(folder / "push.so")], check=True, timeout=120)
-    answers = np.zeros((len(samples) // 160 + 1, width), np.int8)
+    answers = np.zeros((len(samples) // step + 1, width), np.int8)
     x, y = (a.ctypes.data_as(ctypes.c_void_p) for a in (samples, answers))
     found = ctypes.CDLL(str(folder / "push.so")).push(x, len(samples), y)
     return answers[:found]

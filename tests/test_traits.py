@@ -34,6 +34,7 @@ HOMONYMS = {
     "cli/options.py": ({"mean"}, "of a channel's pixels"),
     "quantize/images.py": ({"mean"}, "of a channel's pixels"),
     "flash/imgtool.py": ({"sign"}, "the program's verb"),
+    "features/sensor.py": ({"mean"}, "of a channel"),
     "features/description.py": ({"add", "log"}, "words of a description: what is added before a logarithm"),
     "report/sections/memory.py": ({"floor"}, "the bottom of a drawing"),
     "run/gpu/kernels/functions.py": (UNARY, "functions of `floats` by name, as eq_float.h has them; a kernel computes all"),

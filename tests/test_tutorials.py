@@ -71,6 +71,11 @@ def prepare(page: str) -> None:
             {"w": (10, 4), "c": (4,), "v": (4, 2), "d": (2,)}, "stream.onnx",
         )  # fmt: skip
         np.savez("frames.npz", x=rng.standard_normal((24, 1, 6)).astype(np.float32))
+    if page == "sensors":
+        text = "net (float[1, 32, 6] x) => (float[1, 2] y) { a = Flatten(x) b = Gemm(a, w, c) y = Softmax(b) }"
+        parsed(text, {"w": (192, 2), "c": (2,)}, "model.onnx")
+        for name in ("walk", "still"):
+            np.savetxt(f"{name}.csv", rng.standard_normal((96, 7)), delimiter=",", header="time,ax,ay,az,gx,gy,gz", comments="")
     if page == "camera":
         images = pytest.importorskip("PIL.Image")
         for i in range(12):

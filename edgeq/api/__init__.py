@@ -21,6 +21,7 @@ from edgeq.api.quantizing import Choices, Quantized, Recipe, quantize, write_qua
 from edgeq.api.reporting import report
 from edgeq.api.robustness import Robustness, robustness
 from edgeq.api.scoring import Accuracy, accuracy
+from edgeq.api.sensors import sensor_features, sensor_samples
 from edgeq.api.sounds import sound_features
 from edgeq.api.tuning import Tuned, tune
 
@@ -59,6 +60,8 @@ __all__ = [
     "report",
     "robustness",
     "run",
+    "sensor_features",
+    "sensor_samples",
     "simulate",
     "sound_features",
     "tune",

@@ -53,7 +53,7 @@ def load(
     """Read a model.
 
     Args:
-        path: a model file (.tflite, .onnx, .pt2), a graph file (.eqg), a description of sound features (.toml), a folder that
+        path: a model file (.tflite, .onnx, .pt2), a graph file (.eqg), a description of a front end (.toml), a folder that
             `build` or `quantize` wrote, or a ``torch.nn.Module``.
         example_inputs: of a module, an array or tensor, or a tuple of them, as its ``forward`` takes them, with a batch of 1: they
             fix the shapes.

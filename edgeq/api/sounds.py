@@ -26,8 +26,9 @@ def sound_features(description: str | Path, sound: str | Path | ArrayLike) -> Ar
     from edgeq.simulate import real_array, simulate
 
     d = features.read(Path(description))
-    if isinstance(d, features.ImageDescription):
-        raise EdgeqError("a recording for a description of pictures", where=str(description), fix="give images")
+    if not isinstance(d, features.Description):
+        what, fix = ("pictures", "give images") if isinstance(d, features.ImageDescription) else ("sensors", "take sensor_features")
+        raise EdgeqError(f"a recording for a description of {what}", where=str(description), fix=fix)
     samples = read_sound(Path(sound), d.sample_rate) if isinstance(sound, (str, Path)) else np.asarray(sound)
     graph = passes.normalise(features.build(d))
     size = graph.type("samples").size

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 import math
-import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from edgeq import reals
 from edgeq.errors import EdgeqError
+from edgeq.features.table import values_of
 from edgeq.ir import Array
 from edgeq.ops.fourier import factors
 
@@ -90,41 +88,13 @@ class Description:
         return LOGS[self.log] * (2 if self.log == "db" and self.power == 1 else 1)
 
 
-def read_table(path: Path) -> dict[str, Any]:
-    """The table of a description file.
-
-    Raises:
-        EdgeqError: it cannot be read, or is no TOML.
-    """
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as e:
-        raise EdgeqError("cannot read the description", where=str(path), why=e.strerror or type(e).__name__) from e
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
-        raise EdgeqError("the description is no TOML", where=str(path), why=str(e)) from e
-
-
 def parse(table: Mapping[str, Any]) -> Description:
     """A description from a table; the names of `ALIASES` are other names.
 
     Raises:
         EdgeqError: an unknown or double key, a value of another type, or values that do not fit each other, with the numbers.
     """
-    types = {f.name: type(f.default) for f in fields(Description)}
-    values: dict[str, Any] = {}
-    for key, value in table.items():
-        name = ALIASES.get(key, key)
-        if name not in types:
-            near = difflib.get_close_matches(key, [*types, *ALIASES], 1)
-            raise EdgeqError(f"unknown key '{key}'", fix=f"did you mean '{near[0]}'?" if near else f"keys are {', '.join(types)}")
-        if name in values:
-            raise EdgeqError(f"'{name}' is given twice", why=f"'{key}' is another name of it")
-        wanted = types[name]
-        value = float(value) if wanted is float and isinstance(value, int) and not isinstance(value, bool) else value
-        if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
-            raise EdgeqError(f"'{key}' is {value!r}", why=f"expected a {wanted.__name__}")
-        values[name] = value
-    return _checked(Description(**values))
+    return _checked(Description(**values_of(Description, table, ALIASES)))
 
 
 def _checked(d: Description) -> Description:
@@ -134,9 +104,6 @@ def _checked(d: Description) -> Description:
     for name, allowed in choices.items():
         if getattr(d, name) not in allowed:
             raise EdgeqError(f"{name} = {getattr(d, name)!r}", fix=f"one of {', '.join(map(repr, allowed))}")
-    for name, value in ((f.name, getattr(d, f.name)) for f in fields(d)):
-        if isinstance(value, float) and not math.isfinite(value):
-            raise EdgeqError(f"{name} = {value}", why="it must be finite")
     for name, most in MOST.items():
         if not 1 <= getattr(d, name) <= most:
             raise EdgeqError(f"{name} = {getattr(d, name)}", why=f"expected 1 to {most}")
@@ -174,12 +141,21 @@ def weights(d: Description) -> Array:
     Raises:
         EdgeqError: there is none of that name.
     """
+    return window_weights(d.window, d.length)
+
+
+def window_weights(name: str, length: int) -> Array:
+    """A periodic window by its name in `scipy.signal.get_window`, float64 ``[length]``.
+
+    Raises:
+        EdgeqError: there is none of that name.
+    """
     import scipy.signal  # costs a second to import
 
     try:
-        return np.asarray(scipy.signal.get_window(d.window, d.length, fftbins=True), np.float64)
+        return np.asarray(scipy.signal.get_window(name, length, fftbins=True), np.float64)
     except ValueError as e:
-        raise EdgeqError(f"window = '{d.window}'", why=str(e), fix="hann, hamming, blackman, boxcar, ...") from e
+        raise EdgeqError(f"window = '{name}'", why=str(e), fix="hann, hamming, blackman, boxcar, ...") from e
 
 
 def _to_mel(f: Array, htk: bool) -> Array:

@@ -23,7 +23,7 @@ SAMPLES, FEATURES = "samples", "features"
 SAMPLE_SCALE = 1 / 32768
 
 
-class _Maker:
+class Maker:
     """The graph in the making."""
 
     def __init__(self) -> None:
@@ -73,7 +73,7 @@ def build(d: Description, name: str = FEATURES, output: QParams | None = None) -
     Args:
         output: int8 features in this scale; without it float32, halves, or int16 in a scale that holds all that can be.
     """
-    m = _Maker()
+    m = Maker()
     step = d.frames * d.hop_length
     x = m.input(SAMPLES, TensorType((step,), DType.INT16, QParams((SAMPLE_SCALE,))))
     joined = m.window(x, d.length - d.hop_length, SAMPLES)
@@ -86,7 +86,7 @@ def build(d: Description, name: str = FEATURES, output: QParams | None = None) -
     return m.graph(name, last)
 
 
-def _bands(m: _Maker, d: Description) -> list[Tensor]:
+def _bands(m: Maker, d: Description) -> list[Tensor]:
     """First bins, numbers of bins and weights of the bands."""
     bank = np.eye(d.n_fft // 2 + 1) if d.kind == "stft" else mel_bank(d)
     spans = [(int(np.flatnonzero(row)[0]), int(np.flatnonzero(row)[-1]) + 1) for row in bank]
@@ -103,7 +103,7 @@ def _levels(d: Description) -> BandLevels:
     return BandLevels(d.power, d.log_mode, d.log_floor, d.factor())
 
 
-def _floating(m: _Maker, d: Description, frames: Tensor, output: QParams | None) -> Tensor:
+def _floating(m: Maker, d: Description, frames: Tensor, output: QParams | None) -> Tensor:
     """The chain on float32; halves are the levels and what is made of them, as spectra span more than halves hold."""
     x = m.emit(Dequantize(), [frames], "real_frames")
     x = m.emit(ApplyWindow(), [x, m.constant("window", weights(d).astype(np.float32))], "windowed")
@@ -123,7 +123,7 @@ def _floating(m: _Maker, d: Description, frames: Tensor, output: QParams | None)
     return x
 
 
-def _fixed(m: _Maker, d: Description, frames: Tensor, output: QParams | None) -> Tensor:
+def _fixed(m: Maker, d: Description, frames: Tensor, output: QParams | None) -> Tensor:
     """The chain on integers: int16 samples, a spectrum of int32 with an exponent for each frame, levels of int16 or int8."""
     w = weights(d)
     bits = BLOCK_BITS - (d.n_fft - 1).bit_length()
@@ -169,7 +169,7 @@ def join(d: Description, model: Graph, name: str) -> Graph:
         fix = "quantize it to int8; check n_mels, n_mfcc and frames"
         raise EdgeqError(f"the features do not fit input '{model.given[0]}'", where=model.name, why=why, fix=fix)
     front = build(d, name, t.q)
-    m = _Maker()
+    m = Maker()
     m.tensors, m.nodes, m.states = dict(front.tensors), list(front.nodes), list(front.states)
     x = m.tensors[front.results[0]]
     frames = m.window(x, needed - d.frames, "history")

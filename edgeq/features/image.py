@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from edgeq.errors import EdgeqError
 from edgeq.features.graph import behind
+from edgeq.features.table import values_of
 from edgeq.ir import Array, DType, Graph, Node, QParams, Tensor, TensorType, check
 from edgeq.ops.camera_image import FIELDS, LAYOUTS, METHODS, WORDS, CameraImage, components, pixels_of
 from edgeq.ops.transpose import Transpose
@@ -19,7 +18,6 @@ from edgeq.ops.transpose import Transpose
 FRAME, IMAGE = "frame", "image"
 FORMATS = (*WORDS, *LAYOUTS)
 LUMINANCE = (0.299, 0.587, 0.114)  # of red, green, blue (ITU-R BT.601)
-LIST = "a list of numbers"
 
 
 @dataclass(frozen=True)
@@ -68,21 +66,7 @@ def parse_image(table: Mapping[str, Any]) -> ImageDescription:
     Raises:
         EdgeqError: an unknown key, a value of another type, or values that do not fit each other, with the numbers.
     """
-    kinds = {f.name: type(f.default) for f in fields(ImageDescription)}
-    values: dict[str, Any] = {}
-    for key, value in table.items():
-        if key not in kinds:
-            near = difflib.get_close_matches(key, kinds, 1)
-            raise EdgeqError(f"unknown key '{key}'", fix=f"did you mean '{near[0]}'?" if near else f"keys are {', '.join(kinds)}")
-        if kinds[key] is tuple:
-            numbers = value if isinstance(value, (list, tuple)) else [value]
-            if not numbers or not all(isinstance(n, (int, float)) and not isinstance(n, bool) and math.isfinite(n) for n in numbers):
-                raise EdgeqError(f"'{key}' is {value!r}", why=f"expected {LIST}")
-            value = tuple(numbers)
-        elif not isinstance(value, kinds[key]) or isinstance(value, bool):
-            raise EdgeqError(f"'{key}' is {value!r}", why=f"expected {'a number' if kinds[key] is int else 'a word'}")
-        values[key] = value
-    return _checked(ImageDescription(**values))
+    return _checked(ImageDescription(**values_of(ImageDescription, table)))
 
 
 def _checked(d: ImageDescription) -> ImageDescription:
