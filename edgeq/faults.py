@@ -13,6 +13,7 @@ at every larger one, as on one chip whose voltage falls.
 from __future__ import annotations
 
 import json
+import math
 import re
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -37,6 +38,8 @@ STORED = re.compile(r"weights|bias")  # in the names of the tables that faults h
 GOLDEN = 0x9E3779B9
 COLUMNS, ROWS = 128, 256  # of a memory bank: bit `number` lies in column number % COLUMNS of bank number // (COLUMNS * ROWS)
 COLUMN_TABLE = 0x80000000  # added to the table's place for the draws of columns
+# Bit error rates of static memory over its supply voltage, in parts of the least at which it is free of them (Stutz et al. 2021).
+VOLTAGES = ((0.79, 0.055), (0.84, 0.011), (0.88, 0.0015))
 STUCK = 0x632BE5AB  # added to u for the draw of the value that a cell is stuck at
 Words = NDArray[np.uint32]
 Bytes = NDArray[np.uint8]
@@ -222,6 +225,23 @@ def tables(program: Program) -> list[tuple[int, Constant]]:
         return constant.array.dtype.kind in "iu" and any(step in layers and STORED.search(name) for step, name in constant.users)
 
     return [(i, c) for i, c in enumerate(Constants(program).tables) if hit(c)]
+
+
+def stored(program: Program) -> float:
+    """Bits that the memory holds of weights and biases, over those of plain int8 and int32."""
+    hit = [c for _, c in tables(program)]
+    plain = sum(program.calls[step].tables[name].nbytes for step, name in (c.users[0] for c in hit))
+    return sum(len(c.data) for c in hit) / plain
+
+
+def voltage(p: float) -> float:
+    """The supply at which a memory has bit errors at rate p, in parts of the least without: log p is linear between `VOLTAGES`, and on."""
+    if p <= 0:
+        return 1.0
+    rows = sorted(VOLTAGES, reverse=True)
+    at = next((i for i in range(1, len(rows)) if p <= rows[i][1]), len(rows) - 1)
+    (v0, p0), (v1, p1) = rows[at - 1], rows[at]
+    return min(1.0, v0 + (v1 - v0) * math.log(p / p0) / math.log(p1 / p0))
 
 
 def flips(program: Program, faults: FaultMap, layers: frozenset[int] | None = None) -> dict[str, Bytes]:

@@ -15,11 +15,11 @@ from random_graphs import Builder
 from zoo import zoo
 
 from edgeq import api, faults, graphfile, kernels
-from edgeq.api.robustness import noise, robustness, voltage
+from edgeq.api.robustness import noise, robustness
 from edgeq.build import Program, build_programs, toolchain
 from edgeq.emit import emit, write
 from edgeq.errors import EdgeqError
-from edgeq.faults import FaultMap, apply, block, flipped, flips, hardened, parameters, tables, uniform
+from edgeq.faults import FaultMap, apply, block, flipped, flips, hardened, parameters, tables, uniform, voltage
 from edgeq.formats import PLAIN
 from edgeq.formats.code import Code
 from edgeq.formats.votes import Votes

@@ -94,6 +94,7 @@ class Choices(TypedDict, total=False):
     aim: of ``auto`` and ``few-bits``, what is made small within the budget: ``flash``, ``instructions``, ``latency`` or ``noise``.
     p: of ``robust``, the bit error rate.
     code: of ``robust``, the storage code to take instead of the best (`Code.parse`).
+    loss: of ``robust``, what the outputs may lose of their spread under errors: the least energy within that is chosen.
     """
 
     recipe: str | None
@@ -111,6 +112,7 @@ class Choices(TypedDict, total=False):
     aim: str | None
     p: float | None
     code: str | None
+    loss: float | None
 
 
 class Recipe(Choices, total=False):

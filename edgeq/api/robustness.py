@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import math
 import statistics
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -37,8 +36,6 @@ LAYER_PATTERNS = 10  # per layer, of errors in that layer alone
 SAMPLE = 8  # vectors on which the C is compared with the simulator before it is trusted
 AT_ONCE = 16  # patterns of a batch on a GPU
 COST = 1.0  # points of accuracy that the operating point may cost
-# Bit error rates of static memory over its supply voltage, in parts of the least at which it is free of them (Stutz et al. 2021).
-VOLTAGES = ((0.79, 0.055), (0.84, 0.011), (0.88, 0.0015))
 Flips = Mapping[str, Bytes]
 LOG = logging.getLogger("edgeq")
 
@@ -114,7 +111,7 @@ class Point:
 
     @property
     def voltage(self) -> float:
-        return voltage(self.p)
+        return law.voltage(self.p)
 
     def record(self) -> dict[str, Any]:
         """As JSON."""
@@ -187,16 +184,6 @@ class Robustness:
             "layer_p": self.layer_p, "layers": [vars(row) for row in self.layers],
             "operating_point": None if best is None else {"p": best.p, "voltage": best.voltage, "energy": self.energy(best)},
         }  # fmt: skip
-
-
-def voltage(p: float) -> float:
-    """The supply at which a memory has bit errors at rate p, in parts of the least without: log p is linear between `VOLTAGES`, and on."""
-    if p <= 0:
-        return 1.0
-    rows = sorted(VOLTAGES, reverse=True)
-    at = next((i for i in range(1, len(rows)) if p <= rows[i][1]), len(rows) - 1)
-    (v0, p0), (v1, p1) = rows[at - 1], rows[at]
-    return min(1.0, v0 + (v1 - v0) * math.log(p / p0) / math.log(p1 / p0))
 
 
 def _code(graph: Graph) -> Code:
@@ -331,6 +318,5 @@ def robustness(
         real = statistics.fmean(injected(program, law.flips(program, m, frozenset([step])), step) for m in maps)
         expected = noise(program, maps[0], step)
         rows.append(Layer(step, program.calls[step].node.name, bits, statistics.fmean(mine), statistics.pstdev(mine), expected, real))
-    plain = sum(program.calls[step].tables[name].nbytes for step, name in (c.users[0] for _, c in hit))
-    code, stored = str(_code(graph)), sum(len(c.data) for _, c in hit) / plain
+    code, stored = str(_code(graph)), law.stored(program)
     return Robustness(graph.name, kind, device_name, code, len(y), errors[0], tuple(points), tuple(rows), layer_p, stored)

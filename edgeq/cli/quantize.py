@@ -144,13 +144,13 @@ def show_candidates(found: Mapping[str, Any]) -> None:
     """What recipe robust chose, and between what."""
     common.table(
         [
-            "", "code", ("bits per weight", "right"), ("clip", "right"), ("loss without faults", "right"), ("mean", "right"),
-            ("worst third", "right"),
+            "", "code", ("bits per weight", "right"), ("energy", "right"), ("clip", "right"), ("loss without faults", "right"),
+            ("mean", "right"), ("worst third", "right"),
         ],
         [
             (
                 "chosen" if (c["code"], c["clip"]) == (found["code"], found["clip"]) else "", c["code"], f"{c['width']:.1f}",
-                f"{c['clip']:g}",
+                f"{c['energy']:.2f}", f"{c['clip']:g}",
                 *(f"{100 * c[k]:.2f} %" for k in ("clean", "mean", "worst")),
             )
             for c in found["candidates"]

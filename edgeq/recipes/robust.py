@@ -23,6 +23,8 @@ class Robust(Recipe):
     Attributes:
         p: the bit error rate, 0.005 where nobody says.
         code: the storage code to take instead of the best (`Code.parse`).
+        loss: what the outputs may lose of their spread under errors, 0 to 1: what takes least energy within that is chosen, not what
+            loses least.
     """
 
     summary: ClassVar[str] = "int8, stored so that bit errors at rate --p cost least"
@@ -34,6 +36,10 @@ class Robust(Recipe):
         "point per channel; 7 bits at most), +crc (a checksum per channel, which is zeroed where damaged), +smallN (tables of at most N "
         "weights three times), +once (biases).",
     )
+    loss: float | None = option(
+        metavar="5%", rate=True, help="What outputs may lose of their spread under errors: the least energy within that is chosen, by "
+        "stored bits, not the least loss.",
+    )  # fmt: skip
 
     def quantize(self, job: Job) -> Made:
         if job.has_nodes:
@@ -41,7 +47,7 @@ class Robust(Recipe):
         options, rate = job.options or Options(), RATE if self.p is None else self.p
         ranges = calibrate(job.graph, job.given, options.method, job.stage("calibrate"))
         code = None if self.code is None else Code.parse(self.code)
-        chosen, tried, judge = robust.search(job.graph, ranges, rate, options, code, job.stage("search"))
+        chosen, tried, judge = robust.search(job.graph, ranges, rate, options, code, job.stage("search"), self.loss)
         made = decided(job, "robust", data=ranges, options=chosen)
         clean = robust.check_clean(normalise(made.graph), judge)
         record = {

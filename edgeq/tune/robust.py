@@ -1,6 +1,8 @@
 """Chooses the storage code, the tables that are stored three times and the clipping of weights for the best worst case at a bit error
 rate, after training, on calibration data.
 
+Or, where it is said what may be lost, the code and the clipping of least energy that keep to it: energy counts stored bits.
+
 Post-training clipping is that of Stutz et al. (MLSys 2021); here the code is searched with it, and what is compared is not an error
 of labels, which calibration data do not have, but how far outputs move from the float model's.
 """
@@ -14,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from edgeq.errors import EdgeqError
-from edgeq.faults import FaultMap, apply, hardened, parameters, tables
+from edgeq.faults import FaultMap, apply, hardened, parameters, stored, tables, voltage
 from edgeq.formats.code import Code
 from edgeq.ir import Array, Graph
 from edgeq.passes import normalise
@@ -29,6 +31,11 @@ from edgeq.simulate import real_array, simulate
 from edgeq.target import load
 
 CODES = tuple(Code(bits, check=check, votes=True) for bits, check in ((8, "none"), (6, "triple"), (5, "hamming"), (6, "hamming")))
+FRUGAL = tuple(
+    Code(bits, check=check, votes=True)
+    for bits, check in ((4, "none"), (5, "none"), (6, "none"), (8, "none"), (4, "hamming"), (5, "hamming"), (6, "triple"), (6, "hamming"))
+)
+EXTRA = (0.0, 1.0, 3.0)  # stored bits per weight that copies of small tables may add, where energy counts
 CLIPS = (1.0, 0.85, 0.7)
 WIDTHS = (14.0, 11.0)  # stored bits per weight that copies of small tables may bring a code to: most, and less
 MARGIN = 0.01  # of loss under errors that copies or a clip have to save
@@ -46,6 +53,7 @@ class Candidate:
 
     Attributes:
         width: stored bits per weight of the network.
+        energy: of the memory at the rate's voltage, over that of plain int8 at the least voltage without errors.
         clean: the mean loss without faults.
         mean: over the patterns.
         worst: over the worst third of them, which is steadier than the worst one.
@@ -54,23 +62,22 @@ class Candidate:
     code: Code
     clip: float
     width: float
+    energy: float
     clean: float
     mean: float
     worst: float
 
     def record(self) -> dict[str, Any]:
         """As JSON."""
-        numbers = {k: round(getattr(self, k), 6) for k in ("clip", "width", "clean", "mean", "worst")}
+        numbers = {k: round(getattr(self, k), 6) for k in ("clip", "width", "energy", "clean", "mean", "worst")}
         return {"code": str(self.code), **numbers}
 
 
 def search(
-    graph: Graph, ranges: Ranges, p: float, options: Options, code: Code | None = None, progress: Progress | None = None
-) -> tuple[Options, tuple[Candidate, ...], Judge]:
+    graph: Graph, ranges: Ranges, p: float, options: Options, code: Code | None = None, progress: Progress | None = None,
+    loss: float | None = None,
+) -> tuple[Options, tuple[Candidate, ...], Judge]:  # fmt: skip
     """The options of quantization with the least worst loss, all that were tried, and who measured them.
-
-    Every code of `CODES` with as many small tables three times as the larger of `WIDTHS` allows; with the best of them fewer, taken
-    where that loses at most `MARGIN`; then clips, taken where they save more than that.
 
     Args:
         graph: float.
@@ -79,44 +86,96 @@ def search(
         options: for the rest.
         code: the one to take, for which a clip is chosen.
         progress: called with (candidates tried, in all).
+        loss: the worst loss that may be; what takes least energy is searched instead.
 
     Raises:
-        EdgeqError: the rate is no probability, or the graph holds no integer weights.
+        EdgeqError: the rate or the loss is out of range, the graph holds no integer weights, or nothing keeps to the loss.
     """
     if not 0 < p <= 0.5:
         raise EdgeqError(f"a bit error rate of {p}", fix="give 0 < p <= 0.5, like --p 0.5%")
+    if loss is not None and not 0 < loss < 1:
+        raise EdgeqError(f"a loss of {loss} of the outputs' spread", fix="give 0 < loss < 1, like --loss 5%")
     judge = Judge(graph, ranges, p, options)
-    codes = [_with_copies(c, judge.sizes, WIDTHS[0]) for c in CODES] if code is None else [code]
-    tried: list[Candidate] = []
-    done = 0
-    total = len(codes) + len(CLIPS) - 1 + (len(WIDTHS) if code is None else 0)
+    trials = _Trials(judge, progress)
+    best = _least_loss(trials, code) if loss is None else _least_energy(trials, code, loss)
+    trials.finish()
+    return judge.options(options, best.code, best.clip), tuple(trials.tried), judge
 
-    def measure(code: Code, clip: float = 1.0) -> None:
-        nonlocal done
-        if all((c.code, c.clip) != (code, clip) for c in tried):
-            tried.append(judge.candidate(code, clip))
-        done += 1
-        if progress:
-            progress(done, total)
 
+class _Trials:
+    """What was tried, each once.
+
+    Attributes:
+        total: how many there will be at most.
+    """
+
+    def __init__(self, judge: Judge, progress: Progress | None) -> None:
+        self.judge, self._progress, self._done, self.total = judge, progress, 0, 1
+        self.tried: list[Candidate] = []
+
+    def measure(self, code: Code, clip: float = 1.0) -> Candidate:
+        """A candidate; measured where it is not known."""
+        found = next((c for c in self.tried if (c.code, c.clip) == (code, clip)), None)
+        if found is None:
+            found = self.judge.candidate(code, clip)
+            self.tried.append(found)
+        self._done += 1
+        if self._progress:
+            self._progress(min(self._done, self.total), self.total)
+        return found
+
+    def finish(self) -> None:
+        """Tell that there will be no more."""
+        if self._progress:
+            self._progress(self.total, self.total)
+
+
+def _least_loss(trials: _Trials, code: Code | None) -> Candidate:
+    """Every code of `CODES` with as many small tables three times as the larger of `WIDTHS` allows; with the best of them fewer, taken
+    where that loses at most `MARGIN`; then clips, taken where they save more than that."""
+    sizes = trials.judge.sizes
+    codes = [_with_copies(c, sizes, WIDTHS[0]) for c in CODES] if code is None else [code]
+    trials.total = len(codes) + len(CLIPS) - 1 + (len(WIDTHS) if code is None else 0)
     for each in codes:
-        measure(each)
-    allowed = min(c.clean for c in tried) + TOLERANCE
-    best = min((c for c in tried if c.clean <= allowed), key=lambda c: (c.worst, c.mean))
+        trials.measure(each)
+    allowed = min(c.clean for c in trials.tried) + TOLERANCE
+    best = min((c for c in trials.tried if c.clean <= allowed), key=lambda c: (c.worst, c.mean))
     if code is None:
         for width in (*WIDTHS[1:], 0.0):
-            measure(_with_copies(best.code, judge.sizes, width))
-        alike = [c for c in tried if replace(c.code, small=0) == replace(best.code, small=0)]
+            trials.measure(_with_copies(best.code, sizes, width))
+        alike = [c for c in trials.tried if replace(c.code, small=0) == replace(best.code, small=0)]
         best = min((c for c in alike if c.worst <= best.worst + MARGIN), key=lambda c: c.width)
     for clip in CLIPS[1:]:
-        measure(best.code, clip)
-        if tried[-1].worst > best.worst:
+        if trials.measure(best.code, clip).worst > best.worst:
             break
-    if progress:
-        progress(total, total)
-    better = [c for c in tried if c.code == best.code and c.clean <= allowed and c.worst < best.worst - MARGIN]
-    best = min(better, key=lambda c: c.worst, default=best)
-    return judge.options(options, best.code, best.clip), tuple(tried), judge
+    better = [c for c in trials.tried if c.code == best.code and c.clean <= allowed and c.worst < best.worst - MARGIN]
+    return min(better, key=lambda c: c.worst, default=best)
+
+
+def _least_energy(trials: _Trials, code: Code | None, loss: float) -> Candidate:
+    """The first that keeps to the loss of `FRUGAL`'s codes with few, some or no copies of small tables, those of fewest stored bits
+    first; each with harder clips as long as they help.
+
+    Raises:
+        EdgeqError: none does.
+    """
+    sizes = trials.judge.sizes
+    codes = {_with_copies(c, sizes, c.width + extra) for c in FRUGAL for extra in EXTRA} if code is None else {code}
+    trials.total = len(codes) * len(CLIPS)
+    for each in sorted(codes, key=lambda c: (mean_width(c, sizes), -c.bits, str(c))):
+        best = trials.measure(each)
+        for clip in CLIPS[1:] if best.worst > loss else ():
+            found = trials.measure(each, clip)
+            if found.worst > best.worst:
+                break
+            best = found
+        if best.worst <= loss:
+            return best
+    least = min(trials.tried, key=lambda c: c.worst)
+    raise EdgeqError(
+        f"no code keeps the loss at {100 * loss:g} % of the outputs' spread", where=trials.judge.graph.name,
+        why=f"{least.code} with clip {least.clip:g} loses least, {100 * least.worst:.2f} %", fix="allow a larger --loss, or a smaller --p",
+    )  # fmt: skip
 
 
 def check_clean(result: Graph, judge: Judge) -> float:
@@ -177,9 +236,10 @@ class Judge:
         program = hardened(graph, load("host"))
         losses = sorted(self.loss(graph, apply(program, FaultMap(seed=SEED + i, p=self.p))) for i in range(PATTERNS))
         worst = losses[-(PATTERNS // 3) :]
-        stored = sum(c.data.size for _, c in tables(program) if any("weights" in name for _, name in c.users))
-        width = 8 * stored / sum(self.sizes)
-        return Candidate(code, clip, width, self.loss(graph, program), float(np.mean(losses)), float(np.mean(worst)))
+        held = sum(c.data.size for _, c in tables(program) if any("weights" in name for _, name in c.users))
+        width = 8 * held / sum(self.sizes)
+        energy = stored(program) * voltage(self.p) ** 2
+        return Candidate(code, clip, width, energy, self.loss(graph, program), float(np.mean(losses)), float(np.mean(worst)))
 
     def loss(self, graph: Graph, program: Program) -> float:
         outputs = simulate(graph, self.samples, parameters=parameters(program)).outputs

@@ -80,3 +80,17 @@ def test_shifts_are_the_least(seed: int) -> None:
 def test_a_result_that_is_no_good_without_faults_is_refused() -> None:
     with pytest.raises(EdgeqError, match="without a single bit error"):
         api.quantize(dead(3), samples(), recipe="robust", code="2+once")
+
+
+def test_the_least_energy_within_a_loss_is_chosen() -> None:
+    usual = api.quantize(dead(3), samples(), recipe="robust", p=0.001).record["robust"]
+    chosen = {}
+    for loss in (0.3, 0.05):
+        found = api.quantize(dead(3), samples(), recipe="robust", p=0.001, loss=loss).record["robust"]
+        own = next(c for c in found["candidates"] if (c["code"], c["clip"]) == (found["code"], found["clip"]))
+        assert own["worst"] <= loss and own is min((c for c in found["candidates"] if c["worst"] <= loss), key=lambda c: c["width"])
+        chosen[loss] = own["energy"]
+    dear = next(c["energy"] for c in usual["candidates"] if (c["code"], c["clip"]) == (usual["code"], usual["clip"]))
+    assert chosen[0.3] <= chosen[0.05] < dear
+    with pytest.raises(EdgeqError, match=r"no code keeps the loss at 0\.01 %"):
+        api.quantize(dead(3), samples(), recipe="robust", p=0.05, code="8", loss=0.0001)
