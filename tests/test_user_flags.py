@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from export_matrix import FORMS, cells, small_model
+from installed import need_programs
 
 from edgeq import target
 from edgeq.emit import emit, write
@@ -101,3 +103,17 @@ def test_every_export_keeps_it(form: str, folder: Path, tmp_path: Path) -> None:
 def test_scons_keeps_it(folder: Path) -> None:
     text = (folder / "SConscript").read_text()
     assert "-ffp-contract=off" in text and "-fno-strict-aliasing" in text
+
+
+def test_every_export_passes_its_self_test_or_refuses(tmp_path: Path) -> None:
+    """With what its own build file says; `python -m tests.export_matrix` tries all flags, models, compilers and chips."""
+    need_programs("gcc", "g++", "cmake")
+    found = cells("host", "fp16", small_model("fp16"), ["gcc"], list(FORMS), ["-O2 -std=gnu99", "-Ofast"], tmp_path)
+    assert {form: (c.passed, c.refused, c.failed) for form, c in found.items()} == dict.fromkeys(FORMS, (1, 1, []))
+
+
+def test_link_time_optimization_does_not_fuse(tmp_path: Path) -> None:
+    """A caller whose flags let it fuse operations gets no kernel's floats inlined."""
+    need_programs("arm-none-eabi-gcc", "arm-none-eabi-g++", "cmake", "qemu-system-arm")
+    found = cells("cortex-m4", "float32", small_model("float32"), ["gcc"], ["zephyr"], ["-O2 -flto"], tmp_path)
+    assert found["zephyr"].passed == 1, found["zephyr"].failed
