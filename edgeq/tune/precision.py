@@ -173,10 +173,15 @@ def search(
         if trial.excess <= 0 and quiet and (goal.loss is None or lost[-1] <= goal.loss):
             share, loss = judge.share, lost[-1] if lost else None
             return Found(graph, found, costs, storage, trial.sqnr_db, share, trial.point, front, judge.cells, pieces, loss)
+    raise _refused(graph, front, lost, goal)
+
+
+def _refused(graph: Graph, front: Sequence[Point], lost: Sequence[float], goal: Goal) -> EdgeqError:
+    """That nothing keeps to the goal, with what is within reach: the front, and lost answers."""
     best = max(front, key=lambda p: p.sqnr_db)
     least = f", {min(lost):.2f} % of the answers lost at least" if lost else ""
     work = "instructions" if goal.cycles is None else "cycles"
-    raise EdgeqError(
+    return EdgeqError(
         "no choice of int8 and half precision keeps to the budget", where=graph.name,
         why=f"the least noise, {best.sqnr_db:.1f} dB, takes {best.flash} bytes of flash and {best.instructions:.0f} {work}{least}",
         fix="allow more, see the table of recipe auto with a looser budget",
