@@ -143,6 +143,30 @@ def one_minus_x_over_one_plus_x(a: Array) -> Array:
     return np.asarray(np.minimum((_two_over_one_plus_x(a) - (1 << 29)) << 2, INT32_MAX))
 
 
+_ROOT_HALF, _FOURTH_ROOT_HALF, _LOG_2 = 1518500250, 1805811301, 1488522236  # sqrt(1/2), its root, ln 2: Q0.31
+_LOG_ROOM = 25  # fraction bits while a logarithm is summed up
+
+
+def log_from_one(a: Array, integer_bits: int) -> Array:
+    """TFLM's ln of fixed-point numbers > 0 with `integer_bits` integer bits; int64 result in Q5.26.
+
+    The mantissa is brought near sqrt(sqrt(1/2)), where a quotient of two polynomials gives its logarithm; octaves are added.
+    """
+    mul = saturating_rounding_doubling_high_mul
+    a = np.asarray(a, np.int64)
+    lead = 32 - np.frexp(a.astype(np.float64))[1].astype(np.int64)
+    head = 31 - np.frexp(mul(a, _ROOT_HALF).astype(np.float64))[1].astype(np.int64)
+    r = np.minimum(np.minimum(mul(a << (lead - 1), _ROOT_HALF) << 1, INT32_MAX), np.minimum(a << head, INT32_MAX))
+    quarter = 1 << (_LOG_ROOM - 2)
+    octaves = np.maximum(((integer_bits - lead) << _LOG_ROOM) + quarter, ((integer_bits - head) << _LOG_ROOM) - quarter)
+    p, q = (r + _FOURTH_ROOT_HALF + 1) >> 1, 2 * (r - _FOURTH_ROOT_HALF)
+    square = mul(q, q)
+    above = mul(q, r) + mul(mul(q, square), 117049297)
+    below = mul(p, 1057819769 + q + mul(square, 127690142)) + mul(q, 638450708)
+    quotient = mul(rounding_divide_by_pot(above, 31 - _LOG_ROOM), one_over_one_plus_x(below))
+    return np.asarray(np.minimum((mul(octaves, _LOG_2) + quotient) << 1, INT32_MAX))
+
+
 def logistic(a: Array, integer_bits: int) -> Array:
     """gemmlowp's 1 / (1 + exp(-x)) of fixed-point numbers with `integer_bits` integer bits; int64 result in Q0.31."""
     a = np.asarray(a, np.int64)

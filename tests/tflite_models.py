@@ -15,7 +15,8 @@ from edgeq.ir import Array, Graph
 Options = tuple[str, Mapping[str, Any]]
 Quantization = tuple[Sequence[float] | float, Sequence[int] | int, int]  # scales, zero points, axis
 
-KINDS = {"float32": "FLOAT32", "float16": "FLOAT16", "int8": "INT8", "uint8": "UINT8", "int16": "INT16", "int32": "INT32", "int64": "INT64"}
+KINDS = {"float32": "FLOAT32", "float16": "FLOAT16", "int8": "INT8", "uint8": "UINT8", "int16": "INT16", "int32": "INT32", "int64": "INT64",
+         "bool": "BOOL"}  # fmt: skip
 
 
 class TfliteModel:

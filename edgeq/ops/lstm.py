@@ -10,7 +10,7 @@ import numpy as np
 
 from edgeq import floats, half, matrices, numerics, reals
 from edgeq.ir import Array, Params, Tensor, TensorType
-from edgeq.ops import recurrent
+from edgeq.ops import recurrent, words
 from edgeq.ops.linear import NO_CLAMP
 from edgeq.ops.recurrent import WIDE, _Recurrent, joined, pre_activations, products, saturate, to_state
 from edgeq.ops.traits import Product, Traits
@@ -63,7 +63,8 @@ class Lstm(_Recurrent):
         both = joined(products(law, where, "x", x.type, w, b, order), products(law, where, "h", h.type, r, None, order))
         bits = recurrent.fraction_bits(where, c.type)
         cell = {"cell_bits": bits, "cell_clip": cell_limit(self.cell_clip, bits)}
-        scalars = self.shape_scalars(x.type, units) | cell | recurrent.from_q30(law, where, output)
+        scaled = words.is_words(output) and law == "tflm" and bits != WIDE  # a file's
+        scalars = self.shape_scalars(x.type, units) | cell | recurrent.from_q30(law, where, output, scaled=scaled)
         return Params(law, {**scalars, **both.scalars}, {**both.tables, "sigmoid": numerics.sigmoid_table()})
 
     def reference(self, params: Params, *x: Array) -> Array:

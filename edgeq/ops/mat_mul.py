@@ -10,6 +10,7 @@ import numpy as np
 from edgeq import half, matrices, numerics
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Op, Params, Tensor, TensorType
+from edgeq.ops import words
 from edgeq.ops.halves import half_params
 from edgeq.ops.linear import NO_CLAMP, apply_output_stage, exact_matmul, rescaling
 from edgeq.ops.traits import Traits
@@ -24,7 +25,7 @@ def _reach(t: TensorType) -> int:
 class MatMul(Op):
     """a ``[..., M, K]`` times b ``[..., K, N]`` -> ``[..., M, N]``; equal ranks, batch lengths equal or 1."""
 
-    traits: ClassVar[Traits] = Traits("dense")
+    traits: ClassVar[Traits] = Traits("dense", file_words=True)
 
     def infer(self, *types: TensorType) -> TensorType:
         a, b = types
@@ -56,6 +57,8 @@ class MatMul(Op):
 
     def bind(self, law: str, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
         a, b = (t.type for t in inputs)
+        if words.is_words(a):
+            return self._bind_words(law, where, a, b, output)
         k = a.shape[-1]
         bound = k * _reach(a) * (128 + abs(b.zero_point))
         numerics.check_accumulator(where, np.array([bound]))
@@ -64,6 +67,17 @@ class MatMul(Op):
         loops, zeros = self._loops(a, b, output), {"a_zero": a.zero_point, "b_zero": b.zero_point}
         return Params(law, {**loops.scalars, **zeros, **stage.scalars}, {**loops.tables, **stage.tables})
 
+    def _bind_words(self, law: str, where: str, a: TensorType, b: TensorType, output: TensorType) -> Params:
+        """TFLM's on int16: sums of 64 bits, one rounding by a multiplier of 15 bits."""
+        words.require_tflm(law, where, self, a, b, output)
+        scale = np.array([np.float64(np.float32(a.scale)) * np.float64(np.float32(b.scale))])
+        multiplier, shift = words.short_multipliers(where, scale, output.scale)
+        loops = self._loops(a, b, output)
+        return Params(law, {**loops.scalars, "multiplier": int(multiplier[0]), "shift": int(shift[0])}, dict(loops.tables))
+
     def reference(self, params: Params, *x: Array) -> Array:
+        if words.is_array(x[0]):
+            sums = exact_matmul(x[0], x[1], params.depth * 2.0**30)
+            return words.rescaled(sums, np.array(params.multiplier), np.array(params.shift)).astype(np.int16)
         a, b = x[0].astype(np.int64) - params.a_zero, x[1].astype(np.int64) - params.b_zero
         return apply_output_stage(params, exact_matmul(a, b, params.depth * 255.0 * 255.0))

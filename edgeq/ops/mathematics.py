@@ -9,7 +9,8 @@ from typing import ClassVar
 import numpy as np
 
 from edgeq import numerics, reals
-from edgeq.ir import Array, TensorType
+from edgeq.ir import Array, Params, TensorType
+from edgeq.ops import word_functions
 from edgeq.ops.inverse_sqrt import inverse_sqrt
 from edgeq.ops.table import INPUTS, _Table, ratio, rescale_tflm
 from edgeq.ops.traits import Natural, Traits
@@ -21,11 +22,16 @@ ROOM = 20  # fraction bits of an inverse square root in law tflm
 class Abs(_Table):
     """|x|."""
 
+    traits: ClassVar[Traits] = replace(_Table.traits, file_words=True)
+
     def half_function(self) -> tuple[str, tuple[float, ...]]:
         return "absolute", ()
 
     def function(self, x: Array) -> Array:
         return np.asarray(np.abs(x))
+
+    def file_words(self, where: str, x: TensorType, output: TensorType) -> Params:
+        return word_functions.slopes(x, output, -1.0, (word_functions.LEAST, word_functions.MOST))
 
     def tflm(self, where: str, x: TensorType, output: TensorType) -> Array:
         return rescale_tflm(np.abs(INPUTS - x.zero_point), ratio(x.scale, output.scale)) + output.zero_point

@@ -131,13 +131,10 @@ def require_types(where: str, op: Op, x: TensorType, h: TensorType, output: Tens
     """Refuse types that the integer meaning does not know.
 
     Raises:
-        EdgeqError: x, h or y are not int8 (or int16, h and y of scale 2^-15 then), h and y differ in scale, or weights and biases are
-            not int8 and int32 constants.
+        EdgeqError: x, h or y are not int8 or int16, h and y differ in scale, or weights and biases are not int8 and int32 constants.
     """
     if words.is_words(x):
         words.require_int16(where, op, x, h, output)
-        if output.scale != UNIT:
-            raise EdgeqError("the state h in int16 must have the scale 2^-15", where=where, why=str(output.q))
     else:
         require_int8(where, op, x, h, output)
     if h.q != output.q:
@@ -191,12 +188,17 @@ def saturate(x: Array) -> Array:
     return np.asarray(np.clip(x, INT16_MIN, INT16_MAX))
 
 
-def from_q30(law: str, where: str, output: TensorType) -> dict[str, int]:
+def from_q30(law: str, where: str, output: TensorType, *, scaled: bool = False) -> dict[str, int]:
     """Scalars that requantize a Q0.30 product below 1 to h: ``out_multiplier``, ``out_shift``, ``out_left``, offset and limits.
 
-    In int16 h is Q0.15, and there are none.
+    In int16 h is Q0.15, and there are none, unless it is `scaled`: then it has any scale.
+
+    Raises:
+        EdgeqError: h is int16 of another scale than 2^-15, and not scaled.
     """
-    if words.is_words(output):
+    if words.is_words(output) and not scaled:
+        if output.scale != UNIT:
+            raise EdgeqError("the state h in int16 must have the scale 2^-15", where=where, why=str(output.q))
         return {}
     multiplier, shift = numerics.quantize_multipliers(np.array([2.0**-30 / np.float64(np.float32(output.scale))]))
     stage = rescaling(law, where, multiplier, shift, output, NO_CLAMP, 2**30 - 1)
@@ -209,7 +211,8 @@ def to_state(params: Params, product: Array) -> Array:
     if "out_left" not in params.scalars:
         return ((product + (1 << 14)) >> 15).astype(np.int16)
     limits = {"left": params.out_left, **{n: params.scalars[n] for n in ("out_offset", "act_min", "act_max")}}
-    return rescaled(Params(params.law, limits), product, params.out_multiplier, params.out_shift).astype(np.int8)
+    dtype = np.int8 if params.act_max <= 127 else np.int16
+    return rescaled(Params(params.law, limits), product, params.out_multiplier, params.out_shift).astype(dtype)
 
 
 def fraction_bits(where: str, t: TensorType) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -21,6 +21,41 @@ from edgeq.ops.traits import Axes, Natural, Shape, Traits
 
 DIFFERENCE_BITS = 5  # integer bits of x - max: Q5.26
 SUM_BITS = 12  # integer bits of the sum of exponentials: Q12.19
+
+
+class Differences(NamedTuple):
+    """Elements so far below their row's largest, 0 to 255.
+
+    Attributes:
+        multiplier, left: what scales one step to Q5.26.
+        lowest: the last difference, not positive, whose exponential is not 0.
+        scaled: differences in Q5.26, those below `lowest` as it.
+        exponentials: of the differences, Q0.31.
+    """
+
+    multiplier: int
+    left: int
+    lowest: int
+    scaled: Array
+    exponentials: Array
+
+
+def differences(where: str, step: float) -> Differences:
+    """TFLM's exponentials of differences in steps of a size.
+
+    Raises:
+        EdgeqError: the size is out of range.
+    """
+    scaled = step * 2 ** (31 - DIFFERENCE_BITS)
+    if not 1 < scaled < math.inf:
+        raise EdgeqError(f"softmax cannot scale its input by {step}", where=where, fix="check the input's scale")
+    multiplier, left = numerics.quantize_multiplier(min(scaled, 2.0**31 - 1.0) / 4)
+    left += 2
+    lowest = -math.floor(((1 << DIFFERENCE_BITS) - 1) * 2 ** (31 - DIFFERENCE_BITS) / 2**left)
+    difference = -np.arange(256, dtype=np.int64)
+    steps = numerics.saturating_rounding_doubling_high_mul(np.maximum(difference, lowest) << left, multiplier)
+    exponentials = np.where(difference >= lowest, numerics.exp_on_negative_values(steps, DIFFERENCE_BITS), 0)
+    return Differences(multiplier, left, lowest, steps, exponentials)
 
 
 @dataclass(frozen=True)
@@ -62,15 +97,7 @@ class Softmax(Op):
             raise EdgeqError(f"softmax gives scale {wanted}, not {found}", where=where, fix="requantize after it")
         depth = x.shape[-1]
         numerics.check_accumulator(where, np.array([(depth + 1) << (31 - SUM_BITS)]))
-        scaled = float(np.float32(self.beta)) * float(np.float32(x.scale)) * 2 ** (31 - DIFFERENCE_BITS)
-        if not 1 < scaled < math.inf:
-            raise EdgeqError(f"softmax cannot scale its input by {self.beta} * {x.scale}", where=where, fix="check the input's scale")
-        multiplier, left = numerics.quantize_multiplier(min(scaled, 2.0**31 - 1.0) / 4)
-        left += 2
-        lowest = -math.floor(((1 << DIFFERENCE_BITS) - 1) * 2 ** (31 - DIFFERENCE_BITS) / 2**left)
-        difference = -np.arange(256, dtype=np.int64)
-        scaled_difference = numerics.saturating_rounding_doubling_high_mul(np.maximum(difference, lowest) << left, multiplier)
-        exponentials = np.where(difference >= lowest, numerics.exp_on_negative_values(scaled_difference, DIFFERENCE_BITS), 0)
+        exponentials = differences(where, float(np.float32(self.beta)) * float(np.float32(x.scale))).exponentials
         scalars = {"rows": x.size // depth, "depth": depth, **({"words": 1} if bits == 16 else {})}
         return Params(law, scalars, {"exponentials": exponentials.astype(np.int32)})
 

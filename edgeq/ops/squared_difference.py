@@ -1,4 +1,4 @@
-"""Squared difference of two int8 tensors by TFLM's arithmetic, with broadcasting."""
+"""Squared difference of two int8 or int16 tensors by TFLM's arithmetic, with broadcasting."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from edgeq.ops.elementwise import _Binary, reach
 from edgeq.ops.linear import clamp_limits
 from edgeq.ops.traits import Traits
 
-LEFT = 7  # bits by which both inputs are raised before they are brought to one scale
+LEFT = {1: 7, 2: 0}  # bits by which both inputs are raised before they are brought to one scale, by their bytes
 
 
 @dataclass(frozen=True)
 class SquaredDifference(_Binary):
     """(a - b) squared. Law ``tflm`` alone: in float it is a subtraction and a square."""
 
-    traits: ClassVar[Traits] = replace(_Binary.traits, affine=None)
+    traits: ClassVar[Traits] = replace(_Binary.traits, affine=None, file_words=True)
     bind_half = Op.bind_half  # none
 
     def combine(self, a: Array, b: Array) -> Array:
@@ -31,20 +31,20 @@ class SquaredDifference(_Binary):
         if law != "tflm":
             raise EdgeqError("squared_difference has integers of law tflm alone", where=where, why=f"the graph's law is {law}")
         s_a, s_b, s_y = (float(np.float32(t.scale)) for t in (a, b, output))
-        twice = 2 * max(s_a, s_b)
+        twice, left = 2 * max(s_a, s_b), LEFT[a.dtype.bytes]
         scalars: dict[str, int | str] = {"a_zero": a.zero_point, "b_zero": b.zero_point, "out_offset": output.zero_point}
-        for name, ratio in (("a", s_a / twice), ("b", s_b / twice), ("y", twice * twice / ((1 << 2 * LEFT) * s_y))):
+        for name, ratio in (("a", s_a / twice), ("b", s_b / twice), ("y", twice * twice / ((1 << 2 * left) * s_y))):
             multiplier, shift = numerics.quantize_multiplier(ratio)
             scalars |= {f"{name}_multiplier": multiplier, f"{name}_right": -shift}
-            most = (reach(a) + reach(b) << LEFT - 1) ** 2 if name == "y" else 0
+            most = ((reach(a) + reach(b) << left) // 2) ** 2 if name == "y" else 0
             numerics.check_accumulator(where, np.array([most << max(shift, 0)]))
         low, high = clamp_limits(self.clamp, output)
         return Params(law, {**scalars, "act_min": low, "act_max": high})
 
     def reference(self, params: Params, *x: Array) -> Array:
-        p = params
+        p, left = params, LEFT[x[0].dtype.itemsize]
         a, b = (np.asarray(v, np.int64) for v in x)
-        a = numerics.requantize_tflm((a - p.a_zero) << LEFT, p.a_multiplier, -p.a_right)
-        b = numerics.requantize_tflm((b - p.b_zero) << LEFT, p.b_multiplier, -p.b_right)
+        a = numerics.requantize_tflm((a - p.a_zero) << left, p.a_multiplier, -p.a_right)
+        b = numerics.requantize_tflm((b - p.b_zero) << left, p.b_multiplier, -p.b_right)
         y = numerics.requantize_tflm((a - b) ** 2, p.y_multiplier, -p.y_right) + p.out_offset
-        return np.asarray(np.clip(y, p.act_min, p.act_max), np.int8)
+        return np.asarray(np.clip(y, p.act_min, p.act_max), x[0].dtype)

@@ -20,6 +20,11 @@ def is_words(t: TensorType) -> bool:
     return t.dtype is DType.INT16
 
 
+def is_array(x: Array) -> bool:
+    """The same of stored elements."""
+    return x.dtype == np.int16
+
+
 def require_int16(where: str, op: Op, *types: TensorType) -> None:
     """Refuse tensors that are not int16 with one scale and zero point 0.
 
@@ -69,13 +74,23 @@ def stage(where: str, x: TensorType, weights: Tensor, bias: Array, output: float
     others = tuple(i for i in range(weights.data.ndim) if i != axis)
     bound = np.abs(weights.data.astype(np.int64)).sum(others) * -LEAST + np.abs(bias.astype(np.int64))
     scales = np.broadcast_to(np.asarray(weights.type.q.scale, np.float32).astype(np.float64), len(bias))
-    multiplier, shift = numerics.quantize_multipliers(np.float64(np.float32(x.scale)) * scales / np.float64(np.float32(output)))
+    multiplier, shift = short_multipliers(where, np.float64(np.float32(x.scale)) * scales, output)
+    tables = {"bias": bias.astype(np.int32), "multiplier": multiplier, "shift": shift}
+    return Params("", {"wide": int(bound.max(initial=0) >= 2**31)}, tables)
+
+
+def short_multipliers(where: str, scales: Array, output: float) -> tuple[Array, Array]:
+    """What turns sums of some scales into int16 of scale `output`: multipliers int16 and right shifts int8.
+
+    Raises:
+        EdgeqError: the sums are 2^14 times as coarse as the output.
+    """
+    multiplier, shift = numerics.quantize_multipliers(scales / np.float64(np.float32(output)))
     right = 15 - shift.astype(np.int64)
     if right.min() < 1:
         raise EdgeqError(f"the output's scale {output:g} is too fine for these weights", where=where, why="at most 2^14 steps a sum")
     short = np.minimum((multiplier.astype(np.int64) + (1 << 15)) >> 16, MOST)
-    tables = {"bias": bias.astype(np.int32), "multiplier": short.astype(np.int16), "shift": np.minimum(right, 62).astype(np.int8)}
-    return Params("", {"wide": int(bound.max(initial=0) >= 2**31)}, tables)
+    return short.astype(np.int16), np.minimum(right, 62).astype(np.int8)
 
 
 def results(x: Array, w: Array, bias: Array, multiplier: Array, shift: Array) -> Array:

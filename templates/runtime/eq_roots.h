@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Made by edgeq. What edgeq generates may be used, changed and shipped in any product, under any terms. */
-/* Square roots of integers, to nearest, bit by bit; octaves. */
+/* Square roots of integers, to nearest, bit by bit; octaves; TFLM's inverse root and logarithm in fixed point. */
 #ifndef EQ_ROOTS_H
 #define EQ_ROOTS_H
 
@@ -47,6 +47,52 @@ static inline uint32_t eq_square_root_64(uint64_t x)
         }
     }
     return (uint32_t)(root + (uint64_t)(x > root && root != 0xffffffffu));
+}
+
+/* 1 / sqrt(n) of n >= 0, 0 taken for 1, as a multiplier and the `right` of eq_requantize_tflm: five Newton steps with 28 fraction bits. */
+static inline int32_t eq_inverse_square_root(int32_t n, int32_t *right)
+{
+    *right = 0;
+    if (n <= 1) {
+        return INT32_MAX;
+    }
+    int32_t shift = 11, x = 1 << 28;
+    for (; n >= 1 << 29; n >>= 2) {
+        shift++;
+    }
+    const int32_t pairs = (eq_leading_zeros((uint32_t)n) - 1) / 2 - 1;
+    const int32_t half = eq_divide_by_pot((n << (2 * pairs)) >> 1, 1);
+    shift -= pairs;
+    for (int32_t i = 0; i < 5; i++) {
+        const int32_t cube = eq_shift_left(eq_high_mul_tflm(eq_high_mul_tflm(x, x), x), 6);
+        x = eq_shift_left(eq_high_mul_tflm(3 << 27, x) - eq_high_mul_tflm(half, cube), 3);
+    }
+    x = eq_high_mul_tflm(x, 1518500250);
+    *right = shift > 0 ? shift : 0;
+    return shift < 0 ? eq_shift_left(x, -shift) : x;
+}
+
+/* x * 2^n of x >= 0, limited to int32. */
+static inline int32_t eq_raise(int32_t x, int32_t n)
+{
+    return x > INT32_MAX >> n ? INT32_MAX : eq_shift_left(x, n);
+}
+
+/* ln of a > 0 with 12 integer bits; Q5.26. The twin of edgeq/numerics.py's log_from_one. */
+static inline int32_t eq_log_from_one(int32_t a)
+{
+    const int32_t lead = eq_leading_zeros((uint32_t)a);
+    const int32_t head = eq_leading_zeros((uint32_t)eq_high_mul_tflm(a, 1518500250)) - 1;
+    const int32_t near = eq_raise(eq_high_mul_tflm(eq_shift_left(a, lead - 1), 1518500250), 1), far = eq_raise(a, head);
+    const int32_t r = near < far ? near : far;
+    const int32_t first = (12 - lead) * (1 << 25) + (1 << 23), second = (12 - head) * (1 << 25) - (1 << 23);
+    const int32_t octaves = first > second ? first : second;
+    const int32_t p = (int32_t)(((uint32_t)r + 1805811302u) >> 1), q = 2 * (r - 1805811301);
+    const int32_t square = eq_high_mul_tflm(q, q);
+    const int32_t above = eq_high_mul_tflm(q, r) + eq_high_mul_tflm(eq_high_mul_tflm(q, square), 117049297);
+    const int32_t below = eq_high_mul_tflm(p, 1057819769 + q + eq_high_mul_tflm(square, 127690142)) + eq_high_mul_tflm(q, 638450708);
+    const int32_t quotient = eq_high_mul_tflm(eq_divide_by_pot(above, 6), eq_one_over_one_plus_x(below));
+    return eq_shift_left(eq_high_mul_tflm(octaves, 1488522236) + quotient, 1);
 }
 
 #endif

@@ -14,10 +14,11 @@ from tflite_models import dequantized, litert, real, tflm
 
 from edgeq.frontends import load
 from edgeq.frontends.tflite.attributes import TRANSLATORS
+from edgeq.frontends.tflite.choosing import COMPARISONS
 from edgeq.ir import DType, Graph
 from edgeq.simulate import simulate
 
-FLOAT_ONLY = ("POW", "ADD_N", "L2_NORMALIZATION", "LOG_SOFTMAX")
+FLOAT_ONLY = ("POW", "ADD_N")
 CASES_BY_NAME = {c.name: c for c in CASES}
 by_name = pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
 
@@ -88,7 +89,8 @@ def test_small_weights_beside_float_activations(case: Case, hybrid: str, tmp_pat
 def test_every_translator_has_a_case() -> None:
     elsewhere = {
         "QUANTIZE", "DEQUANTIZE", "CAST", "UNIDIRECTIONAL_SEQUENCE_LSTM", "CALL_ONCE", "VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE",
-        "CUSTOM Convolution2DTransposeBias", "SVDF", "RFFT2D", "COMPLEX_ABS", "REAL", "IMAG",
+        "CUSTOM Convolution2DTransposeBias", "SVDF", "RFFT2D", "COMPLEX_ABS", "REAL", "IMAG", *COMPARISONS, "LOGICAL_AND", "LOGICAL_OR",
+        "LOGICAL_NOT", "ARG_MAX", "ARG_MIN", "CUMSUM", "GATHER_ND", "SELECT", "SELECT_V2",
     }  # fmt: skip
     signal = {k for k in TRANSLATORS if k.startswith("CUSTOM Signal")}
     assert signal == {f"CUSTOM {c.kind}" for c in test_tflite_signal.CASES.values()} | {"CUSTOM SignalFilterBankSquareRoot"}

@@ -24,15 +24,19 @@ OPTIONS = {"fusedActivationFunction": 4, "cellClip": 0.0, "projClip": 0.0, "time
 
 def model(
     seed: int, units: int, inputs: int, steps: int, *, batch: int = 1, quantized: bool = True, bits: int = 11, zero: int = 0,
-    weight: float = 0.03, **options: object,
+    weight: float = 0.03, hidden: float = 0.0, **options: object,
 ) -> bytes:  # fmt: skip
-    """A model of one LSTM with random weights, and the empty intermediate tensors that the converter leaves beside it."""
+    """A model of one LSTM with random weights, and the empty intermediate tensors that the converter leaves beside it.
+
+    `hidden`: in the converter's 16x8 mode, with this scale of the state.
+    """
     rng = np.random.default_rng(seed)
     m = TfliteModel()
     major = bool(options.get("timeMajor"))
     shape, out = ((steps, batch, inputs), (steps, batch, units)) if major else ((batch, steps, inputs), (batch, steps, units))
-    kind = "INT8" if quantized else "FLOAT32"
+    kind = "INT16" if hidden else "INT8" if quantized else "FLOAT32"
     q_x, q_h = ((0.02, zero, 0), (1 / 128, zero // 2, 0)) if quantized else (None, None)
+    q_x, q_h = ((0.02 / 256, 0, 0), (hidden, 0, 0)) if hidden else (q_x, q_h)
     x = m.input("x", shape, kind, q_x)
     tensors = [x]
     for columns in (inputs, units):
@@ -44,6 +48,7 @@ def model(
     for gate in range(4):
         bias = rng.integers(-3000, 3000, units)
         stored, q = (bias.astype(np.int32), (0.0004, 0, 0)) if quantized else ((bias / 3000).astype(np.float32), None)
+        stored = stored.astype(np.int64) * 256 if hidden else stored
         tensors.append(m.constant(f"b{gate}", stored, q))
     tensors += [-1, -1]
     for name, kind_, q in (("h", kind, q_h), ("c", "INT16" if quantized else kind, (2.0**-bits, 0, 0) if quantized else None)):
@@ -110,6 +115,34 @@ def test_a_float_cell_is_clipped_as_in_litert(tmp_path: Path) -> None:
     x = np.random.default_rng(1).normal(0, 1, (3, 1, 12, 5)).astype(np.float32)
     want = np.concatenate([litert(content, [x[i : i + 1]])[0] for i in range(len(x))])
     np.testing.assert_allclose(real(normalise(declare_states(load(path), {})), {"x": x})[0], want, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("units", "steps", "bits", "hidden", "clip", "batch"),
+    [(4, 1, 11, 2.0**-15, 0.0, 1), (7, 6, 12, 0.9 / 32767, 0.0, 1), (9, 5, 15, 0.3 / 32767, 0.7, 2), (6, 9, 10, 2.0**-14, 10.0, 1)],
+)
+def test_int16_is_tflms(tmp_path: Path, units: int, steps: int, bits: int, hidden: float, clip: float, batch: int) -> None:
+    """16x8, over 100 inferences with states that stay; scales of the state that saturate and that do not."""
+    content = model(units, units, 5, steps, batch=batch, bits=bits, hidden=hidden, cellClip=clip)
+    path = tmp_path / "m.tflite"
+    path.write_bytes(content)
+    graph = normalise(load(path))
+    x = np.random.default_rng(0).integers(-32768, 32768, (100, batch, steps, 5)).astype(np.int16)
+    got = simulate(graph, {"x": x}).outputs["y"]
+    np.testing.assert_array_equal(got, tflm(content, [x])[0])
+    assert len(np.unique(got)) > 300
+
+
+@pytest.mark.parametrize("chip", ["host", "cortex-m4"])
+def test_int16_in_c(tmp_path: Path, chip: str) -> None:
+    path = tmp_path / "m.tflite"
+    path.write_bytes(model(3, 6, 5, 4, hidden=0.9 / 32767))
+    graph, machine = normalise(load(path)), target.load(chip)
+    x = {"x": np.random.default_rng(0).integers(-32768, 32768, (12, 1, 4, 5)).astype(np.int16)}
+    program = lower(graph, machine)
+    write(emit(program, plan(program), "m"), tmp_path / "m")
+    got = run(tmp_path / "m", machine, x, chain="gcc" if chip == "host" else None).outputs["y"]
+    np.testing.assert_array_equal(got, simulate(graph, x).outputs["y"])
 
 
 @pytest.mark.parametrize(("option", "value"), [("cellClip", -1.0), ("fusedActivationFunction", 1)])

@@ -31,7 +31,8 @@ CASES = [c for c in tc.CASES if c.kind in KINDS]
 WORDS = {
     "FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "ADD", "SUB", "MUL", "MINIMUM", "MAXIMUM", "RELU", "LEAKY_RELU",
     "LOGISTIC", "TANH", "SOFTMAX", "AVERAGE_POOL_2D", "MAX_POOL_2D", "MEAN", "SUM", "CONCATENATION", "RESHAPE", "SLICE", "STRIDED_SLICE",
-    "SPLIT", "SPLIT_V", "TRANSPOSE", "PACK", "UNPACK", "SQUEEZE", "EXPAND_DIMS", "PAD", "BROADCAST_TO",
+    "SPLIT", "SPLIT_V", "TRANSPOSE", "PACK", "UNPACK", "SQUEEZE", "EXPAND_DIMS", "PAD", "PADV2", "BROADCAST_TO", "BATCH_MATMUL",
+    "SQUARED_DIFFERENCE", "ABS", "RESIZE_NEAREST_NEIGHBOR",
 }  # fmt: skip
 ONLY_BYTES = ("minimum_constant", "maximum_constant")  # with another scale than the other operand's, which int16 never has
 

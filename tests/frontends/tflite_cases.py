@@ -285,7 +285,8 @@ BINARY = [
 BINARY += [
     Case("pow", "POW", (Act((2, 3), 0.1, 2), Const(np.array(1.7, np.float32))), ((2, 3),), ("PowOptions", {}), micro=False),
     Case("add_n", "ADD_N", (Act((2, 3)), Act((2, 3), -1, 1), Act((2, 3))), ((2, 3),), ("AddNOptions", {}), micro=False),
-    Case("l2_normalization", "L2_NORMALIZATION", (Act((2, 7)),), ((2, 7),), ("L2NormOptions", {}), micro=False),
+    Case("l2_normalization", "L2_NORMALIZATION", (Act((2, 7)),), ((2, 7),), ("L2NormOptions", {}), (1 / 128, 0, 0)),
+    Case("l2_normalization_image", "L2_NORMALIZATION", (Act((1, 6, 40), -0.1, 3),), ((1, 6, 40),), ("L2NormOptions", {}), (1 / 128, 0, 0)),
 ]
 UNIT = Act((1, 4, 6, 3), -6, 6)
 POSITIVE = Act((2, 30), 0.05, 4)
@@ -317,7 +318,9 @@ ACTIVATIONS = [
     Case("sign", "SIGN", (UNIT,), (UNIT.shape,), micro=False),
     Case("square", "SQUARE", (UNIT,), (UNIT.shape,), ("SquareOptions", {}), micro=False),
     Case("softmax", "SOFTMAX", (Act((1, 12), -8, 8),), ((1, 12),), ("SoftmaxOptions", {"beta": 1.0}), (1 / 256, -128, 0)),
-    Case("log_softmax", "LOG_SOFTMAX", (Act((2, 3, 5), -8, 8),), ((2, 3, 5),), ("LogSoftmaxOptions", {}), micro=False),
+    Case("log_softmax", "LOG_SOFTMAX", (Act((2, 3, 5), -8, 8),), ((2, 3, 5),), ("LogSoftmaxOptions", {}), (1 / 16, 127, 0)),
+    Case("log_softmax_wide", "LOG_SOFTMAX", (Act((4, 90), -0.3, 0.2),), ((4, 90),), ("LogSoftmaxOptions", {}), (1 / 16, 127, 0)),
+    Case("log_softmax_coarse", "LOG_SOFTMAX", (Act((4, 10), -90, 60),), ((4, 10),), ("LogSoftmaxOptions", {}), (1 / 16, 127, 0)),
     Case("softmax_beta", "SOFTMAX", (Act((2, 3, 5), -8, 8),), ((2, 3, 5),), ("SoftmaxOptions", {"beta": 0.5}), (1 / 256, -128, 0)),
 ]
 POOLS = [

@@ -19,6 +19,7 @@ from edgeq import target
 from edgeq.errors import EdgeqError
 from edgeq.frontends.tflite import FOLDED_ONLY, load
 from edgeq.frontends.tflite.attributes import TRANSLATORS
+from edgeq.frontends.tflite.choosing import COMPARISONS
 from edgeq.frontends.tflite.file import OPERATORS
 from edgeq.lower import lower
 from edgeq.passes import normalise
@@ -27,10 +28,14 @@ PAGE = Path(__file__).parents[2] / "docs" / "tflite.md"
 # read by translators whose tests have files of their own: float32, int8, uint8, int16, what they are compared with
 OTHERS = {
     "QUANTIZE": ("yes", "yes", "yes", "yes", "TFLM"), "DEQUANTIZE": ("", "yes", "yes", "yes", "TFLM"),
-    "CAST": ("yes", "", "from bytes", "", "LiteRT"), "UNIDIRECTIONAL_SEQUENCE_LSTM": ("yes", "yes", "yes", "", "TFLM, LiteRT in float"),
+    "CAST": ("yes", "", "from bytes", "", "LiteRT"), "UNIDIRECTIONAL_SEQUENCE_LSTM": ("yes", "yes", "yes", "yes", "TFLM, LiteRT in float"),
     "SVDF": ("yes", "yes", "", "state and weights along time", "TFLM, LiteRT in float"), "CALL_ONCE": ("yes", "yes", "yes", "", "TFLM"),
     "VAR_HANDLE": ("yes", "yes", "yes", "", "TFLM"), "READ_VARIABLE": ("yes", "yes", "yes", "", "TFLM"),
     "ASSIGN_VARIABLE": ("yes", "yes", "yes", "", "TFLM"), "DENSIFY": ("constants", "constants", "constants", "", "the dense matrix"),
+    **dict.fromkeys(COMPARISONS, ("yes", "yes", "", "", "TFLM, LiteRT in float")),
+    **dict.fromkeys(("LOGICAL_AND", "LOGICAL_OR", "LOGICAL_NOT", "ARG_MAX", "ARG_MIN", "CUMSUM", "GATHER_ND"),
+                    ("yes", "yes", "", "", "TFLM, LiteRT in float")),
+    "SELECT": ("yes", "yes", "", "yes", "LiteRT"), "SELECT_V2": ("yes", "yes", "", "yes", "TFLM, LiteRT in float"),
     **dict.fromkeys(("RFFT2D", "COMPLEX_ABS", "REAL", "IMAG"), ("of rows", "", "", "", "LiteRT")),
 }  # fmt: skip
 HEAD = """# TFLite operators
@@ -42,6 +47,9 @@ Written by `python tests/frontends/tflite_table.py`; a test holds it. What is no
 * **uint8** is read as int8, 128 lower; give and expect `byte - 128`. Compared with LiteRT's reference kernels. Convolutions and fully
   connected layers may have one zero point of weights.
 * **int16** activations beside int8 weights and int64 biases (16x8).
+
+Truth values are int8, 1 or 0. `ARG_MAX` and `ARG_MIN` on int8 give int32. `GATHER_ND` wants constant indices; where the condition of
+`SELECT` is constant, elements are only moved.
 
 Variables (`VAR_HANDLE`, ...) and the states of LSTM and SVDF layers keep their values from one inference to the next, as in TFLM;
 `--state none` begins every inference with zeros. Of a file with several signatures `--signature` chooses one.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from harness import Case, activation, constant, suite, vectors
+from harness import Case, activation, constant, on_words, suite, vectors
 from oracle import tflite_model, tflm
 
 from edgeq.errors import EdgeqError
@@ -28,7 +28,8 @@ CASES = [
     case("left_shift", (2, 3), (3, 4), 1, 2, out=0.001),
     Case("constant", MatMul(), (activation((2, 3, 4), 0.05, 3), CONSTANT), QParams((0.2,), 1)),
 ]
-test_mat_mul = suite(CASES)
+WORDS = [on_words(c, tolerance=40.0) for c in CASES if c.name in ("n1_k4", "n9_k7", "batch", "broadcast_left", "constant")]
+test_mat_mul = suite([*CASES, *WORDS])
 
 
 @pytest.mark.parametrize("adjoint", [False, True])

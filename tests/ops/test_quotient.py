@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from harness import Case, activation, constant, suite
+from harness import Case, activation, constant, on_words, suite
 from oracle import tflite_model, tflm
 from test_elementwise import SHAPES, every_pair, pair
 
@@ -49,8 +49,9 @@ SQUARED = [
     case(SquaredDifference, "coarse", pair(SHAPES["same"]), QParams((400.0,), 7)),
     case(SquaredDifference, "equal_scales", pair(SHAPES["same"], equal=True), SPREAD),
 ]
+WORDS = [on_words(c, s) for c, s in ((SQUARED[0], 0.4), (SQUARED[1], 0.02), (SQUARED[-1], 1e-3))]
 test_div = suite(DIV)
-test_squared_difference = suite(SQUARED)
+test_squared_difference = suite([*SQUARED, *WORDS])
 
 
 def test_real_is_the_formula() -> None:

@@ -124,7 +124,12 @@ def on_halves(cases: list[Case]) -> list[Case]:
     return [*map(summed_in_halves, among(HALF_SUMS)), *(with_int8_weights(c, count) for c in among(INT8_WEIGHTS) for count in (1, 2))]
 
 
-test_lstm = suite([*LSTM, *on_halves(LSTM), *words(Lstm(), Lstm(reverse=True), Lstm(cell_clip=0.3))])
+SCALED = [  # as a .tflite file has it
+    replace(case(f"scaled{i}", Lstm(cell_clip=c), 5, 6, 4, bits=b, state=QParams((s,)), dtype=DType.INT16, tolerance=np.inf),
+            laws=("tflm",), gpu=False)
+    for i, (b, c, s) in enumerate(((11, 0.0, 0.9 / 32767), (15, 0.4, 2.0**-15), (12, 0.0, 1e-6)))
+]
+test_lstm = suite([*LSTM, *on_halves(LSTM), *words(Lstm(), Lstm(reverse=True), Lstm(cell_clip=0.3)), *SCALED])
 test_gru = suite([*GRU, *on_halves(GRU), *words(Gru(), Gru(linear_before_reset=False))])
 
 

@@ -8,19 +8,18 @@ from pathlib import Path
 from numpy.typing import ArrayLike
 
 from edgeq.errors import EdgeqError
-from edgeq.frontends.tflite import batches, compute, movement, recurrent, signal, variables
+from edgeq.frontends.tflite import batches, choosing, compute, movement, recurrent, signal, variables
 from edgeq.frontends.tflite.attributes import TRANSLATORS
 from edgeq.frontends.tflite.builder import CONTRADICTIONS, Builder
 from edgeq.frontends.tflite.file import FileOperator, FileTensor, read
 from edgeq.frontends.tflite.fold import BINARY, FOLDERS, fold
 from edgeq.ir import Graph
 
-__all__ = ["batches", "compute", "load", "movement", "recurrent", "signal", "variables"]
+__all__ = ["batches", "choosing", "compute", "load", "movement", "recurrent", "signal", "variables"]
 
 FOLDED_ONLY = {"SHAPE", *FOLDERS, *BINARY} - set(TRANSLATORS)
 HINTS = {
-    "ARG_MAX": "end the model before it and take the argmax of the output in your own code",
-    "ARG_MIN": "end the model before it and take the argmin of the output in your own code",
+    "WHERE": "it gives as many indices as it finds: use SELECT_V2, or end the model before it",
     "TOPK_V2": "end the model before it and sort the output in your own code",
     "WHILE": "unroll the loop before converting",
     "IF": "remove control flow before converting",
@@ -29,7 +28,7 @@ HINTS = {
 ONE_SCALE = {
     "MINIMUM", "MAXIMUM", "AVERAGE_POOL_2D", "MAX_POOL_2D", "REDUCE_MAX", "REDUCE_MIN", "SPLIT", "SPLIT_V", "SLICE", "STRIDED_SLICE", "PAD",
     "PADV2", "MIRROR_PAD", "RESHAPE", "SQUEEZE", "EXPAND_DIMS", "TRANSPOSE", "GATHER", "PACK", "UNPACK", "DEPTH_TO_SPACE", "SPACE_TO_DEPTH",
-    "RESIZE_NEAREST_NEIGHBOR", "RESIZE_BILINEAR",
+    "RESIZE_NEAREST_NEIGHBOR", "RESIZE_BILINEAR", "SELECT", "SELECT_V2", "GATHER_ND",
 }  # fmt: skip
 LISTED, FIRST = 20, 3  # reasons in one message, and nodes named for each
 

@@ -18,6 +18,7 @@ from edgeq.ops.linear import NO_CLAMP, Clamp
 from edgeq.ops.quantize import Dequantize, Quantize
 from edgeq.ops.rescale import Rescale
 from edgeq.ops.reshape import Reshape
+from edgeq.ops.select import Select
 from edgeq.ops.slice import Slice
 from edgeq.ops.softmax import Softmax
 from edgeq.ops.whole import Whole, WholeCast
@@ -139,7 +140,7 @@ class Builder(Reading):
             raise EdgeqError("shapes contradict each other", why=why, fix="convert the model again")
         type = self.activation_type(stored, inferred.shape)
         operands = [t.type for i, t in enumerate(inputs) if i not in op.parameters]
-        if not (op.traits.moves or isinstance(op, Concat | Whole | WholeCast)):
+        if not (op.traits.moves or isinstance(op, Concat | Select | Whole | WholeCast)):
             require_scales(op.kind(), *operands, type)
         wide = {DType.INT16, DType.INT32} & {type.dtype, *(t.dtype for t in operands)}
         knows = op.traits.words or (op.traits.file_words and DType.INT32 not in wide) or isinstance(op, Concat)
@@ -149,6 +150,12 @@ class Builder(Reading):
         if not converts and type.dtype is not inputs[0].type.dtype:
             raise EdgeqError(f"{type} computed from {inputs[0].type} is not supported", fix="use one type on both sides of the operator")
         output = self.put(index, type)
+        self.nodes.append(Node(output.name, op, tuple(t.name for t in inputs), (output.name,)))
+        return output
+
+    def emit_whole(self, op: Op, inputs: Sequence[Tensor], index: int) -> Tensor:
+        """Add the node that computes tensor `index` in the operator's own type, as truth values, or indices in int32."""
+        output = self.put(index, self.infer(op, inputs))
         self.nodes.append(Node(output.name, op, tuple(t.name for t in inputs), (output.name,)))
         return output
 

@@ -20,7 +20,9 @@ from edgeq.ops.conv2d import Conv2d
 from edgeq.ops.depthwise_conv2d import DepthwiseConv2d
 from edgeq.ops.div import Div
 from edgeq.ops.extremum import Maximum, Minimum
+from edgeq.ops.fixed_log_softmax import FixedLogSoftmax
 from edgeq.ops.fully_connected import FullyConnected
+from edgeq.ops.l2_normalization import L2Normalization
 from edgeq.ops.linear import NO_CLAMP
 from edgeq.ops.linear import Clamp as Limits
 from edgeq.ops.log_softmax import LogSoftmax
@@ -166,7 +168,8 @@ def batch_matmul(b: Builder, op: FileOperator) -> None:
             operands[i] = _transposed(b, operands[i], f"{name}/transposed")
     a, c = operands
     zero_point = c.type.zero_point
-    if c.data is not None and a.data is None and zero_point == 0 and c.type.size == c.type.shape[-1] * c.type.shape[-2]:
+    narrow = c.type.dtype in (DType.FLOAT32, DType.INT8)
+    if c.data is not None and a.data is None and narrow and zero_point == 0 and c.type.size == c.type.shape[-1] * c.type.shape[-2]:
         matrix = b.reshaped(c, c.type.shape[-2:], f"{name}/matrix")
         w = _transposed(b, matrix, f"{name}/weights")
         batch = (1,) * (len(c.type.shape) - len(a.type.shape)) + a.type.shape
@@ -251,7 +254,7 @@ def extremum(b: Builder, op: FileOperator) -> None:
 @reads("SQUARED_DIFFERENCE")
 def squared_difference(b: Builder, op: FileOperator) -> None:
     operands = b.same_rank(op, b.operands(op, 0, 1))
-    if operands[0].type.dtype is DType.INT8:
+    if operands[0].type.dtype in (DType.INT8, DType.INT16):
         b.emit(SquaredDifference(), operands, op.outputs[0])
         return
     b.emit(maths.Square(), [b.insert(Sub(), operands, f"{b.tensor_name(op.outputs[0])}/difference")], op.outputs[0])
@@ -322,7 +325,12 @@ def add_all(b: Builder, op: FileOperator) -> None:
 @reads("L2_NORMALIZATION")
 def l2_normalization(b: Builder, op: FileOperator) -> None:
     """x / max(sqrt(sum of squares), 1e-6) along the last axis."""
-    (x,) = _floats(b, op, 0)
+    x = b.operand(op, 0)
+    if x.type.dtype is not DType.FLOAT32:
+        if b.activation(op) != NO_CLAMP:
+            raise EdgeqError("a fused activation of L2_NORMALIZATION is not supported", fix="make the activation an operator of its own")
+        b.emit(L2Normalization(), [x], op.outputs[0])
+        return
     name, last = b.tensor_name(op.outputs[0]), len(x.type.shape) - 1
     squares = b.insert(maths.Square(), [x], f"{name}/squares")
     total = b.insert(ReduceSum(axes=(last,), keepdims=True), [squares], f"{name}/sum")
@@ -341,10 +349,10 @@ def softmax(b: Builder, op: FileOperator) -> None:
 
 @reads("LOG_SOFTMAX")
 def log_softmax(b: Builder, op: FileOperator) -> None:
-    (x,) = _floats(b, op, 0)
+    x = b.operand(op, 0)
     if not x.type.shape:
         raise EdgeqError("LOG_SOFTMAX of a scalar is not supported")
-    b.emit(LogSoftmax(), [x], op.outputs[0])
+    b.emit(LogSoftmax() if x.type.dtype is DType.FLOAT32 else FixedLogSoftmax(), [x], op.outputs[0])
 
 
 # Reductions and types

@@ -317,8 +317,8 @@ def _pad_value(b: Builder, op: FileOperator, x: Tensor) -> float:
         raise EdgeqError(f"PADV2 with {value.size} padding values", why="the file is damaged")
     if x.type.dtype is DType.FLOAT32:
         return float(b.dequantize(value, b.stored(op, 2)).item())
-    if value.dtype.name != "int8":
-        raise EdgeqError(f"PADV2 with a padding value of {value.dtype} beside int8", why="the file is damaged")
+    if value.dtype != x.type.dtype.numpy:
+        raise EdgeqError(f"PADV2 with a padding value of {value.dtype} beside {x.type.dtype.value}", why="the file is damaged")
     return _real_value(int(value.item()), x.type)
 
 
@@ -372,6 +372,17 @@ def broadcast_to(b: Builder, op: FileOperator) -> None:
         raise EdgeqError(f"BROADCAST_TO of {x.type} to {list(shape)}", why="the shape does not fit or is out of range")
     x = b.reshaped(x, own, f"{b.tensor_name(op.outputs[0])}/expand")
     _gathered(b, op, x, {i: (0,) * m for i, (n, m) in enumerate(zip(own, shape, strict=True)) if n != m})
+
+
+def broadcast(b: Builder, x: Tensor, shape: tuple[int, ...], name: str) -> Tensor:
+    """x repeated along the axes in which it is 1; of a constant at once. The shape fits."""
+    if x.data is not None:
+        return x if x.type.shape == shape else b.new_constant(name, np.broadcast_to(x.data, shape).copy(), x.type)
+    x = b.reshaped(x, (1,) * (len(shape) - len(x.type.shape)) + x.type.shape, f"{name}/expand")
+    for i, m in enumerate(shape):
+        if x.type.shape[i] != m:
+            x = b.insert(Gather(indices=(0,) * m, index_shape=(m,), axis=i), [x], name)
+    return x
 
 
 @reads("REVERSE_V2")

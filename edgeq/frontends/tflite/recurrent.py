@@ -26,12 +26,13 @@ INPUTS, RECURRENT, PEEPHOLES, BIASES, PROJECTION, HIDDEN, CELL, NORMS = 1, 5, (9
 def lstm(b: Builder, op: FileOperator) -> None:
     for positions, what in ((PEEPHOLES, "peepholes"), (PROJECTION, "a projection"), (NORMS, "layer normalization")):
         if any(b.index(op, p) >= 0 for p in positions):
-            raise EdgeqError(f"{op.kind} with {what} is not supported")
+            raise EdgeqError(f"{op.kind} with {what} is not supported", fix="use a Keras LSTM layer, which has none, and convert again")
     clip = number(op, "CellClip")
     if int(op.option("FusedActivationFunction", 4)) != 4 or clip < 0:
         raise EdgeqError(f"{op.kind} with another activation than tanh, or with a negative clip, is not supported")
     if b.index(op, INPUTS) < 0:
-        raise EdgeqError(f"{op.kind} with coupled input and forget gates is not supported")
+        fix = "use a Keras LSTM layer, whose gates are apart, and convert again"
+        raise EdgeqError(f"{op.kind} with coupled input and forget gates is not supported", fix=fix)
     x, name = b.operand(op, 0), b.tensor_name(op.outputs[0])
     first, second, inputs = of_rank(op, x, 3)
     major = bool(op.option("TimeMajor", False))
@@ -41,7 +42,7 @@ def lstm(b: Builder, op: FileOperator) -> None:
     biases = [b.bias(op, BIASES + g, units, x) for g in GATES]
     bias = b.new_constant(f"{name}/bias", np.concatenate([t.data for t in biases if t.data is not None]), biases[0].type)
     rows = b.activation_type(b.file.tensors[op.outputs[0]], (steps, units))
-    cells = _cell_type(b, op) if x.type.dtype is DType.INT8 else rows
+    cells = rows if x.type.dtype is DType.FLOAT32 else _cell_type(b, op)
     h, c = (b.state(op, at, replace(like, shape=(batch, units))) for at, like in ((HIDDEN, rows), (CELL, cells)))
     outputs: list[list[Tensor]] = []
     for i in range(batch):
@@ -75,7 +76,7 @@ def _stacked(b: Builder, op: FileOperator, start: int, x: Tensor, name: str) -> 
 def _cell_type(b: Builder, op: FileOperator) -> TensorType:
     stored = b.stored(op, CELL)
     if stored.kind != "INT16" or stored.quantization is None:
-        raise EdgeqError(f"the cell state of {op.kind} is {stored.kind}", why="beside int8 activations int16 with a scale is supported")
+        raise EdgeqError(f"the cell state of {op.kind} is {stored.kind}", why="beside integers int16 with a scale is supported")
     return TensorType((), DType.INT16, QParams(stored.quantization.scales[:1]))
 
 

@@ -15,7 +15,7 @@ from edgeq.run.gpu.kernels.halves import finish, from_float, of_order, order
 from edgeq.run.gpu.kernels.law import divide_by_pot, doubling_high_mul, leading_zeros, limit, requantize_tflm, rescale
 from edgeq.run.gpu.step import Step, Value
 
-FRACTION, RAISED = tl.constexpr(LEFT_SHIFT[1]), tl.constexpr(LEFT)
+FRACTION, RAISED = tl.constexpr(LEFT_SHIFT[1]), tl.constexpr(LEFT[1])
 
 
 @triton.jit

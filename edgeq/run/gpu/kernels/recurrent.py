@@ -11,7 +11,7 @@ from edgeq.run.gpu.kernels import halves
 from edgeq.run.gpu.kernels.convolution import DEPTH, require_exact
 from edgeq.run.gpu.kernels.law import limit, rescale, saturate
 from edgeq.run.gpu.kernels.words import results_s16
-from edgeq.run.gpu.step import Step, Value
+from edgeq.run.gpu.step import Step, Value, unsupported
 
 TABLES = ("weights", "bias", "multiplier", "shift")
 
@@ -140,5 +140,7 @@ def out_stage(step: Step) -> tuple[int, ...]:
     """What takes a Q0.30 product to h in int8."""
     p = step.params
     if words(step):
+        if "out_left" in p.scalars:
+            raise unsupported(step.node, "with a state in int16 of any scale")
         return (0,) * 6
     return p.out_multiplier, p.out_shift, p.out_left, p.out_offset, p.act_min, p.act_max

@@ -1,0 +1,75 @@
+"""What .tflite files alone have on integers: ArgMax, Compare, Select, CumSum, L2 normalization and TFLM's log-softmax."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import pytest
+from harness import Case as AnyCase
+from harness import activation, constant, suite
+from test_elementwise import SHAPES, pair
+
+from edgeq import numerics
+from edgeq.errors import EdgeqError
+from edgeq.ir import DType, QParams, Tensor, TensorType
+from edgeq.ops.arg_max import ArgMax
+from edgeq.ops.compare import FUNCTIONS, Compare
+from edgeq.ops.cum_sum import CumSum
+from edgeq.ops.fixed_log_softmax import FixedLogSoftmax
+from edgeq.ops.inverse_sqrt import inverse_sqrt
+from edgeq.ops.l2_normalization import L2Normalization
+from edgeq.ops.select import Select
+
+Case = functools.partial(AnyCase, gpu=False)
+IMAGE, WIDE = activation((2, 5, 7), 0.05, 3), activation((2, 5, 7), 0.001, 0, DType.INT16)
+TRUTH = TensorType((2, 5, 7), DType.INT8)
+test_arg_max = suite([
+    *(Case(f"axis{a}_{int(low)}", ArgMax(a, low), (IMAGE,), laws=("tflm",)) for a in range(3) for low in (False, True)),
+    Case("words", ArgMax(1), (WIDE,), laws=("tflm",)), Case("one", ArgMax(0), (activation((1, 3), 0.1),), laws=("tflm",)),
+])  # fmt: skip
+NAMES = dict(zip(FUNCTIONS, ("eq", "ne", "gt", "ge", "lt", "le"), strict=True))
+test_compare = suite([
+    *(Case(n, Compare(function=f), pair(SHAPES["same"]), laws=("tflm",), tolerance=np.inf) for f, n in NAMES.items()),
+    *(Case(f"gt_{n}", Compare(function=">"), pair(s), laws=("tflm",), tolerance=np.inf) for n, s in SHAPES.items() if n != "same"),
+])  # fmt: skip
+test_select = suite([
+    Case("bytes", Select(), (TRUTH, IMAGE, IMAGE), laws=("tflm",)), Case("words", Select(), (TRUTH, WIDE, WIDE), laws=("tflm",)),
+    Case("numbers", Select(), (TRUTH, *[TensorType((2, 5, 7), DType.INT32)] * 2), laws=("tflm",)),
+    Case("constant", Select(), (TRUTH, IMAGE, constant(np.full((2, 5, 7), 9, np.int8), 0.05, zero_point=3)), laws=("tflm",)),
+])  # fmt: skip
+test_cum_sum = suite([
+    Case(f"axis{a}_{int(e)}{int(r)}", CumSum(a, e, r), (activation((2, 5, 7), 0.05),), QParams((0.2,), -3), ("tflm",), 1.3)
+    for a, e, r in ((0, False, False), (1, True, False), (1, False, True), (2, True, True))
+])  # fmt: skip
+UNIT = QParams((1 / 128,), 0)
+test_l2_normalization = suite([
+    Case(f"depth{d}", L2Normalization(), (activation((3, d), 0.05, z),), UNIT, ("tflm",))
+    for d, z in ((1, 0), (2, 5), (40, -128), (300, 127))
+])  # fmt: skip
+SIXTEENTHS = QParams((1 / 16,), 127)
+test_fixed_log_softmax = suite([
+    Case(f"depth{d}_{i}", FixedLogSoftmax(), (activation((3, d), s, 3),), SIXTEENTHS, ("tflm",))
+    for i, (d, s) in enumerate(((1, 0.1), (2, 0.05), (10, 0.6), (90, 0.002), (700, 0.1)))
+])  # fmt: skip
+
+
+def test_logarithms_are_those_of_real_numbers() -> None:
+    a = np.concatenate([np.arange(1 << 19, (1 << 19) + 50), np.geomspace(1 << 19, 2**31 - 1, 4000).astype(np.int64)])
+    np.testing.assert_allclose(numerics.log_from_one(a, 12) / 2**26, np.log(a / 2**19), atol=2e-5)
+
+
+def test_a_row_of_zeros_has_no_length() -> None:
+    t, out = activation((1, 4), 0.1, 9), activation((1, 4), 1 / 128)
+    op = L2Normalization()
+    assert not op.reference(op.bind("tflm", "l", (Tensor("x", t),), out), np.full((1, 1, 4), 9, np.int8)).any()
+    assert inverse_sqrt(0) == (numerics.INT32_MAX, 0)
+
+
+@pytest.mark.parametrize("op", [L2Normalization(), FixedLogSoftmax(), CumSum(0)])
+def test_scales_and_laws_are_checked(op: object) -> None:
+    x = (Tensor("x", activation((1, 4), 0.1)),)
+    with pytest.raises(EdgeqError, match="law tflm alone"):
+        op.bind("single", "here", x, activation((1, 4), 0.1))  # type: ignore[attr-defined]
+    with pytest.raises(EdgeqError, match="scale"):
+        op.bind("tflm", "here", x, activation((1, 4), 1e-9))  # type: ignore[attr-defined]
