@@ -1,4 +1,4 @@
-"""What .tflite files alone have on integers: ArgMax, Compare, Select, CumSum, L2 normalization and TFLM's log-softmax."""
+"""What .tflite files alone have on integers: ArgMax, Comparison, Selection, CumSum, L2 normalization and TFLM's log-softmax."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from edgeq import numerics
 from edgeq.errors import EdgeqError
 from edgeq.ir import DType, QParams, Tensor, TensorType
 from edgeq.ops.arg_max import ArgMax
-from edgeq.ops.compare import FUNCTIONS, Compare
+from edgeq.ops.comparison import FUNCTIONS, Comparison
 from edgeq.ops.cum_sum import CumSum
 from edgeq.ops.fixed_log_softmax import FixedLogSoftmax
 from edgeq.ops.inverse_sqrt import inverse_sqrt
 from edgeq.ops.l2_normalization import L2Normalization
-from edgeq.ops.select import Select
+from edgeq.ops.selection import Selection
 
 Case = functools.partial(AnyCase, gpu=False)
 IMAGE, WIDE = activation((2, 5, 7), 0.05, 3), activation((2, 5, 7), 0.001, 0, DType.INT16)
@@ -29,14 +29,14 @@ test_arg_max = suite([
     Case("words", ArgMax(1), (WIDE,), laws=("tflm",)), Case("one", ArgMax(0), (activation((1, 3), 0.1),), laws=("tflm",)),
 ])  # fmt: skip
 NAMES = dict(zip(FUNCTIONS, ("eq", "ne", "gt", "ge", "lt", "le"), strict=True))
-test_compare = suite([
-    *(Case(n, Compare(function=f), pair(SHAPES["same"]), laws=("tflm",), tolerance=np.inf) for f, n in NAMES.items()),
-    *(Case(f"gt_{n}", Compare(function=">"), pair(s), laws=("tflm",), tolerance=np.inf) for n, s in SHAPES.items() if n != "same"),
+test_comparison = suite([
+    *(Case(n, Comparison(function=f), pair(SHAPES["same"]), laws=("tflm",), tolerance=np.inf) for f, n in NAMES.items()),
+    *(Case(f"gt_{n}", Comparison(function=">"), pair(s), laws=("tflm",), tolerance=np.inf) for n, s in SHAPES.items() if n != "same"),
 ])  # fmt: skip
-test_select = suite([
-    Case("bytes", Select(), (TRUTH, IMAGE, IMAGE), laws=("tflm",)), Case("words", Select(), (TRUTH, WIDE, WIDE), laws=("tflm",)),
-    Case("numbers", Select(), (TRUTH, *[TensorType((2, 5, 7), DType.INT32)] * 2), laws=("tflm",)),
-    Case("constant", Select(), (TRUTH, IMAGE, constant(np.full((2, 5, 7), 9, np.int8), 0.05, zero_point=3)), laws=("tflm",)),
+test_selection = suite([
+    Case("bytes", Selection(), (TRUTH, IMAGE, IMAGE), laws=("tflm",)), Case("words", Selection(), (TRUTH, WIDE, WIDE), laws=("tflm",)),
+    Case("numbers", Selection(), (TRUTH, *[TensorType((2, 5, 7), DType.INT32)] * 2), laws=("tflm",)),
+    Case("constant", Selection(), (TRUTH, IMAGE, constant(np.full((2, 5, 7), 9, np.int8), 0.05, zero_point=3)), laws=("tflm",)),
 ])  # fmt: skip
 test_cum_sum = suite([
     Case(f"axis{a}_{int(e)}{int(r)}", CumSum(a, e, r), (activation((2, 5, 7), 0.05),), QParams((0.2,), -3), ("tflm",), 1.3)

@@ -18,7 +18,7 @@ from edgeq.ops.linear import NO_CLAMP, Clamp
 from edgeq.ops.quantize import Dequantize, Quantize
 from edgeq.ops.rescale import Rescale
 from edgeq.ops.reshape import Reshape
-from edgeq.ops.select import Select
+from edgeq.ops.selection import Selection
 from edgeq.ops.slice import Slice
 from edgeq.ops.softmax import Softmax
 from edgeq.ops.whole import Whole, WholeCast
@@ -140,7 +140,7 @@ class Builder(Reading):
             raise EdgeqError("shapes contradict each other", why=why, fix="convert the model again")
         type = self.activation_type(stored, inferred.shape)
         operands = [t.type for i, t in enumerate(inputs) if i not in op.parameters]
-        if not (op.traits.moves or isinstance(op, Concat | Select | Whole | WholeCast)):
+        if not (op.traits.moves or isinstance(op, Concat | Selection | Whole | WholeCast)):
             require_scales(op.kind(), *operands, type)
         wide = {DType.INT16, DType.INT32} & {type.dtype, *(t.dtype for t in operands)}
         knows = op.traits.words or (op.traits.file_words and DType.INT32 not in wide) or isinstance(op, Concat)

@@ -14,7 +14,7 @@ from edgeq.frontends.tflite.movement import broadcast
 from edgeq.ir import Array, DType, Tensor
 from edgeq.ops.add import Add, Sub
 from edgeq.ops.arg_max import ArgMax
-from edgeq.ops.compare import Compare
+from edgeq.ops.comparison import Comparison
 from edgeq.ops.concat import Concat
 from edgeq.ops.cum_sum import CumSum
 from edgeq.ops.extremum import Maximum, Minimum
@@ -23,7 +23,7 @@ from edgeq.ops.gather import Gather
 from edgeq.ops.logic import IsZero, Step
 from edgeq.ops.mul import Mul
 from edgeq.ops.reduce_max import ReduceMax, ReduceMin
-from edgeq.ops.select import Select
+from edgeq.ops.selection import Selection
 from edgeq.ops.transpose import Transpose
 
 LONGEST = 1024  # of an axis along which floats are summed up
@@ -40,7 +40,7 @@ def comparison(b: Builder, op: FileOperator) -> None:
     if first.dtype is not DType.FLOAT32:
         if first.q is None or first.dtype is not DType.INT8:
             raise EdgeqError(f"{op.kind} of {b.stored(op, 0).kind} is not supported", why="int8 with a scale and float32 are")
-        b.emit_whole(Compare(function=COMPARISONS[op.kind]), operands, op.outputs[0])
+        b.emit_whole(Comparison(function=COMPARISONS[op.kind]), operands, op.outputs[0])
         return
     if op.kind.startswith("LESS"):
         operands.reverse()
@@ -66,11 +66,11 @@ def logical(b: Builder, op: FileOperator) -> None:
     if negated:
         shape = x.type.shape
         sides = [b.new_constant(f"{name}/{v}", np.full(shape, v, np.int8), x.type) for v in (0, 1)]
-        b.emit_whole(Select(), [x, *sides], op.outputs[0])
+        b.emit_whole(Selection(), [x, *sides], op.outputs[0])
         return
     shape = np.broadcast_shapes(x.type.shape, others[0].type.shape)
     x, other = (broadcast(b, t, shape, f"{name}/wide") for t in (x, others[0]))
-    b.emit_whole(Select(), [x, other, x] if op.kind == "LOGICAL_AND" else [x, x, other], op.outputs[0])
+    b.emit_whole(Selection(), [x, other, x] if op.kind == "LOGICAL_AND" else [x, x, other], op.outputs[0])
 
 
 def truth(b: Builder, op: FileOperator, position: int) -> Tensor:
@@ -107,7 +107,7 @@ def select(b: Builder, op: FileOperator) -> None:
     condition = b.reshaped(condition, given, f"{name}/condition")
     if x.type.dtype is not DType.FLOAT32:
         wide = [broadcast(b, t, shape, f"{name}/wide") for t in (condition, x, y)]
-        b.emit(Select(), wide, op.outputs[0], converts=True)
+        b.emit(Selection(), wide, op.outputs[0], converts=True)
         return
     other = b.insert(IsZero(), [condition], f"{name}/not")
     terms = [b.insert(Mul(), b.same_rank(op, [f, t]), f"{name}/{n}") for f, t, n in ((condition, x, "chosen"), (other, y, "other"))]

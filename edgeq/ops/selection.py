@@ -13,7 +13,7 @@ from edgeq.ops.traits import Traits, same
 
 
 @dataclass(frozen=True)
-class Select(Op):
+class Selection(Op):
     """condition int8 without a scale, a, b of one type and shape -> a where the condition is not 0, else b, unchanged.
 
     A quantized file alone has it: in float it is built of products.

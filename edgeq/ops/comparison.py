@@ -19,7 +19,7 @@ FUNCTIONS: dict[str, Callable[[Array, Array], Array]] = {
 
 
 @dataclass(frozen=True)
-class Compare(_Binary):
+class Comparison(_Binary):
     """a, b int8 -> whether ``a function b``. Law ``tflm`` alone: in float it is built of other operators."""
 
     bind_half = Op.bind_half  # none
@@ -38,7 +38,7 @@ class Compare(_Binary):
         a, b = (t.type for t in inputs)
         require_int8(where, self, a, b)
         if law != "tflm" or (output.dtype, output.q) != (DType.INT8, None):
-            raise EdgeqError("compare has integers of law tflm alone", where=where, why=f"the graph's law is {law}")
+            raise EdgeqError("comparison has integers of law tflm alone", where=where, why=f"the graph's law is {law}")
         walk = self._walk(a, b, output)
         scalars: dict[str, int | str] = {"function": self.function, "a_zero": a.zero_point, "b_zero": b.zero_point}
         for name, t in (("a", a), ("b", b)):
