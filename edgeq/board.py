@@ -118,6 +118,36 @@ class Estimate:
 
 
 @dataclass(frozen=True)
+class Cluster:
+    """Cores that share memory, as `iss` simulates them (docs/cluster.md).
+
+    Attributes:
+        harts: the first one orchestrates.
+        unit: address of the event unit and of the engine that copies.
+        l1, l2: regions of the board's memory: shared by the cores, and farther away.
+        l1_banks: a power of two; words lie in them in turn.
+        l2_wait: cycles that a core's access to L2 takes more.
+        copy_start, copy_width: cycles before the first bytes of a copy, bytes a cycle.
+        wake: cycles from an event to the next instruction of a core that slept.
+    """
+
+    harts: int
+    unit: int
+    l1: str
+    l2: str
+    l1_banks: int
+    l2_wait: int
+    copy_start: int
+    copy_width: int
+    wake: int
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.harts <= 17 or self.l1_banks not in (1, 2, 4, 8, 16, 32, 64) or self.copy_width not in (4, 8, 16, 32):
+            fix = "2 to 17 harts; 1, 2, 4, … 64 banks; a copy_width of 4, 8, 16 or 32 bytes"
+            raise EdgeqError("[cluster] of the board is out of range", fix=fix)
+
+
+@dataclass(frozen=True)
 class Board:
     """A bsp.toml, its `inherits` chain merged (docs/add-a-target.md).
 
@@ -132,6 +162,7 @@ class Board:
         stack: bytes reserved for the stack.
         qemu: None where QEMU has no such board.
         estimate: what estimates of cycles, time and energy assume.
+        cluster: None where the board has one core.
     """
 
     name: str
@@ -147,6 +178,7 @@ class Board:
     settings: Mapping[str, Any]
     qemu: Emulation | None
     estimate: Estimate = field(default_factory=lambda: Estimate())
+    cluster: Cluster | None = None
 
     def linker_memory(self, flash: Region | None = None, weights: str = "flash", note: bool = False) -> str:
         """The linker script, before what all boards have in common (firmware/bsp/common/board.ld).
@@ -221,8 +253,9 @@ def load(target: Target) -> Board:
             settings=data.get("programmer", {}),
             qemu=_emulation(data["qemu"]) if data.get("qemu") else None,
             estimate=_estimate(data.get("estimate", {})),
+            cluster=Cluster(**data["cluster"]) if data.get("cluster") else None,
         )
     except KeyError as e:
         raise EdgeqError("incomplete", where=str(path), why=f"no {e}") from e
-    except TypeError as e:  # an entry of [estimate] that does not exist
+    except TypeError as e:  # an entry of [estimate] or [cluster] that does not exist, or is missing
         raise EdgeqError("an unknown entry", where=str(path), why=str(e)) from e

@@ -174,7 +174,8 @@ def _settings(place: Board, chain: Toolchain, sources: Sequence[str], defines: M
     compiler = [*chain.command, *chain.flags, *COMMON_FLAGS, *FIRMWARE_FLAGS, optimize]
     script = ["-Wl,--gc-sections", "-Wl,-e,eq_reset", f"-L{bsp}"]
     return {
-        "firmware": str(resource("firmware")), "board": str(place.folder), "compile": compiler,
+        "firmware": str(resource("firmware")), "runtime": str(resource("templates") / "runtime"), "board": str(place.folder),
+        "compile": compiler,
         "link": [*chain.link, optimize, "-g", *script], "libraries": list(chain.libraries), "sources": list(sources),
         "defines": {k: f"{v:#x}u" for k, v in {**place.defines, **defines}.items()},
     }  # fmt: skip

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from edgeq import __version__, cbands, ctiles, faults, record
+from edgeq import __version__, cbands, cshares, ctiles, faults, record
 from edgeq import folder as folders
 from edgeq.ctext import Names, Table, block_comment, brief, comment, ctype_of, decimal, model_name, table
 from edgeq.functions import Function, Functions, environment, values
@@ -22,7 +22,7 @@ from edgeq.ops.weights import bits
 from edgeq.plan import MemoryPlan
 from edgeq.program import Band, Call, Program
 from edgeq.record import Manifest
-from edgeq.runtime import EXACT, STEP, reached, whole, words
+from edgeq.runtime import COPY, EXACT, STEP, TEAM, reached, whole, words
 from edgeq.tables import Constants
 from edgeq.text import first_name
 
@@ -52,6 +52,7 @@ class _Emitter:
                 self.names.own(word)
         self.arguments = {n: self.names.external(n) for n in (*self.graph.given, *self.graph.results)}
         words = ("params", "parts", "decoded", "row", "pixel", "count", "failures", "i", "turn", "before", "after")
+        words += ("starts", "team", "tile")
         self.locals = {n: self.names.own(n) for n in words}
         self.pointers: dict[str, str] = {}  # tensor in the arena -> its name in `<m>_invoke`
         self.state_offsets: dict[str, int] = {}
@@ -114,6 +115,7 @@ class _Emitter:
                     "values": values(function, call, tables), "arguments": ", ".join(arguments), "gather": inputs if variadic else [],
                     "ctype": output.dtype.c, "bytes": output.bytes, "whole": whole, "band": None if band is None else band.first,
                     "law": call.params.law, "decodes": self.decodes(i, call, tables), "tiles": self.tiles(i, call, function, tables),
+                    "shared": self.shares.lines(i) if call.shares else [],
                     "text": f"{call.kind}  {', '.join(str(self.graph.type(n)) for n in call.operands)} -> {output}",
                     "tensor": call.output, "dtype": output.dtype.value, "shape": list(output.shape), "macs": call.macs,
                     "bits": bits(call.node, self.graph.node_inputs(call.node)),
@@ -143,6 +145,15 @@ class _Emitter:
             self.inside if band.fed else self.location, self.plan.offsets.__getitem__, firsts,
         )  # fmt: skip
         return writer.turn() if band.fed else writer.lines()
+
+    @functools.cached_property
+    def shares(self) -> cshares.Writer:
+        """What writes the calls that several cores compute, or whose tables are copied first."""
+        names = (self.locals["params"], self.locals["starts"], self.locals["team"], self.locals["tile"])
+        return cshares.Writer(
+            self.program, self.functions.calls, self.name, self.location, lambda i, n: f"{self.name}_{self.constants.symbol(i, n)}",
+            self.plan.scratch, self.plan.buffers, names,
+        )  # fmt: skip
 
     def inside(self, name: str) -> str:
         """The C expression of a tensor's address in the arena, also where a result's own place is the caller's."""
@@ -289,6 +300,11 @@ def emit(program: Program, plan: MemoryPlan, name: str, vectors: Mapping[str, Ar
     decoding = [line for s in steps for lines in (s["tiles"], s["rows"], *(d["lines"] for d in s["decodes"])) for line in lines]
     decoding += ["eq_band_rows eq_band_copy"] if emitter.feeding else []
     runtime = {STEP: whole(STEP)} | reached([*codes, *decoding])
+    shares = emitter.shares
+    fetches = shares.pieces()
+    hooks = [TEAM] if any(len(c.shares) > 1 for c in program.calls) else []
+    hooks += [COPY] if fetches else []
+    runtime |= {h: whole(h) for h in hooks}
     floats = "float" in words("\n".join([*codes, *runtime.values()]))
     runtime |= {EXACT: whole(EXACT)} if floats else {}
     includes = [h for h in reached(codes) if h != EXACT]
@@ -303,7 +319,8 @@ def emit(program: Program, plan: MemoryPlan, name: str, vectors: Mapping[str, Ar
         "by_words": any(BY_WORDS in words(runtime[h]) for h in includes) and program.target.data.get("timing", {}).get("load_words", 0) > 0,
         "states": emitter.states(), "includes": includes, "feeding": emitter.feeding,
         "flags": EXACT_FLAGS, "floats": floats, "version": __version__,
-        "decoders": list(reached(decoding)),
+        "decoders": list(reached(decoding)), "hook_headers": hooks, "parts": [p.lines() for p in shares.parts()], "fetches": fetches,
+        "buffers": [(i, o, program.calls[i].fetched.bytes) for i, own in plan.buffers.items() for o in own],
         "checks": None if checks is None else table(f"{emitter.name}_step_checks", checks), "vectors": tables,
         "vector_count": 0 if vectors is None else len(next(iter(vectors.values()))),
     }  # fmt: skip

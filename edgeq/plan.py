@@ -8,11 +8,11 @@ blocks need to be apart only by what each occupies in the steps that they share.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 from edgeq.place import Block, place
-from edgeq.program import Program
+from edgeq.program import Fetched, Program
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class MemoryPlan:
         inplace: storage tensor -> the storage tensor that it overwrites (both at one offset).
         step_bytes: bytes live at each step, scratch included; the largest is `lower_bound`.
         counters: offset of what a band keeps whose input comes row by row, None without.
+        buffers: call index -> offsets of the buffers that its tables are copied to, one or two.
     """
 
     arena_bytes: int
@@ -43,6 +44,7 @@ class MemoryPlan:
     inplace: Mapping[str, str]
     step_bytes: tuple[int, ...]
     counters: int | None = None
+    buffers: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
 
 
 def lifetimes(program: Program) -> dict[str, tuple[int, int]]:
@@ -116,6 +118,11 @@ def _trails(program: Program, chains: Sequence[Sequence[str]], alignment: int) -
     return {(y, x): -(-distance // alignment) for y, x, distance in pairs}
 
 
+def _fetches(program: Program) -> list[tuple[int, int, Fetched]]:
+    """The calls whose tables are copied, and from which step on."""
+    return [(i, a, c) for i, a in program.fetches.items() if (c := program.calls[i].fetched)]
+
+
 def live(program: Program) -> list[int]:
     """Bytes that each step needs at least, its scratch included; a plan comes near the largest of them."""
     spans = lifetimes(program)
@@ -153,6 +160,9 @@ def plan(program: Program, alignment: int = 4) -> MemoryPlan:
             layouts.append(chains)
     kept = {b.last: b.first for b in program.bands if b.parts[-1].gathers}  # sums, from turn to turn
     inside = [Block(kept.get(i, i), (s,) * (i + 1 - kept.get(i, i))) for i, s in scratch]
+    fetched = [(i, Block(a, (units(c.bytes),) * (i + 1 - a))) for i, a, c in _fetches(program)]
+    fetched += [(i, Block(i, (units(c.bytes),))) for i, _, c in _fetches(program) if c.tiles > 1]
+    inside += [block for _, block in fetched]
     inside += [Block(b.first, (units(4 * b.counters),) * len(b.parts)) for b in program.bands if b.counters]
     problems = [[_block([(sizes[n], *spans[n]) for n in c]) for c in chains] + inside for chains in layouts]
     totals = [sum(b.at(t) for b in problems[0]) for t in range(steps)]
@@ -163,6 +173,8 @@ def plan(program: Program, alignment: int = 4) -> MemoryPlan:
     bound = max(totals)
     best, arena, method, offsets = place(problems, bound, trails)
     chains = layouts[best]
+    behind = [o * alignment for o in offsets[len(chains) + len(scratch) :]]
+    buffers = {i: tuple(o for (k, _), o in zip(fetched, behind, strict=False) if k == i) for i, _ in fetched}
     return MemoryPlan(
         arena_bytes=arena * alignment,
         alignment=alignment,
@@ -174,4 +186,5 @@ def plan(program: Program, alignment: int = 4) -> MemoryPlan:
         inplace={new: old for c in chains for old, new in pairwise(c)},
         step_bytes=tuple(t * alignment for t in totals),
         counters=offsets[-1] * alignment if any(b.counters for b in program.bands) else None,
+        buffers=buffers,
     )

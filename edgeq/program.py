@@ -89,6 +89,37 @@ class Tiled:
 
 
 @dataclass(frozen=True, eq=False)
+class Share:
+    """What one core computes of a call, or of a tile of it: the same kernel on some of the rows, pixels or channels.
+
+    Attributes:
+        starts: elements before its own in each operand, then in each result.
+        tables: elements before its own in tables of which it reads a part.
+    """
+
+    params: Params
+    starts: tuple[int, ...]
+    tables: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A call whose tables are copied to fast memory before it runs, while what is before it runs.
+
+    Attributes:
+        tiles: some of the output channels each; two buffers in turn hold their tables, where there are several.
+        step: elements of the result from a tile to the next.
+        pieces: table -> where it lies in a buffer, and elements of it from a tile to the next.
+        bytes: of a buffer.
+    """
+
+    tiles: int
+    step: int
+    pieces: Mapping[str, tuple[int, int]]
+    bytes: int
+
+
+@dataclass(frozen=True, eq=False)
 class Call:
     """A kernel bound to a node.
 
@@ -98,6 +129,8 @@ class Call:
         epilogue: the nodes that the kernel computes too, on the first one's result; `output` and the last operands are theirs.
         formats: how tables are stored, of those that are not plain.
         staged: the tables that are stored otherwise, and decoded into scratch, behind the kernel's own, before it runs.
+        shares: what each core computes, which all together do the call; each has an equal part of its scratch. None: one core, as it is.
+        fetched: None where tables are read where they are stored.
     """
 
     node: Node
@@ -113,6 +146,8 @@ class Call:
     formats: Mapping[str, Format] = field(default_factory=dict)
     staged: Mapping[str, Staged] = field(default_factory=dict)
     tiled: Tiled | None = None
+    shares: tuple[Share, ...] = ()
+    fetched: Fetched | None = None
 
     @property
     def stored(self) -> dict[str, Array]:
@@ -301,6 +336,12 @@ class Program:
     def lines(self) -> Mapping[str, Lines]:
         """The tensors of which only some rows exist at a time."""
         return {n: lines for b in self.bands for n, lines in b.lines.items()}
+
+    @property
+    def fetches(self) -> dict[int, int]:
+        """Calls whose tables are copied -> the call during which the first copy begins."""
+        found = [i for i, c in enumerate(self.calls) if c.fetched]
+        return dict(zip(found, [0, *found], strict=False))
 
     def room(self, name: str) -> int:
         """Bytes that a storage tensor takes in the arena."""

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from edgeq.resources import resource
 
 STEP = "eq_step.h"  # the hook, which belongs to `<m>.c` and not to kernels
+TEAM, COPY = "eq_team.h", "eq_copy.h"  # hooks too, for programs whose calls several cores compute, or whose tables are copied
 EXACT = "eq_exact.h"  # what files need that compute with floats
 _WORD = re.compile(r"[A-Za-z_]\w*")
 _SILENT = re.compile(r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'', re.S)
@@ -141,7 +142,7 @@ def headers() -> Mapping[str, Header]:
         found.setdefault(name, header(name))
 
     for path in sorted((resource("templates") / "runtime").glob("*.h")):
-        if path.name != STEP:
+        if path.name not in (STEP, TEAM, COPY):
             add(path.name)
     return found
 

@@ -28,6 +28,8 @@ class Target:
         runners: runner names, preferred first.
         file: its TOML file.
         core: under which the kernels' cost table has it; empty where it has not.
+        cores: that compute, among which calls are divided.
+        fast: bytes of fast memory for copies of tables before they are read; 0: they are read where they are stored.
     """
 
     name: str
@@ -41,7 +43,8 @@ class Target:
     core: str
     data: Mapping[str, Any]
     file: Path
-
+    cores: int = 1
+    fast: int = 0
 
     @property
     def family(self) -> str:
@@ -149,6 +152,8 @@ def load(name: str) -> Target:
             core=data.get("core", ""),
             data=data,
             file=path,
+            cores=int(data.get("cores", 1)),
+            fast=size(data.get("fast", 0)),
         )
     except KeyError as e:
         raise EdgeqError("incomplete", where=str(path), why=f"no {e}", fix="let it inherit a chip: `edgeq new NAME --core CHIP`") from e

@@ -30,6 +30,7 @@ from edgeq.record import BuildRecord, Manifest, Measured, measured
 from edgeq.record import manifest as read_manifest
 from edgeq.run import missing
 from edgeq.segments import Way, fed, fitted, ways
+from edgeq.shares import spread
 from edgeq.simulate import Run, fit_inputs, simulate
 from edgeq.target import Target
 from edgeq.tune import costs
@@ -86,18 +87,24 @@ def artifact(
     beside: Mapping[str, bytes] | None = None,
     arena: int | None = None,
     feed: str = "",
+    spreads: Spreads | None = None,
 ) -> Artifact:
     """Lower, plan and emit a quantized graph, `hardened` or not; the graph itself and the files `beside` it travel in the folder.
 
     Args:
         arena: bytes that it should stay within, by bands of rows where it needs them; 0 for as few as can be.
         feed: ``rows`` for an input that comes row by row.
+        spreads: cores, and memory for copies of tables; None: as the target has them. Hardened programs have neither.
     """
     program = faults.hardened(graph, target) if hardened else lower(graph, target, choices)
     if feed:
         program, memory = fed(program, math.inf if arena is None else arena or None)
     else:
         program, memory = (program, plan(program)) if hardened or arena is None else fitted(program, arena or None)
+    wanted = spreads or Spreads(target.cores, target.fast)
+    if not hardened and (wanted.cores > 1 or wanted.fast):
+        program = spread(program, wanted.cores, wanted.fast)
+        memory = plan(program)
     emitted = emit(program, memory, name, vectors)
     stored = graphfile.dumps(graph)
     more = {**(beside or {}), graphfile.NAME: stored}
@@ -105,6 +112,14 @@ def artifact(
     manifest = replace(emitted.manifest, graph_sha256=folders.digest(stored), files=named)
     files = {**emitted.files, **more, folders.MANIFEST: manifest.text().encode()}
     return Artifact(emitted.name, dict(sorted(files.items())), manifest)
+
+
+@dataclass(frozen=True)
+class Spreads:
+    """For how many cores calls are divided, and the bytes of fast memory for copies of their tables, 0 for none."""
+
+    cores: int
+    fast: int
 
 
 @dataclass(frozen=True, eq=False)

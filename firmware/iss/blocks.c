@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LONGEST = 4096 };
+enum { LONGEST = 4096, SHORT = 16 }; /* instructions of a block; short where other harts want their turns */
 
 uint8_t *eq_memory(const eq_machine *m, uint32_t at, uint32_t bytes)
 {
@@ -58,7 +58,7 @@ static int stalls(const eq_timing *p2, const eq_timing *p1, eq_timing *c)
 
 static int ends_block(uint32_t kind)
 {
-    return (kind >= EQ_BEQ && kind <= EQ_MRET) || kind == EQ_ILLEGAL || kind == EQ_LOOP;
+    return (kind >= EQ_BEQ && kind <= EQ_MRET) || kind == EQ_ILLEGAL || kind == EQ_LOOP || kind == EQ_ELW;
 }
 
 static void gather(eq_machine *m, const eq_block *b)
@@ -104,6 +104,10 @@ static void link_timing(eq_block *b, eq_timing *t)
         b->ops[i].jump_next = i + 1u < b->n ? hidden(&t[i + 1u]) : 0;
         b->cycles += b->ops[i].cycles;
     }
+    for (uint32_t i = b->n, left = 0; i > 0; i--) {
+        b->ops[i - 1u].left = left;
+        left += b->ops[i - 1u].cycles;
+    }
     for (uint32_t i = 0; i < 2u && i < b->n; i++) {
         b->first[i] = t[i];
         b->last[i] = t[b->n - 1u - i];
@@ -117,7 +121,8 @@ eq_block *eq_block_at(eq_machine *m, uint32_t pc, const void *const *handlers)
     static _Thread_local eq_timing timing[LONGEST];
     static _Thread_local eq_op ops[LONGEST];
     uint32_t n = 0, at = pc, bytes;
-    while (n < LONGEST) {
+    const uint32_t most = m->cluster ? SHORT : LONGEST;
+    while (n < most) {
         uint32_t word;
         bytes = eq_fetch(m, at, &word);
         if (bytes == 0) {

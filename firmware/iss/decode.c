@@ -117,6 +117,9 @@ static void custom0(eq_op *o, eq_timing *t, const fields *f, uint32_t w)
         load(o, t, f, EQ_LOAD_POST, bit(f->rs1), bit(f->rs1));
         o->imm = (uint32_t)f->i;
         o->x = (uint8_t)f->f3;
+    } else if (f->f3 == 3u) {
+        load(o, t, f, EQ_ELW, bit(f->rs1), 0);
+        o->imm = (uint32_t)f->i;
     } else if (f->f3 >= 6u) { /* with an immediate of 5 bits, kept in x */
         branch(o, t, f, f->f3 == 6u ? EQ_BEQIMM : EQ_BNEIMM, w, bit(f->rs1));
         o->x = (uint8_t)f->rs2;

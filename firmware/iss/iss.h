@@ -17,7 +17,7 @@
     X(LOAD_POST) X(LOAD_POST_R) X(LOAD_R) X(STORE_POST) X(STORE_POST_R) X(STORE_R)                                      \
     X(MAC) X(MSU) X(SDOTSP_B) X(SDOTUSP_B) X(SDOTUP_B) X(SDOTSP_H)                                                      \
     X(ALU) X(ALU_I) X(MULN) X(SIMD) X(SIMD_SC) X(SIMD_I) X(LOOP)                                                        \
-    X(FLW) X(FSW) X(FLOAT) X(FMA)
+    X(FLW) X(FSW) X(FLOAT) X(FMA) X(ELW)
 
 typedef enum {
 #define X(name) EQ_##name,
@@ -31,6 +31,7 @@ typedef struct {
     uint32_t imm, pc;
     uint8_t rd, rs1, rs2, x;
     uint8_t cycles, kind, bytes, jump_next;
+    uint32_t left; /* cycles of the instructions behind it in its block */
     uint64_t extra;
 } eq_op;
 
@@ -66,10 +67,12 @@ typedef struct {
 enum { EQ_REGIONS = 8, EQ_SENT = 65536 };
 
 /* Why eq_iss_run has returned. */
-enum { EQ_LIMIT, EQ_EXIT, EQ_SENT_FULL, EQ_STRAYED, EQ_TRAPPED, EQ_BAD_LOOP, EQ_NO_MEMORY, EQ_WATCHED };
+enum { EQ_LIMIT, EQ_EXIT, EQ_SENT_FULL, EQ_STRAYED, EQ_TRAPPED, EQ_BAD_LOOP, EQ_NO_MEMORY, EQ_WATCHED, EQ_ASLEEP };
 
 /* The first part, up to `sent`, is what edgeq/run/iss/machine.py reads and writes. */
-typedef struct {
+struct eq_cluster;
+
+typedef struct eq_machine {
     uint32_t x[33], f[32], pc; /* x[32] takes what is written to x0 */
     uint64_t cycles, instructions, limit;
     uint64_t *reads; /* of mcycle: instructions, cycles */
@@ -92,6 +95,10 @@ typedef struct {
     int stale, divisor_latch;
     uint32_t mstatus, mtvec, mepc, mcause, mtval, mscratch, mie, inhibit, frm;
     uint64_t cycle_offset, instret_offset, held_cycles, held_instructions;
+    struct eq_cluster *cluster; /* whose hart this is; NULL of a single core */
+    struct eq_machine *lead;    /* hart 0, which has the devices; itself of a single core */
+    uint64_t until;             /* cycles at which another hart of the cluster has its turn */
+    uint32_t hart, waits_for;   /* its number, and why it sleeps (cluster.h) */
 } eq_machine;
 
 enum { EQ_MARK_BOUNDARY = 1, EQ_MARK_DECODED = 2 };

@@ -1,5 +1,7 @@
-/* The machine: memory, devices, control registers, and the interpreter's loop. */
+/* The machine: memory, devices, control registers, and the interpreter's loop. Compiled twice: cluster_run.c makes of it the loop of a hart
+ * that shares memory with others, whose accesses take their turns (EQ_SHARED). */
 #include "blocks.h"
+#include "cluster.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -10,17 +12,27 @@ enum { UART_LINE = 3, UART_STATUS = 5, UART_EMPTY = 0x60, TRAP_CYCLES = 4, TAKEN
 /* A device's register; 0 for what is not modelled: the interrupt controllers, which stay silent. */
 static int device(const eq_machine *m, uint32_t at)
 {
+    if (m->cluster != NULL && at - m->cluster->unit < EQ_UNIT_BYTES) {
+        return 1;
+    }
     return (at - m->uart < 8u) || (at - m->test < 4u) || (at - 0x02000000u < 0x10000u) || (at - 0x0C000000u < 0x4000000u);
 }
 
 static uint32_t device_read(const eq_machine *m, uint32_t at)
 {
+    if (m->cluster != NULL && at - m->cluster->unit < EQ_UNIT_BYTES) {
+        return eq_unit_read(m, at - m->cluster->unit);
+    }
     return at == m->uart + UART_STATUS ? UART_EMPTY : 0;
 }
 
 /* Returns why the machine stops, or -1. */
-static int device_write(eq_machine *m, uint32_t at, uint32_t v)
+static int device_write(eq_machine *hart, uint32_t at, uint32_t v)
 {
+    eq_machine *const m = hart->lead;
+    if (m->cluster != NULL && at - m->cluster->unit < EQ_UNIT_BYTES) {
+        return eq_unit_write(hart, at - m->cluster->unit, v);
+    }
     if (at == m->uart + UART_LINE) {
         m->divisor_latch = (v & 0x80u) != 0; /* the data register is the divisor's then */
     }
@@ -42,6 +54,12 @@ static uint64_t now(uint64_t counted, uint64_t offset, uint64_t held, uint32_t i
 
 static int note_read(eq_machine *m, uint64_t instructions, uint64_t cycles)
 {
+    if (m != m->lead) {
+        return 1;
+    }
+    if (m->cluster != NULL) {
+        instructions += eq_others_instructions(m->cluster);
+    }
     if (m->reads_count + 2u > m->reads_room) {
         const uint32_t room = m->reads_room ? 2u * m->reads_room : 1024u;
         uint64_t *const more = room <= READS_MOST ? realloc(m->reads, room * sizeof *more) : NULL;
@@ -80,7 +98,8 @@ static int csr_read(eq_machine *m, uint32_t n, uint64_t cycles, uint64_t instruc
     case 0xCC0: case 0xCC4: *v = m->loop[n >> 2 & 1u].start; return 1;
     case 0xCC1: case 0xCC5: *v = m->loop[n >> 2 & 1u].end; return 1;
     case 0xCC2: case 0xCC6: *v = m->loop[n >> 2 & 1u].count; return 1;
-    case 0x344: case 0xF11: case 0xF12: case 0xF13: case 0xF14: *v = 0; return 1;
+    case 0x344: case 0xF11: case 0xF12: case 0xF13: *v = 0; return 1;
+    case 0xF14: *v = m->hart; return 1;
     default: *v = 0; return (n >= 0x323u && n <= 0x33Fu) || (n >= 0xB03u && n <= 0xB1Fu) || (n >= 0xB83u && n <= 0xB9Fu);
     }
 }
@@ -203,6 +222,15 @@ static uint32_t dot4(uint32_t a, uint32_t b, uint32_t c)
                           (int8_t)(a >> 24) * (int8_t)(b >> 24));
 }
 
+#ifdef EQ_SHARED
+#define EQ_RUN eq_hart_run
+#define GOING (cycles < m->until)
+#define TURN(at) do { const uint32_t wait = eq_wait_of(m, at, cycles - o->left); MORE(wait); } while (0)
+#else
+#define EQ_RUN eq_iss_run
+#define GOING (instructions < m->limit)
+#define TURN(at) do { } while (0)
+#endif
 #define MORE(n) (cycles += (uint64_t)(int64_t)(n), o->extra += (uint64_t)(int64_t)(n))
 #define NEXT goto *(++o)->go
 #define RD m->x[o->rd]
@@ -230,6 +258,7 @@ static uint32_t dot4(uint32_t a, uint32_t b, uint32_t c)
         if (!device(m, at)) TRAP(CAUSE_LOAD, at);                                       \
         v = (type)device_read(m, at);                                                   \
     } else {                                                                            \
+        TURN(at);                                                                       \
         memcpy(&v, p, size);                                                            \
     }                                                                                   \
     CROSSING(at, size)
@@ -239,8 +268,10 @@ static uint32_t dot4(uint32_t a, uint32_t b, uint32_t c)
     uint8_t *const p = writable(m, at, size);                                           \
     if (__builtin_expect(p == NULL, 0)) {                                               \
         if (!device(m, at)) TRAP(CAUSE_STORE, at);                                      \
+        m->cycles = cycles - o->left;                                                   \
         reason = device_write(m, at, v);                                                \
     } else {                                                                            \
+        TURN(at);                                                                       \
         memcpy(p, &v, size);                                                            \
     }                                                                                   \
     CROSSING(at, size)
@@ -250,18 +281,20 @@ static uint32_t dot4(uint32_t a, uint32_t b, uint32_t c)
     const uint32_t at = (at_), size = 1u << (o->x & 3u);                                \
     const uint8_t *const p = place(m, at, size);                                        \
     if (__builtin_expect(p == NULL, 0)) TRAP(CAUSE_LOAD, at);                           \
+    TURN(at);                                                                           \
     const uint32_t v = loaded(p, o->x);                                                 \
     CROSSING(at, size)
 #define ANY_STORE(at_)                                                                  \
     const uint32_t at = (at_), size = 1u << o->x, v = B;                                \
     uint8_t *const p = writable(m, at, size);                                           \
     if (__builtin_expect(p == NULL, 0)) TRAP(CAUSE_STORE, at);                          \
+    TURN(at);                                                                           \
     memcpy(p, &v, size);                                                                \
     CROSSING(at, size)
 #define BRANCH_OP(name, condition) do_##name: if (condition) goto taken; goto fallen;
 
-/* Run until something stops the machine or m->limit instructions have been executed; returns why. */
-EQ_API int eq_iss_run(eq_machine *m)
+/* Run until something stops the machine or m->limit instructions have been executed; returns why. A hart runs until m->until. */
+EQ_API int EQ_RUN(eq_machine *m)
 {
 #define X(name) &&do_##name,
     static const void *const handlers[] = { EQ_KINDS(X) };
@@ -276,7 +309,7 @@ find:
     if (__builtin_expect(m->stale, 0)) {
         eq_flush(m);
     }
-    if (instructions >= m->limit) {
+    if (!GOING) {
         STOP(EQ_LIMIT);
     }
     if (__builtin_expect(pc - m->code_origin >= m->code_bytes || pc & 1u, 0)) {
@@ -312,7 +345,7 @@ jumped_known:
     }
     {
         eq_block *const to = b->next[1];
-        if (__builtin_expect(to != NULL && !m->stale && instructions < m->limit, 1)) {
+        if (__builtin_expect(to != NULL && !m->stale && GOING, 1)) {
             MORE(to->late);
             b = to;
             goto enter;
@@ -345,7 +378,7 @@ jumped: /* to `pc`, by a register */
         if (to == NULL) STOP(EQ_STRAYED);
         cycles += to->late;
         if (b != NULL) o->extra += to->late;
-        if (instructions < m->limit) {
+        if (GOING) {
             b = to;
             goto enter;
         }
@@ -370,7 +403,7 @@ fallen:
     }
     {
         eq_block *const to = b->next[0];
-        if (__builtin_expect(to != NULL && !m->stale && instructions < m->limit, 1)) {
+        if (__builtin_expect(to != NULL && !m->stale && GOING, 1)) {
             b = to;
             goto enter;
         }
@@ -456,6 +489,21 @@ do_SIMD_SC: RD = eq_simd(o->x, A, o->x & 0x40u ? (B & 0xFFu) * 0x01010101u : (B 
 do_LOOP:
     if ((m->why = eq_loop_write(m, o)) != NULL) STOP(EQ_BAD_LOOP);
     goto fallen;
+do_ELW: {
+    const uint32_t at = A + IMM;
+    if (m->cluster == NULL) TRAP(CAUSE_ILLEGAL, 0);
+    if (at - m->cluster->unit >= EQ_UNIT_BYTES) TRAP(CAUSE_LOAD, at);
+    m->cycles = cycles - o->left;
+    if (eq_unit_wait(m, at - m->cluster->unit)) {
+        RD = 0;
+        m->x[0] = 0;
+        pc = b->end;
+        m->fell = b;
+        STOP(EQ_ASLEEP);
+    }
+    RD = eq_unit_read(m, at - m->cluster->unit);
+    goto fallen;
+}
 do_FLW: { LOAD(A + IMM, 4, uint32_t) m->f[o->rd] = v; NEXT; }
 do_FSW: { STORE(A + IMM, 4, m->f[o->rs2]) STORED; NEXT; }
 do_FLOAT: if (!eq_float(m, o)) TRAP(CAUSE_ILLEGAL, 0); NEXT;
@@ -504,6 +552,7 @@ stopped:
     return result;
 }
 
+#ifndef EQ_SHARED
 /* A machine with nothing in it; NULL where the host has no memory for tables of `code_bytes` bytes of code. */
 EQ_API eq_machine *eq_iss_new(uint32_t code_origin, uint32_t code_bytes)
 {
@@ -518,6 +567,7 @@ EQ_API eq_machine *eq_iss_new(uint32_t code_origin, uint32_t code_bytes)
     m->marks = calloc(halves, 1);
     m->counted = calloc(2u * halves, sizeof *m->counted);
     m->sent = malloc(EQ_SENT);
+    m->lead = m;
     eq_float_set_flags(0);
     return m;
 }
@@ -560,3 +610,4 @@ EQ_API void eq_iss_free(eq_machine *m)
     free(m->reads);
     free(m);
 }
+#endif

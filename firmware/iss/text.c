@@ -37,6 +37,7 @@ static void name_of(const eq_op *o, char *name, size_t room)
     switch (o->kind) {
     case EQ_LOAD_POST: case EQ_LOAD_POST_R: case EQ_LOAD_R: snprintf(name, room, "cv.l%s", sizes[o->x]); return;
     case EQ_STORE_POST: case EQ_STORE_POST_R: case EQ_STORE_R: snprintf(name, room, "cv.s%s", sizes[o->x]); return;
+    case EQ_ELW: snprintf(name, room, "cv.elw"); return;
     case EQ_LOOP: snprintf(name, room, "cv.%s", loops[o->x >> 1]); return;
     case EQ_ALU: case EQ_ALU_I: snprintf(name, room, "cv.%s", alu_name(o->x)); return;
     case EQ_MAC: case EQ_MSU: snprintf(name, room, "cv.%s", o->kind == EQ_MAC ? "mac" : "msu"); return;

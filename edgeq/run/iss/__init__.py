@@ -28,7 +28,7 @@ def execute(elf: Path, target: Target, vectors: bytes = b"", *, timeout: float =
     Raises:
         EdgeqError: the program is none of the board's, faults or does not end in time.
     """
-    with Machine(elf, board.load(target).memory, vectors) as machine:
+    with Machine.of(elf, board.load(target), vectors) as machine:
         code = machine.run(timeout, received)
         return Execution(bytes(machine.sent), code, machine.clock())
 

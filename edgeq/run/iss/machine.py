@@ -10,12 +10,13 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
 
-from edgeq.board import Region
+from edgeq.board import Board, Cluster, Region
 from edgeq.build import COMMON_FLAGS, toolchain
 from edgeq.errors import EdgeqError
 from edgeq.files import reason, temporary_folder, write_bytes
@@ -30,7 +31,7 @@ from edgeq.target import load
 SLICE = 20_000_000  # instructions between two looks at the clock
 CODE_MOST = 64 << 20  # bytes
 MEMORY_MOST = 1 << 30
-UART, TEST = 0x10000000, 0x100000  # of QEMU's virt machine
+UART, TEST = 0x10000000, 0x100000  # of QEMU's virt machine, where a board says nothing else
 RISCV = 243  # e_machine
 
 LIMIT, EXIT, SENT, STRAYED, TRAPPED, BAD_LOOP = range(6)
@@ -46,6 +47,22 @@ class _State(ctypes.Structure):
         ("fault_pc", ctypes.c_uint32), ("fault_cause", ctypes.c_uint32), ("fault_address", ctypes.c_uint32),
         ("uart", ctypes.c_uint32), ("test", ctypes.c_uint32), ("sent_bytes", ctypes.c_uint32), ("reads_count", ctypes.c_uint32),
         ("sent", ctypes.POINTER(ctypes.c_uint8)),
+    )  # fmt: skip
+
+
+HARTS = 17  # at most
+
+
+class _Shared(ctypes.Structure):
+    """The first part of eq_cluster."""
+
+    _fields_ = (
+        ("harts", ctypes.c_uint32), ("unit", ctypes.c_uint32), ("l1", ctypes.c_uint32), ("l1_bytes", ctypes.c_uint32),
+        ("l1_banks", ctypes.c_uint32), ("l2", ctypes.c_uint32), ("l2_bytes", ctypes.c_uint32), ("l2_wait", ctypes.c_uint32),
+        ("copy_start", ctypes.c_uint32), ("copy_width", ctypes.c_uint32), ("wake", ctypes.c_uint32),
+        ("waited", ctypes.c_uint64 * HARTS), ("far", ctypes.c_uint64 * HARTS), ("barrier", ctypes.c_uint64 * HARTS),
+        ("copying", ctypes.c_uint64), ("copied", ctypes.c_uint64), ("copies", ctypes.c_uint64),
+        ("hart", ctypes.POINTER(_State) * HARTS), ("faulty", ctypes.c_uint32),
     )  # fmt: skip
 
 
@@ -94,7 +111,7 @@ def library() -> ctypes.CDLL:
 
 
 def _declared(found: ctypes.CDLL) -> ctypes.CDLL:
-    state = ctypes.POINTER(_State)
+    state, shared = ctypes.POINTER(_State), ctypes.POINTER(_Shared)
     signatures: dict[str, tuple[object, list[object]]] = {
         "eq_iss_new": (state, [ctypes.c_uint32, ctypes.c_uint32]),
         "eq_iss_ready": (ctypes.c_int, [state]),
@@ -103,6 +120,10 @@ def _declared(found: ctypes.CDLL) -> ctypes.CDLL:
         "eq_iss_counted": (ctypes.POINTER(ctypes.c_uint64), [state]),
         "eq_iss_text": (ctypes.c_uint32, [state, ctypes.c_uint32, ctypes.c_char_p, ctypes.c_uint32]),
         "eq_iss_free": (None, [state]),
+        "eq_cluster_new": (shared, []),
+        "eq_cluster_join": (ctypes.c_int, [shared, state]),
+        "eq_cluster_run": (ctypes.c_int, [shared]),
+        "eq_cluster_free": (None, [shared]),
     }
     for name, (result, arguments) in signatures.items():
         function = getattr(found, name)
@@ -159,22 +180,49 @@ def _merged(memory: Mapping[str, Region]) -> list[Region]:
     return joined
 
 
+@dataclass(frozen=True)
+class Traffic:
+    """What the harts of a cluster waited for: cycles, per hart, the orchestrating one first.
+
+    Attributes:
+        banks: of L1.
+        far: answers of L2.
+        barrier: asleep until others came, or had work.
+        copies: the orchestrating hart, asleep until copies had been made.
+        copied: bytes.
+    """
+
+    banks: tuple[int, ...]
+    far: tuple[int, ...]
+    barrier: tuple[int, ...]
+    copies: int
+    copied: int
+
+
 class Machine:
-    """One simulated core with a program in its memory; a context manager; runs once.
+    """One simulated core, or a cluster of them, with a program in its memory; a context manager; runs once.
 
     Args:
         memory: the board's; `vectors` are placed where the region of that name begins.
+        cluster: cores that share the memory, of a board that has several.
+        devices: addresses of the UART and of the test device.
 
     Attributes:
         sent: what the program has written to its UART.
-        cycles, instructions: so far.
+        cycles, instructions: so far; of a cluster, the cycles of the hart that orchestrates.
 
     Raises:
         EdgeqError: the program does not fit the memory, or the computer has not as much.
     """
 
-    def __init__(self, elf: Path, memory: Mapping[str, Region], vectors: bytes = b"") -> None:
+    def __init__(
+        self, elf: Path, memory: Mapping[str, Region], vectors: bytes = b"", cluster: Cluster | None = None,
+        devices: tuple[int, int] = (UART, TEST),
+    ) -> None:  # fmt: skip
         self.elf, self.sent = elf, bytearray()
+        self._states: list[Any] = []
+        self._shared: Any = None
+        self._devices = devices
         regions = _merged(memory)
         if sum(r.bytes for r in regions) > MEMORY_MOST:
             raise EdgeqError("the board's memory is too large to be simulated", why=f"more than {MEMORY_MOST >> 20} MiB")
@@ -186,9 +234,34 @@ class Machine:
             raise EdgeqError("not enough memory to simulate the program", where=str(elf))
         try:
             self._fill(program, regions, vectors, memory)
+            if cluster is not None:
+                self._join(program, cluster, memory)
         except BaseException:
             self.close()
             raise
+
+    @classmethod
+    def of(cls, elf: Path, place: Board, vectors: bytes = b"") -> Machine:
+        """A board's machine."""
+        return cls(
+            elf, place.memory, vectors, place.cluster, (place.defines.get("EQ_UART", UART), place.defines.get("EQ_TEST", TEST))
+        )  # fmt: skip
+
+    def _join(self, program: Program, cluster: Cluster, memory: Mapping[str, Region]) -> None:
+        """The other harts, which have the first one's memory."""
+        self._shared = self._library.eq_cluster_new()
+        if not self._shared:
+            raise EdgeqError("not enough memory to simulate the cluster", where=str(self.elf))
+        shared, l1, l2 = self._shared.contents, memory[cluster.l1], memory[cluster.l2]
+        for name in ("unit", "l1_banks", "l2_wait", "copy_start", "copy_width", "wake"):
+            setattr(shared, name, getattr(cluster, name))
+        shared.l1, shared.l1_bytes, shared.l2, shared.l2_bytes = l1.origin, l1.bytes, l2.origin, l2.bytes
+        self._library.eq_cluster_join(self._shared, self._state)
+        for _ in range(1, cluster.harts):
+            self._states.append(self._library.eq_iss_new(program.code.origin, program.code.bytes))
+            if not self._states[-1] or not self._library.eq_iss_ready(self._states[-1]):
+                raise EdgeqError("not enough memory to simulate the cluster", where=str(self.elf))
+            self._library.eq_cluster_join(self._shared, self._states[-1])
 
     def _fill(self, program: Program, regions: list[Region], vectors: bytes, memory: Mapping[str, Region]) -> None:
         ready = self._library.eq_iss_ready(self._state)
@@ -202,7 +275,7 @@ class Machine:
                 raise EdgeqError("the test vectors do not fit the board's memory", why=f"{len(data)} bytes")
             ctypes.memmove(place + at - region.origin, data, len(data))
         state = self._state.contents
-        state.pc, state.uart, state.test = program.entry, UART, TEST
+        state.pc, state.uart, state.test = (program.entry, *self._devices)
 
     def __enter__(self) -> Machine:
         return self
@@ -212,6 +285,13 @@ class Machine:
 
     def close(self) -> None:
         """Give its memory back."""
+        if self._shared:
+            self._library.eq_cluster_free(self._shared)
+            self._shared = None
+        while self._states:
+            if self._states[-1]:
+                self._library.eq_iss_free(self._states[-1])
+            self._states.pop()
         if self._state:
             self._library.eq_iss_free(self._state)
             self._state = None
@@ -224,7 +304,12 @@ class Machine:
     @property
     def instructions(self) -> int:
         """So far."""
-        return int(self._state.contents.instructions)
+        return sum(int(s.contents.instructions) for s in (self._state, *self._states))
+
+    def traffic(self) -> Traffic:
+        """What the harts of a cluster have waited for so far."""
+        s, n = self._shared.contents, 1 + len(self._states)
+        return Traffic(tuple(s.waited[:n]), tuple(s.far[:n]), tuple(s.barrier[:n]), int(s.copying), int(s.copied))
 
     def register(self, number: int) -> int:
         """The value of an integer register."""
@@ -237,9 +322,10 @@ class Machine:
         return flat.astype(np.int64).reshape(-1, 2)
 
     def counted(self) -> Array:
-        """int64 ``[N, 2]``: instructions and cycles of each half-word of `code` so far."""
-        flat = np.ctypeslib.as_array(self._library.eq_iss_counted(self._state), (self.code.bytes // 2 * 2,))
-        return flat.astype(np.int64).reshape(-1, 2)
+        """int64 ``[N, 2]``: instructions and cycles of each half-word of `code` so far, of all harts."""
+        shape = (self.code.bytes // 2 * 2,)
+        each = [np.ctypeslib.as_array(self._library.eq_iss_counted(s), shape).astype(np.int64) for s in (self._state, *self._states)]
+        return np.asarray(sum(each)).reshape(-1, 2)
 
     def text(self, address: int) -> str:
         """The instruction at an address of `code`; empty where there is none."""
@@ -255,7 +341,7 @@ class Machine:
         deadline, state = time.monotonic() + timeout, self._state.contents
         while True:
             state.limit = state.instructions + SLICE
-            stopped = self._library.eq_iss_run(self._state)
+            stopped = self._library.eq_cluster_run(self._shared) if self._shared else self._library.eq_iss_run(self._state)
             self.sent += bytes(state.sent[: state.sent_bytes])
             state.sent_bytes = 0
             received(len(self.sent))
@@ -269,7 +355,7 @@ class Machine:
                 raise EdgeqError(f"the program did not end within {timeout:g} s on the simulated core", where=at, fix=fix)
 
     def _fault(self, stopped: int) -> EdgeqError:
-        state = self._state.contents
+        state = (self._shared.contents.hart[self._shared.contents.faulty] if self._shared else self._state).contents
         at = bench.place_of(self.elf, state.fault_pc)
         if stopped == BAD_LOOP:
             fix = "see the rules for hardware loops in the CV32E40P's manual"

@@ -141,7 +141,7 @@ def profile(folder: Path, target: Target, inputs: Mapping[str, Array], *, chain:
     program = Program("bench")
     with temporary_folder() as work:
         elf = build_programs(folder, target, toolchain(target, chain), [program], Path(work), optimize)[program]
-        with Machine(elf, board.load(target).memory, bench.block(vectors, packed)) as machine:
+        with Machine.of(elf, board.load(target), bench.block(vectors, packed)) as machine:
             if machine.run() != 0:
                 raise EdgeqError("the program failed", where=str(folder), why=bench.fault(bytes(machine.sent), elf))
             return _profile(machine, elf, vectors)

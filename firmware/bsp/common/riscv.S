@@ -1,4 +1,4 @@
-/* Start-up of RV32, one hart in machine mode; others sleep. */
+/* Start-up of RV32, one hart in machine mode; others sleep, or go to the board's eq_hart where it has such. */
 #if defined(__clang__) && __clang_major__ >= 17
     .option arch, +zicsr            /* older Clang has it in the base ISA; GCC gets it by -march */
 #endif
@@ -10,8 +10,12 @@
 eq_reset:
     csrr t0, mhartid
 1:  beqz t0, 2f
+#ifdef EQ_HART_STACK
+    j eq_hart
+#else
     wfi
     j 1b
+#endif
 2:  .option push
     .option norelax
     la gp, __global_pointer$

@@ -1,0 +1,179 @@
+"""The C of calls that several cores compute, and of tables that are copied before they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from edgeq.ctext import ctype_of
+from edgeq.functions import Function, values
+from edgeq.program import Call, Program, Share
+
+Line = str
+
+
+@dataclass(frozen=True)
+class Part:
+    """A C function that computes a part of a call, given the number of the part, and the struct that says of which call.
+
+    Attributes:
+        operands: C types of operands and results.
+        fetched: those of its tables that are copied.
+        copied: its constants are copied first: what is constant lies in slow memory.
+    """
+
+    symbol: str
+    function: Function
+    operands: tuple[str, ...]
+    fetched: tuple[str, ...]
+    scratch: bool
+    copied: bool
+
+    @property
+    def struct(self) -> str:
+        return self.symbol.removesuffix("_part") + "_team"
+
+    @property
+    def columns(self) -> int:
+        """Numbers of a part: where its own begins in each operand, result and copied table."""
+        return len(self.operands) + len(self.fetched)
+
+    def lines(self) -> list[Line]:
+        """Its definition."""
+        function, columns = self.function, self.columns
+        members = [f"const {function.struct} *params;"] if function.members else []
+        members += ["const int32_t *starts;", *(f"{t}x{i};" for i, t in enumerate(self.operands))]
+        members += [f"const unsigned char *{n};" for n in (["tables"] if self.fetched else [])]
+        members += ["unsigned char *scratch;", "int32_t each;"] if self.scratch else []
+        arguments = [f"team->x{i} + at[{i}]" for i in range(len(self.operands))]
+        arguments += ["team->scratch + part * team->each"] if self.scratch else []
+        body = [f"const {self.struct} *const team = (const {self.struct} *)what;"]
+        body += [f"const int32_t *const at = team->starts + {columns} * part;"]
+        own = "team->params + part"
+        if self.copied:
+            body.append(f"{'' if self.fetched else 'const '}{function.struct} own = team->params[part];")
+            types = {m.name: m.ctype for m in function.members}
+            for k, name in enumerate(self.fetched):
+                body.append(f"own.{name} = ({types[name]})(const void *)(team->tables + at[{len(self.operands) + k}]);")
+            own = "&own"
+        body.append(f"{function.symbol}({', '.join([*([own] if function.members else []), *arguments])});")
+        head = ["typedef struct {", *(f"    {m}" for m in members), f"}} {self.struct};", ""]
+        return [*head, f"static void {self.symbol}(const void *what, int32_t part)", "{", *(f"    {line}" for line in body), "}"]
+
+
+@dataclass(frozen=True)
+class Writer:
+    """What the statements of shared calls are made from.
+
+    Attributes:
+        model: the model's name.
+        place: C expression of a tensor's address.
+        symbol: C name of a table: (call, name).
+        scratch, buffers: offsets in the arena, of the calls that have such.
+        names: C variables: the array of constants, that of starts, the struct, a tile's number.
+    """
+
+    program: Program
+    functions: Sequence[Function]
+    model: str
+    place: Callable[[str], str]
+    symbol: Callable[[int, str], str]
+    scratch: Mapping[int, int]
+    buffers: Mapping[int, tuple[int, ...]]
+    names: tuple[str, str, str, str]
+
+    @property
+    def shared(self) -> list[int]:
+        """The calls that are written here."""
+        return [i for i, c in enumerate(self.program.calls) if c.shares]
+
+    def _fetched(self, i: int) -> tuple[str, ...]:
+        """The tables of a call that are copied, of those that its function reads."""
+        call = self.program.calls[i]
+        members = {m.name for m in self.functions[i].members if m.table}
+        return tuple(n for n in (call.fetched.pieces if call.fetched else ()) if n in members)
+
+    def part(self, i: int) -> Part:
+        """The function for the parts of a call."""
+        call, graph = self.program.calls[i], self.program.graph
+        types = [f"const {graph.type(n).dtype.c} *" for n in call.operands] + [f"{graph.type(n).dtype.c} *" for n in call.outputs]
+        fetched = self._fetched(i)
+        tables = {m.name for m in self.functions[i].members if m.table}
+        which = "" if not fetched else "_fetched" if set(fetched) == tables else "_" + "_".join(fetched)
+        copied = bool(self.buffers) and bool(self.functions[i].members)
+        return Part(f"{self.functions[i].symbol}{which}_part", self.functions[i], tuple(types), fetched, call.kernel.scratch != "0", copied)
+
+    def parts(self) -> list[Part]:
+        """All functions for parts, each once."""
+        return list({p.symbol: p for p in map(self.part, self.shared)}.values())
+
+    def lines(self, i: int) -> list[Line]:
+        """The statements of a call."""
+        call, part, function = self.program.calls[i], self.part(i), self.functions[i]
+        params, starts, team, tile = self.names
+        count, fetched = len(call.shares), call.fetched
+        found = []
+        if function.members:
+            found.append(f"static const {function.struct} {params}[{count}] = {{")
+            found += [f"    {{{self._values(i, s, part.fetched)}}}," for s in call.shares]
+            found.append("};")
+        rows = ", ".join("{" + ", ".join(map(str, self._starts(call, s, part.fetched))) + "}" for s in call.shares)
+        found.append(f"static const int32_t {starts}[{count}][{part.columns}] = {{{rows}}};")
+        members = [params] if function.members else []
+        members += [f"{starts}[0]", *(self.place(n) for n in (*call.operands, *call.outputs))]
+        buffers = [f"bytes + {o}" for o in self.buffers.get(i, ())] if part.fetched else []
+        members += buffers[:1]
+        if part.scratch:
+            each = call.scratch // count
+            members += [f"bytes + {self.scratch[i]}" if i in self.scratch else "(unsigned char *)0", str(each)]
+        const = "" if fetched and fetched.tiles > 1 else "const "
+        found.append(f"{const}{part.struct} {team} = {{{', '.join(members)}}};")
+        run = f"eq_fork({part.symbol}, &{team}, {count});" if count > 1 else f"{part.symbol}(&{team}, 0);"
+        if fetched is None:
+            return [*found, run]
+        first = self.first(i)
+        if fetched.tiles == 1:
+            return [*found, f"{self.model}_fetched(bytes, {first});", run]
+        inner = [f"{self.model}_fetched(bytes, {first} + {tile});"]
+        inner.append(f"{team}.tables = {tile} % 2 == 0 ? {buffers[0]} : {buffers[1]};")
+        moved = [f"{team}.x{k} += {fetched.step};" for k in range(1, len(part.operands))]
+        loop = f"for (int32_t {tile} = 0; {tile} < {fetched.tiles}; {tile}++) {{"
+        return [*found, loop, *(f"    {line}" for line in [*inner, run, *moved]), "}"]
+
+    def _values(self, i: int, share: Share, fetched: tuple[str, ...]) -> str:
+        call = replace(self.program.calls[i], params=share.params)
+        symbols = {n: self.symbol(i, n) for n in call.tables}
+        moved = {n: f"{s} + {share.tables[n]}" if share.tables.get(n) else s for n, s in symbols.items()}
+        given = {**moved, **dict.fromkeys(fetched, "0")}
+        return ", ".join(f".{n} = {v}" for n, v in values(self.functions[i], call, given).items())
+
+    def _starts(self, call: Call, share: Share, fetched: tuple[str, ...]) -> list[int]:
+        found = list(share.starts)
+        for name in fetched:
+            assert call.fetched is not None
+            found.append(call.fetched.pieces[name][0] + share.tables.get(name, 0) * call.tables[name].itemsize)
+        return found
+
+    def first(self, i: int) -> int:
+        """The number of a call's first tile."""
+        return sum(c.fetched.tiles for c in self.program.calls[:i] if c.fetched)
+
+    def pieces(self) -> list[list[dict[str, Any]]]:
+        """Per tile what is copied: from where, to which byte of the arena, how many bytes."""
+        found = []
+        for i, call in enumerate(self.program.calls):
+            if call.fetched is None:
+                continue
+            rows = call.fetched.tiles
+            for tile in range(rows):
+                pieces = []
+                for name in self._fetched(i):
+                    at, step = call.fetched.pieces[name]
+                    size = (step or call.tables[name].size) * call.tables[name].itemsize
+                    size = min(size, call.tables[name].nbytes - tile * step * call.tables[name].itemsize)
+                    source = f"{self.symbol(i, name)}{f' + {tile * step}' if tile * step else ''}"
+                    to = self.buffers[i][tile % 2] + at
+                    pieces.append({"from": source, "to": to, "bytes": size, "ctype": ctype_of(call.tables[name])})
+                found.append(pieces)
+        return found

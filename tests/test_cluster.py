@@ -1,0 +1,148 @@
+"""The cluster: shares of calls for several cores, tables that are copied before they are read, and the harts that do it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from iss_programs import LEAVE, MCYCLE_A0, MCYCLE_A1, ORIGIN, addi, branch, elf, i_type, lui, lw, store
+from random_graphs import Builder
+
+from edgeq import api, board
+from edgeq import target as targets
+from edgeq.board import Cluster, Region
+from edgeq.build import Program, build_programs, toolchain
+from edgeq.emit import emit, write
+from edgeq.errors import EdgeqError
+from edgeq.ir import Graph
+from edgeq.lower import lower
+from edgeq.plan import plan
+from edgeq.record import manifest
+from edgeq.run import bench, host
+from edgeq.run.iss.machine import Machine
+from edgeq.run.layout import Layout
+from edgeq.shares import spread
+from edgeq.simulate import simulate
+
+UNIT, L1, L2 = 0x1A120000, 0x10000000, ORIGIN
+MEMORY = {"ram": Region(L1, 1 << 16), "flash": Region(L2, 1 << 20)}
+SMALL = Cluster(harts=2, unit=UNIT, l1="ram", l2="flash", l1_banks=4, l2_wait=14, copy_start=30, copy_width=8, wake=4)
+ELW = 0x0B | 3 << 12
+BARRIER, COPIED = (i_type(0x0B, 3, 0, 8, at) for at in (4, 8))
+HART = 0xF1402073 | 10 << 7  # csrr a0, mhartid
+
+
+def model(seed: int) -> Graph:
+    """All ways to divide: rows with and without borders, pixels, channels, additions; and a head that no core shares."""
+    b = Builder(seed, "single")
+    x = b.conv(b.input(1, 13, 9, 8), 16, 3, pads=(1, 1, 1, 1))
+    y = b.conv(b.depthwise(x), 16, 1)
+    z = b.conv(b.add(x, y), 8, 3, stride=2, pads=(1, 1, 1, 1))
+    return b.graph(b.dense(b.dense(b.flatten(b.pool(z)), 64), 6))
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Graph, Path]:
+    """A folder for the cluster, its graph and its program."""
+    folder, graph = tmp_path_factory.mktemp("cluster"), model(5)
+    api.build(graph, output=folder / "m", target="pulp-cluster", name="m", vectors=0, check=False)
+    (folder / "work").mkdir()
+    target, program = targets.load("pulp-cluster"), Program("bench", hook=True)
+    return folder / "m", graph, build_programs(folder / "m", target, toolchain(target), [program], folder / "work")[program]
+
+
+def run(program: Path, folder: Path, inputs: dict[str, np.ndarray], cluster: Cluster) -> tuple[bench.Measured, Machine]:
+    place = replace(board.load(targets.load("pulp-cluster")), cluster=cluster)
+    layout = Layout(manifest(folder))
+    vectors, packed = layout.pack(inputs)
+    with Machine.of(program, place, bench.block(vectors, packed)) as m:
+        assert m.run() == 0
+        return bench.parse(bytes(m.sent), layout, True, 1.0, "test", m.clock()), m
+
+
+def test_any_number_of_harts_computes_the_same_bytes_and_more_are_faster(built: tuple[Path, Graph, Path]) -> None:
+    folder, graph, program = built
+    x = np.random.default_rng(0).integers(-128, 128, (2, 13, 9, 8)).astype(np.int8)[:, None]
+    inputs = {graph.inputs[0]: x}
+    truth = simulate(graph, inputs, steps=True)
+    layout, full = Layout(manifest(folder)), board.load(targets.load("pulp-cluster")).cluster
+    assert full is not None and full.harts == 9
+    cycles = []
+    for harts in (2, 3, 5, 9):
+        found, _ = run(program, folder, inputs, replace(full, harts=harts))
+        steps = layout.unpack_steps(found.steps)
+        for name, value in steps.items():
+            np.testing.assert_array_equal(value, truth.steps[name], name)
+        assert found.cycles is not None
+        cycles.append(int(found.cycles[1]))
+    assert cycles == sorted(cycles, reverse=True) and cycles[0] > 3 * cycles[-1]
+
+
+@pytest.mark.parametrize("cores, fast", [(8, 0), (3, 16384), (1, 12288), (16, 2560)])
+def test_shares_and_tiles_of_any_size_compute_the_same_bytes_on_the_host(tmp_path: Path, cores: int, fast: int) -> None:
+    graph = model(7)
+    program = spread(lower(graph, targets.load("riscv-xcv")), cores, fast)
+    assert any(len(c.shares) > 1 for c in program.calls) == (cores > 1)
+    assert any(c.fetched for c in program.calls) == (fast > 0)
+    assert all(c.fetched.bytes <= fast // 2 for c in program.calls if c.fetched)
+    if fast == 12288:
+        assert any(c.fetched.tiles > 1 for c in program.calls if c.fetched)
+    write(emit(program, plan(program), "m"), tmp_path / "m")
+    x = np.random.default_rng(1).integers(-128, 128, (3, 1, 13, 9, 8)).astype(np.int8)
+    inputs = {graph.inputs[0]: x}
+    truth, ran = simulate(graph, inputs, steps=True), host.run(tmp_path / "m", inputs, steps=True)
+    for name, value in truth.steps.items():
+        if name in ran.steps:
+            np.testing.assert_array_equal(ran.steps[name], value, name)
+    np.testing.assert_array_equal(ran.outputs[graph.outputs[0]], truth.outputs[graph.outputs[0]])
+
+
+def cycles(path: Path, words: Sequence[int | bytes], cluster: Cluster = SMALL, other: Sequence[int | bytes] = ()) -> tuple[int, Machine]:
+    """What hart 0 takes for words between two readings of mcycle, while hart 1 executes others; x8 is the unit, x9 L1, x18 L2."""
+    start = [lui(8, UNIT >> 12), lui(9, L1 >> 12), lui(18, L2 >> 12), HART]
+    mine = [MCYCLE_A0, *words, MCYCLE_A1, *LEAVE]
+    skip = branch(1, 10, 0, 4 * (len(mine) + 1))
+    with Machine(elf(path / "p.elf", [*start, skip, *mine, *other, 0x6F]), MEMORY, cluster=cluster) as m:
+        assert m.run() == 0
+        clock = m.clock()
+        return int(clock[1, 1] - clock[0, 1]) - 4, m
+
+
+def test_l2_is_slow_and_l1_is_not(tmp_path: Path) -> None:
+    assert cycles(tmp_path, [lw(5, 9, 0), lw(6, 9, 4), store(2, 5, 9, 8)])[0] == 3
+    assert cycles(tmp_path, [lw(5, 18, 0), lw(6, 18, 4)])[0] == 2 + 2 * SMALL.l2_wait
+
+
+def test_a_bank_serves_one_core_a_cycle(tmp_path: Path) -> None:
+    """Both load from the same bank all the time: each waits for the other about every second cycle. Other banks do not collide."""
+    mine = [lw(5, 9, 0)] * 60
+    same, other = ([lw(5, 9, at)] * 200 for at in (16, 4))
+    alone = cycles(tmp_path, mine)[0]
+    assert alone == 60
+    assert cycles(tmp_path, mine, other=other)[0] == alone
+    assert 1.4 * alone < cycles(tmp_path, mine, other=same)[0] < 2.1 * alone
+
+
+def test_a_barrier_waits_for_the_last_one(tmp_path: Path) -> None:
+    taken = cycles(tmp_path, [BARRIER], other=[*[addi(0, 0, 0)] * 300, BARRIER])[0]
+    assert 290 < taken < 310
+
+
+def test_a_copy_runs_beside_the_core_and_takes_its_turns_at_the_banks(tmp_path: Path) -> None:
+    copy = [store(2, 18, 8, 16), store(2, 9, 8, 20), addi(5, 0, 1024), store(2, 5, 8, 24)]
+    wait = SMALL.copy_start + 1024 // SMALL.copy_width
+    assert cycles(tmp_path, [*copy, COPIED])[0] == pytest.approx(len(copy) + wait, abs=8)
+    assert cycles(tmp_path, [*copy, *[addi(0, 0, 0)] * 400, COPIED])[0] == pytest.approx(len(copy) + 400, abs=8)
+    with Machine(elf(tmp_path / "q.elf", [lui(8, UNIT >> 12), lui(9, L1 >> 12), lui(18, L2 >> 12), HART, branch(1, 10, 0, 44),
+                 *copy, COPIED, lw(7, 9, 0), *LEAVE, 0x6F]), MEMORY, cluster=SMALL) as m:  # fmt: skip
+        assert m.run() == 0
+        assert m.register(7) == lui(8, UNIT >> 12)  # the program's first word
+        assert m.traffic().copied == 1024
+
+
+def test_a_board_says_what_is_out_of_range(tmp_path: Path) -> None:
+    with pytest.raises(EdgeqError, match="out of range"):
+        replace(SMALL, l1_banks=12)
