@@ -149,9 +149,9 @@ def chosen_bits(graph: Graph) -> dict[str, str]:
     return {name: str(f) for name, f in weights.items() if f != PLAIN}
 
 
-def scores(name: str, kept: Kept) -> None:
-    """Measure what methods keep of a network, as far as it is not known."""
-    missing = [(b, c) for b, c in trials() if key(name, b, c) not in kept.records]
+def scores(name: str, kept: Kept, mixed: bool) -> None:
+    """Measure what methods keep of a network, as far as it is not known: those that choose bits by layer, or the others."""
+    missing = [(b, c) for b, c in trials() if (b == MIXED) == mixed and key(name, b, c) not in kept.records]
     bench = Bench(name) if missing else None
     for bits, choice in missing:
         assert bench is not None
@@ -262,8 +262,9 @@ def main() -> None:
     if "--page" not in sys.argv:
         if not DATA.is_dir():
             sys.exit("no data folder (set EDGEQ_DATA)")
-        for name in wanted:
-            scores(name, kept)
+        for mixed in (False, True):
+            for name in wanted:
+                scores(name, kept, mixed)
         for name in wanted:
             prices(name, kept, Kept(HERE / "lowbit.json"))
     (HERE / "methods.md").write_text(page(kept.records))

@@ -63,10 +63,18 @@ def test_every_method_keeps_to_its_limits(method: str) -> None:
 def test_the_exact_program_is_never_beaten() -> None:
     costs = problem(chain())
     for drop in (15.0, 20.0, 25.0, 30.0, 35.0):
-        exact, quick = (Allocator(costs, m).solve(Goal(drop=drop)) for m in ("integer-program", "equal-loss"))
-        assert exact is not None and quick is not None
+        exact, *others = (Allocator(costs, m).solve(Goal(drop=drop)) for m in ("integer-program", "equal-loss", "bisection"))
         price = costs.price("flash")
-        assert (price * costs.variables(exact.chosen)).sum() <= (price * costs.variables(quick.chosen)).sum() + 1e-9
+        for quick in others:
+            assert exact is not None and quick is not None
+            assert (price * costs.variables(exact.chosen)).sum() <= (price * costs.variables(quick.chosen)).sum() + 1e-9
+
+
+def test_bisection_moves_the_least_sensitive_first() -> None:
+    point = Allocator(problem(chain()), "bisection").solve(Goal(drop=24.0))
+    assert point is not None
+    halves = [s == HALF for s in point.chosen.values()]
+    assert halves == sorted(halves) and any(halves) and not all(halves)
 
 
 def test_equal_loss_gives_up_the_noisiest_first() -> None:
