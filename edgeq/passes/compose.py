@@ -21,11 +21,10 @@ from edgeq.ops.logic import IsZero, Step
 LARGEST = 14  # operators in a group
 TOLERANCE = 1e-5  # absolute and relative
 
-JUMPS = (Step, IsZero)  # what they do between the points of a grid cannot be measured
+JUMPS = (Step, IsZero)  # measured on both sides of where they jump, which must be known
 
 _far = np.geomspace(12, 1e4, 40)
 GRID: Array = np.concatenate([np.linspace(-12, 12, 1201), _far, -_far]).astype(np.float32)
-NEAR = np.abs(GRID) <= 12
 
 FIXED: tuple[Op, ...] = (
     act.Silu(), act.Gelu(), act.Gelu(True), act.HardSwish(), act.Sigmoid(), act.Tanh(), act.Softplus(), act.Mish(), act.Softsign(),
@@ -44,7 +43,7 @@ def compose(graph: Graph) -> Graph:
 def _eligible(graph: Graph, node: Node) -> bool:
     """Whether a node works element by element on floats, with single numbers as its constants."""
     output = graph.type(node.outputs[0])
-    if output.dtype is not DType.FLOAT32 or not node.op.traits.elementwise or node.op.traits.casts or isinstance(node.op, JUMPS):
+    if output.dtype is not DType.FLOAT32 or not node.op.traits.elementwise or node.op.traits.casts:
         return False
     tensors = graph.node_inputs(node)
     computed = [t for t in tensors if not t.is_constant]
@@ -54,7 +53,8 @@ def _eligible(graph: Graph, node: Node) -> bool:
 def _composed(graph: Graph, producers: dict[str, Node], places: dict[str, int], node: Node) -> Node:
     best = node
     for group, source in _groups(graph, producers, places, node):
-        op = _known(_measure(graph, group, source))
+        grid = _grid(graph, group, source)
+        op = None if grid is None else _known(grid, _measure(graph, group, source, grid)[group[-1].outputs[0]])
         if op is not None:
             best = replace(node, op=op, inputs=(source,))
     return best
@@ -77,10 +77,28 @@ def _computed(graph: Graph, node: Node) -> set[str]:
     return {n for n in node.inputs if not graph.tensors[n].is_constant}
 
 
-def _measure(graph: Graph, group: list[Node], source: str) -> Array:
-    """The group's result over the grid."""
+def _grid(graph: Graph, group: list[Node], source: str) -> Array | None:
+    """Where a group is measured: `GRID`, and around every jump of its operators; None if a jump may be anywhere."""
+    jumps = [n for n in group if isinstance(n.op, JUMPS)]
+    if not jumps:
+        return GRID
+    values = _measure(graph, group, source, GRID)
+    truths, more = {n.outputs[0] for n in jumps}, []
+    for node in jumps:
+        if node.inputs[0] not in truths:
+            y = values[node.inputs[0]]
+            slope, term = (_at(y, 1.0) - _at(y, -1.0)) / 2, _at(y, 0.0)
+            if not slope or not np.allclose(y, slope * GRID + term, 1e-6, 1e-6 * abs(term)):
+                return None
+            at = np.float32(-term / slope)
+            more += [at, *(np.nextafter(at, np.float32(end)) for end in (-np.inf, np.inf)), at - np.float32(1e-3), at + np.float32(1e-3)]
+    return np.concatenate([GRID, np.array(more, np.float32)])
+
+
+def _measure(graph: Graph, group: list[Node], source: str, grid: Array) -> dict[str, Array]:
+    """All results of a group over a grid, float64."""
     rank = len(graph.type(source).shape)
-    values: dict[str, Array] = {source: GRID.reshape(-1, *(1,) * rank)}
+    values: dict[str, Array] = {source: grid.reshape(-1, *(1,) * rank)}
     for node in group:
         for tensor in graph.node_inputs(node):
             if tensor.data is not None:
@@ -88,21 +106,28 @@ def _measure(graph: Graph, group: list[Node], source: str) -> Array:
     with np.errstate(all="ignore"):
         for node in group:
             values[node.outputs[0]] = node.op.real(*(values[n] for n in node.inputs))
-    return values[group[-1].outputs[0]].ravel().astype(np.float64)
+    return {n: v.ravel().astype(np.float64) for n, v in values.items()}
 
 
-def _known(y: Array) -> Op | None:
-    """The operator that computes these values on the grid."""
-    if not np.isfinite(y[NEAR]).all():
+def _known(grid: Array, y: Array) -> Op | None:
+    """The operator that computes these values on a grid that begins with `GRID`."""
+    if not np.isfinite(y[np.abs(grid) <= 12]).all():
         return None
-    return next((op for op in (*_fitted(y), *FIXED) if _agrees(op, y)), None)
+    return next((op for op in (*_fitted(y), *FIXED) if _agrees(op, grid, y)), None)
 
 
-def _agrees(op: Op, y: Array) -> bool:
+def _agrees(op: Op, grid: Array, y: Array) -> bool:
+    """Whether an operator gives these values, without error where it is 0 at 0 or constant far out.
+
+    A small term such as the one in ``log(x * x + 1e-6)`` counts there, for a logarithm or a division may follow.
+    """
     with np.errstate(all="ignore"):
-        wanted = op.real(GRID.reshape(-1, 1)).ravel().astype(np.float64)
-    finite = np.isfinite(y)
-    return bool((np.abs(wanted - y)[finite] <= TOLERANCE * (1 + np.abs(wanted[finite]))).all())
+        wanted = op.real(grid.reshape(-1, 1)).ravel().astype(np.float64)
+    error, finite = np.abs(wanted - y), np.isfinite(y)
+    exact = (grid == 0) & (wanted == 0)
+    for end in (grid >= 100, grid <= -100):
+        exact |= end & (wanted == wanted[end][-1])
+    return bool((error <= np.where(exact, 0, TOLERANCE * (1 + np.abs(wanted))))[finite].all())
 
 
 def _at(y: Array, x: float) -> float:
@@ -131,4 +156,3 @@ def _tidy(value: float) -> float:
         if candidate and abs(candidate - value) <= TOLERANCE / 4 * abs(value):
             return float(candidate)
     return value
-

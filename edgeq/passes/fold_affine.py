@@ -41,7 +41,7 @@ class _Folder:
         a, b = (self.tensors[n] for n in node.inputs)
         first = a.is_constant
         fixed, x = (a, b) if first else (b, a)
-        if fixed.data is None or x.is_constant :
+        if fixed.data is None or x.is_constant:
             return None
         if fixed.type.size not in (1, channels) or (fixed.type.size > 1 and fixed.type.shape[-1] != channels):
             return None

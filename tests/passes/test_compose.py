@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from test_layout import Net, kinds, outputs
 
 from edgeq.ir import DType, Graph, QParams, Tensor, TensorType
-from edgeq.ops.activations import HardSigmoid, Sigmoid, Silu, Tanh
-from edgeq.ops.add import Add
+from edgeq.ops.activations import HardSigmoid, Sigmoid, Silu, Softplus, Tanh
+from edgeq.ops.add import Add, Sub
 from edgeq.ops.clamp import Clamp
+from edgeq.ops.logic import IsZero, Step
+from edgeq.ops.mathematics import Abs, Square
 from edgeq.ops.mul import Mul
 from edgeq.passes import normalise
 from edgeq.passes.compose import compose
@@ -101,3 +105,46 @@ def test_factor_that_is_read_elsewhere_does_not_join() -> None:
     b = Net()
     graph = b.graph(b.op(Add(), b.op(Mul((0.0, 1.0)), b.op(Tanh(), b.input(2, 5)), b.const(1, 5)), b.const(1, 5)))
     assert join_affine(graph) is graph
+
+
+def chosen(b: Net, condition: str, a: str, other: str) -> str:
+    """``condition ? a : other`` as the frontends spell it."""
+    return b.op(Add(), b.op(Mul(), condition, a), b.op(Mul(), b.op(IsZero(), condition), other))
+
+
+@pytest.mark.parametrize("term", [1e-5, 1e-6, 1e-7, 1e-12])
+def test_a_small_term_that_keeps_a_logarithm_finite_stays(term: float) -> None:
+    for above in ([Square(), Add()], [Sigmoid(), Add()], [Abs(), Clamp((term, math.inf))], [Sigmoid(), Clamp((0.0, 1 - max(term, 1e-7)))]):
+        b = Net()
+        x = b.input(2, 3)
+        for op in above:
+            x = b.op(op, x, scalar(b, term)) if isinstance(op, Add) else b.op(op, x)
+        graph = b.graph(x)
+        assert compose(graph) is graph, above
+
+
+@pytest.mark.parametrize(("threshold", "found"), [(20.0, "softplus"), (0.0, "sub step softplus clamp is_zero mul add")])
+def test_choices_between_two_sides_of_a_number(threshold: float, found: str) -> None:
+    """Softplus as PyTorch's exporter writes it, which is softplus only for a threshold far enough."""
+    b = Net()
+    x = b.input(2, 3)
+    y = chosen(b, b.op(Step(), b.op(Sub(), x, scalar(b, threshold))), x, b.op(Softplus(), x))
+    assert kinds(composed(b.graph(y))) == found
+
+
+def test_a_choice_of_slopes_is_a_leaky_relu() -> None:
+    b = Net()
+    x = b.input(2, 3)
+    y = chosen(b, b.op(Step(), x), x, b.op(Mul(), x, scalar(b, 0.1)))
+    assert kinds(composed(b.graph(y))) == "leaky_relu"
+
+
+def test_a_single_number_may_be_an_exception() -> None:
+    """SiLU but at 0.0125, which is no point of the grid; and a jump that is not where a straight line crosses 0."""
+    for argument in (None, Square()):
+        b = Net()
+        x = b.input(2, 3)
+        difference = b.op(Sub(), x, scalar(b, 0.0125))
+        at = b.op(IsZero(), difference if argument is None else b.op(argument, difference))
+        graph = b.graph(chosen(b, at, scalar(b, 5.0), b.op(Silu(), x)))
+        assert "silu" in kinds(compose(graph)) and kinds(composed(graph)) != "silu"
