@@ -89,7 +89,12 @@ def gathers(program: Program, call: Call) -> bool:
     x, op = program.graph.type(call.operands[0]).shape, call.node.op
     if op.traits.gathers is None or len(x) != 4 or x[0] != 1 or call.epilogue or x[1] == 1:
         return False
-    return op.traits.gathers(op, x) and _of_rows(call.kernel.signature) in {k.signature for k in kernels.scan()}
+    return op.traits.gathers(op, x) and _of_rows(call.kernel.signature) in _signatures()
+
+
+@functools.cache
+def _signatures() -> frozenset[Signature]:
+    return frozenset(k.signature for k in kernels.scan())
 
 
 def _of_rows(signature: Signature) -> Signature:
@@ -351,8 +356,9 @@ class Bander:
         flows = _flows(self.program, self.program.calls[first : last + 1], reads, Flow(1, 1), self.fed if first == 0 else "")
         return max(1, *(-(-f.rate * f.unit // f.per) for f in flows))
 
-    def band(self, first: int, last: int, pace: Flow) -> tuple[Band, list[Call]]:
-        """Calls `first` to `last` as a band whose last one computes rows at a pace, and the calls as they are then.
+    def sketch(self, first: int, last: int, pace: Flow) -> tuple[Band, set[str]]:
+        """Calls `first` to `last` as a band whose last one computes rows at a pace, as far as it follows from their rates, and the tensors
+        of it that are whole: neither constants nor the bytes of lines are known.
 
         Raises:
             Whole: they cannot run so.
@@ -374,18 +380,29 @@ class Bander:
             Part(f.delayed(-start), h, 0 if g else program.graph.type(c.output).bytes // h, own, {}, g)
             for c, h, g, own, f in zip(calls, heights, summing, reads, flows, strict=True)
         ]
-        traces = _traces(parts, end - start + 1)  # one turn more: what is left then
+        coming = None
+        if fed:
+            t = program.graph.type(fed)
+            coming = Fed(fed, feeding.delayed(-start), t.shape[1], t.bytes // t.shape[1])
+        lines = {c.output: Lines(0, first, last) for c in calls if c.output not in lasting}
+        return Band(first, end - start, tuple(parts), lines, {}, coming), lasting
+
+    def band(self, first: int, last: int, pace: Flow) -> tuple[Band, list[Call]]:
+        """Calls `first` to `last` as a band whose last one computes rows at a pace, and the calls as they are then.
+
+        Raises:
+            Whole: they cannot run so.
+        """
+        sketch, lasting = self.sketch(first, last, pace)
+        parts = list(sketch.parts)
+        traces = _traces(parts, sketch.turns + 1)  # one turn more: what is left then
         made: list[Call] = []
         for i, trace in enumerate(traces):
             found, own_variants = self._call(first + i, _turns(trace))
             made.append(found)
             parts[i] = replace(parts[i], variants=own_variants)
-        coming = None
-        if fed:
-            t = program.graph.type(fed)
-            coming = Fed(fed, feeding.delayed(-start), t.shape[1], t.bytes // t.shape[1])
-        lines, overlaps = _Memory(program, first, made, parts, traces, lasting, coming).plan()
-        return Band(first, end - start, tuple(parts), lines, overlaps, coming), made
+        lines, overlaps = _Memory(self.program, first, made, parts, traces, lasting, sketch.fed).plan()
+        return replace(sketch, parts=tuple(parts), lines=lines, overlaps=overlaps), made
 
     def combined(self, bands: Sequence[tuple[int, int, Flow]]) -> Program:
         """The program with some of its calls as bands, each (first call, last call, pace of the last one)."""

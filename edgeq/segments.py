@@ -7,16 +7,20 @@ instructions more.
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+
+import numpy as np
 
 from edgeq.bands import Bander, Whole
 from edgeq.errors import EdgeqError
+from edgeq.ir import Array
 from edgeq.plan import MemoryPlan, lifetimes, live, plan
 from edgeq.program import Band, Call, Flow, Part, Program
 
-LONGEST, SHORT = 40, 4  # calls of a segment, and for a first limit
+LONGEST = 40  # calls of a segment
 FASTER = (2, 3, 4, 6, 8, 12, 16, 24, 32)  # rows at a turn
 # Instructions, about, as measured on a Cortex-M4: of a byte moved, of a row's input read again, of a turn, of a call; of a call per output
 # channel, and of one of a depthwise layer, which goes channel by channel.
@@ -64,6 +68,9 @@ class Search:
     alignment: int = 4
     most: float = math.inf
     _found: dict[tuple[int, int], Segment | None] = field(default_factory=dict)
+    _steps: dict[tuple[int, int], int] = field(default_factory=dict)
+    _bounds: dict[tuple[int, int], float] = field(default_factory=dict)
+    _guesses: dict[tuple[int, int], float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._bander = Bander(self.program, self.fed)
@@ -74,9 +81,9 @@ class Search:
     def _units(self, size: int) -> int:
         return -(-size // self.alignment) * self.alignment
 
-    def ends(self, first: int, longest: int = LONGEST) -> Iterator[int]:
+    def ends(self, first: int) -> Iterator[int]:
         """The last calls of the segments that begin with a call."""
-        for last in range(first, min(first + longest, len(self.program.calls))):
+        for last in range(first, min(first + LONGEST, len(self.program.calls))):
             if self._bander.endless(last):
                 if self._bander.fits(last):
                     yield last
@@ -87,29 +94,67 @@ class Search:
         """The band with the pace that needs the fewest bytes: no call computes several rows at a turn."""
         key = first, last
         if key not in self._found:
-            self._found[key] = None
-            if self._least(first, last) <= self.most:
-                try:
-                    steps = self._bander.steepest(first, last)
-                except Whole:
-                    return None
-                self._found[key] = self._segment(first, last, Flow(1, 1, steps))
+            steps = self._steepest(first, last)
+            self._found[key] = self._segment(first, last, Flow(1, 1, steps)) if steps else None
         return self._found[key]
+
+    def _steepest(self, first: int, last: int) -> int:
+        """As of `Bander`; 0 where there is no such band."""
+        key = first, last
+        if key not in self._steps:
+            try:
+                self._steps[key] = self._bander.steepest(first, last)
+            except Whole:
+                self._steps[key] = 0
+        return self._steps[key]
+
+    def bound(self, first: int, last: int) -> float:
+        """Bytes that a segment needs at least: its whole tensors, and the rows of windows that overlap."""
+        key = first, last
+        if key not in self._bounds:
+            found = math.inf
+            if self._least(first, last) <= self.most and self._steepest(first, last):
+                inside = (self._windows[i] for i in range(first, last + 1))
+                rows = {n: size for own in inside for n, size in own if self._makers.get(n, -1) >= first and self._spans[n][1] <= last}
+                found = self._least(first, last) + sum(size for n, size in rows.items() if n not in self._ends)
+            self._bounds[key] = found
+        return self._bounds[key]
+
+    @functools.cached_property
+    def _makers(self) -> dict[str, int]:
+        return {c.output: i for i, c in enumerate(self.program.calls)}
+
+    @functools.cached_property
+    def _windows(self) -> list[list[tuple[str, int]]]:
+        """Of each call the tensors of which it reads rows again, and the bytes of the most rows that it reads at once."""
+        found: list[list[tuple[str, int]]] = []
+        for i, call in enumerate(self.program.calls):
+            found.append([])
+            if not self._bander.fits(i) or len(shape := self.program.graph.type(call.output).shape) != 4:
+                continue
+            rows = np.arange(shape[1])
+            for source, name in zip(self._bander.sources(i), call.operands, strict=True):
+                if source.rows and source.rows.extent > source.rows.step:
+                    most = int((source.end(rows + 1) - source.first(rows, shape[1])).max())
+                    found[i].append((self.program.storage(name), most * source.pitch))
+        return found
 
     def _least(self, first: int, last: int) -> int:
         """Bytes that a segment needs at least: of the whole tensors, results may take the place of what is read for the last time."""
-        passing = made = read = 0
-        for name, (a, b) in self._spans.items():
-            if name == self.fed or a > last or b < first or (a >= first and b <= last and name not in self._ends):
-                continue
-            size = self.program.graph.type(name).bytes
-            if a >= first and name not in self.program.graph.given:
-                made += size
-            elif b <= last and name not in self._ends:
-                read += size
-            else:
-                passing += size
-        return passing + max(made, read)
+        born, dies, sizes, given, ends = self._spans_arrays
+        alive = (born <= last) & (dies >= first) & ~((born >= first) & (dies <= last) & ~ends)
+        made = alive & (born >= first) & ~given
+        read = alive & ~made & (dies <= last) & ~ends
+        return int(sizes[alive & ~made & ~read].sum() + max(sizes[made].sum(), sizes[read].sum()))
+
+    @functools.cached_property
+    def _spans_arrays(self) -> tuple[Array, ...]:
+        """Of each tensor but the fed one its first and last step, its bytes, whether it is an input, and an output."""
+        names = [n for n in self._spans if n != self.fed]
+        spans = np.array([self._spans[n] for n in names], np.int64).reshape(-1, 2)
+        sizes = np.array([self.program.graph.type(n).bytes for n in names], np.int64)
+        inputs, outputs = (np.array([n in which for n in names], bool) for which in (self.program.graph.given, self._ends))
+        return spans[:, 0], spans[:, 1], sizes, inputs, outputs
 
     def paced(self, slow: Segment, limit: float) -> Segment:
         """A segment at the pace that costs the least within a limit."""
@@ -158,57 +203,116 @@ class Search:
         return saved
 
     def least(self) -> float:
-        """The least largest need of all cuts; `most` falls to it."""
+        """The least largest need of all cuts; `most` falls to it.
+
+        What a band needs is found of those alone that the best cut has by what is known of others and their bounds.
+        """
+        while True:
+            need, bands = self._narrowest()
+            if all(key in self._found for key in bands):
+                self.most = min(self.most, need)
+                return need
+            for key in bands:
+                self.slowest(*key)
+
+    def _narrowest(self) -> tuple[float, list[tuple[int, int]]]:
+        """The least largest need, as far as it is known, and the bands of a cut that has it."""
         count = len(self.program.calls)
-        for longest in (SHORT, LONGEST):
-            need = [0.0, *([math.inf] * count)]
-            for i in range(count):
-                if i or not self.fed:
-                    need[i + 1] = min(need[i + 1], max(need[i], self._live[i]))
-                for last in self.ends(i, longest):
-                    if need[last + 1] > need[i] and (found := self.slowest(i, last)):
-                        need[last + 1] = min(need[last + 1], max(need[i], found.bytes))
-            self.most = min(self.most, need[count])
-        return need[count]
+        best: list[tuple[float, int, int]] = [(0.0, 0, 0), *([(math.inf, 0, -1)] * count)]  # need, unknown bands, first call (~ of a band)
+        for i in range(count):
+            need, unknown, _ = best[i]
+            if need == math.inf:
+                continue
+            if i or not self.fed:
+                best[i + 1] = min(best[i + 1], (max(need, self._live[i]), unknown, i), key=lambda b: b[:2])
+            for last in self.ends(i):
+                if best[last + 1][0] < need:
+                    continue
+                known = (i, last) in self._found
+                found = self._found[i, last] if known else None
+                size = self.bound(i, last) if not known else found.bytes if found else math.inf
+                best[last + 1] = min(best[last + 1], (max(need, size), unknown + (not known), ~i), key=lambda b: b[:2])
+        bands, at = list[tuple[int, int]](), count
+        while at and best[count][0] < math.inf:
+            first = best[at][2]
+            if first < 0:
+                bands.append((~first, at - 1))
+            at = max(first, ~first)
+        return best[count][0], bands
 
     def cut(self, limit: float) -> list[Segment] | None:
         """The segments that stay within a limit, with the fewest instructions more; None where there are none.
 
-        A band is taken to cost little before the pace is known at which it costs the least: only of bands that would be chosen so is it
-        looked for.
+        A band is taken to cost little before the pace is known at which it costs the least, and to need little before its rows are: both
+        are looked for only of bands that would be chosen so.
         """
-        known: dict[tuple[int, int], Segment] = {}
+        paced: dict[tuple[int, int], Segment] = {}
+        options: dict[tuple[int, int], Segment | None] = {}
         while True:
-            found = self._cheapest(limit, known)
-            guessed = [s for s in found or () if s.pace is not None and (s.first, s.last) not in known]
+            found = self._cheapest(limit, options)
+            guessed = [s for s in found or () if s.pace is not None and (s.first, s.last) not in paced]
             if not guessed:
                 return found
-            known |= {(s.first, s.last): self.paced(replace(s, cost=s.cost / GUESS), limit) for s in guessed}
+            for s in guessed:
+                key = s.first, s.last
+                if key not in self._found:
+                    self.slowest(*key)
+                elif slow := self._found[key]:
+                    paced[key] = self.paced(slow, limit)
+                options[key] = paced[key] if key in paced else self._option(*key, limit)
 
-    def _cheapest(self, limit: float, known: Mapping[tuple[int, int], Segment]) -> list[Segment] | None:
-        """The cheapest cut, by what is known of bands and what is guessed of others."""
+    def _guess(self, first: int, last: int) -> float:
+        """About what a band costs at its slowest pace at least."""
+        key = first, last
+        if key not in self._guesses:
+            calls = self.program.calls[first : last + 1]
+            try:
+                band, _ = self._bander.sketch(first, last, Flow(1, 1, self._steepest(first, last)))
+            except Whole:
+                self._guesses[key] = math.inf
+                return math.inf
+            self._guesses[key] = sum(extra(self.program, p, c, c, band) for p, c in zip(band.parts, calls, strict=True))
+        return self._guesses[key]
+
+    def _option(self, first: int, last: int, limit: float) -> Segment | None:
+        """A band as far as it is known, None where it is of no use."""
+        key = first, last
+        if key in self._found:
+            slow = self._found[key]
+            return replace(slow, cost=slow.cost * GUESS) if slow and slow.bytes <= limit else None
+        size = self.bound(first, last)
+        if size > limit or (cost := self._guess(first, last)) == math.inf:
+            return None
+        return Segment(first, last, Flow(1, 1), int(size), cost * GUESS)
+
+    def _cheapest(self, limit: float, known: dict[tuple[int, int], Segment | None]) -> list[Segment] | None:
+        """The cheapest cut, by what is known of bands and what is guessed of others, which joins it."""
         count = len(self.program.calls)
         best: list[tuple[float, float, Segment | None]] = [(0.0, 0.0, None), *([(math.inf, math.inf, None)] * count)]
         for i in range(count):
             cost, need, _ = best[i]
             if cost == math.inf:
                 continue
-            ways = [Segment(i, i, None, self._live[i], 0.0)] if i or not self.fed else []
+            alone = Segment(i, i, None, self._live[i], 0.0) if i or not self.fed else None
+            options = [alone] if alone and alone.bytes <= limit else []
             for last in self.ends(i):
-                slow = self.slowest(i, last) if cost < best[last + 1][0] else None  # no band costs less than nothing
-                ways += [known.get((i, last), replace(slow, cost=slow.cost * GUESS))] if slow else []
-            for s in ways:
-                if s.bytes <= limit:
-                    best[s.last + 1] = min(best[s.last + 1], (cost + s.cost, need + s.bytes, s), key=lambda b: b[:2])
-        found: list[Segment] = []
+                if cost >= best[last + 1][0]:
+                    continue  # no band costs less than nothing
+                if (i, last) not in known:
+                    known[i, last] = self._option(i, last, limit)
+                if found := known[i, last]:
+                    options.append(found)
+            for s in options:
+                best[s.last + 1] = min(best[s.last + 1], (cost + s.cost, need + s.bytes, s), key=lambda b: b[:2])
+        path: list[Segment] = []
         at = count
         while at:
             segment = best[at][2]
             if segment is None:
                 return None
-            found.append(segment)
+            path.append(segment)
             at = segment.first
-        return found[::-1]
+        return path[::-1]
 
     def made(self, segments: list[Segment]) -> Program:
         """The program cut so."""

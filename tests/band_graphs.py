@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from random_graphs import Builder
 
-from edgeq.ir import Graph
+from edgeq.ir import DType, Graph, Tensor, TensorType, check
 from edgeq.ops.average_pool2d import AveragePool2d
 from edgeq.ops.concat import Concat
 from edgeq.ops.conv2d import Conv2d
@@ -89,7 +91,22 @@ def band_graph(seed: int, law: str = "single", layers: int = 9) -> Graph:
     return b.graph(*outputs, *loose)
 
 
+def halved(graph: Graph) -> Graph:
+    """A graph on int8 as one in half precision, of the same shapes; biases become float32."""
+
+    def half(t: Tensor) -> Tensor:
+        if t.data is None:
+            return replace(t, type=TensorType(t.type.shape, DType.FLOAT16))
+        dtype, q = DType.FLOAT32 if t.type.dtype is DType.INT32 else DType.FLOAT16, t.type.q
+        assert q is not None
+        scale = np.array(q.scale).reshape([-1 if i == q.axis else 1 for i in range(t.data.ndim)])
+        return replace(t, type=TensorType(t.type.shape, dtype), data=(t.data * scale).astype(dtype.numpy))
+
+    return check(replace(graph, tensors={n: half(t) for n, t in graph.tensors.items()}), "test")
+
+
 def inputs(graph: Graph, seed: int, count: int = 3) -> dict[str, np.ndarray]:
-    """Random int8 vectors."""
+    """Random vectors."""
     rng = np.random.default_rng(seed)
-    return {n: rng.integers(-128, 128, (count, *graph.type(n).shape)).astype(np.int8) for n in graph.given}
+    found = {n: rng.integers(-128, 128, (count, *graph.type(n).shape)) for n in graph.given}
+    return {n: a.astype(np.int8) if graph.type(n).dtype is DType.INT8 else (a / 32).astype(np.float16) for n, a in found.items()}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import subprocess
 from pathlib import Path
 
 import in_arena
 import numpy as np
 import pytest
-from band_graphs import band_graph, inputs
+from band_graphs import band_graph, halved, inputs
 from installed import need_emulator, uncounted
 from random_graphs import Builder
 
@@ -19,10 +20,11 @@ from edgeq.build import COMMON_FLAGS, sources
 from edgeq.compare import compare
 from edgeq.emit import emit, write
 from edgeq.errors import EdgeqError
-from edgeq.ir import Graph
+from edgeq.ir import Graph, Op
 from edgeq.lower import lower
 from edgeq.ops.average_pool2d import AveragePool2d
 from edgeq.ops.depthwise_conv2d import DepthwiseConv2d
+from edgeq.ops.mean import Mean
 from edgeq.plan import plan
 from edgeq.program import Flow, Program
 from edgeq.run import run
@@ -70,6 +72,33 @@ def test_random_bands(seed: int, tmp_path: Path) -> None:
     check(graph, program, tmp_path / "m", seed)
 
 
+@pytest.mark.parametrize("seed", (2, 5, 9))
+def test_random_bands_in_half_precision(seed: int, tmp_path: Path) -> None:
+    graph = halved(band_graph(seed))
+    program = cut(lower(graph, HOST), seed)
+    assert program.bands
+    check(graph, program, tmp_path / "m", seed)
+
+
+@pytest.mark.parametrize("pool", (AveragePool2d((12, 5)), Mean((1, 2), keepdims=True)))
+def test_a_pooling_in_half_precision_takes_in_rows(pool: Op, tmp_path: Path) -> None:
+    """And pointwise layers work in place: of a chain no tensor is whole but its input."""
+    b = Builder(2, "single")
+    x = b.conv(b.input(1, 24, 10, 1), 16, 3, stride=2, pads=(1, 1, 1, 1))
+    x = b.conv(b.linear(DepthwiseConv2d(pads=(1, 1, 1, 1)), x, (1, 3, 3, 16), 3, 0.0), 16, 1)
+    graph = halved(b.graph(b.dense(b.flatten(b.node(pool, x)), 3)))
+    for name in ("host", "cortex-m4"):
+        program, memory = fitted(lower(graph, target.load(name)), None)
+        assert program.calls[2].inplace == (0,) and program.bands[0].parts[-1].gathers
+        assert memory.arena_bytes < 3 * graph.type(x).bytes / 2
+        if name == "host":
+            check(graph, program, tmp_path / "m", 2)
+    need_emulator("cortex-m4")
+    write(emit(program, memory, "m"), tmp_path / "chip")
+    x_ = inputs(graph, 2, 1)
+    assert compare(simulate(graph, x_, steps=True), run(tmp_path / "chip", target.load("cortex-m4"), x_, steps=True)).bit_exact
+
+
 @pytest.mark.parametrize("seed", (8, 10))
 def test_the_least_arena(seed: int, tmp_path: Path) -> None:
     graph = band_graph(seed, layers=12)
@@ -92,6 +121,29 @@ def test_within_a_limit_as_little_as_needed() -> None:
     search = Search(program)
     costs = [sum(s.cost for s in search.cut(limit) or []) for limit in (whole, middle, least)]
     assert costs == sorted(costs)
+
+
+@pytest.mark.parametrize("seed", (3, 8, 10))
+def test_cuts_are_as_good_as_the_best_of_all(seed: int) -> None:
+    """Bounds and guesses leave nothing out: every cut into alone and banded calls is looked at."""
+    program = lower(band_graph(seed, layers=7), HOST)
+    search, every = Search(program), Search(program)
+    count, needs = len(program.calls), every._live
+    bands = {(i, last): found for i in range(count) for last in every.ends(i) if (found := every.slowest(i, last))}
+    need = [0.0, *[math.inf] * count]
+    for i in range(count):
+        for last, size in [(i, needs[i]), *((b, s.bytes) for (a, b), s in bands.items() if a == i)]:
+            need[last + 1] = min(need[last + 1], max(need[i], size))
+    assert search.least() == need[-1] < max(needs)
+    assert all(every.bound(*key) <= found.bytes for key, found in bands.items())
+    for limit in (need[-1], (need[-1] + max(needs)) / 2):
+        paced = {key: every.paced(s, limit).cost for key, s in bands.items() if s.bytes <= limit}
+        cost = [0.0, *[math.inf] * count]
+        for i in range(count):
+            alone = 0.0 if needs[i] <= limit else math.inf
+            for last, more in [(i, alone), *((b, c) for (a, b), c in paced.items() if a == i)]:
+                cost[last + 1] = min(cost[last + 1], cost[i] + more)
+        assert sum(s.cost for s in Search(program, most=limit).cut(limit) or []) == pytest.approx(cost[-1])
 
 
 def test_sanitized(tmp_path: Path) -> None:

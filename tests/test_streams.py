@@ -9,12 +9,15 @@ from pathlib import Path
 import mlperf_tiny
 import numpy as np
 import pytest
-from band_graphs import band_graph
+from band_graphs import band_graph, halved
+from installed import need_emulator, uncounted
 from random_graphs import Builder
 
 from edgeq import api, target
 from edgeq.api import streaming
 from edgeq.api.models import random_inputs
+from edgeq.compare import compare
+from edgeq.emit import emit, write
 from edgeq.errors import EdgeqError
 from edgeq.ir import Graph, Node, Tensor
 from edgeq.lower import lower
@@ -26,6 +29,7 @@ from edgeq.ops.pad import Pad
 from edgeq.ops.slice import Slice
 from edgeq.ops.transpose import Transpose
 from edgeq.plan import plan
+from edgeq.run import run
 from edgeq.simulate import simulate
 from edgeq.streams import Stream, stream
 
@@ -43,6 +47,19 @@ def test_random_networks_answer_as_on_windows(seed: int) -> None:
     graph = band_graph(seed, ("single", "tflm")[seed % 2])
     made, found = compared(graph, 1 + seed % 2)
     assert made.exact and found.answers and found.equal == found.answers
+
+
+@pytest.mark.parametrize("seed", (0, 8))
+def test_half_precision_on_a_stream(seed: int, tmp_path: Path) -> None:
+    """Its answers are the windowed network's to the bit, and a chip's steps are the simulator's."""
+    made, found = compared(halved(band_graph(seed)), 1 + seed % 2)
+    assert made.exact and found.equal == found.answers > 50
+    need_emulator("cortex-m4")
+    chip, x = uncounted("cortex-m4"), random_inputs(made.graph, 6)
+    program = lower(made.graph, chip)
+    write(emit(program, plan(program), "m"), tmp_path / "m")
+    result = compare(simulate(made.graph, x, steps=True), run(tmp_path / "m", chip, x, steps=True))
+    assert result.difference is None, f"{result.difference}"
 
 
 def tcn(b: Builder, x: str, causal: bool) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import in_arena
 import pytest
-from band_graphs import inputs
+from band_graphs import halved, inputs
 from installed import need_emulator, uncounted
 from random_graphs import Builder
 
@@ -14,6 +14,7 @@ from edgeq import kernels, target
 from edgeq.bands import Bander
 from edgeq.compare import compare
 from edgeq.emit import emit, write
+from edgeq.half import LAW
 from edgeq.ir import Graph
 from edgeq.lower import lower
 from edgeq.ops.average_pool2d import AveragePool2d
@@ -28,6 +29,8 @@ KERNELS = {k.name for k in kernels.scan() if k.op.endswith("_rows") and k.op.rem
 
 
 def graph(law: str, kind: str, height: int, width: int, channels: int, up: bool) -> Graph:
+    if law == LAW:
+        return halved(graph("single", kind, height, width, channels, up))
     b = Builder(height, law)
     x = b.input(1, height, width, channels)
     if kind == "mean":
@@ -36,7 +39,7 @@ def graph(law: str, kind: str, height: int, width: int, channels: int, up: bool)
     return b.graph(b.node(op, x, q=None if law == "tflm" else b.q()))
 
 
-@pytest.mark.parametrize("law", ["single", "tflm"])
+@pytest.mark.parametrize("law", ["single", "tflm", LAW])
 @pytest.mark.parametrize("machine", ["host", "cortex-m4", "cortex-m55", "riscv", "riscv-v"])
 def test_rows(machine: str, law: str, tmp_path: Path) -> None:
     chip = uncounted(machine)
@@ -60,7 +63,7 @@ test_rows.operators = ("average_pool2d_rows", "mean_rows")  # type: ignore[attr-
 def test_every_kernel_of_rows_is_used() -> None:
     used = set()
     for machine in ("host", "cortex-m55"):
-        for law in ("single", "tflm"):
+        for law in ("single", "tflm", LAW):
             for case in SIZES:
                 for kind in ("average_pool2d", "mean"):
                     program = lower(graph(law, kind, *case), target.load(machine))
