@@ -15,9 +15,9 @@ from edgeq.ops.halves import finish, half_layer, layer
 from edgeq.ops.linear import (
     NO_CLAMP,
     Clamp,
-    apply_output_stage,
     centred,
-    exact_matmul,
+    exact_products,
+    finish_sums,
     output_stage,
     weight_zero,
 )
@@ -60,7 +60,7 @@ class Conv2d(Op):
         return self.infer(*types).size * types[1].size // types[1].shape[0]
 
     def _sums(self, x: Array, w: Array, fill: float, bound: float | None) -> Array:
-        """Products without bias: ``[V*N, H', W', O]``, float32 where `bound` is None, else exact int64."""
+        """Products without bias: ``[V*N, H', W', O]``, float32 where `bound` is None, else exact."""
         windows = patches(x.reshape(-1, *x.shape[-3:]), (w.shape[1], w.shape[2]), self.stride, self.dilation, self.pads, fill)
         n, h, width = windows.shape[:3]
         per_in, per_out = w.shape[3], w.shape[0] // self.groups
@@ -68,7 +68,7 @@ class Conv2d(Op):
         for g in range(self.groups):
             a = windows[..., g * per_in : (g + 1) * per_in].reshape(n * h * width, -1)
             b = w[g * per_out : (g + 1) * per_out].reshape(per_out, -1).T
-            parts.append(matrices.matmul(a, b).astype(np.float32) if bound is None else exact_matmul(a, b, bound))
+            parts.append(matrices.matmul(a, b).astype(np.float32) if bound is None else exact_products(a, b, bound))
         return np.concatenate(parts, axis=1).reshape(n, h, width, -1)
 
     def real(self, *x: Array) -> Array:
@@ -112,8 +112,8 @@ class Conv2d(Op):
     def reference(self, params: Params, *x: Array) -> Array:
         w = centred(params)
         if "wide" in params.scalars:
-            sums = self._sums(x[0], w, 0, float(w[0].size) * 128 * 32768) + params.bias
+            sums = self._sums(x[0], w, 0, float(w[0].size) * 128 * 32768).astype(np.int64) + params.bias
             return words.finish(params, sums).reshape(*x[0].shape[:-3], *sums.shape[1:])
-        bound = float(np.abs(w.astype(np.int64)).reshape(len(w), -1).sum(1).max()) * 128
-        y = apply_output_stage(params, self._sums(x[0], w, params.in_zero, bound) + params.bias)
+        bound = params.derived("bound", lambda: np.abs(w.astype(np.int64)).reshape(len(w), -1).sum(1) * 128)
+        y = finish_sums(params, self._sums(x[0], w, params.in_zero, float(bound.max())), bound)
         return y.reshape(*x[0].shape[:-3], *y.shape[1:])

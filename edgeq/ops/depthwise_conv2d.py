@@ -12,7 +12,7 @@ from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Op, Params, Tensor, TensorType
 from edgeq.ops import words
 from edgeq.ops.halves import finish, half_layer
-from edgeq.ops.linear import NO_CLAMP, Clamp, apply_output_stage, centred, output_stage, weight_zero
+from edgeq.ops.linear import BLOCK, NO_CLAMP, Clamp, centred, finish_sums, output_stage, weight_zero
 from edgeq.ops.traits import Linear, Product, Shape, Tie, Traits, channel_count
 from edgeq.ops.views import depthwise
 from edgeq.ops.windows import Pads, Pair, geometry, output_size, taps, window_rows, window_slides
@@ -61,13 +61,18 @@ class DepthwiseConv2d(Op):
         _, kernel_h, kernel_w, channels = w.shape
         multiplier = channels // x.shape[-1]
         h, width = output_size((x.shape[-3], x.shape[-2]), (kernel_h, kernel_w), self.stride, self.dilation, self.pads)
-        x = x.reshape(-1, *x.shape[-3:]).astype(dtype)
-        if multiplier > 1:
-            x = np.repeat(x, multiplier, axis=3)
+        x = x.reshape(-1, *x.shape[-3:])
         total = np.full((len(x), h, width, channels), start, dtype)
-        for ky, kx, view in taps(x, (kernel_h, kernel_w), self.stride, self.dilation, self.pads, fill):
-            with np.errstate(all="ignore"):
-                total += view * w[0, ky, kx].astype(dtype)
+        rows = np.broadcast_to(w[0, :, :, None].astype(dtype), (kernel_h, kernel_w, width, channels)).copy()  # long rows are quick
+        step = max(1, BLOCK // (h * width * channels))
+        with np.errstate(all="ignore"):
+            for first in range(0, len(x), step):
+                own, part = total[first : first + step], x[first : first + step].astype(dtype)
+                product = np.empty_like(own)
+                part = np.repeat(part, multiplier, axis=3) if multiplier > 1 else part
+                for ky, kx, view in taps(part, (kernel_h, kernel_w), self.stride, self.dilation, self.pads, fill):
+                    np.multiply(view, rows[ky, kx], out=product)
+                    own += product
         return total
 
     def real(self, *x: Array) -> Array:
@@ -108,6 +113,6 @@ class DepthwiseConv2d(Op):
             sums = self._sums(x[0], w, 0, np.float64).astype(np.int64) + params.bias
             return words.finish(params, sums).reshape(*x[0].shape[:-3], *sums.shape[1:])
         dtype = np.float32 if taps * 128 * (128 if w.dtype == np.int8 else 256) < 2**24 else np.float64
-        sums = self._sums(x[0], w, params.in_zero, dtype).astype(np.int64)
-        y = apply_output_stage(params, sums + params.bias)
+        bound = params.derived("bound", lambda: np.abs(w.astype(np.int64)).reshape(-1, w.shape[3]).sum(0) * 128)
+        y = finish_sums(params, self._sums(x[0], w, params.in_zero, dtype), bound)
         return y.reshape(*x[0].shape[:-3], *y.shape[1:])

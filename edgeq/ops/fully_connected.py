@@ -15,9 +15,9 @@ from edgeq.ops.halves import finish, half_layer, layer
 from edgeq.ops.linear import (
     NO_CLAMP,
     Clamp,
-    apply_output_stage,
     centred,
-    exact_matmul,
+    exact_products,
+    finish_sums,
     output_stage,
     weight_zero,
 )
@@ -90,6 +90,6 @@ class FullyConnected(Op):
         if "wide" in params.scalars:
             sums = words.results(x[0], w, params.bias, params.multiplier, params.shift)
             return np.asarray(np.clip(sums, params.act_min, params.act_max), np.int16)
-        bound = float(np.abs(w.astype(np.int64)).sum(1).max()) * 128
-        sums = exact_matmul(x[0].reshape(-1, w.shape[1]), w.T, bound)
-        return apply_output_stage(params, sums + params.bias).reshape(*x[0].shape[:-1], w.shape[0])
+        bound = params.derived("bound", lambda: np.abs(w.astype(np.int64)).sum(1) * 128)
+        sums = exact_products(x[0].reshape(-1, w.shape[1]), w.T, float(bound.max()))
+        return finish_sums(params, sums, bound).reshape(*x[0].shape[:-1], w.shape[0])

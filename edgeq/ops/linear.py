@@ -12,18 +12,33 @@ from edgeq.ir import Array, Params, Tensor, TensorType
 
 INT8_MIN, INT8_MAX = -128, 127
 TFLM_SHIFT = 21  # the widest right shift of eq_rescale_tflm
+PRODUCTS, LEAST_ROWS = 2**18, 16  # multiply-accumulates of a part of a product of matrices, and the rows that are worth a part
+EXACT = 2.0**53  # float64 holds integers below it
+BLOCK, ROW = 2**16, 2**11
 Clamp = tuple[float, float]
 NO_CLAMP: Clamp = (-math.inf, math.inf)
 
 
-def exact_matmul(a: Array, b: Array, bound: float) -> Array:
+def exact_products(a: Array, b: Array, bound: float) -> Array:
     """``a @ b`` of integer arrays through BLAS, exact because every partial sum is at most `bound`.
 
-    float32 holds integers up to 2^24, float64 up to 2^53. Returns int64.
+    float32 holds integers up to 2^24, float64 up to 2^53; which of them is returned. Many rows are multiplied some at a time, few
+    enough for BLAS to start no threads: those take more processor time than they save.
     """
     dtype = np.float32 if bound < 2**24 else np.float64
-    result: Array = np.matmul(np.asarray(a, dtype), np.asarray(b, dtype)).astype(np.int64)
+    a, b = np.asarray(a, dtype), np.asarray(b, dtype)
+    rows = PRODUCTS // b.size if a.ndim == b.ndim == 2 and b.size else 0
+    if rows < LEAST_ROWS or len(a) <= rows:
+        return np.asarray(np.matmul(a, b))
+    result, even = np.empty((len(a), b.shape[1]), dtype), len(a) // rows * rows
+    np.matmul(a[:even].reshape(-1, rows, len(b)), b, out=result[:even].reshape(-1, rows, b.shape[1]))
+    np.matmul(a[even:], b, out=result[even:])
     return result
+
+
+def exact_matmul(a: Array, b: Array, bound: float) -> Array:
+    """`exact_products` as int64."""
+    return exact_products(a, b, bound).astype(np.int64)
 
 
 def weight_zero(weights: TensorType) -> dict[str, int]:
@@ -114,6 +129,62 @@ def rescaling(law: str, where: str, multiplier: Array, shift: Array, output: Ten
 def apply_output_stage(params: Params, accumulator: Array) -> Array:
     """Requantize int accumulators ``[..., channels]`` (bias included) to int8."""
     return apply_rescaling(params, accumulator, params.multiplier, params.shift)
+
+
+def finish_sums(params: Params, sums: Array, bound: Array) -> Array:
+    """Bias, requantization and clamp of a layer's sums ``[..., channels]``, whole numbers of any dtype, to int8: `apply_output_stage`.
+
+    In float64 where that is exact: with one product and one sum per value it takes a quarter of the time.
+
+    Args:
+        bound: per channel, largest magnitude of a sum.
+    """
+    factors = params.derived("factors", lambda: _factors(params, bound))
+    if not factors.size:
+        return apply_output_stage(params, sums.astype(np.int64) + params.bias)
+    channels = sums.shape[-1]
+    count = sums.size // channels
+    tiles = next(n for n in range(max(1, min(count, ROW // channels)), 0, -1) if count % n == 0)
+    factor, start, step = np.tile(factors, tiles)
+    flat, result = sums.reshape(-1, channels * tiles), np.empty((count // tiles, channels * tiles), np.int8)
+    rows = max(1, BLOCK // flat.shape[1])
+    wide, narrow = np.empty((rows, flat.shape[1])), np.empty((rows, flat.shape[1]), np.float32)
+    low, high, down = np.float32(params.act_min), np.float32(params.act_max), bool(step.any())
+    for first in range(0, len(flat), rows):
+        block = flat[first : first + rows]
+        part, small = wide[: len(block)], narrow[: len(block)]
+        np.multiply(block, factor, out=part)
+        np.add(part, start, out=part)
+        if down:
+            np.subtract(part, step, out=part, where=part < params.out_offset + 0.5)
+        np.floor(part, out=small, casting="same_kind")  # what float32 cannot hold is beyond the clamp
+        np.clip(small, low, high, out=small)
+        result[first : first + rows] = small
+    return result.reshape(sums.shape)
+
+
+def _factors(params: Params, bound: Array) -> Array:
+    """``[3, channels]``: y = floor(sum * factor + start), less `step` below the offset and a half: halves of negative numbers go down.
+
+    Both laws come down to that: ``floor((floor(u) + k) / n) = floor((u + k) / n)`` for whole k and n makes one rounding of law
+    ``tflm``'s two. Empty where a product or a sum could leave 53 bits, or a shifted accumulator 32.
+    """
+    multiplier, shift = params.multiplier.astype(np.float64), params.shift.astype(np.int64)
+    reach, none = np.asarray(bound, np.float64) + np.abs(params.bias.astype(np.float64)), np.zeros((0, 3))
+    if (reach * 2.0**params.left >= 2**31).any():
+        return none
+    most = abs(params.out_offset) + 1.0
+    if params.law == "single":
+        right = 32 - params.left + shift
+        exact, factor = reach * multiplier + most * np.exp2(right), np.ldexp(multiplier, -right)
+        start, step = params.bias * factor + 0.5, np.zeros(len(shift))
+    else:
+        left, right = np.maximum(-shift, 0), np.maximum(shift, 0)
+        exact, factor = reach * multiplier + most * np.exp2(31 + right), np.ldexp(multiplier, left - 31 - right)
+        start = params.bias * factor + np.where(right > 0, np.exp2(-right - 1.0) + 0.5, 0.5)
+        down = (right > 0) & (params.act_min < params.out_offset)  # else what is negative is clamped
+        step = np.where(down, np.exp2(-1.0 * right), 0.0)
+    return np.stack([factor, start + params.out_offset, step]) if (exact < EXACT).all() else none
 
 
 def apply_rescaling(params: Params, accumulator: Array, multiplier: Array, shift: Array) -> Array:
