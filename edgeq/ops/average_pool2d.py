@@ -15,7 +15,7 @@ from edgeq.ops.elementwise import reach
 from edgeq.ops.halves import finish, half_params, reciprocals
 from edgeq.ops.linear import NO_CLAMP, Clamp, apply_rescaling, clamp_limits, require_same_scale, rescaling
 from edgeq.ops.traits import TFLM, Traits, same
-from edgeq.ops.windows import Pads, Pair, output_size, taps, taps_inside, window_rows, window_slides
+from edgeq.ops.windows import Pads, Pair, output_size, patches, taps, taps_inside, window_rows, window_slides
 
 ONES = (1, 1)
 
@@ -59,6 +59,8 @@ class AveragePool2d(Op):
     def _sums(self, x: Array) -> Array:
         """Sums over the taps inside the input ``[V*N, H', W', C]``."""
         x = x.reshape(-1, *x.shape[-3:])
+        if x.dtype.kind == "i":
+            return np.asarray(patches(x, self.kernel, self.stride, ONES, self.pads, 0).sum(axis=(3, 4), dtype=np.int64))
         h, w = output_size((x.shape[1], x.shape[2]), self.kernel, self.stride, ONES, self.pads)
         total = np.zeros((len(x), h, w, x.shape[3]), x.dtype)
         for _, _, view in taps(x, self.kernel, self.stride, ONES, self.pads, 0):
@@ -114,7 +116,7 @@ class AveragePool2d(Op):
 
     def reference(self, params: Params, *x: Array) -> Array:
         inside, divisors = (c[..., None] for c in self._counts(params.in_h, params.in_w))
-        sums = self._sums(x[0].astype(np.int64))
+        sums = self._sums(x[0])
         if params.law == "single":
             at = divisors - params.least
             y = apply_rescaling(params, sums - inside * params.in_zero, params.multiplier[at], params.shift[at])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgeq.ir import Params
+from edgeq.ir import Array, Params
 from edgeq.ops import linear
 
 CHANNELS = 24
@@ -22,7 +22,7 @@ def layer(rng: np.random.Generator, law: str, reach: int, clamp: bool) -> Params
     else:
         shift, left = rng.integers(1, rng.choice([12, 31]), CHANNELS), int(rng.integers(0, max(1, 31 - reach.bit_length())))
     bias = rng.integers(-reach // 2, reach // 2 + 1, CHANNELS).astype(np.int32)
-    tables = {"multiplier": multiplier.astype(np.int32), "shift": shift.astype(np.int8), "bias": bias}
+    tables: dict[str, Array] = {"multiplier": multiplier.astype(np.int32), "shift": shift.astype(np.int8), "bias": bias}
     return Params(law, {**limits, "left": left}, tables)
 
 
