@@ -123,8 +123,6 @@ def _checked(d: Description) -> Description:
         raise EdgeqError(f"n_mfcc = {d.n_mfcc} of n_mels = {d.n_mels}", why="there are no more coefficients than bands")
     if not (d.log_floor > 0 and d.eps > 0 and d.bias > 0 and d.time_constant > 0):
         raise EdgeqError("log_floor, eps, bias and time_constant must be above 0")
-    if d.kind == "pcen" and d.precision != "float32":
-        raise EdgeqError(f"kind = 'pcen' in {d.precision}", fix="precision = 'float32'")
     if d.precision == "int16" and (d.kind == "mel" or (d.kind == "stft" and d.power == 2)):
         why = "energies without a logarithm span more than int16 holds"
         fix = "kind = 'log_mel', power = 1, or another precision"

@@ -13,11 +13,12 @@ from edgeq.features.description import Description, cosines, mel_bank, smoothing
 from edgeq.ir import Array, DType, Graph, Node, Op, QParams, Tensor, TensorType, check
 from edgeq.ops.cast import Cast
 from edgeq.ops.concat import Concat
+from edgeq.ops.energy_normalization import MEAN_BITS, EnergyNormalization
 from edgeq.ops.fourier import BLOCK_BITS, Rfft
 from edgeq.ops.quantize import Dequantize, Quantize
 from edgeq.ops.reshape import Reshape
 from edgeq.ops.slice import Slice
-from edgeq.ops.spectrum import ApplyWindow, BandLevels, CosineTransform, EnergyNormalization
+from edgeq.ops.spectrum import ApplyWindow, BandLevels, CosineTransform
 
 SAMPLES, FEATURES = "samples", "features"
 SAMPLE_SCALE = 1 / 32768
@@ -109,18 +110,27 @@ def _floating(m: Maker, d: Description, frames: Tensor, output: QParams | None) 
     x = m.emit(ApplyWindow(), [x, m.constant("window", weights(d).astype(np.float32))], "windowed")
     x = m.emit(Rfft(d.n_fft), [x], "spectrum")
     x = m.emit(_levels(d), [x, *_bands(m, d)], "levels")
-    if d.precision == "half":
+    if d.precision == "half" and d.kind != "pcen":
         x = m.emit(Cast(), [x], "half_levels")
     if d.kind == "mfcc":
         x = m.emit(CosineTransform(), [x, m.constant("cosines", cosines(d).astype(np.float32))], "coefficients")
     if d.kind == "pcen":
-        before = m.input("mean_before", TensorType(x.type.shape[1:]))
-        node = EnergyNormalization(smoothing(d), d.gain, d.bias, d.pcen_power, d.eps)
-        x = m.emit(node, [x, before], "normalized", "mean_after")
-        m.states.append(("mean_before", "mean_after"))
+        x = _normalized(m, d, x, TensorType(x.type.shape[1:]), x.type)
+        x = m.emit(Cast(), [x], "half_levels") if d.precision == "half" else x
     if output is not None:
         x = m.emit(Quantize(), [x], FEATURES, type=TensorType((), DType.INT8, output))
     return x
+
+
+def _normalized(m: Maker, d: Description, x: Tensor, mean: TensorType, type: TensorType) -> Tensor:
+    """PCEN of levels, with its running mean as a state."""
+    before = m.input("mean_before", mean)
+    m.states.append((before.name, "mean_after"))
+    return m.emit(_pcen(d), [x, before], "normalized", "mean_after", type=type)
+
+
+def _pcen(d: Description) -> EnergyNormalization:
+    return EnergyNormalization(smoothing(d), d.gain, d.bias, d.pcen_power, d.eps)
 
 
 def _fixed(m: Maker, d: Description, frames: Tensor, output: QParams | None) -> Tensor:
@@ -133,6 +143,11 @@ def _fixed(m: Maker, d: Description, frames: Tensor, output: QParams | None) -> 
     assert bands[2].data is not None
     sums = float(np.add.reduceat(bands[2].data.astype(float), np.cumsum([0, *_counts(bands)[:-1]])).max())
     node, loudest = _levels(d), sums * float(np.abs(w).sum()) ** d.power
+    if d.kind == "pcen":
+        octaves = BandLevels(d.power, "max", 2.0**-MEAN_BITS)
+        x = m.emit(octaves, [x, *bands, m.tensors["shifts"]], "levels", type=TensorType((), DType.INT32))
+        q = output or QParams((_pcen(d).largest(loudest) / 32767,))
+        return _normalized(m, d, x, TensorType((d.n_mels, 2), DType.INT32), TensorType((), DType.INT8 if output else DType.INT16, q))
     low = node.factor * math.log(node.floor) if node.mode != "linear" else 0.0
     high = loudest if node.mode == "linear" else node.factor * math.log(max(loudest, node.floor) + node.floor)
     natural = QParams((max(abs(low), abs(high)) / 32767,))

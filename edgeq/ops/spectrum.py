@@ -1,4 +1,4 @@
-"""Operators of sound features: windows, levels of bands of a spectrum, cosine transforms, energy normalization.
+"""Operators of sound features: windows, levels of bands of a spectrum, cosine transforms.
 
 On float32 every sum and product is rounded once, in the order written; halves are computed in float32 and rounded at the end. On
 integers a frame of int16 becomes int32 with a common exponent, every band has one of its own, and levels are int16 or int8 with a scale.
@@ -109,13 +109,39 @@ def _bits(x: Array) -> Array:
     return np.asarray(n - ((x > 0) & (x >> np.maximum(n - 1, 0) == 0)))
 
 
+def logarithms() -> Array:
+    """log2(1 + t) in Q16 for t in 64ths."""
+    return np.asarray(np.rint(reals.log2(1 + np.arange(PARTS + 1) / PARTS) * 2**Q), np.int32)
+
+
+def soft_steps() -> Array:
+    """log2(1 + 2^-d) in Q16 for d in eighths, to 20 octaves."""
+    return np.asarray(np.rint(reals.log2(1 + 2.0 ** -(np.arange(SOFT * DEEP + 1) / SOFT)) * 2**Q), np.int32)
+
+
+def octaves_of(x: Array, table: Array) -> Array:
+    """log2 of positive int64 in Q16 by `logarithms`, straight lines in between; of 0 that of 1."""
+    octave = np.maximum(_bits(x) - 1, 0)
+    part = np.where(octave > Q, x >> np.maximum(octave - Q, 0), x << np.maximum(Q - octave, 0)) & (1 << Q) - 1
+    at, rest, table = part >> Q - 6, part & (1 << Q - 6) - 1, table.astype(np.int64)
+    return np.asarray((octave << Q) + table[at] + ((table[at + 1] - table[at]) * rest >> Q - 6))
+
+
+def softly(apart: Array, table: Array) -> Array:
+    """How far log2(2^a + 2^b) lies above the larger of a and b, by their distance in Q16 and `soft_steps`."""
+    apart, table = np.minimum(apart, (DEEP << Q) - 1), table.astype(np.int64)
+    place, over = apart >> Q - 3, apart & (1 << Q - 3) - 1
+    return np.asarray(table[place] + ((table[place + 1] - table[place]) * over >> Q - 3))
+
+
 @dataclass(frozen=True)
 class BandLevels(_Halves):
     """A spectrum ``[..., 2 N]``, constant first bins, counts int16 ``[M]`` and weights float32 ``[W]`` of bands -> levels ``[..., M]``.
 
     A band is v = sum of weight * magnitude^power. Its level is v (``linear``), or offset + factor ln max(v, floor) (``max``), or offset +
     factor ln(v + floor) (``add``). An int32 spectrum of int16 samples with its shifts as the last input becomes int16 or int8 with a
-    scale: bands are normalized one by one, logarithms looked up with straight lines in between (error below 2^-14 octaves).
+    scale: bands are normalized one by one, logarithms looked up with straight lines in between (error below 2^-14 octaves). With mode
+    ``max`` it may become int32 without a scale: octaves of max(v, floor) in Q16.
     """
 
     traits: ClassVar[Traits] = Traits("dense")
@@ -171,34 +197,36 @@ class BandLevels(_Halves):
 
     def _fixed(self, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> tuple[dict[str, int | str], dict[str, Array]]:
         x, counts, weights = inputs[0].type, _data(inputs[2], where), np.asarray(_data(inputs[3], where), np.float64)
-        known = output.dtype in (DType.INT16, DType.INT8) and output.q is not None and len(inputs) == 5
+        octaves = output.dtype is DType.INT32 and output.q is None and self.mode == "max"
+        known = len(inputs) == 5 and (octaves or (output.dtype in (DType.INT16, DType.INT8) and output.q is not None))
         if x.dtype is not DType.INT32 or not known or weights.min() < 0:
             why = "int16 or int8 with a scale, of weights that are not negative"
             raise EdgeqError(f"levels {output} of a spectrum {x}", where=where, why=why)
-        places = np.concatenate([[0], np.cumsum(counts.astype(np.int64))])
-        peaks = np.maximum(np.maximum.reduceat(weights, places[:-1]), 1e-30)
+        starts = np.cumsum(counts.astype(np.int64)) - counts
+        peaks = np.maximum(np.maximum.reduceat(weights, starts), 1e-30)
         short = np.rint(weights / np.repeat(peaks, counts) * 32767).astype(np.int16)
         end = 2 ** (8 * output.dtype.bytes - 1)
         scalars: dict[str, int | str] = {"zero": output.zero_point, "least": -end, "most": end - 1}
         if self.mode == "linear":
             multipliers, shifts = numerics.quantize_multipliers(peaks / 32767 / output.scale)
             return scalars, {"weights": short, "multipliers": multipliers, "shifts": (31 - shifts).astype(np.int8)}
+        if octaves:
+            tables = {"octaves": np.rint(reals.log2(peaks / 32767) * 2**Q).astype(np.int32), "logarithms": logarithms()}
+            return {"floor": round(float(reals.log2(self.floor)) * 2**Q)}, {"weights": short, **tables}
         step = self.factor * math.log(2)  # of a level by an octave
         offset = self.offset / step
         multiplier, shift = (int(n) for n in numerics.quantize_multiplier(step / 2**Q / output.scale))
-        octaves = np.rint((reals.log2(peaks / 32767) + offset) * 2**Q)
+        places = np.rint((reals.log2(peaks / 32767) + offset) * 2**Q)
         floor = round((float(reals.log2(self.floor)) + offset) * 2**Q)
-        if max(np.abs(octaves).max(), abs(floor)) >= 2**28 or not 1 <= 31 - shift <= 62:
+        if max(np.abs(places).max(), abs(floor)) >= 2**28 or not 1 <= 31 - shift <= 62:
             raise EdgeqError(f"levels {output.q} of a floor {self.floor:g} do not fit", where=where, fix="choose another output scale")
-        logarithms = np.rint(reals.log2(1 + np.arange(PARTS + 1) / PARTS) * 2**Q).astype(np.int32)
-        soft = np.rint(reals.log2(1 + 2.0 ** -(np.arange(SOFT * DEEP + 1) / SOFT)) * 2**Q).astype(np.int32)
-        tables = {"weights": short, "octaves": octaves.astype(np.int32), "logarithms": logarithms}
-        tables |= {"soft": soft} if self.mode == "add" else {}
+        tables = {"weights": short, "octaves": places.astype(np.int32), "logarithms": logarithms()}
+        tables |= {"soft": soft_steps()} if self.mode == "add" else {}
         return {**scalars, "multiplier": multiplier, "shift": 31 - shift, "floor": floor}, tables
 
     def reference(self, params: Params, *x: Array) -> Array:
         p = params
-        if "multiplier" in p.scalars or "multipliers" in p.tables:
+        if "constants" not in p.tables:
             return self._levels(p, *x)
         data = np.asarray(x[0], np.float32)
         r, i = data[..., ::2], data[..., 1::2]
@@ -231,6 +259,8 @@ class BandLevels(_Halves):
             exponent = p.power * (k + shift - 2)  # v = total * 2^-exponent * what the tables hold
             result[..., band] = self._linear(p, band, total, exponent) if p.mode == "linear" else self._level(p, band, total, exponent)
             at += count
+        if "zero" not in p.scalars:
+            return result.astype(np.int32)
         return np.asarray(np.clip(result + p.zero, p.least, p.most), np.int16 if p.most > 127 else np.int8)
 
     def _linear(self, p: Params, band: int, total: Array, exponent: Array) -> Array:
@@ -242,18 +272,13 @@ class BandLevels(_Halves):
         return np.where((n > 62) | (product == 0), 0, np.where(n < 1, 2**20, y))
 
     def _level(self, p: Params, band: int, total: Array, exponent: Array) -> Array:
-        octave = np.maximum(_bits(total) - 1, 0)
-        part = np.where(octave > Q, total >> np.maximum(octave - Q, 0), total << np.maximum(Q - octave, 0)) & (1 << Q) - 1
-        at, rest, table = part >> Q - 6, part & (1 << Q - 6) - 1, p.logarithms.astype(np.int64)
-        level = ((octave - exponent) << Q) + table[at] + ((table[at + 1] - table[at]) * rest >> Q - 6) + int(p.octaves[band])
+        level = octaves_of(total, p.logarithms) - (exponent << Q) + int(p.octaves[band])
         level = np.where(total > 0, level, p.floor)
         higher = np.maximum(level, p.floor)
+        if "multiplier" not in p.scalars:
+            return np.asarray(higher)
         if p.mode == "add":
-            soft = p.soft.astype(np.int64)
-            apart = np.minimum(np.abs(level - p.floor), (DEEP << Q) - 1)
-            place, over = apart >> Q - 3, apart & (1 << Q - 3) - 1
-            more = soft[place] + ((soft[place + 1] - soft[place]) * over >> Q - 3)
-            higher = np.where(total > 0, higher + more, higher)
+            higher = np.where(total > 0, higher + softly(np.abs(level - p.floor), p.soft), higher)
         return np.asarray((higher * p.multiplier + (1 << p.shift - 1)) >> p.shift)
 
 
@@ -301,61 +326,3 @@ class CosineTransform(_Halves):
         for j in range(p.depth):
             y = y + data[..., j : j + 1] * p.weights[:, j]
         return np.asarray(y, np.float32)
-
-
-@dataclass(frozen=True)
-class EnergyNormalization(Op):
-    """x ``[F, M]`` in turn, mean before ``[M]`` less `initial` -> x under per-channel energy normalization (PCEN), and the mean after.
-
-    m = (1 - smoothing) m + smoothing x; y = (x / (eps + m)^gain + bias)^power - bias^power. On float32.
-    """
-
-    traits: ClassVar[Traits] = Traits("recurrent")
-
-    smoothing: float
-    gain: float = 0.98
-    bias: float = 2.0
-    power: float = 0.5
-    eps: float = 1e-6
-    initial: float = 1.0
-
-    def infer(self, *types: TensorType) -> TensorType:
-        return self.infer_all(*types)[0]
-
-    def infer_all(self, *types: TensorType) -> tuple[TensorType, ...]:
-        x, mean = types
-        if len(x.shape) != 2 or mean.shape != x.shape[1:] or not 0 < self.smoothing <= 1 or not (self.eps > 0 and self.bias > 0):
-            raise EdgeqError(f"energy normalization of {x} by {mean}", why="smoothing in (0, 1], eps and bias above 0")
-        return x, mean
-
-    def real(self, *x: Array) -> Array:
-        return self.real_all(*x)[0]
-
-    def real_all(self, *x: Array) -> tuple[Array, ...]:
-        return self.reference_all(self._params(x[0].shape[1:]), *x)
-
-    def _params(self, shape: tuple[int, ...]) -> Params:
-        s = np.float32(self.smoothing)
-        values = [s, np.float32(1) - s, self.initial, self.eps, -self.gain, self.bias, self.power, self.bias**self.power]
-        return Params("single", {"rows": shape[0], "channels": shape[1]}, {"constants": np.array(values, np.float32)})
-
-    def bind(self, law: str, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
-        if {t.type.dtype for t in inputs} | {output.dtype} != {DType.FLOAT32}:
-            fix = "compute features in float32, or take micro_frontend, whose gain control is in integers"
-            raise EdgeqError(f"energy normalization of {inputs[0].type} is not computed", where=where, fix=fix)
-        return self._params(inputs[0].type.shape)
-
-    def reference(self, params: Params, *x: Array) -> Array:
-        return self.reference_all(params, *x)[0]
-
-    def reference_all(self, params: Params, *x: Array) -> tuple[Array, ...]:
-        own, rest, initial, eps, gain, bias, power, less = params.constants
-        data = np.asarray(x[0], np.float32)
-        mean = np.array(np.broadcast_to(np.asarray(x[1], np.float32), (len(data), data.shape[-1])))
-        rows = []
-        for i in range(params.rows):
-            now = data[:, i]
-            m = rest * (mean + initial) + own * now
-            mean = m - initial
-            rows.append(floats.exp(floats.log(now * floats.exp(floats.log(m + eps) * gain) + bias) * power) - less)
-        return np.stack(rows, 1), mean

@@ -11,8 +11,9 @@ from installed import need_emulator, uncounted
 
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, DType, QParams, Tensor, TensorType
+from edgeq.ops.energy_normalization import EnergyNormalization
 from edgeq.ops.fourier import Irfft, Rfft
-from edgeq.ops.spectrum import MODES, ApplyWindow, BandLevels, CosineTransform, EnergyNormalization
+from edgeq.ops.spectrum import MODES, ApplyWindow, BandLevels, CosineTransform
 from edgeq.run import host, run
 
 F32, F16, S8, S16, S32 = DType.FLOAT32, DType.FLOAT16, DType.INT8, DType.INT16, DType.INT32
@@ -53,6 +54,10 @@ def cases() -> list[Case]:
             q = QParams((scale * (10000 if m == "linear" else 1),), zero)
             found.append(bands(f"bands_block_{d.value}_{p}_{m}", TensorType((2, 16), S32), p, m, 1e-6, TensorType((2, 4), d, q)))
     found += [Case("pcen", EnergyNormalization(0.025), (TensorType((3, 5)), TensorType((5,))), laws=("single",))]
+    found.append(bands("bands_block_s32", TensorType((2, 16), S32), 2, "max", 2.0**-40, TensorType((2, 4), S32)))
+    for d in (S16, S8):
+        output, inputs = TensorType((3, 5), d, QParams((20 / 2 ** (8 * d.bytes),), 7)), (TensorType((3, 5), S32), TensorType((5, 2), S32))
+        found += [Case(f"pcen_{d.value}", EnergyNormalization(0.025), inputs, output, ("single",))]
     for n, k in LENGTHS:
         found += [Case(f"fourier_{d.value}_{n}", Rfft(n), (TensorType((2, k), d),), laws=("single",)) for d in (F32, F16)]
         found += [Case(f"fourier_block_{n}", Rfft(n, True), (TensorType((2, k), S32),), laws=("single",))]
@@ -69,6 +74,10 @@ def bench() -> _Bench:
             made.data[name] = a >> 3 if name.endswith("x0") else np.abs(a) % 16 + 5
         elif name == "pcen_x0":
             made.data[name] = np.abs(a)
+        elif name.startswith("pcen_s") and name.endswith("x0"):
+            made.data[name] = a >> 9
+        elif name.startswith("pcen_s"):
+            made.data[name] = np.where(np.arange(2), np.abs(a) >> 11, a).astype(np.int32)
     return made
 
 
@@ -79,6 +88,9 @@ def test_integers_are_near_their_formulas(bench: _Bench) -> None:
         if case.name.startswith("fourier_block"):
             want = case.op.real(x)
             assert ((got - want) ** 2).sum() <= 1e-10 * (want**2).sum(), case.name
+        elif case.name == "bands_block_s32":
+            want = case.op.real(x * 2.0 ** (-14 - bench.data[f"{case.name}_x4"][..., None]), STARTS, COUNTS, WEIGHTS)
+            assert np.abs(got / 2**16 - (want - 1) / 4 / np.log(2)).max() < 1e-3
         elif case.name.startswith("bands_block"):
             want = case.op.real(x * 2.0 ** (-14 - bench.data[f"{case.name}_x4"][..., None]), STARTS, COUNTS, WEIGHTS)
             info = np.iinfo(case.output_type.dtype.numpy)
