@@ -164,6 +164,7 @@ class Traits:
         natural: the range that its results have by nature.
         near: ``(operator, shape of the input)`` -> axes, and how far below the largest value along them it takes no notice of a value.
         signs: its output is the sum of its inputs, each with this sign, clamped or not.
+        excludes: positions of inputs that are masks: far below 0 one value is as another, and int8 keeps its least code for them.
 
     Structure:
         elementwise: each output element depends on the elements at its place alone (broadcasting included).
@@ -206,6 +207,7 @@ class Traits:
 
     near: Callable[[Any, Shape], tuple[tuple[int, ...], float]] | None = None
     signs: tuple[int, ...] = ()
+    excludes: tuple[int, ...] = ()
 
     elementwise: bool = False
     axes: Axes | None = None

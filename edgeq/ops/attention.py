@@ -128,20 +128,27 @@ class Attention(Op):
         seen = _seen(params.queries, params.keys)
         return ~seen if params.causal else np.zeros_like(seen)
 
+    def _given(self, params: Params, mask: Array) -> Array:
+        """What a computed mask ``[V, ...]`` adds to integer scores."""
+        raise NotImplementedError
+
     def reference(self, params: Params, *x: Array) -> Array:
-        q, k, v = self._heads(params, *(a.astype(np.int64) for a in x))
+        q, k, v = self._heads(params, *(a.astype(np.int64) for a in x[:3]))
         scores = exact_matmul(q - params.q_zero, k.swapaxes(-1, -2), params.depth * 255.0 * 128.0)
         if params.masks:
             scores = scores + params.terms.astype(np.int64)[params.codes]
+        if len(x) > 3:
+            scores = scores + self._given(params, x[3])
         scores = np.where(self._excluded(params), EXCLUDED * 2, scores)
-        below = scores.max(-1, keepdims=True) - scores
+        largest = scores.max(-1, keepdims=True)
+        below = largest - scores
         t = (np.minimum(below, params.limit) * params.rate) >> params.rate_shift
         weights = np.where(below < params.limit, params.weights.astype(np.int64)[t & 255] >> (t >> PART), 0)
         total = weights.sum(-1, keepdims=True)
         sums = exact_matmul(weights, v, 2.0**30) - params.v_zero * total
         zeros = 32 - np.frexp(total.astype(np.float64))[1].astype(np.int64)
         reciprocal = (np.int64(2**32) - 1) // ((total << zeros) >> 15)
-        factor = (params.multiplier * reciprocal) >> 16
+        factor = np.where(largest < EXCLUDED // 2, 0, (params.multiplier * reciprocal) >> 16)
         y = numerics.requantize_single(sums, factor, params.shift + zeros - 31) + params.out_offset
         return np.asarray(np.clip(y, -128, 127).swapaxes(-3, -2), np.int8)
 
@@ -154,14 +161,15 @@ class Attention(Op):
         return half_params(sizes, tables)
 
     def reference_half(self, params: Params, *x: Array) -> Array:
-        q, k, v = self._heads(params, *x)
-        mask = half.to_float(params.mask) if params.masks else None
+        q, k, v = self._heads(params, *x[:3])
+        masks = [half.to_float(params.mask)] if params.masks else []
+        masks += [half.to_float(a) for a in x[3:]]
         if not params.causal:
-            return np.ascontiguousarray(_half_rows(params, q, k, v, mask).swapaxes(-3, -2))
+            return np.ascontiguousarray(_half_rows(params, q, k, v, masks).swapaxes(-3, -2))
         rows = []
         for t in range(params.queries):
             keys = slice(t + params.keys - params.queries + 1)
-            own = None if mask is None else mask[:, t : t + 1, keys]
+            own = [m[..., (t if m.shape[-2] > 1 else 0), None, keys] for m in masks]
             rows.append(_half_rows(params, q[..., t : t + 1, :], k[..., keys, :], v[..., keys, :], own))
         return np.ascontiguousarray(np.concatenate(rows, -2).swapaxes(-3, -2))
 
@@ -216,14 +224,22 @@ def _seen(queries: int, keys: int) -> Array:
     return np.asarray(np.tri(queries, keys, keys - queries, dtype=bool))
 
 
-def _half_rows(params: Params, q: Array, k: Array, v: Array, mask: Array | None) -> Array:
-    """Attention of queries ``[..., T, D]`` to all keys on halves ``[..., T, E]``."""
+def _half_rows(params: Params, q: Array, k: Array, v: Array, masks: list[Array]) -> Array:
+    """Attention of queries ``[..., T, D]`` to all keys on halves ``[..., T, E]``, masks added in turn.
+
+    It is 0 for a query that a computed mask leaves no key.
+    """
     with np.errstate(all="ignore"):
         scores = half.products(q, k.swapaxes(-1, -2)) * params.scale[0]
-        scores = half.from_float(scores if mask is None else scores + mask)
+        for mask in masks:
+            scores = scores + mask
+        scores = half.from_float(scores)
         largest = half.to_float(half.of_order(half.order(scores).max(-1, keepdims=True)))
         e = floats.exp(floats.number(half.to_float(scores) - largest))
-        return half.from_float(half.products(half.from_float(e * (np.float32(1) / half.running_sum(e)[..., None])), v))
+        weights = half.from_float(e * (np.float32(1) / half.running_sum(e)[..., None]))
+        if len(masks) > bool(params.masks):
+            weights = np.where(largest < MASKED, half.from_float(np.zeros(1, np.float32)), weights)
+        return half.from_float(half.products(weights, v))
 
 
 def _terms(mask: Array | None, step: float) -> tuple[Array, Array]:

@@ -22,6 +22,7 @@ from edgeq.passes.own_outputs import own_outputs
 from edgeq.passes.recognise_attention import recognise_attention
 from edgeq.passes.recognise_layer_norm import recognise_layer_norm
 from edgeq.passes.recognise_lstm import recognise_lstm
+from edgeq.passes.recognise_softmax import recognise_softmax
 from edgeq.passes.remove_channels import remove_channels
 from edgeq.passes.remove_dead import remove_dead
 from edgeq.passes.remove_identities import remove_identities
@@ -37,6 +38,7 @@ PASSES: tuple[Pass, ...] = (
     own_outputs,
     recognise_lstm,
     recognise_layer_norm,
+    recognise_softmax,
     recognise_attention,
     fold_constants,
     remove_identities,

@@ -5,7 +5,7 @@ Nothing is copied then, and each part has a scale of its own where the graph is 
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,9 +14,18 @@ from edgeq.ops.fully_connected import FullyConnected
 from edgeq.ops.reshape import Reshape
 from edgeq.ops.slice import Slice
 from edgeq.passes.origins import is_move
+from edgeq.passes.places import Moves, moves
 from edgeq.passes.rewrite import Names, select
 
 LARGEST = 1 << 20  # results of a layer whose parts are followed
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a slice has of a layer's results: some of its channels ``[n]``, and the moves that bring a layer of those into its order."""
+
+    channels: Array
+    chain: Moves
 
 
 def split_fully_connected(graph: Graph) -> Graph:
@@ -30,10 +39,10 @@ def split_fully_connected(graph: Graph) -> Graph:
     return graph
 
 
-def _parts(graph: Graph, consumers: dict[str, list[Node]], node: Node) -> dict[str, Array]:
-    """Per slice's output the channels ``[n]`` that it holds; empty where some reader takes another form or parts overlap."""
+def _parts(graph: Graph, consumers: dict[str, list[Node]], node: Node) -> dict[str, Part]:
+    """Per slice's output the channels that it holds; empty where some reader takes another form or parts overlap."""
     y = graph.type(node.outputs[0])
-    found: dict[str, Array] = {}
+    found: dict[str, Part] = {}
     pending = [(node.outputs[0], np.arange(y.size).reshape(1, *y.shape))]
     while pending:
         name, places = pending.pop()
@@ -43,35 +52,40 @@ def _parts(graph: Graph, consumers: dict[str, list[Node]], node: Node) -> dict[s
             if is_move(reader):
                 pending.append((reader.outputs[0], reader.op.real(places)))
                 continue
-            channels = _channels(reader.op.real(places), y) if isinstance(reader.op, Slice) else None
-            if channels is None:
+            part = _part(reader.op.real(places)[0], y) if isinstance(reader.op, Slice) else None
+            if part is None:
                 return {}
-            found[reader.outputs[0]] = channels
-    every = np.concatenate(list(found.values())) if found else np.zeros(0, int)
-    whole = any(len(c) == y.shape[-1] for c in found.values())
+            found[reader.outputs[0]] = part
+    every = np.concatenate([p.channels for p in found.values()]) if found else np.zeros(0, int)
+    whole = any(len(p.channels) == y.shape[-1] for p in found.values())
     return found if every.size and len(np.unique(every)) == every.size and not whole else {}
 
 
-def _channels(places: Array, y: TensorType) -> Array | None:
-    """The channels whose results lie at `places`, row after row; None where they are no rows of the same channels."""
+def _part(places: Array, y: TensorType) -> Part | None:
+    """What lies at `places`; None where it is not the same channels of every row."""
     rows, count = y.size // y.shape[-1], y.shape[-1]
-    if places.size % rows:
+    channels = np.unique(places % count)
+    if places.size != rows * len(channels):
         return None
-    by_row = places.reshape(rows, -1)
-    return by_row[0] if (by_row == np.arange(rows)[:, None] * count + by_row[0]).all() and by_row[0].max() < count else None
+    chain = moves(places // count * len(channels) + np.searchsorted(channels, places % count), (*y.shape[:-1], len(channels)))
+    return None if chain is None else Part(channels, chain)
 
 
-def _replaced(graph: Graph, node: Node, parts: dict[str, Array]) -> Graph:
-    """The graph with a layer per part, each seen under the shape of the slice that it stands for."""
+def _replaced(graph: Graph, node: Node, parts: dict[str, Part]) -> Graph:
+    """The graph with a layer per part, each seen as the slice that it stands for."""
     names, producers, y = Names(graph), graph.producers(), graph.type(node.outputs[0])
     x, weights, bias = node.inputs
     new: dict[str, list[Node]] = {}
     tensors: list[Tensor] = []
-    for name, channels in parts.items():
-        own = [select(graph.tensors[n], names.fresh(f"{n}_part"), channels, 0) for n in (weights, bias)]
-        result = names.fresh(f"{name}_rows")
-        tensors += [*own, Tensor(result, replace(y, shape=(*y.shape[:-1], len(channels))))]
-        layer = replace(node, name=result, inputs=(x, *(t.name for t in own)), outputs=(result,))
-        view = Node(producers[name].name, Reshape(graph.type(name).shape), (result,), (name,))
-        new[producers[name].name] = [layer, view]
+    for name, part in parts.items():
+        own = [select(graph.tensors[n], names.fresh(f"{n}_part"), part.channels, 0) for n in (weights, bias)]
+        origin, at, t = producers[name].name, names.fresh(f"{name}_rows"), replace(y, shape=(*y.shape[:-1], len(part.channels)))
+        new[origin] = [replace(node, name=at, inputs=(x, *(c.name for c in own)), outputs=(at,))]
+        tensors += [*own, Tensor(at, t)]
+        for i, op in enumerate(part.chain or (Reshape(t.shape),)):
+            last, t = i >= len(part.chain) - 1, op.infer(t)
+            result = name if last else names.fresh(f"{name}_moved")
+            new[origin].append(Node(origin if last else result, op, (at,), (result,)))
+            tensors += [] if last else [Tensor(result, t)]
+            at = result
     return graph.with_nodes((m for n in graph.nodes for m in new.get(n.name, [n])), tensors)

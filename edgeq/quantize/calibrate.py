@@ -166,6 +166,7 @@ class _Collector:
     def __init__(self, graph: Graph) -> None:
         self.graph, self.peaks = graph, masks.Peaks(graph)
         self.limits: masks.Limits = {}
+        self.floors: dict[str, float] = {}
         activations = [n for n, t in graph.tensors.items() if not t.is_constant]
         self.observers = {n: Observer() for n in activations}
         self.channels = {n: Channels() for n in activations}
@@ -188,7 +189,8 @@ class _Collector:
     def limit(self) -> None:
         """Between the passes: leave out what nobody reads."""
         seen = {n: (o.low, o.high) for n, o in self.observers.items()}
-        self.limits = masks.limits(self.graph, self.peaks.found, seen)
+        self.limits = masks.limits(self.graph, self.peaks, seen)
+        self.floors = masks.excluding(self.peaks, seen)
         for name, ends in self.limits.items():
             if name in self.observers:
                 self.observers[name].limit(*ends)
@@ -234,8 +236,9 @@ def calibrate(graph: Graph, samples: Mapping[str, Array], method: str = "mse", p
     found = {}
     for name, observer in collector.observers.items():
         levels = collector.levels.get(name)
-        ends = name in graph.inputs or name in graph.outputs
+        ends = name in graph.inputs or name in graph.outputs or name in collector.floors
         used, (low, high) = chosen(name, observer, ranges.EXTREMES if ends else method)
+        low = min(low, collector.floors.get(name, low))
         found[name] = TensorRange(low, high, used, (observer.low, observer.high), grid(*levels) if levels else None)
     advise(graph, found)
     peaks = {n: max(-o.low, o.high) for n, o in collector.observers.items()}

@@ -21,8 +21,16 @@ Limits = Mapping[str, tuple[float, float]]  # tensor -> real values beyond which
 NONE = (-math.inf, math.inf)
 
 
+CODES = 254  # steps between the least value of a mask that counts and its largest one: one code more excludes
+
+
 class Peaks:
-    """The least of the largest values that a node met in a row that is not masked as a whole."""
+    """What masks leave.
+
+    Attributes:
+        found: by node the least of the largest values that it met in a row that is not masked as a whole.
+        counted: by computed mask its least value that does not exclude.
+    """
 
     def __init__(self, graph: Graph) -> None:
         self._readers: dict[str, list[Node]] = {}
@@ -30,9 +38,12 @@ class Peaks:
             if node.op.traits.near is not None and not graph.tensors[node.inputs[0]].is_constant:
                 self._readers.setdefault(node.inputs[0], []).append(node)
         self.found: dict[str, float] = {}
+        self.counted = {n.inputs[i]: 0.0 for n in graph.nodes for i in n.op.traits.excludes if not graph.tensors[n.inputs[i]].is_constant}
 
     def see(self, name: str, a: Array) -> None:
         """`a` is ``[V, *shape]``."""
+        if name in self.counted:
+            self.counted[name] = min(self.counted[name], float(a[a > MASKED].min(initial=0.0)))
         for node in self._readers.get(name, ()):
             assert node.op.traits.near is not None
             axes, _ = node.op.traits.near(node.op, a.shape[1:])
@@ -42,20 +53,27 @@ class Peaks:
                 self.found[node.name] = min(self.found.get(node.name, math.inf), float(kept.min()))
 
 
-def limits(graph: Graph, peaks: Mapping[str, float], seen: Limits) -> dict[str, tuple[float, float]]:
+def excluding(peaks: Peaks, seen: Limits) -> dict[str, float]:
+    """Per computed mask the value that excludes, a step below those that count."""
+    return {n: low - max(seen[n][1] - low, 1.0) / CODES for n, low in peaks.counted.items()}
+
+
+def limits(graph: Graph, peaks: Peaks, seen: Limits) -> dict[str, tuple[float, float]]:
     """The limits of every tensor, constants included, that has some.
 
     Args:
-        peaks: what `Peaks` found, by node.
         seen: extremes of every activation.
     """
     extremes = dict(seen)
     for name, tensor in graph.tensors.items():
         if tensor.data is not None and tensor.data.size:
             extremes[name] = float(tensor.data.min()), float(tensor.data.max())
-    found = dict.fromkeys(graph.outputs, NONE)
+    found, floors = dict.fromkeys(graph.outputs, NONE), excluding(peaks, seen)
     for node in reversed(graph.nodes):
-        for name, own in zip(node.inputs, _of_inputs(graph, node, found.get(node.outputs[0], NONE), peaks, extremes), strict=True):
+        own_limits = _of_inputs(graph, node, found.get(node.outputs[0], NONE), peaks.found, extremes)
+        for i in node.op.traits.excludes:
+            own_limits[i] = (floors.get(node.inputs[i], -math.inf), math.inf)
+        for name, own in zip(node.inputs, own_limits, strict=True):
             low, high = found.get(name, own)
             found[name] = min(low, own[0]), max(high, own[1])
     return {n: limit for n, limit in found.items() if limit != NONE}

@@ -11,6 +11,7 @@ from harness import Case, activation, suite
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, QParams, Tensor, TensorType
 from edgeq.ops.attention import Attention
+from edgeq.ops.masked_attention import MaskedAttention
 
 RNG = np.random.default_rng(9)
 Shape = tuple[int, int, int, int]
@@ -36,7 +37,19 @@ def case(
     return Case(name, op, (*inputs, *constants), QParams((0.025,), -9), tolerance=1.05, half_tolerance=8)
 
 
+def masked(name: str, q: Shape, keys: int, mask: tuple[int, int, int], share: int = 1, own: int = 0, causal: bool = False) -> Case:
+    """With a mask that is computed; some values exclude keys, -1012 a row as a whole."""
+    plain = case(name, q, keys, share, masks=own, causal=causal)
+    assert isinstance(plain.op, Attention)
+    given = activation((*mask, keys), 4.0, 125)
+    return replace(plain, op=MaskedAttention(plain.op.scale, causal), inputs=(*plain.inputs[:3], given, *plain.inputs[3:]))
+
+
 CASES = [
+    masked("given", (1, 5, 2, 4), 6, (1, 1, 1)),
+    masked("given_heads", (2, 3, 4, 8), 5, (2, 4, 3), 2),
+    masked("given_causal", (2, 5, 2, 5), 7, (2, 1, 1), causal=True),
+    masked("given_both", (1, 4, 2, 8), 9, (1, 2, 4), own=2),
     *(case(f"d{d}_s{s}", (1, 3, 2, d), s) for d, s in ((1, 1), (3, 2), (4, 5), (7, 4), (8, 9), (16, 33), (33, 6))),
     case("shared", (2, 3, 4, 8), 5, 2),
     case("one_group", (1, 2, 3, 5), 7, 3),

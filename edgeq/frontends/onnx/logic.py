@@ -19,11 +19,13 @@ from edgeq.ops.add import Add, Sub
 from edgeq.ops.extremum import Maximum, Minimum
 from edgeq.ops.logic import IsZero, Step
 from edgeq.ops.mul import Mul
+from edgeq.ops.reduce_max import ReduceMax
 from edgeq.ops.softmax import Softmax
 
 FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16)
 WHOLE = (TensorProto.INT16, TensorProto.UINT16, TensorProto.INT32, TensorProto.UINT32, TensorProto.INT64, TensorProto.UINT64)
 LARGEST = np.float32(1e38)  # stands for infinity, so that sums of several stay finite
+HIDDEN = -1e3  # masks whose largest value is below hide a row
 INFINITE = 1e37  # what is as large counts as infinite in comparisons
 BEYOND = 1e9  # in magnitude far beyond all activations: what is added to it is lost
 COMPARISONS = ("Greater", "Less", "GreaterOrEqual", "LessOrEqual", "Equal")
@@ -104,11 +106,11 @@ def negation(call: Call) -> Tensor:
 
 
 @reads("IsNaN")
-def is_nan(call: Call) -> Constant:
-    """Of a softmax, as exporters of attention ask: true where a constant mask hides a whole row, false elsewhere.
+def is_nan(call: Call) -> Value:
+    """Of a softmax, as exporters of attention ask: true where a mask hides a whole row, false elsewhere.
 
     Raises:
-        EdgeqError: of anything else, or the mask is computed.
+        EdgeqError: of anything else.
     """
     x, made = call.x(), {n.outputs[0]: n for n in call.builder.nodes}
     softmax = made.get(x.name)
@@ -119,10 +121,15 @@ def is_nan(call: Call) -> Constant:
     if scores in call.builder.infinite:
         adding = made.get(scores)
         terms = adding.inputs if adding is not None and isinstance(adding.op, Add) else ()
-        masks = [call.builder.tensors[i].data for i in terms if i in call.builder.infinite]
-        if len(masks) != 1 or masks[0] is None:
-            raise EdgeqError("IsNaN of a softmax whose mask is computed is not supported", fix="give the mask as a constant")
-        hidden = np.all(masks[0] <= -INFINITE, axis=-1, keepdims=True)
+        masks = [call.builder.tensors[i] for i in terms if i in call.builder.infinite]
+        if len(masks) != 1:
+            raise EdgeqError("IsNaN of a softmax whose scores are masked in several ways is not supported", fix="add the masks first")
+        (mask,) = masks
+        if mask.data is None:
+            rank = len(mask.type.shape)
+            largest = call.emit(ReduceMax((rank - 1,), True), mask, tag="largest")
+            return call.emit(Step(0.0), binary(call, Sub(), scalar(call, HIDDEN, rank), largest, "below"))
+        hidden = np.all(mask.data <= -INFINITE, axis=-1, keepdims=True)
     return Constant(call.output, np.broadcast_to(hidden, x.type.shape))
 
 

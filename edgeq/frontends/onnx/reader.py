@@ -16,6 +16,7 @@ from edgeq.frontends.onnx import (
     classical,
     contraction,
     elementwise,
+    fused_attention,
     indexing,
     linear,
     logic,
@@ -43,7 +44,10 @@ Consts = Mapping[str, ArrayLike]
 SHOWN = 3  # nodes that a refusal names
 MAX_DEPTH = 20  # of an If in an If
 # importing them registers their readers
-MODULES = (classical, contraction, elementwise, indexing, linear, logic, movement, normal, pooling, quantized, recurrent, resizing)
+MODULES = (
+    classical, contraction, elementwise, fused_attention, indexing, linear, logic, movement, normal, pooling, quantized, recurrent,
+    resizing,
+)  # fmt: skip
 FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16)
 INTEGERS = (TensorProto.INT8, TensorProto.UINT8)
 WHOLE = (TensorProto.BOOL, TensorProto.INT32, TensorProto.INT64)

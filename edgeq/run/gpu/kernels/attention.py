@@ -4,7 +4,7 @@ import numpy as np
 import triton
 import triton.language as tl
 
-from edgeq.ops.attention import PART
+from edgeq.ops.attention import EXCLUDED, PART
 from edgeq.run.gpu.device import kernel
 from edgeq.run.gpu.kernels import computes, halves
 from edgeq.run.gpu.kernels.elementwise import elements, flat
@@ -32,12 +32,21 @@ def own_query(i, vectors, size, depth, pattern, vector):
     return row // vectors * pattern + row % vectors * vector + i % size * depth
 
 
+@triton.jit
+def given_row(i, vectors, batches, queries, heads, batch_step, head_step, query_step, pattern, vector):
+    """Where the computed mask of a row begins."""
+    head, query, batch = i % heads, i // heads % queries, i // (heads * queries) % batches
+    row = i // (heads * queries * batches)
+    return row // vectors * pattern + row % vectors * vector + batch * batch_step + head * head_step + query * query_step
+
+
 @kernel()
 def attention_s8(
     q_ptr, k_ptr, v_ptr, weights_ptr, terms_ptr, codes_ptr, scores_ptr, y_ptr, total, vectors,
     q_pattern, q_vector, k_pattern, k_vector, v_pattern, v_vector, batches, queries, keys, heads, share, depth, width,
     q_zero, v_zero, offset, farthest, rate, rate_shift, multiplier, shift, n_ptr, n_pattern, n_vector, ahead,
-    CAUSAL: tl.constexpr, MASKS: tl.constexpr, CACHED: tl.constexpr, BLOCK: tl.constexpr,
+    given_ptr, given_pattern, given_vector, added_ptr, batch_step, head_step, query_step, least,
+    CAUSAL: tl.constexpr, MASKS: tl.constexpr, CACHED: tl.constexpr, GIVEN: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """scores int32 ``[total, keys]`` are scratch; n, where cached, is how many keys are there."""
     i = elements(BLOCK)
@@ -50,12 +59,16 @@ def attention_s8(
     if CACHED:
         n = tl.load(n_ptr + own_query(i, vectors, batches * queries * heads, 0, n_pattern, n_vector), mask=live, other=0)
         seen = limit(limit(n.to(tl.int64), 0, keys) + ahead, 1, keys) - 1
+    if GIVEN:
+        given_ptr += given_row(i, vectors, batches, queries, heads, batch_step, head_step, query_step, given_pattern, given_vector)
     codes_ptr += (query if MASKS == 1 else head * queries + query) * keys
     largest = tl.full((BLOCK,), LOWEST, tl.int64)
     for j in range(keys):
         score = tl.zeros((BLOCK,), tl.int64)
         if MASKS > 0:
             score += tl.load(terms_ptr + tl.load(codes_ptr + j, mask=live, other=0).to(tl.int32))
+        if GIVEN:
+            score += tl.load(added_ptr + (tl.load(given_ptr + j, mask=live, other=0).to(tl.int32) & 255))
         for d in range(depth):
             a = tl.load(q_ptr + d, mask=live, other=0).to(tl.int64) - q_zero
             score += a * tl.load(k_ptr + k_at + j * (heads // share) * depth + d, mask=live, other=0).to(tl.int64)
@@ -73,6 +86,7 @@ def attention_s8(
     whole = tl.where(live, whole, 1)
     zeros = leading_zeros(whole)
     factor = (tl.cast(multiplier, tl.int64) * (0xFFFFFFFF // ((whole << zeros) >> 15))) >> 16
+    factor = tl.where(GIVEN & (largest < least), 0, factor)
     right = 62 - shift - zeros
     for d in range(width):
         sums = -v_zero * whole
@@ -87,7 +101,8 @@ def attention_s8(
 def attention_f16(
     q_ptr, k_ptr, v_ptr, scale_ptr, mask_ptr, e_ptr, y_ptr, total, vectors,
     q_pattern, q_vector, k_pattern, k_vector, v_pattern, v_vector, batches, queries, keys, heads, share, depth, width,
-    CAUSAL: tl.constexpr, MASKS: tl.constexpr, BLOCK: tl.constexpr,
+    given_ptr, given_pattern, given_vector, batch_step, head_step, query_step,
+    CAUSAL: tl.constexpr, MASKS: tl.constexpr, GIVEN: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """e float32 ``[total, keys]`` is scratch."""
     i = elements(BLOCK)
@@ -98,6 +113,8 @@ def attention_f16(
     e_ptr += i * keys
     seen = query + keys - queries if CAUSAL else query * 0 + keys
     mask_ptr += (query if MASKS == 1 else head * queries + query) * keys
+    if GIVEN:
+        given_ptr += given_row(i, vectors, batches, queries, heads, batch_step, head_step, query_step, given_pattern, given_vector)
     n = tl.full((BLOCK,), LOWEST, tl.int32)
     for j in range(keys):
         score = tl.zeros((BLOCK,), tl.float32)
@@ -107,6 +124,8 @@ def attention_f16(
         score = score * tl.load(scale_ptr)
         if MASKS > 0:
             score = score + tl.load(mask_ptr + j, mask=live, other=0.0).to(tl.float32)
+        if GIVEN:
+            score = score + tl.load(given_ptr + j, mask=live, other=0.0).to(tl.float32)
         rounded = from_float(score)
         n = tl.maximum(n, tl.where(j <= seen, order(rounded), LOWEST))
         tl.store(e_ptr + j, rounded.to(tl.float32), mask=live)
@@ -117,35 +136,41 @@ def attention_f16(
         whole += tl.where(j <= seen, e, 0.0)
         tl.store(e_ptr + j, e, mask=live)
     factor = halves.reciprocal(whole)
+    empty = GIVEN & (largest < -1000.0)
     for d in range(width):
         sums = tl.zeros((BLOCK,), tl.float32)
         for j in range(keys):
             weight = from_float(tl.load(e_ptr + j, mask=live, other=0.0) * factor).to(tl.float32)
+            weight = tl.where(empty, 0.0, weight)
             value = tl.load(v_ptr + v_at + j * (heads // share) * width + d, mask=live, other=0.0).to(tl.float32)
             sums = tl.where(j <= seen, sums + weight * value, sums)
         tl.store(y_ptr + i * width + d, from_float(sums), mask=live)
 
 
-@computes("attention", "cached_attention")
+@computes("attention", "cached_attention", "masked_attention")
 def attention(step: Step) -> tuple[Value, ...]:
     """Head by head."""
     p, y = step.params, step.result()
     rows = y.total // p.width
     block, grid = flat(step, rows)
-    cached = "ahead" in p.scalars
+    cached, masked = "ahead" in p.scalars, "batch_step" in p.scalars
     operands = [x.data for x in step.operands[:3]]
     steps = [n for x in step.operands[:3] for n in x.steps]
     sizes = rows, y.vectors, *steps, p.batches, p.queries, p.keys, p.heads, p.share, p.depth, p.width
-    fixed = {"CAUSAL": bool(p.causal), "MASKS": p.masks, "BLOCK": block}
+    fixed = {"CAUSAL": bool(p.causal), "MASKS": p.masks, "GIVEN": masked, "BLOCK": block}
+    given = (step.operands[3].data, *step.operands[3].steps) if masked else (operands[0], 0, 0)
+    strides = (p.batch_step, p.head_step, p.query_step) if masked else (0, 0, 0)
     kept = step.device.empty((rows * p.keys,), np.dtype(np.float32 if step.half else np.int32))
     if step.half:
         mask = step.table("mask")[0] if p.masks else operands[0]
-        step.device.launch(attention_f16, grid, *operands, step.table("scale")[0], mask, kept, y.data, *sizes, **fixed)
+        step.device.launch(attention_f16, grid, *operands, step.table("scale")[0], mask, kept, y.data, *sizes, *given, *strides, **fixed)
         return (y,)
     weights = step.constant("weights", lambda: p.weights.astype(np.int32))
     terms = step.table("terms")[0] if p.masks else weights
     codes = step.constant("codes", lambda: p.codes.astype(np.int16)) if p.masks else weights
+    added = step.table("added")[0] if masked else weights
     places = (step.operands[3].data, *step.operands[3].steps, p.ahead) if cached else (weights, 0, 0, 0)
     numbers = p.q_zero, p.v_zero, p.out_offset, p.limit, p.rate, p.rate_shift, p.multiplier, p.shift, *places
-    step.device.launch(attention_s8, grid, *operands, weights, terms, codes, kept, y.data, *sizes, *numbers, CACHED=cached, **fixed)
+    launch = (*operands, weights, terms, codes, kept, y.data, *sizes, *numbers, *given, added, *strides, EXCLUDED // 2)
+    step.device.launch(attention_s8, grid, *launch, CACHED=cached, **fixed)
     return (y,)
