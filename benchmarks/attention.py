@@ -79,17 +79,18 @@ def line(target: str, row: Row, ram: float) -> str:
 
 def table(targets: list[str]) -> str:
     graph = block()
-    head = "| target | layer norm, per element | dense, per MAC | attention, per MAC | GELU, per element | softmax, per element " \
-        "| attention, per score | RAM of attention |"  # fmt: skip
+    columns = ("target", "layer norm, per element", "dense, per MAC", "attention, per MAC", "GELU, per element", "softmax, per element",
+               "attention, per score", "RAM of attention")  # fmt: skip
+    head = f"| {' | '.join(columns)} |"
     rows = [line(t, measure("block", graph, t, TOOLCHAIN, OPTIMIZE), memory(graph, t)) for t in targets]
     return "\n".join([head, "|---" + "|---:" * 7 + "|", *rows]) + "\n"
 
 
 TEXT = f"""# Attention on chips
 
-Made by `python -m benchmarks.attention`: instructions on the emulators (Zig, -O{OPTIMIZE}) of a block in int8, {TOKENS} tokens of {CHANNELS} channels in {HEADS} heads.
-Attention counts all of it, softmax and division included: {HEADS * TOKENS**2:,} scores and {2 * TOKENS**2 * CHANNELS:,} MACs. Its RAM is that of the operator alone,
-over the bytes of its inputs and its output.
+Made by `python -m benchmarks.attention`: instructions on the emulators (Zig, -O{OPTIMIZE}) of a block in int8, {TOKENS} tokens of
+{CHANNELS} channels in {HEADS} heads. Attention counts all of it, softmax and division included: {HEADS * TOKENS**2:,} scores and
+{2 * TOKENS**2 * CHANNELS:,} MACs. Its RAM is that of the operator alone, over the bytes of its inputs and its output.
 
 """
 
