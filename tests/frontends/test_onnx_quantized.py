@@ -275,8 +275,9 @@ def test_dequantized_otherwise_than_quantized(change: str) -> None:
 
 def test_types_and_scales_that_no_kernel_has() -> None:
     b = Quantized()
-    q = b.op("QuantizeLinear", b.input(1, 7), b.const(0.02, np.float32), b.const(5, np.uint16))
-    assert "quantization to uint16" in refusal(b.model(q))
+    x = b.input(1, 7)
+    q = b.op("QuantizeLinear", x, b.const(0.02, np.float32), b.const(5, np.int32))
+    assert f"'{x}' is quantized to int32" in refusal(b.model(q))
     b = Quantized()
     q = b.op("QuantizeLinear", b.input(1, 7), b.const(np.full(7, 0.02), np.float32), b.const(np.zeros(7), np.int8))
     assert "scale per channel" in refusal(b.model(q))

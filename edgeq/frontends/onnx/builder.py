@@ -32,6 +32,7 @@ class Builder:
         reserved: every name of the file; tensors that the file does not have keep away from them.
         stored: constant tensor -> the integers it was dequantized from.
         unsigned: int8 tensors that are uint8 in the file.
+        words: names of what is quantized to int16 or uint16 in the file, and float here.
         infinite: tensors with elements that stand for infinity, which no output of the model may have.
     """
 
@@ -43,6 +44,7 @@ class Builder:
         self.nodes: list[Node] = []
         self.stored: dict[str, Stored] = {}
         self.unsigned: set[str] = set()
+        self.words: list[str] = []
         self.infinite: set[str] = set()
         self.inputs: list[str] = []
         self.final: dict[str, str] = {}  # tensor -> its name in the file

@@ -6,17 +6,19 @@ A QLinear operator is read as what it means: its inputs dequantized, the float o
 from __future__ import annotations
 
 import numpy as np
+from onnx import TensorProto
 
 from edgeq.errors import EdgeqError
 from edgeq.frontends.onnx import elementwise, linear, movement, pooling
 from edgeq.frontends.onnx.call import Call
 from edgeq.frontends.onnx.casts import FromInteger, ToInteger
-from edgeq.frontends.onnx.file import type_name
+from edgeq.frontends.onnx.file import printable, type_name
 from edgeq.frontends.onnx.registry import MICROSOFT, Result, reads
 from edgeq.frontends.onnx.values import INTEGERS, Constant, Stored, Value, as_int8, is_integer
 from edgeq.ir import Array, DType, QParams, Tensor, TensorType
 
 CLOSE = 1e-5  # relative difference of two scales that are one
+WORDS = {TensorProto.INT16: np.dtype(np.int16), TensorProto.UINT16: np.dtype(np.uint16)}
 
 
 def _scale(call: Call, position: int) -> Array:
@@ -45,7 +47,8 @@ def _qparams(call: Call, scale_at: int, zero_at: int) -> tuple[QParams, bool]:
             raise EdgeqError(f"quantization to {type_name(code)} is not supported", fix="quantize to int8 or uint8")
         zero = np.zeros(1, np.int8 if code == 3 else np.uint8)
     if zero.dtype not in INTEGERS or zero.size != 1:
-        raise EdgeqError(f"quantization to {zero.dtype} is not supported", fix="quantize activations to int8 or uint8, per tensor")
+        fix = "quantize activations to int8 or uint8, per tensor"
+        raise EdgeqError(f"'{printable(call.node.input[0])}' is quantized to {zero.dtype}, which is not supported", fix=fix)
     return QParams((float(scale[0]),), int(zero.ravel()[0]) - INTEGERS[zero.dtype]), zero.dtype == np.uint8
 
 
@@ -80,8 +83,22 @@ def quantize_linear(call: Call) -> Value:
     value = call.required(0)
     if isinstance(value, Constant):
         return _quantized_constant(call, value)
+    if _in_words(call):
+        call.builder.words.append(call.node.input[0])
+        return Tensor(value.name, value.type, value.data)
     q, unsigned = _qparams(call, 1, 2)
     return quantize(call, value, q, unsigned)
+
+
+def _in_words(call: Call) -> bool:
+    """Whether a scale is of int16 or uint16, whose steps are so fine that the tensor is read as a float one."""
+    zero = call.data(2, "the zero point")
+    dtype = zero.dtype if zero is not None else WORDS.get(call.integer("output_dtype", 0) if call.kind == "QuantizeLinear" else 0)
+    if dtype not in WORDS.values():
+        return False
+    if _scale(call, 1).size != 1:
+        raise EdgeqError("activations with a scale per channel are not supported", fix="quantize activations per tensor")
+    return True
 
 
 def _along(values: Array, array: Array, axis: int) -> Array:
@@ -102,7 +119,7 @@ def _quantized_constant(call: Call, value: Constant) -> Constant:
     """A float constant as integers: divided by the scale, rounded half to even, saturated."""
     scale, zero = _scale(call, 1), call.data(2, "the zero point")
     zero = np.zeros(1, np.int8 if call.integer("output_dtype", 2) == 3 else np.uint8) if zero is None else zero.ravel()
-    if zero.dtype not in (*INTEGERS, np.int32) or zero.size not in (1, scale.size) or value.array.dtype.kind != "f":
+    if zero.dtype not in (*INTEGERS, *WORDS.values(), np.int32) or zero.size not in (1, scale.size) or value.array.dtype.kind != "f":
         raise EdgeqError(f"quantization of a constant to {zero.dtype} is not supported", fix="quantize weights to int8")
     axis = _axis(call, value.array, scale)
     info = np.iinfo(zero.dtype)
@@ -118,6 +135,8 @@ def dequantize_linear(call: Call) -> Value:
         return _dequantized_constant(call, value, 1, 2)
     if call.integer("block_size", 0):
         raise EdgeqError("activations with a scale per block are not supported", fix="quantize activations per tensor")
+    if not is_integer(value) and (call.value(2) is None or _in_words(call)):  # quantized to int16 or uint16: a float
+        return Tensor(value.name, value.type, value.data)
     return dequantize(call, value, _activation(call, value, 1, 2))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections import ChainMap
 from collections.abc import Mapping, MutableMapping
@@ -39,6 +40,7 @@ from edgeq.frontends.onnx.registry import READERS
 from edgeq.frontends.onnx.values import Constant, Index, Value, is_integer, whole
 from edgeq.ir import DType, Graph, QParams, Tensor, TensorType
 
+LOG = logging.getLogger("edgeq")
 Shapes = Mapping[str, tuple[int, ...]]
 Consts = Mapping[str, ArrayLike]
 SHOWN = 3  # nodes that a refusal names
@@ -52,8 +54,21 @@ FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProt
 INTEGERS = (TensorProto.INT8, TensorProto.UINT8)
 WHOLE = (TensorProto.BOOL, TensorProto.INT32, TensorProto.INT64)
 
+MANY = "how much it gives depends on the data: cut the model before it and do it in your own code"
+TREES = "edgeq computes neural networks: turn trees and support vectors into layers first (Hummingbird does), or use emlearn or m2cgen"
 ADVICE = {
     **dict.fromkeys(("Loop", "Scan"), "export the model without control flow"),
+    **dict.fromkeys(("NonZero", "Unique"), MANY),
+    **dict.fromkeys(("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial"),
+                    "it draws random numbers: export the model in evaluation mode (PyTorch: model.eval()), or make them an input"),
+    **dict.fromkeys(("SequenceConstruct", "SequenceAt", "SequenceEmpty", "SequenceInsert", "SequenceErase", "SequenceLength", "SequenceMap",
+                     "SplitToSequence", "ConcatFromSequence", "Optional", "OptionalGetElement", "OptionalHasElement"),
+                    "export the model with plain tensors instead of lists"),
+    **dict.fromkeys(("StringNormalizer", "TfIdfVectorizer", "StringSplit", "StringConcat", "RegexFullMatch", "LabelEncoder"),
+                    "turn text into numbers before the model"),
+    **dict.fromkeys(("TreeEnsemble", "TreeEnsembleClassifier", "TreeEnsembleRegressor", "SVMClassifier", "SVMRegressor"), TREES),
+    "ATen": "PyTorch's exporter did not know the operator: export with a newer PyTorch, or replace it in the model",
+    "Range": "its limits are computed: bind the inputs that decide them to values (--const NAME=VALUE), or fix the shapes (--shape)",
     "NonMaxSuppression": "cut the model before it and do it outside",
     **dict.fromkeys(("ConvInteger", "MatMulInteger", "DynamicQuantizeLinear"), "use static quantization, or the float model"),
 }
@@ -127,6 +142,10 @@ class Reader:
             outputs.append((info.name, value))
         if not outputs or len({n for n, _ in outputs}) != len(outputs):
             raise EdgeqError("the model has no outputs, or one of them twice", where=self.where, why=DAMAGED)
+        if words := self.builder.words:
+            names = ", ".join(f"'{printable(n)}'" for n in words[:SHOWN])
+            more = f" and {len(words) - SHOWN} more" if len(words) > SHOWN else ""
+            LOG.warning("stored in INT16 or UINT16, read as floats: %s%s. Calibrate (--calib), or take --recipe fp16", names, more)
         return self.builder.finish(outputs)
 
     def _define(self, name: str, value: Value | Refused) -> None:
@@ -141,6 +160,7 @@ class Reader:
 
     def _inputs(self, shapes: Shapes, const: Consts) -> None:
         given, fixed = dict(shapes), dict(const)
+        self._known_inputs([*given, *fixed])
         symbols = named_sizes([i for i in self.model.graph.input if i.name not in fixed], given)
         for info in self.model.graph.input:
             if info.name in fixed:
@@ -148,16 +168,22 @@ class Reader:
                 self._define(info.name, Constant(info.name, fixed_value(info, fixed.pop(info.name))))
             elif info.name not in self.values:  # older files list initializers here, too
                 self._input(info, given.pop(info.name, None), symbols)
-        given.update(dict.fromkeys(fixed, ()))
-        if given:
-            known = ", ".join(f"'{printable(i.name)}'" for i in self.model.graph.input) or "none"
-            raise EdgeqError(f"the model has no input '{next(iter(given))}'", where=self.where, why=f"its inputs: {known}")
+        if given:  # of what an initializer gives
+            raise EdgeqError(f"'{next(iter(given))}' is no input", where=self.where, why="the file gives it a value", fix="leave it out")
         if not self.builder.inputs:
             raise EdgeqError("the model has no inputs", where=self.where)
 
+    def _known_inputs(self, names: list[str]) -> None:
+        """Refuse shapes and values of inputs that the model does not have."""
+        inputs = [i.name for i in self.model.graph.input]
+        wrong = next((n for n in names if n not in inputs), None)
+        if wrong is not None:
+            known = ", ".join(f"'{printable(n)}'" for n in inputs) or "none"
+            raise EdgeqError(f"the model has no input '{wrong}'", where=self.where, why=f"its inputs: {known}")
+
     def _input(self, info: ValueInfoProto, given: tuple[int, ...] | None, symbols: Mapping[str, int]) -> None:
         if not info.type.HasField("tensor_type") or not info.name:
-            raise EdgeqError("an input that is no tensor is not supported", where=printable(info.name))
+            raise EdgeqError("an input that is no tensor is not supported", where=printable(info.name), fix=ADVICE["SequenceAt"])
         code = info.type.tensor_type.elem_type
         shape = static_shape(info, given, symbols)
         readers = [n for n in self.model.graph.node if info.name in n.input]
@@ -174,6 +200,10 @@ class Reader:
             self._define(info.name, self.builder.add_input(info.name, TensorType(shape, DType.INT8, q), code == TensorProto.UINT8))
         else:
             fix = f'use floats, or bind it to its value, as --const "{printable(info.name)}=1"'
+            if code == TensorProto.STRING:
+                fix = ADVICE["StringSplit"]
+            elif code in (TensorProto.INT16, TensorProto.UINT16):
+                fix = "export it with a float input, or as int8 or uint8 with the scale of a DequantizeLinear"
             raise EdgeqError(f"an input of type {type_name(code)} is not supported", where=printable(info.name), fix=fix)
 
     def _input_scale(self, name: str) -> QParams:
@@ -214,7 +244,8 @@ class Reader:
             if name:
                 self._define(name, Refused() if result is None else result)
             if result is None and name in self.used and not self.refusals:
-                self._note(where, EdgeqError(f"output {i} of {node.op_type} is not supported"))
+                fix = f"leave '{printable(name)}' unread in the model"
+                self._note(where, EdgeqError(f"output {i} of {node.op_type} is not supported", fix=fix))
 
     def _results(self, node: NodeProto, anonymous: bool) -> list[Value | Refused | None]:
         """What a node's outputs hold.
@@ -315,7 +346,8 @@ class Reader:
         if len(self.refusals) > before:
             why = self.refusals[before][1]
             del self.refusals[before:]
-            raise EdgeqError(f"{node.op_type} is not supported in this form", why=why[:200])
+            fix = ADVICE.get(node.op_type, "")
+            raise EdgeqError(f"{node.op_type} is not supported in this form", why="" if fix else why[:200], fix=fix)
         call.created += [self.builder.tensors[o] for n in self.builder.nodes[first:] for o in n.outputs]
         self._bind(node, call, results)
         return results

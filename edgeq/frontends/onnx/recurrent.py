@@ -151,10 +151,10 @@ def _refuse_variants(call: Call, directions: int) -> None:
         raise EdgeqError(f"{call.kind} with clip is not supported")
     if call.kind == "LSTM":
         if call.integer("input_forget", 0):
-            raise EdgeqError("LSTM with coupled input and forget gates is not supported")
+            raise EdgeqError("LSTM with coupled input and forget gates is not supported", fix="train with both gates")
         peepholes = call.data(PEEPHOLES, "peepholes")
         if peepholes is not None and peepholes.any():
-            raise EdgeqError("LSTM with peepholes is not supported")
+            raise EdgeqError("LSTM with peepholes is not supported", fix="train without them")
 
 
 def _direction(call: Call, x: Tensor, at: int, count: int, reverse: bool) -> tuple[Tensor, ...]:
