@@ -319,7 +319,7 @@ def emit(program: Program, plan: MemoryPlan, name: str, vectors: Mapping[str, Ar
         "by_words": any(BY_WORDS in words(runtime[h]) for h in includes) and program.target.data.get("timing", {}).get("load_words", 0) > 0,
         "states": emitter.states(), "includes": includes, "feeding": emitter.feeding,
         "flags": EXACT_FLAGS, "floats": floats, "version": __version__,
-        "decoders": list(reached(decoding)), "hook_headers": hooks, "parts": [p.lines() for p in shares.parts()], "fetches": fetches,
+        "decoders": list(reached(decoding)), "hook_headers": hooks, "shared_calls": [p.lines() for p in shares.parts()], "fetches": fetches,
         "buffers": [(i, o, program.calls[i].fetched.bytes) for i, own in plan.buffers.items() for o in own],
         "checks": None if checks is None else table(f"{emitter.name}_step_checks", checks), "vectors": tables,
         "vector_count": 0 if vectors is None else len(next(iter(vectors.values()))),
