@@ -16,6 +16,7 @@ import scipy.fft
 import scipy.signal
 from installed import need_emulator, need_programs
 from typer.testing import CliRunner
+from week_of_noise import hear
 
 from edgeq import api, features, target
 from edgeq.cli import main
@@ -266,3 +267,12 @@ def test_the_verb_computes_the_features_of_a_recording(speech: Array, tmp_path: 
     with pytest.raises(EdgeqError, match="16000 Hz, 16 bits, 1 channels") as refused:
         api.sound_features(tmp_path / "slow.toml", tmp_path / "yes.wav")
     assert "8000 Hz" in refused.value.why
+
+
+@pytest.mark.parametrize(("kind", "precision", "most"), [("pcen", "int16", 1), ("pcen", "float32", 1e-5), ("log_mel", "int16", 0)])
+def test_noise_neither_overflows_nor_drifts(kind: str, precision: str, most: float, tmp_path: Path) -> None:
+    """A short form of `python -m tests.week_of_noise`."""
+    need_programs("gcc")
+    small = {"sample_rate": 8000, "n_fft": 64, "hop_length": 48, "n_mels": 4}
+    graph = normalise(features.build(features.parse({"kind": kind, "precision": precision, **small})))
+    assert hear(graph, 48 / 8000, 0.1, tmp_path).largest <= most
