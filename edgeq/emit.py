@@ -52,8 +52,7 @@ class _Emitter:
                 self.names.own(word)
         self.arguments = {n: self.names.external(n) for n in (*self.graph.given, *self.graph.results)}
         words = ("params", "parts", "decoded", "row", "pixel", "count", "failures", "i", "turn", "before", "after")
-        words += ("starts", "team", "tile")
-        self.locals = {n: self.names.own(n) for n in words}
+        self.locals = {n: self.names.own(n) for n in (*words, "starts", "team", "tile")}
         self.pointers: dict[str, str] = {}  # tensor in the arena -> its name in `<m>_invoke`
         self.state_offsets: dict[str, int] = {}
         self.state_bytes = 0
@@ -320,7 +319,7 @@ def emit(program: Program, plan: MemoryPlan, name: str, vectors: Mapping[str, Ar
         "states": emitter.states(), "includes": includes, "feeding": emitter.feeding,
         "flags": EXACT_FLAGS, "floats": floats, "version": __version__,
         "decoders": list(reached(decoding)), "hook_headers": hooks, "shared_calls": [p.lines() for p in shares.parts()], "fetches": fetches,
-        "buffers": [(i, o, program.calls[i].fetched.bytes) for i, own in plan.buffers.items() for o in own],
+        "buffers": [(i, o, f.bytes) for i, own in plan.buffers.items() for o in own if (f := program.calls[i].fetched)],
         "checks": None if checks is None else table(f"{emitter.name}_step_checks", checks), "vectors": tables,
         "vector_count": 0 if vectors is None else len(next(iter(vectors.values()))),
     }  # fmt: skip

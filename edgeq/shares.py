@@ -120,8 +120,10 @@ def _by_rows(program: Program, call: Call, cores: int, tile: int) -> Iterator[_W
     except Whole:
         return
     kernel = _chosen(program, call, list(made.values()))
-    whole = {n: t for n, t in call.params.tables.items() if kernel and kernel.reads(n, call.params)}
-    if len(cuts) < 2 or kernel is None or any(not np.array_equal(t, p.tables.get(n)) for p in made.values() for n, t in whole.items()):
+    if len(cuts) < 2 or kernel is None:
+        return
+    whole = {n: t for n, t in call.params.tables.items() if kernel.reads(n, call.params)}
+    if not all(n in p.tables and np.array_equal(t, p.tables[n]) for p in made.values() for n, t in whole.items()):
         return
     sizes = [program.graph.type(n) for n in (*call.operands, call.output)]
     pitches = [t.size // t.shape[1] for t in sizes]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +17,8 @@ from edgeq import api, board
 from edgeq import target as targets
 from edgeq.board import Cluster, Region
 from edgeq.build import Program, build_programs, toolchain
-from edgeq.emit import emit, write
+from edgeq.cli.build import of_weights
+from edgeq.emit import EXACT_FLAGS, emit, write
 from edgeq.errors import EdgeqError
 from edgeq.ir import Graph
 from edgeq.lower import lower
@@ -27,6 +30,7 @@ from edgeq.run.layout import Layout
 from edgeq.shares import spread
 from edgeq.simulate import simulate
 
+THREADS = Path(__file__).resolve().parents[1] / "examples" / "cores" / "hooks_threads.c"
 UNIT, L1, L2 = 0x1A120000, 0x10000000, ORIGIN
 MEMORY = {"ram": Region(L1, 1 << 16), "flash": Region(L2, 1 << 20)}
 SMALL = Cluster(harts=2, unit=UNIT, l1="ram", l2="flash", l1_banks=4, l2_wait=14, copy_start=30, copy_width=8, wake=4)
@@ -98,6 +102,44 @@ def test_shares_and_tiles_of_any_size_compute_the_same_bytes_on_the_host(tmp_pat
         if name in ran.steps:
             np.testing.assert_array_equal(ran.steps[name], value, name)
     np.testing.assert_array_equal(ran.outputs[graph.outputs[0]], truth.outputs[graph.outputs[0]])
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc and its thread sanitizer")
+def test_threads_compute_the_same_bytes_without_races_and_copy_each_table_once(tmp_path: Path) -> None:
+    graph = model(9)
+    program = spread(lower(graph, targets.load("riscv-xcv")), 8, 12288)
+    assert any(c.fetched.tiles > 1 for c in program.calls if c.fetched)
+    x = np.random.default_rng(2).integers(-128, 128, (2, 1, 13, 9, 8)).astype(np.int8)
+    vectors = {graph.inputs[0]: x}
+    made = emit(program, plan(program), "m", {**vectors, **simulate(graph, vectors).outputs})
+    write(made, tmp_path / "m")
+    count = tmp_path / "count.c"
+    count.write_text(
+        '#include <stdio.h>\n#include <stdlib.h>\nextern unsigned long eq_bytes_copied;\n'
+        'static void tell(void) { printf("copied %lu\\n", eq_bytes_copied); }\n'
+        '__attribute__((constructor)) static void begin(void) { atexit(tell); }\n'
+    )  # fmt: skip
+    command = ["gcc", "-O1", "-g", "-fsanitize=thread", "-DEQ_TEAM", "-DEQ_COPY", "-DEQ_CORES=3", "-pthread", *EXACT_FLAGS, f"-I{tmp_path / 'm'}"]
+    sources = [*map(str, sorted((tmp_path / "m").glob("*.c"))), str(THREADS), str(count)]
+    subprocess.run([*command, *sources, "-o", str(tmp_path / "run")], check=True)
+    told = subprocess.run([str(tmp_path / "run")], capture_output=True, text=True, check=False)
+    assert told.returncode == 0 and "WARNING: ThreadSanitizer" not in told.stderr, told
+    read = {n: t for n, t in made.manifest.table_bytes.items()}
+    copied = int(told.stdout.split("copied ")[1]) // 2
+    assert 0.9 * sum(read.values()) < copied <= sum(read.values())
+
+
+def test_weights_stream_on_any_target_and_what_is_refused(tmp_path: Path) -> None:
+    graph = model(3)
+    plain = api.build(graph, output=tmp_path / "a", target="cortex-m4", name="m", vectors=0, check=False)
+    there = api.build(graph, output=tmp_path / "b", target="cortex-m4", name="m", vectors=1, weights_stream="16K", cores=2)
+    assert there.measured.comparisons["unicorn"].bit_exact
+    assert b"eq_copy_start" in (tmp_path / "b" / "m.c").read_bytes() and b"eq_fork" in (tmp_path / "b" / "m.c").read_bytes()
+    assert b"eq_copy_start" not in (tmp_path / "a" / "m.c").read_bytes() and "eq_copy.h" not in plain.manifest.files
+    for wrong, why in ((dict(cores=0), "0 cores"), (dict(weights_stream="x"), "not a size"), (dict(cores=2, hardened=True), "hardened")):
+        with pytest.raises(EdgeqError, match=why):
+            api.build(graph, output=tmp_path / "c", target="cortex-m4", vectors=0, check=False, **wrong)
+    assert of_weights("time,fast=64K", None) == ("time", "64K") and of_weights("time", "8K") == ("time", "8K")
 
 
 def cycles(path: Path, words: Sequence[int | bytes], cluster: Cluster = SMALL, other: Sequence[int | bytes] = ()) -> tuple[int, Machine]:

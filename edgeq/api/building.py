@@ -25,7 +25,8 @@ from edgeq.files import temporary_folder
 from edgeq.ir import Graph
 from edgeq.latency import latency
 from edgeq.lower import lower
-from edgeq.plan import plan
+from edgeq.plan import MemoryPlan, plan
+from edgeq.program import Program as Lowered
 from edgeq.record import BuildRecord, Manifest, Measured, measured
 from edgeq.record import manifest as read_manifest
 from edgeq.run import missing
@@ -38,6 +39,7 @@ from edgeq.tune import costs
 TEST_VECTORS = 4
 OPTIMIZE = "s"
 LEVELS = ("s", "2", "3")
+MOST_CORES = 16
 FEEDS = ("", "rows")
 
 
@@ -97,14 +99,14 @@ def artifact(
         spreads: cores, and memory for copies of tables; None: as the target has them. Hardened programs have neither.
     """
     program = faults.hardened(graph, target) if hardened else lower(graph, target, choices)
+    wanted = Spreads() if hardened else spreads or Spreads(target.cores, target.fast)
     if feed:
         program, memory = fed(program, math.inf if arena is None else arena or None)
+        program, memory = wanted.of(program, memory)
+    elif hardened or arena is None:
+        program, memory = wanted.of(program, plan(program))
     else:
-        program, memory = (program, plan(program)) if hardened or arena is None else fitted(program, arena or None)
-    wanted = spreads or Spreads(target.cores, target.fast)
-    if not hardened and (wanted.cores > 1 or wanted.fast):
-        program = spread(program, wanted.cores, wanted.fast)
-        memory = plan(program)
+        program, memory = wanted.within(program, arena)
     emitted = emit(program, memory, name, vectors)
     stored = graphfile.dumps(graph)
     more = {**(beside or {}), graphfile.NAME: stored}
@@ -118,8 +120,30 @@ def artifact(
 class Spreads:
     """For how many cores calls are divided, and the bytes of fast memory for copies of their tables, 0 for none."""
 
-    cores: int
-    fast: int
+    cores: int = 1
+    fast: int = 0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.cores <= MOST_CORES or self.fast < 0:
+            raise EdgeqError(f"{self.cores} cores, {self.fast} bytes for weights", fix=f"give 1 to {MOST_CORES} cores, and 0 bytes or more")
+
+    def of(self, program: Lowered, memory: MemoryPlan) -> tuple[Lowered, MemoryPlan]:
+        """A program in parts, and its plan; as it is where neither is wanted."""
+        if self.cores == 1 and not self.fast:
+            return program, memory
+        made = spread(program, self.cores, self.fast)
+        return made, plan(made)
+
+    def within(self, program: Lowered, arena: int) -> tuple[Lowered, MemoryPlan]:
+        """The same, with calls by bands of rows where buffers and the scratch of all cores would else not leave enough room; 0 bytes are as
+        few as there can be."""
+        limit = arena
+        while True:
+            made, memory = self.of(*fitted(program, limit or None))
+            missing = memory.arena_bytes - arena
+            if not arena or missing <= 0 or limit <= missing or limit < arena // 2:
+                return made, memory
+            limit -= missing
 
 
 @dataclass(frozen=True, eq=False)
@@ -247,6 +271,8 @@ def build(
     hardened: bool = False,
     feed: str = "",
     stream: str = "",
+    weights_stream: str | int | None = None,
+    cores: int | None = None,
     force: bool = False,
     progress: Progress | None = None,
     **recipe: Unpack[Recipe],
@@ -273,6 +299,10 @@ def build(
         hardened: take portable kernels, which compute the simulator's bytes whatever bit errors make of the weights (see `run`).
         feed: ``rows``: the C has functions that take the input row by row, and keep no more of it than they need; "": it is given whole.
         stream: one step per new frame of a network that looks at a window of them: the axis, see `edgeq.api.streaming.parse`; "": as it is.
+        weights_stream: bytes of fast memory (``"64K"``) that the tables of a step are copied to while the step before runs; 0: they are
+            read where they are stored; None: as the target has it. A step whose tables take more than half is read where it is
+            stored, or runs by tiles where its output is one vector.
+        cores: among which steps are divided, 1 to 16; None: as many as the target has.
         force: other files in `output` stay; what edgeq wrote there is replaced although it was changed since.
         progress: called with (stage, done, total).
         recipe: how a float model is quantized, see `Recipe`.
@@ -290,6 +320,10 @@ def build(
         raise EdgeqError("a tuning file and hardened kernels", why="both choose the kernels", fix="give one of them")
     if feed not in FEEDS or (feed and hardened):
         raise EdgeqError(f"feed '{feed}'{' and hardened kernels' if hardened else ''}", fix="give feed rows, or leave it out")
+    if hardened and (weights_stream or (cores or 1) > 1):
+        raise EdgeqError("hardened kernels with copies of weights or several cores", fix="give hardened alone")
+    fast = chip.fast if weights_stream is None else targets.size(weights_stream)
+    spreads = Spreads(chip.cores if cores is None else cores, fast)
     chain = find_toolchain(chip, toolchain)
     choices = choices_for(tuning, target, chain.name, optimize)
     with folders.claimed(Path(output), force=force) as place:
@@ -313,7 +347,7 @@ def build(
         state = sum(graph.type(a).bytes for a, _ in graph.states)
         emitted = artifact(
             graph, chip, title, tests.arrays if tests else None, choices, hardened=hardened, beside=step.files, arena=limit.arena(state),
-            feed=feed,
+            feed=feed, spreads=spreads,
         )  # fmt: skip
         budgets.check_ram(emitted.manifest, limit)
         budgets.check_flash(emitted.manifest, None, limit)

@@ -74,6 +74,18 @@ def build(
         str, typer.Option("--feed", metavar="rows", help="Functions that take the input row by row, as it comes.", show_default=False)
     ] = "",
     stream: StreamOption = "",
+    weights_stream: Annotated[
+        str | None,
+        typer.Option(
+            metavar="64K",
+            help="Fast memory that a step's weights are copied to while the step before runs (docs/cluster.md), 0 for none; also "
+            "--stream fast=64K. Default: as the target has it.",
+            show_default=False,
+        ),
+    ] = None,
+    cores: Annotated[
+        int | None, typer.Option(min=1, max=16, help="Cores among which steps are divided. Default: the target's.", show_default=False)
+    ] = None,
     plan_only: Annotated[
         bool, typer.Option("--plan-only", help="Build nothing; show what RAM the model takes, by ways to use memory.")
     ] = False,
@@ -90,6 +102,7 @@ def build(
     from edgeq import api
     from edgeq.api.budget import parse
 
+    stream, weights_stream = of_weights(stream, weights_stream)
     common.check_plot(plot, chosen.get("recipe"), chosen.get("precision"))
     shapes, consts, states = common.parse_shapes(shape), common.parse_consts(const), common.parse_states(state)
     if plan_only:
@@ -105,13 +118,23 @@ def build(
             model, output=output, target=target, name=name, shapes=shapes, const=consts, states=states, signature=signature,
             toolchain=toolchain, optimize=optimize.value,
             budget=parse(budget) if budget else None, vectors=test_vectors, check=check,
-            tuning=tuning, hardened=hardened, feed=feed, stream=stream, force=force, progress=progress, **chosen,
+            tuning=tuning, hardened=hardened, feed=feed, stream=stream, weights_stream=weights_stream, cores=cores, force=force,
+            progress=progress, **chosen,
         )  # fmt: skip
     common.write_plot(plot, built.measured.quantization)
     if as_json:
         common.print_json(summary(built))
     else:
         show(built)
+
+
+def of_weights(stream: str, given: str | None) -> tuple[str, str | None]:
+    """``--stream fast=64K`` is ``--weights-stream 64K``: what is left of the first option, and the second one."""
+    parts = [p.strip() for p in stream.split(",")]
+    fast = [p.removeprefix("fast=") for p in parts if p.startswith("fast=")]
+    if len(fast) + (given is not None) > 1:
+        raise typer.BadParameter("the memory for weights is given twice", param_hint="--weights-stream")
+    return ",".join(p for p in parts if not p.startswith("fast=")), fast[0] if fast else given
 
 
 def show_ways(ways: list[Way], target: str, as_json: bool) -> None:
