@@ -21,6 +21,7 @@ class Part:
         operands: C types of operands and results.
         fetched: those of its tables that are copied.
         copied: its constants are copied first: what is constant lies in slow memory.
+        first: tiles change the first unit of a recurrent layer's part.
     """
 
     symbol: str
@@ -29,6 +30,7 @@ class Part:
     fetched: tuple[str, ...]
     scratch: bool
     copied: bool
+    first: bool
 
     @property
     def struct(self) -> str:
@@ -46,6 +48,7 @@ class Part:
         members += ["const int32_t *starts;", *(f"{t}x{i};" for i, t in enumerate(self.operands))]
         members += [f"const unsigned char *{n};" for n in (["tables"] if self.fetched else [])]
         members += ["unsigned char *scratch;", "int32_t each;"] if self.scratch else []
+        members += ["int32_t first;"] if self.first else []
         arguments = [f"team->x{i} + at[{i}]" for i in range(len(self.operands))]
         arguments += ["team->scratch + part * team->each"] if self.scratch else []
         body = [f"const {self.struct} *const team = (const {self.struct} *)what;"]
@@ -56,6 +59,7 @@ class Part:
             types = {m.name: m.ctype for m in function.members}
             for k, name in enumerate(self.fetched):
                 body.append(f"own.{name} = ({types[name]})(const void *)(team->tables + at[{len(self.operands) + k}]);")
+            body += ["own.first_unit += team->first;"] if self.first else []
             own = "&own"
         body.append(f"{function.symbol}({', '.join([*([own] if function.members else []), *arguments])});")
         head = ["typedef struct {", *(f"    {m}" for m in members), f"}} {self.struct};", ""]
@@ -100,9 +104,13 @@ class Writer:
         types = [f"const {graph.type(n).dtype.c} *" for n in call.operands] + [f"{graph.type(n).dtype.c} *" for n in call.outputs]
         fetched = self._fetched(i)
         tables = {m.name for m in self.functions[i].members if m.table}
+        tiled = call.fetched is not None and call.fetched.tiles > 1
+        first = tiled and any(m.name == "first_unit" for m in self.functions[i].members)
         which = "" if not fetched else "_fetched" if set(fetched) == tables else "_" + "_".join(fetched)
+        which += "_tiles" if first else ""
         copied = bool(self.buffers) and bool(self.functions[i].members)
-        return Part(f"{self.functions[i].symbol}{which}_part", self.functions[i], tuple(types), fetched, call.kernel.scratch != "0", copied)
+        symbol, scratch = f"{self.functions[i].symbol}{which}_part", call.kernel.scratch != "0"
+        return Part(symbol, self.functions[i], tuple(types), fetched, scratch, copied, first)
 
     def parts(self) -> list[Part]:
         """All functions for parts, each once."""
@@ -127,6 +135,7 @@ class Writer:
         if part.scratch:
             each = call.scratch // count
             members += [f"bytes + {self.scratch[i]}" if i in self.scratch else "(unsigned char *)0", str(each)]
+        members += ["0"] if part.first else []
         const = "" if fetched and fetched.tiles > 1 else "const "
         found.append(f"{const}{part.struct} {team} = {{{', '.join(members)}}};")
         run = f"eq_fork({part.symbol}, &{team}, {count});" if count > 1 else f"{part.symbol}(&{team}, 0);"
@@ -137,7 +146,8 @@ class Writer:
             return [*found, f"{self.model}_fetched(bytes, {first});", run]
         inner = [f"{self.model}_fetched(bytes, {first} + {tile});"]
         inner.append(f"{team}.tables = {tile} % 2 == 0 ? {buffers[0]} : {buffers[1]};")
-        moved = [f"{team}.x{k} += {fetched.step};" for k in range(1, len(part.operands))]
+        moved = [f"{team}.x{k} += {fetched.step};" for k in fetched.moved]
+        moved += [f"{team}.first += {fetched.step};"] if part.first else []
         loop = f"for (int32_t {tile} = 0; {tile} < {fetched.tiles}; {tile}++) {{"
         return [*found, loop, *(f"    {line}" for line in [*inner, run, *moved]), "}"]
 

@@ -108,7 +108,7 @@ class Fetched:
 
     Attributes:
         tiles: some of the output channels each; two buffers in turn hold their tables, where there are several.
-        step: elements of the result from a tile to the next.
+        step: elements of the result from a tile to the next, and of those operands and results that are `moved`, by position.
         pieces: table -> where it lies in a buffer, and elements of it from a tile to the next.
         bytes: of a buffer.
     """
@@ -117,6 +117,7 @@ class Fetched:
     step: int
     pieces: Mapping[str, tuple[int, int]]
     bytes: int
+    moved: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

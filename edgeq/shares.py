@@ -20,10 +20,13 @@ from edgeq.ir import Params
 from edgeq.kernels import Kernel, facts
 from edgeq.ops.conv2d import Conv2d
 from edgeq.ops.fully_connected import FullyConnected
+from edgeq.ops.gru import Gru
+from edgeq.ops.lstm import Lstm
 from edgeq.program import Call, Fetched, Program, Share
 from edgeq.stage import band, part, table
 
 WORTH = 2000  # multiply-accumulates, or elements: less is done before other cores have begun
+SMALL = 16  # of the fast memory, a table that all tiles read may take this part, and is copied with each
 ALIGNMENT = 8  # of tables in a buffer, and of each share's scratch
 
 
@@ -43,26 +46,46 @@ def spread(program: Program, cores: int = 1, fast: int = 0) -> Program:
 def _spread(program: Program, call: Call, cores: int, fast: int) -> Call:
     if call.staged or call.tiled or getattr(call.node.op, "variadic", False):
         return call
-    fetched, rows = _fetched(call, fast) if fast else (None, 0)
-    size = sum(program.graph.type(n).size for n in call.outputs)
-    found: list[_Way] = []
-    if cores > 1 and max(call.macs, size) >= WORTH:
-        found = [w for make in (_by_rows, _by_pixels, _by_channels, _by_batches) for w in make(program, call, cores, rows)]
-    if not found:
-        if not fast:
-            return call
-        params = part(call.params, 0, rows) if fetched and fetched.tiles > 1 else call.params
-        found = [_Way(call.kernel, (Share(params, (0,) * (len(call.operands) + len(call.outputs))),), 1.0, call.inplace)]
-    best = min(found, key=lambda w: w.slowest)
-    tables = call.tables
-    if best.kernel is not call.kernel:
-        tables = {n: table(best.kernel, n, call.params.tables) for n in call.params.tables if best.kernel.reads(n, call.params)}
-        fetched = _fetched(replace(call, kernel=best.kernel, tables=tables), fast)[0] if fetched else None
-    each = max(-(-best.kernel.scratch_bytes(s.params) // ALIGNMENT) * ALIGNMENT for s in best.shares)
+    ways = [w for c in _variants(program, call, cores) for w in _ways(program, c, cores, fast)]
+    if not ways:
+        return call
+    best = min(ways, key=lambda w: w.slowest)
+    each = max(-(-best.call.kernel.scratch_bytes(s.params) // ALIGNMENT) * ALIGNMENT for s in best.shares)
     return replace(
-        call, kernel=best.kernel, params=best.shares[0].params, tables=tables, shares=best.shares, scratch=each * len(best.shares),
-        inplace=best.inplace, fetched=fetched,
+        best.call, params=best.shares[0].params, shares=best.shares, scratch=each * len(best.shares), inplace=best.inplace,
     )  # fmt: skip
+
+
+def _variants(program: Program, call: Call, cores: int) -> Iterator[Call]:
+    """The call, and for several cores the same by other kernels that divide a recurrent layer."""
+    yield call
+    if cores > 1 and "parted" in call.kernel.specialize:
+        others = kernels.candidates(call.kernel.signature, call.params, program.target.isa)
+        yield from (_by(call, k) for k in others if k is not call.kernel and "parted" in k.specialize)
+
+
+def _by(call: Call, kernel: Kernel) -> Call:
+    """The call by another kernel."""
+    if kernel is call.kernel:
+        return call
+    tables = {n: table(kernel, n, call.params.tables) for n in call.params.tables if kernel.reads(n, call.params)}
+    return replace(call, kernel=kernel, tables=tables)
+
+
+def _ways(program: Program, call: Call, cores: int, fast: int) -> Iterator[_Way]:
+    """The ways to divide a call, and to copy its tables."""
+    fetched, rows = _fetched(call, fast) if fast else (None, 0)
+    size, found = sum(program.graph.type(n).size for n in call.outputs), False
+    for make in (_by_rows, _by_pixels, _by_channels, _by_batches) if cores > 1 and max(call.macs, size) >= WORTH else ():
+        for way in make(program, call, cores, rows):
+            found = True
+            copies = fetched if way.call is call or fetched is None else _fetched(way.call, fast)[0]
+            yield replace(way, call=replace(way.call, fetched=copies))
+    if fast and not found:
+        axis = _axis(call)
+        params = axis.part(call.params, 0, rows) if axis and rows else call.params
+        share = Share(params, (0,) * (len(call.operands) + len(call.outputs)))
+        yield _Way(replace(call, fetched=fetched), (share,), 1.0, call.inplace)
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,11 +93,12 @@ class _Way:
     """A way to divide a call.
 
     Attributes:
+        call: by the kernel that computes the shares.
         slowest: the largest share of all the work.
         inplace: positions of the operands whose place each share's result may take.
     """
 
-    kernel: Kernel
+    call: Call
     shares: tuple[Share, ...]
     slowest: float
     inplace: tuple[int, ...] = ()
@@ -134,7 +158,7 @@ def _by_rows(program: Program, call: Call, cores: int, tile: int) -> Iterator[_W
         ends = [0 if s.rows is None else int(s.end(b)) for s in found]
         still &= {i for i in range(len(found)) if (firsts[i], ends[i], pitches[i]) == (a, b, pitches[-1])}
     inplace = tuple(i for i in kernel.overwrites(call.params) if i in still)
-    yield _Way(kernel, tuple(shares), max(b - a for a, b in cuts) / shape[1], inplace)
+    yield _Way(_by(call, kernel), tuple(shares), max(b - a for a, b in cuts) / shape[1], inplace)
 
 
 def _by_pixels(program: Program, call: Call, cores: int, tile: int) -> Iterator[_Way]:
@@ -152,39 +176,75 @@ def _by_pixels(program: Program, call: Call, cores: int, tile: int) -> Iterator[
     rest = len(call.operands) - 1
     shares = tuple(Share(p, (a * in_c, *[a * out_c] * (rest + 1))) for p, (a, _) in zip(made, cuts, strict=True))
     inplace = tuple(i for i in kernel.overwrites(call.params) if i > 0 or in_c == out_c)
-    yield _Way(kernel, shares, max(b - a for a, b in cuts) / pixels, inplace)
+    yield _Way(_by(call, kernel), shares, max(b - a for a, b in cuts) / pixels, inplace)
 
 
-def _single(call: Call) -> bool:
-    """Whether a call computes one vector of output channels, which lie side by side."""
-    s = call.params.scalars
-    dense = isinstance(call.node.op, FullyConnected)
-    one = isinstance(call.node.op, Conv2d) and s.get("groups", 1) == 1 and int(s["out_h"]) * int(s["out_w"]) == 1
-    return (dense or one) and s.get("batches", 1) == 1
+@dataclass(frozen=True, eq=False)
+class _Axis:
+    """What a call's output is divided along where it is one vector: output channels, or units of a recurrent layer.
+
+    Attributes:
+        count: how many there are.
+        sizes: parts are multiples of one of these.
+        rows: of weights for each.
+        moved: positions of the operands and results of which a part has a part.
+    """
+
+    count: int
+    sizes: tuple[int, ...]
+    rows: int
+    moved: tuple[int, ...]
+
+    def part(self, params: Params, first: int, count: int) -> Params:
+        """The constants of some."""
+        if self.rows == 1:
+            return part(params, first, count)
+        own = slice(self.rows * first, self.rows * (first + count))
+        tables = {n: t[own] if n.startswith(("x_", "h_")) else t for n, t in params.tables.items()}
+        return replace(params, scalars={**params.scalars, "own_units": count, "first_unit": first}, tables=tables)
+
+
+def _axis(call: Call) -> _Axis | None:
+    """The axis of a call whose output is one vector, None of others."""
+    op, s, operands = call.node.op, call.params.scalars, len(call.operands)
+    if isinstance(op, Lstm | Gru):
+        rows = 4 if isinstance(op, Lstm) else 3
+        moved = (*range(2, operands), *range(operands, operands + len(call.outputs)))
+        fits = "parted" in call.kernel.specialize and s["steps"] == 1
+        some = call.kernel.tile.get("rows", 16)  # rows that the kernel computes at a time; three gates fill groups of so many units
+        return _Axis(int(s["units"]), (some // 4 if rows == 4 else some,), rows, moved) if fits else None
+    dense = isinstance(op, FullyConnected)
+    one = isinstance(op, Conv2d) and s.get("groups", 1) == 1 and int(s["out_h"]) * int(s["out_w"]) == 1
+    fits = (dense or one) and s.get("batches", 1) == 1
+    return _Axis(int(s["out_c"]), (16, 4), 1, tuple(range(1, operands + 1))) if fits else None
 
 
 def _by_channels(program: Program, call: Call, cores: int, tile: int) -> Iterator[_Way]:
-    """Some output channels each of a layer with one vector of them."""
-    if not _single(call):
+    """Some output channels, or units, each of a layer with one vector of them."""
+    axis = _axis(call)
+    if axis is None:
         return
-    rows = tile or int(call.params.scalars["out_c"])
-    for unit in (16, 4):
+    rows = tile or axis.count
+    for unit in axis.sizes:
         cuts = _cuts(rows, cores, unit)
-        made = [part(call.params, a, b - a) for a, b in cuts]
+        made = [axis.part(call.params, a, b - a) for a, b in cuts]
         kernel = _chosen(program, call, made)
         if kernel is None or len(cuts) < 2:
             continue
-        starts = [_starts(kernel, call.params, a, b) for a, b in cuts]
-        if any(s is None for s in starts):
+        tables = [_starts(kernel, axis, call.params, a, b) for a, b in cuts]
+        if any(t is None for t in tables):
             continue
-        rest = len(call.operands) - 1
-        shares = tuple(Share(p, (0, *[a] * (rest + 1)), s or {}) for p, s, (a, _) in zip(made, starts, cuts, strict=True))
-        yield _Way(kernel, shares, max(b - a for a, b in cuts) / rows, tuple(i for i in call.inplace if i > 0))
+        positions = range(len(call.operands) + len(call.outputs))
+        shares = tuple(
+            Share(p, tuple(a if i in axis.moved else 0 for i in positions), t or {})
+            for p, t, (a, _) in zip(made, tables, cuts, strict=True)
+        )
+        yield _Way(_by(call, kernel), shares, max(b - a for a, b in cuts) / rows, tuple(i for i in call.inplace if i in axis.moved))
 
 
-def _starts(kernel: Kernel, params: Params, first: int, end: int) -> dict[str, int] | None:
-    """Where the tables of output channels begin in those of all; None where a layout does not keep them together."""
-    own, before, found = part(params, first, end - first), part(params, 0, first), {}
+def _starts(kernel: Kernel, axis: _Axis, params: Params, first: int, end: int) -> dict[str, int] | None:
+    """Where the tables of a part begin in those of all; None where a layout does not keep them together."""
+    own, before, found = axis.part(params, first, end - first), axis.part(params, 0, first), {}
     for name in params.tables:
         if not kernel.reads(name, params):
             continue
@@ -208,7 +268,7 @@ def _by_batches(program: Program, call: Call, cores: int, tile: int) -> Iterator
         return
     shares = tuple(Share(p, (a * int(s["in_c"]), a * int(s["out_c"]))) for p, (a, _) in zip(made, cuts, strict=True))
     if len(call.operands) == 1:
-        yield _Way(kernel, shares, max(b - a for a, b in cuts) / int(s["batches"]))
+        yield _Way(_by(call, kernel), shares, max(b - a for a, b in cuts) / int(s["batches"]))
 
 
 def _fetched(call: Call, fast: int) -> tuple[Fetched | None, int]:
@@ -219,21 +279,22 @@ def _fetched(call: Call, fast: int) -> tuple[Fetched | None, int]:
     pieces, end = _placed({n: (b, 0) for n, b in sizes.items()})
     if end <= fast // 2:
         return Fetched(1, 0, pieces, end), 0
-    if not _single(call):
+    axis = _axis(call)
+    if axis is None:
         return None, 0
-    channels = int(call.params.scalars["out_c"])
-    for tiles in range(2, channels // 4 + 1):
-        rows = channels // tiles
-        if channels % tiles or rows % 4:
+    unit = min(axis.sizes)
+    for tiles in range(2, axis.count // unit + 1):
+        rows = axis.count // tiles
+        if axis.count % tiles or rows % unit:
             continue
-        starts = [_starts(call.kernel, call.params, k * rows, (k + 1) * rows) for k in range(tiles)]
-        if not _alike(call.kernel, [part(call.params, 0, rows)]) or any(s is None for s in starts):
+        own = axis.part(call.params, 0, rows)
+        starts = [_starts(call.kernel, axis, call.params, k * rows, (k + 1) * rows) for k in range(tiles)]
+        if not _alike(call.kernel, [own]) or any(s is None for s in starts):
             continue
-        steps = {n: s for n, s in (starts[1] or {}).items() if s}
-        own = {n: (table(call.kernel, n, part(call.params, 0, rows).tables).nbytes, s) for n, s in steps.items()}
-        pieces, end = _placed(own)
+        steps = {n: s for n, s in (starts[1] or {}).items() if s or call.tables[n].nbytes <= fast // SMALL}
+        pieces, end = _placed({n: (table(call.kernel, n, own.tables).nbytes, s) for n, s in steps.items()})
         if end <= fast // 2:
-            return Fetched(tiles, rows, pieces, end), rows
+            return Fetched(tiles, rows, pieces, end, axis.moved), rows
     return None, 0
 
 

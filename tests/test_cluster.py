@@ -119,12 +119,12 @@ def test_threads_compute_the_same_bytes_without_races_and_copy_each_table_once(t
         'static void tell(void) { printf("copied %lu\\n", eq_bytes_copied); }\n'
         '__attribute__((constructor)) static void begin(void) { atexit(tell); }\n'
     )  # fmt: skip
-    command = ["gcc", "-O1", "-g", "-fsanitize=thread", "-DEQ_TEAM", "-DEQ_COPY", "-DEQ_CORES=3", "-pthread", *EXACT_FLAGS, f"-I{tmp_path / 'm'}"]
+    flags = ["-O1", "-g", "-fsanitize=thread", "-DEQ_TEAM", "-DEQ_COPY", "-DEQ_CORES=3", "-pthread", *EXACT_FLAGS, f"-I{tmp_path / 'm'}"]
     sources = [*map(str, sorted((tmp_path / "m").glob("*.c"))), str(THREADS), str(count)]
-    subprocess.run([*command, *sources, "-o", str(tmp_path / "run")], check=True)
+    subprocess.run(["gcc", *flags, *sources, "-o", str(tmp_path / "run")], check=True)
     told = subprocess.run([str(tmp_path / "run")], capture_output=True, text=True, check=False)
     assert told.returncode == 0 and "WARNING: ThreadSanitizer" not in told.stderr, told
-    read = {n: t for n, t in made.manifest.table_bytes.items()}
+    read = dict(made.manifest.table_bytes.items())
     copied = int(told.stdout.split("copied ")[1]) // 2
     assert 0.9 * sum(read.values()) < copied <= sum(read.values())
 
@@ -136,7 +136,7 @@ def test_weights_stream_on_any_target_and_what_is_refused(tmp_path: Path) -> Non
     assert there.measured.comparisons["unicorn"].bit_exact
     assert b"eq_copy_start" in (tmp_path / "b" / "m.c").read_bytes() and b"eq_fork" in (tmp_path / "b" / "m.c").read_bytes()
     assert b"eq_copy_start" not in (tmp_path / "a" / "m.c").read_bytes() and "eq_copy.h" not in plain.manifest.files
-    for wrong, why in ((dict(cores=0), "0 cores"), (dict(weights_stream="x"), "not a size"), (dict(cores=2, hardened=True), "hardened")):
+    for wrong, why in (({"cores": 0}, "0 cores"), ({"weights_stream": "x"}, "not a size"), ({"cores": 2, "hardened": True}, "hardened")):
         with pytest.raises(EdgeqError, match=why):
             api.build(graph, output=tmp_path / "c", target="cortex-m4", vectors=0, check=False, **wrong)
     assert of_weights("time,fast=64K", None) == ("time", "64K") and of_weights("time", "8K") == ("time", "8K")

@@ -135,8 +135,12 @@ class Spreads:
         return made, plan(made)
 
     def within(self, program: Lowered, arena: int) -> tuple[Lowered, MemoryPlan]:
-        """The same, with calls by bands of rows where buffers and the scratch of all cores would else not leave enough room; 0 bytes are as
-        few as there can be."""
+        """The same with less memory for copies, then with calls by bands of rows, where buffers and the scratch of all cores would else not
+        leave enough room; 0 bytes are as few as there can be."""
+        for fast in (self.fast, self.fast * 3 // 4, self.fast // 2, self.fast // 4) if self.cores > 1 or self.fast else ():
+            made, memory = replace(self, fast=fast).of(program, plan(program))
+            if memory.arena_bytes <= arena:
+                return made, memory
         limit = arena
         while True:
             made, memory = self.of(*fitted(program, limit or None))

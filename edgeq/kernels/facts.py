@@ -116,9 +116,14 @@ def rectified(params: Params) -> int:
     return int(params.act_min >= params.scalars.get("out_offset", params.scalars.get("out_zero", 0)))
 
 
+def parted(params: Params) -> int:
+    """1 if a recurrent layer's step computes `own_units` of its units alone, from `first_unit` on."""
+    return int("own_units" in params.scalars)
+
+
 FACTS: dict[str, Callable[[Params], int]] = {
     f.__name__: f
-    for f in (group, twos, tap_twos, has_least, pairs, whole_fours, small_shifts, inside, pointwise, direct, tall, few, rectified)
+    for f in (group, twos, tap_twos, has_least, pairs, whole_fours, small_shifts, inside, pointwise, direct, tall, few, rectified, parted)
 }
 
 

@@ -17,10 +17,10 @@ typedef struct {
 } job;
 
 extern job eq_team_job;
-extern unsigned char eq_hart_stacks[(EQ_CORES + 1u) * EQ_HART_STACK];
+extern unsigned char eq_hart_stacks[EQ_CORES * EQ_HART_STACK];
 
 job eq_team_job;
-unsigned char eq_hart_stacks[(EQ_CORES + 1u) * EQ_HART_STACK] __attribute__((aligned(16)));
+unsigned char eq_hart_stacks[EQ_CORES * EQ_HART_STACK] __attribute__((aligned(16)));
 
 /* cv.elw from the event unit: sleeps until all harts have come (4), or all copies have been made (8). */
 #define SLEEP(at) __asm__ volatile(".insn i 0x0b, 3, x0, %0, " #at ::"r"(EQ_UNIT) : "memory")
