@@ -20,8 +20,10 @@ from edgeq.build import Program, build_programs, toolchain
 from edgeq.cli.build import of_weights
 from edgeq.emit import EXACT_FLAGS, emit, write
 from edgeq.errors import EdgeqError
-from edgeq.ir import Graph
+from edgeq.ir import DType, Graph, Node, QParams, Tensor, TensorType
 from edgeq.lower import lower
+from edgeq.ops.gru import Gru
+from edgeq.ops.lstm import Lstm
 from edgeq.plan import plan
 from edgeq.record import manifest
 from edgeq.run import bench, host
@@ -46,6 +48,42 @@ def model(seed: int) -> Graph:
     y = b.conv(b.depthwise(x), 16, 1)
     z = b.conv(b.add(x, y), 8, 3, stride=2, pads=(1, 1, 1, 1))
     return b.graph(b.dense(b.dense(b.flatten(b.pool(z)), 64), 6))
+
+
+def cell(op: Lstm | Gru, units: int, depth: int) -> Graph:
+    """A step of a recurrent layer in int8."""
+    rng, state = np.random.default_rng(units), QParams((1 / 128,), 0)
+    rows, inputs = op.gates * units, ["x", "w", "r", *("b", "c")[: op.biases], "h"]
+    tensors = [Tensor("x", TensorType((1, depth), DType.INT8, QParams((1 / 32,), -3)))]
+    tensors += [Tensor(n, TensorType((1, units), DType.INT8, state)) for n in ("h", "y")]
+    for weights, bias, columns, scale in (("w", "b", depth, 1 / 32), ("r", "c", units, 1 / 128)):
+        scales = tuple(map(float, rng.uniform(0.001, 0.004, rows)))
+        whole = rng.integers(-127, 128, (rows, columns)).astype(np.int8)
+        tensors += [Tensor(weights, TensorType((rows, columns), DType.INT8, QParams(scales, 0, 0)), whole)]
+        if bias in inputs:
+            sums = QParams(tuple(scale * s for s in scales), 0, 0)
+            tensors += [Tensor(bias, TensorType((rows,), DType.INT32, sums), rng.integers(-500, 500, rows).astype(np.int32))]
+    outputs = ["y"]
+    if isinstance(op, Lstm):
+        tensors += [Tensor(n, TensorType((1, units), DType.INT16, QParams((2.0**-11,), 0))) for n in ("old", "new")]
+        inputs, outputs = [*inputs, "old"], [*outputs, "new"]
+    names = tuple(n for n in ("x", "h", "old") if n in inputs)
+    return Graph("cell", (Node("cell", op, tuple(inputs), tuple(outputs)),), {t.name: t for t in tensors}, names, tuple(outputs), "single")
+
+
+@pytest.mark.parametrize("op", [Lstm(), Gru()], ids=["lstm", "gru"])
+@pytest.mark.parametrize("cores, fast", [(4, 0), (4, 16384)])
+def test_units_of_a_recurrent_layer_are_divided(tmp_path: Path, op: Lstm | Gru, cores: int, fast: int) -> None:
+    graph = cell(op, 64, 44)
+    program = spread(lower(graph, targets.load("riscv-xcv")), cores, fast)
+    (call,) = program.calls
+    assert len(call.shares) == 4 and (call.fetched is not None and call.fetched.tiles > 1) == (fast > 0)
+    write(emit(program, plan(program), "m"), tmp_path / "m")
+    rng = np.random.default_rng(4)
+    inputs = {n: rng.integers(-128, 128, (3, *graph.type(n).shape)).astype(graph.type(n).dtype.numpy) for n in graph.inputs}
+    truth, ran = simulate(graph, inputs), host.run(tmp_path / "m", inputs)
+    for name in graph.outputs:
+        np.testing.assert_array_equal(ran.outputs[name], truth.outputs[name], name)
 
 
 @pytest.fixture(scope="module")
