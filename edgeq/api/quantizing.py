@@ -305,7 +305,7 @@ def quantized(
     made = recipes.half_made(job) if halves else chosen.quantize(job)
     record: dict[str, Any] = {"options": dict(made.options), "samples": 0, "tensors": []}
     if samples is not None:
-        record = diagnosis(made.real, made.graph, samples, made.options, progress, made.exponents)
+        record = diagnosis(made.real, made.graph, samples, made.options, progress, made.exponents, options or Options())
         found = recipes.others(recipe.get("recipe") or recipes.DEFAULT, job, made) if kept_badly(made.graph, record) else []
         record |= {"others": [o.record() for o in found], "advice": recipes.advice(found)} if found else {}
     return Quantized(normalise(made.graph), {**record, **made.more}, {PRECISION: made.precision.encode()})
@@ -313,11 +313,11 @@ def quantized(
 
 def diagnosis(
     real: Graph, graph: Graph, samples: Arrays, options: Mapping[str, str], progress: Progress | None,
-    exponents: Mapping[str, tuple[int, ...]] | None = None,
+    exponents: Mapping[str, tuple[int, ...]] | None = None, given: Options | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """The ``quantization`` section of measurements.json: options, and how each tensor fares on some of the samples."""
     count = len(next(iter(samples.values())))
-    stats = diagnose(real, graph, spread(graph, samples, DIAGNOSED), stage(progress, "diagnose"), exponents)
+    stats = diagnose(real, graph, spread(graph, samples, DIAGNOSED), stage(progress, "diagnose"), exponents, given)
     tensors = [
         {
             "name": t.name, "low": float(f"{t.seen_low:.6g}"), "high": float(f"{t.seen_high:.6g}"),

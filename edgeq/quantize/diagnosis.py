@@ -14,6 +14,8 @@ from edgeq.ir import Array, DType, Graph, Node, TensorType
 from edgeq.quantize.channels import powers
 from edgeq.quantize.constraints import natural
 from edgeq.quantize.floating import Progress, evaluate_float
+from edgeq.quantize.plan import Options
+from edgeq.quantize.ranges import EXTREMES
 from edgeq.quantize.scales import span
 from edgeq.simulate import dequantize_array, fit_inputs, simulate
 
@@ -23,6 +25,8 @@ CLIPPED = 0.5  # of the error's energy
 UNEVEN = 8.0  # between the largest channel and the median one
 AT_ONCE = 2**24  # elements of all tensors that are compared at a time: about 200 MB
 PERFECT = 150.0  # dB, for a tensor without any error
+CUTTING = ("mse", "percentile")  # rules of ranges that leave outliers out
+FINER = "compute its node in half precision ([nodes] of precision.toml)"
 
 
 @dataclass(frozen=True)
@@ -120,7 +124,7 @@ class _Sums:
 
 def diagnose(
     float_graph: Graph, quantized_graph: Graph, samples: Mapping[str, Array], progress: Progress | None = None,
-    exponents: Mapping[str, tuple[int, ...]] | None = None,
+    exponents: Mapping[str, tuple[int, ...]] | None = None, options: Options | None = None,
 ) -> list[TensorStats]:  # fmt: skip
     """Compare every activation of a quantized graph with its float meaning.
 
@@ -130,6 +134,7 @@ def diagnose(
         samples: per input ``[V, ...]``, float32, or int8 as the quantized graph stores it.
         progress: called with (vectors done, vectors in all).
         exponents: of the channels of tensors that were equalized, see `channels`.
+        options: that it was quantized with: what is on already is not advised; None where that is not known.
 
     Returns:
         One entry per activation in int8 or half precision that both graphs hold, in the graph's order.
@@ -156,7 +161,7 @@ def diagnose(
         if progress:
             progress(min(start + size, total), total)
     producers = quantized_graph.producers()
-    return [_stats(n, s, producers.get(n), sums) for n, s in sums.items()]
+    return [_stats(n, s, producers.get(n), sums, options) for n, s in sums.items()]
 
 
 def _span(t: TensorType) -> tuple[float, float]:
@@ -169,10 +174,10 @@ def _real_input(t: TensorType, a: Array) -> Array:
     return dequantize_array(a, t.scale, t.zero_point) if t.q and a.dtype == t.dtype.numpy else a
 
 
-def _stats(name: str, s: _Sums, node: Node | None, sums: Mapping[str, _Sums]) -> TensorStats:
+def _stats(name: str, s: _Sums, node: Node | None, sums: Mapping[str, _Sums], options: Options | None) -> TensorStats:
     t = s.type
     low, high = _span(t)
-    cause, fix = _cause(s, node, sums)
+    cause, fix = _cause(s, node, sums, options)
     return TensorStats(
         name, node.op.kind() if node else "input", t.shape, t.dtype.value, t.scale if t.q else 0.0, t.zero_point, low, high,
         min(s.seen), max(s.seen),
@@ -181,7 +186,7 @@ def _stats(name: str, s: _Sums, node: Node | None, sums: Mapping[str, _Sums]) ->
     )  # fmt: skip
 
 
-def _cause(s: _Sums, node: Node | None, sums: Mapping[str, _Sums]) -> tuple[str, str]:
+def _cause(s: _Sums, node: Node | None, sums: Mapping[str, _Sums], options: Options | None) -> tuple[str, str]:
     """The suspected cause of a poor signal and the option that would fix it; empty strings where it is good enough."""
     if s.signal == 0:
         return "zero for every sample", "calibrate with samples that are more varied, or remove the layer"
@@ -191,16 +196,40 @@ def _cause(s: _Sums, node: Node | None, sums: Mapping[str, _Sums]) -> tuple[str,
     if s.type.q is None and s.beyond:
         return f"{100 * s.beyond / s.count:.2g} % of the values exceed {half.LARGEST:g}", "scale the inputs, or keep this part in int8"
     if s.clipped > CLIPPED * s.error:
-        return f"{100 * s.beyond / s.count:.2g} % of the values lie beyond the range", "calibrate with more samples, or with method minmax"
+        fix = "calibrate with more samples" + ("" if options and options.method == EXTREMES else f", or with method {EXTREMES}")
+        return f"{100 * s.beyond / s.count:.2g} % of the values lie beyond the range", fix
     if node and natural(node.op) is not None and s.decibels(s.own) < LOW:
         return f"small values in the fixed range of {node.op.kind()}", "none is needed if the largest values decide"
     if s.own > CLIPPED * s.error:
         if s.unevenness > UNEVEN and s.divide is None:
-            return f"channels whose ranges differ {s.unevenness:.0f} times share one scale", "equalize the channels"
-        return "outliers stretch the range", "choose the range by mse or percentile"
+            tried = options is not None and options.equalize
+            fix = f"the layers around it cannot take equalized channels: {FINER}" if tried else "equalize the channels"
+            return f"channels whose ranges differ {s.unevenness:.0f} times share one scale", fix
+        return "outliers stretch the range", _other_range(options)
     inputs = {n: sums[n].decibels(sums[n].error) for n in node.inputs if n in sums} if node else {}
     if inputs and min(inputs.values()) < sqnr + INHERITED:
         return f"inherits the error of '{min(inputs, key=lambda n: inputs[n])}'", "fix that tensor first"
     if node and node.op.parameters:
-        return "rounding of the weights", "rounding second-order, weight_scale mse, and bias correction"
+        return "rounding of the weights", _better_weights(options)
     return f"{node.op.kind() if node else 'the input'} cancels most of its inputs' signal", "keep its inputs in finer ranges"
+
+
+def _other_range(options: Options | None) -> str:
+    """A rule that leaves outliers out, other than the one that did not help."""
+    others = [m for m in CUTTING if options is None or m != options.method]
+    more = "" if len(others) == len(CUTTING) else f", or {FINER}"
+    return f"choose the range by {' or '.join(others)}{more}"
+
+
+def _better_weights(options: Options | None) -> str:
+    """What of the best ways to round is not on; beyond that more bits."""
+    usual = Options()
+    missing = {
+        f"rounding {usual.rounding}": options is None or options.rounding != usual.rounding,
+        f"weight_scale {usual.weight_scale}": options is None or options.weight_scale != usual.weight_scale,
+        "bias correction": options is None or not options.bias_correction,
+    }
+    if any(missing.values()):
+        return ", ".join(text for text, off in missing.items() if off)
+    more = f"keep its weights in {usual.weights}, or let recipe few-bits choose" if options and options.weights != usual.weights else FINER
+    return f"{more}; perhaps calibrate with more samples"

@@ -12,7 +12,7 @@ from edgeq.ir import Array, Graph, QParams
 from edgeq.ops.activations import Sigmoid
 from edgeq.ops.add import Sub
 from edgeq.ops.fully_connected import FullyConnected
-from edgeq.quantize import TensorStats, decide, diagnose, quantize, to_half
+from edgeq.quantize import Options, TensorStats, decide, diagnose, quantize, to_half
 from edgeq.simulate import simulate
 
 RNG = np.random.default_rng(9)
@@ -106,15 +106,18 @@ def test_outliers_and_uneven_channels_are_named() -> None:
     assert found["h"].cause.startswith("channels whose ranges differ") and found["h"].fix == "equalize the channels"
 
 
+def coarse(graph: Graph) -> Graph:
+    """With the first layer's weights in steps of 64."""
+    name = graph.nodes[0].inputs[1]
+    data = np.asarray(graph.tensors[name].data) // 64 * 64
+    return replace(graph, tensors={**graph.tensors, name: replace(graph.tensors[name], data=data.astype(np.int8))})
+
+
 def test_zeros_rounded_weights_and_cancelling_inputs_are_named() -> None:
     silent = network(np.zeros((6, 6)))
     assert cause(silent, quantize(silent, {"x": X}, PLAIN), "h") == "zero for every sample"
     real = network()
-    graph = quantize(real, {"x": X}, PLAIN)
-    name = graph.nodes[0].inputs[1]
-    data = np.asarray(graph.tensors[name].data) // 64 * 64
-    coarse = replace(graph, tensors={**graph.tensors, name: replace(graph.tensors[name], data=data.astype(np.int8))})
-    assert cause(real, coarse, "h") == "rounding of the weights"
+    assert cause(real, coarse(quantize(real, {"x": X}, PLAIN)), "h") == "rounding of the weights"
     b = Floats()
     x, z = b.input(1, 6), b.input(1, 6, name="z")
     cancelling = b.graph(b.op(Sub(), x, z, name="y"))
@@ -137,3 +140,20 @@ def test_half_precision() -> None:
     assert found["h"].sqnr_db > 55 and (found["h"].low, found["h"].high) == (-65504, 65504)
     large = X * np.float32(2e4)
     assert "exceed 65504" in cause(real, to_half(real), "h", large)
+
+
+def test_what_is_on_already_is_not_advised() -> None:
+    real = network()
+    graph, fixes = coarse(quantize(real, {"x": X}, PLAIN)), {}
+    for name, options in {"unknown": None, "plain": PLAIN, "best": Options(), "few": Options(weights="int4")}.items():
+        found = {t.name: t for t in diagnose(real, graph, {"x": X}, options=options)}["h"]
+        assert found.cause == "rounding of the weights"
+        fixes[name] = found.fix
+    assert fixes["unknown"] == "rounding second-order, weight_scale mse, bias correction"
+    assert "rounding second-order" in fixes["plain"] and "rounding" not in fixes["best"] and "half precision" in fixes["best"]
+    assert "int8" in fixes["few"]
+    one = X * np.where(np.arange(80) == 3, 400, 1).astype(np.float32)[:, None, None]
+    stored = quantize(real, {"x": one}, PLAIN)
+    given = {m: diagnose(real, stored, {"x": X}, options=Options(method=m)) for m in ("minmax", "mse")}
+    fix = {m: next(t.fix for t in found if t.name == "x") for m, found in given.items()}
+    assert fix["minmax"] == "choose the range by mse or percentile" and fix["mse"].startswith("choose the range by percentile, or compute")
