@@ -39,7 +39,7 @@ def held(example: object) -> tuple[list[object], Array]:
 @pytest.fixture(scope="module")
 def folder(example: object, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("words")
-    example.save_words(path)  # type: ignore[attr-defined]
+    example.save_words(path, 15)  # type: ignore[attr-defined]
     return path
 
 

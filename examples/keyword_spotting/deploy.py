@@ -42,9 +42,9 @@ def float_scores(found: list[Clip]) -> NDArray[np.float32]:
     return np.asarray(values[result])
 
 
-def save_words(folder: Path) -> None:
-    """The network in int8, calibrated by clips of the speakers that trained it, as words.eqg."""
-    samples = log_mel([placed(c.samples) for c in clips() if c.speaker not in HELD_OUT][::4])
+def save_words(folder: Path, every: int = 4) -> None:
+    """The network in int8, calibrated by a part of the clips of the speakers that trained it, as words.eqg."""
+    samples = log_mel([placed(c.samples) for c in clips() if c.speaker not in HELD_OUT][::every])
     graphfile.save(edgeq.quantize(edgeq.load(HERE / "words.onnx"), samples).graph, folder / "words.eqg")
 
 
