@@ -188,6 +188,41 @@ static inline int32_t eq_armv7em_saturated(int32_t x)
 #endif
 }
 
+/* x saturated to uint8. */
+static inline int32_t eq_armv7em_saturated_byte(int32_t x)
+{
+#if EQ_DSP
+    int32_t y;
+    __asm__("usat %0, #8, %1" : "=r"(y) : "r"(x));
+    return y;
+#else
+    return x < 0 ? 0 : x > 255 ? 255 : x;
+#endif
+}
+
+/* The larger of each two int8. */
+static inline uint32_t eq_armv7em_max4(uint32_t a, uint32_t b)
+{
+#if EQ_DSP
+    uint32_t larger;
+    __asm__("ssub8 %0, %1, %2\n\tsel %0, %1, %2" : "=&r"(larger) : "r"(a), "r"(b) : "cc");
+    return larger;
+#else
+    uint32_t larger = 0;
+    for (int32_t i = 0; i < 32; i += 8) {
+        const int8_t x = (int8_t)(a >> i), y = (int8_t)(b >> i);
+        larger |= (uint32_t)(uint8_t)(x > y ? x : y) << i;
+    }
+    return larger;
+#endif
+}
+
+/* (a * b + 2^31) >> 32 of unsigned numbers */
+static inline uint32_t eq_armv7em_high_mul_unsigned_rounded(uint32_t a, uint32_t b)
+{
+    return (uint32_t)(((uint64_t)a * b + 0x80000000u) >> 32);
+}
+
 /* x / 2^(n + 1) to the nearest, halves away from zero. */
 static inline int32_t eq_armv7em_round_half(int32_t x, int32_t n)
 {

@@ -641,4 +641,49 @@ static inline void eq_armv7em_weighed4(int32_t *a, const int8_t *from, int32_t s
 #endif
 }
 
+/* Of n >= 1 int8 x: the rounded high word of (x * step + less) * factor, times a scale, less 16 bits, plus a bias, shifted right by `shift`,
+ * a literal from 1 on, saturated to int8. */
+#if EQ_DSP
+#define EQ_ARMV7EM_NORMALIZE1(shift) \
+    "ldrsb %[a], [%[x]], #1\n\t" \
+    "ldr %[b], [%[scale]], #4\n\t" \
+    "mla %[a], %[a], %[step], %[less]\n\t" \
+    "ldr %[c], [%[bias]], #4\n\t" \
+    "smmulr %[a], %[a], %[factor]\n\t" \
+    "smull %[a], %[b], %[a], %[b]\n\t" \
+    "add %[c], %[c], %[a], lsr #16\n\t" \
+    "add %[c], %[c], %[b], lsl #16\n\t" \
+    "ssat %[c], #8, %[c], asr #" #shift "\n\t" \
+    "strb %[c], [%[y]], #1\n\t"
+#define EQ_ARMV7EM_NORMALIZE(to, from, scales, biases, count, times, plus, by, shift) \
+    do { \
+        int8_t *eq_y = (to); \
+        const int8_t *eq_x = (from); \
+        const int32_t *eq_scale = (scales), *eq_bias = (biases); \
+        int32_t eq_n = (count), eq_a, eq_b, eq_c; \
+        __asm__ volatile( \
+            "lsrs %[n], %[n], #1\n\t" \
+            "bcc 1f\n\t" \
+            EQ_ARMV7EM_NORMALIZE1(shift) \
+            "1:\n\tcmp %[n], #0\n\t" \
+            "beq 3f\n" \
+            "2:\n\t" \
+            EQ_ARMV7EM_NORMALIZE1(shift) EQ_ARMV7EM_NORMALIZE1(shift) \
+            "subs %[n], %[n], #1\n\t" \
+            "bne 2b\n" \
+            "3:" \
+            : [y] "+&r"(eq_y), [x] "+&r"(eq_x), [scale] "+&r"(eq_scale), [bias] "+&r"(eq_bias), [n] "+&r"(eq_n), [a] "=&r"(eq_a), \
+              [b] "=&r"(eq_b), [c] "=&r"(eq_c) \
+            : [step] "r"(times), [less] "r"(plus), [factor] "r"(by) \
+            : "cc", "memory"); \
+    } while (0)
+#else
+#define EQ_ARMV7EM_NORMALIZE(to, from, scales, biases, count, times, plus, by, shift) \
+    for (int32_t eq_i = 0; eq_i < (count); eq_i++) { \
+        const int32_t eq_normal = eq_armv7em_high_mul_rounded((int32_t)((uint32_t)(from)[eq_i] * (times) + (plus)), by); \
+        const int32_t eq_steps = (int32_t)(((int64_t)eq_normal * (scales)[eq_i]) >> 16) + (biases)[eq_i]; \
+        (to)[eq_i] = (int8_t)eq_armv7em_saturated(eq_steps >> (shift)); \
+    }
+#endif
+
 #endif
