@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from edgeq.bands import expression
 from edgeq.ctext import brief
@@ -17,6 +18,25 @@ Line = str
 def flow(rows: Flow, height: int) -> str:
     """What `eq_band_rows` reads."""
     return f"{{{rows.rate}, {rows.offset}, {rows.per}, {rows.unit}, {height}}}"
+
+
+def records(program: Program) -> list[dict[str, Any]]:
+    """What the manifest says of bands (`record.BandRecord`)."""
+    found = []
+    for band in program.bands:
+        pitches = {c.output: (p.pitch, p.height) for p, c in zip(band.parts, program.calls[band.first :], strict=False)}
+        if band.fed:
+            pitches[band.fed.name] = band.fed.pitch, band.fed.height
+        lines = [
+            {
+                "tensor": n, "rows": -(-x.bytes // pitches[n][0]), "height": pitches[n][1], "bytes": x.bytes,
+                "beside": x.over or x.ahead or None,
+            }
+            for n, x in band.lines.items()
+        ]  # fmt: skip
+        rows = [max(rows for rows, _, _ in p.variants) for p in band.parts]
+        found.append({"first": band.first, "last": band.last, "turns": band.turns, "rows": rows, "lines": lines})
+    return found
 
 
 @dataclass(frozen=True)

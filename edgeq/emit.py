@@ -256,6 +256,7 @@ class _Emitter:
             "states": [{k: x[k] for k in x if k not in hidden} for x in self.states()],
             "steps": [{k: s[k] for k in keep} for s in steps],
             "lifetimes": [{k: x[k] for k in x if k not in ("pointer", "ctype")} for x in self.lifetimes()],
+            "bands": cbands.records(self.program),
             "tables": {t.symbol: t.crc for t in self.tables},
             "table_bytes": {t.symbol: t.bytes for t in self.tables},
             "hardened": faults.is_hardened(self.program),

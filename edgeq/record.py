@@ -120,6 +120,38 @@ class Lifetime:
 
 
 @dataclass(frozen=True)
+class LinesRecord:
+    """A tensor of a band that is whole nowhere.
+
+    Attributes:
+        rows: that its buffer holds, of `height` in all; 0 of one without a buffer.
+        bytes: of its buffer.
+        beside: the tensor in whose buffer its rows lie; None of one that has its own.
+    """
+
+    tensor: str
+    rows: Count
+    height: Count
+    bytes: Size
+    beside: str | None = None
+
+
+@dataclass(frozen=True)
+class BandRecord:
+    """Steps `first` to `last`, which run in turn, some rows each, `turns` times.
+
+    Attributes:
+        rows: of each step the most rows that it computes (or takes in, where it sums over all) at a turn.
+    """
+
+    first: Size
+    last: Size
+    turns: Count
+    rows: tuple[Count, ...]
+    lines: tuple[LinesRecord, ...]
+
+
+@dataclass(frozen=True)
 class Interface:
     """What a board tells of the model that it runs."""
 
@@ -166,6 +198,7 @@ class Manifest:
     sources_sha256: Hash
     files: dict[str, Hash]
     graph_sha256: Hash | None = None
+    bands: tuple[BandRecord, ...] = ()
 
     def __post_init__(self) -> None:
         """Raises ValueError where its parts do not fit together."""

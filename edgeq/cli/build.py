@@ -196,9 +196,11 @@ def show(built: Built) -> None:
 
 def bands(built: Built) -> str:
     """Which steps run by bands of rows."""
-    ranges = {s.band: i for i, s in enumerate(built.manifest.steps) if s.band is not None}
-    named = (f"steps {a}-{b}" if a < b else f"step {a}" for a, b in ranges.items())
-    return f"{', '.join(named)}, some rows at a time" if ranges else ""
+    found = built.manifest.bands
+    named = (f"steps {b.first}-{b.last}" if b.first < b.last else f"step {b.first}" for b in found)
+    lines = sum(x.bytes for b in found for x in b.lines)
+    turns = sum(b.turns for b in found)
+    return f"{', '.join(named)}, some rows at a time: {turns} turns, {size(lines)} of lines between them" if found else ""
 
 
 def quality(built: Built) -> dict[str, str]:

@@ -30,6 +30,7 @@ def inspect(
     data = describe(graph)
     if (Path(model) / "manifest.json").is_file():
         data["kernels"] = kernels(Path(model))
+        data["bands"] = bands(Path(model))
     if as_json:
         common.print_json(data)
     else:
@@ -75,6 +76,27 @@ def kernels(folder: Path) -> dict[str, str]:
     return {**{n: "folded" for s in steps for n in s.epilogue}, **{s.name: s.kernel for s in steps}}
 
 
+def bands(folder: Path) -> list[dict[str, Any]]:
+    """Per step of an emitted folder that runs in a band: the band's steps and turns, rows at a turn, and the rows and bytes of its result
+    that are kept (None of one that is whole), or the tensor in whose place they lie."""
+    from edgeq.record import manifest
+
+    found, record = list[dict[str, Any]](), manifest(folder)
+    for band in record.bands:
+        lines = {x.tensor: x for x in band.lines}
+        for i, rows in zip(range(band.first, band.last + 1), band.rows, strict=True):
+            step = record.steps[i]
+            kept = lines.get(step.tensor)
+            found.append(
+                {
+                    "first": band.first, "last": band.last, "turns": band.turns, "name": step.name, "rows": rows,
+                    "kept": kept.rows if kept else None, "height": kept.height if kept else None,
+                    "bytes": kept.bytes if kept else step.bytes, "beside": kept.beside if kept else None,
+                }
+            )  # fmt: skip
+    return found
+
+
 def text(t: dict[str, Any]) -> str:
     """A type for people."""
     return f"{t['dtype']}[{'x'.join(map(str, t['shape']))}]"
@@ -116,6 +138,21 @@ def show(data: dict[str, Any]) -> None:
         ("constants", "right"),
     ]
     common.table([*heads, *(["kernel"] if found else [])], rows)
+    if data.get("bands"):
+        show_bands(data["bands"], room)
+
+
+def show_bands(found: list[dict[str, Any]], room: int) -> None:
+    """Which steps run by bands of rows, and what they keep."""
+    rows = [
+        (
+            f"{b['first']}-{b['last']}", b["turns"], short(b["name"], room), b["rows"],
+            "whole" if b["kept"] is None else f"{b['kept']} of {b['height']}" if b["kept"] else f"in {short(b['beside'] or '', room)}",
+            size(b["bytes"]) if b["bytes"] else "",
+        )
+        for b in found
+    ]  # fmt: skip
+    common.table(["band", ("turns", "right"), ("name", "text"), ("rows at a turn", "right"), "rows kept", ("bytes", "right")], rows)
 
 
 def register(app: typer.Typer) -> None:
