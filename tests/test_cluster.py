@@ -226,3 +226,10 @@ def test_a_copy_runs_beside_the_core_and_takes_its_turns_at_the_banks(tmp_path: 
 def test_a_board_says_what_is_out_of_range(tmp_path: Path) -> None:
     with pytest.raises(EdgeqError, match="out of range"):
         replace(SMALL, l1_banks=12)
+
+
+@pytest.mark.skipif(shutil.which("qemu-system-riscv32") is None, reason="needs QEMU")
+def test_nine_harts_of_qemu_compute_the_same_bytes(tmp_path: Path) -> None:
+    graph = model(11)
+    built = api.build(graph, output=tmp_path / "m", target="virt-harts", name="m", vectors=2)
+    assert built.measured.comparisons["qemu"].bit_exact and b"eq_fork" in (tmp_path / "m" / "m.c").read_bytes()
