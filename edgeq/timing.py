@@ -49,6 +49,11 @@ class Timing:
         """Whether more than the number of instructions counts."""
         return any(self.costs[1:])
 
+    @property
+    def data_wait(self) -> float:
+        """Cycles of a line of flash that data wait for."""
+        return self.costs[EVENTS.index("data_miss")]
+
     def cycles(self, counts: NDArray[np.float64]) -> NDArray[np.float64]:
         """Of counts ``[..., EVENTS]``."""
         return np.asarray(counts @ np.array(self.costs))

@@ -24,6 +24,7 @@ LAYERS = (
     ("order",),
     ("program",),
     ("place", "plan"),
+    ("room",),
     ("stage",),
     ("bands",),
     ("segments", "shares"),

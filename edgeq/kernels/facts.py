@@ -69,6 +69,33 @@ def pairs(params: Params) -> int:
     return int(all(fits(w, params.tables[name.replace("weights", "bias")]) for name, w in _weights(params).items()))
 
 
+def powers(params: Params) -> int:
+    """1 if a result's halves may be divided by a product with a power of two, plus 1 where halves of negative results are rounded away from
+    zero: the divisor is one of 32 bits, and what the 1 adds is less than what tells two results apart."""
+    shift = params.tables["shift"]
+    return int(shift.min() >= 3 and shift.max() <= (12 if params.law == "tflm" else 31))
+
+
+def whole_range(params: Params) -> int:
+    """1 if results may be any int8."""
+    return int((params.act_min, params.act_max) == (INT8_MIN, INT8_MAX))
+
+
+def triples(params: Params) -> int:
+    """How many times three pixels a convolution takes at a time, where nobody has looked how much memory there is (`edgeq.room`)."""
+    return 1
+
+
+def copied(params: Params) -> int:
+    """1 if it copies weights to scratch first; likewise."""
+    return 0
+
+
+def whole(params: Params) -> int:
+    """1 if a depthwise convolution keeps all lines of a channel in scratch; likewise."""
+    return 0
+
+
 def whole_fours(params: Params) -> int:
     """1 if the output channels are a multiple of four."""
     return int(params.out_c % 4 == 0)
@@ -123,8 +150,13 @@ def parted(params: Params) -> int:
 
 FACTS: dict[str, Callable[[Params], int]] = {
     f.__name__: f
-    for f in (group, twos, tap_twos, has_least, pairs, whole_fours, small_shifts, inside, pointwise, direct, tall, few, rectified, parted)
+    for f in (
+        group, twos, tap_twos, has_least, pairs, powers, whole_range, triples, copied, whole, whole_fours, small_shifts, inside, pointwise, direct,
+        tall, few, rectified, parted,
+    )  # fmt: skip
 }
+
+ROOM = {"triples", "copied", "whole"}  # what they say is no fact before memory was planned
 
 
 def value(name: str, params: Params) -> int:

@@ -11,6 +11,8 @@ A kernel is `templates/kernels/<isa>/<name>_<types>.c.j2`; its front matter is T
     when = "groups == 1"           condition on the scalars (default: always)
     priority = 0                   the highest that applies wins within an ISA
     scratch = "kernel_h * in_c"    bytes of scratch inside a call (default: none)
+    roomy = "powers"               condition on the scalars under which more scratch saves time: by the scalars `triples`, `copied` or
+                                   `whole`, which `scratch` names, see `edgeq.room` (default: never)
     inplace = [0]                  operands that may share their storage with the output
     inplace_when = "kernel_h == 1" condition on the scalars for that (default: always)
     pack = { weights = "interleaved(4)" }   layouts applied to tables, see `layouts`: "thirds(filled(32))", "chunks with bias" where
@@ -39,7 +41,7 @@ from typing import Any
 
 from edgeq.errors import EdgeqError
 from edgeq.ir import Params
-from edgeq.kernels.expressions import evaluate, value
+from edgeq.kernels.expressions import evaluate, names, value
 from edgeq.kernels.signature import Signature
 from edgeq.resources import resource
 
@@ -57,6 +59,7 @@ class Kernel:
     when: str = "true"
     priority: int = 0
     scratch: str = "0"
+    roomy: str = "false"
     inplace: tuple[int, ...] = ()
     inplace_when: str = "true"
     pack: Mapping[str, str] = field(default_factory=dict)
@@ -101,6 +104,14 @@ class Kernel:
 
     def scratch_bytes(self, params: Params) -> int:
         return int(str(self._evaluate(self.scratch, params)))
+
+    def scratch_names(self, name: str) -> bool:
+        """Whether scratch depends on a scalar."""
+        return name in names(self.scratch)
+
+    def takes_room(self, params: Params) -> bool:
+        """Whether it is faster with more scratch."""
+        return bool(self._evaluate(self.roomy, params))
 
     def overwrites(self, params: Params) -> tuple[int, ...]:
         """Positions of the operands whose storage the output may take."""

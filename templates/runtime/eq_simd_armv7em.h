@@ -261,21 +261,24 @@ static inline int8_t *eq_armv7em_copy(int8_t *to, const int8_t *from, int32_t co
 static inline void eq_armv7em_spread(int16_t *to, const int8_t *from, int32_t step, int32_t count)
 {
 #if EQ_DSP
-    int32_t x0, x1, step3 = 3 * step;
+    int32_t x0, x1, x2, x3, step3 = 3 * step;
+#define EQ_ARMV7EM_SPREAD4(at0, at1, at2, at3) \
+    "ldrsb %[x0], [%[from]]\n\tldrsb %[x1], [%[from], %[step]]\n\t" \
+    "ldrsb %[x2], [%[from], %[step], lsl #1]\n\tldrsb %[x3], [%[from], %[step3]]\n\t" \
+    "strh %[x0], [%[to]" at0 "\n\tstrh %[x1], [%[to]" at1 "\n\tstrh %[x2], [%[to]" at2 "\n\tstrh %[x3], [%[to]" at3 "\n\t" \
+    "add %[from], %[from], %[step], lsl #2\n\t"
     __asm__ volatile(
-        "subs %[count], %[count], #4\n\tblt 2f\n"
-        "1:\n\tldrsb %[x0], [%[from]]\n\tldrsb %[x1], [%[from], %[step]]\n\t"
-        "strh %[x0], [%[to]], #8\n\tstrh %[x1], [%[to], #-6]\n\t"
-        "ldrsb %[x0], [%[from], %[step], lsl #1]\n\tldrsb %[x1], [%[from], %[step3]]\n\t"
-        "strh %[x0], [%[to], #-4]\n\tstrh %[x1], [%[to], #-2]\n\t"
-        "subs %[count], %[count], #4\n\tadd %[from], %[from], %[step], lsl #2\n\tbge 1b\n"
-        "2:\n\tadds %[count], %[count], #4\n\tbeq 4f\n"
+        "subs %[count], %[count], #8\n\tblt 2f\n"
+        "1:\n\t" EQ_ARMV7EM_SPREAD4("]", ", #2]", ", #4]", ", #6]") EQ_ARMV7EM_SPREAD4(", #8]", ", #10]", ", #12]", ", #14]")
+        "add %[to], %[to], #16\n\tsubs %[count], %[count], #8\n\tbge 1b\n"
+        "2:\n\tadds %[count], %[count], #8\n\tbeq 4f\n"
         "3:\n\tldrsb %[x0], [%[from]]\n\tsubs %[count], %[count], #1\n\tadd %[from], %[from], %[step]\n\t"
         "strh %[x0], [%[to]], #2\n\tbne 3b\n"
         "4:"
-        : [to] "+r"(to), [from] "+r"(from), [count] "+r"(count), [x0] "=&r"(x0), [x1] "=&r"(x1)
+        : [to] "+r"(to), [from] "+r"(from), [count] "+r"(count), [x0] "=&r"(x0), [x1] "=&r"(x1), [x2] "=&r"(x2), [x3] "=&r"(x3)
         : [step] "r"(step), [step3] "r"(step3)
         : "cc", "memory");
+#undef EQ_ARMV7EM_SPREAD4
 #else
     for (; count > 0; count--, from += step) {
         *to++ = *from;
@@ -306,6 +309,16 @@ static inline void eq_armv7em_fill16(int16_t *to, int16_t value, int32_t count)
     }
 }
 
+/* As eq_armv7em_spread, of nothing where `from` is 0: of one `value` then. A call: inside a large function compilers run out of registers. */
+static __attribute__((noinline, unused)) void eq_armv7em_line(int16_t *to, const int8_t *from, int32_t step, int32_t count, int16_t value)
+{
+    if (from) {
+        eq_armv7em_spread(to, from, step, count);
+    } else {
+        eq_armv7em_fill16(to, value, count);
+    }
+}
+
 /* `count` times `value`; returns the end. */
 static inline int8_t *eq_armv7em_fill(int8_t *to, int8_t value, int32_t count)
 {
@@ -314,6 +327,47 @@ static inline int8_t *eq_armv7em_fill(int8_t *to, int8_t value, int32_t count)
         EQ_ARMV7EM_IN_TURN(count);
     }
     return to;
+}
+
+/* `height` rows of `width` bytes, from row `top` and byte `left` on, of an input of `rows` rows of `pitch` bytes; outside of it are zeros. */
+typedef struct {
+    int32_t height, width, rows, pitch, top, left, zero;
+} eq_armv7em_part;
+
+/* Takes a part of an input to `to`, row by row. A call: inside a large function compilers run out of registers. */
+static __attribute__((noinline, unused)) void eq_armv7em_gather(int8_t *to, const int8_t *from, const eq_armv7em_part *part)
+{
+    const int32_t width = part->width, pitch = part->pitch, left = part->left;
+    const int32_t near = left < 0 ? -left : 0, far = left + width > pitch ? left + width - pitch : 0, count = width - near - far;
+    int32_t row = part->top, end = row + part->height;
+    const int32_t rows = count > 0 ? part->rows : 0;
+    const int8_t zero = (int8_t)part->zero;
+    from += row * pitch + left + near;
+    for (; row < end; row++, from += pitch) {
+        if (row < 0 || row >= rows) {
+            to = eq_armv7em_fill(to, zero, width);
+        } else {
+            to = eq_armv7em_fill(to, zero, near);
+            to = eq_armv7em_copy(to, from, count);
+            to = eq_armv7em_fill(to, zero, far);
+        }
+    }
+}
+
+/* a + b where b is the even (where `odd`, a literal: the odd) lanes of four int8, as two pairs of int16, modulo 2^16. */
+static inline uint32_t eq_armv7em_add_lanes(uint32_t a, uint32_t word, int32_t odd)
+{
+#if EQ_DSP
+    uint32_t pair;
+    if (odd) {
+        __asm__("sxtab16 %0, %1, %2, ror #8" : "=r"(pair) : "r"(a), "r"(word));
+    } else {
+        __asm__("sxtab16 %0, %1, %2" : "=r"(pair) : "r"(a), "r"(word));
+    }
+    return pair;
+#else
+    return eq_armv7em_add2(a, odd ? eq_armv7em_odd(word) : eq_armv7em_even(word));
+#endif
 }
 
 #endif

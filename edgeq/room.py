@@ -1,0 +1,80 @@
+"""Scratch that a plan has room for: calls that are faster with more of it get what lies unused in the arena while they run.
+
+A convolution reads its weights once for every few pixels. The more pixels' inputs it keeps expanded, the less often it reads them, and
+where weights wait for flash it may copy two rows of them to scratch before all of these pixels meet them (docs/timing.md). A depthwise convolution computes all lines of a channel
+at a time where it keeps all lines of its input. The arena does not grow for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from edgeq.board import load as load_board
+from edgeq.ir import Params
+from edgeq.plan import MemoryPlan
+from edgeq.program import Call, Program
+from edgeq.timing import timing
+
+LINE = 32  # bytes of flash that a wait brings
+CACHED = 6 * LINE  # two rows of weights so short stay in a cache of eight lines beside a channel's constants
+COPYING = 23  # cycles for a line of weights from flash to scratch, without the wait
+
+
+def gaps(program: Program, plan: MemoryPlan, index: int) -> Iterator[tuple[int, int]]:
+    """(offset, bytes) of the arena where no tensor lives while a call runs."""
+    taken = sorted(
+        (plan.offsets[n], plan.offsets[n] + program.room(n)) for n, (first, last) in plan.lifetimes.items() if first <= index <= last
+    )
+    at = 0
+    for start, end in [*taken, (plan.arena_bytes, plan.arena_bytes)]:
+        aligned = -(-at // plan.alignment) * plan.alignment
+        if start > aligned:
+            yield aligned, start - aligned
+        at = max(at, end)
+
+
+def _with(call: Call, **scalars: int) -> Params:
+    made = replace(call.params, scalars={**call.params.scalars, **scalars})
+    made._derived.update(call.params._derived)
+    return made
+
+
+def _grown(call: Call, room: int, waits: float) -> Params:
+    """The fastest params whose scratch is `room` bytes at most."""
+    p = call.params
+    if call.kernel.scratch_names("whole"):
+        whole = _with(call, whole=1)
+        return whole if call.kernel.scratch_bytes(whole) <= room else p
+    most = max(1, p.out_h * p.out_w // 3)
+
+    def scratch(triples: int, copied: int) -> int:
+        return call.kernel.scratch_bytes(_with(call, triples=triples, copied=copied))
+
+    one, two, row = scratch(1, 0), scratch(2, 0), scratch(1, 1) - scratch(1, 0)
+    found = [(call.params, float("inf"))]
+    for copied in (0, 1) if row % LINE == 0 else (0,):
+        triples = min(most, 1 + max(0, room - one - copied * row) // (two - one))
+        if copied and triples == 1:
+            continue
+        lines = row / LINE
+        once = lines * (waits + COPYING) if copied else lines * waits * (1 if row <= CACHED else triples)
+        found.append((_with(call, triples=triples, copied=copied), once / triples))  # flash's share of the cycles of three pixels and two channels
+    return min(found[1:], key=lambda f: f[1])[0]
+
+
+def spread(program: Program, plan: MemoryPlan) -> tuple[Program, MemoryPlan]:
+    """Give calls outside of bands what their kernels can use of the gaps of the arena."""
+    model = timing(program.target, load_board(program.target)) if program.target.data.get("timing") else None
+    waits = model.data_wait if model else 0.0
+    banded = {i for b in program.bands for i in range(b.first, b.last + 1)}
+    calls, places = list(program.calls), dict(plan.scratch)
+    for i, call in enumerate(program.calls):
+        if i in banded or call.staged or call.tiled is not None or not call.kernel.takes_room(call.params):
+            continue
+        offset, room = max(gaps(program, plan, i), key=lambda g: (g[1], -g[0]))
+        params = _grown(call, room, waits)
+        if call.kernel.scratch_bytes(params) > call.scratch:
+            calls[i] = replace(call, params=params, scratch=call.kernel.scratch_bytes(params))
+            places[i] = offset
+    return replace(program, calls=tuple(calls)), replace(plan, scratch=places)

@@ -1,0 +1,72 @@
+"""Calls that get scratch which an arena has left: they compute the same, and the arena does not grow."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from harness import _Bench, _check_equal
+from installed import need_emulator, uncounted
+from side_by_side import no_search
+from test_conv2d import SAME, case, with_sum
+from test_depthwise_conv2d import CASES as DEPTHWISE
+
+from edgeq import target
+from edgeq.emit import emit, write
+from edgeq.lower import lower
+from edgeq.plan import plan
+from edgeq.room import gaps, spread
+from edgeq.run import host, run
+
+DEEP = case("deep", (1, 5, 5, 16), 5, (3, 3), pads=SAME, zero=3)  # two rows of weights are more than flash's cache holds
+CASES = [
+    case("pointwise", (1, 5, 4, 9), 6, (1, 1), zero=-5), case("pointwise_odd", (1, 3, 7, 12), 7, (1, 1), zero=9),
+    case("wide", (1, 7, 2, 128), 4, (1, 1), zero=1), case("speech", (1, 13, 6, 1), 8, (10, 4), stride=(2, 2), pads=(4, 1, 5, 1), zero=83),
+    case("windows", (1, 5, 5, 3), 4, (3, 3), pads=SAME, zero=-128), case("batch", (2, 3, 3, 8), 5, (2, 2), pads=(1, 1, 0, 0), zero=9),
+    DEEP, with_sum(DEEP, 0.7), with_sum(case("sum", (1, 4, 5, 8), 6, (1, 1), zero=2), 1.3), with_sum(case("sums", (1, 4, 5, 3), 3, (3, 3), pads=SAME), 1),
+    *(replace(c, name=f"{c.name}{i}") for i, c in enumerate(DEPTHWISE) if not c.name.endswith("_w4")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("law", "chip"), [("tflm", "nucleo-l4r5"), ("single", "cortex-m33"), ("tflm", "host"), ("single", "host")])
+def test_calls_with_room_compute_the_same(law: str, chip: str, tmp_path: Path) -> None:
+    if chip != "host":
+        need_emulator(chip)
+    bench, machine = _Bench(CASES, law), target.load(chip)
+    with no_search():
+        program = lower(bench.graph, replace(machine, isa=("armv7em", "c")) if chip == "host" else machine)
+        memory = plan(program)
+    wide, placed = spread(program, replace(memory, arena_bytes=memory.arena_bytes + 30_000))
+    scalars = [c.params.scalars for c in wide.calls]
+    assert any(s.get("triples", 1) > 1 and not s["copied"] for s in scalars) and any(s.get("whole") for s in scalars)
+    assert any(s.get("copied") for s in scalars) == (chip == "nucleo-l4r5"), "weights are copied where flash waits"
+    write(emit(wide, placed, "cases"), tmp_path)
+    few, expected = bench.first(5)
+    _check_equal(expected, host.run(tmp_path, few) if chip == "host" else run(tmp_path, uncounted(chip), few))
+
+
+def test_scratch_lies_where_nothing_lives() -> None:
+    with no_search():
+        program = lower(_Bench(CASES, "tflm").graph, target.load("nucleo-l4r5"))
+        memory = plan(program)
+    wide, placed = spread(program, memory)
+    assert placed.arena_bytes == memory.arena_bytes
+    grown = [i for i, (a, b) in enumerate(zip(program.calls, wide.calls, strict=True)) if b.scratch > a.scratch]
+    assert grown
+    for i in grown:
+        start, end = placed.scratch[i], placed.scratch[i] + wide.calls[i].scratch
+        assert any(at <= start and end <= at + size for at, size in gaps(program, memory, i))
+
+
+def test_a_product_divides_halves_as_a_rounding_shift_does() -> None:
+    rng = np.random.default_rng(5)
+    for shift in range(3, 13):
+        n = shift - 1
+        ties = (np.arange(-600, 600) << n) + rng.integers(-1, 2, 1200)
+        for h in (ties, rng.integers(-(2**31), 2**31, 5000), np.array([-(2**31), 2**31 - 1, 0, -1, 1])):
+            for rounding in (-255, 1, 255):
+                shifted = ((h + (h >> 31)) >> n) + rounding
+                product = ((h * (2 ** (32 - n) + 1)) >> 32) + rounding
+                assert (np.clip(shifted >> 1, -128, 127) == np.clip(product >> 1, -128, 127)).all(), shift
