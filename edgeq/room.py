@@ -1,8 +1,8 @@
 """Scratch that a plan has room for: calls that are faster with more of it get what lies unused in the arena while they run.
 
 A convolution reads its weights once for every few pixels. The more pixels' inputs it keeps expanded, the less often it reads them, and
-where weights wait for flash it may copy two rows of them to scratch before all of these pixels meet them (docs/timing.md). A depthwise convolution computes all lines of a channel
-at a time where it keeps all lines of its input. The arena does not grow for it.
+where weights wait for flash it may copy two rows of them to scratch before all of these pixels meet them (docs/timing.md). A depthwise
+convolution computes all lines of a channel at a time where it keeps all lines of its input. The arena does not grow for it.
 """
 
 from __future__ import annotations
@@ -43,27 +43,27 @@ def _with(call: Call, **scalars: int) -> Params:
 def _grown(call: Call, room: int, waits: float) -> Params:
     """The fastest params whose scratch is `room` bytes at most."""
     p = call.params
-    if call.kernel.scratch_names("whole"):
-        whole = _with(call, whole=1)
-        return whole if call.kernel.scratch_bytes(whole) <= room else p
+    if call.kernel.scratch_names("all_lines"):
+        made = _with(call, all_lines=1)
+        return made if call.kernel.scratch_bytes(made) <= room else p
     most = max(1, p.out_h * p.out_w // 3)
 
     def scratch(triples: int, copied: int) -> int:
         return call.kernel.scratch_bytes(_with(call, triples=triples, copied=copied))
 
     one, two, row = scratch(1, 0), scratch(2, 0), scratch(1, 1) - scratch(1, 0)
-    found = [(call.params, float("inf"))]
+    found = []
     for copied in (0, 1) if row % LINE == 0 else (0,):
         triples = min(most, 1 + max(0, room - one - copied * row) // (two - one))
         if copied and triples == 1:
             continue
         lines = row / LINE
-        once = lines * (waits + COPYING) if copied else lines * waits * (1 if row <= CACHED else triples)
-        found.append((_with(call, triples=triples, copied=copied), once / triples))  # flash's share of the cycles of three pixels and two channels
-    return min(found[1:], key=lambda f: f[1])[0]
+        cycles = lines * (waits + COPYING) if copied else lines * waits * (1 if row <= CACHED else triples)
+        found.append((_with(call, triples=triples, copied=copied), cycles / triples))  # of flash, for three pixels and two channels
+    return min(found, key=lambda f: f[1])[0]
 
 
-def spread(program: Program, plan: MemoryPlan) -> tuple[Program, MemoryPlan]:
+def filled(program: Program, plan: MemoryPlan) -> tuple[Program, MemoryPlan]:
     """Give calls outside of bands what their kernels can use of the gaps of the arena."""
     model = timing(program.target, load_board(program.target)) if program.target.data.get("timing") else None
     waits = model.data_wait if model else 0.0

@@ -27,9 +27,9 @@ from edgeq.latency import latency
 from edgeq.lower import lower
 from edgeq.plan import MemoryPlan, plan
 from edgeq.program import Program as Lowered
-from edgeq.room import spread
 from edgeq.record import BuildRecord, Manifest, Measured, measured
 from edgeq.record import manifest as read_manifest
+from edgeq.room import filled
 from edgeq.run import missing
 from edgeq.segments import Way, fed, fitted, ways
 from edgeq.shares import spread
@@ -108,7 +108,7 @@ def artifact(
         program, memory = wanted.of(program, plan(program))
     else:
         program, memory = wanted.within(program, arena)
-    emitted = emit(*spread(program, memory), name, vectors)
+    emitted = emit(*filled(program, memory), name, vectors)
     stored = graphfile.dumps(graph)
     more = {**(beside or {}), graphfile.NAME: stored}
     named = dict(sorted({**emitted.manifest.files, **folders.digests(more)}.items()))

@@ -70,10 +70,18 @@ def pairs(params: Params) -> int:
 
 
 def powers(params: Params) -> int:
-    """1 if a result's halves may be divided by a product with a power of two, plus 1 where halves of negative results are rounded away from
-    zero: the divisor is one of 32 bits, and what the 1 adds is less than what tells two results apart."""
-    shift = params.tables["shift"]
-    return int(shift.min() >= 3 and shift.max() <= (12 if params.law == "tflm" else 31))
+    """1 if a result's halves may be divided by a product with a power of two, plus 1 in law tflm where negative ones are rounded away from
+    zero: the factor 2^(33 - shift) is one of 32 bits, and what the 1 adds is less than what tells two results apart, as far as sums
+    reach and results do not saturate."""
+    shift = params.tables["shift"].astype(np.int64)
+    if params.law != "tflm" or shift.min() < 3:
+        return int(shift.min() >= 3 and shift.max() <= 31)
+    weights, bias = params.tables["weights"], params.tables["bias"].astype(np.int64)
+    rows = (weights.reshape(len(bias), -1) if len(weights) == len(bias) else weights.reshape(-1, len(bias)).T).astype(np.int64)
+    most = np.abs(rows).sum(1) * -INT8_MIN + np.abs(bias) + 1  # no sum, so no halves, are beyond
+    n = np.minimum(shift - 1, 31)
+    steps = (np.minimum(most, 2 ** (n + 10)) + 1) >> n  # from one result to the next; results of 2^10 and more saturate
+    return int(((steps == 0) | ((steps << n) - 1 < 2 ** (32 - n))).all() and shift.max() <= 31)
 
 
 def whole_range(params: Params) -> int:
@@ -91,7 +99,7 @@ def copied(params: Params) -> int:
     return 0
 
 
-def whole(params: Params) -> int:
+def all_lines(params: Params) -> int:
     """1 if a depthwise convolution keeps all lines of a channel in scratch; likewise."""
     return 0
 
@@ -151,12 +159,12 @@ def parted(params: Params) -> int:
 FACTS: dict[str, Callable[[Params], int]] = {
     f.__name__: f
     for f in (
-        group, twos, tap_twos, has_least, pairs, powers, whole_range, triples, copied, whole, whole_fours, small_shifts, inside, pointwise, direct,
-        tall, few, rectified, parted,
-    )  # fmt: skip
-}
+        group, twos, tap_twos, has_least, pairs, powers, whole_range, triples, copied, all_lines,
+        whole_fours, small_shifts, inside, pointwise, direct, tall, few, rectified, parted,
+    )
+}  # fmt: skip
 
-ROOM = {"triples", "copied", "whole"}  # what they say is no fact before memory was planned
+ROOM = {"triples", "copied", "all_lines"}  # what they say is no fact before memory was planned
 
 
 def value(name: str, params: Params) -> int:

@@ -15,6 +15,13 @@
 #define EQ_DSP 0
 #endif
 
+/* Of functions that are calls. */
+#if EQ_DSP
+#define EQ_ARMV7EM_CALLED __attribute__((noinline, unused))
+#else
+#define EQ_ARMV7EM_CALLED inline
+#endif
+
 /* Has compilers compute `x` here: they keep a loop of a few rounds as it is. */
 #if EQ_DSP
 #define EQ_ARMV7EM_IN_TURN(x) __asm__ volatile("" : "+r"(x))
@@ -310,7 +317,7 @@ static inline void eq_armv7em_fill16(int16_t *to, int16_t value, int32_t count)
 }
 
 /* As eq_armv7em_spread, of nothing where `from` is 0: of one `value` then. A call: inside a large function compilers run out of registers. */
-static __attribute__((noinline, unused)) void eq_armv7em_line(int16_t *to, const int8_t *from, int32_t step, int32_t count, int16_t value)
+static EQ_ARMV7EM_CALLED void eq_armv7em_line(int16_t *to, const int8_t *from, int32_t step, int32_t count, int16_t value)
 {
     if (from) {
         eq_armv7em_spread(to, from, step, count);
@@ -335,7 +342,7 @@ typedef struct {
 } eq_armv7em_part;
 
 /* Takes a part of an input to `to`, row by row. A call: inside a large function compilers run out of registers. */
-static __attribute__((noinline, unused)) void eq_armv7em_gather(int8_t *to, const int8_t *from, const eq_armv7em_part *part)
+static EQ_ARMV7EM_CALLED void eq_armv7em_gather(int8_t *to, const int8_t *from, const eq_armv7em_part *part)
 {
     const int32_t width = part->width, pitch = part->pitch, left = part->left;
     const int32_t near = left < 0 ? -left : 0, far = left + width > pitch ? left + width - pitch : 0, count = width - near - far;

@@ -158,7 +158,7 @@ static inline const uint32_t *eq_armv7em_tile2(int32_t *a, const uint32_t *x, co
  * "pairs" by two rows. Channels of the first pixel go to `y`, those of the others of its three `second` and `third` bytes further, of the
  * next three `advance` bytes further. Where `rows` is not 0 each two rows of weights, a multiple of four quads, are copied there first,
  * so that flash is read once. Halves of results are rounded with `rounding`, and sums are shifted right by `scale` first, 7 in law tflm.
- * Shifts are 3 or more, in law tflm 12 at most. The assembly reads the members at their offsets. */
+ * Shifts are 3 to 31, see fact `powers`. The assembly reads the members at their offsets. */
 typedef struct {
     const uint32_t *columns, *weights;
     int32_t quads, triples;

@@ -57,12 +57,6 @@ static inline uint32_t *eq_armv7em_expand_nibbles(uint32_t *to, const int8_t *fr
     return to;
 }
 
-#if EQ_DSP
-#define EQ_ARMV7EM_CALLED __attribute__((noinline, unused))
-#else
-#define EQ_ARMV7EM_CALLED inline
-#endif
-
 /* The weights' side: B of the first channel and of the second, then their u. */
 #if EQ_DSP
 #define EQ_ARMV7EM_NIBBLES(word, spare, first, second, x, y) \
