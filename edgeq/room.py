@@ -64,13 +64,15 @@ def _grown(call: Call, room: int, waits: float) -> Params:
 
 
 def filled(program: Program, plan: MemoryPlan) -> tuple[Program, MemoryPlan]:
-    """Give calls outside of bands what their kernels can use of the gaps of the arena."""
+    """Give calls outside of bands what their kernels can use of the gaps of the arena. Where tables are copied to it there is none."""
+    if plan.buffers:
+        return program, plan
     model = timing(program.target, load_board(program.target)) if program.target.data.get("timing") else None
     waits = model.data_wait if model else 0.0
     banded = {i for b in program.bands for i in range(b.first, b.last + 1)}
     calls, places = list(program.calls), dict(plan.scratch)
     for i, call in enumerate(program.calls):
-        if i in banded or call.staged or call.tiled is not None or not call.kernel.takes_room(call.params):
+        if i in banded or call.staged or call.tiled is not None or call.shares or not call.kernel.takes_room(call.params):
             continue
         offset, room = max(gaps(program, plan, i), key=lambda g: (g[1], -g[0]))
         params = _grown(call, room, waits)
