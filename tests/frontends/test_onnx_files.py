@@ -280,7 +280,7 @@ def test_all_unsupported_parts_are_listed_once() -> None:
     message = error(model)
     assert message.startswith("model.onnx: 8 nodes cannot be read (")
     for part in (
-        "'Unique_2': Unique is not supported, fix: replace it",
+        "'Unique_2': Unique is not supported, fix: how much it gives depends on the data",
         "'MaxPool_1': MaxPool with attribute 'wonder' is not supported",
         "'Mystery_4': com.example::Mystery is not supported",
         "'Det_5', 'Det_6', 'Det_7' and 1 more: Det is not supported",

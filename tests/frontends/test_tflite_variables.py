@@ -25,6 +25,7 @@ from edgeq.run import run
 from edgeq.simulate import simulate
 
 Q = (0.05, 9, 0)
+RAMP = 1000  # a variable that begins with 0, 1, 2, ...
 INT8 = ("INT8", Q)
 
 
@@ -64,7 +65,8 @@ def streaming(*, start: int = 9, twice: bool = False, quantized: bool = True, ke
         outputs.append(z)
     m.subgraph()
     other = m.tensor("handle", (), "RESOURCE")
-    zeros = m.constant("zeros", np.full(shape, start, np.int8) if quantized else np.zeros(shape, np.float32), Q if quantized else None)
+    first = np.full(shape, start, np.int8) if start != RAMP else np.arange(np.prod(shape)).reshape(shape).astype(np.int8)
+    zeros = m.constant("zeros", first if quantized else (first - np.float32(9)) / 4, Q if quantized else None)
     m.operator("VAR_HANDLE", [], [other], ("VarHandleOptions", {"container": "", "sharedName": "stream/states"}))
     m.operator("ASSIGN_VARIABLE", [other, zeros], [], ("AssignVariableOptions", {}))
     return m.finish(*outputs)
@@ -80,13 +82,15 @@ def frames(count: int) -> Array:
     return np.random.default_rng(1).integers(-128, 128, (count, 1, 1, 1, 6)).astype(np.int8)
 
 
-@pytest.mark.parametrize(("twice", "kept"), [(False, 2), (True, 2), (False, 1), (True, 5)])
-def test_a_stream_is_tflms(tmp_path: Path, twice: bool, kept: int) -> None:
-    model = streaming(twice=twice, kept=kept)
+@pytest.mark.parametrize(
+    ("twice", "kept", "start"), [(False, 2, 9), (True, 2, 9), (False, 1, 9), (True, 5, 9), (True, 2, 8), (False, 5, RAMP)]
+)
+def test_a_stream_is_tflms(tmp_path: Path, twice: bool, kept: int, start: int) -> None:
+    model = streaming(twice=twice, kept=kept, start=start)
     x = frames(100)
     want = tflm(model, [x], outputs=1 + twice)
     graph = read(model, tmp_path)
-    assert len(graph.states) == 1 and graph.given == ("x",)
+    assert len(graph.states) == (1 if start == 9 else 2) and graph.given == ("x",)
     for stage in (graph, normalise(graph)):
         got = simulate(stage, {"x": x}).outputs
         for name, values in zip(stage.results, want, strict=True):
@@ -95,9 +99,9 @@ def test_a_stream_is_tflms(tmp_path: Path, twice: bool, kept: int) -> None:
     assert (fresh[0] == want[0][0]).all() and (fresh != want[0]).any()
 
 
-@pytest.mark.parametrize("name", ["host", "cortex-m4"])
-def test_c_keeps_the_stream(tmp_path: Path, name: str) -> None:
-    graph, x = normalise(read(streaming(twice=True), tmp_path)), {"x": frames(24)}
+@pytest.mark.parametrize(("name", "start"), [("host", 9), ("cortex-m4", 9), ("cortex-m4", RAMP)])
+def test_c_keeps_the_stream(tmp_path: Path, name: str, start: int) -> None:
+    graph, x = normalise(read(streaming(twice=True, start=start), tmp_path)), {"x": frames(24)}
     chip = uncounted(name)
     program = lower(graph, chip)
     write(emit(program, plan(program), "m"), tmp_path / "m")
@@ -106,18 +110,15 @@ def test_c_keeps_the_stream(tmp_path: Path, name: str) -> None:
         np.testing.assert_array_equal(got.outputs[output], values)
 
 
-def test_a_float_stream(tmp_path: Path) -> None:
-    graph = normalise(read(streaming(quantized=False), tmp_path))
+@pytest.mark.parametrize("start", [9, RAMP])
+def test_a_float_stream(tmp_path: Path, start: int) -> None:
+    graph = normalise(read(streaming(quantized=False, start=start), tmp_path))
     x = np.random.default_rng(1).normal(0, 1, (9, 1, 1, 1, 6)).astype(np.float32)
     w = (np.random.default_rng(0).integers(-127, 128, (4, 3, 1, 6)) * 0.01).astype(np.float32)
-    lines = np.concatenate([np.zeros((2, 6), np.float32), x[:, 0, 0, 0]])
+    first = np.zeros((2, 6), np.float32) if start == 9 else (np.arange(12).reshape(2, 6) - np.float32(9)) / 4
+    lines = np.concatenate([first, x[:, 0, 0, 0]])
     want = [np.einsum("okc,kc->o", w[:, :, 0], lines[i : i + 3]) for i in range(9)]
     np.testing.assert_allclose(real(graph, {"x": x})[0][:, 0, 0, 0], want, atol=1e-5)
-
-
-def test_other_beginnings_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(EdgeqError, match="'stream/states' begins with other values than zero"):
-        read(streaming(start=8), tmp_path)
 
 
 def test_a_variable_without_a_handle_is_refused(tmp_path: Path) -> None:

@@ -52,7 +52,8 @@ Truth values are int8, 1 or 0. `ARG_MAX` and `ARG_MIN` on int8 give int32. `GATH
 `SELECT` is constant, elements are only moved.
 
 Variables (`VAR_HANDLE`, ...) and the states of LSTM and SVDF layers keep their values from one inference to the next, as in TFLM;
-`--state none` begins every inference with zeros. Of a file with several signatures `--signature` chooses one.
+variables begin with what the file gives them. `--state none` begins every inference with zeros. Of a file with several signatures
+`--signature` chooses one.
 
 | operator | float32 | int8 | uint8 | int16 | compared with |
 |---|---|---|---|---|---|

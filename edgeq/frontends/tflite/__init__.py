@@ -21,7 +21,7 @@ FOLDED_ONLY = {"SHAPE", *FOLDERS, *BINARY} - set(TRANSLATORS)
 HINTS = {
     "WHERE": "it gives as many indices as it finds: use SELECT_V2, or end the model before it",
     "TOPK_V2": "end the model before it and sort the output in your own code",
-    "WHILE": "unroll the loop before converting",
+    "WHILE": "it is a loop: convert Keras' LSTM layers with a fixed batch size, so that each is one operator, others with unroll=True",
     "IF": "remove control flow before converting",
 }
 # TensorFlow Lite Micro moves or compares the bytes of these without looking at their scales.

@@ -13,7 +13,9 @@ from edgeq.errors import EdgeqError
 from edgeq.frontends.tflite.file import MAX_ELEMENTS, File, FileOperator
 from edgeq.frontends.tflite.reading import Reading
 from edgeq.ir import Array, DType, Graph, Node, Op, Tensor, TensorType
+from edgeq.ops.add import Add, Sub
 from edgeq.ops.concat import Concat
+from edgeq.ops.gather import Gather
 from edgeq.ops.linear import NO_CLAMP, Clamp
 from edgeq.ops.quantize import Dequantize, Quantize
 from edgeq.ops.rescale import Rescale
@@ -25,6 +27,7 @@ from edgeq.ops.whole import Whole, WholeCast
 
 # What an operator's `infer` may trip over when a damaged file contradicts itself.
 CONTRADICTIONS = (ValueError, IndexError, TypeError, ZeroDivisionError, OverflowError, AssertionError, KeyError, AttributeError)
+STARTED = -1  # the variable that tells whether there was an inference before
 ACTIVATIONS: Mapping[int, Clamp] = {0: NO_CLAMP, 1: (0.0, math.inf), 2: (-1.0, 1.0), 3: (0.0, 6.0)}
 
 
@@ -48,6 +51,7 @@ class Builder(Reading):
         initial: name of a variable -> what it is before the first inference.
         kept: variable (its name, or its index where it is a tensor) -> its value at this point of the inference.
         states: variable -> the graph's input of that value.
+        offsets: variable of floats -> what it begins with, where that is not zero; the state is kept less it.
         spreads: name of a SPACE_TO_BATCH_ND's result -> what it was made of.
     """
 
@@ -59,6 +63,7 @@ class Builder(Reading):
         self.initial: dict[str, Array] = {}
         self.kept: dict[str | int, Tensor] = {}
         self.states: dict[str | int, Tensor] = {}
+        self.offsets: dict[str, Tensor] = {}
 
     # Variables
 
@@ -66,17 +71,36 @@ class Builder(Reading):
         """The value of a variable: an input of the graph where this inference has not set it yet.
 
         Raises:
-            EdgeqError: it is read as another type than it has, or begins with other values than zero.
+            EdgeqError: it is read as another type than it has, or begins with values of another.
         """
         if key not in self.kept:
             data = self.initial.get(key) if isinstance(key, str) else None
-            if data is not None and (data.size != type.size or (data != type.zero_point).any()):
-                why = f"it begins with {data.dtype}{list(data.shape)} from {data.min()} to {data.max()}, zero is {type.zero_point}"
-                raise EdgeqError(f"variable '{key}' begins with other values than zero", why=why, fix="begin with zeros")
+            if data is not None and (data.size != type.size or data.dtype != type.dtype.numpy):
+                why = f"it begins with {data.dtype}{list(data.shape)}, and is read as {type}"
+                raise EdgeqError(f"variable '{key}' begins with values of another type", why=why, fix="the file is damaged")
             self.kept[key] = self.states[key] = self.keep(Tensor(self.fresh(key) if isinstance(key, str) else self.tensor_name(key), type))
+            if data is not None and isinstance(key, str) and (data != type.zero_point).any():
+                self.kept[key] = self._begun(key, self.states[key], data.reshape(type.shape))
         if self.kept[key].type != type:
             raise EdgeqError(f"variable '{self.kept[key].name}' is {self.kept[key].type} and read as {type}", why="the file is damaged")
         return self.kept[key]
+
+    def _begun(self, key: str, state: Tensor, data: Array) -> Tensor:
+        """A variable that does not begin with zeros. States do: floats are kept less what they begin with; of integers another state
+        tells whether there was an inference before."""
+        first = self.new_constant(f"{key}/first", data, state.type)
+        if state.type.dtype is DType.FLOAT32:
+            self.offsets[key] = first
+            return self.insert(Add(), [state, first], f"{key}/value")
+        if STARTED not in self.kept:
+            truth = TensorType((1,), DType.INT8)
+            self.states[STARTED] = self.keep(Tensor(self.fresh("started"), truth))
+            true = self.new_constant("started/true", np.ones(1, np.int8), truth)
+            self.kept[STARTED] = self.insert(Selection(), [self.states[STARTED], true, true], "started/next")
+        size = state.type.size
+        started = self.insert(Gather(indices=(0,) * size, index_shape=(size,), axis=0), [self.states[STARTED]], f"{key}/started")
+        started = self.reshaped(started, state.type.shape, f"{key}/started")
+        return self.insert(Selection(), [started, state, first], f"{key}/value", state.type)
 
     def assign(self, key: str | int, value: Tensor) -> None:
         """Set a variable; a state keeps one type.
@@ -261,6 +285,8 @@ class Builder(Reading):
         pairs: list[tuple[str, str]] = []
         for key, before in self.states.items():
             after = self.kept[key]
+            if isinstance(key, str) and key in self.offsets:
+                after = self.insert(Sub(), [after, self.offsets[key]], f"{before.name}/kept")
             if after is before:
                 data = np.full(before.type.shape, before.type.zero_point, before.type.dtype.numpy)
                 self.tensors[before.name] = Tensor(before.name, before.type, data)
