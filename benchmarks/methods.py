@@ -159,19 +159,29 @@ def scores(name: str, kept: Kept, mixed: bool) -> None:
         print(f"{own}: {kept.get(own, lambda b=bits, c=choice: bench.record(b, c))}", flush=True)  # type: ignore[misc]
 
 
-def prices(name: str, kept: Kept, known: Kept) -> None:
-    """Measure what the chip pays, likewise. What weights of one kind cost may be known from the table of bits."""
+def prices(name: str, kept: Kept, known: Mapping[str, Record]) -> None:
+    """Measure what the chip pays, as far as it is not known."""
     mixed = [k for k in kept.records if k.startswith(f"{name}/{MIXED}") and "layers" in kept.records[k]]
     keys = [f"{way}@{t}" for way in (*(f"{name}/{b}" for b in ("int8", "int4", "int2")), *mixed) for t in TARGETS]
-    bench = Bench(name) if any(k not in kept.records for k in keys) else None
-    for own in keys:
+    missing = [k for k in keys if k not in kept.records and k not in known]
+    bench = Bench(name) if missing else None
+    for own in missing:
+        assert bench is not None
         way, target = own.split("@")
-        found = known.records.get(f"{way}/{target}")
-        if found is None and own not in kept.records:
-            assert bench is not None
-            layers = kept.records[way].get("layers") if way in mixed else None
-            found = cost(name, bench.coarse("int8" if way in mixed else way.split("/")[1], layers), target)
-        kept.get(own, lambda found=found: found)  # type: ignore[misc]
+        layers = kept.records[way].get("layers") if way in mixed else None
+        graph = bench.coarse("int8" if way in mixed else way.split("/")[1], layers)
+        kept.get(own, lambda g=graph, t=target: cost(name, g, t))  # type: ignore[misc]
+        print(f"{own}: {kept.records[own]}", flush=True)
+
+
+def of_bits() -> dict[str, Record]:
+    """What the table of bits knows of what the chip pays."""
+    found = {}
+    for k, record in Kept(HERE / "lowbit.json").records.items():
+        way, _, target = k.rpartition("/")
+        if target in TARGETS:
+            found[f"{way}@{target}"] = record
+    return found
 
 
 def cost(name: str, graph: Graph, target: str) -> Record:
@@ -206,11 +216,13 @@ def verdict(family: Family, method: str, bits: str, names: list[str], records: M
 HEAD = """# Methods of quantization
 
 Every method of the registries on trained networks, the other choices as they are by default. A cell holds what is kept on inputs that
-calibration has not seen (%s), signal over noise of the output, and seconds of processor time without calibration. `mixed`: weights in
+calibration has not seen, in %%, signal over noise of the output, and seconds of processor time without calibration. `mixed`: weights in
 8, 4, 3 or 2 bits by layer (`--recipe few-bits`), in as much flash as 3 bits throughout would take. The last column has the mean gain in
 signal over noise beside the first method of the family; less than %.1f dB either way does not count. A method that is refused on a
-network says so on the command line, with the reason. Regenerate with `python -m benchmarks.methods`, which goes on where it was
-interrupted.
+network says so on the command line, with the reason. Calibration and judges are few (`LIMITS` of the script), so that a point of right
+answers says little: signal over noise is steadier. Regenerate with `python -m benchmarks.methods`, which goes on where it was interrupted.
+
+What is kept: %s.
 
 """
 
@@ -218,6 +230,9 @@ interrupted.
 def table(family: Family, names: list[str], records: Mapping[str, Record]) -> Iterator[str]:
     """The lines of a family."""
     yield f"## {family.name.capitalize()}\n"
+    if not any(key(n, b, c) in records for n in names for b in family.bits for c in family.choices.values()):
+        yield "Not measured yet.\n"
+        return
     yield f"| method | weights | {' | '.join(names)} | beside `{next(iter(family.choices))}` |"
     yield f"|---|---|{'--:|' * len(names)}---|"
     for bits in family.bits:
@@ -251,7 +266,7 @@ def page(records: Mapping[str, Record]) -> str:
     lines = [line for family in FAMILIES for line in table(family, names, records)] + list(costs(names, records))
     asked = [n for n in NETWORKS if any(key(n, b, c) not in records for b, c in trials())]
     more = f"Not measured, or not wholly: {', '.join(asked)}.\n" if asked else ""
-    return HEAD % (kinds, LEAST) + "\n".join(lines) + more
+    return HEAD % (LEAST, kinds) + "\n".join(lines) + more
 
 
 def main() -> None:
@@ -266,8 +281,8 @@ def main() -> None:
             for name in wanted:
                 scores(name, kept, mixed)
         for name in wanted:
-            prices(name, kept, Kept(HERE / "lowbit.json"))
-    (HERE / "methods.md").write_text(page(kept.records))
+            prices(name, kept, of_bits())
+    (HERE / "methods.md").write_text(page({**of_bits(), **kept.records}))
 
 
 if __name__ == "__main__":

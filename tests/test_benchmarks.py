@@ -57,3 +57,22 @@ def test_the_table_is_made_from_the_figures() -> None:
     results = json.loads(RESULTS.read_text())
     assert (ROOT / "benchmarks" / "results.md").read_text() == markdown(results)
     assert (ROOT / "benchmarks" / "layers.svg").read_bytes() == plot(results)
+
+
+def test_a_method_that_does_not_pay_is_told() -> None:
+    pytest.importorskip("PIL")
+    from benchmarks import methods
+
+    def record(db: float) -> dict[str, float | str]:
+        return {"kind": "right", "score": 90.0, "float": 91.0, "db": db, "seconds": 1.0}
+
+    family = methods.Family("rounding", {"nearest": {"rounding": "nearest"}, "ada-round": {"rounding": "ada-round"}}, ("int4",))
+    keys = {n: methods.key("kws", "int4", c) for n, c in family.choices.items()}
+    for gained, told in ((3.0, "+3.0 dB, better on 1 of 1, worse on 0"), (0.1, "**does not pay**: +0.1 dB, better on none of 1")):
+        records = {keys["nearest"]: record(10.0), keys["ada-round"]: record(10.0 + gained)}
+        assert methods.verdict(family, "ada-round", "int4", ["kws"], records) == told
+    records |= {keys["ada-round"]: {"refused": "it does not apply"}, "kws/int8": record(30.0)}
+    assert methods.verdict(family, "ada-round", "int4", ["kws"], records) == ""
+    page = methods.page(records)
+    assert "| `ada-round` | int4 | refused |" in page and "| `nearest` | int4 | 90.0, 10.0 dB, 1.0 s |" in page
+    assert methods.key("kws", "int4", {"rounding": "second-order"}) == "kws/int4"  # a default: families share it
