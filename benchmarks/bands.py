@@ -18,6 +18,7 @@ from edgeq import target
 from edgeq.api import load
 from edgeq.compare import compare
 from edgeq.emit import emit, write
+from edgeq.fit import fitted
 from edgeq.ir import DType, Graph, Node, Op, QParams, Tensor, TensorType, check
 from edgeq.lower import lower
 from edgeq.ops.add import Add
@@ -34,7 +35,6 @@ from edgeq.ops.windows import same_pads
 from edgeq.plan import MemoryPlan
 from edgeq.program import Program
 from edgeq.run import run
-from edgeq.segments import fitted
 from edgeq.simulate import simulate
 
 DATA = Path(__file__).parents[1].parent / "shared" / "data" / "mlperf_tiny"

@@ -10,16 +10,17 @@ from __future__ import annotations
 import functools
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from edgeq import kernels
 from edgeq.errors import EdgeqError
-from edgeq.ir import Array, Params, Tensor
+from edgeq.ir import Params, Tensor
 from edgeq.kernels import Kernel, Signature, facts
 from edgeq.kernels.layouts import applied
+from edgeq.lines import Memory, Trace, traces_of
 from edgeq.program import Band, Call, Fed, Flow, Lines, Part, Program, Source
 from edgeq.traits import Rows
 
@@ -31,20 +32,6 @@ Turn = tuple[int, int, int]  # rows, rows of the first operand, rows of padding 
 
 class Whole(Exception):
     """Something cannot run by bands."""
-
-
-@dataclass(frozen=True, eq=False)
-class _Trace:
-    """What one call does at each turn, int64 ``[turns]``: its rows, and those that it reads of each operand (first, end)."""
-
-    before: Array
-    after: Array
-    reads: tuple[tuple[Array, Array] | None, ...]
-    padding: Array
-
-    @property
-    def busy(self) -> Array:
-        return np.asarray(self.after > self.before)
 
 
 def sources(program: Program, call: Call) -> tuple[Source, ...]:
@@ -153,23 +140,7 @@ def _sooner(a: Flow | None, b: Flow) -> Flow:
     return replace(a, offset=max(a.offset, b.offset))
 
 
-def _done(flow: Flow, turn: Array) -> Array:
-    """Rows by a flow without end."""
-    return np.asarray((flow.rate * turn + flow.offset) // flow.per * flow.unit)
-
-
-def _traces(parts: Sequence[Part], turns: int) -> list[_Trace]:
-    at = np.arange(turns)
-    traces = []
-    for part in parts:
-        before, after = part.done(at - 1), part.done(at)
-        padding = before if part.gathers else part.sources[0].padding(before)
-        reads = tuple((s.first(before, part.height), s.end(after)) if s.rows else None for s in part.sources)
-        traces.append(_Trace(before, after, reads, padding))
-    return traces
-
-
-def _turns(trace: _Trace) -> Counter[Turn]:
+def _turns(trace: Trace) -> Counter[Turn]:
     """How often a call runs on each kind of rows.
 
     Raises:
@@ -395,13 +366,13 @@ class Bander:
         """
         sketch, lasting = self.sketch(first, last, pace)
         parts = list(sketch.parts)
-        traces = _traces(parts, sketch.turns + 1)  # one turn more: what is left then
+        traces = traces_of(parts, sketch.turns + 1)  # one turn more: what is left then
         made: list[Call] = []
         for i, trace in enumerate(traces):
             found, own_variants = self._call(first + i, _turns(trace))
             made.append(found)
             parts[i] = replace(parts[i], variants=own_variants)
-        lines, overlaps = _Memory(self.program, first, made, parts, traces, lasting, sketch.fed).plan()
+        lines, overlaps = Memory(self.program, first, made, parts, traces, lasting, sketch.fed).plan()
         return replace(sketch, parts=tuple(parts), lines=lines, overlaps=overlaps), made
 
     def combined(self, bands: Sequence[tuple[int, int, Flow]]) -> Program:
@@ -412,168 +383,3 @@ class Bander:
             calls[first : last + 1] = own
             found.append(made)
         return replace(self.program, calls=tuple(calls), bands=tuple(found))
-
-
-class _Memory:
-    """Where the rows of a band lie."""
-
-    def __init__(
-        self, program: Program, first: int, calls: Sequence[Call], parts: Sequence[Part], traces: Sequence[_Trace], lasting: Iterable[str],
-        fed: Fed | None,
-    ) -> None:  # fmt: skip
-        self.program, self.first, self.calls, self.parts, self.traces, self.lasting = program, first, calls, parts, traces, set(lasting)
-        self.fed = fed
-        self.maker = {c.output: i for i, c in enumerate(calls)}
-        self.readers: dict[str, list[tuple[int, int]]] = {}  # storage -> (call, position of the operand)
-        for i, call in enumerate(calls):
-            for j, name in enumerate(call.operands):
-                self.readers.setdefault(program.storage(name), []).append((i, j))
-        self.lines: dict[str, Lines] = {}
-        self.hosts: set[str] = set()  # whose dead rows or next rows are used
-
-    def low(self, storage: str) -> Array:
-        """The first row that is still needed at each turn, before it runs."""
-        reads = [self.traces[i].reads[j] for i, j in self.readers[storage]]
-        return np.asarray(np.minimum.reduce([r[0] for r in reads if r is not None]))
-
-    def pitch(self, storage: str) -> int:
-        i, j = self.readers[storage][0]
-        return self.parts[i].sources[j].pitch
-
-    def plan(self) -> tuple[dict[str, Lines], dict[tuple[str, str], int]]:
-        if self.fed:
-            done = np.clip(_done(self.fed.flow, np.arange(len(self.traces[0].after))), 0, self.fed.height)
-            most = int((done - self.low(self.fed.name)).max())
-            self.lines[self.fed.name] = Lines(most * self.fed.pitch, self.first, self.first + len(self.calls) - 1)
-        for name, i in self.maker.items():
-            if name not in self.lasting:
-                trace, low = self.traces[i], self.low(name)
-                most = int(np.where(trace.busy, trace.after - low, 0).max())
-                last = len(self.calls) - 1
-                kept = not self._passing(name)
-                start, stop = (0, last) if kept else (i, max(c for c, _ in self.readers[name]))
-                self.lines[name] = Lines(most * self.parts[i].pitch, self.first + start, self.first + stop)
-        for name in [n for n in self.lines if n in self.maker]:
-            if self._passing(name):
-                over, ahead = self._over(name), self._ahead(name)
-                if over:
-                    self.hosts.add(over)
-                    mine = self.lines.get(over)
-                    if mine and mine.bytes:
-                        self.lines[over] = replace(mine, last=max(mine.last, self.lines[name].last))
-                    self.lines[name] = replace(self.lines[name], bytes=0, over=over, spare=self._spares(name, over))
-                elif ahead:
-                    self.hosts |= {ahead, name}
-                    self.lines[name] = replace(self.lines[name], bytes=0, ahead=ahead)
-        return self.lines, self._overlaps()
-
-    def _passing(self, name: str) -> bool:
-        """Whether all rows of a tensor are read, by one call, at the turn at which they are made."""
-        if name not in self.maker or len(self.readers[name]) > 1:
-            return False
-        trace, low, readers = self.traces[self.maker[name]], self.low(name), self.readers[name]
-        reads = self.traces[readers[0][0]].reads[readers[0][1]]
-        if reads is None:
-            return False
-        busy, reader = trace.busy, self.traces[readers[0][0]].busy
-        same = (
-            np.array_equal(busy, reader)
-            and np.array_equal(low[busy], trace.before[busy])
-            and np.array_equal(reads[1][busy], trace.after[busy])
-        )
-        return bool(same and np.all(low[1:][busy[:-1]] >= trace.after[:-1][busy[:-1]]))
-
-    def _over(self, name: str) -> str:
-        """The tensor whose rows, of no more need, the rows of a passing one may take the place of; nothing where there is none."""
-        i = self.maker[name]
-        call, trace, part = self.calls[i], self.traces[i], self.parts[i]
-        for position in call.inplace:
-            if position >= len(call.operands):
-                continue
-            storage = self.program.storage(call.operands[position])
-            reads = trace.reads[position]
-            mine = self.lines.get(storage)
-            if reads is None or storage in self.hosts or not (mine.bytes or mine.over if mine else self._dies(storage)):
-                continue
-            if mine and self._passing(storage):
-                if np.all((trace.after - trace.before) * part.pitch <= (reads[1] - reads[0]) * part.sources[position].pitch * trace.busy):
-                    return storage
-                continue
-            if any(self.traces[k].reads[j] is None for k, j in self.readers[storage]):
-                continue
-            if [r for r in self.readers[storage] if r[0] > i or (r[0] == i and r[1] != position)]:
-                continue
-            front, behind = self._free(name, storage)
-            if np.all(front | behind):
-                return storage
-        return ""
-
-    def _free(self, name: str, storage: str) -> tuple[Array, Array]:
-        """At each turn that makes rows of a tensor, whether they fit in the place of rows of an operand that nobody needs any more, and
-        whether they fit behind all that its buffer holds."""
-        i = self.maker[name]
-        trace = self.traces[i]
-        busy, low, pitch = trace.busy[:-1], self.low(storage), self.pitch(storage)
-        need = ((trace.after - trace.before) * self.parts[i].pitch)[:-1]
-        call = self.calls[i]
-        reads = trace.reads[next(k for k in call.inplace if self.program.storage(call.operands[k]) == storage)]
-        assert reads is not None
-        front = (low[1:] - reads[0][:-1]) * pitch >= need
-        behind = np.zeros_like(front)
-        if storage in self.maker and storage in self.lines:
-            held = (self.traces[self.maker[storage]].after - low)[:-1] * pitch
-            behind = held + need <= self.lines[storage].bytes
-        return front[busy], behind[busy]
-
-    def _spares(self, name: str, storage: str) -> bool:
-        """Whether a tensor's rows lie behind an operand's at some turns."""
-        if storage in self.lines and self._passing(storage):
-            return False
-        return not np.all(self._free(name, storage)[0])
-
-    def _ahead(self, name: str) -> str:
-        """The result of a passing tensor's reader, if its new rows may take the place of those that they are made of."""
-        ((i, position),) = self.readers[name]
-        call, part, trace = self.calls[i], self.parts[i], self.traces[i]
-        mine, made = self.lines.get(call.output), self.traces[self.maker[name]]
-        if part.gathers or position not in call.inplace or call.output in self.hosts or (mine and not mine.bytes):
-            return ""
-        if not (np.array_equal(made.before, trace.before) and np.array_equal(made.after, trace.after)):
-            return ""
-        pitch = self.parts[self.maker[name]].pitch
-        if pitch > part.pitch:
-            if not mine:
-                return ""
-            low = self.low(call.output)
-            most = np.where(trace.busy, (trace.before - low) * part.pitch + (trace.after - trace.before) * pitch, 0).max()
-            self.lines[call.output] = replace(mine, bytes=max(mine.bytes, int(most)))
-        if mine and self._passing(call.output):  # it lives from the first of the two on
-            self.lines[call.output] = replace(self.lines[call.output], first=self.lines[name].first)
-        return call.output
-
-    def _dies(self, storage: str) -> bool:
-        """Whether nobody needs a whole tensor after the band."""
-        program = self.program
-        if storage in program.outside or storage in self.maker or storage in {program.storage(n) for n in program.graph.outputs}:
-            return False
-        after = program.calls[self.first + len(self.calls) :]
-        return not any(program.storage(n) == storage for c in after for n in c.operands)
-
-    def _overlaps(self) -> dict[tuple[str, str], int]:
-        """How far each result that lasts must begin before each input that dies."""
-        found: dict[tuple[str, str], int] = {}
-        dying = [n for n in self.readers if n not in self.maker and n not in self.lines and self._dies(n)]
-        for storage in dying:
-            if any(self.traces[i].reads[j] is None for i, j in self.readers[storage]):
-                continue
-            low, pitch, reader = self.low(storage), self.pitch(storage), max(i for i, _ in self.readers[storage])
-            for name in sorted(self.lasting, key=lambda n: self.maker[n]):
-                i = self.maker[name]
-                if self.parts[i].gathers:
-                    continue
-                writer = min([i, *(self.maker[n] for n, lines in self.lines.items() if lines.ahead == name)])
-                trace = self.traces[i]
-                read = low[:-1] if writer <= reader or storage in self.hosts else low[1:]
-                ends = trace.after[:-1] * self.parts[i].pitch - read * pitch
-                found[name, storage] = int(ends[trace.busy[:-1]].max())
-        return found

@@ -20,6 +20,7 @@ from edgeq.build import COMMON_FLAGS, sources
 from edgeq.compare import compare
 from edgeq.emit import emit, write
 from edgeq.errors import EdgeqError
+from edgeq.fit import fed, fitted, ways
 from edgeq.ir import Graph, Op
 from edgeq.lower import lower
 from edgeq.ops.average_pool2d import AveragePool2d
@@ -28,7 +29,7 @@ from edgeq.ops.mean import Mean
 from edgeq.plan import plan
 from edgeq.program import Flow, Program
 from edgeq.run import run
-from edgeq.segments import Search, fed, fitted, ways
+from edgeq.segments import Search
 from edgeq.simulate import simulate
 
 HOST = target.load("host")
