@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -10,6 +11,9 @@ from numpy.typing import ArrayLike
 from edgeq.errors import EdgeqError
 from edgeq.features.sound import read_sound
 from edgeq.ir import Array
+
+if TYPE_CHECKING:
+    from edgeq.features import Description
 
 
 def sound_features(description: str | Path, sound: str | Path | ArrayLike) -> Array:
@@ -22,14 +26,21 @@ def sound_features(description: str | Path, sound: str | Path | ArrayLike) -> Ar
     Raises:
         EdgeqError: the description or the recording does not fit, with the numbers.
     """
-    from edgeq import features, passes
-    from edgeq.simulate import real_array, simulate
+    from edgeq import features
 
     d = features.read(Path(description))
     if not isinstance(d, features.Description):
         what, fix = ("pictures", "give images") if isinstance(d, features.ImageDescription) else ("sensors", "take sensor_features")
         raise EdgeqError(f"a recording for a description of {what}", where=str(description), fix=fix)
     samples = read_sound(Path(sound), d.sample_rate) if isinstance(sound, (str, Path)) else np.asarray(sound)
+    return features_of(d, samples)
+
+
+def features_of(d: Description, samples: Array) -> Array:
+    """`sound_features` of a description that is no file, and samples ``[N]``."""
+    from edgeq import features, passes
+    from edgeq.simulate import real_array, simulate
+
     graph = passes.normalise(features.build(d))
     size = graph.type("samples").size
     if samples.ndim != 1 or len(samples) < size:
