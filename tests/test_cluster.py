@@ -174,6 +174,9 @@ def test_weights_stream_on_any_target_and_what_is_refused(tmp_path: Path) -> Non
     assert there.measured.comparisons["unicorn"].bit_exact
     assert b"eq_copy_start" in (tmp_path / "b" / "m.c").read_bytes() and b"eq_fork" in (tmp_path / "b" / "m.c").read_bytes()
     assert b"eq_copy_start" not in (tmp_path / "a" / "m.c").read_bytes() and "eq_copy.h" not in plain.manifest.files
+    small = api.build(graph, output=tmp_path / "d", target="host", name="m", vectors=1, budget={"ram": 3500}, weights_stream="8K", cores=4)
+    code = (tmp_path / "d" / "m.c").read_text()
+    assert small.manifest.arena_bytes <= 3500 and "By bands" in code and "eq_copy_start" in code and "eq_fork(" in code
     for wrong, why in (({"cores": 0}, "0 cores"), ({"weights_stream": "x"}, "not a size"), ({"cores": 2, "hardened": True}, "hardened")):
         with pytest.raises(EdgeqError, match=why):
             api.build(graph, output=tmp_path / "c", target="cortex-m4", vectors=0, check=False, **wrong)
@@ -220,7 +223,8 @@ def test_a_copy_runs_beside_the_core_and_takes_its_turns_at_the_banks(tmp_path: 
                  *copy, COPIED, lw(7, 9, 0), *LEAVE, 0x6F]), MEMORY, cluster=SMALL) as m:  # fmt: skip
         assert m.run() == 0
         assert m.register(7) == lui(8, UNIT >> 12)  # the program's first word
-        assert m.traffic().copied == 1024
+        traffic = m.traffic()
+        assert traffic is not None and traffic.copied == 1024 and len(traffic.banks) == 2
 
 
 def test_a_board_says_what_is_out_of_range(tmp_path: Path) -> None:

@@ -138,10 +138,19 @@ class Spreads:
     def within(self, program: Lowered, arena: int) -> tuple[Lowered, MemoryPlan]:
         """The same with less memory for copies, then with calls by bands of rows, where buffers and the scratch of all cores would else not
         leave enough room; 0 bytes are as few as there can be."""
-        for fast in (self.fast, self.fast * 3 // 4, self.fast // 2, self.fast // 4) if self.cores > 1 or self.fast else ():
-            made, memory = replace(self, fast=fast).of(program, plan(program))
+        smaller = [replace(self, fast=self.fast * k // 8) for k in (8, 6, 4, 2, 1)] if self.fast else [self]
+        for own in smaller if self.cores > 1 or self.fast else ():
+            made, memory = own.of(program, plan(program))
             if memory.arena_bytes <= arena:
                 return made, memory
+        for own in smaller:
+            made, memory = own._banded(program, arena)
+            if memory.arena_bytes <= arena:
+                break
+        return made, memory
+
+    def _banded(self, program: Lowered, arena: int) -> tuple[Lowered, MemoryPlan]:
+        """The program with as many bands as leave room for what shares and copies need beside them; it may need more all the same."""
         limit = arena
         while True:
             made, memory = self.of(*fitted(program, limit or None))

@@ -43,15 +43,28 @@ def profile(
         return
     common.facts(
         f"{folder} on {runner}",
-        {"cycles": f"{count(round(found.cycles))} per inference", "instructions": f"{count(round(found.instructions))} per inference"},
-    )
+        {
+            "cycles": f"{count(round(found.cycles))} per inference", "instructions": f"{count(round(found.instructions))} per inference",
+            **{name.replace("_", " "): f"{count(round(n))} per inference" for name, n in waits(found).items()},
+        },
+    )  # fmt: skip
     shown(found, function, lines)
+
+
+def waits(found: Profile) -> dict[str, float]:
+    """Of a cluster, per inference: cycles that the computing cores waited for banks of L1 and for L2, those that the orchestrating
+    one slept for copies, and bytes copied. Nothing of one core."""
+    if found.traffic is None:
+        return {}
+    t = found.traffic
+    sums = {"waits_for_banks": sum(t.banks[1:]), "waits_for_l2": sum(t.far[1:]), "sleep_for_copies": t.copies, "bytes_copied": t.copied}
+    return {name: n / found.vectors for name, n in sums.items()}
 
 
 def record(found: Profile) -> dict[str, Any]:
     """A profile as JSON values."""
     return {
-        "vectors": found.vectors, "cycles": found.cycles, "instructions": found.instructions,
+        "vectors": found.vectors, "cycles": found.cycles, "instructions": found.instructions, **waits(found),
         "functions": [
             {
                 "name": f.name, "cycles": f.cycles, "instructions": f.instructions,

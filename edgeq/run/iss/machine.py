@@ -306,8 +306,10 @@ class Machine:
         """So far."""
         return sum(int(s.contents.instructions) for s in (self._state, *self._states))
 
-    def traffic(self) -> Traffic:
-        """What the harts of a cluster have waited for so far."""
+    def traffic(self) -> Traffic | None:
+        """What the harts of a cluster have waited for so far; None of one core."""
+        if not self._shared:
+            return None
         s, n = self._shared.contents, 1 + len(self._states)
         return Traffic(tuple(s.waited[:n]), tuple(s.far[:n]), tuple(s.barrier[:n]), int(s.copying), int(s.copied))
 

@@ -19,7 +19,7 @@ from edgeq.files import temporary_folder
 from edgeq.ir import Array
 from edgeq.record import manifest
 from edgeq.run import bench
-from edgeq.run.iss.machine import Machine
+from edgeq.run.iss.machine import Machine, Traffic
 from edgeq.run.layout import Layout
 from edgeq.target import Target
 
@@ -51,10 +51,15 @@ class Function:
 
 @dataclass(frozen=True)
 class Profile:
-    """Functions of the model's code and of the compiler's library, the costliest first, over so many vectors."""
+    """Functions of the model's code and of the compiler's library, the costliest first, over so many vectors.
+
+    Attributes:
+        traffic: what the harts of a cluster waited for, over all vectors; None of one core.
+    """
 
     functions: tuple[Function, ...]
     vectors: int
+    traffic: Traffic | None = None
 
     @property
     def instructions(self) -> float:
@@ -123,7 +128,8 @@ def _profile(machine: Machine, elf: Path, vectors: int) -> Profile:
         lines = tuple(line(address + 2 * int(i)) for i in executed)
         if lines:
             functions.append(Function(name, sum(x.count for x in lines), sum(x.cycles for x in lines), lines))
-    return Profile(tuple(sorted(functions, key=lambda f: (-f.cycles, f.name))), vectors)
+    ordered = sorted(functions, key=lambda f: (-f.cycles, f.name))
+    return Profile(tuple(ordered), vectors, machine.traffic())
 
 
 def profile(folder: Path, target: Target, inputs: Mapping[str, Array], *, chain: str | None = None, optimize: str = "-O3") -> Profile:
