@@ -74,7 +74,8 @@ def load(
     if example_inputs is not None:
         raise EdgeqError("example inputs for a file", where=str(path), fix="give them with a torch.nn.Module alone")
     path = Path(path)
-    if path.is_dir() or graphfile.is_graph(path):
+    saved = (path / "saved_model.pb").is_file()  # TensorFlow's
+    if (path.is_dir() and not saved) or graphfile.is_graph(path):
         return graphfile.load(path)
     if path.suffix == ".toml":
         return _of_features(path)

@@ -22,6 +22,17 @@ FORMATS = {".tflite": "tflite", ".onnx": "onnx", ".pt2": "torch", ".pt": "torch"
 INSTALL = {"torch": 'pip install "edgeq[torch]"', "onnx": "pip install onnx", "tflite": "pip install tflite"}  # by library
 MAX_BYTES = 2**30
 ACCEPTED = "give a .tflite, .onnx or .pt2 file"
+KERAS = "convert it: tf.lite.TFLiteConverter.from_keras_model(model).convert(), and give the .tflite file"
+SAVED = "convert it: tf.lite.TFLiteConverter.from_saved_model(folder).convert(), and give the .tflite file"
+WEIGHTS = "it holds weights alone: build the module, load them, and give what torch.onnx.export(module.eval(), (x,), 'm.onnx') writes"
+SOURCE = "it is compiled for another runtime: give the .onnx or .tflite file that it was made of"
+FOREIGN = {
+    **dict.fromkeys((".h5", ".hdf5", ".keras"), KERAS), ".pb": SAVED, **dict.fromkeys((".safetensors", ".npz", ".bin", ".ckpt"), WEIGHTS),
+    **dict.fromkeys((".ort", ".engine", ".plan", ".trt", ".xml", ".mlmodel", ".mnn", ".ncnn", ".param", ".rknn", ".dlc", ".om"), SOURCE),
+    ".gguf": "edgeq reads networks with their structure: give an .onnx file",
+    **dict.fromkeys((".pkl", ".joblib"), "it may execute anything and is not opened: export the model to ONNX (PyTorch: torch.onnx.export; "
+                    "scikit-learn: skl2onnx, for multilayer perceptrons)"),
+}  # fmt: skip
 
 
 def detect(path: Path) -> str:
@@ -32,7 +43,8 @@ def detect(path: Path) -> str:
     """
     try:
         if path.is_dir():
-            raise EdgeqError("this is a folder, not a model file", where=str(path), fix=ACCEPTED)
+            fix = SAVED if (path / "saved_model.pb").is_file() else ACCEPTED
+            raise EdgeqError("this is a folder, not a model file", where=str(path), fix=fix)
         size = path.stat().st_size
         with path.open("rb") as file:
             head = file.read(8)
@@ -46,10 +58,11 @@ def detect(path: Path) -> str:
         raise EdgeqError(f"the model file has {size} bytes", where=str(path), why=f"at most {MAX_BYTES} are read")
     if head[4:8] == b"TFL3":
         return "tflite"
-    if head[:4] == b"PK\x03\x04":
+    foreign = FOREIGN.get(path.suffix.lower())
+    if foreign is None and head[:4] == b"PK\x03\x04":
         return "torch"
     if path.suffix.lower() not in FORMATS:
-        raise EdgeqError("not a model that edgeq reads", where=str(path), fix=ACCEPTED)
+        raise EdgeqError("not a model that edgeq reads", where=str(path), fix=foreign or ACCEPTED)
     return FORMATS[path.suffix.lower()]
 
 

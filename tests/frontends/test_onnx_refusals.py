@@ -12,6 +12,7 @@ import onnx
 import pytest
 from onnx import NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
+from edgeq import api
 from edgeq.errors import EdgeqError
 from edgeq.evaluate import evaluate
 from edgeq.frontends import load
@@ -26,9 +27,11 @@ def x(*shape: int | str | None, kind: int = TensorProto.FLOAT, name: str = "x") 
     return helper.make_tensor_value_info(name, kind, shape)
 
 
-def model(nodes: Sequence[NodeProto], inputs: Sequence[ValueInfoProto], **constants: Any) -> onnx.ModelProto:
+def model(
+    nodes: Sequence[NodeProto], inputs: Sequence[ValueInfoProto], result: int = TensorProto.FLOAT, **constants: Any
+) -> onnx.ModelProto:  # fmt: skip
     tensors = [numpy_helper.from_array(np.asarray(v), n) for n, v in constants.items()]
-    graph = helper.make_graph(nodes, "g", inputs, [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)], tensors)
+    graph = helper.make_graph(nodes, "g", inputs, [helper.make_tensor_value_info("y", result, None)], tensors)
     domains = {n.domain for n in nodes} - {""}
     opsets = [helper.make_opsetid("", 21), *(helper.make_opsetid(d, 1) for d in domains)]
     return helper.make_model(graph, opset_imports=opsets, ir_version=10)
@@ -50,6 +53,7 @@ REFUSED: dict[str, tuple[onnx.ModelProto, str]] = {
     "trees": (model([N("TreeEnsembleRegressor", ["x"], ["y"], domain="ai.onnx.ml")], [x(1, 4)]), "trees"),
     "aten": (model([N("ATen", ["x"], ["y"], domain="org.pytorch.aten")], [x(1, 4)]), "newer PyTorch"),
     "custom": (model(CUSTOM, [x(1, 4)]), "5 nodes cannot be read .'a', 'b', 'c' and 2 more: my.ops::MyOp is not supported"),
+    "end": (model([N("QuantizeLinear", ["x", "s", "z"], ["y"])], [x(4)], TensorProto.UINT16, s=np.float32(1), z=np.uint16(0)), "is uint16"),
     "open": (model([N("Relu", ["x"], ["y"])], [x("n", 3, "h", None)]), '--shape "x=1x3xhxN3" with sizes for h, N3'),
 }  # fmt: skip
 
@@ -90,3 +94,22 @@ def test_sixteen_bits_are_read_as_floats(dtype: type, tmp_path: Path, caplog: py
     data = np.random.default_rng(1).normal(size=(5, 2, 4)).astype(np.float32)
     got = evaluate(graph, {"x": data}, lambda node, a: node.op.real_all(*a), False)[graph.outputs[0]]
     np.testing.assert_allclose(got, weights.astype(np.float32) * np.float32(1e-4) @ data.swapaxes(1, 2), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "match"),
+    [
+        ("m.h5", "from_keras_model"), ("m.keras", "from_keras_model"), ("m.safetensors", "weights alone"), ("m.npz", "weights alone"),
+        ("m.engine", "another runtime"), ("m.ort", "another runtime"), ("m.pkl", "is not opened"), ("m.pb", "from_saved_model"),
+        ("saved", "from_saved_model"),
+    ],
+)  # fmt: skip
+def test_files_of_others_are_refused_with_the_way_to_convert_them(name: str, match: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    if name == "saved":
+        path.mkdir()
+        (path / "saved_model.pb").write_bytes(b"x")
+    else:
+        path.write_bytes(b"PK\x03\x04" + b"0" * 40)
+    with pytest.raises(EdgeqError, match=match):
+        api.load(path)

@@ -37,7 +37,7 @@ from edgeq.frontends.onnx.indexed import BY_DEFINITION, by_index, is_index
 from edgeq.frontends.onnx.inputs import fixed_value, named_sizes, static_shape
 from edgeq.frontends.onnx.logic import marked
 from edgeq.frontends.onnx.registry import READERS
-from edgeq.frontends.onnx.values import Constant, Index, Value, is_integer, whole
+from edgeq.frontends.onnx.values import Constant, Index, Value, is_integer, is_whole, whole
 from edgeq.ir import DType, Graph, QParams, Tensor, TensorType
 
 LOG = logging.getLogger("edgeq")
@@ -139,6 +139,10 @@ class Reader:
             value = self.values.get(info.name)
             if value is None or isinstance(value, Refused):
                 raise EdgeqError(f"output '{printable(info.name)}' is never computed", where=self.where, why=DAMAGED)
+            code = info.type.tensor_type.elem_type
+            if code in (TensorProto.INT16, TensorProto.UINT16) and isinstance(value, Tensor) and not is_whole(value):
+                fix = "end the model with a DequantizeLinear, or quantize its end to int8 or uint8"
+                raise EdgeqError(f"output '{printable(info.name)}' is {type_name(code)}, which is not supported", where=self.where, fix=fix)
             outputs.append((info.name, value))
         if not outputs or len({n for n, _ in outputs}) != len(outputs):
             raise EdgeqError("the model has no outputs, or one of them twice", where=self.where, why=DAMAGED)
