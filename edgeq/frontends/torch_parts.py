@@ -25,8 +25,29 @@ def taken_apart(program: Any) -> Any:
     targets = {node.target for node in program.graph.nodes}
     if aten.fused_moving_avg_obs_fake_quant.default in targets:  # PyTorch takes it apart to this one first
         targets.add(aten._fused_moving_avg_obs_fq_helper_functional.default)
+    dot = aten.scaled_dot_product_attention.default
+    if any(node.target == dot and node.args[0].meta["val"].dim() != 4 for node in program.graph.nodes):
+        table[dot] = _dot_product_attention
     found = targets & set(table)
     return program.run_decompositions({op: table[op] for op in found}) if found else program
+
+
+def _dot_product_attention(
+    q: Any, k: Any, v: Any, mask: Any = None, dropout: float = 0.0, is_causal: bool = False, *, scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Any:  # fmt: skip
+    """Attention of any rank, spelled out: the exporter has it with heads alone."""
+    import torch
+
+    if enable_gqa:
+        share = q.shape[-3] // k.shape[-3]
+        k, v = k.repeat_interleave(share, -3), v.repeat_interleave(share, -3)
+    scores = torch.matmul(q, k.transpose(-2, -1)) * (q.shape[-1] ** -0.5 if scale is None else scale)
+    if is_causal:
+        mask = torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool, device=q.device).tril()
+    if mask is not None:
+        scores = torch.where(mask, scores, -math.inf) if mask.dtype == torch.bool else scores + mask
+    return torch.matmul(torch.softmax(scores, -1), v)
 
 
 def _each(value: int | Sequence[int], rank: int) -> list[int]:

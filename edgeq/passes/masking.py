@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from edgeq.ir import Graph, Node
+from edgeq.ir import Array, Graph, Node
 from edgeq.ops.add import Add, Sub
 from edgeq.ops.attention import MASKED
+from edgeq.ops.concat import Concat
+from edgeq.ops.gather import Gather
 from edgeq.ops.linear import NO_CLAMP
 from edgeq.ops.logic import IsZero
 from edgeq.ops.mul import Mul
@@ -50,6 +52,22 @@ def chosen(graph: Graph, producers: Producers, name: str, mask: str) -> str | No
         if graph.type(s).shape == graph.type(name).shape and _complements(graph, producers, kept, operand[0]):
             return s
     return None
+
+
+def selected(graph: Graph, producers: Producers, node: Node) -> tuple[str, Array] | None:
+    """Of a choice by known truth values, as indices into flat scores with constants behind them: the scores, and what is added to them."""
+    joined = producers.get(node.inputs[0])
+    if not isinstance(node.op, Gather) or joined is None or not isinstance(joined.op, Concat):
+        return None
+    known = [graph.tensors[n].data for n in joined.inputs[1:]]
+    size, shape = graph.type(joined.inputs[0]).size, graph.type(node.outputs[0]).shape
+    indices = np.asarray(node.op.indices).reshape(-1)
+    computed = not graph.tensors[joined.inputs[0]].is_constant and all(a is not None for a in known)
+    if not computed or len(indices) != size or len(graph.type(joined.outputs[0]).shape) != 1:
+        return None
+    values = np.concatenate([np.zeros(size), *(a.ravel().astype(np.float64) for a in known if a is not None)])[indices]
+    fits = (indices == np.arange(size)) | (values < MASKED)
+    return (joined.inputs[0], values.reshape(shape)) if fits.all() else None
 
 
 def hides_rows(graph: Graph, producers: Producers, flag: str, masks: Sequence[str]) -> bool:

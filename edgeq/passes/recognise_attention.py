@@ -21,9 +21,11 @@ from edgeq.ops.linear import NO_CLAMP
 from edgeq.ops.masked_attention import MaskedAttention
 from edgeq.ops.mat_mul import MatMul
 from edgeq.ops.mul import Mul
+from edgeq.ops.reshape import Reshape
 from edgeq.ops.softmax import Softmax
 from edgeq.ops.transpose import Transpose
-from edgeq.passes.masking import chosen, hides_rows
+from edgeq.passes.fold_constants import fold_constants
+from edgeq.passes.masking import chosen, hides_rows, selected
 from edgeq.passes.places import Moves, View, constant_operand, is_moving, moved, moves, views
 from edgeq.passes.rewrite import Names, constant, use_counts
 
@@ -80,6 +82,8 @@ class Found:
 
 def recognise_attention(graph: Graph) -> Graph:
     """Replace every attention that is found; the nodes before it die, which nothing else reads."""
+    if any(isinstance(n.op, Softmax) for n in graph.nodes):
+        graph = fold_constants(graph)  # masks may be computed from constants
     for node in graph.nodes:
         if not isinstance(node.op, MatMul) or graph.type(node.outputs[0]).dtype is not DType.FLOAT32:
             continue
@@ -143,8 +147,12 @@ class _Search:
             shape = self.graph.type(node.outputs[0]).shape
             if isinstance(node.op, MatMul):
                 return walk
-            operand = constant_operand(self.graph, node)
-            if is_moving(node):
+            operand, choice = constant_operand(self.graph, node), selected(self.graph, self.producers, node)
+            if choice is not None and self.counts[node.inputs[0]] == 1:
+                view = Node(node.name, Reshape(shape), (choice[0],), node.outputs)
+                mask = walk.mask + walk.factor * walk.at_softmax(choice[1], shape)
+                walk = replace(walk, name=choice[0], mask=mask, later=(*walk.later, view))
+            elif is_moving(node):
                 walk = replace(walk, name=node.inputs[0], later=(*walk.later, node))
             elif operand is None or self.graph.type(operand[0]).shape != shape:
                 return self._given(walk, node)

@@ -286,6 +286,13 @@ ATTENTION: Table = {
     "windows": of(lambda x: x.unfold(1, 3, 2)),
 }  # fmt: skip
 
+HEADLESS: Table = {  # the exporter has attention with heads alone: all of a model's is spelled out where some has none
+    "dot without heads": of(lambda x: functional.scaled_dot_product_attention(x, x * 0.5, x.flip(-1), is_causal=True)),
+    "dot of two": of(lambda x: functional.scaled_dot_product_attention(x[0], x[0] * 0.5, x[0].flip(-1), attn_mask=CAUSAL == 0)[None]),
+    "dot of five": of(lambda x: functional.scaled_dot_product_attention(*[x[:, None, None] * f for f in (1, 0.5, 2)], scale=0.2)[0, 0]),
+    "dot": dot(attn_mask=CAUSAL),
+}
+
 
 def assigned(x: Any) -> Any:
     y = x.clone()
@@ -323,5 +330,6 @@ SIGNALS: Table = {
 }  # fmt: skip
 GROUPS: dict[str, tuple[tuple[int, ...], Table]] = {
     "padding": (IMAGE, PADDING), "pooling": (IMAGE, POOLING), "images": (IMAGE, IMAGES), "activations": (SEQUENCE, ACTIVATIONS),
-    "recurrent": (SEQUENCE, RECURRENT), "norms": (SEQUENCE, NORMS), "attention": (SEQUENCE, ATTENTION), "signals": (SIGNAL, SIGNALS),
+    "recurrent": (SEQUENCE, RECURRENT), "norms": (SEQUENCE, NORMS), "attention": (SEQUENCE, ATTENTION), "headless": (SEQUENCE, HEADLESS),
+    "signals": (SIGNAL, SIGNALS),
 }  # fmt: skip
