@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,13 +21,13 @@ Given = dict[str, Array]
 KEPT = np.array([[1, 1, 1, 0, 0], [1, 1, 1, 1, 0]])
 
 
-def whole(net: Net, mask: str = "", bias: str = "", **attributes: object) -> str:
+def whole(net: Net, mask: str = "", bias: str = "", **attributes: Any) -> str:
     """`Attention` of three outputs' worth of weights."""
     x, w, b = net.input(B, T, C), net.const(net.rng.normal(0, 0.4, (C, 3 * C)), F), net.const(net.rng.normal(0, 1, 3 * C), F)
     return str(net.op("Attention", x, w, b, mask, "", bias, domain=MS, num_heads=N, **attributes))
 
 
-def apart(net: Net, mask: str = "", bias: str = "", form: str = "", row: bool = True, unpacked: bool = False, **attributes: object) -> str:
+def apart(net: Net, mask: str = "", bias: str = "", form: str = "", row: bool = True, unpacked: bool = False, **attributes: Any) -> str:
     """`MultiHeadAttention` of what projections give; `unpacked`: what is packed is taken apart before, as onnxruntime on a CPU wants it."""
     x = net.input(B, T, C)
     shapes = {"": (1, 1, 1), "packed": (3,), "pairs": (1, 2), "heads": (1, 1, 1)}[form]

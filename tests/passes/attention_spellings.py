@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from onnx import ModelProto, TensorProto
@@ -39,7 +40,7 @@ class Spelling:
     def groups(self) -> int:
         return {"own": self.h, "repeated": 2, "expanded": 2, "broadcast": 1}[self.sharing]
 
-    def op(self, kind: str, *inputs: str, **attributes: object) -> str:
+    def op(self, kind: str, *inputs: str, **attributes: Any) -> str:
         return str(self.net.op(kind, *inputs, **attributes))
 
     def number(self, value: float) -> str:

@@ -127,3 +127,14 @@ def test_a_mask_that_is_given(value: str) -> None:
     mask = np.where(CAUSAL, VALUES[value], 0).astype(F)
     found = decibels(model, {**samples(model), "mask": np.broadcast_to(mask, (32, 1, 1, T, T))})
     assert found >= 25
+
+
+def test_a_bias_beside_excluded_keys() -> None:
+    """Both in one input: the number for minus infinity takes nothing of the bias's range; no key at all gives 0."""
+
+    def given(net: Net, scores: str, _: float) -> str:
+        return str(net.op("Add", scores, net.input(1, HEADS, T, T, name="mask")))
+
+    model, rng = attention(given, 0.0), np.random.default_rng(6)
+    mask = np.where(CAUSAL, -1e9, rng.normal(0, 2, (32, 1, HEADS, T, T))).astype(F)
+    assert decibels(model, {**samples(model), "mask": mask}) >= 25
