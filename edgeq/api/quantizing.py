@@ -306,7 +306,8 @@ def quantized(
     record: dict[str, Any] = {"options": dict(made.options), "samples": 0, "tensors": []}
     if samples is not None:
         record = diagnosis(made.real, made.graph, samples, made.options, progress, made.exponents, options or Options())
-        found = recipes.others(recipe.get("recipe") or recipes.DEFAULT, job, made) if kept_badly(made.graph, record) else []
+        ask = not chosen.budgeted and kept_badly(made.graph, record)  # a budget says what is enough
+        found = recipes.others(recipe.get("recipe") or recipes.DEFAULT, job, made) if ask else []
         record |= {"others": [o.record() for o in found], "advice": recipes.advice(found)} if found else {}
     return Quantized(normalise(made.graph), {**record, **made.more}, {PRECISION: made.precision.encode()})
 

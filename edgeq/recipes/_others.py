@@ -45,7 +45,8 @@ def others(name: str, job: Job, made: Made, known: Mapping[str, type[Recipe]]) -
     samples = _some(job.graph, job.given)
     outputs = evaluate_float(made.real, {n: samples[n] for n in made.real.given})
     real = {n: outputs[n] for n in made.real.results}
-    found = [Other(name, kept(made.graph, samples, real), size(made.graph))]
+    label = f"{name} with weights in {job.options.weights}" if _few(job) and job.options else name
+    found = [Other(label, kept(made.graph, samples, real), size(made.graph))]
     if found[0].sqnr_db >= LOW:
         return []
     for other in _asked(name, job, known):
@@ -62,11 +63,15 @@ def others(name: str, job: Job, made: Made, known: Mapping[str, type[Recipe]]) -
 
 def _asked(name: str, job: Job, known: Mapping[str, type[Recipe]]) -> list[str]:
     """Recipes that may do better, each once: one that comes to the same as a later one is left out."""
-    few = job.options is not None and job.options.weights != Options().weights
-    rank = 0 if few else known[name].instead
+    rank = 0 if _few(job) else known[name].instead
     able = sorted((n for n, r in known.items() if r.instead > rank), key=lambda n: known[n].instead)
     bases = {n: known[n]().base(job.graph) for n in able}
     return [n for i, n in enumerate(able) if all(bases[n] != bases[m] for m in able[i + 1 :])]
+
+
+def _few(job: Job) -> bool:
+    """Whether weights were asked for in fewer bits than usual."""
+    return job.options is not None and job.options.weights != Options().weights
 
 
 def _some(graph: Graph, samples: Mapping[str, Array]) -> dict[str, Array]:
