@@ -25,7 +25,7 @@ from edgeq.ops.lstm import Lstm
 from edgeq.program import Call, Fetched, Program, Share
 from edgeq.stage import band, part, table
 
-WORTH = 2000  # multiply-accumulates, or elements: less is done before other cores have begun
+WORTH = 800  # multiply-accumulates, or elements: less is done before other cores have begun
 SMALL = 16  # of the fast memory, a table that all tiles read may take this part, and is copied with each
 ALIGNMENT = 8  # of tables in a buffer, and of each share's scratch
 

@@ -15,6 +15,7 @@ from random_graphs import Builder
 
 from edgeq import api, board
 from edgeq import target as targets
+from edgeq.api.building import artifact
 from edgeq.board import Cluster, Region
 from edgeq.build import Program, build_programs, toolchain
 from edgeq.cli.build import of_weights
@@ -169,11 +170,11 @@ def test_threads_compute_the_same_bytes_without_races_and_copy_each_table_once(t
 
 def test_weights_stream_on_any_target_and_what_is_refused(tmp_path: Path) -> None:
     graph = model(3)
-    plain = api.build(graph, output=tmp_path / "a", target="cortex-m4", name="m", vectors=0, check=False)
+    plain = artifact(graph, targets.load("cortex-m4"), "m")
     there = api.build(graph, output=tmp_path / "b", target="cortex-m4", name="m", vectors=1, weights_stream="16K", cores=2)
     assert there.measured.comparisons["unicorn"].bit_exact
     assert b"eq_copy_start" in (tmp_path / "b" / "m.c").read_bytes() and b"eq_fork" in (tmp_path / "b" / "m.c").read_bytes()
-    assert b"eq_copy_start" not in (tmp_path / "a" / "m.c").read_bytes() and "eq_copy.h" not in plain.manifest.files
+    assert b"eq_copy_start" not in plain.files["m.c"] and "eq_copy.h" not in plain.files
     small = api.build(graph, output=tmp_path / "d", target="host", name="m", vectors=1, budget={"ram": 3500}, weights_stream="8K", cores=4)
     code = (tmp_path / "d" / "m.c").read_text()
     assert small.manifest.arena_bytes <= 3500 and "By bands" in code and "eq_copy_start" in code and "eq_fork(" in code
