@@ -110,7 +110,7 @@ class _Emitter:
             records.append(
                 {
                     "index": i, "name": call.node.name, "op": call.kind, "kernel": call.kernel.name,
-                    "epilogue": [n.name for n in call.epilogue], "function": function,
+                    "epilogue": list(call.folded), "function": function,
                     "values": values(function, call, tables), "arguments": ", ".join(arguments), "gather": inputs if variadic else [],
                     "ctype": output.dtype.c, "bytes": output.bytes, "whole": whole, "band": None if band is None else band.first,
                     "law": call.params.law, "decodes": self.decodes(i, call, tables), "tiles": self.tiles(i, call, function, tables),

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from edgeq import half, kernels
+from edgeq.chains import chains
 from edgeq.errors import EdgeqError
 from edgeq.ir import DType, Graph, Node, Params, Tensor
 from edgeq.kernels import Kernel, Signature
@@ -83,6 +84,7 @@ def lower(graph: Graph, target: Target, choices: Mapping[str, str] | None = None
 
     A reshape costs nothing: its output is a view, unless both ends are the caller's own buffers. An addition is folded into
     the convolution that computes one of its operands, where the convolution's kernel has such a variant.
+    Nodes that compute a function of one int8 tensor are one call (see `chains`).
     The calls may run in another order than the nodes, if that needs less memory.
 
     Weights in a storage format get kernels whose tables can be decoded from it, and are decoded by tiles (see `stage`).
@@ -99,8 +101,12 @@ def lower(graph: Graph, target: Target, choices: Mapping[str, str] | None = None
     views: dict[str, str] = {}
     owners = {n: n for n in graph.inputs}  # storage -> the graph input or output that it belongs to
     folded = _folded_additions(graph)
+    joined = chains(graph, {n.name for n in folded.values()})
     waiting: dict[str, Call] = {}
     for node in graph.nodes:
+        if node.name in joined.inside:
+            continue
+        node, chosen = (joined.nodes[node.name], None) if node.name in joined.nodes else (node, choices)
         output = node.outputs[0]
         if isinstance(node.op, Reshape):
             source = node.inputs[0]
@@ -121,7 +127,7 @@ def lower(graph: Graph, target: Target, choices: Mapping[str, str] | None = None
         names = operands(graph, node)
         follower = folded.get(node.name)
         then = (follower.op.kernel_op(),) if follower else ()
-        kernel = kernels.select(node.name, wanted, params, target, choices, then, _allowed(graph, node, params))
+        kernel = kernels.select(node.name, wanted, params, target, chosen, then, _allowed(graph, node, params))
         macs = node.op.macs(*(t.type for t in graph.node_inputs(node)))
         variant = kernels.fused(kernel, then)
         if follower and variant:
@@ -189,5 +195,3 @@ def _ordered(program: Program) -> Program:
         steps.append(Step(read, call.outputs, call.scratch, tuple(r for r in read if r not in fixed)))
     order = best_order(steps, sizes, frozenset(storage(n) for n in graph.outputs))
     return replace(program, calls=tuple(program.calls[i] for i in order))
-
-

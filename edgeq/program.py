@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from edgeq.chains import Composite
 from edgeq.formats import Format
 from edgeq.formats.format import Records
 from edgeq.formats.format import Target as Decoding
@@ -168,6 +169,12 @@ class Call:
     def kind(self) -> str:
         """What is computed: ``conv2d``, or ``conv2d + add``."""
         return " + ".join(n.op.kind() for n in self.nodes)
+
+    @property
+    def folded(self) -> tuple[str, ...]:
+        """The names of the other nodes that are computed with its own."""
+        inside = self.node.op.members if isinstance(self.node.op, Composite) else ()
+        return (*inside, *(n.name for n in self.epilogue))
 
     @property
     def nodes(self) -> tuple[Node, ...]:

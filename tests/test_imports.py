@@ -21,7 +21,7 @@ LAYERS = (
     ("latency", "timing"),
     ("frontends", "features", "passes", "kernels", "graphfile"),
     ("streams",),
-    ("order",),
+    ("order", "chains"),
     ("program",),
     ("place", "plan"),
     ("room",),

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from edgeq import graphfile, kernels
+from edgeq.chains import chains
 from edgeq.compare import compare
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Graph
@@ -37,9 +38,9 @@ class Layer:
 
 def layers(graph: Graph, target: Target, known: Costs) -> list[Layer]:
     """The nodes that several kernels can compute, less those whose candidates have all been measured."""
-    found = []
+    found, joined = [], chains(graph)
     for node in graph.nodes:
-        if node.op.traits.view:
+        if node.op.traits.view or node.name in joined.nodes or node.name in joined.inside:
             continue
         wanted, params = request(graph, node)
         names = tuple(k.name for k in candidates(graph, node, target.isa, target.core))
