@@ -21,7 +21,7 @@ from edgeq.ir import Array, DType, Graph, Node
 from edgeq.lower import lower
 from edgeq.ops.quantize import Dequantize, Quantize
 from edgeq.plan import plan
-from edgeq.quantize.allocate import AIMS, ALLOCATORS, EXACT, NOISE, Allocator, Costs, Goal, Point, Problem, decibels
+from edgeq.quantize.allocate import AIMS, ALLOCATORS, EXACT, LATENCY, NOISE, Allocator, Costs, Goal, Point, Problem, decibels
 from edgeq.quantize.calibrate import Ranges, calibrate
 from edgeq.quantize.cells import cell_dtype
 from edgeq.quantize.decide import decide, listed
@@ -173,17 +173,20 @@ def search(
         if trial.excess <= 0 and quiet and (goal.loss is None or lost[-1] <= goal.loss):
             share, loss = judge.share, lost[-1] if lost else None
             return Found(graph, found, costs, storage, trial.sqnr_db, share, trial.point, front, judge.cells, pieces, loss)
-    raise _refused(graph, front, lost, goal)
+    raise _refused(graph, program, front, lost, goal)
 
 
-def _refused(graph: Graph, front: Sequence[Point], lost: Sequence[float], goal: Goal) -> EdgeqError:
-    """That nothing keeps to the goal, with what is within reach: the front, and lost answers."""
+def _refused(graph: Graph, program: Allocator, front: Sequence[Point], lost: Sequence[float], goal: Goal) -> EdgeqError:
+    """That nothing keeps to the goal, with what is within reach: the least noise, lost answers, and the fastest where time is limited."""
     best = max(front, key=lambda p: p.sqnr_db)
     least = f", {min(lost):.2f} % of the answers lost at least" if lost else ""
     work = "instructions" if goal.cycles is None else "cycles"
+    limited = (goal.instructions, goal.cycles) != (None, None)
+    fast = (program.solve(Goal(aim=LATENCY, drop=goal.drop)) or program.solve(Goal(aim=LATENCY))) if limited else None
+    fastest = f"the fastest takes {fast.instructions:.0f} {work}, with {fast.sqnr_db:.1f} dB; " if fast else ""
     return EdgeqError(
         "no choice of int8 and half precision keeps to the budget", where=graph.name,
-        why=f"the least noise, {best.sqnr_db:.1f} dB, takes {best.flash} bytes of flash and {best.instructions:.0f} {work}{least}",
+        why=f"{fastest}the least noise, {best.sqnr_db:.1f} dB, takes {best.flash} bytes of flash and {best.instructions:.0f} {work}{least}",
         fix="allow more, see the table of recipe auto with a looser budget",
     )  # fmt: skip
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from installed import need_emulator
 from typer.testing import CliRunner
 
 from edgeq import api, graphfile
@@ -63,6 +66,19 @@ def test_answers_are_kept(classifier: Graph, labels: Array) -> None:
         api.quantize(classifier, {"x": X}, recipe="auto", budget={"loss": 1.0})
     with pytest.raises(EdgeqError, match="keeps to the budget"):
         api.quantize(classifier, {"x": X, "y": labels}, recipe="auto", budget={"loss": 0.0, "flash": 10})
+
+
+def test_a_budget_of_cycles_chooses_by_cycles_and_its_refusal_names_the_fastest(classifier: Graph) -> None:
+    need_emulator("riscv")
+
+    def chosen(**budget: float) -> dict[str, Any]:
+        return api.quantize(classifier, {"x": X}, recipe="auto", budget={"drop": 10.0, **budget}, target="riscv").record["allocation"]
+
+    with pytest.raises(EdgeqError, match="keeps to the budget") as refused:
+        chosen(cycles=10)
+    least = int(re.search(r"the fastest takes (\d+) cycles", str(refused.value)).group(1))  # type: ignore[union-attr]
+    found = next(p for p in chosen(cycles=least + 1)["pareto"] if p["chosen"])
+    assert found["instructions"] <= least + 1
 
 
 def test_it_is_drawn(classifier: Graph, labels: Array, tmp_path: Path) -> None:
