@@ -25,7 +25,7 @@ from edgeq.program import Band, Call, Fed, Flow, Lines, Part, Program, Source
 from edgeq.traits import Rows
 
 GEOMETRY = ("in_h", "out_h", "pad_top")  # what a window's constants say of rows
-BORDERS = ("inside", "pointwise", "direct", "tall")  # facts that depend on them
+BORDERS = ("inside", "pointwise", "direct", "tall", "few")  # facts that depend on them
 
 Turn = tuple[int, int, int]  # rows, rows of the first operand, rows of padding above
 

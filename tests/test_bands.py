@@ -271,3 +271,11 @@ def test_rows_of_few_pixels_take_the_kernel_for_them() -> None:
     banded = fitted(whole, None)[0]
     assert banded.bands and {c.kernel.stem for c in whole.calls if c.kind == "depthwise_conv2d"} == {"depthwise_conv2d_3x3_s8"}
     assert {c.kernel.stem for c in banded.calls if c.kind == "depthwise_conv2d"} == {"depthwise_conv2d_row_s8"}
+
+
+def test_turns_of_few_and_of_many_pixels_share_the_kernel_of_the_layer() -> None:
+    """Twelve rows at a turn, and at the last one four, of which a third would be computed in vain."""
+    b = Builder(3, "single")
+    whole = lower(b.graph(b.conv(b.conv(b.input(1, 28, 1, 8), 16, 1), 8, 1)), target.load("cortex-m4"))
+    banded = Bander(whole).combined([(0, 1, Flow(12, 12))])
+    assert [c.kernel.name for c in banded.calls] == [c.kernel.name for c in whole.calls]
