@@ -19,6 +19,7 @@ from edgeq.passes.places import constant_operand, is_moving
 
 Producers = Mapping[str, Node]
 DEEPEST = 12  # nodes between a mask and the flags of its rows
+LOWEST = -1e38  # stands for minus infinity
 
 
 def _plain(node: Node | None, kind: type) -> bool:
@@ -75,7 +76,8 @@ def hides_rows(graph: Graph, producers: Producers, flag: str, masks: Sequence[st
     chain: list[Node] = []
     while (node := producers.get(flag)) is not None and len(chain) < DEEPEST:
         if isinstance(node.op, ReduceMax):
-            return node.inputs[0] in masks and _follow(graph, chain, 0.0) == 1 and _follow(graph, chain, 2 * MASKED) == 0
+            alike = _origin(producers, node.inputs[0]) in {_origin(producers, m) for m in masks}
+            return alike and _follow(graph, chain, 0.0) == 1 and _follow(graph, chain, LOWEST) == 0
         computed = [n for n in node.inputs if not graph.tensors[n].is_constant]
         if len(computed) != 1 or not (is_moving(node) or isinstance(node.op, Add | Mul) or node.op.traits.elementwise):
             break
@@ -84,6 +86,13 @@ def hides_rows(graph: Graph, producers: Producers, flag: str, masks: Sequence[st
         chain.insert(0, node)
         flag = computed[0]
     return False
+
+
+def _origin(producers: Producers, name: str) -> str:
+    """The tensor that a chain of moves begins with."""
+    while (node := producers.get(name)) is not None and is_moving(node):
+        name = node.inputs[0]
+    return name
 
 
 def _follow(graph: Graph, chain: Sequence[Node], value: float) -> float:

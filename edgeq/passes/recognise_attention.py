@@ -30,6 +30,7 @@ from edgeq.passes.places import Moves, View, constant_operand, is_moving, moved,
 from edgeq.passes.rewrite import Names, constant, use_counts
 
 LARGEST = 1 << 24  # scores of a product that is followed
+FAR = -1e4  # excludes a key
 
 
 @dataclass(frozen=True)
@@ -394,11 +395,21 @@ def _assembled(graph: Graph, node: Node, found: Found, parts: _Assembly, heads: 
     return copied, graph.with_nodes(nodes, new.tensors)
 
 
+def _softened(new: _Builder, name: str) -> str:
+    """A mask that is a product with numbers for minus infinity, with numbers that int8 and half precision can stand."""
+    node = new.graph.producers().get(name)
+    operand = constant_operand(new.graph, node) if node is not None and isinstance(node.op, Mul) else None
+    if operand is None or not (operand[1] < 2 * MASKED).all():
+        return name
+    shape = (1,) * (len(new.shape(name)) - operand[1].ndim) + operand[1].shape
+    return new.add(Mul(), operand[0], new.keep(np.full(shape, 2 * MASKED, np.float32), "far"))
+
+
 def _sum(new: _Builder, given: list[_Operand], rows: tuple[int, int]) -> str:
     """The sum of computed masks, which reaches all keys."""
     total = ""
     for operand in given:
-        name = new.moved(operand.name, operand.chain)
+        name = new.moved(_softened(new, operand.name), operand.chain)
         if operand.factor != 1:
             name = new.add(Mul(), name, new.keep(np.full((1, 1, 1, 1), operand.factor, np.float32), "factor"))
         total = new.add(Add(), total, name) if total else name
@@ -422,4 +433,4 @@ def _mask(mask: Array, heads: int) -> tuple[bool, Array | None] | None:
     later = ~np.tri(queries, keys, keys - queries, dtype=bool)
     if keys >= queries and (excluded == later).all() and not own[~excluded].any():
         return True, None
-    return False, np.where(excluded, np.float32(-1e4), own.astype(np.float32))
+    return False, np.where(excluded, np.float32(FAR), own.astype(np.float32))

@@ -54,8 +54,8 @@ class Peaks:
 
 
 def excluding(peaks: Peaks, seen: Limits) -> dict[str, float]:
-    """Per computed mask the value that excludes, a step below those that count."""
-    return {n: low - max(seen[n][1] - low, 1.0) / CODES for n, low in peaks.counted.items()}
+    """Per computed mask that has values besides 0 the value that excludes, a step below those that count."""
+    return {n: low - (seen[n][1] - low) / CODES for n, low in peaks.counted.items() if seen[n][1] > low}
 
 
 def limits(graph: Graph, peaks: Peaks, seen: Limits) -> dict[str, tuple[float, float]]:

@@ -15,6 +15,7 @@ from onnx_models import Net, load, real_outputs
 
 from edgeq import api
 from edgeq.ir import Array
+from edgeq.passes import normalise
 from edgeq.simulate import dequantize_array, simulate
 
 T, D, HEADS = 12, 32, 4
@@ -91,9 +92,9 @@ def samples(model: ModelProto) -> dict[str, Array]:
     return x
 
 
-def decibels(model: ModelProto, x: dict[str, Array]) -> float:
-    """Of an int8 model's outputs against float."""
-    graph = load(model)
+def decibels(model: ModelProto, x: dict[str, Array], passes: bool = False) -> float:
+    """Of an int8 model's outputs against float; `passes`: with its attention as one operator."""
+    graph = normalise(load(model)) if passes else load(model)
     quantized = api.quantize(graph, x, recipe="int8").graph
     (name,) = graph.outputs
     want, t = real_outputs(graph, x)[name].astype(np.float64), quantized.type(name)
@@ -137,4 +138,10 @@ def test_a_bias_beside_excluded_keys() -> None:
 
     model, rng = attention(given, 0.0), np.random.default_rng(6)
     mask = np.where(CAUSAL, -1e9, rng.normal(0, 2, (32, 1, HEADS, T, T))).astype(F)
-    assert decibels(model, {**samples(model), "mask": mask}) >= 25
+    assert decibels(model, {**samples(model), "mask": mask}, passes=True) >= 25
+
+
+@pytest.mark.parametrize("masking", [computed, spelled, subtracted], ids=lambda f: f.__name__)
+def test_computed_masks_of_one_operator(masking: Masking) -> None:
+    model = attention(masking, VALUES["1e9"])
+    assert decibels(model, samples(model), passes=True) >= 25
