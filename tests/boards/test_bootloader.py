@@ -131,6 +131,24 @@ def test_what_the_bootloader_does_not_start(core: boot_core.Core) -> None:
     assert made.run(boot_core.update(boot, 0, boot_core.content(boot, 0, 500, 3 << 24, 8))) == 0 and made.flash == before
 
 
+def test_a_program_that_never_ran_cannot_confirm_itself(core: boot_core.Core) -> None:
+    made = copy.deepcopy(core)
+    made.put(1, boot_core.content(core.boot, 1, 500, 3 << 24, 8), confirmed=False)
+    made.confirm(1)
+    assert made.run() == 1 and made.watchdog, "it is tried all the same"
+    assert made.run() == 0
+
+
+def test_the_number_of_an_update_may_wrap(core: boot_core.Core) -> None:
+    made, boot = copy.deepcopy(core), core.boot
+    for slot, sequence in ((0, 2**32 - 2), (1, 2**32 - 3)):
+        made.put(slot, boot_core.content(boot, slot, boot_core.OLD, 2 << 24, sequence), confirmed=True)
+    assert made.run() == 0
+    assert made.run(boot_core.update(boot, 1, boot_core.content(boot, 1, 500, 3 << 24, 1))) == 1
+    made.confirm(1)
+    assert made.run() == made.run() == 1
+
+
 @pytest.mark.parametrize("chain", ["gcc", "zig"])
 @pytest.mark.parametrize("target", ["mps2-an386", "virt"])
 def test_it_is_small(target: str, chain: str, tmp_path: Path) -> None:
