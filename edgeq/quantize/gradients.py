@@ -53,6 +53,16 @@ def backward(graph: Graph, values: Mapping[str, Array], output: str, gradient: A
     return {n: found.get(n, np.zeros(values[n].shape)) for n in graph.inputs}
 
 
+def logits(graph: Graph, name: str) -> str:
+    """What a softmax at the end of a graph is taken of; the tensor itself where there is none."""
+    makers, found = graph.producers(), name
+    while (node := makers.get(found)) is not None and (node.op.traits.view or node.op.traits.near is not None):
+        found = node.inputs[0]
+        if node.op.traits.near is not None:
+            return found
+    return name
+
+
 def _unknown(node: Node) -> EdgeqError:
     why = "it is neither linear, elementwise nor a choice of values"
     return EdgeqError(f"{node.op.kind()} has no gradient here", where=node.name, why=why, fix="give --calib real inputs")

@@ -15,6 +15,7 @@ from edgeq.errors import EdgeqError
 from edgeq.ir import Array, DType, Graph, Node, Tensor, TensorType
 from edgeq.ops.fully_connected import FullyConnected
 from edgeq.ops.lstm import Lstm
+from edgeq.ops.softmax import Softmax
 from edgeq.quantize import Options, evaluate_float, quantize
 from edgeq.quantize.allocate import ALLOCATORS
 from edgeq.quantize.prepare import PREPARATIONS
@@ -186,6 +187,10 @@ def test_the_largest_eigenvalue_is_that_of_the_curvature() -> None:
     found = float(MEASURES["eigenvalue"](probe, unit, "w4a8")[0])
     assert 0.8 * largest < found / probe.error(unit.nodes[0], w, "w4a8") < 1.01 * largest
     assert not MEASURES["eigenvalue"](probe, unit, "f16").any()
+    tensors = {**graph.tensors, "p": Tensor("p", TensorType((1, 4)))}
+    classes = Graph("g", (*graph.nodes, Node("classes", Softmax(), ("y",), ("p",))), tensors, ("x",), ("p",))  # judged before it
+    same = MEASURES["eigenvalue"](probed(classes, {"x": x}), units(graph)[0], "w4a8")
+    assert float(same[0]) == pytest.approx(found)
 
 
 def test_the_largest_eigenvalue_is_refused_where_it_is_not_known() -> None:

@@ -2,7 +2,8 @@
 
 The curvature is Gauss and Newton's, of the outputs' squared error about the float outputs, so that no labels are needed: a step of the
 iteration moves the weights along a direction and takes the outputs' change back through the gradients of the operators, where these have
-some (`gradients`); recurrent layers and attention are refused by name. The rounding of activations is not in it.
+some (`gradients`); recurrent layers and attention are refused by name. Outputs of a softmax are judged before it. The rounding of
+activations is not in it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Graph, Node
 from edgeq.matrices import matmul
 from edgeq.quantize.floating import evaluate_float
-from edgeq.quantize.gradients import backward
+from edgeq.quantize.gradients import backward, logits
 from edgeq.quantize.sensitivity import Probe
 from edgeq.quantize.storage import Unit
 
@@ -50,13 +51,14 @@ def _largest(probe: Probe, node: Node) -> float:
     w = np.asarray(graph.tensors[name].data, np.float64)
     length = STEP * max(float(np.sqrt((w**2).sum())), 1e-30)
     way = np.random.default_rng(zlib.crc32(name.encode())).normal(0, 1, w.shape)
+    ends = [logits(graph, n) for n in graph.results]
+    power = {n: max(float((seen[n].astype(np.float64) ** 2).sum()), 1e-30) for n in ends}
     found = 0.0
     for _ in range(TURNS):
         way /= max(float(np.sqrt((way**2).sum())), 1e-300)
         moved = replace(graph.tensors[name], data=(w + length * way).astype(np.float32))
-        outputs = evaluate_float(replace(graph, tensors={**graph.tensors, name: moved}), samples)
-        change = {n: (outputs[n].astype(np.float64) - seen[n]) / length for n in graph.results}
-        power = {n: max(float((seen[n].astype(np.float64) ** 2).sum()), 1e-30) for n in graph.results}
+        outputs = evaluate_float(replace(graph, tensors={**graph.tensors, name: moved}), samples, steps=True)
+        change = {n: (outputs[n].astype(np.float64) - seen[n]) / length for n in ends}
         found = sum(float((c**2).sum()) / power[n] for n, c in change.items())
         if found <= 0:
             break
