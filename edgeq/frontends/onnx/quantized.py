@@ -5,6 +5,8 @@ A QLinear operator is read as what it means: its inputs dequantized, the float o
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from onnx import TensorProto
 
@@ -18,7 +20,7 @@ from edgeq.frontends.onnx.values import INTEGERS, Constant, Stored, Value, as_in
 from edgeq.ir import Array, DType, QParams, Tensor, TensorType
 
 CLOSE = 1e-5  # relative difference of two scales that are one
-WORDS = {TensorProto.INT16: np.dtype(np.int16), TensorProto.UINT16: np.dtype(np.uint16)}
+WORDS: dict[int, np.dtype[Any]] = {TensorProto.INT16: np.dtype(np.int16), TensorProto.UINT16: np.dtype(np.uint16)}
 
 
 def _scale(call: Call, position: int) -> Array:

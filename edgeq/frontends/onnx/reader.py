@@ -36,6 +36,7 @@ from edgeq.frontends.onnx.folding import constant_node, fold, foldable
 from edgeq.frontends.onnx.indexed import BY_DEFINITION, by_index, is_index
 from edgeq.frontends.onnx.inputs import fixed_value, named_sizes, static_shape
 from edgeq.frontends.onnx.logic import marked
+from edgeq.frontends.onnx.loops import unrolled
 from edgeq.frontends.onnx.registry import READERS
 from edgeq.frontends.onnx.values import Constant, Index, Value, is_integer, is_whole, whole
 from edgeq.ir import DType, Graph, QParams, Tensor, TensorType
@@ -57,7 +58,6 @@ WHOLE = (TensorProto.BOOL, TensorProto.INT32, TensorProto.INT64)
 MANY = "how much it gives depends on the data: cut the model before it and do it in your own code"
 TREES = "edgeq computes neural networks: turn trees and support vectors into layers first (Hummingbird does), or use emlearn or m2cgen"
 ADVICE = {
-    **dict.fromkeys(("Loop", "Scan"), "export the model without control flow"),
     **dict.fromkeys(("NonZero", "Unique"), MANY),
     **dict.fromkeys(("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial"),
                     "it draws random numbers: export the model in evaluation mode (PyTorch: model.eval()), or make them an input"),
@@ -265,6 +265,8 @@ class Reader:
         call = Call(self.builder, node, self.version, [v for v in inputs if not isinstance(v, Refused)])
         if (domain, node.op_type) == ("", "If"):
             return self._branch(node, inputs[0] if inputs else None)
+        if domain == "" and node.op_type in ("Scan", "Loop"):
+            return self._loop(node, call, any(isinstance(v, Refused) for v in inputs))
         constant = domain == "" and node.op_type == "Constant"
         unknown = any(isinstance(v, Refused) for v in inputs)
         if not unknown and (constant or foldable(call)):
@@ -305,16 +307,48 @@ class Reader:
             raise EdgeqError(f"If without a {name} that gives its outputs", why=DAMAGED)
         if self.depth >= MAX_DEPTH:
             raise EdgeqError(f"If in more than {MAX_DEPTH} others is not supported")
+        return self._inside(branch, {})
+
+    def _inside(self, part: GraphProto, given: Mapping[str, Value], anonymous: bool = False) -> list[Value | Refused | None]:
+        """The outputs of a graph in a node: names of its own are seen in it alone."""
         outer = self.values
-        self.values, self.depth = ChainMap({}, dict(outer)), self.depth + 1
+        self.values, self.depth = ChainMap(dict(given), dict(outer)), self.depth + 1
         try:
-            for tensor in branch.initializer:
+            for tensor in part.initializer:
                 self._define(tensor.name, self._initializer(tensor))
-            for inner in branch.node:
-                self._node(inner)
-            return [self.values.get(o.name) for o in branch.output]
+            for inner in part.node:
+                self._node(inner, anonymous)
+            return [self.values.get(o.name) for o in part.output]
         finally:
             self.values, self.depth = outer, self.depth - 1
+
+    def _loop(self, node: NodeProto, call: Call, unknown: bool) -> list[Value | Refused | None]:
+        """The outputs of a loop, its body read once per turn.
+
+        Raises:
+            EdgeqError: the number of turns is not known, or the body cannot be read.
+        """
+        body: GraphProto | None = next((a.g for a in node.attribute if a.name == "body" and a.HasField("g")), None)
+        if self.depth >= MAX_DEPTH or body is None:
+            raise EdgeqError(f"{node.op_type} without a body, or in more than {MAX_DEPTH} others is not supported")
+        if unknown:
+            return [Refused() for _ in node.output]
+        part, first = body, len(self.builder.nodes)
+
+        def run(given: Mapping[str, Value]) -> list[Value]:
+            before = len(self.refusals)
+            found = self._inside(part, given, anonymous=True)
+            known = [v for v in found if v is not None and not isinstance(v, Refused)]
+            if len(self.refusals) > before or len(known) < len(found):
+                why = self.refusals[before][1] if len(self.refusals) > before else DAMAGED
+                del self.refusals[before:]
+                raise EdgeqError(f"{node.op_type} is not supported with this body", why=why[:200])
+            return known
+
+        results: list[Value | Refused | None] = list(unrolled(call, run))
+        call.created += [self.builder.tensors[o] for n in self.builder.nodes[first:] for o in n.outputs]
+        self._bind(node, call, results)
+        return results
 
     def _wants_body(self, node: NodeProto, call: Call) -> bool:
         """Whether an operator that has a reader is read by its definition all the same: its further outputs are wanted, or no index is."""
