@@ -35,10 +35,7 @@ def example(path: str, recipe: str = "int8") -> Graph:
 MODELS: dict[str, Callable[[], Graph]] = {
     **models.SHIPPED, **models.CELLS,
     "keyword_spotting": lambda: example("keyword_spotting/words.onnx"),
-    "keyword_transformer": lambda: example("keyword_transformer/words.onnx"),
-    "robust_vision": lambda: example("robust_vision/plain.onnx"),
     "digits, fp16": lambda: example("digits/digits.onnx", "fp16"),
-    "keyword_spotting, fp16": lambda: example("keyword_spotting/words.onnx", "fp16"),
 }  # fmt: skip
 
 

@@ -139,6 +139,12 @@ def test_a_program_that_never_ran_cannot_confirm_itself(core: boot_core.Core) ->
     assert made.run() == 0
 
 
+def test_an_image_of_no_bytes_is_none(core: boot_core.Core) -> None:
+    made = copy.deepcopy(core)
+    made.put(1, boot_core.content(core.boot, 1, 0, 3 << 24, 8), confirmed=False)
+    assert made.run() == 0
+
+
 def test_the_number_of_an_update_may_wrap(core: boot_core.Core) -> None:
     made, boot = copy.deepcopy(core), core.boot
     for slot, sequence in ((0, 2**32 - 2), (1, 2**32 - 3)):
