@@ -6,7 +6,9 @@ import copy
 import io
 import random
 import re
+import struct
 import subprocess
+import zlib
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -137,6 +139,39 @@ def test_a_program_that_never_ran_cannot_confirm_itself(core: boot_core.Core) ->
     made.confirm(1)
     assert made.run() == 1 and made.watchdog, "it is tried all the same"
     assert made.run() == 0
+
+
+def test_damaged_frames_write_nothing(core: boot_core.Core) -> None:
+    """A wrong checksum of an address, of a block or of bytes, and a block that is too long; whole ones do write."""
+    start, page = core.boot.application.origin + core.boot.slot_bytes, core.boot.slot_bytes // core.boot.sector
+    erase = bytes([boot_core.SYNC]) + frame(boot_core.EXTENDED_ERASE) + boot_core.sealed(struct.pack(">HH", 0, page))
+
+    def block(size: int, seal: int = 0, crc: int = 0) -> bytes:
+        where, data = boot_core.sealed(struct.pack(">IH", start + 1024, size)), b"\x5a" * size
+        return frame(boot_core.WRITE_BLOCK) + flipped(where, seal) + data + struct.pack(">I", zlib.crc32(data) ^ crc)
+
+    def write(seal: int = 0, total: int = 0) -> bytes:
+        data = boot_core.sealed(bytes([63]) + b"\x5a" * 64)
+        return frame(boot_core.WRITE) + flipped(boot_core.sealed(struct.pack(">I", start + 1024)), seal) + flipped(data, total)
+
+    def left(line: bytes) -> bytes:
+        made = copy.deepcopy(core)
+        made.run(erase + line)
+        return bytes(made.flash)
+
+    erased = left(b"")
+    assert left(block(64)) != erased and left(block(64)) == left(write()) and left(block(2048)) != erased
+    for damaged in (block(64, seal=1), block(64, crc=1), block(4100), write(seal=1), write(total=1)):
+        assert left(damaged) == erased
+
+
+def frame(code: int) -> bytes:
+    return bytes([code, code ^ 0xFF])
+
+
+def flipped(data: bytes, last: int) -> bytes:
+    """With bits of the last byte flipped."""
+    return data[:-1] + bytes([data[-1] ^ last])
 
 
 def test_an_image_of_no_bytes_is_none(core: boot_core.Core) -> None:
