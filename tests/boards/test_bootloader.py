@@ -142,7 +142,7 @@ def test_a_program_that_never_ran_cannot_confirm_itself(core: boot_core.Core) ->
 
 
 def test_damaged_frames_write_nothing(core: boot_core.Core) -> None:
-    """A wrong checksum of an address, of a block or of bytes, and a block that is too long; whole ones do write."""
+    """A wrong checksum of a command, an address, a block or bytes, and a block that is too long; whole ones do write."""
     start, page = core.boot.application.origin + core.boot.slot_bytes, core.boot.slot_bytes // core.boot.sector
     erase = bytes([boot_core.SYNC]) + frame(boot_core.EXTENDED_ERASE) + boot_core.sealed(struct.pack(">HH", 0, page))
 
@@ -161,7 +161,8 @@ def test_damaged_frames_write_nothing(core: boot_core.Core) -> None:
 
     erased = left(b"")
     assert left(block(64)) != erased and left(block(64)) == left(write()) and left(block(2048)) != erased
-    for damaged in (block(64, seal=1), block(64, crc=1), block(4100), write(seal=1), write(total=1)):
+    unsure = bytes([boot_core.WRITE_BLOCK, boot_core.WRITE_BLOCK ^ 0xFE]) + block(64)[2:]
+    for damaged in (unsure, block(64, seal=1), block(64, crc=1), block(4100), write(seal=1), write(total=1)):
         assert left(damaged) == erased
 
 
