@@ -164,6 +164,9 @@ def test_damaged_frames_write_nothing(core: boot_core.Core) -> None:
     unsure = bytes([boot_core.WRITE_BLOCK, boot_core.WRITE_BLOCK ^ 0xFE]) + block(64)[2:]
     for damaged in (unsure, block(64, seal=1), block(64, crc=1), block(4100), write(seal=1), write(total=1)):
         assert left(damaged) == erased
+    made = copy.deepcopy(core)
+    made.run(flipped(erase, 1))
+    assert made.flash == core.flash != erased
 
 
 def frame(code: int) -> bytes:
