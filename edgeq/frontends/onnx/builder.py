@@ -19,7 +19,7 @@ from edgeq.ops.mul import Mul
 from edgeq.ops.reshape import Reshape
 
 KEEPS_INFINITY = (Add, Mul, Concat, Reshape, _Move)  # a difference, a product with 0 or 1, the same elements
-MAX_BYTES = 2**31  # of all constants that are computed while reading
+MAX_BYTES = 2**29  # of all constants that are computed while reading
 # What contradictory attributes of a damaged file make an operator raise.
 CONTRADICTIONS = (ValueError, LookupError, TypeError, ArithmeticError, AttributeError, AssertionError)
 
