@@ -135,6 +135,9 @@ REFUSED = {
     "has the factor 7": {"spectrum": "db", "window": 112},
     "window = 'round'": {"spectrum": "db", "window_function": "round"},
     "one of 'none', 'magnitude', 'db'": {"spectrum": "power"},
+    "numbers are finite": {"mean": 10**400},
+    "1e+30 at most": {"sample_rate": 10**400},
+    "must be finite in float32": {"std": 1e-320},
 }
 
 

@@ -101,6 +101,10 @@ def parse_sensor(table: Mapping[str, Any]) -> SensorDescription:
             raise EdgeqError(f"{name} has {len(numbers)} numbers for {d.channels} channels", fix="give one, or one per channel")
     if not all(n > 0 for n in (*d.std, d.log_floor)) or not all(d.scale):
         raise EdgeqError("std and log_floor must be above 0, scale must not be 0")
+    with np.errstate(over="ignore"):
+        fits = all(np.isfinite(a.astype(np.float32)).all() for a in d.affine())
+    if not fits:
+        raise EdgeqError("scale / std and mean / std must be finite in float32", fix="check the units of scale, mean and std")
     if d.spectrum != "none":
         if d.length % 2 or d.length < max(4, d.window):
             raise EdgeqError(f"n_fft = {d.length} for a window of {d.window}", why="it must be even, at least 4, and hold the window")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import fields
@@ -13,6 +12,7 @@ from typing import Any
 from edgeq.errors import EdgeqError
 
 WANTED = {int: "a whole number", float: "a number", str: "a word", bool: "true or false", tuple: "a list of numbers"}
+LARGEST = 1e30  # whose float32 is finite
 
 
 def read_table(path: Path) -> dict[str, Any]:
@@ -25,7 +25,7 @@ def read_table(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as e:
         raise EdgeqError("cannot read the description", where=str(path), why=e.strerror or type(e).__name__) from e
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+    except ValueError as e:  # of TOML, of UTF-8, or of an integer of thousands of digits
         raise EdgeqError("the description is no TOML", where=str(path), why=str(e)) from e
 
 
@@ -36,7 +36,7 @@ def values_of(record: type[Any], table: Mapping[str, Any], aliases: Mapping[str,
         aliases: other names of fields.
 
     Raises:
-        EdgeqError: an unknown or double key, a value of another type, or a number that is not finite.
+        EdgeqError: an unknown or double key, a value of another type, or a number that is not finite or above `LARGEST`.
     """
     aliases = aliases or {}
     types = {f.name: type(f.default) for f in fields(record)}
@@ -53,15 +53,19 @@ def values_of(record: type[Any], table: Mapping[str, Any], aliases: Mapping[str,
 
 
 def _value(key: str, value: Any, wanted: type[Any]) -> Any:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    given = value if wanted is tuple and isinstance(value, (list, tuple)) else [value]
+    if wanted in (int, float, tuple):
+        if not given or not all(_number(n) for n in given):
+            raise EdgeqError(f"'{key}' is {value!r}", why=f"expected {WANTED[wanted]}")
+        if not all(abs(n) <= LARGEST for n in given):
+            raise EdgeqError(f"{key} = {value}", why=f"numbers are finite, {LARGEST:g} at most")
     if wanted is tuple:
-        given = value if isinstance(value, (list, tuple)) else [value]
-        if not given or not all(isinstance(n, (int, float)) and not isinstance(n, bool) and math.isfinite(n) for n in given):
-            raise EdgeqError(f"'{key}' is {value!r}", why=f"expected {WANTED[tuple]}")
         return tuple(given)
-    value = float(value) if wanted is float and number else value
-    if not isinstance(value, wanted) or (wanted is int and not number):
+    value = float(value) if wanted is float else value
+    if not isinstance(value, wanted):
         raise EdgeqError(f"'{key}' is {value!r}", why=f"expected {WANTED[wanted]}")
-    if wanted is float and not math.isfinite(value):
-        raise EdgeqError(f"{key} = {value}", why="it must be finite")
     return value
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
