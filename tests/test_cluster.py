@@ -15,17 +15,20 @@ from random_graphs import Builder
 
 from edgeq import api, board
 from edgeq import target as targets
+from edgeq.api import building
 from edgeq.api.building import artifact
 from edgeq.board import Cluster, Region
 from edgeq.build import Program, build_programs, toolchain
 from edgeq.cli.build import of_weights
 from edgeq.emit import EXACT_FLAGS, emit, write
 from edgeq.errors import EdgeqError
+from edgeq.fit import fitted
 from edgeq.ir import DType, Graph, Node, QParams, Tensor, TensorType
 from edgeq.lower import lower
 from edgeq.ops.gru import Gru
 from edgeq.ops.lstm import Lstm
-from edgeq.plan import plan
+from edgeq.plan import MemoryPlan, plan
+from edgeq.program import Program as Lowered
 from edgeq.record import manifest
 from edgeq.run import bench, host
 from edgeq.run.iss.machine import Machine
@@ -182,6 +185,20 @@ def test_weights_stream_on_any_target_and_what_is_refused(tmp_path: Path) -> Non
         with pytest.raises(EdgeqError, match=why):
             api.build(graph, output=tmp_path / "c", target="cortex-m4", vectors=0, check=False, **wrong)
     assert of_weights("time,fast=64K", None) == ("time", "64K") and of_weights("time", "8K") == ("time", "8K")
+
+
+def test_a_limit_just_below_the_least_is_not_tried_byte_by_byte(monkeypatch: pytest.MonkeyPatch) -> None:
+    program, tried = lower(model(3), targets.load("cortex-m4")), list[float | None]()
+    least = fitted(program, None)[1].arena_bytes
+
+    def counted(given: Lowered, limit: float | None) -> tuple[Lowered, MemoryPlan]:
+        tried.append(limit)
+        return fitted(given, limit)
+
+    monkeypatch.setattr(building, "fitted", counted)
+    for cores in (1, 4):
+        assert building.Spreads(cores).within(program, least - 1)[1].arena_bytes >= least
+    assert len(tried) == 2
 
 
 def cycles(path: Path, words: Sequence[int | bytes], cluster: Cluster = SMALL, other: Sequence[int | bytes] = ()) -> tuple[int, Machine]:

@@ -153,11 +153,14 @@ class Spreads:
         """The program with as many bands as leave room for what shares and copies need beside them; it may need more all the same."""
         limit = arena
         while True:
-            made, memory = self.of(*fitted(program, limit or None))
-            missing = memory.arena_bytes - arena
-            if not arena or missing <= 0 or limit <= missing or limit < arena // 2:
+            banded, alone = fitted(program, limit or None)
+            made, memory = self.of(banded, alone)
+            over = memory.arena_bytes - arena
+            if not arena or over <= 0 or alone.arena_bytes > limit:  # in the last case it is the least that there is
                 return made, memory
-            limit -= missing
+            limit = alone.arena_bytes - over
+            if limit < arena // 2:
+                return made, memory
 
 
 @dataclass(frozen=True, eq=False)
