@@ -19,6 +19,7 @@ from edgeq.errors import EdgeqError
 from edgeq.ir import Array, DType, Graph
 from edgeq.ops.fake_quantize import FakeQuantize
 from edgeq.passes import normalise
+from edgeq.quantize.floating import evaluate_float
 from edgeq.simulate import simulate
 
 
@@ -271,6 +272,18 @@ def test_dequantized_otherwise_than_quantized(change: str) -> None:
     q = b.op("QuantizeLinear", b.input(1, 7), b.const(0.02, np.float32), b.const(5, np.uint8))
     scale, zero = b.const(0.03 if change == "scale" else 0.02, np.float32), b.const(5 if change == "scale" else 6, np.uint8)
     assert "dequantized otherwise" in refusal(b.model(b.op("DequantizeLinear", q, scale, zero)))
+
+
+@pytest.mark.parametrize(("code", "dtype", "zero"), [("INT32", None, 0), ("INT32", np.int32, 0), ("INT16", np.int16, 3)])
+def test_integers_that_no_quantizer_made_are_scaled(code: str, dtype: Any, zero: int) -> None:
+    b = Net(21)
+    places = b.op("Cast", b.input(1, 7), to=getattr(TensorProto, code))
+    model = b.model(b.op("DequantizeLinear", places, b.const(0.5, np.float32), *([b.const(zero, dtype)] if dtype else [])))
+    graph, arrays = load(model), feeds(model, 3)
+    arrays = {n: 9 * a for n, a in arrays.items()}
+    (wanted,) = onnxruntime_outputs(model, arrays).values()
+    (found,) = evaluate_float(graph, arrays).values()
+    assert np.abs(wanted).max() > 2 and np.array_equal(found, wanted)
 
 
 def test_types_and_scales_that_no_kernel_has() -> None:

@@ -16,8 +16,10 @@ from edgeq.frontends.onnx.call import Call
 from edgeq.frontends.onnx.casts import FromInteger, ToInteger
 from edgeq.frontends.onnx.file import printable, type_name
 from edgeq.frontends.onnx.registry import MICROSOFT, Result, reads
-from edgeq.frontends.onnx.values import INTEGERS, Constant, Stored, Value, as_int8, is_integer
+from edgeq.frontends.onnx.values import INTEGERS, Constant, Stored, Value, as_int8, is_integer, is_whole
 from edgeq.ir import Array, DType, QParams, Tensor, TensorType
+from edgeq.ops.add import Sub
+from edgeq.ops.mul import Mul
 
 CLOSE = 1e-5  # relative difference of two scales that are one
 WORDS: dict[int, np.dtype[Any]] = {TensorProto.INT16: np.dtype(np.int16), TensorProto.UINT16: np.dtype(np.uint16)}
@@ -137,9 +139,21 @@ def dequantize_linear(call: Call) -> Value:
         return _dequantized_constant(call, value, 1, 2)
     if call.integer("block_size", 0):
         raise EdgeqError("activations with a scale per block are not supported", fix="quantize activations per tensor")
+    if is_whole(value):
+        return _dequantized_whole(call, value)
     if not is_integer(value) and (call.value(2) is None or _in_words(call)):  # quantized to int16 or uint16: a float
         return Tensor(value.name, value.type, value.data)
     return dequantize(call, value, _activation(call, value, 1, 2))
+
+
+def _dequantized_whole(call: Call, value: Tensor) -> Tensor:
+    """int32, or int16 from elsewhere than a QuantizeLinear: floats hold it, less the zero point and times the scale."""
+    scale, zero, rank = _scale(call, 1), call.data(2, "the zero point"), len(value.type.shape)
+    if scale.size != 1 or (zero is not None and zero.size != 1):
+        raise EdgeqError("activations with a scale per channel are not supported", fix="quantize activations per tensor")
+    if zero is not None and zero.any():
+        value = call.emit(Sub(), value, linear.scalar(call, float(zero.ravel()[0]), rank), tag="centred")
+    return call.emit(Mul(), value, linear.scalar(call, float(scale.ravel()[0]), rank))
 
 
 def _activation(call: Call, x: Tensor, scale_at: int, zero_at: int) -> QParams:
