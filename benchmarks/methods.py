@@ -22,7 +22,7 @@ from benchmarks.kept import Kept, Record
 from benchmarks.lowbit import scored
 from benchmarks.measure import measure
 from benchmarks.models import DATA
-from benchmarks.networks import NETWORKS, SIGNAL
+from benchmarks.networks import NETWORKS, ORDER, RIGHT, SAME, SIGNAL
 from edgeq import api
 from edgeq.errors import EdgeqError
 from edgeq.formats import PLAIN
@@ -46,6 +46,7 @@ LIMITS = {  # samples of calibration, and inputs that judge
     "transformer": (24, 100),
 }  # fmt: skip
 MIXED = "mixed"  # bits by layer
+MEANINGS = {RIGHT: "right answers", SAME: "classes that are float's", ORDER: "pairs of inputs that have float's order"}
 LEAST = 0.2  # dB by which a method must differ from another one to count
 ONLY_ON_A_GRID = "stored"  # the scale rule for weights that somebody quantized before: elsewhere it is mse
 Choice = Mapping[str, Any]
@@ -222,7 +223,7 @@ signal over noise beside the first method of the family; less than %.1f dB eithe
 network says so on the command line, with the reason. Calibration and judges are few (`LIMITS` of the script), so that a point of right
 answers says little: signal over noise is steadier. Regenerate with `python -m benchmarks.methods`, which goes on where it was interrupted.
 
-What is kept: %s.
+Percentages: %s.
 
 """
 
@@ -262,10 +263,10 @@ def costs(names: list[str], records: Mapping[str, Record]) -> Iterator[str]:
 def page(records: Mapping[str, Record]) -> str:
     """The whole page."""
     names = [n for n in NETWORKS if f"{n}/int8" in records]
-    kinds = ", ".join(f"{n}: {records[f'{n}/int8']['kind']}" for n in names)
+    kinds = "; ".join(f"{MEANINGS[records[f'{n}/int8']['kind']]} ({n})" for n in names if records[f"{n}/int8"]["kind"] != SIGNAL)
     lines = [line for family in FAMILIES for line in table(family, names, records)] + list(costs(names, records))
     asked = [n for n in NETWORKS if any(key(n, b, c) not in records for b, c in trials())]
-    more = f"Not measured, or not wholly: {', '.join(asked)}.\n" if asked else ""
+    more = f"\nNot measured, or not wholly: {', '.join(asked)}.\n" if asked else ""
     return HEAD % (LEAST, kinds) + "\n".join(lines) + more
 
 

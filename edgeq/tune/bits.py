@@ -27,7 +27,7 @@ from edgeq.quantize.decide import decide
 from edgeq.quantize.floating import evaluate_float
 from edgeq.quantize.plan import Options, with_weights
 from edgeq.quantize.refine import NONE
-from edgeq.quantize.sensitivity import MEASURES, Probe, check_unit
+from edgeq.quantize.sensitivity import MEASURES, Probe, check_drop
 from edgeq.quantize.sensitivity import USUAL as SIMULATED
 from edgeq.quantize.storage import INT8, Unit
 from edgeq.quantize.walk import quantize_decided
@@ -192,7 +192,7 @@ def search(
             raise EdgeqError(f"unknown {what} '{name}'", fix=f"choose one of {', '.join(known)}")
     if goal.drop is None and goal.loss is None:
         goal = replace(goal, aim=NOISE) if goal.flash is not None or goal.aim == NOISE else replace(goal, drop=DROP)
-    check_unit(sensitivity, goal.drop)
+    check_drop(sensitivity, goal.drop)
     judge, formats = Judge(graph, ranges, options or Options(), labels), of_weights()
     done = itertools.count(1)
     layers = [n.name for n in graph.nodes if n.op.traits.products]

@@ -28,7 +28,7 @@ from edgeq.quantize.decide import decide, listed
 from edgeq.quantize.floating import evaluate_float
 from edgeq.quantize.plan import Options
 from edgeq.quantize.rounding import quick
-from edgeq.quantize.sensitivity import MEASURES, USUAL, Probe, check_unit
+from edgeq.quantize.sensitivity import MEASURES, USUAL, Probe, check_drop
 from edgeq.quantize.storage import HALF, INT8, INT16, STORAGES, WEIGHTS, Unit, roles, spread, uniform, units
 from edgeq.quantize.walk import quantize_decided
 from edgeq.simulate import fit_inputs, real_array, simulate
@@ -143,7 +143,7 @@ def search(
             raise EdgeqError(f"unknown {what} '{name}'", fix=f"choose one of {', '.join(known)}")
     if goal.drop is None and goal.loss is None and goal.aim != NOISE:
         goal = replace(goal, drop=DROP)
-    check_unit(sensitivity, goal.drop)
+    check_drop(sensitivity, goal.drop)
     warn_of_amplification(graph, ranges, goal)
     judge = Judge(graph, ranges, options, labels)
     found = tuple(units(graph))

@@ -1,7 +1,7 @@
 """How much noise a unit brings to the outputs in some storage: one measure, one file, found by scan.
 
 A measure is a module with ``noise(probe, unit, storage)``: noise over signal, float64, as `Probe.base` has it and beyond that. Noises of
-units are taken to add up. A measure that knows ranks alone gives numbers without a unit and says so: ``RANKS = True``.
+units are taken to add up. A measure that only ranks units gives numbers that are no noise, and says so: ``RANKS = True``.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Probe:
                     yield node, position, np.moveaxis(data.astype(np.float64), _axis(node), 0)
 
     def rounded(self, node: Node, w: Array, storage: str) -> Array:
-        """Weights as the storage has them, to nearest, a scale per output channel, the first axis of `w`; those of `usual` for that."""
+        """Weights ``[O, ...]`` to nearest as the storage has them, a scale per output channel; unchanged where it does not round them."""
         limit = self.limits.get(storage)
         if limit is None:
             return w
@@ -90,12 +90,16 @@ _METHODS = Methods(__name__, __path__, "noise")
 MEASURES: Mapping[str, Callable[[Probe, Unit, str], Array]] = _METHODS
 
 
-def check_unit(name: str, drop: float | None) -> None:
+def check_drop(name: str, drop: float | None) -> None:
     """Refuse a limit of noise beside a measure that knows ranks alone.
+
+    Args:
+        name: of a measure.
+        drop: dB, None without a limit.
 
     Raises:
         EdgeqError: likewise.
     """
     if drop is not None and getattr(_METHODS.module(name), "RANKS", False):
-        fix = "give --budget flash=... or drop=1%, or another sensitivity"
-        raise EdgeqError(f"sensitivity {name} keeps to no drop in dB", why="what it gives is no noise", fix=fix)
+        fix = "limit flash alone (--aim noise --budget flash=...) or lost answers (--budget drop=1%), or choose another sensitivity"
+        raise EdgeqError(f"sensitivity {name} keeps to no drop in dB", why="it ranks layers and does not foretell noise", fix=fix)
