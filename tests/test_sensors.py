@@ -130,7 +130,7 @@ REFUSED = {
     "mean has 2 numbers for 3 channels": {"channels": 3, "mean": [1, 2]},
     "must be above 0": {"std": [0]},
     "expected a list of numbers": {"std": ["a"]},
-    "a window of 9000 moments": {"window": 9000},
+    "a window of 9000 samples": {"window": 9000},
     "n_fft = 64 for a window of 128": {"spectrum": "db", "n_fft": 64},
     "has the factor 7": {"spectrum": "db", "window": 112},
     "window = 'round'": {"spectrum": "db", "window_function": "round"},

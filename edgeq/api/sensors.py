@@ -33,7 +33,7 @@ def sensor_samples(description: str | Path, recording: str | Path | ArrayLike) -
     except EdgeqError as e:
         raise EdgeqError(e.what, where=str(recording) if isinstance(recording, (str, Path)) else "", why=e.why, fix=e.fix) from e
     if len(samples) < d.step:
-        raise EdgeqError(f"a recording of {len(samples)} moments", why=f"one step takes {d.step}")
+        raise EdgeqError(f"a recording of {len(samples)} samples per channel", why=f"one step takes {d.step}")
     return samples[: len(samples) // d.step * d.step].reshape(-1, d.step, d.channels)
 
 
@@ -51,7 +51,7 @@ def sensor_features(description: str | Path, recording: str | Path | ArrayLike) 
     assert isinstance(d, features.SensorDescription)
     first = -(-d.window // d.step) - 1
     if len(steps) <= first:
-        raise EdgeqError(f"a recording of {len(steps) * d.step} moments", why=f"a window takes {(first + 1) * d.step}")
+        raise EdgeqError(f"a recording of {len(steps) * d.step} samples per channel", why=f"a window takes {(first + 1) * d.step}")
     graph = passes.normalise(features.build_sensor(d))
     (name,) = graph.results
     return real_array(simulate(graph, {features.SAMPLES: steps}).outputs[name], graph.type(name))[first:]

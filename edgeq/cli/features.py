@@ -45,7 +45,7 @@ def features(
     d = read(description)
     files = sources or []
     if (output is not None or frames is not None) and not files:
-        raise typer.BadParameter("give recordings or images with --output and --frames")
+        raise typer.BadParameter("give files with --output and --frames")
     if isinstance(d, ImageDescription):
         found = {path.stem: api.image_features(description, path)[0] for path in files}
         stored = {FRAME: api.camera_frames(description, files)} if frames is not None else {}

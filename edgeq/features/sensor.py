@@ -33,8 +33,8 @@ class SensorDescription:
 
     Attributes:
         channels: numbers of a moment.
-        sample_rate: moments a second, Hz.
-        window, hop: moments that the network sees, and from one window to the next; hop 0: the window.
+        sample_rate: samples per second of each channel, Hz.
+        window, hop: samples per channel that the network sees, and from one window to the next; hop 0: the window.
         scale: real units of a sample's step; mean, std: subtracted and divided after that; one number or one per channel.
         spectrum: ``none``: the network reads samples; ``magnitude`` or ``db``: those of a Fourier transform of each channel.
         n_fft: its length, 0: the window. window_function: as `scipy.signal.get_window` names it, periodic.
@@ -70,7 +70,7 @@ class SensorDescription:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Of the features: moments and channels, or channels and bins."""
+        """Of the features: samples and channels, or channels and bins."""
         return (self.window, self.channels) if self.spectrum == "none" else (self.channels, self.length // 2 + 1)
 
     def affine(self) -> tuple[Array, Array]:
@@ -92,8 +92,8 @@ def parse_sensor(table: Mapping[str, Any]) -> SensorDescription:
     if not 1 <= d.channels <= MOST_CHANNELS:
         raise EdgeqError(f"channels = {d.channels}", why=f"expected 1 to {MOST_CHANNELS}")
     if not 1 <= d.window <= LONGEST or not 0 < d.sample_rate <= 10**6:
-        why = f"expected 1 to {LONGEST} moments, and 0 to 1000000 Hz"
-        raise EdgeqError(f"a window of {d.window} moments at {d.sample_rate:g} Hz", why=why)
+        why = f"expected 1 to {LONGEST} samples, and 0 to 1000000 Hz"
+        raise EdgeqError(f"a window of {d.window} samples at {d.sample_rate:g} Hz", why=why)
     if not 0 <= d.hop <= d.window:
         raise EdgeqError(f"hop = {d.hop} does not fit a window of {d.window}", why="samples between windows would be lost")
     for name, numbers in {"scale": d.scale, "mean": d.mean, "std": d.std}.items():
@@ -197,5 +197,5 @@ def to_samples(d: SensorDescription, values: Array) -> Array:
     if values.dtype == np.int16:
         return values
     if values.dtype.kind not in "iuf" or not np.isfinite(values).all():
-        raise EdgeqError("samples hold something else than numbers", why="NaN or infinite", fix="leave such moments out")
+        raise EdgeqError("samples hold something else than numbers", why="NaN or infinite", fix="leave such rows out")
     return np.clip(np.rint(values.astype(np.float64) / np.array(d.scale, np.float64)), -32768, 32767).astype(np.int16)

@@ -59,11 +59,9 @@ def _wide(first: int, second: int, at: int) -> Move | None:
     end = at + 4
     if first & 0xF800 == 0xF000 and second & 0x8000:
         return _branch(first, second, at)
-    if first & 0xFFDF in (0xE90D, 0xE88D) and first & 0x20:  # stmdb sp!, ldmia sp! belong to push.w and pop.w
-        first |= 0x20
-    if first == 0xE92D:  # push.w
+    if first == 0xE92D:  # push.w, which is stmdb sp!
         return Move(end, -4 * second.bit_count())
-    if first == 0xE8BD:  # pop.w
+    if first == 0xE8BD:  # pop.w, which is ldmia sp!
         return Move(end, 4 * second.bit_count())
     if first & 0xFFAF == 0xED2D and second & 0x0E00 == 0x0A00:  # vpush
         return Move(end, -4 * (second & 0xFF))

@@ -69,9 +69,9 @@ enum { EQ_REGIONS = 8, EQ_SENT = 65536 };
 /* Why eq_iss_run has returned. */
 enum { EQ_LIMIT, EQ_EXIT, EQ_SENT_FULL, EQ_STRAYED, EQ_TRAPPED, EQ_BAD_LOOP, EQ_NO_MEMORY, EQ_WATCHED, EQ_ASLEEP };
 
-/* The first part, up to `sent`, is what edgeq/run/iss/machine.py reads and writes. */
 struct eq_cluster;
 
+/* The first part, up to `sent`, is what edgeq/run/iss/machine.py reads and writes. */
 typedef struct eq_machine {
     uint32_t x[33], f[32], pc; /* x[32] takes what is written to x0 */
     uint64_t cycles, instructions, limit;

@@ -77,7 +77,7 @@ class Builder(Reading):
             data = self.initial.get(key) if isinstance(key, str) else None
             if data is not None and (data.size != type.size or data.dtype != type.dtype.numpy):
                 why = f"it begins with {data.dtype}{list(data.shape)}, and is read as {type}"
-                raise EdgeqError(f"variable '{key}' begins with values of another type", why=why, fix="the file is damaged")
+                raise EdgeqError(f"variable '{key}' begins with values of another type", why=why, fix="convert the model again")
             self.kept[key] = self.states[key] = self.keep(Tensor(self.fresh(key) if isinstance(key, str) else self.tensor_name(key), type))
             if data is not None and isinstance(key, str) and (data != type.zero_point).any():
                 self.kept[key] = self._begun(key, self.states[key], data.reshape(type.shape))
