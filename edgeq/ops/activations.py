@@ -42,7 +42,7 @@ class Sigmoid(_Table):
 
     def tflm(self, where: str, x: TensorType, output: TensorType) -> Array:
         if (output.scale, output.zero_point) != (1 / 256, -128):
-            raise EdgeqError("sigmoid's output must have scale 1/256 and zero point -128", where=where, why="law tflm")
+            raise EdgeqError("sigmoid's output must have scale 1/256 and zero point -128", where=where, why="rounding tflm")
         argument, saturated = _fixed_point_argument(x)
         y = numerics.rounding_divide_by_pot(numerics.logistic(argument, _INTEGER_BITS), 23) - 128
         return np.where(saturated, np.where(saturated > 0, 127, -128), y)
@@ -62,7 +62,7 @@ class Tanh(_Table):
 
     def tflm(self, where: str, x: TensorType, output: TensorType) -> Array:
         if (output.scale, output.zero_point) != (1 / 128, 0):
-            raise EdgeqError("tanh's output must have scale 1/128 and zero point 0", where=where, why="law tflm")
+            raise EdgeqError("tanh's output must have scale 1/128 and zero point 0", where=where, why="rounding tflm")
         argument, saturated = _fixed_point_argument(x)
         y = numerics.rounding_divide_by_pot(numerics.tanh(argument, _INTEGER_BITS), 24)
         return np.where(saturated, np.where(saturated > 0, 127, -128), y)
@@ -109,7 +109,7 @@ class HardSwish(_Table):
         to_output, output_shift = _multiplier_int16(fine / np.float32(output.scale))
         to_relu, relu_shift = _multiplier_int16(fine / (np.float32(3) / np.float32(32768)))
         if output_shift > 0:
-            raise EdgeqError("the output scale of hard-swish is too fine for its input", where=where, why="law tflm")
+            raise EdgeqError("the output scale of hard-swish is too fine for its input", where=where, why="rounding tflm")
         value = (INPUTS - x.zero_point) << 7
         relu = value if relu_shift <= 0 else np.clip(value << (relu_shift - 1), -32768, 32767)
         relu = _high_mul_int16(relu, to_relu)

@@ -38,7 +38,7 @@ class Comparison(_Binary):
         a, b = (t.type for t in inputs)
         require_int8(where, self, a, b)
         if law != "tflm" or (output.dtype, output.q) != (DType.INT8, None):
-            raise EdgeqError("comparison has integers of law tflm alone", where=where, why=f"the graph's law is {law}")
+            raise EdgeqError("comparison has integers of rounding tflm alone", where=where, why=f"the graph has rounding {law}")
         walk = self._walk(a, b, output)
         scalars: dict[str, int | str] = {"function": self.function, "a_zero": a.zero_point, "b_zero": b.zero_point}
         for name, t in (("a", a), ("b", b)):

@@ -49,7 +49,7 @@ class CumSum(Op):
     def bind(self, law: str, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
         x = inputs[0].type
         if law != "tflm":
-            raise EdgeqError("cum_sum has integers of law tflm alone", where=where, why=f"the graph's law is {law}")
+            raise EdgeqError("cum_sum has integers of rounding tflm alone", where=where, why=f"the graph has rounding {law}")
         require_int8(where, self, x, output)
         multiplier, shift = numerics.quantize_multiplier(math.ldexp(2 * ratio(x.scale, output.scale), -ROOM - 1))
         if shift > 0:

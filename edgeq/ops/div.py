@@ -33,7 +33,7 @@ class Div(_Binary):
 
     def constants(self, law: str, where: str, a: TensorType, b: TensorType, output: TensorType) -> Params:
         if law != "tflm":
-            raise EdgeqError("div has integers of law tflm alone", where=where, why=f"the graph's law is {law}")
+            raise EdgeqError("div has integers of rounding tflm alone", where=where, why=f"the graph has rounding {law}")
         multiplier, shift = numerics.quantize_multiplier(float(np.float32(a.scale) / (np.float32(b.scale) * np.float32(output.scale))))
         if shift > MOST_SHIFT:
             raise EdgeqError(f"the output's scale {output.scale:g} is too fine for this quotient", where=where)

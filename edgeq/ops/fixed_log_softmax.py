@@ -37,10 +37,10 @@ class FixedLogSoftmax(Op):
     def bind(self, law: str, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
         x = inputs[0].type
         if law != "tflm":
-            raise EdgeqError("fixed_log_softmax has integers of law tflm alone", where=where, why=f"the graph's law is {law}")
+            raise EdgeqError("fixed_log_softmax has integers of rounding tflm alone", where=where, why=f"the graph has rounding {law}")
         require_int8(where, self, x, output)
         if (output.scale, output.zero_point) != (1 / 16, 127):
-            raise EdgeqError("log-softmax's output must have scale 1/16 and zero point 127", where=where, why="law tflm")
+            raise EdgeqError("log-softmax's output must have scale 1/16 and zero point 127", where=where, why="rounding tflm")
         depth = x.shape[-1]
         numerics.check_accumulator(where, np.array([(depth + 1) << (31 - SUM_BITS)]))
         found = differences(where, float(np.float32(x.scale)))

@@ -39,10 +39,10 @@ class L2Normalization(Op):
     def bind(self, law: str, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
         x = inputs[0].type
         if law != "tflm":
-            raise EdgeqError("l2_normalization has integers of law tflm alone", where=where, why=f"the graph's law is {law}")
+            raise EdgeqError("l2_normalization has integers of rounding tflm alone", where=where, why=f"the graph has rounding {law}")
         require_int8(where, self, x, output)
         if (output.scale, output.zero_point) != (1 / 128, 0):
-            raise EdgeqError("L2 normalization's output must have scale 1/128 and zero point 0", where=where, why="law tflm")
+            raise EdgeqError("L2 normalization's output must have scale 1/128 and zero point 0", where=where, why="rounding tflm")
         depth = x.shape[-1]
         numerics.check_accumulator(where, np.array([depth * reach(x) ** 2]))
         return Params(law, {"rows": x.size // depth, "depth": depth, "zero": x.zero_point})

@@ -86,7 +86,7 @@ def _tflm(where: str, x: TensorType, slope: Tensor, output: TensorType) -> Param
     """TFLM's two multipliers, one for x and one for slope times x."""
     assert slope.data is not None
     if slope.type.q is None or len(slope.type.q.scale) != 1:
-        raise EdgeqError("the slopes must be int8 with one scale", where=where, why="law tflm")
+        raise EdgeqError("the slopes must be int8 with one scale", where=where, why="rounding tflm")
     slopes = slope.data.astype(np.int32) - slope.type.zero_point
     (m, s), (ms, ss) = (
         numerics.quantize_multiplier(ratio(x.scale, output.scale)),

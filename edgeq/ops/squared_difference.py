@@ -29,7 +29,7 @@ class SquaredDifference(_Binary):
 
     def constants(self, law: str, where: str, a: TensorType, b: TensorType, output: TensorType) -> Params:
         if law != "tflm":
-            raise EdgeqError("squared_difference has integers of law tflm alone", where=where, why=f"the graph's law is {law}")
+            raise EdgeqError("squared_difference has integers of rounding tflm alone", where=where, why=f"the graph has rounding {law}")
         s_a, s_b, s_y = (float(np.float32(t.scale)) for t in (a, b, output))
         twice, left = 2 * max(s_a, s_b), LEFT[a.dtype.bytes]
         scalars: dict[str, int | str] = {"a_zero": a.zero_point, "b_zero": b.zero_point, "out_offset": output.zero_point}

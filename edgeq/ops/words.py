@@ -43,7 +43,7 @@ def require_tflm(law: str, where: str, op: Op, *types: TensorType) -> None:
         EdgeqError: names the first that is not.
     """
     if law != "tflm":
-        raise EdgeqError(f"{op.kind()} is not computed on int16 here", where=where, why=f"law {law}", fix="use int8 or float16")
+        raise EdgeqError(f"{op.kind()} is not computed on int16 here", where=where, why=f"rounding {law}", fix="use int8 or float16")
     require_int16(where, op, *types)
 
 

@@ -69,7 +69,7 @@ def test_a_row_of_zeros_has_no_length() -> None:
 @pytest.mark.parametrize("op", [L2Normalization(), FixedLogSoftmax(), CumSum(0)])
 def test_scales_and_laws_are_checked(op: object) -> None:
     x = (Tensor("x", activation((1, 4), 0.1)),)
-    with pytest.raises(EdgeqError, match="law tflm alone"):
+    with pytest.raises(EdgeqError, match="rounding tflm alone"):
         op.bind("single", "here", x, activation((1, 4), 0.1))  # type: ignore[attr-defined]
     with pytest.raises(EdgeqError, match="scale"):
         op.bind("tflm", "here", x, activation((1, 4), 1e-9))  # type: ignore[attr-defined]

@@ -96,7 +96,7 @@ def test_every_pair_equals_tensorflow_lite_micro(cls: Any) -> None:
 @pytest.mark.parametrize("cls", [Div, SquaredDifference])
 def test_what_does_not_fit_is_refused(cls: Any) -> None:
     tensors = tuple(Tensor(n, activation((2,), 1.0)) for n in "ab")
-    with pytest.raises(EdgeqError, match="law tflm alone"):
+    with pytest.raises(EdgeqError, match="rounding tflm alone"):
         cls().bind("single", "here", tensors, activation((2,), 1.0))
     with pytest.raises(EdgeqError, match=r"too fine|overflow|too large"):
         cls().bind("tflm", "here", tensors, activation((2,), 1e-9))

@@ -70,7 +70,7 @@ def test_real_is_the_formula() -> None:
 def test_what_does_not_fit_is_refused() -> None:
     good = case("good", 3, 2, 4, 6)
     tensors = [i if isinstance(i, Tensor) else Tensor("", i) for i in good.inputs]
-    with pytest.raises(EdgeqError, match="law tflm alone"):
+    with pytest.raises(EdgeqError, match="rounding tflm alone"):
         Svdf(2).bind("single", "here", tuple(tensors), good.output_type)
     with pytest.raises(EdgeqError, match="not supported"):
         Svdf(2).bind("tflm", "here", (*tensors[:4], Tensor("", TensorType((1, 4, 6)))), good.output_type)
