@@ -67,8 +67,7 @@ def main() -> None:
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     text = "\n".join([
         *lines, "",
-        "A *no* has one cause, arithmetic that the core has no instruction for: floats in software (fp16 on cores without an FPU), and on "
-        "Cortex-M0 division, whose routine takes as many steps as the operands need.", "",
+        "A *no* has one cause: floats in software, on cores without an FPU.", "",
         "Regenerate with `python -m benchmarks.constant`.", "",
     ])  # fmt: skip
     if not sys.argv[1:]:
