@@ -84,13 +84,16 @@ def test_loop(limit: int | None, stop: int | None) -> None:
     assert equal(counted(limit, stop=stop), (6, 4)) > 8
 
 
-def test_a_loop_in_a_loop() -> None:
+def nested() -> GraphProto:
     inner = N("Scan", ["h", "x"], ["h2", "unused"], body=cell(), num_scan_inputs=1)
     body = graph([N("Identity", ["c"], ["c2"]), inner], [info("i", kind=TensorProto.INT64), info("c", kind=TensorProto.BOOL), info("h", 4)],
                  [info("c2", kind=TensorProto.BOOL), info("h2", 4)])  # fmt: skip
     node = N("Loop", ["n", "", "start"], ["y"], body=body)
-    main = graph([node], [info("x", 3, 4)], [info("y", 4)], n=np.int64(2), start=np.zeros(4, np.float32), two=np.float32(2))
-    assert equal(main, (3, 4)) > 15
+    return graph([node], [info("x", 3, 4)], [info("y", 4)], n=np.int64(2), start=np.zeros(4, np.float32), two=np.float32(2))
+
+
+def test_a_loop_in_a_loop() -> None:
+    assert equal(nested(), (3, 4)) > 15
 
 
 def test_what_is_computed_or_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,8 +109,9 @@ def test_what_is_computed_or_too_long_is_refused(monkeypatch: pytest.MonkeyPatch
     node = N("Scan", ["start", "x"], ["last", "y"], body=body, num_scan_inputs=1)
     text = message(graph([node], [info("x", 5, 4)], [info("y", 5, 4)], start=np.ones(4, np.float32), two=np.float32(2)))
     assert text.count("Mystery is not supported") == 1 and "a node cannot be read" in text
-    monkeypatch.setattr(loops, "MOST", 10)
-    assert "Loop with 3 turns is not supported" in message(counted(5))
+    for largest, main in ((10, counted(5)), (15, nested())):  # either loop of the second one is within it
+        monkeypatch.setattr(builder, "MAX_TURNED", largest)
+        assert f"the turns of all loops hold more than {largest} nodes" in message(main)
 
 
 def test_the_standards_linear_attention_is_read() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -20,6 +20,7 @@ from edgeq.ops.reshape import Reshape
 
 KEEPS_INFINITY = (Add, Mul, Concat, Reshape, _Move)  # a difference, a product with 0 or 1, the same elements
 MAX_BYTES = 2**29  # of all constants that are computed while reading
+MAX_TURNED = 2**13  # nodes that all turns of all loops may hold
 # What contradictory attributes of a damaged file make an operator raise.
 CONTRADICTIONS = (ValueError, LookupError, TypeError, ArithmeticError, AttributeError, AssertionError)
 
@@ -48,7 +49,9 @@ class Builder:
         self.infinite: set[str] = set()
         self.inputs: list[str] = []
         self.final: dict[str, str] = {}  # tensor -> its name in the file
-        self.left = MAX_BYTES
+        self.left, self.turns_left = MAX_BYTES, MAX_TURNED
+        self.tensor_counts: dict[str, int] = {}
+        self.node_counts: dict[str, int] = {}
 
     def spend(self, size: int, what: str) -> None:
         """Count bytes of a computed constant before it is made.
@@ -60,20 +63,32 @@ class Builder:
         if self.left < 0:
             raise EdgeqError(f"computing {what} takes too much memory", why=f"all constants together exceed {MAX_BYTES} bytes")
 
+    def spend_turns(self, nodes: int, what: str) -> None:
+        """Count nodes of loops' bodies before they are read.
+
+        Raises:
+            EdgeqError: they are too many.
+        """
+        self.turns_left -= nodes
+        if self.turns_left < 0:
+            raise EdgeqError(f"{what} with so many turns is not supported", why=f"the turns of all loops hold more than {MAX_TURNED} nodes")
+
     def fresh(self, name: str) -> str:
         """A tensor name that nothing bears yet."""
-        candidate, count = name, 1
-        while candidate in self.tensors or candidate in self.reserved:
-            count += 1
-            candidate = f"{name}.{count}"
-        return candidate
+        return self._free(name, self.tensor_counts, lambda n: n in self.tensors or n in self.reserved)
 
     def node_name(self, name: str) -> str:
-        candidate, count = name, 1
-        while candidate in self.node_names:
-            count += 1
-            candidate = f"{name}.{count}"
+        candidate = self._free(name, self.node_counts, self.node_names.__contains__)
         self.node_names.add(candidate)
+        return candidate
+
+    @staticmethod
+    def _free(name: str, counts: dict[str, int], taken: Callable[[str], bool]) -> str:
+        """The name, or with the least number behind it that makes it free. `counts` holds where each name's search goes on."""
+        count = counts.get(name, 1)
+        while taken(candidate := name if count == 1 else f"{name}.{count}"):
+            count += 1
+        counts[name] = count
         return candidate
 
     def add_input(self, name: str, type: TensorType, unsigned: bool) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -17,7 +18,6 @@ from edgeq.ir import Tensor
 from edgeq.ops.concat import Concat
 
 Run = Callable[[Mapping[str, Value]], list[Value]]  # values of a body's inputs -> of its outputs
-MOST = 2**14  # nodes that all turns may hold
 
 
 def unrolled(call: Call, run: Run) -> list[Value]:
@@ -36,11 +36,15 @@ def unrolled(call: Call, run: Run) -> list[Value]:
     return (_scan if call.kind == "Scan" else _loop)(call, body, attributes, run)
 
 
-def _limit(call: Call, body: GraphProto, turns: int) -> int:
-    if turns < 1 or turns * max(1, len(body.node)) > MOST:
-        why = f"{len(body.node)} nodes each; 1 turn to {MOST} nodes in all are"
-        raise EdgeqError(f"{call.kind} with {turns} turns is not supported", why=why)
-    return turns
+def _spend(call: Call, body: GraphProto, turns: int) -> None:
+    """Count turns before they are read.
+
+    Raises:
+        EdgeqError: there is none, or all loops of the file together hold too many nodes.
+    """
+    if turns < 1:
+        raise EdgeqError(f"{call.kind} with {turns} turns is not supported", why=DAMAGED)
+    call.builder.spend_turns(turns * max(1, len(body.node)), call.kind)
 
 
 def _scan(call: Call, body: GraphProto, attributes: Mapping[str, Any], run: Run) -> list[Value]:
@@ -53,7 +57,8 @@ def _scan(call: Call, body: GraphProto, attributes: Mapping[str, Any], run: Run)
         return [int(v) for v in attributes.get(name) or (0,) * length]
 
     axes = [a % len(_shape(v)) for a, v in zip(listed("scan_input_axes", count), moving, strict=True)]
-    turns = _limit(call, body, _shape(moving[0])[axes[0]])
+    turns = _shape(moving[0])[axes[0]]
+    _spend(call, body, turns)
     if any(_shape(v)[a] != turns for v, a in zip(moving, axes, strict=True)):
         raise EdgeqError("the inputs of Scan have different lengths", why=DAMAGED)
     backward = listed("scan_input_directions", count)
@@ -74,13 +79,12 @@ def _loop(call: Call, body: GraphProto, attributes: Mapping[str, Any], run: Run)
     limit, going, states = call.value(0), call.value(1), [call.required(i) for i in range(2, len(call.values))]
     if len(body.input) != len(states) + 2 or not all(v is None or isinstance(v, Constant) for v in (limit, going)):
         raise EdgeqError("Loop by a computed number of turns is not supported", fix="export the model without control flow")
-    most = int(limit.array.ravel()[0]) if isinstance(limit, Constant) else MOST // max(1, len(body.node))
-    most = min(most, MOST + 1)
+    most = int(limit.array.ravel()[0]) if isinstance(limit, Constant) else math.inf
     on = not isinstance(going, Constant) or bool(going.array.ravel()[0])
     found: list[list[Value]] = [[] for _ in range(len(body.output) - 1 - len(states))]
     turn = 0
     while on and turn < most:
-        _limit(call, body, turn + 1)
+        _spend(call, body, 1)
         given = (Constant("turn", np.array(turn, np.int64)), Constant("going", np.array(True)), *states)
         results = run(dict(zip((n.name for n in body.input), given, strict=True)))
         if not isinstance(results[0], Constant):
