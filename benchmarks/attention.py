@@ -13,6 +13,7 @@ import numpy as np
 from benchmarks.measure import Row, measure
 from benchmarks.models import ROOT
 from edgeq.ir import Array, Graph, Node, Op, Tensor, TensorType
+from edgeq.lower import lower
 from edgeq.ops.activations import Gelu
 from edgeq.ops.attention import Attention
 from edgeq.ops.fully_connected import FullyConnected
@@ -21,6 +22,7 @@ from edgeq.ops.reshape import Reshape
 from edgeq.ops.softmax import Softmax
 from edgeq.plan import plan
 from edgeq.quantize import quantize
+from edgeq.target import load
 
 TOKENS, CHANNELS, HEADS = 64, 64, 4
 TARGETS = ("cortex-m4", "cortex-m55", "riscv", "riscv-v", "riscv-xcv")
@@ -59,18 +61,16 @@ def block() -> Graph:
     return quantize(graph, {"x": rng.normal(0, 1, (16, *t)).astype(np.float32)})
 
 
-def memory(row_graph: Graph, target: str) -> float:
+def memory(graph: Graph, target: str) -> float:
     """Bytes of an attention alone, its scratch included, over its inputs and outputs."""
-    from edgeq.lower import lower
-    from edgeq.target import load
-
-    kept = next(n for n in row_graph.nodes if n.name == "attention")
-    alone = Graph("alone", (), {n: row_graph.tensors[n] for n in (*kept.inputs, *kept.outputs)}, kept.inputs, kept.outputs)
+    kept = next(n for n in graph.nodes if n.name == "attention")
+    alone = Graph("alone", (), {n: graph.tensors[n] for n in (*kept.inputs, *kept.outputs)}, kept.inputs, kept.outputs)
     program = lower(alone.with_nodes([kept]), load(target))
     return plan(program).arena_bytes / (4 * TOKENS * CHANNELS)
 
 
 def line(target: str, row: Row, ram: float) -> str:
+    """The line of a target."""
     macs = {"fully_connected": TOKENS * CHANNELS**2, "attention": 2 * TOKENS**2 * CHANNELS}
     counts = {s: next(c for name, (c, _) in row.steps.items() if s in name) for s in STEPS}
     figures = [f"{counts[s] / macs[s]:.2f}" if s in macs else f"{counts[s] / (TOKENS * CHANNELS):.1f}" for s in STEPS]
@@ -78,6 +78,7 @@ def line(target: str, row: Row, ram: float) -> str:
 
 
 def table(targets: list[str]) -> str:
+    """What the block takes on each target."""
     graph = block()
     columns = ("target", "layer norm, per element", "dense, per MAC", "attention, per MAC", "GELU, per element", "softmax, per element",
                "attention, per score", "RAM of attention")  # fmt: skip

@@ -83,6 +83,11 @@ def test_nothing_is_claimed_where_nothing_is_known(target: str, tmp_path: Path) 
     assert [stack.bound(program, name) for name in ("round", "given", "sized", "nobody")] == [None] * 4
 
 
+def test_nothing_is_claimed_where_a_register_moves_the_stack_beside_the_figures() -> None:
+    rows, told, beside = [(0, 0), (2, 8)], moves_arm.Move(2, None), moves_arm.Move(6, None)
+    assert (stack._frame(rows, [told]), stack._frame(rows, [told, beside])) == (8, None)
+
+
 def test_instructions_are_read() -> None:
     def moves(code: str, decode: stack.Decoder) -> list[tuple[int | None, int | None, int | None, bool]]:
         return [(m.pointer, m.call, m.jump, m.indirect) for m in decode(bytes.fromhex(code), 0x1000)]

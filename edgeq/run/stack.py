@@ -101,12 +101,14 @@ def _rows(entry: Any, pointer: int) -> list[tuple[int, int]]:
 
 
 def _frame(rows: list[tuple[int, int]], moves: list[Move]) -> int | None:
-    """The bytes that a function takes: by the compiler's figures, and what its assembly pushes beyond them."""
+    """The bytes that a function takes: by the compiler's figures, and what its assembly pushes beyond them; None where a register tells."""
     if len(rows) < 2:  # assembly, a function with a frame pointer, or one that takes nothing
         steps = [m.pointer for m in moves]
         return None if None in steps else sum(-step for step in steps if step is not None and step < 0)
     told, extra, deepest = {at for at, _ in rows}, 0, max(offset for _, offset in rows)
     for move in moves:
+        if move.pointer is None and move.end not in told:
+            return None
         if move.pointer and move.end not in told:
             extra = max(0, extra - move.pointer)
             deepest = max(deepest, extra + max((row for row in rows if row[0] <= move.end), default=(0, 0))[1])

@@ -19,7 +19,7 @@ SOFTMAX = ("operator", "shifted", "spelled", "late")
 
 @dataclass
 class Spelling:
-    """One choice of words; None where the generator may choose."""
+    """One way to spell attention: a word of each of the lists above, ``[batch, t, h * d]`` in and out."""
 
     scale: str = "scores"
     mask: str = "none"
