@@ -13,7 +13,7 @@ from onnx import GraphProto, NodeProto, TensorProto, ValueInfoProto, helper, num
 
 from edgeq.errors import EdgeqError
 from edgeq.evaluate import evaluate
-from edgeq.frontends.onnx import from_model, loops, parse
+from edgeq.frontends.onnx import builder, from_model, parse
 from edgeq.passes import normalise
 
 N = helper.make_node
