@@ -80,8 +80,8 @@ def main() -> None:
         sys.exit("no data folder (set EDGEQ_DATA)")
     lines = [row(title, *case) for title, case in cases().items()]
     head = (
-        "# Float against int8\n\nThe float MLPerf Tiny reference models, quantized by edgeq with its defaults (rounding `single`). The images\n"
-        "are JPEG copies, on which a network trained on raw images loses accuracy in float as well.\n"
+        "# Float against int8\n\nThe float MLPerf Tiny reference models, quantized by edgeq with its defaults (rounding `single`). The "
+        "images\nare JPEG copies, on which a network trained on raw images loses accuracy in float as well.\n"
         "Regenerate with `python -m benchmarks.quantization`.\n\n"
         "| model | calibrated on | tested on | float top-1 | int8 top-1 | same class | output SQNR |\n|---|--:|--:|--:|--:|--:|--:|\n"
     )
