@@ -21,7 +21,7 @@ static inline void eq_copy_start(void *to, const void *from, uint32_t bytes)
 {
     unsigned char *y = (unsigned char *)to;
     const unsigned char *x = (const unsigned char *)from;
-    for (; bytes >= 4u; bytes -= 4u, y += 4, x += 4) { /* tables and buffers are aligned to their elements */
+    for (; bytes >= 4u; bytes -= 4u, y += 4, x += 4) { /* byte by byte: nothing is said of alignment */
         y[0] = x[0];
         y[1] = x[1];
         y[2] = x[2];

@@ -316,7 +316,7 @@ static inline void eq_armv7em_fill16(int16_t *to, int16_t value, int32_t count)
     }
 }
 
-/* As eq_armv7em_spread, of nothing where `from` is 0: of one `value` then. A call: inside a large function compilers run out of registers. */
+/* As eq_armv7em_spread; where `from` is 0 it stores `count` times `value` instead. A call: inside a large function compilers run out of registers. */
 static EQ_ARMV7EM_CALLED void eq_armv7em_line(int16_t *to, const int8_t *from, int32_t step, int32_t count, int16_t value)
 {
     if (from) {
@@ -336,7 +336,8 @@ static inline int8_t *eq_armv7em_fill(int8_t *to, int8_t value, int32_t count)
     return to;
 }
 
-/* `height` rows of `width` bytes, from row `top` and byte `left` on, of an input of `rows` rows of `pitch` bytes; outside of it are zeros. */
+/* `height` rows of `width` bytes, from row `top` and byte `left` on, of an input of `rows` rows of `pitch` bytes;
+ * outside of it lies `zero`. */
 typedef struct {
     int32_t height, width, rows, pitch, top, left, zero;
 } eq_armv7em_part;

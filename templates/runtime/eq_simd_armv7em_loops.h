@@ -157,7 +157,7 @@ static inline const uint32_t *eq_armv7em_tile2(int32_t *a, const uint32_t *x, co
  * a time. `quads` of inputs are in `columns`, as eq_armv7em_expand puts them, three pixels behind the other; the weights have layout
  * "pairs" by two rows. Channels of the first pixel go to `y`, those of the others of its three `second` and `third` bytes further, of the
  * next three `advance` bytes further. Where `rows` is not 0 each two rows of weights, a multiple of four quads, are copied there first,
- * so that flash is read once. Halves of results are rounded with `rounding`, and sums are shifted right by `scale` first, 7 in law tflm.
+ * so that flash is read once. Halves of results are rounded with `rounding`, and sums are shifted right by `scale` first, 7 in rounding tflm.
  * Shifts are 3 to 31, see fact `powers`. The assembly reads the members at their offsets. */
 typedef struct {
     const uint32_t *columns, *weights;
@@ -270,7 +270,7 @@ static inline void eq_armv7em_pixels_plain(const eq_armv7em_pixels *job, int32_t
 }
 #endif
 
-/* All output channels of the pixels, requantized by law tflm, without a shift to the left. One more than the power of two makes negative
+/* All output channels of the pixels, requantized in rounding tflm, without a shift to the left. One more than the power of two makes negative
  * halves round away from zero. */
 #if EQ_DSP
 static EQ_ARMV7EM_NAKED void eq_armv7em_pixels_tflm(eq_armv7em_pixels *job __attribute__((unused)))
@@ -288,7 +288,7 @@ static inline void eq_armv7em_pixels_tflm(const eq_armv7em_pixels *job)
 }
 #endif
 
-/* The same by law single. */
+/* The same in rounding single. */
 #if EQ_DSP
 static EQ_ARMV7EM_NAKED void eq_armv7em_pixels_single(eq_armv7em_pixels *job __attribute__((unused)))
 {
@@ -542,7 +542,7 @@ static inline void eq_armv7em_window3(int32_t *a, const uint32_t *x, const uint3
 /* What eq_armv7em_line3_tflm and its kin compute: `lines` times `count` outputs, at least 1, of 3x3 windows, `step` bytes apart from `to` on,
  * of three lines of int16 and `taps` as above, times a power of two; for the next line of outputs `across` bytes further, of lines `pitch`
  * bytes further. Sums begin with `start`, halves of results are rounded with
- * `rounding`; `power` divides them (2^(33 - shift), and 1 more in law tflm). The assembly reads the members at their offsets. */
+ * `rounding`; `power` divides them (2^(33 - shift), and 1 more in rounding tflm). The assembly reads the members at their offsets. */
 typedef struct {
     uint32_t taps[6];
     int32_t start, multiplier, power, rounding, step, left;
@@ -608,7 +608,7 @@ static inline void eq_armv7em_line3_plain(const eq_armv7em_line3 *job, int32_t s
 }
 #endif
 
-/* Windows side by side, results by law tflm. */
+/* Windows side by side, results in rounding tflm. */
 #if EQ_DSP
 static EQ_ARMV7EM_NAKED void eq_armv7em_line3_tflm(eq_armv7em_line3 *job __attribute__((unused)))
 {
@@ -621,7 +621,7 @@ static inline void eq_armv7em_line3_tflm(const eq_armv7em_line3 *job)
 }
 #endif
 
-/* Every second window, by law tflm. */
+/* Every second window, in rounding tflm. */
 #if EQ_DSP
 static EQ_ARMV7EM_NAKED void eq_armv7em_line3_2_tflm(eq_armv7em_line3 *job __attribute__((unused)))
 {
@@ -634,7 +634,7 @@ static inline void eq_armv7em_line3_2_tflm(const eq_armv7em_line3 *job)
 }
 #endif
 
-/* Windows side by side, by law single. */
+/* Windows side by side, in rounding single. */
 #if EQ_DSP
 static EQ_ARMV7EM_NAKED void eq_armv7em_line3_single(eq_armv7em_line3 *job __attribute__((unused)))
 {
@@ -647,7 +647,7 @@ static inline void eq_armv7em_line3_single(const eq_armv7em_line3 *job)
 }
 #endif
 
-/* Every second window, by law single. */
+/* Every second window, in rounding single. */
 #if EQ_DSP
 static EQ_ARMV7EM_NAKED void eq_armv7em_line3_2_single(eq_armv7em_line3 *job __attribute__((unused)))
 {
