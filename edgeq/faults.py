@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeq.chains import Composite
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Graph, Params
 from edgeq.kernels.layouts import places
@@ -383,4 +384,4 @@ class Damage:
 
 def parameters(program: Program) -> dict[str, Params]:
     """Node -> its constants, for `simulate`."""
-    return {call.node.name: call.params for call in program.calls}
+    return {call.node.name: call.params for call in program.calls if not isinstance(call.node.op, Composite)}
