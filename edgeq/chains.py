@@ -50,6 +50,9 @@ def chains(graph: Graph, taken: Collection[str] = ()) -> Chains:
     Args:
         graph: quantized.
         taken: names of nodes that something else computes.
+
+    Returns:
+        Chains of several nodes, and single nodes that are no table yet.
     """
     producers, consumers = graph.producers(), graph.consumers()
     places = {n.name: i for i, n in enumerate(graph.nodes)}
@@ -94,6 +97,7 @@ def _computed(graph: Graph, node: Node) -> set[str]:
 
 
 def _joined(graph: Graph, nodes: list[Node], source: str) -> Node:
+    """One node for several: its table by computing all 256 arguments through each of them, one element at a time."""
     last = nodes[-1]
     values: dict[str, Array] = {source: INPUTS.astype(np.int8)[:, None]}
     for node in nodes:

@@ -13,7 +13,13 @@ from edgeq.program import Call, Fed, Flow, Lines, Part, Program
 
 @dataclass(frozen=True, eq=False)
 class Trace:
-    """What one call does at each turn, int64 ``[turns]``: its rows, and those that it reads of each operand (first, end)."""
+    """What one call does at each turn, int64 ``[turns]``.
+
+    Attributes:
+        before, after: rows of its result that exist before and after the turn.
+        reads: the rows that it reads of each operand, first and end; None of one that it reads whole.
+        padding: rows of padding above the first that it reads; where it sums over all rows, those that it has taken in.
+    """
 
     before: Array
     after: Array
@@ -22,6 +28,7 @@ class Trace:
 
     @property
     def busy(self) -> Array:
+        """Whether it computes rows; bool."""
         return np.asarray(self.after > self.before)
 
 
@@ -31,6 +38,7 @@ def _done(flow: Flow, turn: Array) -> Array:
 
 
 def traces_of(parts: Sequence[Part], turns: int) -> list[Trace]:
+    """What each call of a band does at so many turns."""
     at = np.arange(turns)
     traces = []
     for part in parts:
@@ -64,10 +72,12 @@ class Memory:
         return np.asarray(np.minimum.reduce([r[0] for r in reads if r is not None]))
 
     def pitch(self, storage: str) -> int:
+        """Bytes of a row."""
         i, j = self.readers[storage][0]
         return self.parts[i].sources[j].pitch
 
     def plan(self) -> tuple[dict[str, Lines], dict[tuple[str, str], int]]:
+        """The buffers of the band by tensor, and how many bytes each whole result must begin before each whole input that dies in it."""
         if self.fed:
             done = np.clip(_done(self.fed.flow, np.arange(len(self.traces[0].after))), 0, self.fed.height)
             most = int((done - self.low(self.fed.name)).max())

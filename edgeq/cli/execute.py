@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from edgeq.board import Board
     from edgeq.compare import Comparison
 
-SHOWN_STEPS = 40
-
 
 def write_outputs(outcome: Outcome, path: Path | None, real: bool) -> None:
     """Write the outputs by name, stored or dequantized."""

@@ -25,7 +25,7 @@ SAMPLE_SCALE = 1 / 32768
 
 
 class Maker:
-    """The graph in the making."""
+    """Collects the tensors, nodes and states of a graph."""
 
     def __init__(self) -> None:
         self.tensors: dict[str, Tensor] = {}
@@ -33,10 +33,12 @@ class Maker:
         self.states: list[tuple[str, str]] = []
 
     def input(self, name: str, type: TensorType) -> Tensor:
+        """An input."""
         self.tensors[name] = Tensor(name, type)
         return self.tensors[name]
 
     def constant(self, name: str, data: Array) -> Tensor:
+        """A constant: int16 of integers, else float32."""
         dtype = DType.INT16 if data.dtype.kind == "i" else DType.FLOAT32
         self.tensors[name] = Tensor(name, TensorType(data.shape, dtype), data.astype(dtype.numpy))
         return self.tensors[name]
@@ -63,6 +65,7 @@ class Maker:
         return joined
 
     def graph(self, name: str, output: Tensor) -> Graph:
+        """All of it, checked: samples and states in, `output` and states out."""
         inputs = (SAMPLES, *(a for a, _ in self.states))
         outputs = (output.name, *(b for _, b in self.states))
         return check(Graph(name, tuple(self.nodes), self.tensors, inputs, outputs, "single", tuple(self.states)), "features")

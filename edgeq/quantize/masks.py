@@ -13,14 +13,12 @@ from dataclasses import replace
 import numpy as np
 
 from edgeq.ir import Array, Graph, Node
+from edgeq.ops.attention import MASKED
 
-MASKED = -1e3  # a row whose largest value lies below is masked as a whole
 WIDER = 4  # a range is cut to what is read of it if that is a small part
 FACTORS = 64.0  # products with numbers up to this, or down to its inverse, only scale
 Limits = Mapping[str, tuple[float, float]]  # tensor -> real values beyond which all are alike to its readers
 NONE = (-math.inf, math.inf)
-
-
 CODES = 254  # steps between the least value of a mask that counts and its largest one: one code more excludes
 
 

@@ -228,9 +228,11 @@ class Judge:
 
     @staticmethod
     def options(given: Options, code: Code, clip: float) -> Options:
+        """Those of a candidate."""
         return replace(given, code=code, clip=clip, centre=True)
 
     def candidate(self, code: Code, clip: float) -> Candidate:
+        """A code and a clip, quantized and measured under `PATTERNS` patterns of bit errors."""
         options = replace(self.options(self.given, code, clip), rounding=self.rounding)
         graph = self.quantized(options)
         program = hardened(graph, load("host"))
@@ -242,6 +244,7 @@ class Judge:
         return Candidate(code, clip, width, energy, self.loss(graph, program), float(np.mean(losses)), float(np.mean(worst)))
 
     def loss(self, graph: Graph, program: Program) -> float:
+        """How far outputs lie from the float ones: the squared distance over their spread, 0 to 1, the mean over vectors and outputs."""
         outputs = simulate(graph, self.samples, parameters=parameters(program)).outputs
         found = {n: real_array(outputs[n], graph.type(n)).reshape(len(outputs[n]), -1).astype(np.float64) for n in graph.results}
         return float(np.mean([_distance(self.real[n], found[n]) for n in graph.results]))
