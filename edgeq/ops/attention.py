@@ -18,6 +18,7 @@ from edgeq.ops.linear import exact_matmul
 from edgeq.ops.traits import Traits
 
 MASKED = -1e3  # a mask below it excludes the key
+FAR = -1e4  # what stands for an excluded key in masks: far below all scores, and a half
 PART = 8  # fraction bits of the binary logarithm of a weight
 WEIGHT = 15  # bits of a weight, less where more than 256 keys could overflow the sum
 LEAST = -700.0  # a score so far below the largest counts nothing

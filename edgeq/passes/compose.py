@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -116,13 +117,22 @@ def _known(grid: Array, y: Array) -> Op | None:
     return next((op for op in (*_fitted(y), *FIXED) if _agrees(op, grid, y)), None)
 
 
+def _over(op: Op, grid: Array) -> Array:
+    with np.errstate(all="ignore"):
+        return op.real(grid.reshape(-1, 1)).ravel().astype(np.float64)
+
+
+@lru_cache(256)
+def _over_grid(op: Op) -> Array:
+    return _over(op, GRID)
+
+
 def _agrees(op: Op, grid: Array, y: Array) -> bool:
     """Whether an operator gives these values, without error where it is 0 at 0 or constant far out.
 
     A small term such as the one in ``log(x * x + 1e-6)`` counts there, for a logarithm or a division may follow.
     """
-    with np.errstate(all="ignore"):
-        wanted = op.real(grid.reshape(-1, 1)).ravel().astype(np.float64)
+    wanted = _over_grid(op) if grid is GRID else _over(op, grid)
     error, finite = np.abs(wanted - y), np.isfinite(y)
     exact = (grid == 0) & (wanted == 0)
     for end in (grid >= 100, grid <= -100):

@@ -16,7 +16,7 @@ import numpy as np
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, DType, Graph, Node, Op, Tensor, TensorType
 from edgeq.ops.add import Add, Sub
-from edgeq.ops.attention import MASKED, Attention
+from edgeq.ops.attention import FAR, MASKED, Attention
 from edgeq.ops.linear import NO_CLAMP
 from edgeq.ops.masked_attention import MaskedAttention
 from edgeq.ops.mat_mul import MatMul
@@ -30,7 +30,6 @@ from edgeq.passes.places import Moves, View, constant_operand, is_moving, moved,
 from edgeq.passes.rewrite import Names, constant, use_counts
 
 LARGEST = 1 << 24  # scores of a product that is followed
-FAR = -1e4  # excludes a key
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,11 @@ from edgeq.frontends.onnx.registry import MICROSOFT, reads
 from edgeq.frontends.onnx.values import Constant, Value
 from edgeq.ir import Tensor
 from edgeq.ops.add import Add, Sub
-from edgeq.ops.attention import Attention
+from edgeq.ops.attention import FAR, Attention
 from edgeq.ops.fully_connected import FullyConnected
 from edgeq.ops.logic import IsZero, Step
 from edgeq.ops.masked_attention import MaskedAttention
 from edgeq.ops.mul import Mul
-
-MASKED = -1e4  # what stands for an excluded key
 
 
 def _count(call: Call) -> int:
@@ -59,14 +57,14 @@ def _excluding(call: Call, mask: Value | None, q: Tensor, k: Tensor) -> list[Ten
     if isinstance(mask, Constant):
         data = mask.array.reshape(form)
         data = np.arange(keys) < data if lengths else data
-        return [call.builder.constant(call.builder.fresh(f"{call.output}.mask"), np.where(data != 0, 0, MASKED).astype(np.float32))]
+        return [call.builder.constant(call.builder.fresh(f"{call.output}.mask"), np.where(data != 0, 0, FAR).astype(np.float32))]
     given = call.reshape(call.tensor(mask), form, "mask_of_keys")
     if lengths:
         row = np.arange(keys, dtype=np.float32).reshape(1, 1, 1, keys)
         places = call.builder.constant(call.builder.fresh(f"{call.output}.places"), row)
         given = call.emit(Step(0.0), binary(call, Sub(), given, places, "left"), tag="counts")
     outside = call.emit(IsZero(), given, tag="outside")
-    return [binary(call, Mul(), outside, scalar(call, MASKED, 4), "excluded")]
+    return [binary(call, Mul(), outside, scalar(call, FAR, 4), "excluded")]
 
 
 def _bias(call: Call, value: Value | None) -> list[Tensor]:
@@ -76,7 +74,7 @@ def _bias(call: Call, value: Value | None) -> list[Tensor]:
 
 def _attend(call: Call, q: Tensor, k: Tensor, v: Tensor, terms: list[Tensor]) -> Tensor:
     """Heads beside channels; terms ``[1 or B, 1 or N, 1 or T, S]`` are added to the scores."""
-    call.number("mask_filter_value", MASKED)
+    call.number("mask_filter_value", FAR)
     scale = call.number("scale", 0.0) or q.type.shape[3] ** -0.5
     causal = bool(call.integer("unidirectional", 0))
     batch, queries, count, _ = q.type.shape
@@ -91,7 +89,7 @@ def _attend(call: Call, q: Tensor, k: Tensor, v: Tensor, terms: list[Tensor]) ->
         if (fixed != fixed[:1]).any():
             raise EdgeqError(f"{call.kind} with a constant mask that differs between the items of a batch is not supported")
         own = np.broadcast_to(fixed[0], (fixed.shape[1], queries, keys))
-        constants = [call.builder.constant(call.builder.fresh(f"{call.output}.fixed"), np.maximum(own, np.float32(MASKED)))]
+        constants = [call.builder.constant(call.builder.fresh(f"{call.output}.fixed"), np.maximum(own, np.float32(FAR)))]
     total = given[0] if given else None
     for term in given[1:]:
         assert total is not None

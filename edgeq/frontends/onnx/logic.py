@@ -16,6 +16,7 @@ from edgeq.frontends.onnx.values import Constant, Value, Whole, is_whole, whole
 from edgeq.ir import Array, Op, Tensor
 from edgeq.ops import mathematics as maths
 from edgeq.ops.add import Add, Sub
+from edgeq.ops.attention import MASKED
 from edgeq.ops.extremum import Maximum, Minimum
 from edgeq.ops.logic import IsZero, Step
 from edgeq.ops.mul import Mul
@@ -25,7 +26,6 @@ from edgeq.ops.softmax import Softmax
 FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16)
 WHOLE = (TensorProto.INT16, TensorProto.UINT16, TensorProto.INT32, TensorProto.UINT32, TensorProto.INT64, TensorProto.UINT64)
 LARGEST = np.float32(1e38)  # stands for infinity, so that sums of several stay finite
-HIDDEN = -1e3  # masks whose largest value is below hide a row
 INFINITE = 1e37  # what is as large counts as infinite in comparisons
 BEYOND = 1e9  # in magnitude far beyond all activations: what is added to it is lost
 COMPARISONS = ("Greater", "Less", "GreaterOrEqual", "LessOrEqual", "Equal")
@@ -128,7 +128,7 @@ def is_nan(call: Call) -> Value:
         if mask.data is None:
             rank = len(mask.type.shape)
             largest = call.emit(ReduceMax((rank - 1,), True), mask, tag="largest")
-            return call.emit(Step(0.0), binary(call, Sub(), scalar(call, HIDDEN, rank), largest, "below"))
+            return call.emit(Step(0.0), binary(call, Sub(), scalar(call, MASKED, rank), largest, "below"))
         hidden = np.all(mask.data <= -INFINITE, axis=-1, keepdims=True)
     return Constant(call.output, np.broadcast_to(hidden, x.type.shape))
 

@@ -11,17 +11,17 @@ import numpy as np
 
 from edgeq.ir import Graph, Tensor, TensorType
 from edgeq.ops.add import Add, Sub
+from edgeq.ops.attention import FAR
 from edgeq.ops.mul import Mul
 from edgeq.ops.softmax import Softmax
 
-MASKED = -1e4  # far below all scores, and a half
 DEEPEST = 50  # nodes between a mask and its softmax
 
 
 def soften(graph: Graph) -> Graph:
-    """Raise constants below `MASKED` that only softmaxes read, through sums, products with truth values and moves.
+    """Raise constants below `FAR` that only softmaxes read, through sums, products with truth values and moves.
 
-    Those that are subtracted are lowered where they lie above ``-MASKED``.
+    Those that are subtracted are lowered where they lie above ``-FAR``.
     """
     consumers = graph.consumers()
 
@@ -43,11 +43,11 @@ def soften(graph: Graph) -> Graph:
     changed: dict[str, Tensor] = {}
     for name, tensor in graph.tensors.items():
         data = tensor.data
-        if data is None or data.dtype != np.float32 or not (np.abs(data) > -MASKED).any():
+        if data is None or data.dtype != np.float32 or not (np.abs(data) > -FAR).any():
             continue
         if all(isinstance(n.op, (Add, Mul)) for n in consumers[name]) and (found := signs(name)) in ({1}, {-1}):
             (sign,) = found
-            if (sign * data <= -MASKED).all():
-                raised = sign * np.maximum(sign * data, np.float32(MASKED))
+            if (sign * data <= -FAR).all():
+                raised = sign * np.maximum(sign * data, np.float32(FAR))
                 changed[name] = replace(tensor, data=raised, type=TensorType(raised.shape))
     return graph.with_nodes(graph.nodes, changed.values()) if changed else graph
