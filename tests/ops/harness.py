@@ -327,30 +327,7 @@ def suite(cases: Sequence[Case]) -> Callable[..., None]:
     plain = [c for c in cases if not c.name.endswith("_w4")]
     cases = [*cases, *{c.name: halved(c) for c in plain if computes_halves(c)}.values()]
     operators = _operators(cases)
-    own = [k for k in kernels.scan() if " + ".join((k.op, *k.epilogue)) in operators]
-    isas = [isa for isa in ISAS if any(k.isa == isa for k in own)]
-
-    laws = [law for law in (*LAWS, LAW) if any(law in c.laws for c in cases)]
-    isas_of = {law: _own_text([k for k in own if k.signature.types.startswith("f16") == (law == LAW)]) for law in laws}
-    checks = ["real", *(["gpu"] if any(c.gpu for c in cases) else []), "sanitizers"]
-    compilers = {law: COMPILERS if len(laws) == 1 else COMPILERS[i % 2 : i % 2 + 1] for i, law in enumerate(laws)}  # in turn
-    half_emulators = [*HALF_EMULATORS, *([HALF_VECTORS] if "zvfh" in isas else [])]
-    if "rvv" not in isas_of.get(LAW, ()):
-        half_emulators.remove("riscv-v")  # the kernels of `riscv-f`
-    emulators = {law: half_emulators if law == LAW else [*EMULATORS, *([CORE_V] if "xcv" in isas_of[law] else [])] for law in laws}
-    if len(laws) > 1:
-        emulators = {law: [e for e in names if e != SAME_KERNELS[law != "tflm"]] for law, names in emulators.items()}
-    if "armv7em" in isas and "single" in emulators:  # cores whose loads are written for fewer instructions, and for fewer cycles
-        emulators["single"] = ["cortex-m33" if name == "cortex-m4" else name for name in emulators["single"]]
-    if "armv6m" in isas:
-        emulators["tflm"] = [*emulators["tflm"], "cortex-m0"]  # whose products of 64 bits are made of halves
-    native = {law: ["native"] if "host" in isas_of[law] else [] for law in laws}  # this computer's vectors; without them: sanitizers
-    bounded = {law: [isa for isa in isas_of[law] if law == LAW or law == _sanitized(operators, isa, laws)] for law in laws}
-    pairs = [
-        (law, check)
-        for law in laws
-        for check in (*checks, *compilers[law], *(f"sanitizers-{isa}" for isa in bounded[law]), *emulators[law], *native[law])
-    ]
+    isas_of, pairs = _checks(cases, operators)
 
     def bench_of(law: str) -> _Bench:
         if law not in benches:
@@ -360,7 +337,7 @@ def suite(cases: Sequence[Case]) -> Callable[..., None]:
     @pytest.mark.parametrize(("law", "check"), [("all", "kernels"), *pairs])
     def test(law: str, check: str, tmp_path: Path) -> None:
         if check == "kernels":  # whatever tests ran before in this process, or did not
-            turns = [turn for one in laws for isa in ("c", *isas_of[one]) for turn in bench_of(one).host_turns(isa)]
+            turns = [turn for one in isas_of for isa in ("c", *isas_of[one]) for turn in bench_of(one).host_turns(isa)]
             _check_every_kernel_is_used(operators, turns)
             return
         bench, path = bench_of(law), tmp_path / "model"
@@ -390,6 +367,34 @@ def suite(cases: Sequence[Case]) -> Callable[..., None]:
 
     test.cases, test.operators = cases, operators  # type: ignore[attr-defined]
     return test
+
+
+def _checks(cases: Sequence[Case], operators: set[str]) -> tuple[dict[str, list[str]], list[tuple[str, str]]]:
+    """The instruction sets that have kernels of their own, by law, and the checks: each a law and what is done under it."""
+    own = [k for k in kernels.scan() if " + ".join((k.op, *k.epilogue)) in operators]
+    isas = [isa for isa in ISAS if any(k.isa == isa for k in own)]
+    laws = [law for law in (*LAWS, LAW) if any(law in c.laws for c in cases)]
+    isas_of = {law: _own_text([k for k in own if k.signature.types.startswith("f16") == (law == LAW)]) for law in laws}
+    checks = ["real", *(["gpu"] if any(c.gpu for c in cases) else []), "sanitizers"]
+    compilers = {law: COMPILERS if len(laws) == 1 else COMPILERS[i % 2 : i % 2 + 1] for i, law in enumerate(laws)}  # in turn
+    half_emulators = [*HALF_EMULATORS, *([HALF_VECTORS] if "zvfh" in isas else [])]
+    if "rvv" not in isas_of.get(LAW, ()):
+        half_emulators.remove("riscv-v")  # the kernels of `riscv-f`
+    emulators = {law: half_emulators if law == LAW else [*EMULATORS, *([CORE_V] if "xcv" in isas_of[law] else [])] for law in laws}
+    if len(laws) > 1:
+        emulators = {law: [e for e in names if e != SAME_KERNELS[law != "tflm"]] for law, names in emulators.items()}
+    if "armv7em" in isas and "single" in emulators:  # cores whose loads are written for fewer instructions, and for fewer cycles
+        emulators["single"] = ["cortex-m33" if name == "cortex-m4" else name for name in emulators["single"]]
+    if "armv6m" in isas:
+        emulators["tflm"] = [*emulators["tflm"], "cortex-m0"]  # whose products of 64 bits are made of halves
+    native = {law: ["native"] if "host" in isas_of[law] else [] for law in laws}  # this computer's vectors; without them: sanitizers
+    bounded = {law: [isa for isa in isas_of[law] if law == LAW or law == _sanitized(operators, isa, laws)] for law in laws}
+    pairs = [
+        (law, check)
+        for law in laws
+        for check in (*checks, *compilers[law], *(f"sanitizers-{isa}" for isa in bounded[law]), *emulators[law], *native[law])
+    ]
+    return isas_of, pairs
 
 
 def _sanitized(operators: set[str], isa: str, laws: Sequence[str]) -> str:
