@@ -12,6 +12,7 @@ from edgeq.resources import resource
 from edgeq.target import Target, read_inherited, size
 
 IMAGE_HEADER = 256  # bytes before the program that edgeq's bootloader starts (firmware/bootloader/eq_image.h)
+MOST_HARTS = 17  # of a cluster (firmware/iss/cluster.h)
 NOTE_BYTES = 16  # at the end of RAM, for what a program notes for the bootloader
 
 
@@ -142,8 +143,9 @@ class Cluster:
     wake: int
 
     def __post_init__(self) -> None:
-        if not 2 <= self.harts <= 17 or self.l1_banks not in (1, 2, 4, 8, 16, 32, 64) or self.copy_width not in (4, 8, 16, 32):
-            fix = "2 to 17 harts; 1, 2, 4, … 64 banks; a copy_width of 4, 8, 16 or 32 bytes"
+        powers = self.l1_banks in (1, 2, 4, 8, 16, 32, 64) and self.copy_width in (4, 8, 16, 32)
+        if not 2 <= self.harts <= MOST_HARTS or not powers or min(self.unit, self.l2_wait, self.copy_start, self.wake) < 0:
+            fix = f"2 to {MOST_HARTS} harts; 1, 2, 4, … 64 banks; a copy_width of 4, 8, 16 or 32 bytes; no negative numbers"
             raise EdgeqError("[cluster] of the board is out of range", fix=fix)
 
 
@@ -239,7 +241,7 @@ def load(target: Target) -> Board:
     path = _found(target.bsp, own, inside)
     data = read_inherited(path, lambda parent: _found(parent, own, inside))
     try:
-        return Board(
+        found = Board(
             name=target.bsp,
             description=data["description"],
             folder=path.parent,
@@ -259,3 +261,7 @@ def load(target: Target) -> Board:
         raise EdgeqError("incomplete", where=str(path), why=f"no {e}") from e
     except TypeError as e:  # an entry of [estimate] or [cluster] that does not exist, or is missing
         raise EdgeqError("an unknown entry", where=str(path), why=str(e)) from e
+    for name in (found.cluster.l1, found.cluster.l2) if found.cluster else ():
+        if name not in found.memory:
+            raise EdgeqError(f"[cluster] names the memory '{name}'", where=str(path), why=f"[memory] has {', '.join(found.memory)}")
+    return found

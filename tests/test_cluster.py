@@ -248,6 +248,14 @@ def test_a_copy_runs_beside_the_core_and_takes_its_turns_at_the_banks(tmp_path: 
 def test_a_board_says_what_is_out_of_range(tmp_path: Path) -> None:
     with pytest.raises(EdgeqError, match="out of range"):
         replace(SMALL, l1_banks=12)
+    with pytest.raises(EdgeqError, match="no negative numbers"):
+        replace(SMALL, wake=-1)
+    (tmp_path / "targets").mkdir()
+    (tmp_path / "firmware" / "bsp" / "own").mkdir(parents=True)
+    (tmp_path / "targets" / "own.toml").write_text('inherits = "pulp-cluster"\nbsp = "own"\n')
+    (tmp_path / "firmware" / "bsp" / "own" / "bsp.toml").write_text('inherits = "pulp-cluster"\n[cluster]\nl1 = "tcdm"\n')
+    with pytest.raises(EdgeqError, match=r"names the memory 'tcdm'.*has ram, flash, vectors"):
+        board.load(targets.load(str(tmp_path / "targets" / "own.toml")))
 
 
 @pytest.mark.skipif(shutil.which("qemu-system-riscv32") is None, reason="needs QEMU")

@@ -16,7 +16,7 @@ import numpy as np
 from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
 
-from edgeq.board import Board, Cluster, Region
+from edgeq.board import MOST_HARTS, Board, Cluster, Region
 from edgeq.build import COMMON_FLAGS, toolchain
 from edgeq.errors import EdgeqError
 from edgeq.files import reason, temporary_folder, write_bytes
@@ -50,9 +50,6 @@ class _State(ctypes.Structure):
     )  # fmt: skip
 
 
-HARTS = 17  # at most
-
-
 class _Shared(ctypes.Structure):
     """The first part of eq_cluster."""
 
@@ -60,9 +57,9 @@ class _Shared(ctypes.Structure):
         ("harts", ctypes.c_uint32), ("unit", ctypes.c_uint32), ("l1", ctypes.c_uint32), ("l1_bytes", ctypes.c_uint32),
         ("l1_banks", ctypes.c_uint32), ("l2", ctypes.c_uint32), ("l2_bytes", ctypes.c_uint32), ("l2_wait", ctypes.c_uint32),
         ("copy_start", ctypes.c_uint32), ("copy_width", ctypes.c_uint32), ("wake", ctypes.c_uint32),
-        ("waited", ctypes.c_uint64 * HARTS), ("far", ctypes.c_uint64 * HARTS), ("barrier", ctypes.c_uint64 * HARTS),
+        ("waited", ctypes.c_uint64 * MOST_HARTS), ("far", ctypes.c_uint64 * MOST_HARTS), ("barrier", ctypes.c_uint64 * MOST_HARTS),
         ("copying", ctypes.c_uint64), ("copied", ctypes.c_uint64), ("copies", ctypes.c_uint64),
-        ("hart", ctypes.POINTER(_State) * HARTS), ("faulty", ctypes.c_uint32),
+        ("hart", ctypes.POINTER(_State) * MOST_HARTS), ("faulty", ctypes.c_uint32),
     )  # fmt: skip
 
 
