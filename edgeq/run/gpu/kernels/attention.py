@@ -4,7 +4,7 @@ import numpy as np
 import triton
 import triton.language as tl
 
-from edgeq.ops.attention import EXCLUDED, PART
+from edgeq.ops.attention import EXCLUDED, MASKED, PART
 from edgeq.run.gpu.device import kernel
 from edgeq.run.gpu.kernels import computes, halves
 from edgeq.run.gpu.kernels.elementwise import elements, flat
@@ -14,6 +14,7 @@ from edgeq.run.gpu.step import Step, Value
 
 LOWEST = tl.constexpr(-(2**31))
 BITS, MASK = tl.constexpr(PART), tl.constexpr((1 << PART) - 1)
+EMPTY = tl.constexpr(MASKED)  # a query whose largest score lies below has no key
 
 
 @triton.jit
@@ -136,7 +137,7 @@ def attention_f16(
         whole += tl.where(j <= seen, e, 0.0)
         tl.store(e_ptr + j, e, mask=live)
     factor = halves.reciprocal(whole)
-    empty = GIVEN & (largest < -1000.0)
+    empty = GIVEN & (largest < EMPTY)
     for d in range(width):
         sums = tl.zeros((BLOCK,), tl.float32)
         for j in range(keys):
