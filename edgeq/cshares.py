@@ -175,8 +175,7 @@ class Writer:
         for i, call in enumerate(self.program.calls):
             if call.fetched is None:
                 continue
-            rows = call.fetched.tiles
-            for tile in range(rows):
+            for tile in range(call.fetched.tiles):
                 pieces = []
                 for name in self._fetched(i):
                     at, step = call.fetched.pieces[name]

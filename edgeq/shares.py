@@ -259,7 +259,7 @@ def _starts(kernel: Kernel, axis: _Axis, params: Params, first: int, end: int) -
 def _by_batches(program: Program, call: Call, cores: int, tile: int) -> Iterator[_Way]:
     """Some rows of the input each of a dense layer."""
     s = call.params.scalars
-    if tile or not isinstance(call.node.op, FullyConnected) or s["batches"] == 1:
+    if tile or not isinstance(call.node.op, FullyConnected) or s["batches"] == 1 or len(call.operands) > 1:
         return
     cuts = _cuts(int(s["batches"]), cores)
     made = [replace(call.params, scalars={**s, "batches": b - a}) for a, b in cuts]
@@ -267,8 +267,7 @@ def _by_batches(program: Program, call: Call, cores: int, tile: int) -> Iterator
     if kernel is None or len(cuts) < 2:
         return
     shares = tuple(Share(p, (a * int(s["in_c"]), a * int(s["out_c"]))) for p, (a, _) in zip(made, cuts, strict=True))
-    if len(call.operands) == 1:
-        yield _Way(_by(call, kernel), shares, max(b - a for a, b in cuts) / int(s["batches"]))
+    yield _Way(_by(call, kernel), shares, max(b - a for a, b in cuts) / int(s["batches"]))
 
 
 def _fetched(call: Call, fast: int) -> tuple[Fetched | None, int]:

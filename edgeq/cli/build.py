@@ -106,6 +106,9 @@ def build(
     common.check_plot(plot, chosen.get("recipe"), chosen.get("precision"))
     shapes, consts, states = common.parse_shapes(shape), common.parse_consts(const), common.parse_states(state)
     if plan_only:
+        if cores is not None or weights_stream is not None:
+            why = "the ways are those of one core that reads weights where they are stored: leave --cores and --weights-stream out"
+            raise typer.BadParameter(why, param_hint="--plan-only")
         found = api.memory_ways(
             model, target=target, shapes=shapes, const=consts, states=states, signature=signature, stream=stream, **chosen
         )

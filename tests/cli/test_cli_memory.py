@@ -63,3 +63,9 @@ def test_a_stream_keeps_states_and_says_what_it_found(edgeq, tall: Path, tmp_pat
 def test_a_stream_that_cannot_be_is_told(edgeq, tall: Path, tmp_path: Path, text: str, told: str) -> None:
     assert told in edgeq("build", tall, "-o", tmp_path / "out", "--stream", text).error
     assert not (tmp_path / "out").exists()
+
+
+def test_ways_to_use_memory_are_those_of_one_core(edgeq, tall: Path) -> None:
+    assert "whole tensors" in edgeq("build", tall, "--plan-only").out
+    refused = edgeq("build", tall, "--plan-only", "--cores", 2)
+    assert refused.code == 2 and "one core" in refused.err
