@@ -13,8 +13,8 @@ from edgeq.run.iss.machine import Machine
 from edgeq.simulate import Run
 from edgeq.target import Target
 
-BOUNDS = (0.999, 1.001)  # of whole programs; docs/iss.md says what they were held against
-SHARED = (0.9, 1.1)  # of a cluster, whose memories were held against nothing (docs/cluster.md)
+BOUNDS = (0.999, 1.001)  # of whole programs; docs/iss.md says what they were compared with
+SHARED = (0.9, 1.1)  # of a cluster, whose memories were compared with no hardware (docs/cluster.md)
 
 
 def execute(elf: Path, target: Target, vectors: bytes = b"", *, timeout: float = 600.0, received: Received = lambda n: None) -> Execution:
