@@ -27,7 +27,7 @@ from edgeq.ops.transpose import Transpose
 from edgeq.passes.fold_constants import fold_constants
 from edgeq.passes.masking import chosen, hides_rows, selected
 from edgeq.passes.places import Moves, View, constant_operand, is_moving, moved, moves, views
-from edgeq.passes.rewrite import Names, constant, use_counts
+from edgeq.passes.rewrite import Names, constant, repeated, use_counts
 
 LARGEST = 1 << 24  # scores of a product that is followed
 
@@ -80,8 +80,10 @@ class Found:
     values: tuple[str, bool]
 
 
-def recognise_attention(graph: Graph) -> Graph:
+@repeated
+def recognise_attention(graph: Graph) -> Graph | None:
     """Replace every attention that is found; the nodes before it die, which nothing else reads."""
+    given = graph
     if any(isinstance(n.op, Softmax) for n in graph.nodes):
         graph = fold_constants(graph)  # masks may be computed from constants
     for node in graph.nodes:
@@ -90,8 +92,8 @@ def recognise_attention(graph: Graph) -> Graph:
         for found in _Search(graph).of(node):
             changed = _replaced(graph, node, found)
             if changed is not None:
-                return recognise_attention(changed)
-    return graph
+                return changed
+    return graph if graph is not given else None
 
 
 class _Search:

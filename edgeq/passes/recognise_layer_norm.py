@@ -16,12 +16,13 @@ from edgeq.ops.linear import NO_CLAMP
 from edgeq.ops.mathematics import Reciprocal, Rsqrt, Sqrt, Square
 from edgeq.ops.mean import Mean
 from edgeq.ops.mul import Mul
-from edgeq.passes.rewrite import Names, constant
+from edgeq.passes.rewrite import Names, constant, repeated
 
 Operands = Callable[..., tuple[str, ...] | None]
 
 
-def recognise_layer_norm(graph: Graph) -> Graph:
+@repeated
+def recognise_layer_norm(graph: Graph) -> Graph | None:
     """Replace every normalization that is found by a LayerNorm; the nodes before it die if nothing else reads them."""
     producers = graph.producers()
 
@@ -34,8 +35,8 @@ def recognise_layer_norm(graph: Graph) -> Graph:
     for node in graph.nodes:
         core = _core(graph, producers, operands, node)
         if core is not None:
-            return recognise_layer_norm(_replaced(graph, node, *core))
-    return graph
+            return _replaced(graph, node, *core)
+    return None
 
 
 def _core(graph: Graph, producers: dict[str, Node], operands: Operands, node: Node) -> tuple[str, float] | None:

@@ -21,7 +21,7 @@ from edgeq.ops.linear import NO_CLAMP
 from edgeq.ops.lstm import Lstm
 from edgeq.ops.mul import Mul
 from edgeq.ops.reshape import Reshape
-from edgeq.passes.rewrite import Names, constant
+from edgeq.passes.rewrite import Names, constant, repeated
 
 MAX_ELEMENTS = 2**24  # of a folded matrix, and of an activation while it is folded
 GATES = 4
@@ -37,13 +37,14 @@ class _Cell:
     gates: tuple[str, str, str, str]
 
 
-def recognise_lstm(graph: Graph) -> Graph:
+@repeated
+def recognise_lstm(graph: Graph) -> Graph | None:
     """Replace every cell that is found by an Lstm of one step; the nodes before it die if nothing else reads them."""
     for cell in _cells(graph):
         replaced = _replace(graph, cell)
         if replaced is not None:
-            return recognise_lstm(replaced)
-    return graph
+            return replaced
+    return None
 
 
 # The pattern

@@ -13,10 +13,11 @@ from edgeq.ops.reduce_max import ReduceMax
 from edgeq.ops.reduce_sum import ReduceSum
 from edgeq.ops.softmax import Softmax
 from edgeq.passes.remove_dead import remove_dead
-from edgeq.passes.rewrite import Names
+from edgeq.passes.rewrite import Names, repeated
 
 
-def recognise_softmax(graph: Graph) -> Graph:
+@repeated
+def recognise_softmax(graph: Graph) -> Graph | None:
     """Replace every one, also where the sum divides a matrix product of the exponentials; drop maxima that are taken from scores."""
     producers = graph.producers()
     for node in graph.nodes:
@@ -24,8 +25,8 @@ def recognise_softmax(graph: Graph) -> Graph:
             continue
         changed = _shifted(graph, producers, node) or _divided(graph, producers, node)
         if changed is not None:
-            return recognise_softmax(remove_dead(changed))  # scores are read once then
-    return graph
+            return remove_dead(changed)  # scores are read once then
+    return None
 
 
 def _reduced(graph: Graph, producers: dict[str, Node], name: str, kind: type) -> str | None:

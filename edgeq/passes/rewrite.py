@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import functools
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 import numpy as np
 
 from edgeq.ir import Array, DType, Graph, Node, QParams, Tensor, TensorType
+
+
+def repeated(step: Callable[[Graph], Graph | None]) -> Callable[[Graph], Graph]:
+    """The pass that makes one change after another, until `step` finds none and gives None."""
+
+    @functools.wraps(step)
+    def whole(graph: Graph) -> Graph:
+        while (changed := step(graph)) is not None:
+            graph = changed
+        return graph
+
+    return whole
 
 
 def rename(nodes: Iterable[Node], names: Mapping[str, str]) -> list[Node]:
