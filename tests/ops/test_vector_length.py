@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import test_attention
 import test_average_pool2d
 import test_conv2d
 import test_depthwise_conv2d
@@ -31,7 +32,8 @@ SUM = test_elementwise.SUM
 VECTORS = 4
 PARTS = 2  # LLVM has no registers left where one program has all the cases
 MODULES: Sequence[ModuleType] = (
-    test_average_pool2d, test_conv2d, test_depthwise_conv2d, test_fully_connected, test_mat_mul, test_max_pool2d, test_reduce,
+    test_attention, test_average_pool2d, test_conv2d, test_depthwise_conv2d, test_fully_connected, test_mat_mul, test_max_pool2d,
+    test_reduce,
 )  # fmt: skip
 
 
