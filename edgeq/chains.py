@@ -13,6 +13,7 @@ import numpy as np
 
 from edgeq.ir import Array, DType, Graph, Node, Params, Tensor, TensorType
 from edgeq.ops.table import INPUTS, _Table
+from edgeq.passes.rewrite import computed_inputs, is_pointwise
 
 
 @dataclass(frozen=True)
@@ -62,17 +63,17 @@ def chains(graph: Graph, taken: Collection[str] = ()) -> Chains:
     for last in reversed(graph.nodes):
         if last.name not in able:
             continue
-        group, best, border = [last], [last], _computed(graph, last)
+        group, best, border = [last], [last], computed_inputs(graph, last)
         while inner := [
             n for n in (producers.get(t) for t in border)
             if n is not None and n.name in able and n.outputs[0] not in graph.outputs and all(c in group for c in consumers[n.outputs[0]])
         ]:  # fmt: skip
             latest = max(inner, key=lambda n: places[n.name])
             group = [latest, *group]
-            border = (border - {latest.outputs[0]}) | _computed(graph, latest)
+            border = (border - {latest.outputs[0]}) | computed_inputs(graph, latest)
             if len(border) == 1:
                 best = group
-        source = {n for node in best for n in _computed(graph, node)} - {n.outputs[0] for n in best}
+        source = {n for node in best for n in computed_inputs(graph, node)} - {n.outputs[0] for n in best}
         if len(source) == 1 and not (len(best) == 1 and isinstance(last.op, _Table)):
             best = sorted(best, key=lambda n: places[n.name])
             able -= {n.name for n in best}
@@ -83,17 +84,9 @@ def chains(graph: Graph, taken: Collection[str] = ()) -> Chains:
 
 def _able(graph: Graph, node: Node) -> bool:
     """Whether a node works element by element on int8, with single numbers as its constants."""
-    tensors = graph.node_inputs(node)
-    types = [t.type for t in tensors] + [graph.type(n) for n in node.outputs]
-    if len(node.outputs) > 1 or not node.op.traits.elementwise or node.op.traits.casts or node.op.traits.weights:
-        return False
-    if any(t.dtype is not DType.INT8 or t.q is None or len(t.q.scale) > 1 for t in types):
-        return False
-    return all(t.type.size == 1 if t.is_constant else t.type.shape == types[-1].shape for t in tensors)
-
-
-def _computed(graph: Graph, node: Node) -> set[str]:
-    return {n for n in node.inputs if not graph.tensors[n].is_constant}
+    types = [graph.type(n) for n in (*node.inputs, *node.outputs)]
+    whole = all(t.dtype is DType.INT8 and t.q is not None and len(t.q.scale) == 1 for t in types)
+    return whole and len(node.outputs) == 1 and not node.op.traits.weights and is_pointwise(graph, node)
 
 
 def _joined(graph: Graph, nodes: list[Node], source: str) -> Node:

@@ -80,7 +80,7 @@ def kept(b: Builder, *outputs: str) -> bool:
 
 
 def test_what_is_no_chain() -> None:
-    """Two tensors, a constant per channel, one table alone, a sum that a convolution takes."""
+    """Two tensors, a constant per channel, one table alone."""
     b = Builder(3, "single")
     assert kept(b, b.node(Maximum(), b.input(1, 2, 2, 3), b.input(1, 2, 2, 3)))
     b = Builder(3, "single")

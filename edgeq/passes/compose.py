@@ -18,6 +18,7 @@ from edgeq.ops import activations as act
 from edgeq.ops import mathematics as maths
 from edgeq.ops.clamp import Clamp
 from edgeq.ops.logic import IsZero, Step
+from edgeq.passes.rewrite import computed_inputs, is_pointwise
 
 LARGEST = 14  # operators in a group
 TOLERANCE = 1e-5  # absolute and relative
@@ -35,20 +36,14 @@ FIXED: tuple[Op, ...] = (
 
 def compose(graph: Graph) -> Graph:
     """Replace groups of float operators that compute a known function of one tensor; what they leave unread is dead."""
-    producers = {o: n for n in graph.nodes if _eligible(graph, n) for o in n.outputs}
+    producers = {o: n for n in graph.nodes if _floats(graph, n) for o in n.outputs}
     places = {n.outputs[0]: i for i, n in enumerate(graph.nodes)}
     nodes = [_composed(graph, producers, places, n) if n.outputs[0] in producers else n for n in graph.nodes]
     return graph if tuple(nodes) == graph.nodes else graph.with_nodes(nodes)
 
 
-def _eligible(graph: Graph, node: Node) -> bool:
-    """Whether a node works element by element on floats, with single numbers as its constants."""
-    output = graph.type(node.outputs[0])
-    if output.dtype is not DType.FLOAT32 or not node.op.traits.elementwise or node.op.traits.casts:
-        return False
-    tensors = graph.node_inputs(node)
-    computed = [t for t in tensors if not t.is_constant]
-    return bool(computed) and all(t.type.shape == output.shape if t in computed else t.type.size == 1 for t in tensors)
+def _floats(graph: Graph, node: Node) -> bool:
+    return graph.type(node.outputs[0]).dtype is DType.FLOAT32 and is_pointwise(graph, node)
 
 
 def _composed(graph: Graph, producers: dict[str, Node], places: dict[str, int], node: Node) -> Node:
@@ -63,19 +58,15 @@ def _composed(graph: Graph, producers: dict[str, Node], places: dict[str, int], 
 
 def _groups(graph: Graph, producers: dict[str, Node], places: dict[str, int], last: Node) -> Iterator[tuple[list[Node], str]]:
     """Groups of at least two nodes that end in `last` and read one tensor, in order of growth."""
-    group, border = [last], _computed(graph, last)
+    group, border = [last], computed_inputs(graph, last)
     while len(group) < LARGEST:
         latest = max(border, key=lambda n: places.get(n, -1))
         if latest not in producers:
             return
         group.append(producers[latest])
-        border = (border - {latest}) | _computed(graph, producers[latest])
+        border = (border - {latest}) | computed_inputs(graph, producers[latest])
         if len(border) == 1:
             yield sorted(group, key=lambda n: places[n.outputs[0]]), next(iter(border))
-
-
-def _computed(graph: Graph, node: Node) -> set[str]:
-    return {n for n in node.inputs if not graph.tensors[n].is_constant}
 
 
 def _grid(graph: Graph, group: list[Node], source: str) -> Array | None:

@@ -11,6 +11,19 @@ import numpy as np
 from edgeq.ir import Array, DType, Graph, Node, QParams, Tensor, TensorType
 
 
+def computed_inputs(graph: Graph, node: Node) -> set[str]:
+    """The inputs of a node that are no constants."""
+    return {n for n in node.inputs if not graph.tensors[n].is_constant}
+
+
+def is_pointwise(graph: Graph, node: Node) -> bool:
+    """Whether a node works element by element on tensors of its output's shape, with single numbers as its constants."""
+    tensors, shape = graph.node_inputs(node), graph.type(node.outputs[0]).shape
+    if not node.op.traits.elementwise or node.op.traits.casts or all(t.is_constant for t in tensors):
+        return False
+    return all(t.type.size == 1 if t.is_constant else t.type.shape == shape for t in tensors)
+
+
 def repeated(step: Callable[[Graph], Graph | None]) -> Callable[[Graph], Graph]:
     """The pass that makes one change after another, until `step` finds none and gives None."""
 
