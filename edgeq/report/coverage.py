@@ -50,7 +50,7 @@ def cells(row: Row, isas: list[str]) -> list[str]:
 
 
 def markdown() -> str:
-    """The coverage table of the README."""
+    """The coverage table of docs/operators.md."""
     rows = coverage()
     isas = columns(rows)
     lines = ["| operator | " + " | ".join(isas) + " |", "|---" * (len(isas) + 1) + "|"]

@@ -1,6 +1,6 @@
-"""Fills the README's generated parts: the coverage table, and with --demo what `make demo` prints.
+"""Fills generated parts of pages: the table of docs/operators.md, and with --demo what `make demo` prints in the README.
 
-    python -m benchmarks.readme [--demo]
+    python -m benchmarks.pages [--demo]
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from benchmarks.models import ROOT
 from edgeq.report.coverage import markdown
 
 README = ROOT / "README.md"
+OPERATORS = ROOT / "docs" / "operators.md"
 
 
 def filled(text: str, part: str, content: str) -> str:
@@ -22,13 +23,13 @@ def filled(text: str, part: str, content: str) -> str:
 
 
 def main() -> None:
-    text = filled(README.read_text(encoding="utf-8"), "coverage", markdown())
+    OPERATORS.write_text(filled(OPERATORS.read_text(encoding="utf-8"), "coverage", markdown()), encoding="utf-8")
     if "--demo" in sys.argv:
         demo = [sys.executable, "examples/digits/demo.py"]
         printed = subprocess.run(demo, cwd=ROOT, capture_output=True, text=True, check=True).stdout
         lines = "\n".join(line.rstrip() for line in printed.strip().splitlines())
-        text = filled(text, "demo", f"```console\n{lines}\n```")
-    README.write_text(text, encoding="utf-8")
+        text = filled(README.read_text(encoding="utf-8"), "demo", f"```console\n{lines}\n```")
+        README.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
