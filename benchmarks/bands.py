@@ -18,7 +18,6 @@ from edgeq import target
 from edgeq.api import load
 from edgeq.compare import compare
 from edgeq.emit import emit, write
-from edgeq.fit import fitted
 from edgeq.ir import DType, Graph, Node, Op, QParams, Tensor, TensorType, check
 from edgeq.lower import lower
 from edgeq.ops.add import Add
@@ -33,6 +32,7 @@ from edgeq.ops.resize import ResizeNearest
 from edgeq.ops.slice import Slice
 from edgeq.ops.windows import same_pads
 from edgeq.plan import MemoryPlan
+from edgeq.plan.fit import fitted
 from edgeq.program import Program
 from edgeq.run import run
 from edgeq.simulate import simulate

@@ -16,10 +16,10 @@ from typing import Any
 from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
 
-from edgeq import board, description
+from edgeq import board
 from edgeq import folder as folders
 from edgeq.board import Board, Boot
-from edgeq.emit import EXACT_FLAGS
+from edgeq.emit import EXACT_FLAGS, description
 from edgeq.errors import EdgeqError
 from edgeq.files import reason, temporary_folder, write_bytes
 from edgeq.process import run_tool

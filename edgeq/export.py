@@ -12,9 +12,9 @@ from typing import Any
 from edgeq import folder as folders
 from edgeq import target as targets
 from edgeq.emit import EXACT_FLAGS
+from edgeq.emit.functions import environment
 from edgeq.errors import EdgeqError
 from edgeq.files import EPOCH, write_bytes
-from edgeq.functions import environment
 from edgeq.record import manifest as read_manifest
 
 Files = dict[str, bytes]

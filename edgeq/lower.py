@@ -15,9 +15,9 @@ from edgeq.ops.add import Add
 from edgeq.ops.conv2d import Conv2d
 from edgeq.ops.reshape import Reshape
 from edgeq.ops.weights import table_formats
-from edgeq.order import Step, best_order
+from edgeq.plan.order import Step, best_order
+from edgeq.plan.stage import decoded_formats, stage, storable
 from edgeq.program import Call, Program
-from edgeq.stage import decoded_formats, stage, storable
 from edgeq.target import Target
 
 UNBOUNDED: dict[str, int | str] = {"pairs": 0, "twos": 0, "tap_twos": 0, "group": 1, "has_least": 1}  # of any weights

@@ -7,9 +7,9 @@ import re
 from pathlib import Path
 
 from edgeq import target as targets
+from edgeq.emit.functions import environment
 from edgeq.errors import EdgeqError
 from edgeq.files import write_bytes
-from edgeq.functions import environment
 from edgeq.resources import resource
 
 FILES = {"targets/{name}.toml": "target.toml", "firmware/bsp/{name}/bsp.toml": "bsp.toml", "firmware/bsp/{name}/uart.c": "uart.c"}

@@ -19,9 +19,9 @@ from edgeq import target
 from edgeq.compare import compare
 from edgeq.emit import emit, write
 from edgeq.files import temporary_folder
-from edgeq.fit import fitted
 from edgeq.lower import lower
 from edgeq.plan import plan
+from edgeq.plan.fit import fitted
 from edgeq.run import run
 from edgeq.simulate import simulate
 

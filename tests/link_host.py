@@ -13,8 +13,9 @@ from pathlib import Path
 
 from installed import need_programs
 
-from edgeq import board, description, target
+from edgeq import board, target
 from edgeq.build import WEIGHTS
+from edgeq.emit import description
 from edgeq.record import manifest
 from edgeq.resources import resource
 

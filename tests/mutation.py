@@ -51,7 +51,7 @@ PACKAGES = {  # name -> what is changed, the tests
     "quantize": (["edgeq/quantize"], QUANTIZE),
     "passes": (["edgeq/passes"], PASSES),
     "lower": (["edgeq/lower.py", "edgeq/program.py"], [*PLAN, "tests/test_report.py"]),
-    "plan": (["edgeq/plan.py", "edgeq/place.py", "edgeq/order.py"], PLAN),
+    "plan": ([f"edgeq/plan/{n}.py" for n in ("arena", "place", "order")], PLAN),
     "tune": (["edgeq/tune"], TUNE),
 }
 LIBRARIES = ("jinja2", "numpy", "onnx", "onnxruntime", "pytest", "scipy.special", "scipy.sparse.csgraph", "scipy.optimize")

@@ -7,8 +7,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from unittest import mock
 
-from edgeq import order, place
 from edgeq.ir import Graph, check
+from edgeq.plan import order, place
 
 
 def side_by_side(graphs: Mapping[str, Graph]) -> Graph:

@@ -15,21 +15,21 @@ from installed import need_emulator, uncounted
 from random_graphs import Builder
 
 from edgeq import target
-from edgeq.bands import Bander, Whole
 from edgeq.build import COMMON_FLAGS, sources
 from edgeq.compare import compare
 from edgeq.emit import emit, write
 from edgeq.errors import EdgeqError
-from edgeq.fit import fed, fitted, ways
 from edgeq.ir import Graph, Op
 from edgeq.lower import lower
 from edgeq.ops.average_pool2d import AveragePool2d
 from edgeq.ops.depthwise_conv2d import DepthwiseConv2d
 from edgeq.ops.mean import Mean
 from edgeq.plan import plan
+from edgeq.plan.bands import Bander, Whole
+from edgeq.plan.fit import fed, fitted, ways
+from edgeq.plan.segments import Search
 from edgeq.program import Flow, Program
 from edgeq.run import run
-from edgeq.segments import Search
 from edgeq.simulate import simulate
 
 HOST = target.load("host")

@@ -22,18 +22,18 @@ from edgeq.build import Program, build_programs, toolchain
 from edgeq.cli.build import of_weights
 from edgeq.emit import EXACT_FLAGS, emit, write
 from edgeq.errors import EdgeqError
-from edgeq.fit import fitted
 from edgeq.ir import DType, Graph, Node, QParams, Tensor, TensorType
 from edgeq.lower import lower
 from edgeq.ops.gru import Gru
 from edgeq.ops.lstm import Lstm
 from edgeq.plan import MemoryPlan, plan
+from edgeq.plan.fit import fitted
+from edgeq.plan.shares import spread
 from edgeq.program import Program as Lowered
 from edgeq.record import manifest
 from edgeq.run import bench, host
 from edgeq.run.iss.machine import Machine
 from edgeq.run.layout import Layout
-from edgeq.shares import spread
 from edgeq.simulate import simulate
 
 THREADS = Path(__file__).resolve().parents[1] / "examples" / "cores" / "hooks_threads.c"

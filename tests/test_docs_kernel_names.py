@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from edgeq import kernels, runtime
+from edgeq import kernels
+from edgeq.emit import runtime
 from edgeq.errors import EdgeqError
 from edgeq.kernels import kernel as kernel_module
 

@@ -16,8 +16,8 @@ import pytest
 from installed import need_programs
 from zoo import zoo
 
-from edgeq import kernels, runtime, target
-from edgeq.emit import emit
+from edgeq import kernels, target
+from edgeq.emit import emit, runtime
 from edgeq.frontends import load
 from edgeq.ir import Graph
 from edgeq.lower import Program, lower

@@ -21,21 +21,14 @@ LAYERS = (
     ("latency", "timing"),
     ("frontends", "features", "passes", "kernels", "graphfile"),
     ("streams",),
-    ("order", "chains"),
+    ("chains",),
     ("program",),
-    ("place", "plan"),
-    ("room",),
-    ("stage",),
-    ("lines",),
-    ("bands",),
-    ("segments", "shares"),
-    ("fit",),
+    ("plan",),
     ("evaluate", "lower"),
     ("simulate", "tables"),
     ("faults",),
     ("quantize",),
-    ("ctext", "runtime", "functions", "ctiles", "cbands", "cshares", "emit"),
-    ("description",),
+    ("emit",),
     ("build", "export", "scaffold"),
     ("run", "flash"),
     ("compare",),
@@ -45,6 +38,10 @@ LAYERS = (
     ("api",),
     ("cli", "__main__", ""),
 )
+INSIDE = {  # of a package whose modules are stages too
+    "plan": (("order", "place"), ("arena",), ("room",), ("stage",), ("lines",), ("bands",), ("segments", "shares"), ("fit",)),
+    "emit": (("syntax", "runtime", "description"), ("functions",), ("tiles", "bands", "shares"), ("artifact",)),
+}
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 FORMATS = {"onnx": ("frontends/onnx",), "tflite": ("frontends/tflite",), "torch": ("frontends/torch", "train/", "run/gpu/")}
 FORMATS["triton"] = ("run/gpu/",)
@@ -79,6 +76,17 @@ def test_imports_go_down(path: Path) -> None:
             assert RANK.get(other, -1) <= RANK[own], f"{path.name} ({own}) imports {name}, which lies above it"
 
 
+@pytest.mark.parametrize("package", INSIDE)
+def test_imports_go_down_inside(package: str) -> None:
+    rank = {name: n for n, names in enumerate(INSIDE[package]) for name in names}
+    paths = {p.stem: p for p in (PACKAGE / package).glob("*.py") if p.stem != "__init__"}
+    assert set(paths) == set(rank)
+    for own, path in paths.items():
+        within = {n.split(".")[2] for n in imports(path) if n.startswith(f"edgeq.{package}.")}
+        assert within <= set(rank), f"{path} imports the package that it is part of"
+        assert all(rank[other] < rank[own] for other in within), f"{path} imports a neighbour or what lies above it"
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.relative_to(PACKAGE).as_posix())
 def test_formats_are_read_in_their_frontends_alone(path: Path) -> None:
     place = path.relative_to(PACKAGE).as_posix()
@@ -97,6 +105,14 @@ def test_the_documentation_names_them_in_their_order() -> None:
     named = [n.rstrip("/") for n in re.findall(r"`(\w+/?)`", table)]
     assert set(named) == set(RANK) - {"__main__", ""} and len(set(named)) == len(named)
     assert named == sorted(named, key=RANK.__getitem__)
+
+
+@pytest.mark.parametrize("package", INSIDE)
+def test_the_documentation_names_what_is_inside(package: str) -> None:
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    row = next(line for line in text.splitlines() if line.startswith(f"| `{package}/` |"))
+    groups = [tuple(re.findall(r"`(\w+)`", group)) for group in row.split("|")[2].split(";")]
+    assert groups == [tuple(g) for g in INSIDE[package]]
 
 
 def test_modules_that_tests_import_by_bare_name_have_names_of_their_own() -> None:

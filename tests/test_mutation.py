@@ -48,10 +48,10 @@ def test_every_kind_is_made_once(changes: list[tuple[Mutant, str]]) -> None:
 
 
 def test_functions_are_changed_in_place_and_other_processes_are_not() -> None:
-    from edgeq import order
+    from edgeq.plan import order
 
-    dropped = next(m for m in mutation.mutants(["edgeq/order.py"]) if m.kind == "first argument returned" or m.kind == "dropped")
-    function = next(f for f in vars(order).values() if getattr(f, "__module__", "") == "edgeq.order" and hasattr(f, "__code__"))
+    dropped = next(m for m in mutation.mutants(["edgeq/plan/order.py"]) if m.kind == "first argument returned" or m.kind == "dropped")
+    function = next(f for f in vars(order).values() if getattr(f, "__module__", "") == "edgeq.plan.order" and hasattr(f, "__code__"))
     before = function.__code__
     assert mutation._quietly(lambda: 0 if mutation.change_in_place(dropped) else 1, 60) == 0
     assert function.__code__ is before

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from edgeq import target
-from edgeq.ctext import FILES, KEYWORDS, MACROS, OURS, Names, model_name
 from edgeq.emit import emit, write
+from edgeq.emit.syntax import FILES, KEYWORDS, MACROS, OURS, Names, model_name
 from edgeq.ir import DType, Graph, Node, QParams, Tensor, TensorType
 from edgeq.lower import lower
 from edgeq.ops.add import Add

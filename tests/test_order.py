@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_graphs import Builder, random_graph
 
-from edgeq import order, target
+from edgeq import target
 from edgeq.lower import lower
-from edgeq.order import Step, best_order
-from edgeq.plan import plan
+from edgeq.plan import order, plan
+from edgeq.plan.order import Step, best_order
 from edgeq.simulate import simulate
 
 

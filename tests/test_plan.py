@@ -13,13 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_graphs import Builder, random_graph
 
-from edgeq import place, target
+from edgeq import target
 from edgeq.compare import compare
 from edgeq.emit import emit, write
 from edgeq.ir import Graph
 from edgeq.lower import lower
 from edgeq.passes import normalise
-from edgeq.plan import MemoryPlan, plan
+from edgeq.plan import MemoryPlan, place, plan
 from edgeq.program import Program
 from edgeq.run import host
 from edgeq.simulate import simulate

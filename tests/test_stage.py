@@ -13,7 +13,7 @@ from installed import need_emulator, uncounted
 from random_graphs import Builder
 from zoo import zoo
 
-from edgeq import kernels, stage
+from edgeq import kernels
 from edgeq.compare import compare
 from edgeq.emit import emit, write
 from edgeq.errors import EdgeqError
@@ -27,7 +27,7 @@ from edgeq.ops.conv2d import Conv2d
 from edgeq.ops.fully_connected import FullyConnected
 from edgeq.ops.reshape import Reshape
 from edgeq.ops.weights import with_formats
-from edgeq.plan import plan
+from edgeq.plan import plan, stage
 from edgeq.program import Program
 from edgeq.quantize import Options, quantize, read_precision, write_precision
 from edgeq.run import host, run
@@ -193,6 +193,7 @@ def test_a_float_model_is_quantized_for_its_formats(tmp_path: Path) -> None:
 
 def floating(rng: np.random.Generator) -> Graph:
     """Convolution and dense layer on floats."""
+
     def constant(name: str, *shape: int) -> Tensor:
         return Tensor(name, TensorType(shape), rng.normal(0, 0.3, shape).astype(np.float32))
 

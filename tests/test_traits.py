@@ -29,7 +29,7 @@ HOMONYMS = {
     "api/robustness.py": ({"mean"}, "a statistic over fault patterns"),
     "tune/robust.py": ({"mean"}, "a statistic over fault patterns"),
     "cli/quantize.py": ({"mean", "clip"}, "a statistic over fault patterns"),
-    "emit.py": ({"gather", "whole"}, "a call's operands gathered in an array of pointers; a tensor that exists as a whole"),
+    "emit/artifact.py": ({"gather", "whole"}, "a call's operands gathered in an array of pointers; a tensor that exists as a whole"),
     "api/quantizing.py": ({"mean"}, "of a channel's pixels"),
     "cli/options.py": ({"mean"}, "of a channel's pixels"),
     "quantize/images.py": ({"mean"}, "of a channel's pixels"),

@@ -22,17 +22,17 @@ from edgeq.build import toolchain as find_toolchain
 from edgeq.emit import Artifact, emit, write
 from edgeq.errors import EdgeqError
 from edgeq.files import temporary_folder
-from edgeq.fit import Way, fed, fitted, ways
 from edgeq.ir import Graph
 from edgeq.latency import latency
 from edgeq.lower import lower
 from edgeq.plan import MemoryPlan, plan
+from edgeq.plan.fit import Way, fed, fitted, ways
+from edgeq.plan.room import filled
+from edgeq.plan.shares import spread
 from edgeq.program import Program as Lowered
 from edgeq.record import BuildRecord, Manifest, Measured, measured
 from edgeq.record import manifest as read_manifest
-from edgeq.room import filled
 from edgeq.run import missing
-from edgeq.shares import spread
 from edgeq.simulate import Run, fit_inputs, simulate
 from edgeq.target import Target
 from edgeq.tune import costs

@@ -29,7 +29,7 @@ from edgeq.text import count, short, size
 
 if TYPE_CHECKING:
     from edgeq.api import Built
-    from edgeq.fit import Way
+    from edgeq.plan.fit import Way
 
 
 class Level(StrEnum):

@@ -90,7 +90,7 @@ def whole_range(params: Params) -> int:
 
 
 def triples(params: Params) -> int:
-    """How many times three pixels a convolution takes at a time, where nobody has looked how much memory there is (`edgeq.room`)."""
+    """How many times three pixels a convolution takes at a time, where nobody has looked how much memory there is (`edgeq.plan.room`)."""
     return 1
 
 

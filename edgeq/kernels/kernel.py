@@ -12,7 +12,7 @@ A kernel is `templates/kernels/<isa>/<name>_<types>.c.j2`; its front matter is T
     priority = 0                   the highest that applies wins within an ISA
     scratch = "kernel_h * in_c"    bytes of scratch inside a call (default: none)
     roomy = "powers"               condition on the scalars under which more scratch saves time: by the scalars `triples`, `copied` or
-                                   `all_lines`, which `scratch` names, see `edgeq.room` (default: never)
+                                   `all_lines`, which `scratch` names, see `edgeq.plan.room` (default: never)
     inplace = [0]                  operands that may share their storage with the output
     inplace_when = "kernel_h == 1" condition on the scalars for that (default: always)
     pack = { weights = "interleaved(4)" }   layouts applied to tables, see `layouts`: "thirds(filled(32))", "chunks with bias" where

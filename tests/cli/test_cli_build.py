@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgeq import emit, graphfile
+from edgeq import graphfile
+from edgeq.emit import artifact
 
 RISCV = "riscv64-unknown-elf-gcc"
 
@@ -142,12 +143,12 @@ def test_places_that_cannot_be_written(edgeq, model: Path, tmp_path: Path, chain
 
 
 def test_a_build_that_differs_is_not_written(edgeq, model: Path, tmp_path: Path, chain: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    original = emit.table
+    original = artifact.table
 
     def miscompiled(symbol: str, array: np.ndarray) -> object:
         return original(symbol, array + 50 if symbol.endswith("_bias") else array)
 
-    monkeypatch.setattr(emit, "table", miscompiled)
+    monkeypatch.setattr(artifact, "table", miscompiled)
     message = edgeq("build", model, "-o", tmp_path / "out", "--toolchain", chain).error
     assert "does not compute what the simulator says: first difference: tensor 'hidden', vector " in message
     assert not (tmp_path / "out").exists()

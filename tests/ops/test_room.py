@@ -19,7 +19,7 @@ from edgeq.ir import Params
 from edgeq.kernels import facts
 from edgeq.lower import lower
 from edgeq.plan import plan
-from edgeq.room import filled, gaps
+from edgeq.plan.room import filled, gaps
 from edgeq.run import host, run
 
 DEEP = case("deep", (1, 5, 5, 16), 5, (3, 3), pads=SAME, zero=3)  # two rows of weights are more than flash's cache holds

@@ -11,7 +11,6 @@ from installed import need_emulator, uncounted
 from random_graphs import Builder
 
 from edgeq import kernels, target
-from edgeq.bands import Bander
 from edgeq.compare import compare
 from edgeq.emit import emit, write
 from edgeq.half import LAW
@@ -20,6 +19,7 @@ from edgeq.lower import lower
 from edgeq.ops.average_pool2d import AveragePool2d
 from edgeq.ops.mean import Mean
 from edgeq.plan import plan
+from edgeq.plan.bands import Bander
 from edgeq.program import Flow
 from edgeq.run import run
 from edgeq.simulate import simulate

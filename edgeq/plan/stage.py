@@ -22,7 +22,7 @@ from edgeq.kernels.layouts import applied, places
 from edgeq.ops.conv2d import Conv2d
 from edgeq.ops.depthwise_conv2d import DepthwiseConv2d
 from edgeq.ops.fully_connected import FullyConnected
-from edgeq.plan import lifetimes, live, overwritable
+from edgeq.plan.arena import lifetimes, live, overwritable
 from edgeq.program import Call, Program, Staged, Tiled
 
 ALIGNMENT = 8  # of what lies in a call's scratch
@@ -199,7 +199,7 @@ def _tilings(program: Program, call: Call, rest: int, lost: int) -> Iterator[_Wa
     bands = [-(-pixels // k) for k in range(1, pixels // LEAST + 1)] if flat else []
     for rows, each in itertools.product(range(4, all_rows, 4), sorted({pixels, *bands})):
         if all_rows % rows == 0:
-            for copied in ((False, True) if lost and each < pixels else (False,)):
+            for copied in (False, True) if lost and each < pixels else (False,):
                 found = _tiling(program, call, rows, each, copied)
                 if found is not None:
                     yield _Way(rest + found[0].scratch + (0 if copied else lost), found[1], found[0])

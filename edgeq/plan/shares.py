@@ -15,15 +15,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from edgeq import kernels
-from edgeq.bands import Turn, Whole, gathers, sources, variants
 from edgeq.ir import Params
 from edgeq.kernels import Kernel, facts
 from edgeq.ops.conv2d import Conv2d
 from edgeq.ops.fully_connected import FullyConnected
 from edgeq.ops.gru import Gru
 from edgeq.ops.lstm import Lstm
+from edgeq.plan.bands import Turn, Whole, gathers, sources, variants
+from edgeq.plan.stage import band, part, table
 from edgeq.program import Call, Fetched, Program, Share
-from edgeq.stage import band, part, table
 
 WORTH = 800  # multiply-accumulates, or elements: less is done before other cores have begun
 SMALL = 16  # of the fast memory, a table that all tiles read may take this part, and is copied with each

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from edgeq.place import Block, place
+from edgeq.plan.place import Block, place
 from edgeq.program import Fetched, Program
 
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from edgeq.bands import expression
-from edgeq.ctext import brief
-from edgeq.functions import Function
+from edgeq.emit.functions import Function
+from edgeq.emit.syntax import brief
+from edgeq.plan.bands import expression
 from edgeq.program import Band, Flow, Part, Program, Source
 
 Line = str
@@ -40,7 +40,7 @@ def records(program: Program) -> list[dict[str, Any]]:
 
 
 @dataclass(frozen=True)
-class Names:
+class BandNames:
     """C variables of a band: its turn, the rows of each call before and after it, a copy of the constants of which rows change some, the
     operands of a call that takes any number, and a number for the loop over calls."""
 
@@ -54,7 +54,7 @@ class Names:
 
 
 @dataclass(frozen=True)
-class Writer:
+class BandWriter:
     """What the statements of a band are made from.
 
     Attributes:
@@ -67,7 +67,7 @@ class Writer:
 
     program: Program
     band: Band
-    names: Names
+    names: BandNames
     functions: Sequence[Function]
     values: Sequence[Mapping[str, str]]
     scratch: Sequence[str]

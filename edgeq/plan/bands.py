@@ -20,7 +20,7 @@ from edgeq.errors import EdgeqError
 from edgeq.ir import Params, Tensor
 from edgeq.kernels import Kernel, Signature, facts
 from edgeq.kernels.layouts import applied
-from edgeq.lines import Memory, Trace, traces_of
+from edgeq.plan.lines import Memory, Trace, traces_of
 from edgeq.program import Band, Call, Fed, Flow, Lines, Part, Program, Source
 from edgeq.traits import Rows
 

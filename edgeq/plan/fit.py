@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass
 
 from edgeq.errors import EdgeqError
-from edgeq.plan import MemoryPlan, plan
+from edgeq.plan.arena import MemoryPlan, plan
+from edgeq.plan.segments import Search, extra
 from edgeq.program import Program
-from edgeq.segments import Search, extra
 
 ATTEMPTS = 6
 SHARES = (0.5, 0.25, 0.1, 0.0)  # of what bands can save at most that a way leaves

@@ -12,17 +12,20 @@ from typing import Any
 
 import numpy as np
 
-from edgeq import __version__, cbands, cshares, ctiles, faults, record
+from edgeq import __version__, faults, record
 from edgeq import folder as folders
-from edgeq.ctext import Names, Table, block_comment, brief, comment, ctype_of, decimal, model_name, table
-from edgeq.functions import Function, Functions, environment, values
+from edgeq.emit.bands import BandNames, BandWriter, flow, records
+from edgeq.emit.functions import Function, Functions, environment, values
+from edgeq.emit.runtime import COPY, EXACT, STEP, TEAM, reached, whole, words
+from edgeq.emit.shares import ShareWriter
+from edgeq.emit.syntax import Names, Table, block_comment, brief, comment, ctype_of, decimal, model_name, table
+from edgeq.emit.tiles import lines
 from edgeq.ir import Array, DType, TensorType
 from edgeq.numerics import quantize_factor
 from edgeq.ops.weights import bits
-from edgeq.plan import MemoryPlan
+from edgeq.plan.arena import MemoryPlan
 from edgeq.program import Band, Call, Program
 from edgeq.record import Manifest
-from edgeq.runtime import COPY, EXACT, STEP, TEAM, reached, whole, words
 from edgeq.tables import Constants
 from edgeq.text import first_name
 
@@ -135,21 +138,21 @@ class _Emitter:
     def rows(self, band: Band, records: Sequence[Mapping[str, Any]]) -> list[str]:
         """The statements of calls that run by bands."""
         calls = range(band.first, band.last + 1)
-        names = cbands.Names(*(self.locals[n] for n in ("turn", "before", "after", "decoded", "params", "parts", "i")))
+        names = BandNames(*(self.locals[n] for n in ("turn", "before", "after", "decoded", "params", "parts", "i")))
         placed = {i: f"bytes + {self.plan.scratch[i]}" if i in self.plan.scratch else "(void *)0" for i in calls}
         scratch = ["" if self.program.calls[i].kernel.scratch == "0" else placed[i] for i in calls]
         firsts = {n: f"fed->first[{k}]" if band.fed else self.names.own("first") for k, n in enumerate(band.kept)}
-        writer = cbands.Writer(
+        writer = BandWriter(
             self.program, band, names, [self.functions.calls[i] for i in calls], [r["values"] for r in records], scratch,
             self.inside if band.fed else self.location, self.plan.offsets.__getitem__, firsts,
         )  # fmt: skip
         return writer.turn() if band.fed else writer.lines()
 
     @functools.cached_property
-    def shares(self) -> cshares.Writer:
+    def shares(self) -> ShareWriter:
         """What writes the calls that several cores compute, or whose tables are copied first."""
         names = (self.locals["params"], self.locals["starts"], self.locals["team"], self.locals["tile"])
-        return cshares.Writer(
+        return ShareWriter(
             self.program, self.functions.calls, self.name, self.location, lambda i, n: f"{self.name}_{self.constants.symbol(i, n)}",
             self.plan.scratch, self.plan.buffers, names,
         )  # fmt: skip
@@ -172,7 +175,7 @@ class _Emitter:
         results = [n for n in self.graph.results if self.program.storage(n) in made]
         return {
             "offset": self.plan.counters, "turns": band.turns, "calls": len(band.parts), "buffers": len(band.kept), "height": fed.height,
-            "flow": cbands.flow(fed.flow, fed.height), "pitch": fed.pitch, "room": self.plan.offsets[fed.name], "ctype": t.dtype.c,
+            "flow": flow(fed.flow, fed.height), "pitch": fed.pitch, "room": self.plan.offsets[fed.name], "ctype": t.dtype.c,
             "first": band.kept.index(fed.name), "row": fed.pitch // t.dtype.numpy.itemsize, "last": band.last,
             "moved": [(self.arguments[n], self.plan.offsets[self.program.storage(n)], self.graph.type(n).bytes) for n in results],
         }  # fmt: skip
@@ -183,7 +186,7 @@ class _Emitter:
             return []
         operands = [self.location(n) for n in call.operands]
         names, scratch = tuple(self.locals[n] for n in ("decoded", "row", "pixel", "count")), self.plan.scratch[step]
-        return ctiles.lines(call, names, function, scratch, symbols, operands, self.location(call.output))
+        return lines(call, names, function, scratch, symbols, operands, self.location(call.output))
 
     def decodes(self, step: int, call: Call, symbols: Mapping[str, str]) -> list[dict[str, Any]]:
         """Per staged table its member, the place in scratch that it is decoded to, and the calls that do it."""
@@ -256,7 +259,7 @@ class _Emitter:
             "states": [{k: x[k] for k in x if k not in hidden} for x in self.states()],
             "steps": [{k: s[k] for k in keep} for s in steps],
             "lifetimes": [{k: x[k] for k in x if k not in ("pointer", "ctype")} for x in self.lifetimes()],
-            "bands": cbands.records(self.program),
+            "bands": records(self.program),
             "tables": {t.symbol: t.crc for t in self.tables},
             "table_bytes": {t.symbol: t.bytes for t in self.tables},
             "hardened": faults.is_hardened(self.program),

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from edgeq.bands import Bander, Whole
 from edgeq.ir import Array
-from edgeq.plan import lifetimes, live
+from edgeq.plan.arena import lifetimes, live
+from edgeq.plan.bands import Bander, Whole
 from edgeq.program import Band, Call, Flow, Part, Program
 
 LONGEST = 40  # calls of a segment

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import jinja2
 
-from edgeq.ctext import block_comment, ctype_of
+from edgeq.emit.syntax import block_comment, ctype_of
 from edgeq.ir import Graph
 from edgeq.kernels import facts
 from edgeq.program import Call, Program

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from edgeq.ctext import ctype_of
-from edgeq.functions import Function, values
+from edgeq.emit.functions import Function, values
+from edgeq.emit.syntax import ctype_of
 from edgeq.program import Call, Program, Share
 
 Line = str
@@ -67,7 +67,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Writer:
+class ShareWriter:
     """What the statements of shared calls are made from.
 
     Attributes:

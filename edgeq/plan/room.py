@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from edgeq.board import load as load_board
 from edgeq.ir import Params
-from edgeq.plan import MemoryPlan
+from edgeq.plan.arena import MemoryPlan
 from edgeq.program import Call, Program
 from edgeq.timing import timing
 
