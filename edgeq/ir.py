@@ -52,7 +52,7 @@ _C = {DType.INT8: "int8_t", DType.INT16: "int16_t", DType.INT32: "int32_t", DTyp
 
 @dataclass(frozen=True)
 class QParams:
-    """``real = scale * (q - zero_point)``; several scales run along `axis` (zero_point 0 then)."""
+    """``real = scale * (q - zero_point)``; several scales run along `axis`, with one zero point."""
 
     scale: tuple[float, ...]
     zero_point: int = 0

@@ -71,9 +71,7 @@ DeviceOption = Annotated[
         show_default=False,
     ),
 ]
-TrustOption = Annotated[
-    bool, typer.Option("--trust", help="Compile and run the folder's C although it was changed after edgeq wrote it.")
-]
+TrustOption = Annotated[bool, typer.Option("--trust", help="Compile and run the folder's C although it was changed after edgeq wrote it.")]
 ForceOption = Annotated[
     bool,
     typer.Option("--force", help="Keep other files that lie in the output folder, and replace edgeq's own although they were changed."),

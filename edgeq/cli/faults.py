@@ -62,7 +62,8 @@ def faults(
     kind: Annotated[
         str,
         typer.Option(
-            "--map", metavar="MAP",
+            "--map",
+            metavar="MAP",
             help="random; columns: weak columns of a memory; stuck[:SHARE]: cells stuck, SHARE of them at 0; asymmetric[:RATIO]: a 1 flips "
             "RATIO times as often as a 0; or a JSON file of faults.",
         ),

@@ -37,8 +37,12 @@ def firmware(
     force: Annotated[bool, typer.Option("--force", help="Although the folder was built for a core with other instructions.")] = False,
     slots: Annotated[
         int | None,
-        typer.Option(min=1, max=2, help="Of edgeq's bootloader; 2: the old program stays until the new one works (default: 2 if it fits).",
-                     show_default=False),
+        typer.Option(
+            min=1,
+            max=2,
+            help="Of edgeq's bootloader; 2: the old program stays until the new one works (default: 2 if it fits).",
+            show_default=False,
+        ),
     ] = None,
     version: Annotated[str, typer.Option("--image-version", metavar="X.Y.Z", help="Of the program; boards refuse lower ones.")] = "0.0.0",
     as_json: JsonOption = False,
@@ -47,14 +51,28 @@ def firmware(
     from edgeq import api
 
     made = api.firmware(
-        folder, board=board, output=output, app=app, weights=weights, bootloader=bootloader, toolchain=toolchain, optimize=optimize or "s",
-        trust=trust, force=force, slots=slots, version=version,
+        folder,
+        board=board,
+        output=output,
+        app=app,
+        weights=weights,
+        bootloader=bootloader,
+        toolchain=toolchain,
+        optimize=optimize or "s",
+        trust=trust,
+        force=force,
+        slots=slots,
+        version=version,
     )
     if as_json:
         common.print_json(
             {
-                "elf": str(made.elf), "origin": made.origin, "bytes": made.bytes, "bootloader": made.bootloader and str(made.bootloader),
-                "slots": made.slots, "version": made.version,
+                "elf": str(made.elf),
+                "origin": made.origin,
+                "bytes": made.bytes,
+                "bootloader": made.bootloader and str(made.bootloader),
+                "slots": made.slots,
+                "version": made.version,
             }
         )
         return

@@ -39,8 +39,15 @@ def simulate(
 
     with common.bars() as progress:
         outcome = api.simulate(
-            model, inputs, target=target, vectors=vectors, shapes=common.parse_shapes(shape), const=common.parse_consts(const),
-            signature=signature, device=device, progress=progress,
+            model,
+            inputs,
+            target=target,
+            vectors=vectors,
+            shapes=common.parse_shapes(shape),
+            const=common.parse_consts(const),
+            signature=signature,
+            device=device,
+            progress=progress,
         )
     execute.write_outputs(outcome, output, real)
     if as_json:

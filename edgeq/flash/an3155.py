@@ -73,5 +73,3 @@ def _chip(client: Client, job: Job, progress: Progress) -> str:
     if job.start:
         client.again(client.go, firmware.origin, 0)
     return f"{len(data)} bytes at {firmware.origin:#x}, verified{', started' if job.start else ''}"
-
-

@@ -142,8 +142,6 @@ def sealed(firmware: Firmware, boot: Boot) -> tuple[bytes, bytes]:
     return header + ERASED * (IMAGE_HEADER - len(header)), program
 
 
-
-
 def sealed_for_slot(firmware: Firmware, boot: Boot, sequence: int, *, allow_downgrade: bool = False) -> tuple[bytes, bytes]:
     """`sealed` for a bootloader with two slots.
 

@@ -66,9 +66,7 @@ def detect(path: Path) -> str:
     return FORMATS[path.suffix.lower()]
 
 
-def load(
-    path: str | Path, *, shapes: Shapes | None = None, const: Consts | None = None, signature: str | None = None
-) -> Graph:
+def load(path: str | Path, *, shapes: Shapes | None = None, const: Consts | None = None, signature: str | None = None) -> Graph:
     """Read a model file into a graph.
 
     Args:

@@ -80,9 +80,7 @@ def _torch(where: str) -> Any:
     return torch
 
 
-def _exported(
-    program: Any, inputs: tuple[Any, ...], name: str, where: str, shapes: Shapes | None, const: Consts | None = None
-) -> Graph:
+def _exported(program: Any, inputs: tuple[Any, ...], name: str, where: str, shapes: Shapes | None, const: Consts | None = None) -> Graph:
     """Export to ONNX in memory and read that."""
     torch = _torch(where)
     from edgeq.frontends import onnx

@@ -36,7 +36,11 @@ class Concat(Op):
     """x0, x1, ... -> the inputs one after the other along `axis`; an input in another scale than the output's is rescaled."""
 
     traits: ClassVar[Traits] = Traits(
-        "move", merges=True, axes=Axes(single=("axis",)), channels=_ties, monotone="increasing",
+        "move",
+        merges=True,
+        axes=Axes(single=("axis",)),
+        channels=_ties,
+        monotone="increasing",
         rows=lambda op, shapes: Rows() if op.axis > 1 else None,
     )
 

@@ -23,9 +23,7 @@ def half_params(
     return Params(law, {**scalars, "act_min": low, "act_max": high}, tables or {})
 
 
-def half_layer(
-    where: str, weights: Tensor, bias: Tensor, scalars: dict[str, int | str], clamp: Clamp, accumulate: str = "f32"
-) -> Params:
+def half_layer(where: str, weights: Tensor, bias: Tensor, scalars: dict[str, int | str], clamp: Clamp, accumulate: str = "f32") -> Params:
     """Parameters of a layer: weights in half precision, or in int8 with the table ``scale``; biases as `half.starts`.
 
     Raises:

@@ -22,7 +22,10 @@ class Mean(_Reduction):
     """The mean along `axes`."""
 
     traits: ClassVar[Traits] = replace(
-        _Reduction.traits, averages=True, homogeneous=True, gathers=lambda op, x: len(x) == 4 and op.axes == (1, 2),
+        _Reduction.traits,
+        averages=True,
+        homogeneous=True,
+        gathers=lambda op, x: len(x) == 4 and op.axes == (1, 2),
         file_words=True,
     )
 

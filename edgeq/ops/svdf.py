@@ -103,9 +103,7 @@ def _wrapped(sums: Array) -> Array:
     return sums.astype(np.int32).astype(np.int64)
 
 
-def _require(
-    where: str, x: TensorType, features: Tensor, time: Tensor, bias: Tensor, state: TensorType, output: TensorType
-) -> int:
+def _require(where: str, x: TensorType, features: Tensor, time: Tensor, bias: Tensor, state: TensorType, output: TensorType) -> int:
     """Check the types; 1 where time and state are int16.
 
     Raises:

@@ -1,8 +1,8 @@
 """Quantization: a float graph and calibration samples -> an int8 graph, or without samples a graph in half precision (`to_half`).
 
-    ranges = calibrate(graph, samples)
-    decision = decide(graph, ranges)        # describe(decision) is precision.toml
-    quantized = quantize_decided(decision)  # quantize(graph, samples) is all three
+ranges = calibrate(graph, samples)
+decision = decide(graph, ranges)        # describe(decision) is precision.toml
+quantized = quantize_decided(decision)  # quantize(graph, samples) is all three
 """
 
 from edgeq.quantize.calibrate import Ranges, calibrate

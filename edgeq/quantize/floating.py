@@ -71,9 +71,7 @@ def stream(
     return {n: np.concatenate(p) for n, p in parts.items()}
 
 
-def evaluate_float(
-    graph: Graph, arrays: Mapping[str, Array], steps: bool = False, progress: Progress | None = None
-) -> dict[str, Array]:
+def evaluate_float(graph: Graph, arrays: Mapping[str, Array], steps: bool = False, progress: Progress | None = None) -> dict[str, Array]:
     """Run the float meaning of a graph over a batch of vectors; those of a graph with states follow each other.
 
     Args:

@@ -35,7 +35,7 @@ FIXED = ("fixed", "given", "grid", "edited")
 HEADER = f"""\
 # What every tensor of the model is stored as. Edit and feed it back: edgeq ... --precision precision.toml
 #   real = scale * (q - zero_point), q in -128 ... 127; range is what follows from the two.
-#   To change a tensor give scale and zero_point, or a range alone, or a method alone ({', '.join(METHODS)}).
+#   To change a tensor give scale and zero_point, or a range alone, or a method alone ({", ".join(METHODS)}).
 #   equalize: channel c is stored divided by 2^(equalize[c] / 4); the layers around it make up for it exactly.
 #   A tensor or layer that is left out is decided anew; a node that is left out of [nodes] stays what the recipe gives it (int8
 #   without --recipe). With [nodes] the inputs and outputs of the model are float16.

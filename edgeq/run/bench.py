@@ -120,9 +120,7 @@ def record_type(layout: Layout, hook: bool) -> np.dtype[np.void]:
     return np.dtype([*fields, ("ticks", "<u4", ()), ("stack", "<u4", ()), ("output", "u1", (layout.output_bytes,))])
 
 
-def parse(
-    stream: bytes, layout: Layout, hook: bool, instructions_per_tick: float, where: str, clock: Array | None = None
-) -> Measured:
+def parse(stream: bytes, layout: Layout, hook: bool, instructions_per_tick: float, where: str, clock: Array | None = None) -> Measured:
     """Check and take apart a stream; counts are those of `clock` (`Execution`) where it is given.
 
     Raises:

@@ -229,9 +229,7 @@ class Machine:
         return self.exit_code
 
 
-def execute(
-    elf: Path, target: Target, vectors: bytes = b"", *, timeout: float = 600.0, received: Received = lambda n: None
-) -> Execution:
+def execute(elf: Path, target: Target, vectors: bytes = b"", *, timeout: float = 600.0, received: Received = lambda n: None) -> Execution:
     """Run a program of a target's board to its end.
 
     Args:

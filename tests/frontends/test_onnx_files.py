@@ -246,14 +246,21 @@ def test_open_batch_is_one() -> None:
 def test_open_dimensions_must_be_given() -> None:
     b = Net()
     model = b.model(b.op("GlobalAveragePool", b.conv(b.input("N", 3, "H", "W"), 3, 4)))
-    assert error(model) == (
-        "input: the input's shape Nx3xHxW is dynamic. Fix: give it, as --shape \"input=1x3xHxW\" with sizes for H, W"
-    )
+    assert error(model) == ('input: the input\'s shape Nx3xHxW is dynamic. Fix: give it, as --shape "input=1x3xHxW" with sizes for H, W')
     assert load(model, {"input": (1, 3, 9, 7)}).type("conv0").shape == (1, 4, 9, 7)
     assert "does not fit (the model has Nx3xHxW)" in error(model, shapes={"input": (1, 4, 9, 7)})
     assert "no input 'other'" in error(model, shapes={"other": (1,), "input": (1, 3, 9, 7)})
     b = Net()
     assert "dimension of size zero" in error(b.model(b.op("Relu", b.input(1, 0, 3))))
+
+
+@pytest.mark.parametrize("name", ["?", "-1", "None"])
+def test_open_dimensions_that_exporters_leave_without_a_name(name: str) -> None:
+    """They are not one dimension because one text marks them all."""
+    b = Net()
+    model = b.model(b.op("GlobalAveragePool", b.conv(b.input(name, 3, name, name), 3, 4)))
+    assert error(model).endswith('the input\'s shape ?x3x?x? is dynamic. Fix: give it, as --shape "input=1x3xN2xN3" with sizes for N2, N3')
+    assert load(model, {"input": (1, 3, 9, 7)}).type("conv0").shape == (1, 4, 9, 7)
 
 
 def test_shapes_that_follow_the_input() -> None:

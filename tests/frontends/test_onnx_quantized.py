@@ -244,12 +244,6 @@ def refusal(model: ModelProto) -> str:
     return str(caught.value)
 
 
-def test_asymmetric_weights() -> None:
-    b = Quantized()
-    w = b.op("DequantizeLinear", b.const(b.rng.integers(0, 256, (7, 4)), np.uint8), b.const(0.01, np.float32), b.const(120, np.uint8))
-    assert "asymmetric weights are not supported" in refusal(b.model(b.q(b.op("MatMul", b.q(b.input(1, 7), 0.02, 0), w), 0.05, 0)))
-
-
 def test_weights_with_scales_along_their_inputs() -> None:
     b = Quantized()
     message = refusal(b.model(b.q(b.op("MatMul", b.q(b.input(1, 7), 0.02, 0), b.weights(7, 4, axis=0)), 0.05, 0)))

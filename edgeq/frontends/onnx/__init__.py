@@ -36,9 +36,7 @@ def load(path: Path, *, shapes: Shapes | None = None, const: Consts | None = Non
     return from_model(read(Path(path)), Path(path).stem, shapes=shapes, const=const, where=str(path))
 
 
-def from_model(
-    model: ModelProto, name: str, *, shapes: Shapes | None = None, const: Consts | None = None, where: str = ""
-) -> Graph:
+def from_model(model: ModelProto, name: str, *, shapes: Shapes | None = None, const: Consts | None = None, where: str = "") -> Graph:
     """Read a model that `parse` has checked; see `load`."""
     rename(model)
     reader = Reader(model, name, where)

@@ -104,13 +104,14 @@ def _folded(graph: Graph, stored: dict[str, Stored], layer: Node, node: Node, so
 
 
 def _scaled(held: Stored, values: Array, axis: int) -> Stored | None:
-    """Integers with the factors in their scales; a negative factor turns their signs."""
-    fits = held.data.dtype == np.int8 and held.zero_point == 0 and (held.axis in (None, axis) or len(held.scale) == 1)
-    if not fits or (values == 0).any() or held.data.min() == -128:
+    """Integers with the factors in their scales; a negative factor turns the signs of symmetric ones."""
+    fits = held.data.dtype == np.int8 and (held.axis in (None, axis) or len(held.scale) == 1)
+    turns = (values < 0).any()
+    if not fits or (values == 0).any() or (turns and (held.zero_point != 0 or held.data.min() == -128)):
         return None
     across = [-1 if i == axis else 1 for i in range(held.data.ndim)]
     scale = (np.broadcast_to(held.scale, values.shape) * np.abs(values)).astype(np.float32)
-    return Stored((held.data * np.sign(values).astype(np.int8).reshape(across)).astype(np.int8), scale, 0, axis)
+    return Stored((held.data * np.sign(values).astype(np.int8).reshape(across)).astype(np.int8), held.zero_point, scale, axis)
 
 
 def _constant(name: str, data: Array) -> Tensor:

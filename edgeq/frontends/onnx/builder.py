@@ -34,6 +34,7 @@ class Builder:
         stored: constant tensor -> the integers it was dequantized from.
         unsigned: int8 tensors that are uint8 in the file.
         words: names of what is quantized to int16 or uint16 in the file, and float here.
+        dynamic: names of what the file quantizes at run time, and what is float here.
         infinite: tensors with elements that stand for infinity, which no output of the model may have.
     """
 
@@ -46,6 +47,7 @@ class Builder:
         self.stored: dict[str, Stored] = {}
         self.unsigned: set[str] = set()
         self.words: list[str] = []
+        self.dynamic: list[str] = []
         self.infinite: set[str] = set()
         self.inputs: list[str] = []
         self.final: dict[str, str] = {}  # tensor -> its name in the file

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 
 import numpy as np
@@ -13,6 +14,8 @@ from edgeq.ir import Array, DType, Graph, Node, QParams, Tensor, TensorType
 
 CLOSE = 1e-5  # relative difference of two scales that are one
 INT32_MAX = 2**31 - 1
+ASYMMETRIC = ("conv2d", "depthwise_conv2d", "fully_connected")  # their kernels take a zero point of weights
+LOG = logging.getLogger("edgeq")
 
 
 class Constants:
@@ -46,23 +49,24 @@ class Constants:
         assert node.op.traits.linear is not None
         axis = node.op.traits.linear.axis
         floats, held = self._floats(weights, node), self.stored.get(weights)
-        if held and held.data.dtype == np.int8:
-            q, data = self._checked(node, weights, held, axis), held.data
+        if held and held.data.dtype == np.int8 and (kept := self._checked(node, weights, held, axis)):
+            q, data = kept, held.data
         else:
             q, data = per_channel(floats, axis)
         scale = np.float64(np.float32(x.scale)) * np.asarray(q.scale, np.float32).astype(np.float64)
         name = self._keep(weights, data, DType.INT8, q)
         return name, self._keep(bias, self._bias(node, bias, scale), DType.INT32, None)
 
-    def _checked(self, node: Node, name: str, held: Stored, axis: int) -> QParams:
-        where = printable(node.name)
-        if held.zero_point:
-            why = f"'{printable(name)}' has zero point {held.zero_point}"
-            raise EdgeqError("asymmetric weights are not supported", where=where, why=why, fix="quantize weights symmetrically")
+    def _checked(self, node: Node, name: str, held: Stored, axis: int) -> QParams | None:
+        """Scales and zero point of the file's integers; None, with a warning, where no kernel reads them as they are."""
         if len(held.scale) > 1 and held.axis != axis:
-            why = f"'{printable(name)}' has {len(held.scale)}"
+            why, where = f"'{printable(name)}' has {len(held.scale)}", printable(node.name)
             raise EdgeqError("weights with scales along another axis than output channels are not supported", where=where, why=why)
-        return held.qparams
+        if held.zero_point == 0 or (held.zero_point is not None and node.op.kind() in ASYMMETRIC):
+            return held.qparams
+        what = "zero points that differ by channel" if held.zero_point is None else f"zero point {held.zero_point}"
+        LOG.warning("weights '%s' of '%s' have %s: they are rounded anew to symmetric int8", printable(name), printable(node.name), what)
+        return None
 
     def _bias(self, node: Node, name: str, scale: Array) -> Array:
         """int32 ``[channels]``: the file's where its scale is the product of the others, else rounded to it."""

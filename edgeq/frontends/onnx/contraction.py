@@ -157,9 +157,7 @@ def _reduced(call: Call, x: Tensor, term: str, kept: set[str], tag: str) -> tupl
     return x, "".join(c for c in term if c in kept)
 
 
-def _pair(
-    call: Call, a: Tensor, left: str, b: Tensor, right: str, later: set[str], sizes: dict[str, int], tag: str
-) -> tuple[Tensor, str]:
+def _pair(call: Call, a: Tensor, left: str, b: Tensor, right: str, later: set[str], sizes: dict[str, int], tag: str) -> tuple[Tensor, str]:
     """The product of two operands as a batch of matrices."""
     batch = [c for c in left if c in right and c in later]
     summed = [c for c in left if c in right and c not in later]

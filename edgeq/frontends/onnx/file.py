@@ -27,8 +27,11 @@ _BITS: dict[int, int] = {
     TensorProto.UINT32: 32, TensorProto.INT64: 64, TensorProto.UINT64: 64, TensorProto.BOOL: 8, TensorProto.INT4: 4, TensorProto.UINT4: 4,
 }  # fmt: skip
 _FIELDS: dict[int, str] = {
-    TensorProto.FLOAT: "float_data", TensorProto.DOUBLE: "double_data", TensorProto.INT64: "int64_data",
-    TensorProto.UINT32: "uint64_data", TensorProto.UINT64: "uint64_data",
+    TensorProto.FLOAT: "float_data",
+    TensorProto.DOUBLE: "double_data",
+    TensorProto.INT64: "int64_data",
+    TensorProto.UINT32: "uint64_data",
+    TensorProto.UINT64: "uint64_data",
 }  # fmt: skip  (all others: int32_data)
 
 

@@ -182,4 +182,3 @@ def constant_node(call: Call) -> Constant:
         else:
             raise EdgeqError("Constant without a tensor or numbers is not supported")
     return Constant(call.output, value)
-

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -47,16 +48,22 @@ def _spread(where: str, value: Array, sizes: list[int | None]) -> Array:
     return np.full(shape, value.ravel()[0])
 
 
+def name_of(dim: Any) -> str:
+    """The name of an open dimension, which has one size wherever it stands; empty where it has none, as ``?``, ``-1`` or ``None`` say."""
+    name = printable(dim.dim_param)
+    return name if name != "None" and any(c.isalpha() or c == "_" for c in name) else ""
+
+
 def named_sizes(inputs: list[ValueInfoProto], given: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
     """Sizes of the file's named dimensions: those of the shapes that are given; what names an open batch is 1."""
     found: dict[str, int] = {}
     for info in inputs:
         dims = info.type.tensor_type.shape.dim
-        found |= {d.dim_param: n for d, n in zip(dims, given.get(info.name, ()), strict=False) if d.dim_param}
+        found |= {name_of(d): n for d, n in zip(dims, given.get(info.name, ()), strict=False) if name_of(d)}
     for info in inputs:
         dims = info.type.tensor_type.shape.dim
-        if dims and dims[0].dim_param and info.name not in given:
-            found.setdefault(dims[0].dim_param, 1)
+        if dims and name_of(dims[0]) and info.name not in given:
+            found.setdefault(name_of(dims[0]), 1)
     return found
 
 
@@ -69,13 +76,13 @@ def static_shape(info: ValueInfoProto, given: tuple[int, ...] | None, symbols: M
     where, dims = printable(info.name), info.type.tensor_type.shape.dim
     known = info.type.tensor_type.HasField("shape")
     sizes = [int(d.dim_value) if d.HasField("dim_value") and d.dim_value >= 0 else None for d in dims]
-    shown = "x".join(str(n) if n is not None else (printable(d.dim_param) or "?") for n, d in zip(sizes, dims, strict=True))
+    shown = "x".join(str(n) if n is not None else (name_of(d) or "?") for n, d in zip(sizes, dims, strict=True))
     if 0 in sizes:
         raise EdgeqError(f"the input's shape {shown} has a dimension of size zero", where=where)
     if given is None:
-        resolved = [symbols.get(d.dim_param) if n is None and d.dim_param else n for n, d in zip(sizes, dims, strict=True)]
+        resolved = [symbols.get(name_of(d)) if n is None else n for n, d in zip(sizes, dims, strict=True)]
         if not known or any(n is None for n in resolved[1:]):
-            sample = [str(n) if n else (printable(d.dim_param) or f"N{i}") for i, (n, d) in enumerate(zip(resolved, dims, strict=True))]
+            sample = [str(n) if n else (name_of(d) or f"N{i}") for i, (n, d) in enumerate(zip(resolved, dims, strict=True))]
             sample[:1] = [str(resolved[0] or 1)] if resolved else []
             open_ones = ", ".join(t for t in dict.fromkeys(sample) if not t.isdigit()) or "its axes"
             fix = f'give it, as --shape "{where}={"x".join(sample) or "1x3x32x32"}" with sizes for {open_ones}'

@@ -194,4 +194,3 @@ class _Absorber:
             else:
                 renames[held] = name
         return renames
-

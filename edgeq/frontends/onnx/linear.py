@@ -107,9 +107,9 @@ def _transposed_weights(call: Call, w: Constant, groups: int, per_in: int, per_o
     if stored and len(stored.scale) > 1:
         if stored.axis != 1:
             raise EdgeqError("weights of ConvTranspose are quantized along an axis other than output channels")
-        stored = type(stored)(arrange(stored.data), np.tile(stored.scale, groups), stored.zero_point, 0)
+        stored = type(stored)(arrange(stored.data), stored.zero_point, np.tile(stored.scale, groups), 0)
     elif stored:
-        stored = type(stored)(arrange(stored.data), stored.scale, stored.zero_point, None)
+        stored = type(stored)(arrange(stored.data), stored.zero_point, stored.scale, None)
     return call.builder.constant(w.name, arrange(w.array), stored)
 
 
@@ -202,17 +202,17 @@ def _add_scaled(call: Call, y: Tensor, beta: float) -> Tensor:
 @reads("MatMul")
 @reads("FusedMatMul", domain=MICROSOFT)
 def matmul(call: Call) -> Tensor:
-    if call.kind == "FusedMatMul" and any(call.integer(n, 0) for n in ("transA", "transB", "transBatchA", "transBatchB")):
-        raise EdgeqError("FusedMatMul with transposition is not supported", fix="export without operator fusion")
+    if call.kind == "FusedMatMul":
+        call = _untransposed(call)
     left, right = call.required(0), call.required(1)
     scale = np.float32(call.number("alpha", 1.0))
     if isinstance(right, Constant) and right.array.ndim <= 2:
         return _times_constant(call, call.x(0), right, scale)
-    if scale != 1:
-        raise EdgeqError("FusedMatMul of two computed matrices with alpha is not supported", fix="export without operator fusion")
-    if isinstance(left, Constant) and left.array.ndim <= 2 and left.array.dtype.kind == "f":
+    if scale == 1 and isinstance(left, Constant) and left.array.ndim <= 2 and left.array.dtype.kind == "f":
         return _constant_times(call, left, call.x(1))
     a, b = call.x(0), call.x(1)
+    if scale != 1:
+        a = call.emit(Mul(), a, scalar(call, float(scale), len(a.type.shape)), tag="alpha")
     vector_a, vector_b = len(a.type.shape) == 1, len(b.type.shape) == 1
     if vector_a:
         a = call.reshape(a, (1, *a.type.shape), "row")
@@ -222,6 +222,20 @@ def matmul(call: Call) -> Tensor:
     shape = list(y.type.shape)
     kept = shape[:-2] + ([] if vector_a else shape[-2:-1]) + ([] if vector_b else shape[-1:])
     return call.reshape(y, tuple(kept), "vector")
+
+
+def _untransposed(call: Call) -> Call:
+    """A FusedMatMul whose operands are transposed before it."""
+    if any(call.integer(n, 0) for n in ("transBatchA", "transBatchB")):
+        raise EdgeqError("FusedMatMul with transposed batches is not supported", fix="save the model without optimizing it")
+    values = list(call.values)
+    for i, name in enumerate(("transA", "transB")):
+        value = call.required(i)
+        rank = len(value.type.shape) if isinstance(value, Tensor) else value.array.ndim
+        if call.integer(name, 0) and rank > 1:
+            perm = (*range(rank - 2), rank - 1, rank - 2)
+            values[i] = call.transpose(value, perm, name) if isinstance(value, Tensor) else value.transposed(perm)
+    return call.with_values(values)
 
 
 def _times_constant(call: Call, x: Tensor, right: Constant, scale: np.float32) -> Tensor:

@@ -16,7 +16,7 @@ from edgeq.frontends.onnx.call import Call
 from edgeq.frontends.onnx.casts import FromInteger, ToInteger
 from edgeq.frontends.onnx.file import printable, type_name
 from edgeq.frontends.onnx.registry import MICROSOFT, Result, reads
-from edgeq.frontends.onnx.values import INTEGERS, Constant, Stored, Value, as_int8, is_integer, is_whole
+from edgeq.frontends.onnx.values import INTEGERS, Constant, Stored, Unscaled, Value, is_integer, is_whole
 from edgeq.ir import Array, DType, QParams, Tensor, TensorType
 from edgeq.ops.add import Sub
 from edgeq.ops.mul import Mul
@@ -137,6 +137,8 @@ def dequantize_linear(call: Call) -> Value:
     value = call.required(0)
     if isinstance(value, Constant):
         return _dequantized_constant(call, value, 1, 2)
+    if isinstance(value, Unscaled):
+        return Tensor(value.name, value.type, value.data)
     if call.integer("block_size", 0):
         raise EdgeqError("activations with a scale per block are not supported", fix="quantize activations per tensor")
     if is_whole(value):
@@ -181,12 +183,20 @@ def _dequantized_constant(call: Call, value: Constant, scale_at: int, zero_at: i
     offset = np.zeros(1, np.int64) if zero is None else zero.ravel().astype(np.int64)
     floats = ((data.astype(np.int64) - _along(offset, data, axis)).astype(np.float32) * _along(scale, data, axis)).astype(np.float32)
     stored = None
-    if data.dtype in INTEGERS and np.all(offset == offset[0]):
-        integers, point = as_int8(data, None if zero is None else zero.astype(data.dtype), value.name)
-        stored = Stored(integers, scale, point, axis if scale.size > 1 else None)
+    if data.dtype in INTEGERS:
+        stored = Stored(*_centred(data, offset, axis), scale, axis if scale.size > 1 else None)
     elif data.dtype == np.int32 and not offset.any():
-        stored = Stored(data, scale, 0, axis if scale.size > 1 else None)
+        stored = Stored(data, 0, scale, axis if scale.size > 1 else None)
     return Constant(value.name or call.output, floats, stored)
+
+
+def _centred(data: Array, zeros: Array, axis: int) -> tuple[Array, int | None]:
+    """Integers as int8 and their zero point: less it where that fits, so that it is 0; None where it differs by slice."""
+    less = data.astype(np.int64) - _along(zeros, data, axis)
+    if less.size == 0 or (less.min() >= -128 and less.max() <= 127):
+        return less.astype(np.int8), 0
+    shift = INTEGERS[data.dtype]
+    return (data.astype(np.int16) - shift).astype(np.int8), int(zeros[0]) - shift if np.all(zeros == zeros[0]) else None
 
 
 def _blockwise(call: Call, value: Constant, block: int) -> Constant:
@@ -234,7 +244,7 @@ def qlinear_conv(call: Call) -> Tensor:
         floats = (bias.array.astype(np.float64) * scale).astype(np.float32)
         if bias.array.dtype != np.int32:
             raise EdgeqError(f"the bias of QLinearConv is {bias.array.dtype}", why="expected int32")
-        bias = Constant(bias.name, floats, Stored(bias.array, scale, 0, 0 if scale.size > 1 else None))
+        bias = Constant(bias.name, floats, Stored(bias.array, 0, scale, 0 if scale.size > 1 else None))
     return _quantized_result(call, linear.conv(call.with_values([x, w, bias])), 6, 7)
 
 
@@ -256,7 +266,7 @@ def qgemm(call: Call) -> Tensor:
     if bias is not None:
         scale = (_scale(call, 1) * _scale(call, 4) * np.float32(call.number("alpha", 1.0))).astype(np.float32)
         floats = (bias.array.astype(np.float64) * scale).astype(np.float32)
-        c = Constant(bias.name, floats, Stored(bias.array.astype(np.int32), scale, 0, 0))
+        c = Constant(bias.name, floats, Stored(bias.array.astype(np.int32), 0, scale, 0))
     if call.value(7) is None:
         raise EdgeqError("QGemm with a float output is not supported", fix="quantize its output")
     return _quantized_result(call, linear.gemm(call.with_values([a, w, c])), 7, 8)

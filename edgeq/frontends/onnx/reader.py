@@ -16,7 +16,9 @@ from edgeq.errors import EdgeqError
 from edgeq.frontends.onnx import (
     classical,
     contraction,
+    dynamic,
     elementwise,
+    fused,
     fused_attention,
     indexing,
     linear,
@@ -48,8 +50,8 @@ SHOWN = 3  # nodes that a refusal names
 MAX_DEPTH = 20  # of an If in an If
 # importing them registers their readers
 MODULES = (
-    classical, contraction, elementwise, fused_attention, indexing, linear, logic, movement, normal, pooling, quantized, recurrent,
-    resizing,
+    classical, contraction, dynamic, elementwise, fused, fused_attention, indexing, linear, logic, movement, normal, pooling, quantized,
+    recurrent, resizing,
 )  # fmt: skip
 FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16)
 INTEGERS = (TensorProto.INT8, TensorProto.UINT8)
@@ -59,18 +61,35 @@ MANY = "how much it gives depends on the data: cut the model before it and do it
 TREES = "edgeq computes neural networks: turn trees and support vectors into layers first (Hummingbird does), or use emlearn or m2cgen"
 ADVICE = {
     **dict.fromkeys(("NonZero", "Unique"), MANY),
-    **dict.fromkeys(("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial"),
-                    "it draws random numbers: export the model in evaluation mode (PyTorch: model.eval()), or make them an input"),
-    **dict.fromkeys(("SequenceConstruct", "SequenceAt", "SequenceEmpty", "SequenceInsert", "SequenceErase", "SequenceLength", "SequenceMap",
-                     "SplitToSequence", "ConcatFromSequence", "Optional", "OptionalGetElement", "OptionalHasElement"),
-                    "export the model with plain tensors instead of lists"),
-    **dict.fromkeys(("StringNormalizer", "TfIdfVectorizer", "StringSplit", "StringConcat", "RegexFullMatch", "LabelEncoder"),
-                    "turn text into numbers before the model"),
+    **dict.fromkeys(
+        ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial"),
+        "it draws random numbers: export the model in evaluation mode (PyTorch: model.eval()), or make them an input",
+    ),
+    **dict.fromkeys(
+        (
+            "SequenceConstruct",
+            "SequenceAt",
+            "SequenceEmpty",
+            "SequenceInsert",
+            "SequenceErase",
+            "SequenceLength",
+            "SequenceMap",
+            "SplitToSequence",
+            "ConcatFromSequence",
+            "Optional",
+            "OptionalGetElement",
+            "OptionalHasElement",
+        ),
+        "export the model with plain tensors instead of lists",
+    ),
+    **dict.fromkeys(
+        ("StringNormalizer", "TfIdfVectorizer", "StringSplit", "StringConcat", "RegexFullMatch", "LabelEncoder"),
+        "turn text into numbers before the model",
+    ),
     **dict.fromkeys(("TreeEnsemble", "TreeEnsembleClassifier", "TreeEnsembleRegressor", "SVMClassifier", "SVMRegressor"), TREES),
     "ATen": "PyTorch's exporter did not know the operator: export with a newer PyTorch, or replace it in the model",
     "Range": "its limits are computed: bind the inputs that decide them to values (--const NAME=VALUE), or fix the shapes (--shape)",
     "NonMaxSuppression": "cut the model before it and do it outside",
-    **dict.fromkeys(("ConvInteger", "MatMulInteger", "DynamicQuantizeLinear"), "use static quantization, or the float model"),
 }
 
 
@@ -83,7 +102,7 @@ MEANINGLESS: dict[str, frozenset[str]] = {
     "Cast": frozenset({"saturate", "round_mode"}),
     "CastLike": frozenset({"saturate", "round_mode"}),
     "Dropout": frozenset({"seed", "ratio"}),
-    "LayerNormalization": frozenset({"stash_type"}),
+    **dict.fromkeys(("LayerNormalization", "SimplifiedLayerNormalization"), frozenset({"stash_type"})),
     "MaxPool": frozenset({"storage_order"}),
     "TopK": frozenset({"sorted"}),  # in any order where it is 0: sorted as well
     "QuantizeLinear": frozenset({"saturate", "precision", "axis", "output_dtype", "block_size"}),
@@ -139,6 +158,7 @@ class Reader:
             value = self.values.get(info.name)
             if value is None or isinstance(value, Refused):
                 raise EdgeqError(f"output '{printable(info.name)}' is never computed", where=self.where, why=DAMAGED)
+            dynamic.check("an output", [value])
             code = info.type.tensor_type.elem_type
             if code in (TensorProto.INT16, TensorProto.UINT16) and isinstance(value, Tensor) and not is_whole(value):
                 fix = "end the model with a DequantizeLinear, or quantize its end to int8 or uint8"
@@ -146,10 +166,11 @@ class Reader:
             outputs.append((info.name, value))
         if not outputs or len({n for n, _ in outputs}) != len(outputs):
             raise EdgeqError("the model has no outputs, or one of them twice", where=self.where, why=DAMAGED)
-        if words := self.builder.words:
-            names = ", ".join(f"'{printable(n)}'" for n in words[:SHOWN])
-            more = f" and {len(words) - SHOWN} more" if len(words) > SHOWN else ""
-            LOG.warning("stored in INT16 or UINT16, read as floats: %s%s. Calibrate (--calib), or take --recipe fp16", names, more)
+        for said, noted in (("stored in INT16 or UINT16", self.builder.words), ("quantized at run time", self.builder.dynamic)):
+            if noted:
+                names = ", ".join(f"'{printable(n)}'" for n in noted[:SHOWN])
+                more = f" and {len(noted) - SHOWN} more" if len(noted) > SHOWN else ""
+                LOG.warning("%s, read as floats: %s%s. Calibrate (--calib), or take --recipe fp16", said, names, more)
         return self.builder.finish(outputs)
 
     def _define(self, name: str, value: Value | Refused) -> None:
@@ -263,6 +284,7 @@ class Reader:
         if missing:
             raise EdgeqError(f"input '{printable(missing[0])}' is used before it is computed", why=DAMAGED)
         call = Call(self.builder, node, self.version, [v for v in inputs if not isinstance(v, Refused)])
+        dynamic.check(node.op_type, call.values)
         if (domain, node.op_type) == ("", "If"):
             return self._branch(node, inputs[0] if inputs else None)
         if domain == "" and node.op_type in ("Scan", "Loop"):

@@ -7,9 +7,16 @@ from dataclasses import dataclass
 
 from edgeq.frontends.onnx.call import Call
 from edgeq.frontends.onnx.values import Value
+from edgeq.ir import Tensor
 
 Result = Value | Sequence[Value | None]
 MICROSOFT = "com.microsoft"
+
+
+def tensor_of(result: Result) -> Tensor:
+    """The one tensor that a reader gave."""
+    assert isinstance(result, Tensor)
+    return result
 
 
 @dataclass(frozen=True)

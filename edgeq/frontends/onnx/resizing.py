@@ -132,4 +132,3 @@ def _target(call: Call, shape: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[
     for axis, s in zip(axes, found.ravel(), strict=True):
         scales[axis] = float(s)
     return tuple(math.floor(n * s) for n, s in zip(shape, scales, strict=True)), tuple(scales)
-

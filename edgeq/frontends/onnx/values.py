@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from edgeq.errors import EdgeqError
 from edgeq.ir import Array, DType, QParams, Tensor
 
 INTEGERS = {np.dtype(np.int8): 0, np.dtype(np.uint8): 128}  # stored dtype -> what is subtracted to make it int8
@@ -17,18 +16,19 @@ class Stored:
     """The integers that a constant was dequantized from.
 
     Attributes:
-        data: int8 (uint8 is moved down by 128) or int32.
+        data: int8 (uint8 is moved down by 128, or by its zero point where that fits) or int32.
+        zero_point: for int8 data, moved like it; None where slices differ in it.
         scale: float32, one or one per slice along `axis`.
-        zero_point: for int8 data, moved like it; one for all slices.
     """
 
     data: Array
+    zero_point: int | None
     scale: Array
-    zero_point: int
     axis: int | None
 
     @property
     def qparams(self) -> QParams:
+        assert self.zero_point is not None
         return QParams(tuple(float(s) for s in self.scale), self.zero_point, self.axis if len(self.scale) > 1 else None)
 
     def transposed(self, perm: tuple[int, ...]) -> Stored:
@@ -78,6 +78,20 @@ class Index(Whole):
     ahead: int = 0
 
 
+@dataclass(frozen=True, eq=False)
+class Unscaled(Tensor):
+    """Floats that stand for integers whose scale is only known at run time; `readers` may read them."""
+
+    readers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class UnknownScale(Constant):
+    """What stands for such a scale or zero point, likewise."""
+
+    readers: tuple[str, ...] = ()
+
+
 def whole(tensor: Tensor, logical: bool = False) -> Whole:
     return Whole(tensor.name, tensor.type, tensor.data, logical=logical)
 
@@ -93,20 +107,3 @@ Value = Tensor | Constant
 def is_integer(tensor: Tensor) -> bool:
     """Whether a tensor is stored in int8 already."""
     return tensor.type.dtype is DType.INT8
-
-
-def as_int8(integers: Array, zero_point: Array | None, where: str) -> tuple[Array, int]:
-    """int8 or uint8 integers as int8, with their common zero point.
-
-    Raises:
-        EdgeqError: another dtype, or zero points that differ.
-    """
-    if integers.dtype not in INTEGERS:
-        raise EdgeqError(f"quantized values of type {integers.dtype} are not supported", where=where, fix="quantize to int8 or uint8")
-    shift = INTEGERS[integers.dtype]
-    zero = np.zeros(1, integers.dtype) if zero_point is None else np.ravel(zero_point)
-    if zero.dtype != integers.dtype:
-        raise EdgeqError(f"a zero point of type {zero.dtype} for values of type {integers.dtype}", where=where, why="the model is damaged")
-    if zero.size == 0 or np.any(zero != zero[0]):
-        raise EdgeqError("zero points that differ by channel are not supported", where=where, fix="quantize weights symmetrically")
-    return (integers.astype(np.int16) - shift).astype(np.int8), int(zero[0]) - shift

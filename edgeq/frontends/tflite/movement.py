@@ -235,9 +235,7 @@ def _strided_axis(n: int, begin: int, end: int, step: int, i: int, masks: dict[s
         if not -n <= begin < n:
             raise EdgeqError(f"STRIDED_SLICE takes index {begin} of {n}", why="the file is damaged")
         return begin % n, 1, 1, "drop"
-    indices = range(n)[
-        slice(None if masks["Begin"] >> i & 1 else begin, None if masks["End"] >> i & 1 else end, step)
-    ]
+    indices = range(n)[slice(None if masks["Begin"] >> i & 1 else begin, None if masks["End"] >> i & 1 else end, step)]
     if not indices:
         raise EdgeqError(f"STRIDED_SLICE from {begin} to {end} by {step} of {n} is empty")
     return indices[0], len(indices), step, "keep"
