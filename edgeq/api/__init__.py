@@ -21,6 +21,7 @@ from edgeq.api.quantizing import Choices, Quantized, Recipe, quantize, write_qua
 from edgeq.api.reporting import report
 from edgeq.api.robustness import Robustness, robustness
 from edgeq.api.scoring import Accuracy, accuracy
+from edgeq.api.searching import Searched, search
 from edgeq.api.sensors import sensor_features, sensor_samples
 from edgeq.api.sounds import sound_features
 from edgeq.api.tuning import Tuned, tune
@@ -37,6 +38,7 @@ __all__ = [
     "Quantized",
     "Recipe",
     "Robustness",
+    "Searched",
     "Tuned",
     "accuracy",
     "bench_board",
@@ -60,6 +62,7 @@ __all__ = [
     "report",
     "robustness",
     "run",
+    "search",
     "sensor_features",
     "sensor_samples",
     "simulate",

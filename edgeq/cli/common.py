@@ -190,6 +190,15 @@ def check_plot(plot: Path | None, recipe: str | None, precision: str | Path | No
 
     if plot is not None and (recipe is None or recipe not in RECIPES or not RECIPES[recipe].budgeted or precision is not None):
         raise EdgeqError("nothing to plot", where=str(plot), why="no recipe chooses here", fix="--recipe auto, no --precision")
+    check_svg(plot)
+
+
+def check_svg(plot: Path | None) -> None:
+    """Refuse a plot under another ending.
+
+    Raises:
+        EdgeqError: likewise.
+    """
     if plot is not None and plot.suffix.lower() != ".svg":
         raise EdgeqError("a plot is an .svg file", where=str(plot), fix=f"write --plot {plot.with_suffix('.svg')}")
 

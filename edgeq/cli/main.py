@@ -31,6 +31,7 @@ from edgeq.cli import (
     quantize,
     report,
     run,
+    search,
     simulate,
     targets,
     tune,
@@ -40,7 +41,7 @@ from edgeq.errors import EdgeqError
 from edgeq.files import reason
 
 VERBS = (
-    build, quantize, simulate, run, compare, profile, accuracy, features, faults, tune, firmware, flash, bench, export, new, report,
+    build, quantize, simulate, run, compare, profile, accuracy, features, faults, tune, search, firmware, flash, bench, export, new, report,
     inspect, targets, doctor,
 )  # fmt: skip
 INTERRUPTED = 130

@@ -1,9 +1,9 @@
-"""What recipe auto chose from, drawn: flash and instructions over the signal to noise ratio of the outputs."""
+"""What a recipe or a search chose from, drawn: flash and instructions over the quality of the outputs."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,33 +41,62 @@ def _axis(values: list[float], start: float, end: float) -> Axis:
     return Axis(min(values) - room, max(values) + room, start, end)
 
 
-def panel(rows: list[Mapping[str, Any]], key: str, unit: float, title: str, left: float, usual: str) -> dict[str, Any]:
-    """One drawing: `key` of every row, divided by `unit`, over its SQNR; `usual` is what all nodes are in that a row does not name."""
-    x = _axis([r["sqnr_db"] for r in rows], left + LEFT, left + WIDTH - RIGHT)
-    y = _axis([r[key] / unit for r in rows], HEIGHT - BOTTOM, TOP)
+@dataclass(frozen=True)
+class Dot:
+    """A choice: its quality, its cost in the unit of the drawing, what it is, whether it stands out, and whether the line joins it."""
+
+    quality: float
+    cost: float
+    name: str
+    chosen: bool = False
+    joined: bool = True
+
+
+def panel(dots: Sequence[Dot], unit: str, title: str, left: float) -> dict[str, Any]:
+    """One drawing: cost over quality, which is in `unit`."""
+    x = _axis([d.quality for d in dots], left + LEFT, left + WIDTH - RIGHT)
+    y = _axis([d.cost for d in dots], HEIGHT - BOTTOM, TOP)
     points = [
-        {
-            "x": x(r["sqnr_db"]), "y": y(r[key] / unit), "chosen": r["chosen"],
-            "title": f"{r['sqnr_db']:.1f} dB, {r[key] / unit:,.6g}: "
-            + (", ".join(f"{n} {s}" for n, s in r["storage"].items()) or f"all {usual}"),
-        }
-        for r in rows
+        {"x": x(d.quality), "y": y(d.cost), "chosen": d.chosen, "title": f"{d.quality:.1f} {unit}, {d.cost:,.6g}: {d.name}"} for d in dots
     ]  # fmt: skip
+    joined = sorted((p["x"], p["y"]) for p, d in zip(points, dots, strict=True) if d.joined)
     return {
         "title": title, "left": left + LEFT, "right": left + WIDTH - RIGHT, "x": x.ticks(), "y": y.ticks(),
-        "points": points, "line": " ".join(f"{p['x']},{p['y']}" for p in points),
+        "points": points, "line": " ".join(f"{a},{b}" for a, b in joined),
     }  # fmt: skip
 
 
 def svg(allocation: Mapping[str, Any]) -> str:
     """A drawing of the ``allocation`` in measurements.json: a file of its own, or part of a page."""
-    rows, usual = sorted(allocation["pareto"], key=lambda r: float(r["sqnr_db"])), allocation.get("usual", "float16")
-    panels = [
-        panel(rows, "flash", 1024, "flash, KiB", 0, usual),
-        panel(rows, "instructions", 1000, f"thousand instructions, {allocation['costs']}", WIDTH, usual),
-    ]
+    rows, usual = allocation["pareto"], allocation.get("usual", "float16")
+
+    def dots(key: str, scale: float) -> list[Dot]:
+        names = [", ".join(f"{n} {s}" for n, s in r["storage"].items()) or f"all {usual}" for r in rows]
+        return [Dot(float(r["sqnr_db"]), r[key] / scale, n, r["chosen"]) for r, n in zip(rows, names, strict=True)]
+
+    work = f"thousand instructions, {allocation['costs']}"
+    panels = [panel(dots("flash", 1024), "dB", "flash, KiB", 0), panel(dots("instructions", 1000), "dB", work, WIDTH)]
+    return _drawn(panels, "SQNR of the outputs, dB")
+
+
+def trials(record: Mapping[str, Any]) -> str:
+    """A drawing of the trials of a search (`edgeq.api.searching.Searched.record`); those that none beats stand out and are joined."""
+    names, best = list(record["options"]), record["front"]
+    rows = [t for t in record["trials"] if "refused" not in t]
+
+    def dots(key: str, scale: float) -> list[Dot]:
+        return [Dot(t["quality"], t[key] / scale, " ".join(t[n] for n in names), t in best, t in best) for t in rows]
+
+    costs = [key for key in best[0] if key not in (*names, "quality")]
+    scales = {key: (1024, "flash, KiB") if key == "flash" else (1000, f"thousand {key}") for key in costs}
+    panels = [panel(dots(key, s), record["unit"], title, i * WIDTH) for i, (key, (s, title)) in enumerate(scales.items())]
+    return _drawn(panels, f"quality, {record['unit']}")
+
+
+def _drawn(panels: Sequence[Mapping[str, Any]], below: str) -> str:
     env = jinja2.Environment(
         loader=jinja2.FileSystemLoader(resource("templates") / "report"), undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True, autoescape=True,
     )  # fmt: skip
-    return env.get_template("pareto.svg.j2").render(panels=panels, width=2 * WIDTH, height=HEIGHT, top=TOP, floor=HEIGHT - BOTTOM)
+    width = len(panels) * WIDTH
+    return env.get_template("pareto.svg.j2").render(panels=panels, width=width, height=HEIGHT, top=TOP, floor=HEIGHT - BOTTOM, below=below)

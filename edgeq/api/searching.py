@@ -1,0 +1,253 @@
+"""Search: options of quantization on trial, and the best of what they give for what they cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Unpack
+
+import numpy as np
+
+from edgeq import graphfile, recipes
+from edgeq import target as targets
+from edgeq.api.models import Progress, is_quantized
+from edgeq.api.quantizing import Recipe, calibration_samples, labelled
+from edgeq.api.samples import Samples
+from edgeq.errors import EdgeqError
+from edgeq.ir import Array, Graph
+from edgeq.journal import journal
+from edgeq.lower import lower
+from edgeq.passes import normalise
+from edgeq.quantize.allocate import decibels
+from edgeq.quantize.floating import evaluate_float
+from edgeq.quantize.plan import Options
+from edgeq.simulate import fit_inputs, real_array, simulate
+from edgeq.tune.explore import Model, Point, Space, Trial, front, propose
+from edgeq.tune.labels import right
+from edgeq.tune.measure import costs, executed, unit
+from edgeq.workers import spread
+
+TRIALS = 24
+LEAST = 32  # samples that calibrate, or judge
+RECIPE = "recipe"
+USUAL = {  # what is varied where nobody says it: what has measured a difference on some network (benchmarks/methods.md)
+    "weights": ("int8", "int4", "int3"), "method": ("mse", "minmax", "percentile"), "rounding": ("second-order", "nearest"),
+    "equalize": ("yes", "no"), "bias_correction": ("yes", "no"),
+}  # fmt: skip
+SWITCH = {"yes": True, "no": False}
+
+
+def choices() -> dict[str, tuple[str, ...]]:
+    """Every option that may be varied, and all its values."""
+    found = {f.name: tuple(f.metadata.get("choices", SWITCH)) for f in fields(Options) if "help" in f.metadata}
+    return {RECIPE: tuple(n for n, r in recipes.RECIPES.items() if not r.budgeted), **found}
+
+
+def space_of(vary: Mapping[str, Sequence[str]] | None) -> Space:
+    """The options to vary, the usual value of each first.
+
+    Raises:
+        EdgeqError: there is no such option or value.
+    """
+    known, given = choices(), vary or USUAL
+    for name, values in given.items():
+        if name not in known:
+            raise EdgeqError(f"'{name}' is no option to vary", fix=f"choose from {', '.join(known)}")
+        bad = [v for v in values if v not in known[name]]
+        if bad or not values:
+            raise EdgeqError(f"'{bad[0] if bad else ''}' is no value of '{name}'", fix=f"choose from {', '.join(known[name])}")
+    alone = frozenset(n for n, r in recipes.RECIPES.items() if not r.calibrated)  # nothing to choose there
+    return Space({name: tuple(dict.fromkeys(values)) for name, values in given.items()}, alone)
+
+
+@dataclass(frozen=True, eq=False)
+class Bench:
+    """What a trial needs; it can travel to another process.
+
+    Attributes:
+        model: the float graph, as a graph file's bytes.
+        samples: that calibrate, ``[V, *shape]`` by input.
+        judged: samples that calibration does not see.
+        labels: their classes, int64 ``[V]``, or None: the float model's outputs judge then.
+        recipe: what is not varied.
+        target: whose kernels and costs count; the host's where it is empty.
+    """
+
+    model: bytes
+    samples: Mapping[str, Array]
+    judged: Mapping[str, Array]
+    labels: Array | None
+    recipe: Recipe
+    target: str
+
+    def __call__(self, named: Mapping[str, str]) -> dict[str, Any]:
+        """Quantize by these values; the fields of a `Trial` as JSON."""
+        try:
+            graph = self._quantized(named)
+        except EdgeqError as e:
+            return {"refused": f"{e.what} ({e.why})" if e.why else e.what}
+        return {"quality": self._quality(graph), "costs": self._costs(graph)}
+
+    def _quantized(self, named: Mapping[str, str]) -> Graph:
+        given = {key: SWITCH.get(value, value) for key, value in named.items() if key != RECIPE}
+        written = self.recipe.get("options")
+        options = replace(written or Options(), **given) if written or given else None  # type: ignore[arg-type]
+        name = named.get(RECIPE) or self.recipe.get("recipe") or recipes.DEFAULT
+        if name == "fp16" and options == Options():
+            options = None  # there is nothing to choose there
+        own = {key: self.recipe.get(key) for key in recipes.takers()}
+        job = recipes.Job(graphfile.loads(self.model), self.samples, options)
+        return normalise(recipes.make(name, own).quantize(job).graph)
+
+    def _quality(self, graph: Graph) -> float:
+        """Percent of right answers, or dB of the worst output's signal over its noise."""
+        outputs = {n: real_array(a, graph.type(n)) for n, a in simulate(graph, fit_inputs(graph, self.judged)).outputs.items()}
+        if self.labels is not None:
+            (found,) = outputs.values()
+            return round(100 * right(found, self.labels) / len(self.labels), 4)
+        real = {n: a.astype(np.float64) for n, a in evaluate_float(graphfile.loads(self.model), self.judged).items()}
+        noise = [float(((outputs[n] - a) ** 2).sum()) / max(float((a**2).sum()), 1e-30) for n, a in real.items()]
+        return round(decibels(np.array(noise)), 3)
+
+    def _costs(self, graph: Graph) -> dict[str, float]:
+        """Bytes of tables, and what an inference takes on a chip that counts it."""
+        chip = targets.load(self.target or "host")
+        program = lower(graph, chip)
+        found = {"flash": float(sum(t.nbytes for c in program.calls for t in c.stored.values()))}
+        if chip.runners[0] != "host":
+            inputs = {n: a[:1] for n, a in fit_inputs(graph, self.judged).items()}
+            found[unit(chip)] = float(sum(costs(executed(program, chip, inputs, None, "s")[0])[1]))
+        return found
+
+
+@dataclass(frozen=True)
+class Searched:
+    """What `search` found.
+
+    Attributes:
+        space: what was varied.
+        trials: in the order of trial.
+        unit: of their quality: ``% right`` or ``dB``.
+        samples: how many calibrated, and how many judged.
+    """
+
+    space: Space
+    trials: tuple[Trial, ...]
+    unit: str
+    samples: tuple[int, int]
+
+    @property
+    def front(self) -> list[Trial]:
+        """Trials that none beats in quality and cost."""
+        return front(self.trials)
+
+    def effects(self) -> dict[str, dict[str, dict[str, float]]]:
+        """Option -> value -> what it adds to the quality, and by which factor it changes each cost, against the usual value."""
+        model = Model(self.space, self.trials)
+        found: dict[str, dict[str, dict[str, float]]] = {}
+        for i, (name, values) in enumerate(self.space.options.items()):
+            usual = self.space.usual
+            base = model(usual)
+            for value in values:
+                other = model((*usual[:i], value, *usual[i + 1 :]))
+                factors = {key: round(cost / base.costs[key], 4) for key, cost in other.costs.items()}
+                found.setdefault(name, {})[value] = {"quality": round(other.quality - base.quality, 3), **factors}
+        return found
+
+    def record(self) -> dict[str, Any]:
+        """As JSON."""
+        return {
+            "unit": self.unit, "calibrated_on": self.samples[0], "judged_on": self.samples[1],
+            "options": {name: list(values) for name, values in self.space.options.items()},
+            "trials": [self._row(t) for t in self.trials], "front": [self._row(t) for t in self.front], "effects": self.effects(),
+        }  # fmt: skip
+
+    def _row(self, trial: Trial) -> dict[str, Any]:
+        named = self.space.named(trial.point)
+        return {**named, "refused": trial.refused} if trial.refused else {**named, "quality": trial.quality, **trial.costs}
+
+
+def flags(named: Mapping[str, str]) -> str:
+    """The options of `edgeq build` that say the same."""
+    texts = []
+    for name, value in named.items():
+        flag = name.replace("_", "-")
+        texts.append(f"--{'' if SWITCH[value] else 'no-'}{flag}" if value in SWITCH else f"--{flag} {value}")
+    return " ".join(texts)
+
+
+def search(
+    model: Graph, data: Samples = None, *, target: str = "", vary: Mapping[str, Sequence[str]] | None = None, trials: int = TRIALS,
+    workers: int | str = 1, progress: Progress | None = None, **recipe: Unpack[Recipe],
+) -> Searched:  # fmt: skip
+    """Try options of quantization on a float graph and keep those that nothing beats.
+
+    The usual options come first, then each change of one option, then what a model of these promises most of (`tune.explore`). Where an
+    earlier run of the same model, data and options was ended, its trials are not made again.
+
+    Args:
+        data: labelled samples of a classifier, see `accuracy`: right answers judge. Without them the float model's outputs do, on every
+            second calibration sample, which then does not calibrate.
+        target: whose kernels are counted; on a chip that an emulator runs, cycles or instructions are a cost too.
+        vary: option -> its values, the usual one first; see `choices` and `USUAL`.
+        trials: at most so many.
+        workers: processes, or ``HOST:PORT`` of a Dask scheduler.
+        recipe: the calibration samples, and what is not varied.
+
+    Raises:
+        EdgeqError: the graph is quantized, there are too few samples, an option is unknown, or no trial could be made.
+    """
+    if is_quantized(model):
+        raise EdgeqError("the model is quantized already", where=model.name, fix="give the float model")
+    if trials < 1:
+        raise EdgeqError(f"{trials} trials", fix="ask for one or more")
+    space = space_of(vary)
+    bench = _bench(model, data, target, recipe)
+    with spread(*((workers, None) if isinstance(workers, int) else (1, workers))) as run:
+        done = _trials(bench, space, trials, workers if isinstance(workers, int) else 8, run, progress)
+    if all(t.refused for t in done):
+        raise EdgeqError("no trial could be made", where=model.name, why=done[0].refused, fix="vary other options, see --vary")
+    unit = "dB" if bench.labels is None else "% right"
+    return Searched(space, tuple(done), unit, tuple(len(next(iter(a.values()))) for a in (bench.samples, bench.judged)))  # type: ignore[arg-type]
+
+
+def _bench(model: Graph, data: Samples, target: str, recipe: Recipe) -> Bench:
+    samples = calibration_samples(model, recipe)
+    if samples is None:
+        raise EdgeqError("there are no calibration samples", where=model.name, fix="give --calib with some tens of real inputs")
+    labels = None
+    if data is not None:
+        judged, labels = labelled(data, model, None, recipe)
+        judged = fit_inputs(model, judged)
+    else:
+        count = len(next(iter(samples.values())))
+        if count < 2 * LEAST:
+            why = f"{count} samples: half of them calibrate, the others judge"
+            raise EdgeqError("too few samples to judge by", where=model.name, why=why, fix=f"give {2 * LEAST} or more, or --data")
+        parts = (slice(None, count // 2), slice(count // 2, None)) if model.states else (slice(None, None, 2), slice(1, None, 2))
+        samples, judged = ({n: a[part] for n, a in samples.items()} for part in parts)
+    kept: Recipe = {key: value for key, value in recipe.items() if key != "calibration"}  # type: ignore[assignment]
+    return Bench(graphfile.dumps(model), samples, judged, labels, kept, target)
+
+
+def _trials(bench: Bench, space: Space, count: int, together: int, run: Any, progress: Progress | None) -> list[Trial]:
+    """Rounds of trials, each proposed by what the earlier ones gave."""
+    done: list[Trial] = []
+    arrays = [part for a in (bench.samples, bench.judged) for n in sorted(a) for part in (n, str(a[n].shape), a[n].tobytes())]
+    labels = b"" if bench.labels is None else bench.labels.tobytes()
+    with journal("search", [bench.model, *arrays, labels, bench.target, repr(sorted(bench.recipe.items(), key=str))]) as kept:
+        while len(done) < count:
+            points = propose(space, done, min(together, count - len(done)))
+            if not points:
+                break
+            missing = [p for p in points if _name(space, p) not in kept.found]
+            for point, found in zip(missing, run(bench, [space.named(p) for p in missing]), strict=True):
+                kept.note(_name(space, point), found)
+                if progress:
+                    progress("trials", len(done) + 1 + points.index(point), min(count, len(space)))
+            done += [Trial(p, **kept.found[_name(space, p)]) for p in points]
+    return done
+
+
+def _name(space: Space, point: Point) -> str:
+    return flags(space.named(point))

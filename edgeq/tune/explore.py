@@ -1,0 +1,160 @@
+"""Which choices of quantization to try next, by a model learned from those tried so far.
+
+A point is one value for each option. The model says what each value adds to the quality and to the logarithm of each cost: a ridge
+regression on main effects, fitted by sweeps in a fixed order, so that it is the same on every computer. The next point is the one whose
+foretold quality lies furthest above the best of as low a cost. After Quantune (Lee et al. 2022), which learns from trials which
+options of quantization pay, with boosted trees, and SimQ-NAS (Mehta et al. 2023), whose predictors of accuracy and latency are linear.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+RIDGE = 0.1  # trials' worth of belief that a value changes nothing
+SWEEPS = 30
+Point = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Space:
+    """Options and the values to choose from.
+
+    Attributes:
+        options: name -> values, the usual one first.
+        alone: values that leave no choice of others.
+    """
+
+    options: Mapping[str, tuple[str, ...]]
+    alone: frozenset[str] = frozenset()
+
+    def __iter__(self) -> Iterator[Point]:
+        usual = self.usual
+        for point in itertools.product(*self.options.values()):
+            if not self.alone & set(point) or sum(a != b for a, b in zip(point, usual, strict=True)) == 1:
+                yield point
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    @property
+    def usual(self) -> Point:
+        """The usual value of every option."""
+        return tuple(values[0] for values in self.options.values())
+
+    def named(self, point: Point) -> dict[str, str]:
+        """The point's value of every option."""
+        return dict(zip(self.options, point, strict=True))
+
+    def first(self) -> list[Point]:
+        """The usual point, then those that differ from it in one option."""
+        usual = self.usual
+        found = [usual]
+        for i, values in enumerate(self.options.values()):
+            found += [(*usual[:i], value, *usual[i + 1 :]) for value in values[1:]]
+        return found
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What a point gave.
+
+    Attributes:
+        quality: the higher, the better.
+        costs: name -> what the chip pays, above 0.
+        refused: why the point cannot be quantized, empty where it can; there is no quality then.
+    """
+
+    point: Point
+    quality: float = -math.inf
+    costs: Mapping[str, float] = field(default_factory=dict)
+    refused: str = ""
+
+
+@dataclass(frozen=True)
+class Effects:
+    """A mean, and per option and value what it adds."""
+
+    mean: float
+    added: tuple[Mapping[str, float], ...]
+
+    def __call__(self, point: Point) -> float:
+        return self.mean + math.fsum(a.get(value, 0.0) for a, value in zip(self.added, point, strict=True))
+
+
+def fit(space: Space, points: Sequence[Point], values: Sequence[float]) -> Effects:
+    """The main effects that explain `values` best, each drawn towards 0 by `RIDGE`."""
+    mean = math.fsum(values) / len(values)
+    added: list[dict[str, float]] = [dict.fromkeys(choices, 0.0) for choices in space.options.values()]
+    for _ in range(SWEEPS):
+        for i, choices in enumerate(space.options.values()):
+            effects = Effects(mean, tuple(added))
+            left: dict[str, list[float]] = {value: [] for value in choices}
+            for point, value in zip(points, values, strict=True):
+                left[point[i]].append(value - effects(point) + added[i][point[i]])
+            added[i] = {value: math.fsum(rest) / (len(rest) + RIDGE) for value, rest in left.items()}
+    return Effects(mean, tuple(added))
+
+
+class Model:
+    """What is foretold of points that nobody has tried, from the trials that were not refused."""
+
+    def __init__(self, space: Space, trials: Sequence[Trial]) -> None:
+        done = [t for t in trials if not t.refused]
+        points = [t.point for t in done]
+        self.quality = fit(space, points, [t.quality for t in done])
+        self.costs = {name: fit(space, points, [math.log(t.costs[name]) for t in done]) for name in done[0].costs}
+
+    def __call__(self, point: Point) -> Trial:
+        return Trial(point, self.quality(point), {name: math.exp(effects(point)) for name, effects in self.costs.items()})
+
+
+def front(trials: Sequence[Trial]) -> list[Trial]:
+    """Those that no other one beats in quality and in every cost, the lowest first cost first; of equals the first that was tried."""
+    done = list({(t.quality, *t.costs.values()): t for t in reversed(trials) if not t.refused}.values())
+    kept = [t for t in done if not any(_beats(other, t) for other in done)]
+    return sorted(kept, key=lambda t: (*t.costs.values(), -t.quality))
+
+
+def _beats(a: Trial, b: Trial) -> bool:
+    """Whether `a` is nowhere worse than `b` and somewhere better."""
+    pairs = [(-a.quality, -b.quality), *((a.costs[name], b.costs[name]) for name in a.costs)]
+    return all(x <= y for x, y in pairs) and any(x < y for x, y in pairs)
+
+
+def propose(space: Space, trials: Sequence[Trial], count: int) -> list[Point]:
+    """The next points, at most `count` of them; those that differ from the usual one in one option come before all others.
+
+    A value that was refused while all else was usual is not tried again.
+    """
+    tried = {t.point for t in trials}
+    known, usual = list(trials), space.usual
+    early = [p for p in space.first() if p not in tried][:count]
+    if early:
+        return early
+    bad = {(i, v) for t in trials if t.refused for i, v in enumerate(t.point) if v != usual[i] and _alone(t.point, usual)}
+    left = [p for p in space if p not in tried and not any((i, v) in bad for i, v in enumerate(p))]
+    if all(t.refused for t in trials):
+        return left[:count]
+    model = Model(space, trials)
+    found: list[Point] = []
+    foretold = [model(p) for p in left]
+    while foretold and len(found) < count:
+        best = max(foretold, key=lambda t: _gain(t, known))
+        found.append(best.point)
+        known.append(best)  # others of the same round look elsewhere
+        foretold.remove(best)
+    return found
+
+
+def _alone(point: Point, usual: Point) -> bool:
+    """Whether one option differs."""
+    return sum(a != b for a, b in zip(point, usual, strict=True)) == 1
+
+
+def _gain(trial: Trial, known: Sequence[Trial]) -> float:
+    """How far a foretold quality lies above the best that costs no more."""
+    cheaper = [k.quality for k in known if not k.refused and all(k.costs[n] <= trial.costs[n] for n in trial.costs)]
+    return trial.quality - max(cheaper, default=min((k.quality for k in known if not k.refused), default=0.0))
