@@ -20,7 +20,7 @@ DataOption = Annotated[
     Path | None,
     typer.Option(
         "--data", "-d", metavar="PATH", show_default=False,
-        help="Labelled samples, as of `edgeq accuracy`: right answers judge. Without them the float model's outputs do, by half of --calib.",
+        help="Labelled samples as of `edgeq accuracy`: right answers judge. Without them the float model's outputs do, by half of --calib.",
     ),
 ]  # fmt: skip
 VaryOption = Annotated[
@@ -113,10 +113,9 @@ def show(found: Searched) -> None:
 
     names = list(found.front[0].costs)
     columns = [("quality", "right"), *((n, "right") for n in names), ("options", "text")]
-    rows = [
-        (f"{t.quality:.2f} {found.unit}", *((size if n == "flash" else count)(t.costs[n]) for n in names), flags(found.space.named(t.point)))
-        for t in found.front
-    ]  # fmt: skip
+    shown = [[(size if n == "flash" else count)(t.costs[n]) for n in names] for t in found.front]
+    options = [flags(found.space.named(t.point)) for t in found.front]
+    rows = [(f"{t.quality:.2f} {found.unit}", *costs, o) for t, costs, o in zip(found.front, shown, options, strict=True)]
     fit, judged = found.samples
     title = f"{len(found.trials)} of {len(found.space)} points tried, fitted to {fit} samples, judged by {judged}"
     common.table(columns, rows, title=title)

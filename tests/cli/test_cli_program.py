@@ -32,7 +32,7 @@ def test_every_verb_has_help_with_an_example(edgeq, verb: str) -> None:
 
 def test_the_verbs(edgeq) -> None:
     words = (
-        "build quantize simulate run compare profile accuracy features faults tune firmware flash bench export new report inspect "
+        "build quantize simulate run compare profile accuracy features faults tune search firmware flash bench export new report inspect "
         "targets doctor"
     )
     assert words.split() == NAMES
