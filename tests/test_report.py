@@ -300,4 +300,7 @@ def test_quantization_quality(tmp_path: Path) -> None:
     assert quality["x"].seen == pytest.approx((x.min(), x.max()), abs=1e-4)
     text = Page(render(place)).text
     assert "20 samples" in text and "second-order" in text
+    drawn = {e["s"].tensor: e["histogram"] for e in graph.context(report_data.collect(place))["details"]}
+    assert set(drawn) == {EVIL, "b", "sum", "flat"} and all('class="line"' in d and EVIL not in d for d in drawn.values())
+    assert "stored ones as a line" in text
     assert tensors.grade(24.9) == "care" and tensors.grade(10) == "ko" and tensors.grade(None) == ""

@@ -325,6 +325,10 @@ def diagnosis(
             "sqnr_db": round(t.sqnr_db, 2), "own_sqnr_db": round(t.own_sqnr_db, 2),
             "saturated": round(t.saturation, 6), "zeros": round(t.zeros, 6), "used": round(t.used, 6), "equalized": t.equalized,
             "cause": t.cause, "fix": t.fix,
+            "histogram": {
+                "ends": [float(f"{e:.6g}") for e in t.histogram.ends], "real": t.histogram.real.tolist(),
+                "stored": t.histogram.stored.tolist(),
+            },
         }
         for t in stats
     ]  # fmt: skip

@@ -25,8 +25,32 @@ CLIPPED = 0.5  # of the error's energy
 UNEVEN = 8.0  # between the largest channel and the median one
 AT_ONCE = 2**24  # elements of all tensors that are compared at a time: about 200 MB
 PERFECT = 150.0  # dB, for a tensor without any error
+BINS = 64  # of the histograms
 CUTTING = ("mse", "percentile")  # rules of ranges that leave outliers out
 FINER = "compute its node in half precision ([nodes] of precision.toml)"
+
+
+class Histogram:
+    """How often real values and the stored ones that stand for them lie where, over the ends of what came first, and a little more.
+
+    Attributes:
+        ends: of all bins; what lies beyond, infinities too, counts in the outer ones, NaN in none.
+        real, stored: int64 ``[BINS]``.
+    """
+
+    def __init__(self, real: Array, meant: Array) -> None:
+        finite = np.concatenate([a[np.isfinite(a)] for a in (real, meant)])
+        low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+        room = (high - low) / 16 or 1.0
+        self.ends = low - room, high + room
+        self.real, self.stored = np.zeros(BINS, np.int64), np.zeros(BINS, np.int64)
+
+    def add(self, real: Array, meant: Array) -> None:
+        low, high = self.ends
+        for counts, values in ((self.real, real), (self.stored, meant)):
+            inside = np.clip(values[~np.isnan(values)], low, high)
+            at = np.minimum((inside - low) * (BINS / (high - low)), BINS - 1)
+            counts += np.bincount(at.astype(np.int64), minlength=BINS)
 
 
 @dataclass(frozen=True)
@@ -45,6 +69,7 @@ class TensorStats:
         used: part of the 256 integers, or of all halves, that occur between the lowest and the highest one.
         equalized: channels are stored divided by powers of two; all figures are of the divided values.
         cause, fix: where the signal is poor, the suspected cause and what would fix it; empty otherwise.
+        histogram: of the float values and of the stored ones.
     """
 
     name: str
@@ -65,6 +90,7 @@ class TensorStats:
     equalized: bool
     cause: str
     fix: str
+    histogram: Histogram
 
 
 @dataclass(eq=False)
@@ -83,6 +109,7 @@ class _Sums:
     seen: list[float] = field(default_factory=list)
     stored: list[int] = field(default_factory=list)
     peaks: Array | None = None
+    histogram: Histogram | None = None
 
     def add(self, real: Array, stored: Array) -> None:
         t = self.type
@@ -104,6 +131,8 @@ class _Sums:
         self.clipped += float(((real - inside) ** 2).sum())
         self.beyond += int((np.abs(real - inside) > step / 2).sum())
         self.zeros += int((stored == zero).sum())
+        self.histogram = self.histogram or Histogram(real, meant)
+        self.histogram.add(real, meant)
         self.seen += [float(real.min()), float(real.max())]
         self.stored += [int(stored.min()), int(stored.max())]
         peaks = np.abs(real).reshape(-1, real.shape[-1] if real.ndim > 1 else 1).max(axis=0)
@@ -178,11 +207,12 @@ def _stats(name: str, s: _Sums, node: Node | None, sums: Mapping[str, _Sums], op
     t = s.type
     low, high = _span(t)
     cause, fix = _cause(s, node, sums, options)
+    assert s.histogram is not None  # there are samples
     return TensorStats(
         name, node.op.kind() if node else "input", t.shape, t.dtype.value, t.scale if t.q else 0.0, t.zero_point, low, high,
         min(s.seen), max(s.seen),
         s.decibels(s.error), s.decibels(s.own), s.beyond / s.count, s.zeros / s.count,
-        (max(s.stored) - min(s.stored) + 1) / (256 if t.q else 2 * half.INFINITE), s.divide is not None, cause, fix,
+        (max(s.stored) - min(s.stored) + 1) / (256 if t.q else 2 * half.INFINITE), s.divide is not None, cause, fix, s.histogram,
     )  # fmt: skip
 
 

@@ -30,14 +30,28 @@ class Curve:
 
 def histogram(values: Array, low: float, high: float, title: str) -> Markup:
     """How often values lie where between two ends, `BINS` bars."""
-    counts = np.histogram(np.asarray(values, np.float64).ravel(), BINS, (low, high))[0]
-    top = max(1, int(counts.max()))
-    bars = "".join(f"M{4 * i} 60V{60 - 56 * c / top:.1f}h3.4V60" for i, c in enumerate(counts.tolist()) if c)
+    counts = np.histogram(np.asarray(values, np.float64).ravel(), BINS, (low, high))[0].tolist()
+    return _histogram(f'<path d="{_bars(counts, max(1, *counts))}"/>', low, high, title)
+
+
+def paired(first: Sequence[int], second: Sequence[int], ends: Sequence[float], title: str) -> Markup:
+    """Two histograms over the same bins: bars, and above them an outline. The height is the root of the count, so that rare values show."""
+    roots = [[c**0.5 for c in counts] for counts in (first, second)]
+    top = max(1.0, *roots[0], *roots[1])
+    width = 256 / len(first)
+    line = "M0 60" + "".join(f"V{60 - 56 * c / top:.1f}h{width:g}" for c in roots[1]) + "V60"
+    return _histogram(f'<path d="{_bars(roots[0], top)}"/><path class="line" d="{line}"/>', ends[0], ends[1], title)
+
+
+def _bars(heights: Sequence[float], top: float) -> str:
+    return "".join(f"M{4 * i} 60V{60 - 56 * c / top:.1f}h3.4V60" for i, c in enumerate(heights) if c)
+
+
+def _histogram(inner: str, low: float, high: float, title: str) -> Markup:
     return Markup(
-        '<svg class="hist" viewBox="0 0 256 76" role="img" aria-label="{0}"><title>{0}</title><path d="{1}"/>'
-        '<path class="base" d="M0 60.5H256"/>'
+        '<svg class="hist" viewBox="0 0 256 76" role="img" aria-label="{0}"><title>{0}</title>{1}<path class="base" d="M0 60.5H256"/>'
         '<text x="0" y="73">{2}</text><text x="256" y="73" text-anchor="end">{3}</text></svg>'
-    ).format(title, bars, f"{low:.4g}", f"{high:.4g}")
+    ).format(title, Markup(inner), f"{low:.4g}", f"{high:.4g}")
 
 
 def curves(names: Sequence[str], drawn: Sequence[Curve], unit: str, width: int = 1120, height: int = 240) -> Markup:

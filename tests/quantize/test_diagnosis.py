@@ -13,6 +13,7 @@ from edgeq.ops.activations import Sigmoid
 from edgeq.ops.add import Sub
 from edgeq.ops.fully_connected import FullyConnected
 from edgeq.quantize import Options, TensorStats, decide, diagnose, quantize, to_half
+from edgeq.quantize.floating import evaluate_float
 from edgeq.simulate import simulate
 
 RNG = np.random.default_rng(9)
@@ -157,3 +158,17 @@ def test_what_is_on_already_is_not_advised() -> None:
     given = {m: diagnose(real, stored, {"x": X}, options=Options(method=m)) for m in ("minmax", "mse")}
     fix = {m: next(t.fix for t in found if t.name == "x") for m, found in given.items()}
     assert fix["minmax"] == "choose the range by mse or percentile" and fix["mse"].startswith("choose the range by percentile, or compute")
+
+
+def test_histograms_count_floats_and_what_is_stored() -> None:
+    real = network()
+    graph = rescaled(quantize(real, {"x": X}, PLAIN), "h", 0.25)  # a quarter of the range: the rest is cut off
+    found = stats(real, graph)["h"].histogram
+    assert found.real.sum() == found.stored.sum() == 80 * 6
+    floats = evaluate_float(real, {"x": X}, steps=True)["h"]
+    low, high = found.ends
+    assert found.real.tolist() == np.histogram(floats, len(found.real), (low, high))[0].tolist()
+    limits = [(i - graph.type("h").zero_point) * graph.type("h").scale for i in (-128, 127)]
+    at = [int((v - low) / (high - low) * len(found.stored)) for v in limits]
+    assert not found.stored[: at[0]].any() and not found.stored[at[1] + 1 :].any()
+    assert found.stored[at[0]] + found.stored[at[1]] > found.real[: at[0]].sum() > 0

@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from markupsafe import Markup
+
 from edgeq.report import source
 from edgeq.report.data import Data, Step
+from edgeq.report.drawing import paired
 from edgeq.report.sections.memory import shorten
 from edgeq.report.sections.weights import of_step
 
@@ -78,6 +81,12 @@ def edges(found: list[Box]) -> list[str]:
     return paths
 
 
+def values(quality: Mapping[str, Any]) -> Markup | None:
+    """The histogram of a tensor as floats and as stored; None where there is no record of it."""
+    found = quality.get("histogram")
+    return found and paired(found["real"], found["stored"], found["ends"], f"values of {quality['name']}")
+
+
 def context(data: Data) -> Mapping[str, Any]:
     found, c = boxes(data), source.read(data.folder, data.manifest.model)
     quality = {t["name"]: t for t in data.measured.quantization.get("tensors", ())}
@@ -89,6 +98,7 @@ def context(data: Data) -> Mapping[str, Any]:
                 {
                     "s": b.step, "q": quality.get(b.step.tensor, {}), "c": "" if index is None else c.steps.get(index, ""),
                     "kernel": "" if index is None else c.used.get(index, ""), "weights": of_step(data, b.name),
+                    "histogram": values(quality.get(b.step.tensor, {})),
                     "share": 100 * (b.step.instructions or 0) / (data.run[1].instructions or 1) if data.run else 0.0,
                 }
             )  # fmt: skip
@@ -131,6 +141,9 @@ TEMPLATE = """
     <dt>SQNR</dt><dd>{{ e.q.sqnr_db | number(3) }} dB against the float model, {{ e.q.own_sqnr_db | number(3) }} dB by its own rounding; {{ "%.2f" | format(100 * (e.q.saturated or 0)) }} % saturated{% if e.q.cause %}. {{ e.q.cause }}{% endif %}{% if e.q.fix %}. {{ e.q.fix }}{% endif %}</dd>
 {% endif %}
   </dl>
+{% if e.histogram %}
+  <figure>{{ e.histogram }}<figcaption>{{ e.q.name | named }}: float values as bars, stored ones as a line; the height is the root of the count</figcaption></figure>
+{% endif %}
 {% for w in e.weights %}
   <figure>{{ w.drawing }}<figcaption>{{ w.text }}</figcaption></figure>
 {% endfor %}
