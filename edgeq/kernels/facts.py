@@ -9,6 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from edgeq.ir import Array, Params
+from edgeq.kernels.layouts.lanes import stretches
 
 INT8_MIN, INT8_MAX = -128, 127
 
@@ -38,6 +39,16 @@ def group(params: Params) -> int:
         if rows.shape[1] % size == 0 and np.abs(rows).reshape(len(rows), -1, size).sum(2).max() * 128 < 2**15:
             return size
     return 1
+
+
+def stretch(params: Params) -> int:
+    """How many neighbouring products of sixteen rows sum up to int16 on average (`layouts.lanes.stretches`), whatever the int8 inputs; 0
+    where the rows are not multiples of sixteen of an even length, or where two neighbours already are too much."""
+    rows = _rows(params)
+    if len(rows) % 16 or rows.shape[1] % 2 or not _no_two_least(rows):
+        return 0
+    found = [len(stretches(block)) for block in np.split(rows, len(rows) // 16)]
+    return int(rows.shape[1] * len(found) / sum(found))
 
 
 def twos(params: Params) -> int:
@@ -159,7 +170,7 @@ def parted(params: Params) -> int:
 FACTS: dict[str, Callable[[Params], int]] = {
     f.__name__: f
     for f in (
-        group, twos, tap_twos, has_least, pairs, powers, whole_range, triples, copied, all_lines,
+        group, stretch, twos, tap_twos, has_least, pairs, powers, whole_range, triples, copied, all_lines,
         whole_fours, small_shifts, inside, pointwise, direct, tall, few, rectified, parted,
     )
 }  # fmt: skip

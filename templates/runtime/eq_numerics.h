@@ -54,10 +54,46 @@ static inline int32_t eq_clamp(int32_t x, int32_t low, int32_t high)
     return x < high ? x : high;
 }
 
-/* The int8 nearest to x - 128. */
+#define EQ_SATURATE_OFFSET 128
+
+/* The int8 nearest to x - EQ_SATURATE_OFFSET. */
 static inline int8_t eq_saturate_offset(int32_t x)
 {
     return (int8_t)(eq_clamp(x, 0, 255) - 128);
+}
+
+#elif defined(__riscv) /* nothing clears bits: to limit a number to what is below zero takes less than to what is above */
+
+/* max(x, 0) without a branch. */
+static inline int32_t eq_positive(int32_t x)
+{
+    int32_t negative = x >> 31;
+    EQ_KEEP_MASK(negative);
+    return x & ~negative;
+}
+
+/* min(x, 0) without a branch. */
+static inline int32_t eq_negative_part(int32_t x)
+{
+    int32_t negative = x >> 31;
+    EQ_KEEP_MASK(negative);
+    return x & negative;
+}
+
+/* x limited to [low, high], the same instructions for every x. x - high and low - x must fit int32; it saturates what the output
+ * stages make. */
+static inline int32_t eq_clamp(int32_t x, int32_t low, int32_t high)
+{
+    const int32_t less = eq_negative_part((int32_t)((uint32_t)x - (uint32_t)high));
+    return low - eq_negative_part((int32_t)((uint32_t)low - (uint32_t)high - (uint32_t)less));
+}
+
+#define EQ_SATURATE_OFFSET (-127)
+
+/* The int8 nearest to x - EQ_SATURATE_OFFSET for |x| < 2^30. */
+static inline int8_t eq_saturate_offset(int32_t x)
+{
+    return (int8_t)(-128 - eq_negative_part(-255 - eq_negative_part(x)));
 }
 
 #else
@@ -79,7 +115,9 @@ static inline int32_t eq_clamp(int32_t x, int32_t low, int32_t high)
     return high - eq_positive((int32_t)((uint32_t)high - (uint32_t)x));
 }
 
-/* The int8 nearest to x - 128 for |x| < 2^30: two instructions less than eq_clamp, none of which depends on x. */
+#define EQ_SATURATE_OFFSET 128
+
+/* The int8 nearest to x - EQ_SATURATE_OFFSET for |x| < 2^30: two instructions less than eq_clamp, none of which depends on x. */
 static inline int8_t eq_saturate_offset(int32_t x)
 {
     EQ_KEEP_RANGE(x);
@@ -166,14 +204,20 @@ static inline int32_t eq_requantize_tflm_small(int32_t x, int32_t m, int32_t n)
     return (((high + (high >> 31)) >> (n - 1)) + 1) >> 1;
 }
 
-/* Rounding "tflm" and an offset, |offset| < 256, where |x| < 2^29 and 1 <= n <= 21; `rounding` from eq_rounding_tflm. The first
+/* Rounding "tflm" of x / 4 and an offset, |offset| < 256, where 1 <= n <= 21; `rounding` from eq_rounding_tflm. The first
  * rounding is that of `twice` / 2 to nearest, ties up; with it negative numbers lose one, so that halves go away from zero. */
-static inline int32_t eq_rescale_tflm(int32_t x, int32_t m, int32_t n, int32_t rounding)
+static inline int32_t eq_rescale_tflm_quarter(int32_t x, int32_t m, int32_t n, int32_t rounding)
 {
-    const int32_t twice = eq_high_mul(x * 4, m);
+    const int32_t twice = eq_high_mul(x, m);
     int32_t sign = twice >> 31;
     EQ_KEEP(sign);
     return (twice + 2 * sign + rounding) >> (n + 1);
+}
+
+/* The same of x, |x| < 2^29. */
+static inline int32_t eq_rescale_tflm(int32_t x, int32_t m, int32_t n, int32_t rounding)
+{
+    return eq_rescale_tflm_quarter(x * 4, m, n, rounding);
 }
 
 static inline int32_t eq_rounding_tflm(int32_t offset, int32_t n)

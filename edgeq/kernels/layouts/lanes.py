@@ -8,7 +8,7 @@ import numpy as np
 
 from edgeq.ir import Array
 
-__all__ = ["lane_bias", "lane_rows", "lanes"]
+__all__ = ["lane_bias", "lane_rows", "lane_stretches", "lanes"]
 
 
 def lanes(rows: int) -> Callable[[Array], Array]:
@@ -23,6 +23,36 @@ def lanes(rows: int) -> Callable[[Array], Array]:
         shifted = (weights.astype(np.int16) + 128).astype(np.uint32).reshape(n // rows, rows // 2, 2, k // 2, 2)
         words: Array = shifted[:, :, 0, :, 0] | shifted[:, :, 0, :, 1] << 8 | shifted[:, :, 1, :, 0] << 16 | shifted[:, :, 1, :, 1] << 24
         return np.ascontiguousarray(words.transpose(0, 2, 1))
+
+    return pack
+
+
+def stretches(block: Array) -> list[int]:
+    """Lengths, even, of the longest stretches into which rows ``[R, K]``, K even, are cut so that in every row each adds up to an int16
+    whatever the int8 inputs."""
+    sums = np.pad(np.abs(block.astype(np.int64)).cumsum(1), ((0, 0), (1, 0)))
+    found, at = [], 0
+    while at < block.shape[1]:
+        end = at + 2
+        while end < block.shape[1] and (sums[:, end + 2] - sums[:, at]).max() < 256:
+            end += 2
+        found.append(end - at)
+        at = end
+    return found
+
+
+def lane_stretches(rows: int) -> Callable[[Array], Array]:
+    """`lanes`, each block of rows in the `stretches` of its elements: before the words of each, half its length."""
+
+    def pack(weights: Array) -> Array:
+        words = lanes(rows)(weights)
+        parts = []
+        for block, packed in zip(np.split(weights, len(weights) // rows), words, strict=True):
+            at = 0
+            for length in stretches(block):
+                parts += [np.array([length // 2]), packed[at // 2 : (at + length) // 2].ravel()]
+                at += length
+        return np.concatenate(parts).astype(np.uint32)
 
     return pack
 

@@ -56,34 +56,57 @@ def paired_bias(bias: Array, weights: Array) -> Array:
     return start
 
 
+_SIZES = {6: 126, 4: 92, 2: 55}  # elements of the groups of `runs`, in the order of its runs: cycles of a group of three rows on RV32IM
+_RUN = 12  # cycles of a run beside its groups
+
+
+def _groups(block: Array) -> list[int]:
+    """The sizes of the groups into which rows ``[R, K]``, K even, are cut, so that all runs of them take the fewest cycles: the shortest
+    way from the first element and the first size to the last ones, by one group or to the next size at a time."""
+    sizes, width = list(_SIZES), block.shape[1]
+    sums = np.pad(np.abs(block).cumsum(1), ((0, 0), (1, 0)))
+    fits = {size: (sums[:, size:] - sums[:, :-size]).max(0) < 256 for size in sizes if size <= width}
+    ways: dict[tuple[int, int], tuple[int, tuple[int, int] | None]] = {(0, 0): (0, None)}  # (elements, size) -> cycles, from where
+
+    def go(place: tuple[int, int], cycles: int, to: tuple[int, int]) -> None:
+        if to not in ways or ways[place][0] + cycles < ways[to][0]:
+            ways[to] = (ways[place][0] + cycles, place)
+
+    for at in range(0, width + 1, 2):
+        for kind in (*range(len(sizes)), *range(len(sizes))):
+            if (at, kind) in ways:
+                go((at, kind), _RUN, (at, (kind + 1) % len(sizes)))
+        for kind, size in enumerate(sizes):
+            if (at, kind) in ways and at + size <= width and (size == 2 or fits[size][at]):
+                go((at, kind), _SIZES[size], (at + size, kind))
+    found, place = [], (width, len(sizes) - 1)
+    while (before := ways[place][1]) is not None:
+        found += [place[0] - before[0]] if place[0] > before[0] else []
+        place = before
+    return found[::-1]
+
+
 def runs(rows: int) -> Callable[[Array], Array]:
     """The layout of kernels that multiply two inputs at once, in the 16-bit lanes of a 32-bit word.
 
-    int8 ``[N, ...]`` -> flat: blocks of `rows` rows, then single rows, each row filled with a zero to an even number of
-    elements. A block is cut into groups of four elements where the four of every row add up to an int16 whatever the int8
-    inputs, else of two. It is stored as the number of groups of four that follow and their weights, then the number of
-    groups of two and theirs, and so on; of a group, first the weights of the first row.
+    int8 ``[N, ...]`` -> flat: blocks of `rows` rows, the last one of those that are left, each row filled with a zero to an even
+    number of elements. A block is cut into groups of six, four or two elements, which in every row add up to an int16 whatever
+    the int8 inputs. It is stored as the number of its groups, low byte first, then the number of groups of six that follow and
+    their weights, then of four, of two, of six again and so on, up to groups of two; a group is stored element by element.
     """
-
-    def four(block: Array, at: int) -> bool:
-        return at + 4 <= block.shape[1] and bool(np.abs(block[:, at : at + 4]).sum(1).max() < 256)
 
     def pack(weights: Array) -> Array:
         matrix = weights.reshape(len(weights), -1).astype(np.int64)
         matrix = np.pad(matrix, ((0, 0), (0, matrix.shape[1] % 2)))
-        width = matrix.shape[1]
-        parts, start = [], 0
-        while start < len(matrix):
-            block = matrix[start : start + (rows if start + rows <= len(matrix) else 1)]
-            start += len(block)
-            at, size = 0, 4
-            while at < width or size == 2:  # ends with groups of two
-                first = at
-                while at < width and at < first + 127 * size and four(block, at) == (size == 4):
-                    at += size
-                groups = block[:, first:at].reshape(len(block), -1, size)
-                parts += [np.array([groups.shape[1]]), groups.transpose(1, 0, 2).ravel()]
-                size = 6 - size
-        return np.concatenate(parts).astype(np.int8)
+        parts = []
+        for block in (matrix[start : start + rows] for start in range(0, len(matrix), rows)):
+            at, groups = 0, _groups(block)
+            parts += [np.array([len(groups) & 255, len(groups) >> 8])]
+            while groups:
+                for size in _SIZES:
+                    count = min(next((i for i, g in enumerate(groups) if g != size), len(groups)), 127)
+                    parts += [np.array([count]), block[:, at : at + count * size].T.ravel()]
+                    at, groups = at + count * size, groups[count:]
+        return np.concatenate(parts).astype(np.uint8).view(np.int8)
 
     return pack
