@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import glob
 import json
@@ -15,9 +16,11 @@ import sys
 import tempfile
 import time
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from tokenize import TokenError
 from typing import TYPE_CHECKING, Any
 
 from edgeq import leftovers
@@ -34,6 +37,11 @@ if TYPE_CHECKING:
 TEMPORARY = "edgeq-"
 JUST_MADE = 5  # seconds within which a folder may not be locked yet
 EPOCH = (1980, 1, 1, 0, 0, 0)
+UNPACKED, RATIO = 2**28, 20  # bytes that an archive may unpack to, and times its own size, whichever is more
+DAMAGED_ARRAYS = (
+    OSError, ValueError, EOFError, KeyError, MemoryError, RuntimeError, SyntaxError, TypeError, OverflowError, TokenError, zlib.error,
+    zipfile.BadZipFile,
+)  # fmt: skip
 
 
 def reason(error: Exception) -> str:
@@ -132,6 +140,8 @@ def write_bytes(path: Path, content: bytes) -> None:
         if _write_through(path, content):
             return
         place = Path(os.path.realpath(path))
+        if place.is_symlink():
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))  # a circle of links: realpath gives up on it
         mode = stat.S_IMODE(place.stat().st_mode) if place.is_file() else 0o644
         stem = f".{place.name[:100]}.edgeq-"
         for old in place.parent.glob(f"{glob.escape(stem)}*"):
@@ -168,6 +178,37 @@ def npz_bytes(arrays: Mapping[str, NDArray[Any]]) -> bytes:
         return file.read()
 
 
+def check_archive(archive: zipfile.ZipFile, path: Path) -> None:
+    """Refuse an archive that costs much more to read than it is large, before anything of it is unpacked.
+
+    Raises:
+        EdgeqError: it unpacks to far more than its own size, has a password, or is packed in a way that NumPy and PyTorch do not use.
+    """
+    members = archive.infolist()
+    unpacked, held = sum(m.file_size for m in members), path.stat().st_size
+    if unpacked > max(UNPACKED, RATIO * held):
+        why = f"at most {RATIO} times its size, or {UNPACKED} bytes, are read"
+        raise EdgeqError(f"the archive of {held} bytes unpacks to {unpacked}", where=str(path), why=why, fix="store it uncompressed")
+    if any(m.flag_bits & 1 for m in members):
+        raise EdgeqError("the archive has a password", where=str(path), fix="store it without")
+    if any(m.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for m in members):
+        raise EdgeqError("the archive is packed by another method than deflate", where=str(path), fix="store it uncompressed")
+
+
+def check_arrays(path: Path) -> None:
+    """`check_archive` of an .npz; anything else passes, for its size is what it says.
+
+    Raises:
+        EdgeqError: see `check_archive`.
+        OSError, zipfile.BadZipFile: it cannot be read.
+    """
+    with path.open("rb") as file:
+        packed = file.read(2) == b"PK"
+    if packed:
+        with zipfile.ZipFile(path) as archive:
+            check_archive(archive, path)
+
+
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     """The arrays of an .npz file by name, or of an .npy file under the name ``""``. Nothing is unpickled.
 
@@ -177,13 +218,14 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     import numpy as np
 
     try:
+        check_arrays(path)
         loaded = np.load(path, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
             arrays = {"": loaded}
         else:
             with loaded:
                 arrays = {name: loaded[name] for name in loaded.files}
-    except (OSError, ValueError, EOFError, KeyError, MemoryError, zipfile.BadZipFile, NotImplementedError, SyntaxError) as e:
+    except DAMAGED_ARRAYS as e:
         missing = isinstance(e, FileNotFoundError)
         why = "no such file" if missing else "" if "pickle" in str(e) else reason(e)
         raise EdgeqError("cannot read arrays", where=str(path), why=why, fix="give an .npz or .npy file of numbers") from e

@@ -19,7 +19,7 @@ from typing import Any
 
 from edgeq import leftovers
 from edgeq.errors import EdgeqError
-from edgeq.files import alive, reason
+from edgeq.files import alive, json_text, reason
 
 try:
     import fcntl
@@ -27,8 +27,9 @@ except ImportError:  # Windows: no lock on folders there
     fcntl = None  # type: ignore[assignment]
 
 MANIFEST, MEASUREMENTS = "manifest.json", "measurements.json"
+SEAL = "manifest_sha256"  # of the manifest: the checksum of everything else in it
 STAGED, COMMITTED = ".edgeq-new-", ".edgeq-commit-"  # + process id
-REMOVED = "removed.json"  # of a committed change: the names to remove
+CHANGE = "change.json"  # of a committed change: see `write`
 SHOWN = 8
 
 
@@ -77,11 +78,24 @@ def _holds(path: Path, wanted: str) -> bool:
         return False
 
 
+def sealed(data: Mapping[str, Any]) -> bool:
+    """Whether a manifest's entries are those that its checksum was made of."""
+    try:
+        return bool(digest(json_text({k: v for k, v in data.items() if k != SEAL}).encode()) == data.get(SEAL))
+    except ValueError:  # NaN, which edgeq does not write
+        return False
+
+
+def _records(folder: Path) -> set[str]:
+    """The names of the folder's records as edgeq wrote them."""
+    found = {r: _json(folder / r) for r in (MANIFEST, MEASUREMENTS)}
+    return {r for r, data in found.items() if data and (SEAL not in data or sealed(data))}
+
+
 def strangers(folder: Path) -> list[str]:
     """Names in a folder that edgeq did not write, or that were changed since; folders end with a slash."""
-    files = recorded(folder)
-    ours = {r for r in (MANIFEST, MEASUREMENTS) if _json(folder / r)} | {n for n, h in files.items() if _holds(folder / n, h)}
-    entries = sorted(e for e in folder.iterdir() if not e.name.startswith((STAGED, COMMITTED)))
+    ours = _records(folder) | {n for n, h in recorded(folder).items() if _holds(folder / n, h)}
+    entries = sorted(e for e in folder.iterdir() if not (_working(e, STAGED) or _working(e, COMMITTED)))
     return [e.name + ("/" if e.is_dir() else "") for e in entries if e.name not in ours]
 
 
@@ -113,13 +127,13 @@ def claimed(folder: Path, *, force: bool = False) -> Iterator[Path]:
     Raises:
         EdgeqError: something else lies there (see `refuse_strangers`), another process is writing it, or its place is not writable.
     """
-    folder = folder.resolve()
+    folder = _resolved(folder)
     with ExitStack() as held:
         try:
             for path in reversed(_make(folder)):
                 held.callback(_remove_empty, path)
             held.enter_context(_lock(folder))
-            recover(folder)
+            recover(folder, force)
             refuse_strangers(folder, force)
         except OSError as e:
             raise EdgeqError("cannot write the output folder", where=str(folder), why=reason(e)) from e
@@ -170,28 +184,38 @@ def _taken(handle: int, folder: Path) -> bool:
     return folder.exists() and os.path.samestat(os.fstat(handle), folder.stat())  # whoever made it may just have removed it
 
 
-def write(folder: Path, files: Mapping[str, bytes]) -> None:
+def _resolved(folder: Path) -> Path:
+    try:
+        return folder.resolve()
+    except (OSError, RuntimeError) as e:  # a circle of links is a RuntimeError before Python 3.13
+        raise EdgeqError("cannot write the output folder", where=str(folder), why="a circle of links", fix="choose another with -o") from e
+
+
+def write(folder: Path, files: Mapping[str, bytes], *, force: bool = False) -> None:
     """Put files into a folder in place of what edgeq wrote there before; everything else in it stays.
 
     All or nothing: the files are first staged in the folder, then the change is declared by one rename and carried out by
-    renames; one that was interrupted is completed by the next `claimed`.
+    renames; one that was interrupted is completed by the next `claimed`. What the change takes the place of is declared with it,
+    so that a file that somebody changes meanwhile is not lost.
 
     Args:
         folder: from `claimed`, or one that is empty or does not exist.
+        force: replace edgeq's own files although they were changed.
 
     Raises:
-        EdgeqError: the place cannot be written, or a file that is not edgeq's bears one of the names; nothing is changed then.
+        EdgeqError: the place cannot be written, or a file that is not edgeq's, or not any more, bears one of the names; nothing is
+            changed then.
     """
-    folder = folder.resolve()
+    folder = _resolved(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         old = recorded(folder)
+        ours = _records(folder) | {n for n, h in old.items() if _holds(folder / n, h)}
         records = {r for r in (MANIFEST, MEASUREMENTS) if _json(folder / r)}
-        known = records | {n for n in old if not (folder / n).is_dir()}
-        stale = records | {n for n, h in old.items() if _holds(folder / n, h)}
-        if taken := sorted(n for n in files if n not in known and os.path.lexists(folder / n)):
-            fix = "move them away, or choose another folder with -o"
-            raise EdgeqError(f"files of that name are not edgeq's: {', '.join(taken[:SHOWN])}", where=str(folder), fix=fix)
+        known = ours | ({n for n in {*old, *records} if not (folder / n).is_dir()} if force else set())
+        _refuse_taken(folder, [n for n in files if n not in known and os.path.lexists(folder / n)])
+        removed = sorted(ours - set(files))
+        change = {"removed": removed, "old": {n: _state(folder / n) for n in (*removed, *files)}}
         staged = folder / f"{STAGED}{os.getpid()}"
         shutil.rmtree(staged, ignore_errors=True)
         leftovers.PATHS.add(staged)
@@ -200,34 +224,73 @@ def write(folder: Path, files: Mapping[str, bytes]) -> None:
             for name, content in files.items():
                 (staged / name).parent.mkdir(parents=True, exist_ok=True)
                 (staged / name).write_bytes(content)
-            (staged / REMOVED).write_text(json.dumps(sorted(stale - set(files))), encoding="utf-8")
+            (staged / CHANGE).write_text(json.dumps(change), encoding="utf-8")
             with leftovers.held:
-                _carry_out(folder, staged.rename(folder / f"{COMMITTED}{os.getpid()}"))
+                _carry_out(folder, staged.rename(folder / f"{COMMITTED}{os.getpid()}"), force=False)
         finally:
             leftovers.remove(staged)
     except OSError as e:
         raise EdgeqError("cannot write the output folder", where=str(folder), why=reason(e)) from e
 
 
-def _carry_out(folder: Path, committed: Path) -> None:
-    """Complete a declared change: may be repeated."""
-    for name in json.loads((committed / REMOVED).read_text(encoding="utf-8")):
-        if plain_name(name):
+def _refuse_taken(folder: Path, names: list[str]) -> None:
+    if names:
+        raise EdgeqError(
+            f"files of that name are not edgeq's: {', '.join(sorted(names)[:SHOWN])}", where=str(folder),
+            why="not written by edgeq, or changed since", fix="move them away, or choose another folder with -o",
+        )  # fmt: skip
+
+
+def _state(path: Path) -> str:
+    """What a name stands for: nothing (""), a file (its digest), or something else."""
+    if not os.path.lexists(path):
+        return ""
+    return digest(path.read_bytes()) if path.is_file() and not path.is_symlink() else "no file"
+
+
+def _carry_out(folder: Path, committed: Path, force: bool) -> None:
+    """Complete a declared change: may be repeated.
+
+    Raises:
+        EdgeqError: a file that it would replace was changed since it was declared, and `force` is not given; nothing is done then.
+    """
+    removed, old = _declared(committed)
+    new = sorted(p.relative_to(committed) for p in committed.rglob("*") if not p.is_dir() and p != committed / CHANGE)
+    _refuse_taken(folder, [str(n) for n in new if not force and _state(folder / n) not in ("", old.get(str(n)))])
+    for name in removed:
+        if _state(folder / name) == old.get(name):
             (folder / name).unlink(missing_ok=True)
-    for file in sorted(p for p in committed.rglob("*") if not p.is_dir() and p != committed / REMOVED):
-        place = folder / file.relative_to(committed)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        file.replace(place)
+    for file in new:
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        (committed / file).replace(folder / file)
     shutil.rmtree(committed)
 
 
-def recover(folder: Path) -> None:
-    """Clean up after writers that were killed: complete what was declared, remove what was only staged."""
-    for path in sorted(folder.glob(f"{STAGED}*")):
+def _declared(committed: Path) -> tuple[list[str], dict[str, str]]:
+    """Of a declared change the names to remove, and name -> `_state` of what it takes the place of; nothing where it is damaged."""
+    try:
+        change = json.loads((committed / CHANGE).read_text(encoding="utf-8"))
+        return [n for n in change["removed"] if plain_name(n)], dict(change["old"])
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return [], {}
+
+
+def _working(path: Path, prefix: str) -> bool:
+    """Whether a folder is one of those in which edgeq makes a change ready."""
+    return path.name.startswith(prefix) and path.name.removeprefix(prefix).isdigit() and path.is_dir() and not path.is_symlink()
+
+
+def recover(folder: Path, force: bool = False) -> None:
+    """Clean up after writers that were killed: complete what was declared, remove what was only staged.
+
+    Raises:
+        EdgeqError: see `_carry_out`.
+    """
+    for path in sorted(p for p in folder.iterdir() if _working(p, STAGED)):
         if not alive(path.name.removeprefix(STAGED)):
             shutil.rmtree(path, ignore_errors=True)
-    for path in sorted(folder.glob(f"{COMMITTED}*")):
-        if (path / REMOVED).is_file():
-            _carry_out(folder, path)
+    for path in sorted(p for p in folder.iterdir() if _working(p, COMMITTED)):
+        if (path / CHANGE).is_file():
+            _carry_out(folder, path, force)
         else:
             shutil.rmtree(path, ignore_errors=True)

@@ -226,6 +226,8 @@ def save(graph: Graph, path: str | Path) -> None:
 def is_graph(path: Path) -> bool:
     """Whether a file starts as a graph file does."""
     try:
+        if not path.is_file():  # a pipe would be waited for
+            return False
         with path.open("rb") as file:
             return file.read(len(MAGIC)) == MAGIC
     except OSError:

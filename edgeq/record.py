@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -21,10 +20,9 @@ from msgspec import Meta
 
 from edgeq.errors import EdgeqError
 from edgeq.files import json_text, reason, write_bytes
-from edgeq.folder import MANIFEST, MEASUREMENTS, changed, digest
+from edgeq.folder import MANIFEST, MEASUREMENTS, SEAL, changed, digest, sealed
 
 FORMAT = 1
-SEAL = "manifest_sha256"
 
 Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Size = Annotated[int, Meta(ge=0, lt=2**31)]  # bytes, or an offset, in a memory of 32 bits
@@ -387,7 +385,7 @@ def manifest(folder: Path) -> Manifest:
         raise EdgeqError("no emitted model here", where=str(folder), why=f"manifest.json: {reason(e)}", fix=fix) from e
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise EdgeqError("manifest.json is of another format", where=str(folder), fix=fix)
-    if not _sealed(data):
+    if not sealed(data):
         raise EdgeqError("manifest.json was changed after it was written", where=str(folder), fix=fix)
     try:
         found = convert(data, Manifest)
@@ -397,13 +395,6 @@ def manifest(folder: Path) -> Manifest:
     if found.graph_sha256 is not None and graph.is_file() and digest(graph.read_bytes()) != found.graph_sha256:
         raise EdgeqError("damaged, or not the graph that the code was emitted from", where=str(graph), fix=fix)
     return found
-
-
-def _sealed(data: Mapping[str, Any]) -> bool:
-    try:
-        return bool(digest(json_text({k: v for k, v in data.items() if k != SEAL}).encode()) == data.get(SEAL))
-    except ValueError:  # NaN, which edgeq does not write
-        return False
 
 
 def check_unchanged(folder: Path, found: Manifest, why: str = "its C would be compiled and run on this computer") -> None:

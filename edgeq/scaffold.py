@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from pathlib import Path
 
+from edgeq import leftovers
 from edgeq import target as targets
 from edgeq.emit.functions import environment
 from edgeq.errors import EdgeqError
@@ -38,7 +40,7 @@ def scaffold(name: str, core: str, root: Path | None = None) -> list[Path]:
         raise EdgeqError(f"board {name} exists", where="edgeq", fix="choose another name")
     root = root or Path()
     paths = {root / path.format(name=name): template for path, template in FILES.items()}
-    taken = [p for p in paths if p.exists()]
+    taken = [p for p in paths if os.path.lexists(p)]
     if taken:
         raise EdgeqError(f"board {name} exists", where=str(taken[0]), fix="choose another name")
     riscv = chip.data["unicorn"]["architecture"] == "riscv"
@@ -48,11 +50,13 @@ def scaffold(name: str, core: str, root: Path | None = None) -> list[Path]:
         for path, text in texts.items():
             path.parent.mkdir(parents=True, exist_ok=True)
             write_bytes(path, text.encode())
-    except (EdgeqError, OSError) as e:
+    except (EdgeqError, OSError, leftovers.Ended) as e:
         for path in texts:
             path.unlink(missing_ok=True)
         for folder in sorted(made, key=lambda p: len(p.parts), reverse=True):
             with contextlib.suppress(OSError):
                 folder.rmdir()
+        if isinstance(e, leftovers.Ended):
+            raise
         raise EdgeqError("cannot write the board", where=str(root), why=str(e), fix="give --root FOLDER") from e
     return list(texts)

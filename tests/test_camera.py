@@ -154,6 +154,10 @@ def test_the_verb_shows_pictures_as_the_chip_sees_them(tmp_path: Path) -> None:
     done = CliRunner().invoke(main.app, ["features", *names[:2], "-o", names[2], "--frames", names[3]])
     assert done.exit_code == 0 and "64 x 48 pixels of yuyv, bilinear to 24 x 16" in done.output and "16 x 24 x 3" in done.output
     assert np.load(names[2])["cat"].shape == (16, 24, 3) and np.load(names[3])["frame"].shape == (1, 48, 128)
+    (tmp_path / "other").mkdir()
+    Image.fromarray(picture(30, 40)[0]).save(tmp_path / "other" / "cat.png")
+    twice = CliRunner().invoke(main.app, ["features", *names[:2], str(tmp_path / "other" / "cat.png"), "-o", names[2]])
+    assert twice.exit_code == 1 and "several files are called cat" in twice.output
     done = CliRunner().invoke(main.app, ["simulate", names[0], "--input", names[3]])
     assert done.exit_code == 0, done.output
     with pytest.raises(EdgeqError, match="a recording for a description of pictures"):

@@ -12,7 +12,7 @@ import pytest
 
 from edgeq import folder as folders
 from edgeq.errors import EdgeqError
-from edgeq.files import write_bytes
+from edgeq.files import json_text, write_bytes
 
 OLD = {"a.c": b"old a", "b.c": b"old b"}
 NEW = {"a.c": b"new a", "c.c": b"new c"}
@@ -29,7 +29,7 @@ def content(folder: Path) -> dict[str, bytes]:
 
 def write(folder: Path, files: dict[str, bytes], *, force: bool = False) -> None:
     with folders.claimed(folder, force=force) as place:
-        folders.write(place, record(files))
+        folders.write(place, record(files), force=force)
 
 
 @pytest.fixture
@@ -132,6 +132,88 @@ def test_an_interrupted_change_is_all_or_nothing(out: Path, at: int, monkeypatch
         assert (content(out) == record(OLD)) == (at == 0)
 
 
+def killed(folder: Path) -> None:
+    """A writer of NEW that is killed after it has declared its change and carried out a part of it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "unlink", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            write(folder, NEW)
+
+
+@pytest.mark.parametrize("name", ["a.c", "b.c", "c.c", "manifest.json"])
+def test_what_is_changed_after_a_kill_is_kept(out: Path, name: str) -> None:
+    """a.c and manifest.json would be replaced, b.c removed, c.c is new."""
+    killed(out)
+    (out / name).write_bytes(b"mine")
+    with pytest.raises(EdgeqError, match=f": {name}"):
+        write(out, OLD)
+    assert (out / name).read_bytes() == b"mine"
+    if name != "b.c":
+        (out / name).unlink()
+        write(out, OLD)
+        assert content(out) == record(OLD)
+
+
+@pytest.mark.parametrize("name", ["a.c", "c.c", "manifest.json"])
+def test_what_is_changed_during_a_build_is_kept(out: Path, name: str) -> None:
+    with folders.claimed(out) as place:
+        (out / name).write_bytes(b"mine")
+        before = content(out)
+        with pytest.raises(EdgeqError, match=name):
+            folders.write(place, record(NEW))
+    assert content(out) == before
+
+
+def test_a_manifest_edited_by_hand_is_a_stranger(out: Path) -> None:
+    data = json.loads((out / "manifest.json").read_text())
+    sealed = {**data, folders.SEAL: folders.digest(json_text(data).encode())}
+    (out / "manifest.json").write_text(json.dumps(sealed))
+    assert not folders.strangers(out)
+    (out / "manifest.json").write_text(json.dumps({**sealed, "files": {**data["files"], "mine.c": ""}}))
+    with pytest.raises(EdgeqError, match=r"manifest\.json"):
+        write(out, NEW)
+    write(out, NEW, force=True)
+    assert content(out) == record(NEW)
+
+
+@pytest.mark.parametrize("change", [b"", b"[]", b"[" * 100000, b'{"removed": ["mine"], "old": {}}', b'{"removed": 1, "old": 2}',
+                                    b'{"removed": ["../mine"], "old": {"a.c": 5}}'])  # fmt: skip
+def test_a_change_that_edgeq_did_not_declare_costs_nothing(tmp_path: Path, change: bytes) -> None:
+    folder = tmp_path / "out"
+    (folder / f"{folders.COMMITTED}1").mkdir(parents=True)
+    for place in (tmp_path, folder):
+        (place / "mine").write_bytes(b"mine")
+    (folder / f"{folders.COMMITTED}1" / folders.CHANGE).write_bytes(change)
+    (folder / f"{folders.COMMITTED}1" / "mine").write_bytes(b"not mine")
+    with pytest.raises(EdgeqError, match="mine"):
+        write(folder, NEW)
+    assert (tmp_path / "mine").read_bytes() == (folder / "mine").read_bytes() == b"mine"
+
+
+def test_working_folders_that_are_none(tmp_path: Path) -> None:
+    """Links and files of such names are strangers, and what a link leads to stays."""
+    there = tmp_path / "there"
+    there.mkdir()
+    (there / folders.CHANGE).write_text('{"removed": [], "old": {}}')
+    for name in (f"{folders.COMMITTED}1", f"{folders.STAGED}999999999", f"{folders.STAGED}notes"):
+        out = tmp_path / f"out{name}"
+        out.mkdir()
+        (out / name).symlink_to(there)
+        with pytest.raises(EdgeqError, match=name):
+            write(out, NEW)
+        assert list(there.iterdir()) == [there / folders.CHANGE]
+
+
+def test_a_circle_of_links(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    with pytest.raises(EdgeqError, match="circle of links"):
+        write(tmp_path / "a" / "out", NEW)
+    with pytest.raises(EdgeqError, match="symbolic links"):
+        write_bytes(tmp_path / "a", b"x")
+    assert (tmp_path / "a").is_symlink()
+
+
 def test_what_a_killed_writer_staged_is_removed(out: Path) -> None:
     ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True, check=True)
     staged = out / f"{folders.STAGED}{ended.stdout.strip()}"
@@ -162,7 +244,7 @@ def test_files_are_written_through_links_and_devices(tmp_path: Path) -> None:
 def test_pipes_and_stdout_are_written_to(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    code = "import sys\nfrom pathlib import Path\nfrom edgeq.files import write_bytes\nwrite_bytes(Path(sys.argv[1]), b'data')"
+    code = "import sys\nfrom pathlib import Path\nfrom edgeq.files import json_text, write_bytes\nwrite_bytes(Path(sys.argv[1]), b'data')"
     command = [sys.executable, "-c", code]
     with subprocess.Popen([*command, str(pipe)]) as process:
         assert pipe.read_bytes() == b"data" and process.wait() == 0

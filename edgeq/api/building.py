@@ -371,7 +371,7 @@ def build(
         how = How(chip, None, chain.name, optimize)
         proven = tests if check and chip.runners and not not_run else None
         found = measure(emitted, step, how, limit, proven, progress)
-        folders.write(place, {**emitted.files, folders.MEASUREMENTS: found.text().encode()})
+        folders.write(place, {**emitted.files, folders.MEASUREMENTS: found.text().encode()}, force=force)
         return Built(Path(output), graph, chip, emitted.manifest, found, not_run)
 
 

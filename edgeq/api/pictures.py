@@ -25,13 +25,14 @@ def camera_frames(description: str | Path, pictures: Pictures) -> Array:
         EdgeqError: the description is of no picture, an image cannot be read, or the array is of another size.
     """
     from edgeq import features
+    from edgeq.quantize.images import picture
 
     d = features.read(Path(description))
     if not isinstance(d, features.ImageDescription):
         raise EdgeqError("pictures for a description of sounds", where=str(description), fix='kind = "image"')
     files = [pictures] if isinstance(pictures, (str, Path)) else pictures
     if isinstance(files, Sequence) and files and isinstance(files[0], (str, Path)):
-        return features.encode(d, np.stack([_read(Path(str(file)), d.width, d.height) for file in files]))
+        return features.encode(d, np.stack([picture(Path(str(file)), "RGB", d.width, d.height) for file in files]))
     return features.encode(d, np.asarray(files))
 
 
@@ -49,15 +50,3 @@ def image_features(description: str | Path, pictures: Pictures) -> Array:
     graph = passes.normalise(features.build_image(d))
     (name,) = graph.results
     return real_array(simulate(graph, {features.FRAME: frames}).outputs[name], graph.type(name))[:, 0]
-
-
-def _read(path: Path, width: int, height: int) -> Array:
-    try:
-        from PIL import Image
-    except ImportError as e:
-        raise EdgeqError("reading images needs pillow", where=str(path), fix="pip install pillow") from e
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("RGB").resize((width, height), Image.Resampling.BILINEAR), np.uint8)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as e:
-        raise EdgeqError("cannot read this image", where=str(path), why=str(e).splitlines()[0]) from e

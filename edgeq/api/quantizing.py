@@ -465,5 +465,5 @@ def write_quantized(
         else:
             files = {graphfile.NAME: graphfile.dumps(result.graph), **result.files}
             measured = Measured(quantization=result.record, files=folders.digests(files))
-            folders.write(place, {**files, folders.MEASUREMENTS: measured.text().encode()})
+            folders.write(place, {**files, folders.MEASUREMENTS: measured.text().encode()}, force=force)
         return result

@@ -9,6 +9,8 @@ import typer
 
 from edgeq.cli import common
 from edgeq.cli.common import JsonOption
+from edgeq.errors import EdgeqError
+from edgeq.files import npz_bytes, write_bytes
 from edgeq.text import count
 
 if TYPE_CHECKING:
@@ -46,20 +48,26 @@ def features(
     files = sources or []
     if (output is not None or frames is not None) and not files:
         raise typer.BadParameter("give files with --output and --frames")
+    names = [path.stem.encode(errors="replace").decode() for path in files]
+    if twice := sorted({n for n in names if names.count(n) > 1}):
+        raise EdgeqError(
+            f"several files are called {', '.join(twice)}", fix="rename them: the arrays bear the files' names without endings"
+        )
     if isinstance(d, ImageDescription):
-        found = {path.stem: api.image_features(description, path)[0] for path in files}
+        arrays = [api.image_features(description, path)[0] for path in files]
         stored = {FRAME: api.camera_frames(description, files)} if frames is not None else {}
     elif isinstance(d, SensorDescription):
-        found = {path.stem: api.sensor_features(description, path) for path in files}
+        arrays = [api.sensor_features(description, path) for path in files]
         stored = {SAMPLES: np.concatenate([api.sensor_samples(description, path) for path in files])} if frames is not None else {}
     elif frames is not None:
         raise typer.BadParameter("recordings have no --frames")
     else:
-        found, stored = {path.stem: api.sound_features(description, path) for path in files}, {}
+        arrays, stored = [api.sound_features(description, path) for path in files], {}
+    found = dict(zip(names, arrays, strict=True))
     if output is not None:
-        np.savez(output, **found)
+        write_bytes(output, npz_bytes(found))
     if frames is not None:
-        np.savez(frames, **stored)  # type: ignore[arg-type]
+        write_bytes(frames, npz_bytes(stored))
     if as_json:
         kind = "files" if isinstance(d, ImageDescription) else "recordings"
         common.print_json({**_facts(d), kind: {name: len(a) for name, a in found.items()}})

@@ -7,8 +7,9 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -45,6 +46,7 @@ VERBS = (
     inspect, targets, doctor,
 )  # fmt: skip
 INTERRUPTED = 130
+WRITTEN = ("output", "plot", "frames")  # the parameters of verbs that name files to write
 
 
 @contextmanager
@@ -83,7 +85,7 @@ class Verbs(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name, command, rest = super().resolve_command(ctx, args)
-        return name, command and completed(name or "", command), rest
+        return name, command and careful(completed(name or "", command)), rest
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -105,6 +107,39 @@ class Verbs(TyperGroup):
             if hasattr(e, "exit_code"):  # a usage error, which typer shows
                 raise
             fail(f"{type(e).__name__}: {e} (this is a bug of edgeq: EDGEQ_DEBUG=1 shows where; please report it)", e)
+
+
+def careful(command: Any) -> Any:
+    """A verb's command that reads no file which it is to write over."""
+    invoke = command.invoke
+
+    def call(ctx: Any) -> Any:
+        refuse_overwriting(ctx.params)
+        return invoke(ctx)
+
+    command.invoke = call
+    return command
+
+
+def refuse_overwriting(values: Mapping[str, Any]) -> None:
+    """Refuse a verb's options where a file to write is one that is read: also by another name, or through a link.
+
+    Raises:
+        EdgeqError: names both.
+    """
+    paths = [(n, Path(p)) for n, v in values.items() for p in (v if isinstance(v, (list, tuple)) else [v]) if isinstance(p, (str, Path))]
+    read, written = ([p for n, p in paths if (n in WRITTEN) == w and _is_file(p)] for w in (False, True))
+    for output in written:
+        if given := [str(p) for p in read if p.samefile(output)]:
+            why = f"it is {given[0]}"
+            raise EdgeqError("this file is read and would be written over", where=str(output), why=why, fix="write another file")
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a text that cannot be a path
+        return False
 
 
 def fail(message: str, error: BaseException) -> None:

@@ -46,6 +46,8 @@ def detect(path: Path) -> str:
             fix = SAVED if (path / "saved_model.pb").is_file() else ACCEPTED
             raise EdgeqError("this is a folder, not a model file", where=str(path), fix=fix)
         size = path.stat().st_size
+        if not path.is_file():
+            raise EdgeqError("this is a device or a pipe, not a model file", where=str(path), fix=ACCEPTED)
         with path.open("rb") as file:
             head = file.read(8)
     except OSError as e:

@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from edgeq.errors import EdgeqError
+from edgeq.files import check_archive
 
 MAX_BYTES = 2**31
 MAX_MEMBERS = 100_000
+MAX_GRAPH = 2**24  # bytes of the graph's JSON
 FIX = "save it with torch.export.save(torch.export.export(module.eval(), inputs), 'model.pt2')"
 DAMAGED = "the file is damaged, or was not made by torch.export.save"
 
@@ -60,10 +62,13 @@ def screened(path: Path) -> bytes:
 
 def _members(archive: zipfile.ZipFile, where: str) -> dict[str, bytes]:
     """The members that matter, without the archive's own folder in their names."""
+    check_archive(archive, Path(where))
     infos = archive.infolist()
     if len(infos) > MAX_MEMBERS or sum(i.file_size for i in infos) > MAX_BYTES:
         raise EdgeqError("the archive is too large", where=where, why=f"at most {MAX_BYTES} bytes are read")
     names = [i.filename.partition("/")[2] for i in infos]
+    if any(i.file_size > MAX_GRAPH for i, name in zip(infos, names, strict=True) if name.endswith(".json")):
+        raise EdgeqError("the archive's graph is too large", where=where, why=f"at most {MAX_GRAPH} bytes are read")
     if "data.pkl" in names or "constants.pkl" in names:
         why = "it holds pickled Python objects, which may execute anything"
         raise EdgeqError("this is a torch.save or TorchScript file, not a torch.export archive", where=where, why=why, fix=FIX)

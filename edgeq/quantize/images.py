@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import struct
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from edgeq.errors import EdgeqError
+from edgeq.files import reason
 from edgeq.ir import Array, DType, Graph, TensorType
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".pgm", ".ppm")
+MAX_PIXELS = 2**26  # of one picture
 
 
 @dataclass(frozen=True)
@@ -121,10 +125,6 @@ def read_images(files: Sequence[Path], graph: Graph, pixels: Pixels | None, wher
     Raises:
         EdgeqError: the input takes no pictures, one cannot be read, or it is not known what their values mean.
     """
-    try:
-        from PIL import Image
-    except ImportError as e:
-        raise EdgeqError("reading images needs pillow", where=where, fix="pip install pillow") from e
     if len(graph.given) != 1:
         raise EdgeqError(f"images for a model with {len(graph.given)} inputs", where=where, fix="give an .npz")
     name = graph.given[0]
@@ -137,12 +137,36 @@ def read_images(files: Sequence[Path], graph: Graph, pixels: Pixels | None, wher
     height, width, channels, first = image_shape(name, t)
     result = np.empty((len(files), *t.shape), np.float32)
     for i, file in enumerate(files):
-        try:
-            with Image.open(file) as image:
-                picture = image.convert("L" if channels == 1 else "RGB").resize((width, height), Image.Resampling.BILINEAR)
-                stored = np.asarray(picture, np.float32).reshape(height, width, channels)
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as e:
-            raise EdgeqError("cannot read this image", where=str(file), why=str(e).splitlines()[0]) from e
+        stored = picture(file, "L" if channels == 1 else "RGB", width, height).astype(np.float32).reshape(height, width, channels)
         a = pixels.real(stored, channels, -1)
         result[i] = (a.transpose(2, 0, 1) if first else a).reshape(t.shape)
     return {name: result}
+
+
+def picture(path: Path, mode: str, width: int, height: int) -> Array:
+    """A picture file as uint8 ``[height, width]`` (`mode` "L") or ``[height, width, 3]`` ("RGB"), scaled by bilinear interpolation.
+
+    Raises:
+        EdgeqError: it cannot be read, has more than `MAX_PIXELS`, or pillow is missing.
+    """
+    try:
+        from PIL import Image
+    except ImportError as e:
+        raise EdgeqError("reading images needs pillow", where=str(path), fix="pip install pillow") from e
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                if image.width * image.height > MAX_PIXELS:
+                    raise ValueError(f"it has {image.width} x {image.height} pixels, at most {MAX_PIXELS} are read")
+                return np.asarray(image.convert(mode).resize((width, height), Image.Resampling.BILINEAR), np.uint8)
+    except (
+        OSError,
+        ValueError,
+        SyntaxError,
+        RuntimeError,
+        struct.error,
+        Image.DecompressionBombError,
+        Image.DecompressionBombWarning,
+    ) as e:
+        raise EdgeqError("cannot read this image", where=str(path), why=reason(e)) from e

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import math
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from edgeq.errors import EdgeqError
+from edgeq.files import DAMAGED_ARRAYS, check_arrays, reason
 from edgeq.ir import Array, DType, Graph, TensorType
 from edgeq.quantize import classes, images
 from edgeq.quantize.csv_files import read_csv
 from edgeq.quantize.images import Pixels
 
 ARRAYS = (".npy", ".npz", ".csv")
-MAX_BYTES = 2**33  # of one file, uncompressed
 ACCEPTED = "give a .npy, an .npz, a .csv, or a folder of those or of images"
 Samples = dict[str, Array]
 
@@ -167,14 +166,11 @@ def _array_file(path: Path, graph: Graph) -> Samples:
                 raise EdgeqError(f"one array for {len(graph.given)} inputs", where=str(path), fix=f"give an .npz with {_expected(graph)}")
             view = np.load(path, mmap_mode="r", allow_pickle=False)
             return _match({graph.given[0]: np.array(view)}, graph, str(path))
-        with zipfile.ZipFile(path) as archive:
-            size = sum(i.file_size for i in archive.infolist())
-            if size > MAX_BYTES:
-                raise EdgeqError(f"the archive unpacks to {size} bytes", where=str(path), why=f"at most {MAX_BYTES} are read")
+        check_arrays(path)
         with np.load(path, allow_pickle=False) as archive:
             return _match({n: a for n in archive.files if (a := _member(archive, n)) is not None}, graph, str(path))
-    except (ValueError, EOFError, zipfile.BadZipFile) as e:
-        raise EdgeqError("not a readable NumPy file", where=str(path), why=str(e).splitlines()[0] if str(e) else type(e).__name__) from e
+    except DAMAGED_ARRAYS as e:
+        raise EdgeqError("not a readable NumPy file", where=str(path), why=reason(e)) from e
 
 
 def _member(archive: np.lib.npyio.NpzFile, name: str) -> Array | None:

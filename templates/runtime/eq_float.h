@@ -55,10 +55,10 @@ static inline float eq_with_sign(float x, float sign)
     return eq_from_bits((eq_bits(x) & INT32_MAX) | (eq_bits(sign) & INT32_MIN));
 }
 
-/* x; not-a-number without a sign, which x86 gives to what it makes of infinities. */
+/* x; not-a-number without a sign, which x86 gives to what it makes of infinities, and software to what it subtracts. */
 static inline float eq_number(float x)
 {
-#if defined(__arm__) || defined(__aarch64__) || defined(__riscv)
+#if defined(__ARM_FP) || defined(__aarch64__) || defined(__riscv_flen)
     return x;
 #else
     const int32_t bits = eq_bits(x), nan = (EQ_INFINITE_BITS - (bits & INT32_MAX)) >> 31;

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -80,3 +82,33 @@ def test_help_keeps_brackets() -> None:
         for p in command.params:
             text = getattr(p, "help", None) or ""
             assert Text.from_markup(text).plain == text.replace("\\[", "["), f"{name} {p.name}"
+
+
+@pytest.mark.parametrize("name", ["m.eqg", "hard.eqg", "soft.eqg"])
+def test_what_is_read_is_not_written_over(edgeq, model: Path, tmp_path: Path, name: str) -> None:
+    """The model itself, by its name, another name of it and a link to it."""
+    given = tmp_path / "m.eqg"
+    if model != given:
+        shutil.copy(model, given)
+    if name == "hard.eqg":
+        os.link(given, tmp_path / name)
+    elif name == "soft.eqg":
+        (tmp_path / name).symlink_to(given)
+    before = given.read_bytes()
+    for words in (("simulate", given, "-n", 2), ("tune", given, "-t", "cortex-m4")):
+        assert "read and would be written over" in edgeq(*words, "-o", tmp_path / name).error
+    assert given.read_bytes() == before
+
+
+def test_a_pipe_is_no_model(edgeq, tmp_path: Path) -> None:
+    """It is not waited for."""
+    os.mkfifo(tmp_path / "m.onnx")
+    assert "a device or a pipe" in edgeq("inspect", tmp_path / "m.onnx").error
+    assert "a device or a pipe" in edgeq("inspect", "/dev/zero").error
+
+
+def test_a_new_board_takes_no_links_place(edgeq, tmp_path: Path) -> None:
+    (tmp_path / "targets").mkdir()
+    (tmp_path / "targets" / "mine.toml").symlink_to("/nowhere/there")
+    assert "exists" in edgeq("new", "mine", "--core", "cortex-m4", "--root", tmp_path).error
+    assert (tmp_path / "targets" / "mine.toml").is_symlink()
