@@ -207,6 +207,9 @@ def test_in_a_browser_nothing_overflows_and_every_part_opens(folder: Path, tmp_p
       document.querySelectorAll("td, th").forEach((c) => {
         if (c.offsetParent && !c.closest("details") && c.getBoundingClientRect().right > window.innerWidth + 1) found.push(c.textContent);
       });
+      document.querySelectorAll(".scroll, .card").forEach((s) => {
+        if (s.scrollWidth > s.clientWidth + 1) found.push("hidden by " + s.textContent.trim().slice(0, 40));
+      });
       const nodes = [...document.querySelectorAll("svg.net [data-show]")];
       const opened = nodes.every((n) => {
         n.dispatchEvent(new MouseEvent("click", { bubbles: true }));
