@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
@@ -25,16 +25,21 @@ from edgeq.ops.traits import Traits
 GATE = TensorType((1,), DType.INT16, QParams((2.0**-12,)))  # of a pre-activation: Q3.12
 INT16_MIN, INT16_MAX = -32768, 32767
 UNIT = 2.0**-15  # the scale of h in int16
+LAST = 2  # rows that are kept where the last step alone is read: that before it is its state
 WIDE = 16  # fraction bits of a cell state in int32
 
 
 @dataclass(frozen=True)
 class _Recurrent(Op):
-    """x ``[T, I]``, weights, biases, state ``[1, H]`` -> y ``[T, H]``. `reverse`: time runs from the last row to the first."""
+    """x ``[T, I]``, weights, biases, state ``[1, H]`` -> y ``[T, H]``. `reverse`: time runs from the last row to the first.
+
+    `last`: of y the rows of the last two steps alone, ``[2, H]`` in the order of x; of more than two steps.
+    """
 
     traits: ClassVar[Traits] = Traits("recurrent", narrow=True, words=True)
 
     reverse: bool = False
+    last: bool = field(default=False, kw_only=True)
 
     gates: ClassVar[int]
     biases: ClassVar[int]
@@ -48,7 +53,9 @@ class _Recurrent(Op):
             raise EdgeqError(f"weights {w} and {r} do not fit input {x} and state {states[0]}", why=f"{self.gates} gates")
         if any(b.shape != (rows,) for b in biases) or any(s.shape != (1, units) for s in states):
             raise EdgeqError(f"biases or states do not fit {units} units", why=", ".join(map(str, rest)))
-        return replace(x, shape=(x.shape[0], units))
+        if self.last and x.shape[0] <= LAST:
+            raise EdgeqError(f"the last {LAST} rows of {x.shape[0]}", why="there are no others")
+        return replace(x, shape=(LAST if self.last else x.shape[0], units))
 
     def macs(self, *types: TensorType) -> int:
         return types[0].shape[0] * (types[1].size + types[2].size)
@@ -56,6 +63,14 @@ class _Recurrent(Op):
     def order(self, steps: int) -> range:
         """Rows of x in the order of time."""
         return range(steps - 1, -1, -1) if self.reverse else range(steps)
+
+    def kept(self, steps: int) -> range:
+        """Rows of x whose results y holds."""
+        return range(steps) if not self.last else range(LAST) if self.reverse else range(steps - LAST, steps)
+
+    def row(self, t: int, steps: int) -> int:
+        """Where in y the state after row t of x lies, as long as the next step needs it."""
+        return t if not self.last else t % LAST if self.reverse else (steps - t) % LAST
 
     def walk(self, x: Array, state: tuple[Array, ...], step: Callable[..., tuple[Array, ...]], *sums: Array) -> tuple[Array, ...]:
         """Run `step(*sums at t, *state) -> state` along time.
@@ -66,7 +81,7 @@ class _Recurrent(Op):
             sums: ``[V, T, ...]``: what is known of the inputs beforehand.
 
         Returns:
-            y ``[V, T, H]``, then the last state ``[V, 1, H]`` but for h.
+            y ``[V, T, H]``, or its last rows, then the last state ``[V, 1, H]`` but for h.
         """
         vectors, steps = x.shape[:2]
         now = tuple(np.broadcast_to(s.reshape(-1, s.shape[-1]), (vectors, s.shape[-1])) for s in state)
@@ -74,10 +89,10 @@ class _Recurrent(Op):
         for t in self.order(steps):
             now = step(*(s[:, t] for s in sums), *now)
             rows[t] = now[0]
-        return np.stack([rows[t] for t in range(steps)], axis=1), *(s[:, None] for s in now[1:])
+        return np.stack([rows[t] for t in self.kept(steps)], axis=1), *(s[:, None] for s in now[1:])
 
     def shape_scalars(self, x: TensorType, units: int) -> dict[str, int]:
-        return {"steps": x.shape[0], "in_c": x.shape[1], "units": units, "reverse": int(self.reverse)}
+        return {"steps": x.shape[0], "in_c": x.shape[1], "units": units, "reverse": int(self.reverse), "last": int(self.last)}
 
 
 def unit_major(rows: Array, gates: int) -> Array:

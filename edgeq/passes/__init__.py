@@ -16,6 +16,7 @@ from edgeq.passes.fold_constants import fold_constants
 from edgeq.passes.fold_pads import fold_pads
 from edgeq.passes.fuse_activations import fuse_activations
 from edgeq.passes.join_affine import join_affine
+from edgeq.passes.last_rows import last_rows
 from edgeq.passes.layout import layout
 from edgeq.passes.merge_duplicates import merge_duplicates
 from edgeq.passes.own_outputs import own_outputs
@@ -54,6 +55,7 @@ PASSES: tuple[Pass, ...] = (
     flatten_convolutions,
     remove_channels,
     split_states,
+    last_rows,
     remove_dead,
 )
 ROUNDS = 16

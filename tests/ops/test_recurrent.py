@@ -67,6 +67,8 @@ LSTM = [
     case("sequence", Lstm(), 6, 5, 7, zero=3),
     case("sequence_wide", Lstm(), 6, 5, 7, bits=16),
     case("reverse", Lstm(reverse=True), 6, 5, 7, zero=-3),
+    case("last", Lstm(last=True), 6, 5, 7, zero=3),
+    case("last_reverse", Lstm(reverse=True, last=True), 9, 5, 4),
     *(case(f"clip_bits{b}", Lstm(cell_clip=c), 5, 6, 4, bits=b, tolerance=3.0) for b, c in ((11, 0.4), (13, 0.3), (15, 0.9), (16, 0.25))),
     case("fixed", Lstm(), 5, 9, 4, fixed=True),
     case("fixed_wide", Lstm(), 5, 9, 4, fixed=True, bits=16),
@@ -88,19 +90,22 @@ def on_words(op: Lstm | Gru, name: str, *sizes: int, **options: Any) -> Case:
 def words(*ops: Lstm | Gru) -> list[Case]:
     plain = [on_words(op, f"{i}_{'_'.join(map(str, n))}", *n) for i, op in enumerate(ops) for n in ((1, 1), (3, 7), (8, 16), (6, 5, 7))]
     fixed = [on_words(op, f"{i}_fixed", 5, 9, 4, fixed=True) for i, op in enumerate(ops)]
+    fixed += [on_words(replace(op, last=True), f"{i}_last", 5, 9, 4) for i, op in enumerate(ops)]
     return [*plain, *fixed, *(on_words(op, f"{i}_wide{n}", 2, n, 2, saturated=True) for i, op in enumerate(ops) for n in (40, 600))]
 
 
 def gru(first: bool) -> list[Case]:
     """`first`: the state is reset before its product."""
 
-    def some(name: str, *sizes: int, reverse: bool = False, **options: Any) -> Case:
-        return case(f"{name}_first{int(first)}", Gru(reverse, not first), *sizes, **options)
+    def some(name: str, *sizes: int, reverse: bool = False, last: bool = False, **options: Any) -> Case:
+        return case(f"{name}_first{int(first)}", Gru(reverse, not first, last=last), *sizes, **options)
 
     return [
         *(some(f"h{h}_i{i}", h, i, zero=h - 4) for h in (1, 2, 3, 5, 8) for i in (1, 4, 7)),
         some("sequence", 6, 5, 7, zero=3),
         some("reverse", 7, 5, 7, reverse=True),
+        some("last", 6, 5, 4, last=True, zero=3),
+        some("last_reverse", 9, 5, 7, reverse=True, last=True),
         some("fixed", 5, 9, 4, fixed=True),
         some("narrow", 7, 8, 3, state=QParams((0.3 / 128,), 11), tolerance=np.inf),
         some("shifted", 7, 8, 3, state=QParams((0.007,), -9)),
@@ -111,8 +116,10 @@ def gru(first: bool) -> list[Case]:
 
 
 GRU = [*gru(False), *gru(True)]
-HALF_SUMS = ("clip_bits11", "h1_i7", "h3_i4", "h5_i16", "h8_i7", "sequence", "reverse", "larger")
-INT8_WEIGHTS = ("clip_bits13", "h1_i1", "h3_i7", "h4_i4", "h8_i16", "sequence", "reverse", "fixed", "shifted", "least", "larger")
+HALF_SUMS = ("clip_bits11", "h1_i7", "h3_i4", "h5_i16", "h8_i7", "sequence", "reverse", "last", "larger")
+INT8_WEIGHTS = (
+    "clip_bits13", "h1_i1", "h3_i7", "h4_i4", "h8_i16", "sequence", "reverse", "last_reverse", "fixed", "shifted", "least", "larger",
+)
 
 
 def on_halves(cases: list[Case]) -> list[Case]:

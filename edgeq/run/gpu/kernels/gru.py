@@ -170,7 +170,7 @@ def gru(step: Step) -> tuple[Value, ...]:
     for t in op.order(p.steps):
         state, start = before
         read = *x.steps, t * p.in_c, *state.steps, start
-        written = y.vectors * y.size, y.size, t * p.units
+        written = y.vectors * y.size, y.size, op.row(t, p.steps) * p.units
         if step.half:
             gates = x.data, state.data, r, z, *x_part, h_part[0], *scales(step), *sizes, *read, *x_steps, h_steps[0]
             step.device.launch(gru_gates_f16, grid, *gates, **fixed)
@@ -181,5 +181,5 @@ def gru(step: Step) -> tuple[Value, ...]:
             step.device.launch(gru_gates_s8, grid, x.data, state.data, r, z, *tables, *sizes, *read, *shares, p.out_offset, **fixed)
             rest = *tables, *sizes, *read, *written, *shares, p.state_multiplier, *out_stage(step)
             step.device.launch(gru_state_s8, grid, x.data, state.data, r, z, y.data, *rest, **fixed)
-        before = y, t * p.units
+        before = y, op.row(t, p.steps) * p.units
     return (y,)

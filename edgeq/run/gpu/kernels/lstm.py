@@ -124,7 +124,7 @@ def lstm(step: Step) -> tuple[Value, ...]:
     before: tuple[Any, int] = h, 0
     for t in op.order(p.steps):
         state, start = before
-        moving = *x.steps, t * p.in_c, *state.steps, start, y.vectors * y.size, y.size, t * p.units
+        moving = *x.steps, t * p.in_c, *state.steps, start, y.vectors * y.size, y.size, op.row(t, p.steps) * p.units
         tensors, sizes = (x.data, state.data, c.data, y.data, *x_part, h_part[0]), (y.vectors, p.units, p.in_c)
         if step.half:
             limits = {"LOW": p.act_min, "HIGH": p.act_max}
@@ -133,5 +133,5 @@ def lstm(step: Step) -> tuple[Value, ...]:
             own = *x_steps, *h_steps, *lefts(step), *out_stage(step)
             cell = {"CELL_BITS": p.cell_bits, "CELL_CLIP": p.cell_clip}
             step.device.launch(lstm_s8, grid, *tensors, h_part[1], table, *sizes, *moving, *own, **cell, **fixed)
-        before = y, t * p.units
+        before = y, op.row(t, p.steps) * p.units
     return y, c
