@@ -13,6 +13,7 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.models import DATA, ROOT
@@ -40,7 +41,7 @@ FRAMES, CALIBRATION, SECONDS = 200, 400, 1e6
 def runs(folder: Path, target: str, x: dict[str, Array]) -> Iterator[tuple[str, Run]]:
     """Name and outcome of every run on a target."""
     if target != "host":
-        yield target, unicorn.run(folder, load(target), x, steps=True, timeout=SECONDS)
+        yield target, replace(unicorn.run, timeout=SECONDS)(folder, load(target), x, steps=True)
         return
     for chain, level in COMPILERS:
         yield f"host, {chain} {level}", host.run(folder, x, steps=True, chain=chain, optimize=level)

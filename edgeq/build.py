@@ -81,6 +81,24 @@ class Program:
         return f"{self.app}{'_hook' if self.hook else ''}.elf"
 
 
+@dataclass(frozen=True)
+class Installation:
+    """How a program comes to lie on its board.
+
+    Attributes:
+        deployed: for the board as it is used: edgeq's bootloader starts the program where it serves the board, and nobody watches
+            its end: it halts.
+        weights: flash, or ram: there the application copies them, and faults may hit them (bench, serve).
+        slots: of the bootloader that starts it; None is the board's number.
+        version: of the program (`slots.version`).
+    """
+
+    deployed: bool = False
+    weights: str = "flash"
+    slots: int | None = None
+    version: int = 0
+
+
 def _program(words: Sequence[str]) -> tuple[str, ...]:
     """A compiler's command line. Zig is started without the Python around it."""
     found = find_spec("ziglang") if tuple(words[:3]) == ("{python}", "-m", "ziglang") else None
@@ -223,10 +241,7 @@ def build_programs(
     programs: Sequence[Program],
     work: Path,
     optimize: str = "-O3",
-    *,
-    deployed: bool = False,
-    weights: str = "flash",
-    slots: int | None = None,
+    installation: Installation = Installation(),
 ) -> dict[Program, Path]:
     """Compile an emitted folder and the target's board support into programs, by SCons.
 
@@ -234,10 +249,6 @@ def build_programs(
         programs: what to build; they share the objects that they have in common.
         work: an empty folder for the products.
         optimize: -O0, -O1, -O2, -O3, -Os, -Oz or -Og, for model and firmware.
-        deployed: for the board as it is used: edgeq's bootloader starts the programs where it serves the board, and nobody
-            watches their end: they halt.
-        weights: flash, or ram: there the application copies them, and faults may hit them (bench, serve).
-        slots: of the bootloader that starts them; None is the board's number.
 
     Returns:
         The ELF file of each program, in `work`; that of the second slot lies in its folder `SECOND`.
@@ -246,17 +257,18 @@ def build_programs(
         EdgeqError: SCons is not installed, the code does not compile, or the program does not fit the board's memory.
     """
     check_level(optimize)
+    weights = installation.weights
     if weights == "ram" and (stuck := {p.app for p in programs} - COPYING):
         fix = f"choose one of {', '.join(sorted(COPYING))}"
         raise EdgeqError(f"application '{min(stuck)}' reads its weights from flash", where=str(folder), fix=fix)
-    place, work, data = with_slots(board.load(target), slots), work.resolve(), manifest(folder)
-    boot = place.boot if deployed else None
+    place, work, data = with_slots(board.load(target), installation.slots), work.resolve(), manifest(folder)
+    boot = place.boot if installation.deployed else None
     scripts = _write_scripts(place, boot, weights, work)
     (work / "eq_description.h").write_text(description.header(data, place, weights_in_ram=weights == "ram"), encoding="ascii")
     if any(p.app == "mlperf" for p in programs):
         (work / "eq_mlperf.h").write_text(description.mlperf_header(data, place), encoding="ascii")
     copy_code(folder, data, work / "model")
-    settings = _settings(place, chain, [*place.sources, HALT if deployed else place.exit], _told(boot), optimize)
+    settings = _settings(place, chain, [*place.sources, HALT if installation.deployed else place.exit], _told(boot), optimize)
     settings["compile"] += WEIGHTS[weights]
     wanted = [
         {"output": str(Path(script).parent / p.file), "app": p.app, "hook": p.hook, "script": script}
@@ -347,10 +359,7 @@ def build_firmware(
     app: str = "bench",
     hook: bool = False,
     optimize: str = "-O3",
-    deployed: bool = False,
-    weights: str = "flash",
-    slots: int | None = None,
-    version: int = 0,
+    installation: Installation = Installation(),
 ) -> Path:
     """Compile an emitted folder and one application of firmware/apps for a target's board.
 
@@ -360,8 +369,7 @@ def build_firmware(
             link) or mlperf (answers the MLPerf Tiny runner).
         hook: also report every step.
         optimize: -O0, -O1, -O2, -O3, -Os, -Oz or -Og.
-        deployed, weights, slots: see `build_programs`; the file holds the program of the second slot too (`edgeq.slots`).
-        version: of the program (`slots.version`).
+        installation: where it has two slots, the file holds the program of the second one too (`edgeq.slots`).
 
     Returns:
         `output`.
@@ -371,11 +379,9 @@ def build_firmware(
     """
     program = Program(app, hook)
     with temporary_folder() as work:
-        elf = build_programs(
-            folder, target, chain, [program], Path(work), optimize, deployed=deployed, weights=weights, slots=slots
-        )[program]  # fmt: skip
+        elf = build_programs(folder, target, chain, [program], Path(work), optimize, installation)[program]
         second = elf.parent / SECOND / elf.name
-        parts = Parts(elf.read_bytes(), second.read_bytes() if second.is_file() else b"", version)
+        parts = Parts(elf.read_bytes(), second.read_bytes() if second.is_file() else b"", installation.version)
         _deliver(join(parts), output)
     return output
 

@@ -126,7 +126,7 @@ def test_unknown_keywords_are_refused_with_the_nearest(verb: Any, tmp_path: Path
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("name", ["build", "quantize", "run", "simulate", "tune", "accuracy", "load"])
+@pytest.mark.parametrize("name", ["build", "quantize", "run", "compare", "simulate", "tune", "accuracy", "load"])
 def test_verbs_show_what_they_take(name: str) -> None:
     verb = getattr(edgeq, name)
     parameters = inspect.signature(verb).parameters

@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "examples" / "digits"))
 
 from edgeq import api
 from edgeq import target as targets
-from edgeq.build import build_firmware, toolchain
+from edgeq.build import Installation, build_firmware, toolchain
 from edgeq.cli.main import app
 from edgeq.errors import EdgeqError
 from edgeq.faults import FaultMap
@@ -105,7 +105,7 @@ def test_flash_then_a_hundred_keywords_over_the_link(board: str, data: Path, tmp
 def test_weights_in_ram_can_be_damaged_and_restored(board: str, digits: dict[str, tuple[Path, Path, Path]], tmp_path: Path) -> None:
     fast, _, test = digits[board]
     folder = api.build(fast, output=tmp_path / "digits", target=board, vectors=0, check=False, hardened=True).folder
-    elf = firmware(folder, board, tmp_path / "ram.elf", weights="ram")
+    elf = firmware(folder, board, tmp_path / "ram.elf", installation=Installation(weights="ram"))
     chosen = ("--faults", "stuck:0.3", "--p", "0.5%", "--seed", "7", "-n", "2", "--timeout", str(LOADED))
     with EmulatedBoard(elf, targets.load(board)) as emulated:
         emulated.start()

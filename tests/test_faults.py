@@ -16,7 +16,7 @@ from zoo import zoo
 
 from edgeq import api, faults, graphfile, kernels
 from edgeq.api.robustness import noise, robustness
-from edgeq.build import Program, build_programs, toolchain
+from edgeq.build import Installation, Program, build_programs, toolchain
 from edgeq.emit import emit, write
 from edgeq.errors import EdgeqError
 from edgeq.faults import FaultMap, apply, block, flipped, flips, hardened, parameters, tables, uniform, voltage
@@ -203,7 +203,7 @@ def test_emulated_boards_compute_what_the_simulator_does(target: str, code: Code
     write(emit(program, plan(program), "m"), folder)
     (tmp_path / "work").mkdir()
     wanted = Program("bench")
-    elf = build_programs(folder, chip, toolchain(chip), [wanted], tmp_path / "work", "-Os", weights="ram")[wanted]
+    elf = build_programs(folder, chip, toolchain(chip), [wanted], tmp_path / "work", "-Os", Installation(weights="ram"))[wanted]
     layout = Layout(manifest(folder))
     count, packed = layout.pack(inputs)
     clean, changed = output(graph, simulate(graph, inputs).outputs), 0

@@ -19,13 +19,14 @@ from edgeq.quantize.floating import evaluate_float
 torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
-from edgeq.train import Options, Outcome, Robust, randbet  # noqa: E402
+from edgeq.train import Descent, Options, Outcome, Robust, randbet  # noqa: E402
 from edgeq.train.codes import Grid, faulty_biases, flips  # noqa: E402
 from edgeq.train.layers import FAULTY, Range  # noqa: E402
 
 loop = importlib.import_module("edgeq.train.randbet")
 EXAMPLE = Path(__file__).parent.parent / "examples" / "robust_vision"
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(EXAMPLE.parent.parent)}
+FLOATS = Options(w_max=None, activations="float")
 
 
 @pytest.fixture(autouse=True)
@@ -232,9 +233,11 @@ def test_ranges_hold_int8(zero: str) -> None:
 
 def test_errors_begin_once_the_clean_loss_is_low() -> None:
     seen: list[tuple[float, float | None]] = []
-    outcome = randbet(
-        small(), batch, steps=60, options=Options(onset=0.8), rate=0.1, progress=lambda done, steps, *losses: seen.append(losses)
-    )
+
+    def progress(done: int, steps: int, *losses: float) -> None:
+        seen.append(losses)
+
+    outcome = randbet(small(), batch, steps=60, options=Options(onset=0.8), descent=Descent(rate=0.1), progress=progress)
     first = next(i for i, (clean, _) in enumerate(seen) if clean < 0.8)
     assert outcome.onset == first > 0
     assert all((faulty is None) == (i < first) for i, (_, faulty) in enumerate(seen))
@@ -249,7 +252,7 @@ def accuracy(network: nn.Module) -> float:
 @pytest.mark.parametrize("options", [Options(), Options(code=Code(4, votes=True), activations="learned"), Options(activations="float")],
                          ids=["8 bit", "4 bit, learned ranges", "float activations"])  # fmt: skip
 def test_a_network_learns(options: Options) -> None:
-    outcome = randbet(small(), batch, steps=80, options=options, rate=0.2)
+    outcome = randbet(small(), batch, steps=80, options=options, descent=Descent(rate=0.2))
     assert isinstance(outcome, Outcome) and not outcome.network.training
     assert accuracy(outcome.network) > 0.9 and outcome.onset is not None
     assert float(outcome.network[0].weight.detach().abs().max()) <= 0.1 + 1e-6
@@ -274,7 +277,7 @@ def test_an_interrupted_training_equals_one_that_was_not(tmp_path: Path, monkeyp
 
 def test_batches_may_be_a_loader_that_is_shorter_than_the_training() -> None:
     drawn = [batch(i) for i in range(3)]
-    assert randbet(small(), drawn, steps=7, rate=0.01).steps == 7
+    assert randbet(small(), drawn, steps=7, descent=Descent(rate=0.01)).steps == 7
     with pytest.raises(EdgeqError, match="no batches"):
         randbet(small(), [], steps=1)
 
@@ -304,7 +307,7 @@ def test_the_exported_network_is_the_module() -> None:
         (lambda: Robust(small(), Options(w_max={"nobody": 1.0})), "names 'nobody'"),
         (lambda: randbet(small(), batch, steps=0), "0 steps"),
         (lambda: randbet(small(), lambda step: (batch(0)[0] * float("nan"), batch(0)[1]), steps=1), "infinite or NaN"),
-        (lambda: randbet(small(), batch, steps=40, rate=1e9, options=Options(w_max=None, activations="float")), "the loss of step"),
+        (lambda: randbet(small(), batch, steps=40, descent=Descent(rate=1e9), options=FLOATS), "the loss of step"),
     ],
 )
 def test_mistakes_are_named(call, message: str) -> None:

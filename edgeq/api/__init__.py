@@ -17,7 +17,8 @@ from edgeq.api.execution import Outcome, compare, contract, run, simulate
 from edgeq.api.models import is_quantized, load, random_inputs, read_inputs
 from edgeq.api.pictures import camera_frames, image_features
 from edgeq.api.profiling import Profile, profile
-from edgeq.api.quantizing import Choices, Quantized, Recipe, quantize, write_quantized
+from edgeq.api.quantizing import Quantized, quantize, write_quantized
+from edgeq.api.recipe import Choices, Reading, Recipe
 from edgeq.api.reporting import report
 from edgeq.api.robustness import Robustness, robustness
 from edgeq.api.scoring import Accuracy, accuracy
@@ -36,6 +37,7 @@ __all__ = [
     "Outcome",
     "Profile",
     "Quantized",
+    "Reading",
     "Recipe",
     "Robustness",
     "Searched",

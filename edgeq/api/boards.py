@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgeq import export as exporter
 from edgeq import flash as programmers
 from edgeq import slots as slot_numbers
 from edgeq import target as targets
+from edgeq.api import keywords
 from edgeq.api.models import Progress
 from edgeq.board import Board
 from edgeq.board import load as load_board
-from edgeq.build import WEIGHTS, TooLarge, Toolchain, bootable, build_bootloader, build_firmware
+from edgeq.build import WEIGHTS, Installation, TooLarge, Toolchain, bootable, build_bootloader, build_firmware
 from edgeq.build import toolchain as find_toolchain
 from edgeq.errors import EdgeqError
 from edgeq.files import temporary_folder
 from edgeq.flash import image
+from edgeq.flash.job import Wanted
 from edgeq.record import check_unchanged, manifest
 from edgeq.resources import resource
 from edgeq.scaffold import scaffold
@@ -62,22 +64,22 @@ class _Program:
     output: Path
     app: str
     level: str
-    weights: str
-    version: int
+    installation: Installation
 
 
-def _linked(wanted: _Program, place: Board, slots: int | None) -> tuple[Path, int]:
+def _linked(wanted: _Program, place: Board) -> tuple[Path, int]:
     """The program, and for how many slots it is linked: for two only where it fits, unless they are asked for."""
+    slots = wanted.installation.slots
     used = place.boot.slots if slots is None and place.boot else slots or 1
     try:
         elf = build_firmware(
             wanted.folder, wanted.target, wanted.chain, wanted.output, app=wanted.app, hook=wanted.app == "selftest",
-            optimize=wanted.level, deployed=True, weights=wanted.weights, slots=used, version=wanted.version,
+            optimize=wanted.level, installation=replace(wanted.installation, slots=used),
         )  # fmt: skip
     except TooLarge:
         if slots is not None or used == 1:
             raise
-        return _linked(wanted, place, 1)
+        return _linked(replace(wanted, installation=replace(wanted.installation, slots=1)), place)
     return elf, used if place.boot else 0
 
 
@@ -100,6 +102,7 @@ def _checked(target: Target, app: str, weights: str, bootloader: bool) -> Board:
     return place
 
 
+@keywords.verb
 def firmware(
     folder: str | Path,
     *,
@@ -147,13 +150,14 @@ def firmware(
         )  # fmt: skip
     chain, level = find_toolchain(target, toolchain), f"-O{optimize}"
     number = slot_numbers.version(version)
-    wanted = _Program(Path(folder), target, chain, Path(output), app, level, weights, number)
-    elf, used = _linked(wanted, place, slots)
+    wanted = _Program(Path(folder), target, chain, Path(output), app, level, Installation(True, weights, slots, number))
+    elf, used = _linked(wanted, place)
     program = image.read(elf)
     loader = None if bootloader is None else build_bootloader(target, chain, Path(bootloader), slots=used)
     return Made(elf, program.origin, len(program.data), loader, used, slot_numbers.version_text(number))
 
 
+@keywords.verb
 def flash(
     elf: str | Path,
     *,
@@ -171,22 +175,31 @@ def flash(
     app: str = "serve",
     version: str = "0.0.0",
 ) -> str:
-    """Write a firmware to a board, verify it there and start it; see `edgeq.flash.flash`.
+    """Write a firmware to a board, verify it there and start it.
 
     Args:
-        elf: or a folder that `build` wrote: it is compiled first, as `firmware` does it with `app` and `version`.
+        elf: as `firmware` makes it, or any other for the board; or a folder that `build` wrote: it is compiled first, as `firmware` does
+            it with `app` and `version`.
+        board: a target with a board.
+        port, baud, command, start, listen, heard, allow_downgrade, key: see `edgeq.flash.job.Wanted`.
+        programmer: one of `edgeq.flash.PROGRAMMERS`; None is the board's own.
+        progress: called with (stage, done, total).
+
+    Returns:
+        One line that says what was done.
+
+    Raises:
+        EdgeqError: see `edgeq.flash.flash`, and `firmware`.
     """
+    wanted = Wanted(
+        port=port, baud=baud or 0, command=command, start=start, listen=listen, heard=heard, allow_downgrade=allow_downgrade,
+        key=None if key is None else Path(key),
+    )  # fmt: skip
     if Path(elf).is_dir():
         with temporary_folder() as work:
             made = firmware(elf, board=board, output=Path(work) / "firmware.elf", app=app, version=version)
-            return flash(
-                made.elf, board=board, port=port, programmer=programmer, baud=baud, command=command, start=start, listen=listen,
-                heard=heard, progress=progress, allow_downgrade=allow_downgrade, key=key,
-            )  # fmt: skip
-    return programmers.flash(
-        Path(elf), targets.load(board), port=port, programmer=programmer, baud=baud, command=command, start=start, listen=listen,
-        heard=heard, progress=progress, allow_downgrade=allow_downgrade, key=None if key is None else Path(key),
-    )  # fmt: skip
+            return programmers.flash(made.elf, targets.load(board), wanted, programmer, progress)
+    return programmers.flash(Path(elf), targets.load(board), wanted, programmer, progress)
 
 
 def export(folder: str | Path, *, form: str, output: str | Path, trust: bool = False, force: bool = False) -> Path:

@@ -13,10 +13,13 @@ from edgeq import board, faults, graphfile
 from edgeq import folder as folders
 from edgeq import target as targets
 from edgeq.api import budget as budgets
+from edgeq.api import keywords
 from edgeq.api.budget import Budget
-from edgeq.api.models import Arrays, Consts, Progress, Shapes, States, load, random_inputs
+from edgeq.api.calibration import calibration_samples
+from edgeq.api.models import Arrays, Progress, random_inputs
 from edgeq.api.proving import How, Proof, prove, recorded
-from edgeq.api.quantizing import PRECISION, Quantized, Recipe, calibration_samples, goal_of, on_stream, quantized
+from edgeq.api.quantizing import PRECISION, Quantized, goal_of, on_stream, quantized
+from edgeq.api.recipe import Recipe, read
 from edgeq.build import Program, Toolchain, build_library, build_programs, section_sizes
 from edgeq.build import toolchain as find_toolchain
 from edgeq.emit import Artifact, emit, write
@@ -79,44 +82,6 @@ def choices_for(tuning: str | Path | None, target: str, toolchain: str, optimize
     return None if tuning is None else costs.read(Path(tuning)).choices(costs.key_of(target, toolchain, optimize))
 
 
-def artifact(
-    graph: Graph,
-    target: Target,
-    name: str,
-    vectors: Arrays | None = None,
-    choices: Mapping[str, str] | None = None,
-    *,
-    hardened: bool = False,
-    beside: Mapping[str, bytes] | None = None,
-    arena: int | None = None,
-    feed: str = "",
-    spreads: Spreads | None = None,
-) -> Artifact:
-    """Lower, plan and emit a quantized graph, `hardened` or not; the graph itself and the files `beside` it travel in the folder.
-
-    Args:
-        arena: bytes that it should stay within, by bands of rows where it needs them; 0 for as few as can be.
-        feed: ``rows`` for an input that comes row by row.
-        spreads: cores, and memory for copies of tables; None: as the target has them. Hardened programs have neither.
-    """
-    program = faults.hardened(graph, target) if hardened else lower(graph, target, choices)
-    wanted = Spreads() if hardened else spreads or Spreads(target.cores, target.fast)
-    if feed:
-        program, memory = fed(program, math.inf if arena is None else arena or None)
-        program, memory = wanted.of(program, memory)
-    elif hardened or arena is None:
-        program, memory = wanted.of(program, plan(program))
-    else:
-        program, memory = wanted.within(program, arena)
-    emitted = emit(*filled(program, memory), name, vectors)
-    stored = graphfile.dumps(graph)
-    more = {**(beside or {}), graphfile.NAME: stored}
-    named = dict(sorted({**emitted.manifest.files, **folders.digests(more)}.items()))
-    manifest = replace(emitted.manifest, graph_sha256=folders.digest(stored), files=named)
-    files = {**emitted.files, **more, folders.MANIFEST: manifest.text().encode()}
-    return Artifact(emitted.name, dict(sorted(files.items())), manifest)
-
-
 @dataclass(frozen=True)
 class Spreads:
     """For how many cores calls are divided, and the bytes of fast memory for copies of their tables, 0 for none."""
@@ -161,6 +126,69 @@ class Spreads:
             limit = alone.arena_bytes - over
             if limit < arena // 2:
                 return made, memory
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a program is laid out.
+
+    Attributes:
+        choices: kernels by signature, of a tuning file; None: by what they are expected to cost.
+        hardened: portable kernels, which compute the simulator's bytes whatever bit errors make of the weights.
+        arena: bytes that it should stay within, by bands of rows where it needs them; 0 for as few as can be; None: as it comes.
+        feed: ``rows`` for an input that comes row by row.
+        spreads: cores, and memory for copies of tables; None: as the target has them. Hardened programs have neither.
+    """
+
+    choices: Mapping[str, str] | None = None
+    hardened: bool = False
+    arena: int | None = None
+    feed: str = ""
+    spreads: Spreads | None = None
+
+    def __post_init__(self) -> None:
+        if self.hardened and self.choices is not None:
+            raise EdgeqError("a tuning file and hardened kernels", why="both choose the kernels", fix="give one of them")
+        if self.feed not in FEEDS or (self.feed and self.hardened):
+            kernels = " and hardened kernels" if self.hardened else ""
+            raise EdgeqError(f"feed '{self.feed}'{kernels}", fix="give feed rows, or leave it out")
+
+    def of(self, graph: Graph, target: Target) -> tuple[Lowered, MemoryPlan]:
+        """A quantized graph, lowered and planned."""
+        program = faults.hardened(graph, target) if self.hardened else lower(graph, target, self.choices)
+        wanted = Spreads() if self.hardened else self.spreads or Spreads(target.cores, target.fast)
+        if self.feed:
+            return wanted.of(*fed(program, math.inf if self.arena is None else self.arena or None))
+        if self.hardened or self.arena is None:
+            return wanted.of(program, plan(program))
+        return wanted.within(program, self.arena)
+
+
+def spreads_of(chip: Target, cores: int | None, weights_stream: str | int | None, hardened: bool) -> Spreads:
+    """What a build asks for, else what the target has.
+
+    Raises:
+        EdgeqError: there is no such number, or it is for hardened kernels, which have neither.
+    """
+    if hardened and (weights_stream or (cores or 1) > 1):
+        raise EdgeqError("hardened kernels with copies of weights or several cores", fix="give hardened alone")
+    fast = chip.fast if weights_stream is None else targets.size(weights_stream)
+    return Spreads(chip.cores if cores is None else cores, fast)
+
+
+def artifact(
+    graph: Graph, target: Target, name: str, vectors: Arrays | None = None, layout: Layout | None = None,
+    beside: Mapping[str, bytes] | None = None,
+) -> Artifact:  # fmt: skip
+    """Lower, plan and emit a quantized graph; the graph itself and the files `beside` it travel in the folder."""
+    program, memory = (layout or Layout()).of(graph, target)
+    emitted = emit(*filled(program, memory), name, vectors)
+    stored = graphfile.dumps(graph)
+    more = {**(beside or {}), graphfile.NAME: stored}
+    named = dict(sorted({**emitted.manifest.files, **folders.digests(more)}.items()))
+    manifest = replace(emitted.manifest, graph_sha256=folders.digest(stored), files=named)
+    files = {**emitted.files, **more, folders.MANIFEST: manifest.text().encode()}
+    return Artifact(emitted.name, dict(sorted(files.items())), manifest)
 
 
 @dataclass(frozen=True, eq=False)
@@ -269,16 +297,13 @@ def code_size(folder: Path, work: Path, target: Target, chain: Toolchain, optimi
     return section_sizes(build_programs(folder, target, chain, [program], products, f"-O{optimize}")[program])["code"]
 
 
+@keywords.verb
 def build(
     model: str | Path | Graph | Quantized,
     *,
     output: str | Path,
     target: str = "host",
     name: str | None = None,
-    shapes: Shapes | None = None,
-    const: Consts | None = None,
-    states: States | None = None,
-    signature: str | None = None,
     toolchain: str | None = None,
     optimize: str = OPTIMIZE,
     budget: Mapping[str, float] | None = None,
@@ -301,9 +326,6 @@ def build(
         output: the folder to write; what edgeq wrote there before is replaced, and nothing else may lie there.
         target: a name from ``edgeq targets``.
         name: prefix of the C symbols (default: the file's name).
-        shapes: shapes of inputs whose dimensions the file leaves open.
-        const: values that inputs are bound to, see `load`.
-        states, signature: see `load`.
         toolchain: ``zig`` (default), ``gcc`` or ``clang``.
         optimize: ``s``, ``2`` or ``3``.
         budget: ``flash`` and ``ram`` in bytes; they replace the target's. ``cycles`` of an inference, or ``latency`` in seconds,
@@ -322,7 +344,7 @@ def build(
         cores: among which steps are divided, 1 to 16; None: as many as the target has.
         force: other files in `output` stay; what edgeq wrote there is replaced although it was changed since.
         progress: called with (stage, done, total).
-        recipe: how a float model is quantized, see `Recipe`.
+        recipe: how the model is read, and a float one quantized, see `Recipe`.
 
     Raises:
         EdgeqError: anything that keeps the model from the target; nothing is left behind then.
@@ -333,56 +355,50 @@ def build(
         raise EdgeqError(f"unknown optimization level '{optimize}'", fix=f"choose one of {', '.join(LEVELS)}")
     if vectors < 0:
         raise EdgeqError(f"{vectors} test vectors", fix="give 0 or more")
-    if hardened and tuning is not None:
-        raise EdgeqError("a tuning file and hardened kernels", why="both choose the kernels", fix="give one of them")
-    if feed not in FEEDS or (feed and hardened):
-        raise EdgeqError(f"feed '{feed}'{' and hardened kernels' if hardened else ''}", fix="give feed rows, or leave it out")
-    if hardened and (weights_stream or (cores or 1) > 1):
-        raise EdgeqError("hardened kernels with copies of weights or several cores", fix="give hardened alone")
-    fast = chip.fast if weights_stream is None else targets.size(weights_stream)
-    spreads = Spreads(chip.cores if cores is None else cores, fast)
     chain = find_toolchain(chip, toolchain)
     choices = choices_for(tuning, target, chain.name, optimize)
+    layout = Layout(choices, hardened, None, feed, spreads_of(chip, cores, weights_stream, hardened))
     with folders.claimed(Path(output), force=force) as place:
-        source = model if isinstance(model, Graph) else load(model, shapes=shapes, const=const, states=states, signature=signature)
+        source, how = read(model, recipe), How(chip, None, chain.name, optimize)
         samples = calibration_samples(source, recipe)
-        limits = {key: value for key, value in (budget or {}).items() if key in ("flash", "ram", *budgets.SPEED)}
         goal = goal_of(budget, target, recipe.get("recipe"), chain.name, optimize)
         step = known or inherited(model, quantized(source, samples, recipe, progress, goal))
         if stream:
             step, samples = on_stream(step, stream, samples)
         graph = step.graph
-        inputs = random_inputs(graph, vectors) if samples is None else samples
-        title = name or default_name(model, graph)
-        tests = test_vectors(graph, inputs, vectors)
-        limit = budgets.budget(chip, limits)
-        not_run = missing(chip) if check and vectors else ""
-        if limit.cycles is not None and (not check or not vectors or not_run):
-            why = not_run or "cycles are counted where the test vectors run"
-            fix = "leave out --no-check, and give test vectors"
-            raise EdgeqError("a budget of cycles or latency for code that is not run", why=why, fix=fix)
-        state = sum(graph.type(a).bytes for a, _ in graph.states)
-        emitted = artifact(
-            graph, chip, title, tests.arrays if tests else None, choices, hardened=hardened, beside=step.files, arena=limit.arena(state),
-            feed=feed, spreads=spreads,
-        )  # fmt: skip
+        tests = test_vectors(graph, random_inputs(graph, vectors) if samples is None else samples, vectors)
+        limit = budgets.budget(chip, {key: n for key, n in (budget or {}).items() if key in ("flash", "ram", *budgets.SPEED)})
+        proven, not_run = to_run(tests if check else None, chip, limit)
+        layout = replace(layout, arena=limit.arena(sum(graph.type(a).bytes for a, _ in graph.states)))
+        emitted = artifact(graph, chip, name or default_name(model, graph), tests.arrays if tests else None, layout, step.files)
         budgets.check_ram(emitted.manifest, limit)
         budgets.check_flash(emitted.manifest, None, limit)
-        how = How(chip, None, chain.name, optimize)
-        proven = tests if check and chip.runners and not not_run else None
         found = measure(emitted, step, how, limit, proven, progress)
         folders.write(place, {**emitted.files, folders.MEASUREMENTS: found.text().encode()}, force=force)
         return Built(Path(output), graph, chip, emitted.manifest, found, not_run)
 
 
+def to_run(tests: Vectors | None, chip: Target, limit: Budget) -> tuple[Vectors | None, str]:
+    """Which of the test vectors, None where nobody wants them to run, run on the target; and why none does although they should.
+
+    Raises:
+        EdgeqError: none runs, and there is a budget of cycles.
+    """
+    not_run = missing(chip) if tests else ""
+    if limit.cycles is not None and (tests is None or not_run):
+        why = not_run or "cycles are counted where the test vectors run"
+        fix = "leave out --no-check, and give test vectors"
+        raise EdgeqError("a budget of cycles or latency for code that is not run", why=why, fix=fix)
+    return (tests if chip.runners and not not_run else None), not_run
+
+
+@keywords.verb
 def memory_ways(
-    model: str | Path | Graph, *, target: str = "host", shapes: Shapes | None = None, const: Consts | None = None,
-    states: States | None = None, signature: str | None = None, stream: str = "", progress: Progress | None = None,
-    **recipe: Unpack[Recipe],
-) -> list[Way]:  # fmt: skip
+    model: str | Path | Graph, *, target: str = "host", stream: str = "", progress: Progress | None = None, **recipe: Unpack[Recipe]
+) -> list[Way]:
     """What RAM a model takes on a target: as whole tensors, in bands of rows with less and less memory, and fed by rows. Arguments as of
     `build`; nothing is compiled."""
-    source = model if isinstance(model, Graph) else load(model, shapes=shapes, const=const, states=states, signature=signature)
+    source = read(model, recipe)
     samples = calibration_samples(source, recipe)
     step = quantized(source, samples, recipe, progress, goal_of(None, target, recipe.get("recipe")))
     if stream:

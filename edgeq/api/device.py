@@ -10,10 +10,11 @@ from typing import Any
 
 from edgeq import graphfile
 from edgeq import target as targets
+from edgeq.api import keywords
+from edgeq.api.calibration import labelled
 from edgeq.api.execution import Source, require_firmware, vectors_of
 from edgeq.api.models import Arrays, Progress, random_arrays, select_inputs, stage
 from edgeq.api.proving import damage_of
-from edgeq.api.quantizing import labelled
 from edgeq.api.scoring import hits
 from edgeq.compare import Comparison
 from edgeq.compare import compare as compare_runs
@@ -59,6 +60,7 @@ class BoardComparison:
         return self.outputs.bit_exact and (self.steps is None or self.steps.bit_exact) and not self.tables
 
 
+@keywords.verb
 def compare_board(
     folder: str | Path,
     port: Port,

@@ -7,15 +7,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from edgeq import folder as folders
 from edgeq import graphfile
 from edgeq import target as targets
+from edgeq.api import keywords
 from edgeq.api.building import OPTIMIZE, artifact, build
 from edgeq.api.devices import evaluate
-from edgeq.api.models import Consts, Progress, Shapes, is_quantized, load, random_inputs, read_inputs, stage
+from edgeq.api.models import Progress, is_quantized, random_inputs, read_inputs, stage
 from edgeq.api.proving import How, damage_of, prove, recorded
+from edgeq.api.recipe import Reading, read
 from edgeq.api.samples import Samples
 from edgeq.compare import Comparison
 from edgeq.errors import EdgeqError
@@ -142,18 +144,17 @@ def vectors_of(graph: Graph, inputs: Source | None, vectors: int) -> dict[str, A
     return fit_inputs(graph, read_inputs(inputs, graph))
 
 
+@keywords.verb
 def simulate(
     model: str | Path | Graph,
     inputs: Source | None = None,
     *,
     target: str | None = None,
     vectors: int = VECTORS,
-    shapes: Shapes | None = None,
-    const: Consts | None = None,
-    signature: str | None = None,
     steps: bool = False,
     device: str | None = None,
     progress: Progress | None = None,
+    **reading: Unpack[Reading],
 ) -> Outcome:
     """Run the simulator: the meaning of a quantized model, bit for bit.
 
@@ -165,11 +166,12 @@ def simulate(
         steps: keep every intermediate tensor in ``outcome.run.steps``.
         device: let another compute the simulator's bytes, for many vectors: ``cpu``, ``gpu`` or ``interpreter`` (see
             `edgeq.api.devices.evaluate`); outputs alone.
+        reading: see `Reading`.
 
     Raises:
         EdgeqError: the model is float, the inputs do not fit, or there is no such device.
     """
-    graph = model if isinstance(model, Graph) else load(model, shapes=shapes, const=const, signature=signature)
+    graph = read(model, reading)
     require_quantized(graph, graph.name if isinstance(model, Graph) else str(model))
     measured = Measured()
     data = read_manifest(Path(str(model))) if is_emitted(model) else None
@@ -191,9 +193,7 @@ def emitted(
     target: str | None,
     toolchain: str | None,
     optimize: str | None,
-    shapes: Shapes | None,
-    const: Consts | None,
-    signature: str | None,
+    reading: Reading,
     progress: Progress | None,
     hardened: bool,
     trust: bool,
@@ -212,7 +212,7 @@ def emitted(
                 check_unchanged(folder, data)
             yield folder, graphfile.load(folder), targets.load(target or own)
             return
-    graph = model if isinstance(model, Graph) else load(model, shapes=shapes, const=const, signature=signature)
+    graph = read(model, reading)
     require_quantized(graph, graph.name if isinstance(model, Graph) else str(model))
     with temporary_folder() as work:
         built = build(
@@ -222,6 +222,7 @@ def emitted(
         yield built.folder, built.graph, built.target
 
 
+@keywords.verb
 def run(
     model: str | Path | Graph,
     inputs: Source | None = None,
@@ -233,13 +234,11 @@ def run(
     check: bool = True,
     toolchain: str | None = None,
     optimize: str | None = None,
-    shapes: Shapes | None = None,
-    const: Consts | None = None,
-    signature: str | None = None,
     port: Port | None = None,
     faults: FaultMap | None = None,
     trust: bool = False,
     progress: Progress | None = None,
+    **reading: Unpack[Reading],
 ) -> Outcome:
     """Run the emitted C, on this computer, on an emulated chip or on a board, and compare it with the simulator.
 
@@ -256,6 +255,7 @@ def run(
         port: of a board with the firmware of the folder `model` (docs/link.md); takes the place of target and runner.
         faults: bit errors in the stored weights, in the C and in the simulator; a folder must have been built `hardened`.
         trust: compile and run a folder's C although it was changed after edgeq wrote it.
+        reading: of a model, see `Reading`.
 
     Raises:
         EdgeqError: the model is float, the inputs do not fit, a tool is missing, or the program failed; the folder was not built
@@ -264,7 +264,7 @@ def run(
     if port is not None:
         require_firmware(model, target, runner, toolchain, optimize)
     hardened = faults is not None
-    with emitted(model, target, toolchain, optimize, shapes, const, signature, progress, hardened, trust) as (folder, graph, chip):
+    with emitted(model, target, toolchain, optimize, reading, progress, hardened, trust) as (folder, graph, chip):
         data = read_manifest(folder)
         fitted = vectors_of(graph, inputs, vectors)
         measured = read_measured(folder, data.sources_sha256)
@@ -282,6 +282,7 @@ def run(
         return Outcome(graph, data, measured, proof.run, proof.comparison, damage, altered)
 
 
+@keywords.as_verb(run, "steps", "check")
 def compare(model: str | Path | Graph, inputs: Source | None = None, **options: Any) -> Outcome:
     """Compare every step of the emitted C with the simulator, byte for byte: `run` with ``steps=True``."""
-    return run(model, inputs, **{**options, "steps": True, "check": True})
+    return run(model, inputs, steps=True, check=True, **options)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import inspect
 from collections.abc import Callable, Iterable
-from typing import Any, get_args, get_type_hints
+from typing import Any, ParamSpec, TypeVar, get_args, get_type_hints
 
+from edgeq import recipes
 from edgeq.errors import EdgeqError
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class UnknownKeyword(EdgeqError, TypeError):
@@ -28,8 +33,43 @@ def check(given: Iterable[str], known: Iterable[str]) -> None:
             raise UnknownKeyword(f"unexpected keyword '{name}'", fix=fix)
 
 
+def verb(function: Callable[P, R]) -> Callable[P, R]:
+    """Make a function a verb: it refuses unknown keywords with the nearest of those that it has."""
+
+    @functools.wraps(function)
+    def checked(*given: P.args, **keywords: P.kwargs) -> R:
+        if keywords.keys() - inspect.signature(function).parameters.keys():
+            check(keywords, _names(function))
+        return function(*given, **keywords)
+
+    return checked
+
+
+def as_verb(other: Callable[..., Any], *without: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Make a function a verb that takes what another does, but for some keywords that it gives itself."""
+
+    def made(function: Callable[P, R]) -> Callable[P, R]:
+        @functools.wraps(function)
+        def checked(*given: P.args, **keywords: P.kwargs) -> R:
+            check(keywords, _names(checked))
+            return function(*given, **keywords)
+
+        checked.as_verb = (other, without)  # type: ignore[attr-defined]
+        return checked
+
+    return made
+
+
+@functools.cache
+def _names(function: Callable[..., Any]) -> frozenset[str]:
+    """All keywords of a verb, those of the recipes that are found where it takes any."""
+    named = signature(function).parameters
+    return frozenset(named) | (frozenset(recipes.takers()) if "recipe" in named else frozenset())
+
+
 def signature(verb: Callable[..., Any]) -> inspect.Signature:
     """A verb's signature with the keywords of its ``**recipe`` spelled out."""
+    verb, without = getattr(verb, "as_verb", (verb, ()))
     plain = inspect.signature(verb)
     parameters = []
     for p in plain.parameters.values():
@@ -43,4 +83,4 @@ def signature(verb: Callable[..., Any]) -> inspect.Signature:
             for n, a in kind.__annotations__.items()
             if n not in taken
         ]
-    return plain.replace(parameters=parameters)
+    return plain.replace(parameters=[p for p in parameters if p.name not in without])

@@ -2,41 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
-
-import numpy as np
+from typing import Any, Unpack, cast
 
 from edgeq import folder as folders
 from edgeq import graphfile, recipes
 from edgeq import target as targets
 from edgeq.api import keywords, streaming
 from edgeq.api.budget import SPEED, cycle_limit
-from edgeq.api.models import Arrays, Consts, Progress, Shapes, States, is_quantized, load, random_inputs, read_inputs, select_inputs, stage
-from edgeq.api.samples import Samples, collect
+from edgeq.api.calibration import calibration_labels, calibration_samples, spread
+from edgeq.api.models import Arrays, Progress, is_quantized, read_inputs, stage
+from edgeq.api.recipe import Choices, Recipe, read
+from edgeq.api.samples import Samples
 from edgeq.errors import EdgeqError
-from edgeq.files import read_arrays, reason, write_bytes
-from edgeq.ir import Array, DType, Graph
+from edgeq.files import reason, write_bytes
+from edgeq.ir import Array, Graph
 from edgeq.passes import normalise
-from edgeq.quantize import images, storage
+from edgeq.quantize import storage
 from edgeq.quantize.allocate import Goal
 from edgeq.quantize.constraints import given_scales
 from edgeq.quantize.diagnosis import LOW, diagnose
 from edgeq.quantize.floating import dequantized
-from edgeq.quantize.images import Pixels
 from edgeq.quantize.plan import Options, Precision
 from edgeq.quantize.precision_toml import read_precision
 from edgeq.quantize.storage import HALF, complete
 from edgeq.record import Measured
 from edgeq.simulate import fit_inputs, real_array, simulate
-from edgeq.tune.labels import LABELS, labels
 
-RANDOM, DATA_FREE = "random", "data-free"
 PRECISION = "precision.toml"
-RANDOM_CALIBRATION = 64
 DIAGNOSED = 64
 
 
@@ -72,201 +68,6 @@ class Quantized:
 def _batched(a: Array) -> Array:
     """``[V, 1, ...]`` without the graph's own batch of one."""
     return a[:, 0] if a.ndim > 2 and a.shape[1] == 1 else a
-
-
-class Choices(TypedDict, total=False):
-    """How a float model is quantized; keywords of `quantize`, and of `build` and `accuracy`.
-
-    recipe: ``int8`` (the default; needs calibration samples), ``fp16``: everything in half precision, no samples needed; ``mixed``:
-        recurrent layers in int8, the rest in half precision; ``auto``: chosen node by node within a budget (see `Goal`);
-        ``few-bits``: int8 with weights in 8, 4, 3 or 2 bits layer by layer, within a budget;
-        ``robust``: int8 computation, with the storage code and the clipping of weights that stand bit errors at rate `p` best.
-    accumulate: ``f16``: layers in half precision that can sum up in halves (recipes ``fp16`` and ``mixed``); ``f32`` is the default.
-    calibration_limit: use at most N of them.
-    stored: ``(scale, zero_point)``: integer samples mean ``scale * (q - zero_point)``.
-    pixels: the values of black and white that the model expects of images and of uint8 samples.
-    mean, std: per channel or for all, what those values are reduced by and divided by after that, as torchvision's ``Normalize`` does.
-    classes: names of the classes in the model's order, where labels are the names of folders or of a column (default: sorted).
-    options: method, law, rounding and more; the defaults measured best.
-    precision: a precision.toml that somebody edited.
-    sensitivity: of ``auto`` and ``few-bits``, how the noise of nodes is foretold.
-    allocate: of ``auto`` and ``few-bits``, how storages are chosen by it.
-    aim: of ``auto`` and ``few-bits``, what is made small within the budget: ``flash``, ``instructions``, ``latency`` or ``noise``.
-    p: of ``robust``, the bit error rate.
-    code: of ``robust``, the storage code to take instead of the best (`Code.parse`).
-    loss: of ``robust``, what the outputs may lose of their spread under errors: the least energy within that is chosen.
-    """
-
-    recipe: str | None
-    accumulate: str | None
-    calibration_limit: int | None
-    stored: tuple[float, float] | None
-    pixels: tuple[float, float] | None
-    mean: float | Sequence[float] | None
-    std: float | Sequence[float] | None
-    classes: Sequence[str] | None
-    options: Options | None
-    precision: str | Path | None
-    sensitivity: str | None
-    allocate: str | None
-    aim: str | None
-    p: float | None
-    code: str | None
-    loss: float | None
-
-
-class Recipe(Choices, total=False):
-    """`Choices` and the samples themselves; keywords of `build` and `accuracy`.
-
-    calibration: a path (.npz, .npy, a folder of samples or of images), ``"random"``, ``"data-free"`` (see
-        `quantize.data_free`), arrays by input name, one array or tensor, or
-        an iterable of samples or batches, a ``DataLoader`` for example (see `edgeq.api.samples.collect`).
-    """
-
-    calibration: Samples | None
-
-
-def _channels(value: float | Sequence[float] | None, default: float) -> tuple[float, ...]:
-    """One number, or one per channel."""
-    if value is None:
-        return (default,)
-    return tuple(float(v) for v in np.atleast_1d(np.asarray(value, np.float64)))
-
-
-def pixels_of(recipe: Mapping[str, Any]) -> Pixels | None:
-    """What a recipe's `pixels`, `mean` and `std` say about images; None where it says nothing.
-
-    Raises:
-        EdgeqError: they contradict each other.
-    """
-    pixels, mean, std = (recipe.get(key) for key in ("pixels", "mean", "std"))
-    if pixels is None and mean is None and std is None:
-        return None
-    black, white = pixels or (0.0, 1.0)
-    return Pixels(black, white, _channels(mean, 0.0), _channels(std, 1.0))
-
-
-def real_samples(graph: Graph, arrays: Arrays, recipe: Mapping[str, Any]) -> dict[str, Array]:
-    """Samples by input with what the recipe says that they mean: integers by its scale, uint8 ones as pixels.
-
-    Raises:
-        EdgeqError: the scale is not positive, or what is said about pixels does not fit the samples.
-    """
-    stored, pixels = recipe.get("stored"), pixels_of(recipe)
-    if stored is None:
-        return images.real_samples(graph, arrays, pixels)
-    scale, zero = stored
-    if not scale > 0:
-        raise EdgeqError(f"a scale of {scale} is not positive", fix="write --stored SCALE,ZERO")
-    if pixels is not None:
-        raise EdgeqError("samples stored with a scale, and pixels", fix="give either --stored, or --pixels, --mean and --std")
-    return {n: ((a.astype(np.float64) - zero) * scale).astype(np.float32) if a.dtype.kind in "iu" else a for n, a in arrays.items()}
-
-
-def spread(graph: Graph, arrays: Arrays, limit: int | None) -> dict[str, Array]:
-    """At most `limit` vectors, evenly spread, so that sorted samples stay represented; the first of a graph with states."""
-
-    def some(a: Array) -> Array:
-        return a if limit is None or len(a) <= limit else a[:limit] if graph.states else a[np.arange(limit) * len(a) // limit]
-
-    return {n: some(a) for n, a in arrays.items()}
-
-
-def check_keywords(recipe: Mapping[str, Any]) -> None:
-    """Refuse keywords that no recipe has.
-
-    Raises:
-        UnknownKeyword: there is one.
-    """
-    keywords.check(recipe, {*Recipe.__annotations__, *recipes.takers()})
-
-
-def calibration_samples(graph: Graph, recipe: Recipe) -> dict[str, Array] | None:
-    """Calibration vectors for a graph's inputs, ``[V, *shape]`` each; None where the recipe names none.
-
-    Raises:
-        EdgeqError: they cannot be read, do not fit the inputs, or hold NaN.
-    """
-    check_keywords(recipe)
-    limit = recipe.get("calibration_limit")
-    if limit is not None and limit < 1:
-        raise EdgeqError(f"a limit of {limit} samples", fix="ask for one or more")
-    source = collect(recipe.get("calibration"), graph, limit=limit, labels=True)
-    if source is None:
-        return None
-    if isinstance(source, str) and source == RANDOM:
-        return random_inputs(graph, limit or RANDOM_CALIBRATION)
-    if isinstance(source, str) and source == DATA_FREE:
-        return made_samples(graph, recipe, limit)
-    if recipe.get("stored") is not None and not isinstance(source, Mapping):
-        source = select_inputs(graph, read_arrays(Path(source)), str(source))
-    if isinstance(source, Mapping):
-        arrays = real_samples(graph, select_inputs(graph, source), recipe)
-        return spread(graph, fit_inputs(graph, arrays), limit)
-    from edgeq.quantize.samples import load_samples
-
-    samples = load_samples(Path(source), graph, limit=limit, pixels=pixels_of(recipe))
-    real = {n for n in samples if graph.type(n).dtype is DType.FLOAT32}  # integers are values there, not what an int8 input stores
-    with np.errstate(over="ignore"):  # what is infinite then is met again, and refused, in the float model
-        return {n: a.astype(np.float32, copy=False) if n in real else a for n, a in samples.items()}
-
-
-def made_samples(graph: Graph, recipe: Recipe, limit: int | None) -> dict[str, Array] | None:
-    """Calibration vectors that a float classifier makes itself, see `quantize.data_free`; the recipe's pixels are their limits.
-
-    Raises:
-        EdgeqError: it is no classifier, or an operator has no gradient.
-    """
-    from edgeq.quantize import data_free
-
-    if is_quantized(graph):
-        return None
-    pixels = pixels_of(recipe)
-    known = pixels is not None and len({*pixels.mean}) == len({*pixels.std}) == 1
-    limits = None
-    if pixels is not None and known:
-        black, white = ((v - pixels.mean[0]) / pixels.std[0] for v in (pixels.black, pixels.white))
-        limits = (min(black, white), max(black, white))
-    return data_free.samples(graph, limit or data_free.SAMPLES, limits)
-
-
-def labelled(source: Samples, graph: Graph, limit: int | None, recipe: Mapping[str, Any]) -> tuple[dict[str, Array], Array]:
-    """Samples with the meaning that a recipe gives them, by name, and their class numbers, int64 ``[V]``.
-
-    Args:
-        source: arrays with labels ``y``, their .npz, an iterable of samples with labels, a folder of class folders, or a .csv with a
-            column of labels.
-        limit: of folders that many, evenly spread; of other sources the first ones.
-
-    Raises:
-        EdgeqError: they cannot be read, do not fit, or there are no labels.
-    """
-    where = str(source) if isinstance(source, (str, Path)) else ""
-    if where and (Path(where).is_dir() or Path(where).suffix.lower() == ".csv"):
-        from edgeq.quantize.samples import load_labelled
-
-        return load_labelled(Path(where), graph, limit=limit, pixels=pixels_of(recipe), names=recipe.get("classes"))
-    found = collect(source, graph, limit=limit, labels=True)
-    arrays = dict(found) if isinstance(found, Mapping) else read_arrays(Path(str(found)))
-    y = labels(where, arrays)[:limit]
-    given = select_inputs(graph, {n: a[:limit] for n, a in arrays.items() if n not in (*LABELS, "names")}, where)
-    return real_samples(graph, given, recipe), y
-
-
-def calibration_labels(graph: Graph, recipe: Recipe, count: int) -> Array:
-    """The labels of `calibration_samples`, int64 ``[V]``.
-
-    Raises:
-        EdgeqError: there are none, or not one for each sample, or the graph is no classifier.
-    """
-    source, limit = recipe.get("calibration"), recipe.get("calibration_limit")
-    if isinstance(source, (str, Path)) and source in (RANDOM, DATA_FREE):
-        raise EdgeqError("no labels", where=str(source), fix="give samples with their classes, or drop in dB")
-    y = spread(graph, {"y": labelled(source, graph, None, recipe)[1]}, limit)["y"]
-    if len(y) != count or len(graph.results) != 1:
-        why = f"{len(y)} labels, {count} samples, {len(graph.results)} outputs"
-        raise EdgeqError("a drop in % needs one label for each sample and one output", where=graph.name, why=why)
-    return y
 
 
 def quantized(
@@ -372,6 +173,7 @@ def read_precision_file(path: str | Path | None, graph: Graph) -> Precision | No
     return read_precision(text, graph, str(path))
 
 
+@keywords.verb
 def quantize(
     graph: Graph, calibration: Samples | None = None, *, budget: Mapping[str, float] | None = None,
     target: str | None = None, progress: Progress | None = None, **choices: Unpack[Choices],
@@ -390,7 +192,7 @@ def quantize(
     """
     if is_quantized(graph):
         raise EdgeqError("the model is quantized already", where=graph.name)
-    recipe: Recipe = {"calibration": calibration, **choices}
+    recipe = cast(Recipe, {"calibration": calibration, **choices})
     return quantized(graph, calibration_samples(graph, recipe), recipe, progress, goal_of(budget, target, choices.get("recipe")))
 
 
@@ -424,14 +226,11 @@ def goal_of(
     return Goal(chip, toolchain, optimize, flash, ram, instructions, cycles, budget.get("drop"), budget.get("loss"))
 
 
+@keywords.verb
 def write_quantized(
     model: str | Path | Graph,
     output: str | Path,
     *,
-    shapes: Shapes | None = None,
-    const: Consts | None = None,
-    states: States | None = None,
-    signature: str | None = None,
     budget: Mapping[str, float] | None = None,
     target: str | None = None,
     stream: str = "",
@@ -453,7 +252,7 @@ def write_quantized(
     with ExitStack() as held:
         if not single:
             place = held.enter_context(folders.claimed(place, force=force))
-        graph = model if isinstance(model, Graph) else load(model, shapes=shapes, const=const, states=states, signature=signature)
+        graph = read(model, recipe)
         if is_quantized(graph) and not stream:
             raise EdgeqError("the model is quantized already", where=str(model))
         goal, samples = goal_of(budget, target, recipe.get("recipe")), calibration_samples(graph, recipe)

@@ -16,8 +16,11 @@ import numpy as np
 
 from edgeq import faults as law
 from edgeq import graphfile
-from edgeq.api.models import Arrays, Consts, Progress, Shapes, load, select_inputs
-from edgeq.api.quantizing import Recipe, calibration_samples, goal_of, labelled, quantized
+from edgeq.api import keywords
+from edgeq.api.calibration import calibration_samples, labelled
+from edgeq.api.models import Arrays, Progress, select_inputs
+from edgeq.api.quantizing import goal_of, quantized
+from edgeq.api.recipe import Recipe, read
 from edgeq.api.scoring import hits
 from edgeq.errors import EdgeqError
 from edgeq.faults import Bytes, FaultMap
@@ -265,11 +268,21 @@ def _scores(
         return [kept.found[t.name] for t in trials]
 
 
+@keywords.verb
 def robustness(
-    model: str | Path | Graph, data: str | Path | Arrays, *, rates: Sequence[float] = RATES, patterns: int = PATTERNS, kind: str = "random",
-    device_name: str = "cpu", layers: bool = True, limit: int | None = None, shapes: Shapes | None = None, const: Consts | None = None,
-    signature: str | None = None, progress: Progress | None = None, budget: Mapping[str, float] | None = None, **recipe: Unpack[Recipe],
-) -> Robustness:  # fmt: skip
+    model: str | Path | Graph,
+    data: str | Path | Arrays,
+    *,
+    rates: Sequence[float] = RATES,
+    patterns: int = PATTERNS,
+    kind: str = "random",
+    device_name: str = "cpu",
+    layers: bool = True,
+    limit: int | None = None,
+    budget: Mapping[str, float] | None = None,
+    progress: Progress | None = None,
+    **recipe: Unpack[Recipe],
+) -> Robustness:
     """The error of a classifier under bit errors in its stored weights and biases.
 
     Errors persist: pattern i has seed i, and what is faulty at some rate is so at every larger one. Where an earlier run of the
@@ -292,7 +305,7 @@ def robustness(
     if not rates or patterns < 1 or not all(0 <= p <= 1 for p in rates):
         raise EdgeqError(f"{len(rates)} rates and {patterns} patterns", fix="give rates from 0 to 1, and one pattern or more")
     chosen = law.parse(kind)
-    graph = model if isinstance(model, Graph) else load(model, shapes=shapes, const=const, signature=signature)
+    graph = read(model, recipe)
     where = str(data) if isinstance(data, (str, Path)) else ""
     arrays, y = labelled(data, graph, limit, recipe)
     graph = quantized(graph, calibration_samples(graph, recipe), recipe, progress, goal_of(budget, None, recipe.get("recipe"))).graph

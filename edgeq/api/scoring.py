@@ -10,11 +10,14 @@ from typing import Unpack
 
 import numpy as np
 
+from edgeq.api import keywords
+from edgeq.api.calibration import calibration_samples, labelled
 from edgeq.api.devices import evaluate
 from edgeq.api.devices import simulated as simulated_outputs
 from edgeq.api.execution import is_emitted, run
-from edgeq.api.models import Arrays, Consts, Progress, Shapes, is_quantized, load, select_inputs, stage
-from edgeq.api.quantizing import Recipe, calibration_samples, check_keywords, goal_of, labelled, quantized
+from edgeq.api.models import Arrays, Progress, is_quantized, select_inputs, stage
+from edgeq.api.quantizing import goal_of, quantized
+from edgeq.api.recipe import Recipe, read
 from edgeq.api.samples import Samples
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Graph
@@ -48,6 +51,7 @@ class Accuracy:
     confusion: Mapping[str, tuple[tuple[int, ...], ...]] = field(default_factory=dict)
 
 
+@keywords.verb
 def accuracy(
     model: str | Path | Graph,
     data: Samples,
@@ -58,9 +62,6 @@ def accuracy(
     toolchain: str | None = None,
     device: str | None = None,
     limit: int | None = None,
-    shapes: Shapes | None = None,
-    const: Consts | None = None,
-    signature: str | None = None,
     trust: bool = False,
     progress: Progress | None = None,
     budget: Mapping[str, float] | None = None,
@@ -87,49 +88,64 @@ def accuracy(
     """
     if device is not None and (runner is not None or target is not None):
         raise EdgeqError("a device and a runner", why="one scores in place of the simulator, one beside it", fix="give one of them")
-    check_keywords(recipe)
-    graph = model if isinstance(model, Graph) else load(model, shapes=shapes, const=const, signature=signature)
+    graph = read(model, recipe)
     if limit is not None and limit < 1:
         raise EdgeqError(f"a limit of {limit} vectors", fix="ask for one or more")
     where = str(data) if isinstance(data, (str, Path)) else ""
     arrays, y = labelled(data, graph, limit, recipe)
     reference = None if is_quantized(graph) else graph
     if float_model is not None:
-        reference = float_model if isinstance(float_model, Graph) else load(float_model, shapes=shapes, const=const)
+        reference = read(float_model, {n: v for n, v in recipe.items() if n in ("shapes", "const")})
     real = simulated = ran = exact = name = None
-    tables: dict[str, tuple[tuple[int, ...], ...]] = {}
-
-    def scored(who: str, by: Graph, outputs: Mapping[str, Array]) -> int:
-        found = hits(by, outputs, y, where)
-        classes = max(2, by.type(by.results[0]).size)
-        if classes <= CLASSES:
-            tables[who] = confusion(real_array(outputs[by.results[0]], by.type(by.results[0])), y, classes)
-        return found
-
+    answers = _Answers(y, where)
     if reference is not None:
-        real = scored("float", reference, score_float(reference, arrays, where, progress))
+        real = answers.score("float", reference, score_float(reference, arrays, where, progress))
     samples = None if is_quantized(graph) else calibration_samples(graph, recipe)
     if is_quantized(graph) or samples is not None or recipe.get("recipe") is not None:
         graph = quantized(graph, samples, recipe, progress, goal_of(budget, target, recipe.get("recipe"))).graph
         inputs = select_inputs(graph, arrays, where)
         if device is not None:
             evaluated = evaluate(device, graph, fit_inputs(graph, inputs), progress)
-            name, ran = evaluated.runner, scored(evaluated.runner, graph, evaluated.outputs)
+            name, ran = evaluated.runner, answers.score(evaluated.runner, graph, evaluated.outputs)
         else:
-            simulated = scored("simulator", graph, simulated_outputs(graph, fit_inputs(graph, inputs), progress))
+            simulated = answers.score("simulator", graph, simulated_outputs(graph, fit_inputs(graph, inputs), progress))
         if runner is not None or target is not None:
             source = model if is_emitted(model) else graph
             outcome = run(source, inputs, target=target, runner=runner, toolchain=toolchain, steps=False, trust=trust, progress=progress)
-            name, ran = outcome.run.runner, scored(outcome.run.runner, graph, outcome.run.outputs)
+            name, ran = outcome.run.runner, answers.score(outcome.run.runner, graph, outcome.run.outputs)
             exact = outcome.comparison.bit_exact if outcome.comparison else None
     elif runner is not None or target is not None or device is not None:
         raise EdgeqError(
             "the model is float: there is no C to run", where=graph.name, fix="give --calib, or the folder that `edgeq build` wrote"
         )
-    result = Accuracy(len(y), simulated, real, ran, name, exact, tables)
+    result = Accuracy(len(y), simulated, real, ran, name, exact, answers.tables)
     if is_emitted(model) and os.access(str(model), os.W_OK):
         record_scores(Path(str(model)), result)
     return result
+
+
+@dataclass
+class _Answers:
+    """What all give as answers to the same questions.
+
+    Attributes:
+        labels: class numbers, int64 ``[V]``.
+        where: they come from.
+        tables: how often each class was the answer, a row per true class, of each that was asked.
+    """
+
+    labels: Array
+    where: str
+    tables: dict[str, tuple[tuple[int, ...], ...]] = field(default_factory=dict)
+
+    def score(self, who: str, graph: Graph, outputs: Mapping[str, Array]) -> int:
+        """Right answers of a graph's outputs; the answers themselves go to `tables`."""
+        found = hits(graph, outputs, self.labels, self.where)
+        name = graph.results[0]
+        classes = max(2, graph.type(name).size)
+        if classes <= CLASSES:
+            self.tables[who] = confusion(real_array(outputs[name], graph.type(name)), self.labels, classes)
+        return found
 
 
 def score_float(graph: Graph, arrays: Arrays, where: str, progress: Progress | None) -> Mapping[str, Array]:

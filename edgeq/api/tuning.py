@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Unpack
 
 from edgeq import target as targets
+from edgeq.api import keywords
 from edgeq.api.building import LEVELS, OPTIMIZE
-from edgeq.api.models import Consts, Progress, Shapes, load, random_inputs, stage
-from edgeq.api.quantizing import Recipe, calibration_samples, goal_of, quantized
+from edgeq.api.calibration import calibration_samples
+from edgeq.api.models import Progress, random_inputs, stage
+from edgeq.api.quantizing import goal_of, quantized
+from edgeq.api.recipe import Recipe, read
 from edgeq.build import toolchain as find_toolchain
 from edgeq.errors import EdgeqError
 from edgeq.ir import Graph
@@ -48,6 +51,7 @@ class Tuned:
         return sum(before - after for _, _, before, after in self.layers.values())
 
 
+@keywords.verb
 def tune(
     model: str | Path | Graph,
     *,
@@ -55,9 +59,6 @@ def tune(
     target: str,
     toolchain: str | None = None,
     optimize: str = OPTIMIZE,
-    shapes: Shapes | None = None,
-    const: Consts | None = None,
-    signature: str | None = None,
     progress: Progress | None = None,
     budget: Mapping[str, float] | None = None,
     **recipe: Unpack[Recipe],
@@ -82,7 +83,7 @@ def tune(
     if chip.runners[0] == "host":
         raise EdgeqError(f"target {target} counts no instructions", fix="choose a chip, see `edgeq targets`")
     chain = find_toolchain(chip, toolchain)
-    source = model if isinstance(model, Graph) else load(model, shapes=shapes, const=const, signature=signature)
+    source = read(model, recipe)
     goal = goal_of(budget, target, recipe.get("recipe"), chain.name, optimize)
     graph = quantized(source, calibration_samples(source, recipe), recipe, progress, goal).graph
     tuning, key = files.read(path) if path.exists() else Tuning(), key_of(target, chain.name, optimize)

@@ -17,7 +17,7 @@ import typer
 from edgeq.cli import common
 
 if TYPE_CHECKING:
-    from edgeq.api.quantizing import Recipe
+    from edgeq.api.recipe import Recipe
 
 CHOSEN = "chosen"  # the parameter by which a verb gets what was chosen
 CALIBRATION, QUANTIZATION = "Calibration of a float model", "Quantization of a float model"

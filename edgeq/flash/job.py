@@ -14,13 +14,14 @@ from edgeq.target import Target
 Progress = Callable[[str, int, int], None]
 
 
-@dataclass(frozen=True)
-class Job:
-    """One firmware for one board.
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """How a board is to be programmed.
 
     Attributes:
-        port: serial port or URL; the folder of a drive; None where the programmer finds the board by itself.
-        command: the user's own.
+        port: serial port, URL of pyserial, or folder of a drive; None where the programmer finds the board by itself.
+        baud: bits per second; 0 is the board's usual speed.
+        command: the user's own, for programmer ``command``.
         start: start the firmware when it is there.
         listen: seconds of silence up to which what it says is heard; 0: not at all.
         heard: called with what it says.
@@ -28,17 +29,23 @@ class Job:
         key: a private key (PEM), by which the image for MCUboot is signed; None: it has a hash alone.
     """
 
-    firmware: Firmware
-    target: Target
-    board: Board
-    port: str | None
-    baud: int
+    port: str | None = None
+    baud: int = 0
     command: str | None = None
     start: bool = True
     listen: float = 0
     heard: Callable[[bytes], None] = lambda data: None
     allow_downgrade: bool = False
     key: Path | None = None
+
+
+@dataclass(frozen=True)
+class Job(Wanted):
+    """One firmware for one board; its `baud` is known."""
+
+    firmware: Firmware
+    target: Target
+    board: Board
 
     def need_port(self, what: str = "a serial port") -> str:
         """The port.

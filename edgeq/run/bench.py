@@ -6,14 +6,16 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
 from edgeq import board
-from edgeq.build import Program, build_programs, section_sizes, toolchain
+from edgeq.build import Installation, Program, build_programs, section_sizes, toolchain
 from edgeq.errors import EdgeqError
 from edgeq.files import temporary_folder
 from edgeq.ir import Array
@@ -49,6 +51,12 @@ class Execution:
 
 # Program, bytes for the board's vector memory, a function told how many bytes have been sent -> execution.
 Emulator = Callable[[Path, bytes, Received], Execution]
+
+
+class Execute(Protocol):
+    """Runs a program of a target's board to its end; `received` is told how many bytes it has sent."""
+
+    def __call__(self, elf: Path, target: Target, vectors: bytes, *, timeout: float, received: Received) -> Execution: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -227,83 +235,125 @@ def _estimated(run: Run, model: Timing | None) -> Run:
     return replace(run, cycles=Cycles(round(rate * run.instructions), steps, model.low, model.high))
 
 
-def _measure(
-    folder: Path, layout: Layout, elf: Path, hook: bool, packed: Array, emulator: Emulator, ratio: float, done: Received, faults: bytes
-) -> Measured:
-    """Run one program over some vectors; `done` is told how many are finished."""
-    each, last = record_type(layout, hook).itemsize, -1
+@dataclass(frozen=True, eq=False)
+class _Session:
+    """An emulator that runs the programs of one folder.
 
-    def received(size: int) -> None:
-        nonlocal last
-        finished = min(max(0, size - HEADER.size) // each, len(packed))
-        if finished != last:
-            last = finished
-            done(finished)
+    Attributes:
+        ratio: instructions per tick of the board's counter.
+        faults: a map (`faults.block`) that hits the model's tables first.
+    """
 
-    execution = emulator(elf, block(len(packed), packed, faults), received)
-    if execution.exit_code != 0:
-        why = fault(execution.sent, elf)
-        raise EdgeqError(f"the program ended with exit code {execution.exit_code}", where=str(folder), why=why)
-    return parse(execution.sent, layout, hook, ratio, str(folder), execution.clock)
+    folder: Path
+    layout: Layout
+    emulator: Emulator
+    ratio: float
+    faults: bytes
+
+    def measure(self, elf: Path, hook: bool, packed: Array, done: Received) -> Measured:
+        """Run one program over some vectors; `done` is told how many are finished."""
+        each, last = record_type(self.layout, hook).itemsize, -1
+
+        def received(size: int) -> None:
+            nonlocal last
+            finished = min(max(0, size - HEADER.size) // each, len(packed))
+            if finished != last:
+                last = finished
+                done(finished)
+
+        execution = self.emulator(elf, block(len(packed), packed, self.faults), received)
+        if execution.exit_code != 0:
+            why = fault(execution.sent, elf)
+            raise EdgeqError(f"the program ended with exit code {execution.exit_code}", where=str(self.folder), why=why)
+        return parse(execution.sent, self.layout, hook, self.ratio, str(self.folder), execution.clock)
 
 
-def bench(
-    runner: str,
-    folder: Path,
-    target: Target,
-    inputs: Mapping[str, Array],
-    emulator: Emulator,
-    instructions_per_tick: float,
-    *,
-    steps: bool,
-    chain: str | None,
-    optimize: str,
-    progress: Progress | None,
-    faults: bytes = b"",
-    bounds: tuple[float, float] | None = None,
-) -> Run:
-    """Build the bench application, run it in an emulator over all vectors, and assemble the Run.
+@dataclass(frozen=True)
+class Runner:
+    """A runner by an emulator: builds a folder's bench application and runs every vector in it.
 
     With `steps` two programs are run: one with the step hook over all vectors, and over one vector that without it,
     from which the instructions and the stack are taken, so that both are the same whether steps are asked for or not.
-    A fault map (`faults.block`) hits the model's tables, which lie in RAM then, before the first vector. `bounds` are those of the
-    emulator's cycles (`Cycles`); None: those of the target's model.
+
+    Attributes:
+        execute: runs a program of a target's board to its end.
+        ratio: of a target, instructions per tick of its board's counter.
+        bounds: of a target, those of the emulator's cycles (`Cycles`); None: those of the target's model.
+        timeout: seconds for each run of the emulator.
     """
-    layout, place = Layout(manifest(folder)), board.load(target)
-    model = timing(target, place)
-    limits = bounds or ((model.low, model.high) if model else (1.0, 1.0))
-    vectors, packed = layout.pack(inputs)
-    programs = [Program("bench", hook) for hook in ((True, False) if steps else (False,))]
-    with temporary_folder() as work:
-        weights = "ram" if faults else "flash"
-        elf = build_programs(folder, target, toolchain(target, chain), programs, Path(work), optimize, weights=weights)
 
-        def measure(program: Program, rows: slice) -> Measured:
-            def done(finished: int) -> None:
-                if progress and program is programs[0]:
-                    progress(rows.start + finished, vectors)
+    name: str
+    execute: Execute
+    ratio: Callable[[Target], float] = lambda target: 1.0
+    bounds: Callable[[Target], tuple[float, float] | None] = lambda target: None
+    timeout: float = 600.0
 
-            return _measure(folder, layout, elf[program], program.hook, packed[rows], emulator, instructions_per_tick, done, faults)
+    def __call__(
+        self,
+        folder: Path,
+        target: Target,
+        inputs: Mapping[str, Array],
+        *,
+        steps: bool = False,
+        chain: str | None = None,
+        optimize: str = "-O3",
+        progress: Progress | None = None,
+        faults: bytes = b"",
+    ) -> Run:
+        """Build `folder` for the target's board and run every vector there.
 
-        measured = _join([measure(programs[0], rows) for rows in batches(layout, vectors, place.memory["vectors"].bytes - len(faults))])
-        plain = measure(programs[1], slice(0, 1)) if steps else measured
-        code = section_sizes(elf[programs[-1]])["code"]
-        most = stacks.bound(elf[programs[-1]], ENTRY)
-    stack = int(plain.stack_bytes.max())
-    if stack >= place.stack - STACK_RESERVE:
-        why = f"board {place.name} reserves {place.stack} bytes"
-        raise EdgeqError("the stack overflowed", where=str(folder), why=why, fix="raise `stack` in its bsp.toml")
+        Args:
+            inputs: per input ``[V, *shape]`` in the stored dtype.
+            steps: keep every step's output, instructions and cycles.
+            chain: tool chain name (zig, gcc, clang).
+            optimize: -O0, -O1, -O2, -O3, -Os, -Oz or -Og.
+            progress: called with (vectors done, vectors in all).
+            faults: a map (`faults.block`) that hits the model's tables, which lie in RAM then, before the first vector; the
+                folder's program must be `hardened`.
+
+        Raises:
+            EdgeqError: the emulator is not installed or has no such board, the build fails, the program faults or does not end
+                in time, or its results arrive damaged.
+        """
+        layout, place, ratio = Layout(manifest(folder)), board.load(target), self.ratio(target)
+        session = _Session(folder, layout, partial(self._execution, target), ratio, faults)
+        vectors, packed = layout.pack(inputs)
+        programs = [Program("bench", hook) for hook in ((True, False) if steps else (False,))]
+        installation = Installation(weights="ram" if faults else "flash")
+
+        def done(first: int, finished: int) -> None:
+            if progress:
+                progress(first + finished, vectors)
+
+        with temporary_folder() as work:
+            elf = build_programs(folder, target, toolchain(target, chain), programs, Path(work), optimize, installation)
+            first, last = programs[0], programs[-1]
+            room = place.memory["vectors"].bytes - len(faults)
+            parts = batches(layout, vectors, room)
+            measured = _join([session.measure(elf[first], first.hook, packed[p], partial(done, p.start)) for p in parts])
+            plain = session.measure(elf[last], last.hook, packed[:1], lambda finished: None) if steps else measured
+            code, most = section_sizes(elf[last])["code"], stacks.bound(elf[last], ENTRY)
+        if int(plain.stack_bytes.max()) >= place.stack - STACK_RESERVE:
+            why = f"board {place.name} reserves {place.stack} bytes"
+            raise EdgeqError("the stack overflowed", where=str(folder), why=why, fix="raise `stack` in its bsp.toml")
+        ran = Run(self.name, layout.unpack_outputs(measured.outputs), layout.unpack_steps(measured.steps) if steps else {})
+        model = timing(target, place)
+        limits = self.bounds(target) or ((model.low, model.high) if model else (1.0, 1.0))
+        counted = replace(_counted(ran, measured, plain, steps, limits), stack_bound=most, code_bytes=code)
+        return _estimated(counted, model)
+
+    def _execution(self, target: Target, elf: Path, vectors: bytes, received: Received) -> Execution:
+        return self.execute(elf, target, vectors, timeout=self.timeout, received=received)
+
+
+def _counted(run: Run, measured: Measured, plain: Measured, steps: bool, limits: tuple[float, float]) -> Run:
+    """With the counts of its vectors, and of the program without hooks."""
     each = measured.instructions - measured.instructions[0] + plain.instructions[0]
-    ran = Run(
-        runner,
-        layout.unpack_outputs(measured.outputs),
-        layout.unpack_steps(measured.steps) if steps else {},
+    return replace(
+        run,
         instructions=int(each.max()),
         step_instructions=tuple(int(n) for n in measured.step_instructions.max(axis=0)) if steps else None,
-        constant_time=bool((each == each[0]).all()) if vectors > 1 else None,
-        stack_bytes=stack,
-        stack_bound=most,
-        code_bytes=code,
+        constant_time=bool((each == each[0]).all()) if len(each) > 1 else None,
+        stack_bytes=int(plain.stack_bytes.max()),
         cycles=_cycles(measured, plain, steps, limits),
     )
-    return _estimated(ran, model)

@@ -5,18 +5,14 @@ from __future__ import annotations
 import shutil
 import subprocess
 import time
-from collections.abc import Mapping
 from pathlib import Path
 
 from edgeq import board
 from edgeq.board import Emulation
 from edgeq.errors import EdgeqError
 from edgeq.files import temporary_folder
-from edgeq.ir import Array
 from edgeq.process import started
-from edgeq.run import bench
-from edgeq.run.bench import Execution, Progress, Received
-from edgeq.simulate import Run
+from edgeq.run.bench import Execution, Received, Runner
 from edgeq.target import Target
 
 
@@ -91,38 +87,4 @@ def execute(elf: Path, target: Target, vectors: bytes = b"", *, timeout: float =
     return Execution(sent, process.returncode)
 
 
-def run(
-    folder: Path,
-    target: Target,
-    inputs: Mapping[str, Array],
-    *,
-    steps: bool = False,
-    chain: str | None = None,
-    optimize: str = "-O3",
-    progress: Progress | None = None,
-    timeout: float = 600.0,
-    faults: bytes = b"",
-) -> Run:
-    """Build `folder` for the target's board and run every vector on the board that QEMU emulates.
-
-    Args:
-        inputs: per input ``[V, *shape]`` in the stored dtype.
-        steps: keep every step's output and instructions.
-        chain: tool chain name (zig, gcc, clang).
-        optimize: -O0, -O1, -O2, -O3, -Os, -Oz or -Og.
-        progress: called with (vectors done, vectors in all).
-        faults: a map (`faults.block`) that hits the model's tables first; the folder's program must be `hardened`.
-        timeout: seconds for each run of QEMU.
-
-    Raises:
-        EdgeqError: QEMU is not installed, the build fails, the program faults or does not end in time, or its results
-            arrive damaged.
-    """
-    ratio = emulation(target).instructions_per_tick
-
-    def emulator(elf: Path, vectors: bytes, received: Received) -> Execution:
-        return execute(elf, target, vectors, timeout=timeout, received=received)
-
-    return bench.bench(
-        "qemu", folder, target, inputs, emulator, ratio, steps=steps, chain=chain, optimize=optimize, progress=progress, faults=faults
-    )
+run = Runner("qemu", execute, ratio=lambda target: emulation(target).instructions_per_tick)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +24,10 @@ from edgeq.board import Board
 from edgeq.build import COMMON_FLAGS, toolchain
 from edgeq.errors import EdgeqError
 from edgeq.files import temporary_folder
-from edgeq.ir import Array
 from edgeq.process import run_tool
 from edgeq.resources import resource
-from edgeq.run import bench
-from edgeq.run.bench import Execution, Progress, Received
+from edgeq.run.bench import Execution, Received, Runner, place_of, stack_overflowed
 from edgeq.run.trace import Trace
-from edgeq.simulate import Run
 from edgeq.target import Target, load
 from edgeq.timing import timing
 
@@ -217,11 +214,11 @@ class Machine:
         try:
             self.uc.emu_start(self.entry, NOWHERE, int(timeout * 1e6))
         except unicorn.UcError as e:
-            at = bench.place_of(self.elf, self.uc.reg_read(self.arch.pc))
-            why = "the stack overflowed" if bench.stack_overflowed(self.elf, self.uc.reg_read(self.arch.sp)) else str(e)
+            at = place_of(self.elf, self.uc.reg_read(self.arch.pc))
+            why = "the stack overflowed" if stack_overflowed(self.elf, self.uc.reg_read(self.arch.sp)) else str(e)
             raise EdgeqError("the program faulted on the emulated core", where=at, why=why) from e
         if self.exit_code is None:
-            at = bench.place_of(self.elf, self.uc.reg_read(self.arch.pc))
+            at = place_of(self.elf, self.uc.reg_read(self.arch.pc))
             fix = "give fewer vectors or a longer time-out"
             raise EdgeqError(f"the program did not end within {timeout:g} s on the emulated core", where=at, fix=fix)
         if self.counter.strayed:
@@ -247,36 +244,4 @@ def execute(elf: Path, target: Target, vectors: bytes = b"", *, timeout: float =
     return Execution(bytes(machine.sent), code, clock)
 
 
-def run(
-    folder: Path,
-    target: Target,
-    inputs: Mapping[str, Array],
-    *,
-    steps: bool = False,
-    chain: str | None = None,
-    optimize: str = "-O3",
-    progress: Progress | None = None,
-    timeout: float = 600.0,
-    faults: bytes = b"",
-) -> Run:
-    """Build `folder` for the target's board and run every vector on an emulated core.
-
-    Args:
-        inputs: per input ``[V, *shape]`` in the stored dtype.
-        steps: keep every step's output and instructions.
-        chain: tool chain name (zig, gcc, clang).
-        optimize: -O0, -O1, -O2, -O3, -Os, -Oz or -Og.
-        progress: called with (vectors done, vectors in all).
-        faults: a map (`faults.block`) that hits the model's tables first; the folder's program must be `hardened`.
-        timeout: seconds for each run of the emulator.
-
-    Raises:
-        EdgeqError: the build fails, the program faults or does not end in time, or its results arrive damaged.
-    """
-
-    def emulator(elf: Path, vectors: bytes, received: Received) -> Execution:
-        return execute(elf, target, vectors, timeout=timeout, received=received)
-
-    return bench.bench(
-        "unicorn", folder, target, inputs, emulator, 1.0, steps=steps, chain=chain, optimize=optimize, progress=progress, faults=faults
-    )
+run = Runner("unicorn", execute)

@@ -15,8 +15,8 @@ except ImportError as e:
     raise EdgeqError("training needs PyTorch", why=str(e), fix="pip install edgeq[torch]") from e
 
 from edgeq.formats.code import Code
-from edgeq.train.randbet import Outcome, randbet
+from edgeq.train.randbet import Descent, Outcome, randbet
 from edgeq.train.robust import Options, Robust
 
-__all__ = ["Code", "Options", "Outcome", "Robust", "randbet"]
+__all__ = ["Code", "Descent", "Options", "Outcome", "Robust", "randbet"]
 del _torch

@@ -40,11 +40,42 @@ class Outcome:
     loss: tuple[float, float | None]
 
 
+@dataclass(frozen=True)
+class Descent:
+    """How the weights are learned: SGD (Nesterov).
+
+    Attributes:
+        loss: of (outputs, targets).
+        rate: of learning at the start.
+        schedule: of the rate: ``steps`` (a tenth after 2/5, 3/5 and 4/5 of the steps) or ``cosine``.
+        decay: draws norm scales to one, and ranges are free of it.
+        seed: of the bit errors.
+    """
+
+    loss: Loss = nn.functional.cross_entropy
+    rate: float = 0.05
+    schedule: str = "steps"
+    momentum: float = 0.9
+    decay: float = 5e-4
+    seed: int = 0
+
+    def at(self, part: float) -> float:
+        """The rate when that part of the steps is done."""
+        if self.schedule == "cosine":
+            return self.rate * (0.5 + 0.5 * math.cos(math.pi * part))
+        return self.rate * float(0.1 ** sum(part >= d for d in DECAYS))
+
+
 def randbet(
-    network: nn.Module, batches: Iterable[Batch] | Callable[[int], Batch], *, steps: int, options: Options | None = None,
-    loss: Loss = nn.functional.cross_entropy, rate: float = 0.05, schedule: str = "steps", momentum: float = 0.9,
-    decay: float = 5e-4, seed: int = 0, checkpoint: str | Path | None = None, progress: Progress | None = None,
-) -> Outcome:  # fmt: skip
+    network: nn.Module,
+    batches: Iterable[Batch] | Callable[[int], Batch],
+    *,
+    steps: int,
+    options: Options | None = None,
+    descent: Descent | None = None,
+    checkpoint: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Outcome:
     """Train a network, fresh or trained, so that its stored weights bear bit errors.
 
     Every batch makes a clean pass, its weights and activations rounded as they will be stored, and, once the clean loss is low
@@ -56,38 +87,32 @@ def randbet(
         batches: pairs (inputs, targets): a DataLoader (gone through again and again), or a function of the step, which makes an
             interrupted training equal to one that was not.
         steps: in all.
-        loss: of (outputs, targets).
-        rate: of learning at the start; `schedule`: ``steps`` (a tenth after 2/5, 3/5 and 4/5 of the steps) or ``cosine``.
-        momentum, decay: of SGD (Nesterov); decay draws norm scales to one, and ranges are free of it.
-        seed: of the bit errors.
+        options: of the bit errors and of what is stored; descent: of learning.
         checkpoint: a file that is written as training goes on, and gone on from where it exists.
         progress: called with (steps done, steps in all, clean loss, perturbed loss or None).
 
     Raises:
         EdgeqError: there is nothing to train, the loss is not finite, or the checkpoint is another training's.
     """
-    if steps < 1 or schedule not in SCHEDULES:
-        raise EdgeqError(f"{steps} steps with schedule '{schedule}'", fix=f"give one step or more, and one of {', '.join(SCHEDULES)}")
+    learning = descent or Descent()
+    if steps < 1 or learning.schedule not in SCHEDULES:
+        raise EdgeqError(
+            f"{steps} steps with schedule '{learning.schedule}'", fix=f"give one step or more, and one of {', '.join(SCHEDULES)}"
+        )
     robust = Robust(network, options)
     ranges = [p for m in robust.modules() if isinstance(m, Range) for p in m.parameters()]
     weights = [p for p in network.parameters() if p.requires_grad]
     optimizer = torch.optim.SGD(
-        [{"params": weights, "weight_decay": decay}, *([{"params": ranges, "weight_decay": 0.0}] if ranges else [])],
-        lr=rate, momentum=momentum, nesterov=momentum > 0,
+        [{"params": weights, "weight_decay": learning.decay}, *([{"params": ranges, "weight_decay": 0.0}] if ranges else [])],
+        lr=learning.rate, momentum=learning.momentum, nesterov=learning.momentum > 0,
     )  # fmt: skip
     run = _Run(robust, optimizer, str(checkpoint or ""))
     try:
         run.resume()
-        taken = run.train(_source(batches), steps, loss, lambda t: rate * _factor(schedule, t / steps), seed, progress)
+        taken = run.train(_source(batches), steps, learning, progress)
     finally:
         robust.finish()
     return Outcome(network.eval(), taken, run.onset, run.loss)
-
-
-def _factor(schedule: str, part: float) -> float:
-    if schedule == "cosine":
-        return 0.5 + 0.5 * math.cos(math.pi * part)
-    return float(0.1 ** sum(part >= d for d in DECAYS))
 
 
 def _source(batches: Iterable[Batch] | Callable[[int], Batch]) -> Callable[[int], Batch]:
@@ -138,16 +163,15 @@ class _Run:
             torch.save(state, new)
             new.replace(self.place)
 
-    def train(
-        self, draw: Callable[[int], Batch], steps: int, loss: Loss, rate: Callable[[int], float], seed: int, progress: Progress | None
-    ) -> int:
+    def train(self, draw: Callable[[int], Batch], steps: int, learning: Descent, progress: Progress | None) -> int:
         network, first = self.robust.network, self.done
         network.train()
         for step in range(first, steps):
             x, y = draw(step)
             for group in self.optimizer.param_groups:
-                group["lr"] = rate(step)
-            self.loss = self.robust.backward(lambda x=x, y=y: loss(network(x), y), seed * 2**32 + step)  # type: ignore[misc]
+                group["lr"] = learning.at(step / steps)
+            seed = learning.seed * 2**32 + step
+            self.loss = self.robust.backward(lambda x=x, y=y: learning.loss(network(x), y), seed)  # type: ignore[misc]
             if not math.isfinite(self.loss[0]):
                 raise EdgeqError(f"the loss of step {step} is {self.loss[0]}", fix="lower the learning rate, or look at the data")
             if self.onset is None and self.loss[1] is not None:

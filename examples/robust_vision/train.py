@@ -28,7 +28,7 @@ from network import network
 from torch import nn
 
 from edgeq import EdgeqError
-from edgeq.train import Code, Options, randbet
+from edgeq.train import Code, Descent, Options, randbet
 
 HERE = Path(__file__).parent
 BATCH = 128
@@ -171,10 +171,8 @@ def main() -> None:
         start(model, options.start or options.work / f"{BEFORE[options.kind]}.weights.pt")
         p = options.p if options.kind == "randbet" else 0.0
         wanted = Options(p=p, w_max=limits(model, options.clip or CLIP[options.kind]), code=Code(options.bits, votes=True))
-        randbet(
-            model, draw, steps=steps, options=wanted, rate=RATE[options.kind], schedule="cosine", seed=options.seed,
-            checkpoint=checkpoint, progress=report,
-        )  # fmt: skip
+        descent = Descent(rate=RATE[options.kind], schedule="cosine", seed=options.seed)
+        randbet(model, draw, steps=steps, options=wanted, descent=descent, checkpoint=checkpoint, progress=report)
     torch.save(model.state_dict(), options.work / f"{name}.weights.pt")
     output = options.output or HERE / f"{name}.onnx"
     export(model, output)

@@ -35,7 +35,7 @@ def chip() -> Board:
 
 
 def job(place: Board, program: Firmware) -> Job:
-    return Job(program, load("mps2-an386"), place, "fake", 115200)
+    return Job(program, load("mps2-an386"), place, port="fake", baud=115200)
 
 
 def flash(fake: FakeBoard, task: Job, monkeypatch: pytest.MonkeyPatch, answer: object = None) -> str:

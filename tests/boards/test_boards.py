@@ -11,7 +11,7 @@ from installed import need, quickest
 from test_firmware import Model, counts
 
 from edgeq import board
-from edgeq.build import build_firmware, toolchain
+from edgeq.build import Installation, build_firmware, toolchain
 from edgeq.compare import compare
 from edgeq.flash import cores, image
 from edgeq.flash.line import Line
@@ -34,7 +34,8 @@ def test_a_board_of_silicon(target: str, model: Model, tmp_path: Path) -> None:
     """Its program is linked for the vendor's memory map; that map and the core are emulated, its devices are not."""
     chip, place = load(target), board.load(load(target))
     chain = toolchain(chip, quickest(target))
-    elf = build_firmware(model.folder, chip, chain, tmp_path / "fw.elf", app="selftest", optimize="-Os", deployed=True)
+    used = Installation(deployed=True)
+    elf = build_firmware(model.folder, chip, chain, tmp_path / "fw.elf", app="selftest", optimize="-Os", installation=used)
     program, flash = image.read(elf), place.memory["flash"]
     cores.check(program, chip)
     assert program.origin == flash.origin and program.end <= flash.origin + flash.bytes
@@ -59,7 +60,8 @@ def test_nine_harts(model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     place = replace(board.load(target), boot=None)
     monkeypatch.setattr(board, "load", lambda _: place)
     chain = toolchain(target, "gcc")
-    elf = build_firmware(model.folder, target, chain, tmp_path / "fw.elf", app="selftest", optimize="-Os", deployed=True)
+    used = Installation(deployed=True)
+    elf = build_firmware(model.folder, target, chain, tmp_path / "fw.elf", app="selftest", optimize="-Os", installation=used)
     with EmulatedBoard(elf, target, options=["-smp", "9"]) as emulated, Line(emulated.port, 115200) as line:
         emulated.start()
         assert line.read(5, 30.0) == b"PASS\n"

@@ -14,7 +14,7 @@ from installed import need_programs
 from random_graphs import Builder
 
 from edgeq import api, board
-from edgeq.build import COMMON_FLAGS, build_bootloader, build_firmware, toolchain
+from edgeq.build import COMMON_FLAGS, Installation, build_bootloader, build_firmware, toolchain
 from edgeq.errors import EdgeqError
 from edgeq.export import FORMATS, export
 from edgeq.run import unicorn
@@ -176,7 +176,8 @@ def test_a_new_board_builds_at_once(core: str, folder: Path, tmp_path: Path, mon
     written = scaffold("my-board", core, tmp_path)
     assert [p.name for p in written] == ["my-board.toml", "bsp.toml", "uart.c"]
     target = load("my-board")
-    elf = build_firmware(folder, target, toolchain(target, "zig"), tmp_path / "fw.elf", app="selftest", optimize="-Os", deployed=True)
+    used = Installation(deployed=True)
+    elf = build_firmware(folder, target, toolchain(target, "zig"), tmp_path / "fw.elf", app="selftest", optimize="-Os", installation=used)
     assert unicorn.execute(elf, target).sent == b"PASS\n"
     with pytest.raises(EdgeqError, match="bootloader does not serve board my-board"):
         build_bootloader(target, toolchain(target, "zig"), tmp_path / "boot.elf")

@@ -36,7 +36,7 @@ def job(target: str, size: int = 3001, **options: Any) -> Job:
     firmware = Firmware(Path("fw.elf"), ((origin, random.Random(7).randbytes(size)),), "arm", {})
     if "memory" in place.settings:
         firmware = replace(firmware, parts=((place.settings["memory"][0], firmware.data), (0x42000000, b"code")))
-    return Job(firmware, load(target), place, options.pop("port", None), 115200, **options)
+    return Job(firmware, load(target), place, baud=115200, **options)
 
 
 def quiet(stage: str, done: int, total: int) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgeq.api.quantizing import Choices
+from edgeq.api.recipe import Choices
 from edgeq.cli import accuracy, build, faults, options, quantize, tune
 from edgeq.quantize.plan import Options
 from edgeq.recipes import RECIPES, takers
