@@ -30,8 +30,6 @@ from edgeq.target import Target
 
 # No contraction and no unproven aliasing: the same bytes from every compiler.
 COMMON_FLAGS = ("-std=c99", *EXACT_FLAGS, "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror")
-
-
 # One section per function and table, so that the linker drops what is not used; names for fault reports.
 FIRMWARE_FLAGS = (
     "-g", "-ffunction-sections", "-fdata-sections", "-fno-common", "-fomit-frame-pointer", "-fno-stack-protector",
@@ -39,8 +37,8 @@ FIRMWARE_FLAGS = (
 )  # fmt: skip
 SECOND = "second"  # the folder of what is linked for the second slot
 HALT = "halt.c"  # the end of programs that nobody watches
-# Where weights lie -> flags of the compiler: those in RAM may be damaged, so that sums overflow.
 COPYING = {"bench", "serve"}  # applications that copy weights to RAM where they are linked to lie there
+# Where weights lie -> flags of the compiler: those in RAM may be damaged, so that sums overflow.
 WEIGHTS: Mapping[str, tuple[str, ...]] = {"flash": (), "ram": ("-fwrapv",)}
 OPTIMIZE = ("-O0", "-O1", "-O2", "-O3", "-Os", "-Oz", "-Og")
 
@@ -153,14 +151,7 @@ def copy_code(folder: Path, data: Manifest, to: Path) -> None:
 
 
 def build_library(
-    folder: Path,
-    output: Path,
-    target: Target,
-    chain: Toolchain,
-    optimize: str = "-O2",
-    *,
-    hook: bool = True,
-    weights: str = "flash",
+    folder: Path, output: Path, target: Target, chain: Toolchain, optimize: str = "-O2", *, hook: bool = True, weights: str = "flash"
 ) -> Path:
     """Compile an emitted folder and the host loop into a shared library.
 

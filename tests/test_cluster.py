@@ -15,7 +15,7 @@ from random_graphs import Builder
 
 from edgeq import api, board
 from edgeq import target as targets
-from edgeq.api import building
+from edgeq.api import layout
 from edgeq.api.building import artifact
 from edgeq.board import Cluster, Region
 from edgeq.build import Program, build_programs, toolchain
@@ -195,9 +195,9 @@ def test_a_limit_just_below_the_least_is_not_tried_byte_by_byte(monkeypatch: pyt
         tried.append(limit)
         return fitted(given, limit)
 
-    monkeypatch.setattr(building, "fitted", counted)
+    monkeypatch.setattr(layout, "fitted", counted)
     for cores in (1, 4):
-        assert building.Spreads(cores).within(program, least - 1)[1].arena_bytes >= least
+        assert layout.Spreads(cores).within(program, least - 1)[1].arena_bytes >= least
     assert len(tried) == 2
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "edgeq"
-LONGEST = 60  # lines of a function with its signature, its docstring left out
+LONGEST = 60  # lines of a function, its docstring left out; of a command, whose signature is the table of its options, the body's
 FILE = 400  # lines
 MOST = 8  # parameters
 BY_POSITION = 3  # of them in a verb of the API, which has a keyword per option (docs/decisions/0206)
@@ -25,9 +25,9 @@ def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
     return (n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef))
 
 
-def length(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
-    lines = (function.end_lineno or 0) - function.lineno + 1
+def length(function: ast.FunctionDef | ast.AsyncFunctionDef, command: bool) -> int:
     first = function.body[0]
+    lines = (function.end_lineno or 0) - (first.lineno if command else function.lineno) + 1
     if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
         lines -= (first.end_lineno or 0) - first.lineno + 1
     return lines
@@ -47,7 +47,8 @@ def too_many(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
 
 @pytest.mark.parametrize("path", FILES, ids=place)
 def test_functions_fit_a_screen(path: Path) -> None:
-    found = {n.name: length(n) for n in functions(path) if length(n) > LONGEST}
+    lengths = {n.name: length(n, place(path).startswith("cli/")) for n in functions(path)}
+    found = {name: n for name, n in lengths.items() if n > LONGEST}
     assert not found, f"more than {LONGEST} lines: take parts out"
 
 

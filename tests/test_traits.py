@@ -30,7 +30,7 @@ HOMONYMS = {
     "tune/robust.py": ({"mean"}, "a statistic over fault patterns"),
     "cli/quantize.py": ({"mean", "clip"}, "a statistic over fault patterns"),
     "emit/artifact.py": ({"gather", "whole"}, "a call's operands gathered in an array of pointers; a tensor that exists as a whole"),
-    "api/quantizing.py": ({"mean"}, "of a channel's pixels"),
+    "api/calibration.py": ({"mean"}, "of a channel's pixels"),
     "cli/options.py": ({"mean"}, "of a channel's pixels"),
     "quantize/images.py": ({"mean"}, "of a channel's pixels"),
     "flash/imgtool.py": ({"sign"}, "the program's verb"),

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Unpack
 
-from edgeq import board, faults, graphfile
+from edgeq import board, graphfile
 from edgeq import folder as folders
 from edgeq import target as targets
 from edgeq.api import budget as budgets
 from edgeq.api import keywords
 from edgeq.api.budget import Budget
 from edgeq.api.calibration import calibration_samples
+from edgeq.api.layout import Layout, spreads_of
 from edgeq.api.models import Arrays, Progress, random_inputs
 from edgeq.api.proving import How, Proof, prove, recorded
 from edgeq.api.quantizing import PRECISION, Quantized, goal_of, on_stream, quantized
@@ -28,11 +28,8 @@ from edgeq.files import temporary_folder
 from edgeq.ir import Graph
 from edgeq.latency import latency
 from edgeq.lower import lower
-from edgeq.plan import MemoryPlan, plan
-from edgeq.plan.fit import Way, fed, fitted, ways
+from edgeq.plan.fit import Way, ways
 from edgeq.plan.room import filled
-from edgeq.plan.shares import spread
-from edgeq.program import Program as Lowered
 from edgeq.record import BuildRecord, Manifest, Measured, measured
 from edgeq.record import manifest as read_manifest
 from edgeq.run import missing
@@ -43,8 +40,6 @@ from edgeq.tune import costs
 TEST_VECTORS = 4
 OPTIMIZE = "s"
 LEVELS = ("s", "2", "3")
-MOST_CORES = 16
-FEEDS = ("", "rows")
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,100 +75,6 @@ def choices_for(tuning: str | Path | None, target: str, toolchain: str, optimize
         EdgeqError: it cannot be read, or was made with other options.
     """
     return None if tuning is None else costs.read(Path(tuning)).choices(costs.key_of(target, toolchain, optimize))
-
-
-@dataclass(frozen=True)
-class Spreads:
-    """For how many cores calls are divided, and the bytes of fast memory for copies of their tables, 0 for none."""
-
-    cores: int = 1
-    fast: int = 0
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.cores <= MOST_CORES or self.fast < 0:
-            raise EdgeqError(f"{self.cores} cores, {self.fast} bytes for weights", fix=f"give 1 to {MOST_CORES} cores, and 0 bytes or more")
-
-    def of(self, program: Lowered, memory: MemoryPlan) -> tuple[Lowered, MemoryPlan]:
-        """A program in parts, and its plan; as it is where neither is wanted."""
-        if self.cores == 1 and not self.fast:
-            return program, memory
-        made = spread(program, self.cores, self.fast)
-        return made, plan(made)
-
-    def within(self, program: Lowered, arena: int) -> tuple[Lowered, MemoryPlan]:
-        """The same with less memory for copies, then with calls by bands of rows, where buffers and the scratch of all cores would else not
-        leave enough room; 0 bytes are as few as there can be."""
-        smaller = [replace(self, fast=self.fast * k // 8) for k in (8, 6, 4, 2, 1)] if self.fast else [self]
-        for own in smaller if self.cores > 1 or self.fast else ():
-            made, memory = own.of(program, plan(program))
-            if memory.arena_bytes <= arena:
-                return made, memory
-        for own in smaller:
-            made, memory = own._banded(program, arena)
-            if memory.arena_bytes <= arena:
-                break
-        return made, memory
-
-    def _banded(self, program: Lowered, arena: int) -> tuple[Lowered, MemoryPlan]:
-        """The program with as many bands as leave room for what shares and copies need beside them; it may need more all the same."""
-        limit = arena
-        while True:
-            banded, alone = fitted(program, limit or None)
-            made, memory = self.of(banded, alone)
-            over = memory.arena_bytes - arena
-            if not arena or over <= 0 or alone.arena_bytes > limit:  # in the last case it is the least that there is
-                return made, memory
-            limit = alone.arena_bytes - over
-            if limit < arena // 2:
-                return made, memory
-
-
-@dataclass(frozen=True)
-class Layout:
-    """How a program is laid out.
-
-    Attributes:
-        choices: kernels by signature, of a tuning file; None: by what they are expected to cost.
-        hardened: portable kernels, which compute the simulator's bytes whatever bit errors make of the weights.
-        arena: bytes that it should stay within, by bands of rows where it needs them; 0 for as few as can be; None: as it comes.
-        feed: ``rows`` for an input that comes row by row.
-        spreads: cores, and memory for copies of tables; None: as the target has them. Hardened programs have neither.
-    """
-
-    choices: Mapping[str, str] | None = None
-    hardened: bool = False
-    arena: int | None = None
-    feed: str = ""
-    spreads: Spreads | None = None
-
-    def __post_init__(self) -> None:
-        if self.hardened and self.choices is not None:
-            raise EdgeqError("a tuning file and hardened kernels", why="both choose the kernels", fix="give one of them")
-        if self.feed not in FEEDS or (self.feed and self.hardened):
-            kernels = " and hardened kernels" if self.hardened else ""
-            raise EdgeqError(f"feed '{self.feed}'{kernels}", fix="give feed rows, or leave it out")
-
-    def of(self, graph: Graph, target: Target) -> tuple[Lowered, MemoryPlan]:
-        """A quantized graph, lowered and planned."""
-        program = faults.hardened(graph, target) if self.hardened else lower(graph, target, self.choices)
-        wanted = Spreads() if self.hardened else self.spreads or Spreads(target.cores, target.fast)
-        if self.feed:
-            return wanted.of(*fed(program, math.inf if self.arena is None else self.arena or None))
-        if self.hardened or self.arena is None:
-            return wanted.of(program, plan(program))
-        return wanted.within(program, self.arena)
-
-
-def spreads_of(chip: Target, cores: int | None, weights_stream: str | int | None, hardened: bool) -> Spreads:
-    """What a build asks for, else what the target has.
-
-    Raises:
-        EdgeqError: there is no such number, or it is for hardened kernels, which have neither.
-    """
-    if hardened and (weights_stream or (cores or 1) > 1):
-        raise EdgeqError("hardened kernels with copies of weights or several cores", fix="give hardened alone")
-    fast = chip.fast if weights_stream is None else targets.size(weights_stream)
-    return Spreads(chip.cores if cores is None else cores, fast)
 
 
 def artifact(

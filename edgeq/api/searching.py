@@ -10,8 +10,9 @@ import numpy as np
 
 from edgeq import graphfile, recipes
 from edgeq import target as targets
+from edgeq.api.calibration import calibration_samples, labelled
 from edgeq.api.models import Progress, is_quantized
-from edgeq.api.quantizing import Recipe, calibration_samples, labelled
+from edgeq.api.recipe import Recipe
 from edgeq.api.samples import Samples
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Graph

@@ -26,7 +26,7 @@ from edgeq.quantize.allocate import WORK, Allocator, Costs, Goal, Problem, decib
 from edgeq.quantize.storage import INTEGERS, spread, uniform, units
 from edgeq.run import host, unicorn
 from edgeq.simulate import simulate
-from edgeq.tune.precision import Judge
+from edgeq.tune.judge import Judge
 
 NODES = ("Gemm_0", "LSTM_3", "GRU_4", "Gemm_6", "Sigmoid_7")
 

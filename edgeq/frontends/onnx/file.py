@@ -17,6 +17,7 @@ from edgeq.frontends.onnx.external import FIX, is_external, take_in
 from edgeq.ir import Array
 
 MAX_ELEMENTS = 2**28  # of one tensor
+FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16)
 MAX_NODES = 100_000
 OLDEST_OPSET = 7
 DAMAGED = "the file is damaged"

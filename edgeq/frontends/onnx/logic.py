@@ -9,7 +9,7 @@ from onnx import TensorProto
 
 from edgeq.errors import EdgeqError
 from edgeq.frontends.onnx.call import Call, as_floats
-from edgeq.frontends.onnx.file import type_name
+from edgeq.frontends.onnx.file import FLOATS, type_name
 from edgeq.frontends.onnx.linear import scalar
 from edgeq.frontends.onnx.registry import reads
 from edgeq.frontends.onnx.values import Constant, Value, Whole, is_whole, whole
@@ -23,7 +23,6 @@ from edgeq.ops.mul import Mul
 from edgeq.ops.reduce_max import ReduceMax
 from edgeq.ops.softmax import Softmax
 
-FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16)
 WHOLE = (TensorProto.INT16, TensorProto.UINT16, TensorProto.INT32, TensorProto.UINT32, TensorProto.INT64, TensorProto.UINT64)
 LARGEST = np.float32(1e38)  # stands for infinity, so that sums of several stay finite
 INFINITE = 1e37  # what is as large counts as infinite in comparisons

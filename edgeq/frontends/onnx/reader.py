@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections import ChainMap
 from collections.abc import Mapping, MutableMapping
 
 import numpy as np
-import onnx
 from numpy.typing import ArrayLike
 from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 
@@ -30,12 +28,14 @@ from edgeq.frontends.onnx import (
     recurrent,
     resizing,
 )  # fmt: skip
+from edgeq.frontends.onnx.advice import ADVICE, MEANINGLESS
 from edgeq.frontends.onnx.builder import CONTRADICTIONS, Builder
 from edgeq.frontends.onnx.call import Call
 from edgeq.frontends.onnx.expansion import body_of
-from edgeq.frontends.onnx.file import DAMAGED, MAX_ELEMENTS, array, graphs, opset, printable, type_name
+from edgeq.frontends.onnx.file import DAMAGED, FLOATS, array, graphs, opset, printable, type_name
 from edgeq.frontends.onnx.folding import constant_node, fold, foldable
 from edgeq.frontends.onnx.indexed import BY_DEFINITION, by_index, is_index
+from edgeq.frontends.onnx.inference import inferred_types
 from edgeq.frontends.onnx.inputs import fixed_value, named_sizes, static_shape
 from edgeq.frontends.onnx.logic import marked
 from edgeq.frontends.onnx.loops import unrolled
@@ -53,62 +53,8 @@ MODULES = (
     classical, contraction, dynamic, elementwise, fused, fused_attention, indexing, linear, logic, movement, normal, pooling, quantized,
     recurrent, resizing,
 )  # fmt: skip
-FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16)
 INTEGERS = (TensorProto.INT8, TensorProto.UINT8)
 WHOLE = (TensorProto.BOOL, TensorProto.INT32, TensorProto.INT64)
-
-MANY = "how much it gives depends on the data: cut the model before it and do it in your own code"
-TREES = "edgeq computes neural networks: turn trees and support vectors into layers first (Hummingbird does), or use emlearn or m2cgen"
-ADVICE = {
-    **dict.fromkeys(("NonZero", "Unique"), MANY),
-    **dict.fromkeys(
-        ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial"),
-        "it draws random numbers: export the model in evaluation mode (PyTorch: model.eval()), or make them an input",
-    ),
-    **dict.fromkeys(
-        (
-            "SequenceConstruct",
-            "SequenceAt",
-            "SequenceEmpty",
-            "SequenceInsert",
-            "SequenceErase",
-            "SequenceLength",
-            "SequenceMap",
-            "SplitToSequence",
-            "ConcatFromSequence",
-            "Optional",
-            "OptionalGetElement",
-            "OptionalHasElement",
-        ),
-        "export the model with plain tensors instead of lists",
-    ),
-    **dict.fromkeys(
-        ("StringNormalizer", "TfIdfVectorizer", "StringSplit", "StringConcat", "RegexFullMatch", "LabelEncoder"),
-        "turn text into numbers before the model",
-    ),
-    **dict.fromkeys(("TreeEnsemble", "TreeEnsembleClassifier", "TreeEnsembleRegressor", "SVMClassifier", "SVMRegressor"), TREES),
-    "ATen": "PyTorch's exporter did not know the operator: export with a newer PyTorch, or replace it in the model",
-    "Range": "its limits are computed: bind the inputs that decide them to values (--const NAME=VALUE), or fix the shapes (--shape)",
-    "NonMaxSuppression": "cut the model before it and do it outside",
-}
-
-
-# Attributes that change nothing where their operator can be read at all, or that other inputs imply.
-RESIZING = frozenset({"cubic_coeff_a", "exclude_outside", "extrapolation_value", "nearest_mode", "keep_aspect_ratio_policy"})
-MEANINGLESS: dict[str, frozenset[str]] = {
-    **dict.fromkeys(("Conv", "ConvTranspose", "QLinearConv"), frozenset({"kernel_shape"})),
-    **dict.fromkeys(("Resize", "Upsample"), RESIZING),
-    "BatchNormalization": frozenset({"momentum", "spatial"}),
-    "Cast": frozenset({"saturate", "round_mode"}),
-    "CastLike": frozenset({"saturate", "round_mode"}),
-    "Dropout": frozenset({"seed", "ratio"}),
-    **dict.fromkeys(("LayerNormalization", "SimplifiedLayerNormalization"), frozenset({"stash_type"})),
-    "MaxPool": frozenset({"storage_order"}),
-    "TopK": frozenset({"sorted"}),  # in any order where it is 0: sorted as well
-    "QuantizeLinear": frozenset({"saturate", "precision", "axis", "output_dtype", "block_size"}),
-    "DequantizeLinear": frozenset({"axis", "output_dtype"}),
-    "Softmax": frozenset({"axis"}),
-}
 
 
 class Refused:
@@ -444,31 +390,10 @@ class Reader:
     def _placeholder(self, name: str) -> Value | Refused:
         """A tensor of the shape that onnx infers, so that the nodes after a refused one are examined as well."""
         if self.inferred is None:
-            self.inferred = _inferred_types(self.model, {n: self.builder.tensors[n].type.shape for n in self.builder.inputs})
+            self.inferred = inferred_types(self.model, {n: self.builder.tensors[n].type.shape for n in self.builder.inputs})
         known = self.inferred.get(name)
         if known is None or not name:
             return Refused()
         tensor = Tensor(self.builder.fresh(name), known)
         self.builder.tensors[tensor.name] = tensor
         return tensor
-
-
-def _inferred_types(model: ModelProto, inputs: Mapping[str, tuple[int, ...]]) -> dict[str, TensorType]:
-    """Static float types of a model's tensors as far as onnx can infer them."""
-    copy = ModelProto()
-    copy.CopyFrom(model)
-    for info in copy.graph.input:
-        if info.name in inputs:
-            del info.type.tensor_type.shape.dim[:]
-            for n in inputs[info.name]:
-                info.type.tensor_type.shape.dim.add().dim_value = n
-    try:
-        copy = onnx.shape_inference.infer_shapes(copy)  # it must not compute data: that takes as long as a file wants
-    except Exception:  # whatever its C++ code raises; the shapes stay unknown
-        return {}
-    found = {}
-    for info in (*copy.graph.value_info, *copy.graph.output):
-        dims = [int(d.dim_value) for d in info.type.tensor_type.shape.dim]
-        if info.type.tensor_type.elem_type in FLOATS and all(n > 0 for n in dims) and math.prod(dims) <= MAX_ELEMENTS:
-            found[info.name] = TensorType(tuple(dims))
-    return found

@@ -8,14 +8,14 @@ from pathlib import Path
 from numpy.typing import ArrayLike
 
 from edgeq.errors import EdgeqError
-from edgeq.frontends.tflite import batches, choosing, compute, movement, recurrent, signal, variables
+from edgeq.frontends.tflite import batches, choosing, compute, movement, padding, recurrent, signal, variables
 from edgeq.frontends.tflite.attributes import TRANSLATORS
 from edgeq.frontends.tflite.builder import CONTRADICTIONS, Builder
 from edgeq.frontends.tflite.file import FileOperator, FileTensor, read
 from edgeq.frontends.tflite.fold import BINARY, FOLDERS, fold
 from edgeq.ir import Graph
 
-__all__ = ["batches", "choosing", "compute", "load", "movement", "recurrent", "signal", "variables"]
+__all__ = ["batches", "choosing", "compute", "load", "movement", "padding", "recurrent", "signal", "variables"]
 
 FOLDED_ONLY = {"SHAPE", *FOLDERS, *BINARY} - set(TRANSLATORS)
 HINTS = {

@@ -1,4 +1,4 @@
-"""Translators of the operators that move elements: reshapes, slices, pads, concatenations, resizes."""
+"""Translators of the operators that move elements: reshapes, slices, concatenations, resizes."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from edgeq.errors import EdgeqError
 from edgeq.frontends.tflite.attributes import axis, of_rank, reads
 from edgeq.frontends.tflite.builder import Builder
 from edgeq.frontends.tflite.file import MAX_ELEMENTS, FileOperator
-from edgeq.ir import DType, Tensor, TensorType
+from edgeq.ir import DType, Tensor
 from edgeq.ops.concat import Concat
 from edgeq.ops.gather import Gather
-from edgeq.ops.pad import Pad
 from edgeq.ops.quantize import Dequantize
 from edgeq.ops.reshape import Reshape
 from edgeq.ops.resize import ResizeBilinear, ResizeNearest
@@ -293,52 +292,7 @@ def pack(b: Builder, op: FileOperator) -> None:
     b.emit(Concat(axis=along), parts, op.outputs[0])
 
 
-def _paddings(b: Builder, op: FileOperator, shape: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
-    flat = b.integers(op, 1, "the paddings")
-    pads = tuple(zip(flat[::2], flat[1::2], strict=False))
-    sizes = [n + before + after for n, (before, after) in zip(shape, pads, strict=False)]
-    if len(flat) != 2 * len(shape) or min(flat, default=0) < 0 or math.prod(sizes) > MAX_ELEMENTS:
-        raise EdgeqError(f"{op.kind} of {list(shape)} by {list(pads)}", why="the paddings are out of range")
-    return pads
-
-
-@reads("PAD", "PADV2")
-def pad(b: Builder, op: FileOperator) -> None:
-    x = b.operand(op, 0)
-    pads = _paddings(b, op, x.type.shape)
-    b.emit(Pad(pads=pads, value=_pad_value(b, op, x) if op.kind == "PADV2" else None), [x], op.outputs[0])
-
-
-def _pad_value(b: Builder, op: FileOperator, x: Tensor) -> float:
-    value = b.array(op, 2, "the padding value")
-    if value.size != 1:
-        raise EdgeqError(f"PADV2 with {value.size} padding values", why="the file is damaged")
-    if x.type.dtype is DType.FLOAT32:
-        return float(b.dequantize(value, b.stored(op, 2)).item())
-    if value.dtype != x.type.dtype.numpy:
-        raise EdgeqError(f"PADV2 with a padding value of {value.dtype} beside {x.type.dtype.value}", why="the file is damaged")
-    return _real_value(int(value.item()), x.type)
-
-
-def _real_value(q: int, type: TensorType) -> float:
-    return (q - type.zero_point) * type.scale
-
-
-@reads("MIRROR_PAD")
-def mirror_pad(b: Builder, op: FileOperator) -> None:
-    x = b.operand(op, 0)
-    pads, symmetric = _paddings(b, op, x.type.shape), int(op.option("Mode", 0)) == 1
-    widest = [max(p) for p in pads]
-    if any(p > (n if symmetric else n - 1) for p, n in zip(widest, x.type.shape, strict=True)):
-        raise EdgeqError(f"MIRROR_PAD of {x.type} by {list(pads)}", why="the padding is longer than what it mirrors")
-    if symmetric and max(widest, default=0) > 1:
-        indices = {i: np.pad(np.arange(n), p, "symmetric") for i, (n, p) in enumerate(zip(x.type.shape, pads, strict=True)) if any(p)}
-        _gathered(b, op, x, {i: tuple(v.tolist()) for i, v in indices.items()})
-        return
-    b.emit(Pad(pads=pads, value=None, mode="edge" if symmetric else "reflect"), [x], op.outputs[0])
-
-
-def _gathered(b: Builder, op: FileOperator, x: Tensor, indices: dict[int, tuple[int, ...]]) -> None:
+def gathered(b: Builder, op: FileOperator, x: Tensor, indices: dict[int, tuple[int, ...]]) -> None:
     """Pick indices along axes, one axis after the other."""
     shape = [len(indices.get(i, range(n))) for i, n in enumerate(x.type.shape)]
     if math.prod(shape) > MAX_ELEMENTS:
@@ -358,7 +312,7 @@ def tile(b: Builder, op: FileOperator) -> None:
     shape = [n * c for n, c in zip(x.type.shape, counts, strict=False)]
     if len(counts) != len(x.type.shape) or min(counts, default=1) < 1 or math.prod(shape) > MAX_ELEMENTS:
         raise EdgeqError(f"TILE of {x.type} by {list(counts)}", why="the repetitions are out of range")
-    _gathered(b, op, x, {i: tuple(range(n)) * c for i, (n, c) in enumerate(zip(x.type.shape, counts, strict=True)) if c > 1})
+    gathered(b, op, x, {i: tuple(range(n)) * c for i, (n, c) in enumerate(zip(x.type.shape, counts, strict=True)) if c > 1})
 
 
 @reads("BROADCAST_TO")
@@ -369,7 +323,7 @@ def broadcast_to(b: Builder, op: FileOperator) -> None:
     if not fits or math.prod(shape) > MAX_ELEMENTS:
         raise EdgeqError(f"BROADCAST_TO of {x.type} to {list(shape)}", why="the shape does not fit or is out of range")
     x = b.reshaped(x, own, f"{b.tensor_name(op.outputs[0])}/expand")
-    _gathered(b, op, x, {i: (0,) * m for i, (n, m) in enumerate(zip(own, shape, strict=True)) if n != m})
+    gathered(b, op, x, {i: (0,) * m for i, (n, m) in enumerate(zip(own, shape, strict=True)) if n != m})
 
 
 def broadcast(b: Builder, x: Tensor, shape: tuple[int, ...], name: str) -> Tensor:

@@ -13,39 +13,9 @@ from edgeq.run.gpu.step import Step, Value
 
 
 @triton.jit
-def evaluate(x, a, b, F: tl.constexpr):
-    """The function of edgeq.floats with the name F, of x and its constants."""
-    if F == "sigmoid":
-        y = halves.sigmoid(x)
-    elif F == "tanh":
-        y = halves.tanh(x)
-    elif F == "hard_sigmoid":
-        y = halves.hard_sigmoid(x, a, b)
-    elif F == "hard_swish":
-        y = halves.hard_swish(x)
-    elif F == "silu":
-        y = halves.silu(x)
-    elif F == "gelu":
-        y = halves.gelu(x)
-    elif F == "gelu_tanh":
-        y = halves.gelu_tanh(x)
-    elif F == "leaky_relu":
-        y = halves.leaky_relu(x, a)
-    elif F == "thresholded_relu":
-        y = tl.where(x > a, x, 0.0)
-    elif F == "elu":
-        y = halves.elu(x, a)
-    elif F == "selu":
-        y = b * halves.elu(x, a)
-    elif F == "celu":
-        y = halves.celu(x, a)
-    elif F == "softplus":
-        y = halves.softplus(x)
-    elif F == "softsign":
-        y = halves.softsign(x)
-    elif F == "mish":
-        y = halves.mish(x)
-    elif F == "absolute":
+def mathematics(x, a, b, F: tl.constexpr):
+    """The function of edgeq.floats with the name F, of x and its constants, where it is no activation."""
+    if F == "absolute":
         y = halves.magnitude(x)
     elif F == "opposite":
         y = halves.negative(x)
@@ -100,6 +70,44 @@ def evaluate(x, a, b, F: tl.constexpr):
     else:
         tl.static_assert(F == "power")
         y = halves.power(x, a, b)
+    return y
+
+
+@triton.jit
+def evaluate(x, a, b, F: tl.constexpr):
+    """The function of edgeq.floats with the name F, of x and its constants."""
+    if F == "sigmoid":
+        y = halves.sigmoid(x)
+    elif F == "tanh":
+        y = halves.tanh(x)
+    elif F == "hard_sigmoid":
+        y = halves.hard_sigmoid(x, a, b)
+    elif F == "hard_swish":
+        y = halves.hard_swish(x)
+    elif F == "silu":
+        y = halves.silu(x)
+    elif F == "gelu":
+        y = halves.gelu(x)
+    elif F == "gelu_tanh":
+        y = halves.gelu_tanh(x)
+    elif F == "leaky_relu":
+        y = halves.leaky_relu(x, a)
+    elif F == "thresholded_relu":
+        y = tl.where(x > a, x, 0.0)
+    elif F == "elu":
+        y = halves.elu(x, a)
+    elif F == "selu":
+        y = b * halves.elu(x, a)
+    elif F == "celu":
+        y = halves.celu(x, a)
+    elif F == "softplus":
+        y = halves.softplus(x)
+    elif F == "softsign":
+        y = halves.softsign(x)
+    elif F == "mish":
+        y = halves.mish(x)
+    else:
+        y = mathematics(x, a, b, F)
     return y
 
 
