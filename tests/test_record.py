@@ -14,7 +14,7 @@ import pytest
 from edgeq import record
 from edgeq.errors import EdgeqError
 from edgeq.files import json_text
-from edgeq.folder import digest
+from edgeq.folder import SEAL, digest
 
 SHA = "0" * 64
 STEP = record.StepRecord("y", "s8", (1, 4), 4, "fc", "fully_connected", (), "k", "single", ("x",), 8, 16, 4, ("m_s0_weights",))
@@ -35,8 +35,8 @@ MEASURED = record.Measured(
 
 
 def sealed(folder: Path, data: dict[str, Any]) -> None:
-    rest = {k: v for k, v in data.items() if k != record.SEAL}
-    (folder / "manifest.json").write_text(json.dumps({**rest, record.SEAL: digest(json_text(rest).encode())}))
+    rest = {k: v for k, v in data.items() if k != SEAL}
+    (folder / "manifest.json").write_text(json.dumps({**rest, SEAL: digest(json_text(rest).encode())}))
 
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:

@@ -74,3 +74,11 @@ def test_verbs_are_those_of_the_api() -> None:
     verbs = {n.name for p in FILES for n in functions(p) if is_verb(n)}
     assert verbs <= public and {"build", "run", "accuracy"} <= verbs
     assert all(place(p).startswith("api/") for p in FILES for n in functions(p) if is_verb(n))
+
+
+def test_what_takes_options_by_keyword_refuses_unknown_ones() -> None:
+    taking = {
+        n.name for p in (PACKAGE / "api").glob("*.py") for n in functions(p) if n.args.kwarg and "Unpack" in ast.unparse(n.args.kwarg)
+    }
+    verbs = {n.name for p in (PACKAGE / "api").glob("*.py") for n in functions(p) if is_verb(n)}
+    assert taking and taking <= verbs

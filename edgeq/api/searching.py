@@ -10,6 +10,7 @@ import numpy as np
 
 from edgeq import graphfile, recipes
 from edgeq import target as targets
+from edgeq.api import keywords
 from edgeq.api.calibration import calibration_samples, labelled
 from edgeq.api.models import Progress, is_quantized
 from edgeq.api.recipe import Recipe
@@ -177,6 +178,7 @@ def flags(named: Mapping[str, str]) -> str:
     return " ".join(texts)
 
 
+@keywords.verb
 def search(
     model: Graph, data: Samples = None, *, target: str = "", vary: Mapping[str, Sequence[str]] | None = None, trials: int = TRIALS,
     workers: int | str = 1, progress: Progress | None = None, **recipe: Unpack[Recipe],
