@@ -77,8 +77,6 @@ def test_verbs_are_those_of_the_api() -> None:
 
 
 def test_what_takes_options_by_keyword_refuses_unknown_ones() -> None:
-    taking = {
-        n.name for p in (PACKAGE / "api").glob("*.py") for n in functions(p) if n.args.kwarg and "Unpack" in ast.unparse(n.args.kwarg)
-    }
-    verbs = {n.name for p in (PACKAGE / "api").glob("*.py") for n in functions(p) if is_verb(n)}
-    assert taking and taking <= verbs
+    every = [n for p in (PACKAGE / "api").glob("*.py") for n in functions(p)]
+    taking = [n for n in every if n.args.kwarg and "Unpack" in ast.unparse(n.args.kwarg)]
+    assert len(taking) > 5 and all(is_verb(n) for n in taking)
