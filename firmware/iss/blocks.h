@@ -1,4 +1,4 @@
-/* Between blocks.c, loops.c and run.c. */
+/* Between blocks.c, loops.c, machine.c and run.c. */
 #ifndef EQ_ISS_BLOCKS_H
 #define EQ_ISS_BLOCKS_H
 
