@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Made by edgeq. What edgeq generates may be used, changed and shipped in any product, under any terms. */
-/* Square roots of integers, to nearest, bit by bit; octaves; TFLM's inverse root and logarithm in fixed point. */
+/* Square roots of integers, to nearest; octaves; TFLM's inverse root and logarithm in fixed point. */
 #ifndef EQ_ROOTS_H
 #define EQ_ROOTS_H
 
@@ -10,17 +10,32 @@
 /* The root of 32 bits; at most 65535. */
 static inline uint32_t eq_square_root_32(uint32_t x)
 {
-    uint32_t root = 0, bit = 1u << 30;
-    while (bit > x) {
+#if defined(__ARM_ARCH) && !defined(__ARM_FEATURE_IDIV) /* no division in hardware: bit by bit */
+    uint32_t root = 0, rest = x, bit = 1u << 30;
+    while (bit > rest) {
         bit >>= 2;
     }
     for (; bit != 0; bit >>= 2) {
         const uint32_t next = root + bit;
-        const uint32_t fits = (uint32_t)(x >= next);
-        x -= fits ? next : 0u;
+        const uint32_t fits = (uint32_t)(rest >= next);
+        rest -= fits ? next : 0u;
         root = (root >> 1) + (fits ? bit : 0u);
     }
-    return root + (uint32_t)(x > root && root != 0xffffu);
+#else /* each quotient doubles the digits (Zimmermann; CPython's math.isqrt) */
+    if (x == 0u) {
+        return 0u;
+    }
+    const int32_t half = eq_leading_zeros(x) / 2;
+    const uint32_t n = x << (2 * half);
+    uint32_t root = 1u + (n >> 30);
+    root = (root << 1) + (n >> 27) / root;
+    root = (root << 3) + (n >> 21) / root;
+    root = (root << 7) + (n >> 9) / root;
+    root >>= half;
+    root -= (uint32_t)(root * root - 1u >= x); /* rounded down */
+    const uint32_t rest = x - root * root;
+#endif
+    return root + (uint32_t)(rest > root && root != 0xffffu);
 }
 
 /* The place of the highest bit; 0 of 0. */
@@ -30,7 +45,7 @@ static inline int32_t eq_octave(uint64_t x)
     return high ? 63 - eq_leading_zeros(high) : low ? 31 - eq_leading_zeros(low) : 0;
 }
 
-/* The root of 64 bits. */
+/* The root of 64 bits, bit by bit. */
 static inline uint32_t eq_square_root_64(uint64_t x)
 {
     uint64_t root = 0, bit = (uint64_t)1 << 62;
