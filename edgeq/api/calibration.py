@@ -98,6 +98,12 @@ def calibration_samples(graph: Graph, recipe: Recipe) -> dict[str, Array] | None
         return {n: a.astype(np.float32, copy=False) if n in real else a for n, a in samples.items()}
 
 
+def is_real(recipe: Recipe) -> bool:
+    """Whether the samples are somebody's, not made up here."""
+    source = recipe.get("calibration")
+    return not isinstance(source, str) or source not in (RANDOM, DATA_FREE)
+
+
 def made_samples(graph: Graph, recipe: Recipe, limit: int | None) -> dict[str, Array] | None:
     """Calibration vectors that a float classifier makes itself, see `quantize.data_free`; the recipe's pixels are their limits.
 

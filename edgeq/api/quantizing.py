@@ -13,7 +13,7 @@ from edgeq import graphfile, recipes
 from edgeq import target as targets
 from edgeq.api import keywords, streaming
 from edgeq.api.budget import SPEED, cycle_limit
-from edgeq.api.calibration import calibration_labels, calibration_samples, spread
+from edgeq.api.calibration import calibration_labels, calibration_samples, is_real, spread
 from edgeq.api.models import Arrays, Progress, is_quantized, read_inputs, stage
 from edgeq.api.recipe import Choices, Recipe, read
 from edgeq.api.samples import Samples
@@ -110,6 +110,8 @@ def quantized(
         ask = not chosen.budgeted and kept_badly(made.graph, record)  # a budget says what is enough
         found = recipes.others(recipe.get("recipe") or recipes.DEFAULT, job, made) if ask else []
         record |= {"others": [o.record() for o in found], "advice": recipes.advice(found)} if found else {}
+        if recipe.get("unseen") and is_real(recipe) and chosen.calibrated and not chosen.budgeted:
+            record |= {"unseen": judged} if (judged := recipes.unseen(job, chosen)) else {}
     return Quantized(normalise(made.graph), {**record, **made.more}, {PRECISION: made.precision.encode()})
 
 

@@ -48,6 +48,7 @@ class Choices(TypedDict, total=False):
     p: of ``robust``, the bit error rate.
     code: of ``robust``, the storage code to take instead of the best (`Code.parse`).
     loss: of ``robust``, what the outputs may lose of their spread under errors: the least energy within that is chosen.
+    unseen: measure also what outputs keep on samples that calibration has not seen: half of them calibrate once more, the others judge.
     """
 
     recipe: str | None
@@ -66,6 +67,7 @@ class Choices(TypedDict, total=False):
     p: float | None
     code: str | None
     loss: float | None
+    unseen: bool
 
 
 class Recipe(Choices, Reading, total=False):

@@ -24,7 +24,7 @@ from edgeq.cli.common import (
     ToolchainOption,
 )
 from edgeq.cli.options import takes_float_models
-from edgeq.cli.quantize import EXACT_DB, show_record
+from edgeq.cli.quantize import EXACT_DB, show_record, unseen
 from edgeq.text import count, short, size
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def build(
             toolchain=toolchain, optimize=optimize.value,
             budget=parse(budget) if budget else None, vectors=test_vectors, check=check,
             tuning=tuning, hardened=hardened, feed=feed, stream=stream, weights_stream=weights_stream, cores=cores, force=force,
-            progress=progress, **chosen,
+            progress=progress, unseen=True, **chosen,
         )  # fmt: skip
     common.write_plot(plot, built.measured.quantization)
     if as_json:
@@ -218,6 +218,7 @@ def quality(built: Built) -> dict[str, str]:
     told = ". ".join(x for x in (worst["cause"], worst["fix"]) if x)
     return {
         "output": f"{f'SQNR {noise:.1f} dB' if noise < EXACT_DB else 'exact'} against the float model, {found['samples']} samples",
+        "not seen": unseen(found),
         "worst tensor": ""
         if worst["sqnr_db"] >= min(noise, EXACT_DB)
         else f"'{short(worst['name'])}' {worst['sqnr_db']:.1f} dB{f': {told}' if told else ''}",

@@ -68,7 +68,7 @@ def quantize(
         limits = parse(budget) if budget else None
         result = api.write_quantized(
             model, output, shapes=shapes, const=common.parse_consts(const), states=states, signature=signature, budget=limits,
-            target=target, stream=stream, force=force, progress=progress, **chosen,
+            target=target, stream=stream, force=force, progress=progress, unseen=True, **chosen,
         )  # fmt: skip
     common.write_plot(plot, result.record)
     if as_json:
@@ -82,10 +82,21 @@ def show(result: Quantized, output: Path) -> None:
     record = result.record
     if record["tensors"]:
         show_tensors(result)
+    if told := unseen(record):
+        typer.echo(f"outputs: {told}")
     if record.get("advice"):
         typer.echo(f"other recipes: {record['advice']}")
     show_record(record)
     typer.echo(str(output))
+
+
+def unseen(record: Mapping[str, Any]) -> str:
+    """What the outputs keep on samples that calibration has not seen; empty where that was not measured."""
+    if not (judged := record.get("unseen")):
+        return ""
+    noise = judged["sqnr_db"]
+    kept = f"SQNR {noise:.1f} dB" if noise < EXACT_DB else "exact"
+    return f"{kept} on {judged['judged']} of the samples, calibrated with the other {judged['calibrated']}"
 
 
 def show_tensors(result: Quantized) -> None:

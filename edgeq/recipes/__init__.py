@@ -15,8 +15,23 @@ from edgeq.quantize.methods import Methods
 from edgeq.recipes._others import Other, advice
 from edgeq.recipes._others import others as _others
 from edgeq.recipes._recipe import Job, Made, Recipe, check_sums, half_made
+from edgeq.recipes._unseen import unseen
 
-__all__ = ["DEFAULT", "RECIPES", "Job", "Made", "Other", "Recipe", "advice", "check_sums", "half_made", "make", "others", "takers"]
+__all__ = [
+    "DEFAULT",
+    "RECIPES",
+    "Job",
+    "Made",
+    "Other",
+    "Recipe",
+    "advice",
+    "check_sums",
+    "half_made",
+    "make",
+    "others",
+    "takers",
+    "unseen",
+]
 
 RECIPES: Mapping[str, type[Recipe]] = Methods(__name__, __path__, "RECIPE")
 DEFAULT = "int8"

@@ -185,6 +185,7 @@ def test_a_build_tells_what_was_lost_and_how_to_go_on(edgeq, float_model: Path, 
     tensors = {t["name"]: t for t in record["tensors"]}
     lost = min(tensors[n]["sqnr_db"] for n in graphfile.load(tmp_path / "o p").results)
     assert f"SQNR {lost:.1f} dB against the float model, 40 samples" in shown
+    assert f"SQNR {record['unseen']['sqnr_db']:.1f} dB on 20 of the samples, calibrated with the other 20" in shown
     assert f"edgeq report '{tmp_path / 'o p'}'" in shown
     worst = min(tensors.values(), key=lambda t: t["sqnr_db"])
     assert (f"'{worst['name']}' {worst['sqnr_db']:.1f} dB" in shown) == (worst["sqnr_db"] < lost)

@@ -166,3 +166,25 @@ def test_mediapipes_transposed_convolution(tmp_path: Path) -> None:
     data = rng.normal(size=(2, 1, 4, 6, 5)).astype(np.float32)
     want = np.einsum("vnijc,oklc->vnikjlo", data, w).reshape(2, 1, 8, 12, 3) + bias
     np.testing.assert_allclose(real(read(model, tmp_path), {"x": data})[0], want, atol=1e-5)
+
+
+@pytest.mark.parametrize(("kind", "bound"), [("MINIMUM", np.inf), ("MAXIMUM", -np.inf), ("MINIMUM", 0.5), ("MAXIMUM", 0.5)])
+def test_minimum_and_maximum_with_one_number(kind: str, bound: float, tmp_path: Path) -> None:
+    """ONNX's Clip without a limit arrives as the minimum with infinity."""
+    m = TfliteModel()
+    x, y, z = m.input("x", (1, 4)), m.tensor("y", (1, 4)), m.tensor("z", (1, 4))
+    m.operator(kind, [m.constant("c", np.float32(bound)), x], [y], ("MaximumMinimumOptions", {}))
+    m.operator("EXP", [y], [z], ("ExpOptions", {}))
+    model = m.finish(z)
+    arrays = np.random.default_rng(0).normal(0, 1, (8, 1, 4)).astype(np.float32)
+    graph = read(model, tmp_path)
+    np.testing.assert_allclose(real(graph, {"x": arrays})[0], litert(model, [arrays])[0].reshape(8, 1, 4), rtol=1e-6)
+
+
+def test_open_dimensions_are_named_where_a_shape_is_asked_for(tmp_path: Path) -> None:
+    m = TfliteModel()
+    x, y = m.input("x", (1, 1, 4), signature=(-1, -1, 4)), m.tensor("y", (1, 1, 4))
+    m.operator("EXP", [x], [y], ("ExpOptions", {}))
+    with pytest.raises(EdgeqError) as caught:
+        read(m.finish(y), tmp_path)
+    assert str(caught.value).endswith('x: the input\'s shape is dynamic. Fix: give it, as --shape "x=1xN1x4" with sizes for N1')

@@ -10,7 +10,7 @@ from edgeq.errors import EdgeqError
 from edgeq.frontends.tflite.attributes import axis, number, of_rank, reads
 from edgeq.frontends.tflite.builder import Builder
 from edgeq.frontends.tflite.file import FileOperator
-from edgeq.ir import DType, Op, Tensor
+from edgeq.ir import Array, DType, Op, Tensor
 from edgeq.ops import activations as act
 from edgeq.ops import mathematics as maths
 from edgeq.ops.add import Add, Sub
@@ -247,8 +247,19 @@ def _floats(b: Builder, op: FileOperator, *positions: int) -> list[Tensor]:
 def extremum(b: Builder, op: FileOperator) -> None:
     if _whole(b, op, op.kind.lower()):
         return
-    cls = Minimum if op.kind == "MINIMUM" else Maximum
-    b.emit(cls(), b.same_rank(op, b.operands(op, 0, 1)), op.outputs[0])
+    cls, operands = Minimum if op.kind == "MINIMUM" else Maximum, b.operands(op, 0, 1)
+    for x, bound in (operands, operands[::-1]):
+        if x.data is None and bound.data is not None and (limits := _limits(op.kind, x, bound.data)):
+            b.emit(Clamp(limits), [x], op.outputs[0])
+            return
+    b.emit(cls(), b.same_rank(op, operands), op.outputs[0])
+
+
+def _limits(kind: str, x: Tensor, bound: Array) -> Limits | None:
+    """The clamp that the minimum or maximum of floats and one constant number is, which may be an infinity; None where it is not that."""
+    one = bound.dtype == np.float32 and bound.size == 1 and bound.ndim <= len(x.type.shape) and not np.isnan(bound).any()
+    value = float(bound.ravel()[0]) if one else 0.0
+    return None if not one else (-math.inf, value) if kind == "MINIMUM" else (value, math.inf)
 
 
 @reads("SQUARED_DIFFERENCE")

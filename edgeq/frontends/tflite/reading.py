@@ -282,14 +282,18 @@ class Reading:
 
 def _input_shape(stored: FileTensor, name: str, given: tuple[int, ...] | None) -> tuple[int, ...]:
     """The static shape of a graph input: open batch dimensions are 1, other open ones must be given."""
-    example = "x".join(map(str, stored.shape)) or "1x2x3"
+    unknown = range(len(stored.shape)) if stored.unknown is None else stored.unknown
+    named = ["1" if i == 0 and i in unknown else f"N{i}" if i in unknown else str(n) for i, n in enumerate(stored.shape)]
+    example = "x".join(named) or "1x2x3"
     if given is None:
         if stored.unknown is None or any(i > 0 for i in stored.unknown):
-            raise EdgeqError("the input's shape is dynamic", where=name, fix=f'give it, as --shape "{name}={example}"')
+            sizes = ", ".join(n for n in named if n.startswith("N")) or "its axes"
+            fix = f'give it, as --shape "{name}={example}" with sizes for {sizes}'
+            raise EdgeqError("the input's shape is dynamic", where=name, fix=fix)
         return stored.shape
     if any(not isinstance(n, int) or n < 1 for n in given) or math.prod(given) > MAX_ELEMENTS:
         raise EdgeqError(f"shape {list(given)} is not one", where=name, fix=f'give positive sizes, as "{name}={example}"')
-    fixed = {i: n for i, n in enumerate(stored.shape) if i not in (stored.unknown or ())}
+    fixed = {i: n for i, n in enumerate(stored.shape) if i not in unknown}
     if stored.unknown is not None and (len(given) != len(stored.shape) or any(given[i] != n for i, n in fixed.items())):
         wanted = "x".join(str(fixed.get(i, "?")) for i in range(len(stored.shape)))
         raise EdgeqError(f"shape {'x'.join(map(str, given))} does not fit", where=name, why=f"the model has {wanted}")

@@ -22,12 +22,18 @@ def context(data: Data) -> Mapping[str, Any]:
         ("quantized by", "edgeq" if q.get("options") else "the model file itself: its own scales"),
         *((k.replace("_", " "), str(v)) for k, v in q.get("options", {}).items() if k != "law"),
         ("calibration samples", str(q["samples"]) if q else ""),
+        ("outputs on samples not seen", unseen(q.get("unseen"))),
         ("target", f"{data.target.name}: {data.target.description}"),
         ("kernels for", ", ".join("portable C" if isa == "c" else isa for isa in data.target.isa)),
         ("compiled by", f"{built.toolchain} at -O{built.optimize}" if built else ""),
         ("memory plan", data.manifest.arena_method),
     ]
     return {"rows": [(name, value) for name, value in rows if value]}
+
+
+def unseen(judged: Mapping[str, float] | None) -> str:
+    """What half of the samples keep where the others calibrate."""
+    return f"{judged['sqnr_db']:.1f} dB on {judged['judged']}, calibrated with the other {judged['calibrated']}" if judged else ""
 
 
 TEMPLATE = """

@@ -1,0 +1,66 @@
+"""What outputs keep on samples that calibration has not seen."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from float_graphs import Floats
+
+from edgeq import api
+from edgeq.evaluate import evaluate
+from edgeq.ir import Array, Graph
+from edgeq.ops.fully_connected import FullyConnected
+from edgeq.quantize.diagnosis import PERFECT
+from edgeq.recipes import RECIPES, Job, unseen
+from edgeq.recipes._unseen import MOST
+
+
+def wide() -> Graph:
+    """A dense layer with more weights per output than there are samples, behind one that bounds what it sees."""
+    b = Floats()
+    rng = np.random.default_rng(0)
+    h = b.layer(FullyConnected((0.0, np.inf)), b.input(1, 96), rng.normal(0, 0.1, (96, 96)), name="first")
+    return b.graph(b.layer(FullyConnected(), h, rng.normal(0, 0.1, (4, 96)), name="y"))
+
+
+def samples(count: int, seed: int) -> Array:
+    return np.random.default_rng(seed).normal(0, 1, (count, 1, 96)).astype(np.float32)
+
+
+def kept(graph: Graph, quantized: Graph, x: Array) -> float:
+    want = evaluate(graph, {"x": x}, lambda node, a: node.op.real_all(*a), False)[graph.outputs[0]].astype(np.float64)
+    got = api.simulate(quantized, {"x": x}).outputs(real=True)[graph.outputs[0]]
+    return float(10 * np.log10((want**2).sum() / ((got - want) ** 2).sum()))
+
+
+def test_a_few_samples_keep_more_than_others_do() -> None:
+    graph, x = wide(), samples(12, 1)
+    made = api.quantize(graph, {"x": x}, unseen=True)
+    found = made.record["unseen"]
+    assert (found["calibrated"], found["judged"]) == (6, 6)
+    seen = min(t["sqnr_db"] for t in made.record["tensors"] if t["name"] in graph.outputs)
+    other = kept(graph, made.graph, samples(200, 2))
+    assert seen > other + 6  # or there would be nothing to tell
+    assert abs(found["sqnr_db"] - other) < 4
+
+
+def test_the_network_that_is_made_is_the_same() -> None:
+    graph, x = wide(), {"x": samples(12, 1)}
+    a, b = (api.quantize(graph, x, unseen=u) for u in (False, True))
+    assert "unseen" not in a.record
+    for name, t in a.graph.tensors.items():
+        assert t.data is None or np.array_equal(t.data, b.graph.tensors[name].data)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("count", [1, MOST + 1])
+def test_one_sample_or_many_are_not_divided(count: int) -> None:
+    assert unseen(Job(wide(), {"x": samples(count, 1)}), RECIPES["int8"]()) == {}
+
+
+def test_what_keeps_everything_is_told_so() -> None:
+    found = unseen(Job(wide(), {"x": np.zeros((4, 1, 96), np.float32)}), RECIPES["int8"]())
+    assert found["sqnr_db"] in (0.0, PERFECT)
+
+
+def test_samples_that_edgeq_made_up_judge_nothing() -> None:
+    assert "unseen" not in api.quantize(wide(), "random", unseen=True, calibration_limit=4).record
