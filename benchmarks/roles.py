@@ -15,6 +15,7 @@ from scipy import special
 
 from benchmarks.models import DATA, ROOT
 from edgeq.ir import Array, Graph
+from edgeq.passes.multiply_out import multiply_out
 from edgeq.quantize.weight_scales import SCALES, within
 
 sys.path.insert(0, str(ROOT / "examples" / "denoiser"))
@@ -50,7 +51,9 @@ class Chain:
     dense: list[tuple[Array, Array]]
 
     @staticmethod
-    def of(graph: Graph) -> Chain:
+    def of(factored: Graph) -> Chain:
+        graph = multiply_out(factored, always=True)
+
         def constants(kind: str, count: int) -> list[tuple[Array, ...]]:
             nodes = [n for n in graph.nodes if n.op.kind() == kind]
             return [tuple(np.asarray(graph.tensors[n].data) for n in node.inputs[1 : 1 + count]) for node in nodes]

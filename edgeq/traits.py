@@ -190,6 +190,7 @@ class Traits:
         states: pairs (input, output) of positions that hold a state before and after: h first, then a cell state.
         narrow: on halves its weights may be int8.
         words: it is computed on int16 (and, if it moves, on any type).
+        word_scales: pairs of a position and the scale that this input has on int16, the only integers that it is computed on.
         alike: positions of inputs that must have the output's type, beside the first one where `same_scale` says so.
         indices: positions of inputs that are whole numbers, stored in int32 whatever the others are.
         file_words: a quantized file may have it on int16, which the quantizer never chooses.
@@ -228,6 +229,7 @@ class Traits:
     states: tuple[tuple[int, int], ...] = ()
     narrow: bool = False
     words: bool = False
+    word_scales: tuple[tuple[int, float], ...] = ()
     alike: tuple[int, ...] = ()
     indices: tuple[int, ...] = ()
     file_words: bool = False

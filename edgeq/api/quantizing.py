@@ -21,6 +21,7 @@ from edgeq.errors import EdgeqError
 from edgeq.files import reason, write_bytes
 from edgeq.ir import Array, Graph
 from edgeq.passes import normalise
+from edgeq.passes.multiply_out import multiply_out
 from edgeq.quantize import storage
 from edgeq.quantize.allocate import Goal
 from edgeq.quantize.constraints import given_scales
@@ -88,10 +89,7 @@ def quantized(
         if chosen != recipes.RECIPES[recipes.DEFAULT]() or path is not None or options is not None:
             raise EdgeqError("the model is quantized already", where=graph.name, fix="leave --precision, --method, --law and the like out")
         return Quantized(graph, {} if samples is None else diagnosis(dequantized(graph), graph, samples, {}, progress), {})
-    written = read_precision_file(path, graph)
-    if written is not None and written.nodes:
-        graph, kept = storage.with_sums(graph, written.nodes, None)
-        written = replace(written, nodes=kept)
+    graph, written = _form(chosen, graph, path)
     job = recipes.Job(graph, samples, options, written, goal, lambda count: calibration_labels(graph, recipe, count), progress)
     halves = written is not None and written.nodes and set(complete(graph, written.nodes, chosen.base(graph)).values()) == {HALF}
     if samples is None and not halves and chosen.needs_samples(job):
@@ -113,6 +111,28 @@ def quantized(
         if recipe.get("unseen") and is_real(recipe) and chosen.calibrated and not chosen.budgeted:
             record |= {"unseen": judged} if (judged := recipes.unseen(job, chosen)) else {}
     return Quantized(normalise(made.graph), {**record, **made.more}, {PRECISION: made.precision.encode()})
+
+
+def _form(chosen: recipes.Recipe, graph: Graph, path: str | Path | None) -> tuple[Graph, Precision | None]:
+    """The recipe's form of a graph, and the precision file; where the file speaks of factors otherwise, the form that it fits.
+
+    Raises:
+        EdgeqError: the file cannot be read or fits no form.
+    """
+    own = chosen.form(graph)
+    refused = None
+    for form in (own, graph, multiply_out(graph), multiply_out(graph, always=True)):
+        try:
+            written = read_precision_file(path, form)
+            if written is not None and written.nodes:
+                form, kept = storage.with_sums(form, written.nodes, None)
+                complete(form, kept, chosen.base(form))
+                written = replace(written, nodes=kept)
+            return form, written
+        except EdgeqError as error:
+            refused = refused or error
+    assert refused is not None
+    raise refused
 
 
 def diagnosis(

@@ -45,6 +45,8 @@ class Choices(TypedDict, total=False):
     sensitivity: of ``auto`` and ``few-bits``, how the noise of nodes is foretold.
     allocate: of ``auto`` and ``few-bits``, how storages are chosen by it.
     aim: of ``auto`` and ``few-bits``, what is made small within the budget: ``flash``, ``instructions``, ``latency`` or ``noise``.
+    factors: ``keep`` or ``multiply``: what becomes of factors of the matrices of recurrent layers; by default what takes fewer
+        multiplications, and with ``auto`` what makes the aim smaller.
     p: of ``robust``, the bit error rate.
     code: of ``robust``, the storage code to take instead of the best (`Code.parse`).
     loss: of ``robust``, what the outputs may lose of their spread under errors: the least energy within that is chosen.
@@ -64,6 +66,7 @@ class Choices(TypedDict, total=False):
     sensitivity: str | None
     allocate: str | None
     aim: str | None
+    factors: str | None
     p: float | None
     code: str | None
     loss: float | None

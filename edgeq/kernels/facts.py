@@ -125,6 +125,12 @@ def small_shifts(params: Params) -> int:
     return int(params.tables["shift"].min() >= 1 and params.tables["shift"].max() <= 20)
 
 
+def near_shifts(params: Params) -> int:
+    """1 if every shift right of a layer on int16 is from 15 to 31, so that 32 bits hold what is shifted."""
+    shifts = params.tables["shift"]
+    return int(int(shifts.min()) >= 15 and int(shifts.max()) <= 31)
+
+
 def inside(params: Params) -> int:
     """1 if no window of a convolution can cross the border."""
     p = params
@@ -171,7 +177,7 @@ FACTS: dict[str, Callable[[Params], int]] = {
     f.__name__: f
     for f in (
         group, stretch, twos, tap_twos, has_least, pairs, powers, whole_range, triples, copied, all_lines,
-        whole_fours, small_shifts, inside, pointwise, direct, tall, few, rectified, parted,
+        whole_fours, small_shifts, near_shifts, inside, pointwise, direct, tall, few, rectified, parted,
     )
 }  # fmt: skip
 

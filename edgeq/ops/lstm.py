@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
@@ -75,12 +76,9 @@ class Lstm(_Recurrent):
         bits, law, table = params.cell_bits, params.law, params.sigmoid
 
         def step(sums: Array, h: Array, c: Array) -> tuple[Array, Array]:
-            gates = 3 * saturate(sums + pre_activations(params, "h", h)).reshape(len(h), -1, 4)
-            i, f, o = (numerics.sigmoid_q15(table, gates[..., k]) for k in (0, 1, 3))
-            g = numerics.tanh_q15(table, gates[..., 2])
-            c = next_cell(law, bits, f * c, i * g)
-            c = np.clip(c, -params.cell_clip, params.cell_clip) if params.cell_clip else c
-            return to_state(params, o * numerics.tanh_q15(table, cell_argument(c, bits))), c
+            gates = saturate(sums + pre_activations(params, "h", h)).reshape(len(h), -1, 4)
+            product, c = integer_step(law, bits, params.cell_clip, table, [gates[..., k] for k in range(4)], c)
+            return to_state(params, product), c
 
         y, c = self.walk(data, (h0, c0), step, pre_activations(params, "x", data))
         return np.asarray(y), np.asarray(c, np.int32 if bits == WIDE else np.int16)
@@ -99,15 +97,28 @@ class Lstm(_Recurrent):
 
         def step(sums: Array, h: Array, c: Array) -> tuple[Array, Array]:
             sums = half.to_float(recurrent.half_sums(params, "h", h, sums)).reshape(len(h), -1, 4)
-            i, f, o = (floats.sigmoid(np.ascontiguousarray(sums[..., k])) for k in (0, 1, 3))
-            g = floats.tanh(np.ascontiguousarray(sums[..., 2]))
-            c = half.clamped(half.from_float(f * half.to_float(c) + i * g), params.act_min, params.act_max)
-            return half.from_float(o * floats.tanh(half.to_float(c))), c
+            return half_step([np.ascontiguousarray(sums[..., k]) for k in range(4)], c, params.act_min, params.act_max)
 
         return self.walk(data, (h0, c0), step, recurrent.half_sums(params, "x", data, params.x_bias))
 
     def reference_half(self, params: Params, *x: Array) -> Array:
         return self.reference_half_all(params, *x)[0]
+
+
+def integer_step(law: str, bits: int, clip: int, table: Array, gates: Sequence[Array], c: Array) -> tuple[Array, Array]:
+    """One step of gates i, f, g, o in Q3.12 from a cell state of scale 2^-bits: ``o tanh(c)`` in Q0.30, and c, int64."""
+    i, f, o = (numerics.sigmoid_q15(table, 3 * gates[k]) for k in (0, 1, 3))
+    g = numerics.tanh_q15(table, 3 * gates[2])
+    c = next_cell(law, bits, f * c, i * g)
+    c = np.clip(c, -clip, clip) if clip else c
+    return o * numerics.tanh_q15(table, cell_argument(c, bits)), c
+
+
+def half_step(gates: Sequence[Array], c: Array, low: int, high: int) -> tuple[Array, Array]:
+    """One step of gates i, f, g, o in float32 from a cell state in halves with limits of `half.order`: h and c in halves."""
+    i, f, o = (floats.sigmoid(gates[k]) for k in (0, 1, 3))
+    c = half.clamped(half.from_float(f * half.to_float(c) + i * floats.tanh(gates[2])), low, high)
+    return half.from_float(o * floats.tanh(half.to_float(c))), c
 
 
 def cell_limit(clip: float, bits: int) -> int:

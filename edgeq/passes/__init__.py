@@ -16,6 +16,7 @@ from edgeq.passes.fold_constants import fold_constants
 from edgeq.passes.fold_pads import fold_pads
 from edgeq.passes.fuse_activations import fuse_activations
 from edgeq.passes.join_affine import join_affine
+from edgeq.passes.join_layers import join_layers
 from edgeq.passes.last_rows import last_rows
 from edgeq.passes.layout import layout
 from edgeq.passes.merge_duplicates import merge_duplicates
@@ -50,6 +51,7 @@ PASSES: tuple[Pass, ...] = (
     merge_duplicates,
     fold_affine,
     join_affine,
+    join_layers,
     fuse_activations,
     fold_pads,
     flatten_convolutions,

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from edgeq.errors import EdgeqError
 from edgeq.ir import DType, Graph, Node, Op
+from edgeq.ops.linear import NO_CLAMP
 from edgeq.quantize.constraints import Groups, bears_scale, demanded, given_scales, is_recurrent
 
 INT8, HALF, WEIGHTS, INPUTS, INT16 = "int8", "float16", "w8a16", "w8r16", "int16"
@@ -28,10 +29,10 @@ def moves(node: Node) -> bool:
 
 def possible(node: Node) -> tuple[str, ...]:
     """The storages that an operator has a meaning in."""
-    found: tuple[str, ...] = (INT8,) if type(node.op).bind is not Op.bind else ()
+    found: tuple[str, ...] = (INT8,) if type(node.op).bind is not Op.bind and not node.op.traits.word_scales else ()
     if type(node.op).bind_half is not Op.bind_half:
         found += (HALF, WEIGHTS) if node.op.traits.narrow else (HALF,)
-        found += (INPUTS,) if is_recurrent(node) else ()
+        found += (INPUTS,) if is_recurrent(node) and node.op.traits.narrow else ()
     found += (INT16,) if node.op.traits.words else ()
     return found
 
@@ -120,10 +121,34 @@ def uniform(graph: Graph, wanted: str) -> dict[str, str]:
 
 
 def mixed(graph: Graph) -> dict[str, str]:
-    """The recipe ``mixed``: recurrent layers and what the model's file gives scales in int8, everything else in half precision."""
+    """The recipe ``mixed``: recurrent layers and what the model's file gives scales in int8, everything else in half precision.
+
+    The factors of recurrent layers are int16 with int8 weights.
+    """
     found = units(graph)
-    given = _given(graph, found)
-    return spread(found, {u.name: _first(u, INT8 if u.name in given or any(map(is_recurrent, u.nodes)) else HALF) for u in found})
+    given, words = _given(graph, found), _gated(graph, found)
+
+    def wanted(u: Unit) -> str:
+        return INT16 if u.name in words else INT8 if u.name in given or any(map(is_recurrent, u.nodes)) else HALF
+
+    return spread(found, {u.name: _first(u, wanted(u)) for u in found})
+
+
+def _gated(graph: Graph, found: list[Unit]) -> set[str]:
+    """The units of recurrent gates that no integers but int16 know, and of the products without limits that only those read."""
+    words = {u.name for u in found if any(n.op.traits.word_scales for n in u.nodes)}
+    unit = {n.name: u.name for u in found for n in u.nodes}
+    consumers = graph.consumers()
+    before = set[str]()
+    while words != before:
+        before = set(words)
+        for u in found:
+            linear = all(n.op.traits.linear is not None and getattr(n.op, "clamp", NO_CLAMP) == NO_CLAMP for n in u.computing)
+            readers = {unit[c.name] for n in u.nodes for t in n.outputs for c in consumers[t]} - {u.name}
+            read = any(t in graph.outputs for n in u.nodes for t in n.outputs)
+            if linear and u.computing and INT16 in u.choices and not read and readers and readers <= words:
+                words.add(u.name)
+    return words
 
 
 def _given(graph: Graph, found: list[Unit]) -> set[str]:
@@ -183,6 +208,9 @@ def roles(node: Node, storage: str, cell: DType | None = None) -> str:
         return f"x {value}" + (f", W {weight}" if node.op.parameters else "")
     usual = {INT8: DType.INT16, INT16: DType.INT32}
     kept = (cell or usual[storage]).value if storage in INTEGERS else "f16"
-    c = f", c {kept}" if len(node.op.traits.states) > 1 else ""
+    c = f", c {kept}" if any(after for _, after in node.op.traits.states) else ""
+    gates = f"gates {'s16' if storage in INTEGERS else 'f32'}"
+    if not node.op.traits.products:
+        return f"x {value}, h {value}{c}, {gates}"
     state = "f16" if storage == INPUTS else weight
-    return f"x {value}, h {value}{c}, W {weight}, R {state}, gates {'s16' if storage in INTEGERS else 'f32'}"
+    return f"x {value}, h {value}{c}, W {weight}, R {state}, {gates}"

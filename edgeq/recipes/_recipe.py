@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Graph
+from edgeq.passes.multiply_out import multiply_out
 from edgeq.quantize import enough, storage
 from edgeq.quantize.allocate import Goal
 from edgeq.quantize.calibrate import Ranges
@@ -22,6 +23,11 @@ from edgeq.quantize.walk import quantize_decided
 
 Progress = Callable[[str, int, int], None]  # stage, done, total
 SUMS = ("f32", "f16")
+KEEP, MULTIPLY = FACTORS = ("keep", "multiply")
+FACTORED = (
+    "Factors of the matrices of recurrent layers (tensor trains, low ranks): keep, or multiply them out. "
+    "Default: what takes fewer multiplications; recipe auto weighs flash, too."
+)
 
 
 def option(*flags: str, help: str, metavar: str = "", rate: bool = False) -> Any:
@@ -101,6 +107,10 @@ class Recipe:
     budgeted: ClassVar[bool] = False  # it chooses within a budget
     instead: ClassVar[int] = 0  # its place among recipes that are asked where another keeps too little; 0: it is not asked
 
+    def form(self, graph: Graph) -> Graph:
+        """The float graph that is quantized: factors of recurrent layers are multiplied out, which int8 everywhere cannot keep."""
+        return multiply_out(graph, always=True)
+
     def needs_samples(self, job: Job) -> bool:
         """Whether it cannot do without calibration samples."""
         return True
@@ -116,6 +126,17 @@ class Recipe:
             EdgeqError: the graph, the samples or what is written down do not allow it.
         """
         raise NotImplementedError
+
+
+def formed(graph: Graph, factors: str | None) -> Graph:
+    """The graph with factors of recurrent layers kept, or multiplied out; None: multiplied out where that saves work.
+
+    Raises:
+        EdgeqError: there is no such choice.
+    """
+    if factors not in (None, *FACTORS):
+        raise EdgeqError(f"unknown choice '{factors}' for factors", fix=f"choose one of {', '.join(FACTORS)}")
+    return graph if factors == KEEP else multiply_out(graph, always=factors == MULTIPLY)
 
 
 def check_sums(sums: str | None, job: Job) -> None:

@@ -8,7 +8,7 @@ from typing import ClassVar
 from edgeq.errors import EdgeqError
 from edgeq.ir import Graph
 from edgeq.quantize import storage
-from edgeq.recipes._recipe import Job, Made, Recipe, check_sums, decided, half_made, option
+from edgeq.recipes._recipe import FACTORED, Job, Made, Recipe, check_sums, decided, formed, half_made, option
 
 ACCUMULATE = (
     "What layers in half precision sum up in: f32 (default), or f16: less than half the instructions on Helium, at the cost of accuracy."
@@ -21,6 +21,7 @@ class Fp16(Recipe):
 
     Attributes:
         accumulate: ``f16``: layers that can sum up in halves do so; ``f32`` is the default.
+        factors: see `formed`.
     """
 
     summary: ClassVar[str] = (
@@ -31,6 +32,10 @@ class Fp16(Recipe):
     calibrated: ClassVar[bool] = False
 
     accumulate: str | None = option(metavar="f32|f16", help=ACCUMULATE)
+    factors: str | None = option(metavar="keep|multiply", help=FACTORED)
+
+    def form(self, graph: Graph) -> Graph:
+        return formed(graph, self.factors)
 
     def base(self, graph: Graph) -> storage.Storage:
         return storage.uniform(graph, storage.HALF)

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from edgeq.ir import Graph
 from edgeq.quantize import storage
-from edgeq.recipes._recipe import Job, Made, Recipe, check_sums, decided, option
+from edgeq.recipes._recipe import FACTORED, Job, Made, Recipe, check_sums, decided, formed, option
 from edgeq.recipes.fp16 import ACCUMULATE
 
 
@@ -17,12 +17,17 @@ class Mixed(Recipe):
 
     Attributes:
         accumulate: ``f16``: layers in half precision that can sum up in halves do so; ``f32`` is the default.
+        factors: see `formed`.
     """
 
     summary: ClassVar[str] = "recurrent layers in int8, the rest in half precision"
     instead: ClassVar[int] = 2
 
     accumulate: str | None = option(metavar="f32|f16", help=ACCUMULATE)
+    factors: str | None = option(metavar="keep|multiply", help=FACTORED)
+
+    def form(self, graph: Graph) -> Graph:
+        return formed(graph, self.factors)
 
     def base(self, graph: Graph) -> storage.Storage:
         return storage.mixed(graph)

@@ -20,7 +20,21 @@ from edgeq.errors import EdgeqError
 from edgeq.ir import Array, DType, Graph, Node
 from edgeq.lower import lower
 from edgeq.ops.quantize import Dequantize, Quantize
-from edgeq.quantize.allocate import AIMS, ALLOCATORS, EXACT, LATENCY, NOISE, Allocator, Costs, Goal, Point, Problem, decibels
+from edgeq.quantize.allocate import (
+    AIMS,
+    ALLOCATORS,
+    EXACT,
+    INSTRUCTIONS,
+    LATENCY,
+    NOISE,
+    WORK,
+    Allocator,
+    Costs,
+    Goal,
+    Point,
+    Problem,
+    decibels,
+)
 from edgeq.quantize.calibrate import Ranges
 from edgeq.quantize.decide import listed
 from edgeq.quantize.floating import evaluate_float
@@ -94,6 +108,13 @@ class Found:
             **({} if self.loss is None else {"loss": round(self.loss, 3)}),
             "pareto": [self._row(p) for p in sorted(points, key=lambda p: p.sqnr_db)],
         }  # fmt: skip
+
+    def price(self, aim: str) -> float:
+        """Whose lesser value is the better of two forms of one network: flash and instructions, the one that is no aim a tenth."""
+        if aim == NOISE:
+            return -self.sqnr_db
+        flash, work = float(reals.log10(max(1, self.point.flash))), float(reals.log10(max(1.0, self.point.instructions)))
+        return work + WORK * flash if aim in (INSTRUCTIONS, LATENCY) else flash + WORK * work
 
     def below(self) -> float:
         """How many other recordings may do worse than the worst piece, at most, with a confidence of `CONFIDENCE`."""

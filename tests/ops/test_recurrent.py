@@ -12,9 +12,10 @@ from harness import Case, _Bench, activation, constant, suite, summed_in_halves,
 from edgeq import faults, numerics, target
 from edgeq.faults import FaultMap
 from edgeq.half import LAW
-from edgeq.ir import Array, DType, QParams, Tensor
+from edgeq.ir import Array, DType, QParams, Tensor, TensorType
 from edgeq.ops.gru import Gru
 from edgeq.ops.lstm import Lstm
+from edgeq.ops.lstm_cell import LstmCell
 from edgeq.run import gpu
 from edgeq.run.patched import patched
 from edgeq.simulate import simulate
@@ -132,8 +133,11 @@ def on_halves(cases: list[Case]) -> list[Case]:
 
 
 SCALED = [  # as a .tflite file has it
-    replace(case(f"scaled{i}", Lstm(cell_clip=c), 5, 6, 4, bits=b, state=QParams((s,)), dtype=DType.INT16, tolerance=np.inf),
-            laws=("tflm",), gpu=False)
+    replace(
+        case(f"scaled{i}", Lstm(cell_clip=c), 5, 6, 4, bits=b, state=QParams((s,)), dtype=DType.INT16, tolerance=np.inf),
+        laws=("tflm",),
+        gpu=False,
+    )
     for i, (b, c, s) in enumerate(((11, 0.0, 0.9 / 32767), (15, 0.4, 2.0**-15), (12, 0.0, 1e-6)))
 ]
 test_lstm = suite([*LSTM, *on_halves(LSTM), *words(Lstm(), Lstm(reverse=True), Lstm(cell_clip=0.3)), *SCALED])
@@ -226,3 +230,36 @@ def test_sigmoid_and_tanh_are_within_a_few_units() -> None:
     real = x / 4096
     assert np.abs(numerics.sigmoid_q15(table, 3 * x) - 32768 / (1 + np.exp(-real))).max() < 1.5
     assert np.abs(numerics.tanh_q15(table, 3 * x) - 32768 * np.tanh(real)).max() < 4
+
+
+def cell(units: int, bits: int, seed: int, spread: float = 1.0) -> Case:
+    """The gates of an LSTM on int16, their products given; `spread` of the bias in ones."""
+    gates, dtype = activation((1, 4 * units), 2.0**-12, 0, DType.INT16), DType.INT32 if bits == 16 else DType.INT16
+    bias = constant(np.random.default_rng(seed).normal(0, spread, 4 * units).astype(np.float32), None)
+    inputs = (gates, bias, gates, activation((1, units), 2.0**-bits, 0, dtype))
+    return Case(f"u{units}_bits{bits}_{spread:g}", LstmCell(), inputs, QParams((2.0**-15,)), tolerance=np.inf)  # full ranges of c
+
+
+def half_cell(units: int) -> Case:
+    gates = TensorType((1, 4 * units), DType.FLOAT16)
+    bias = constant(np.random.default_rng(units).normal(0, 1, 4 * units).astype(np.float32), None)
+    state = TensorType((1, units), DType.FLOAT16)
+    return Case(f"half{units}", LstmCell(), (gates, bias, gates, state), state, laws=(LAW,), half_tolerance=40.0)
+
+
+CELLS = [cell(u, b, u + b) for u, b in ((1, 16), (4, 16), (9, 16), (5, 11), (7, 13), (3, 15), (4, 0))]
+test_lstm_cell = suite([*CELLS, cell(6, 16, 3, 6.0), *map(half_cell, (1, 4, 9))])
+
+
+def test_gates_on_int16_follow_the_float_meaning() -> None:
+    """Where nothing saturates: the harness gives cell states that no layer has."""
+    rng = np.random.default_rng(5)
+    x, h = (rng.integers(-12000, 12000, (50, 1, 32)).astype(np.int16) for _ in range(2))
+    c, bias = rng.integers(-(2**17), 2**17, (50, 1, 8)).astype(np.int32), rng.normal(0, 0.5, 32).astype(np.float32)
+    gates, cells = activation((1, 32), 2.0**-12, 0, DType.INT16), activation((1, 8), 2.0**-16, 0, DType.INT32)
+    state, op = activation((1, 8), 2.0**-15, 0, DType.INT16), LstmCell()
+    params = op.bound("single", "cell", (Tensor("", gates), constant(bias, None), Tensor("", gates), Tensor("", cells)), state)
+    y, after = op.compute(params, x, h, c)
+    real_y, real_c = op.real_all(x * np.float32(2.0**-12), bias, h * np.float32(2.0**-12), c * np.float32(2.0**-16))
+    assert np.abs(y - real_y * 2**15).max() < 40
+    assert np.abs(after - real_c.astype(np.float64) * 2**16).max() < 40

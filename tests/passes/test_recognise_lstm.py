@@ -14,6 +14,7 @@ from onnx_models import Net, close, feeds, kinds, load, onnxruntime_outputs, rea
 
 from edgeq.ir import Graph
 from edgeq.passes import normalise
+from edgeq.passes.multiply_out import multiply_out
 
 IN, H = 6, 4
 
@@ -79,11 +80,57 @@ def test_what_is_no_cell_stays() -> None:
     assert "lstm" not in kinds(recognised(b.model(*cell(b, gates, c)))), "no state is fed back"
 
 
-@pytest.mark.parametrize("name", ["tt_rank_8", "tt_rank_80"])
-def test_tensor_trains(data: Path, name: str) -> None:
+def low_rank(rank: int, bias: bool = True) -> onnx.ModelProto:
+    """R of H = 12 units as two factors, W as one."""
+    b, units = Net(), 12
+    x, h, c = b.input(1, IN, name="x"), b.input(1, units, name="h"), b.input(1, units, name="c")
+    own = b.op("Gemm", x, b.random(IN, 4 * units), b.random(4 * units)) if bias else b.op("MatMul", x, b.random(IN, 4 * units))
+    sums = b.op("Add", b.op("MatMul", b.op("MatMul", h, b.random(units, rank)), b.random(rank, 4 * units)), own)
+    return b.model(*cell(b, tuple(b.op("Split", sums, outputs=4, axis=1)), c))
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_fewer_factors_than_weights_stay(bias: bool) -> None:
+    graph = recognised(low_rank(3, bias))
+    assert "lstm" not in kinds(graph) and [kinds(graph).count(k) for k in ("lstm_cell", "fully_connected")] == [1, 3]
+    assert multiply_out(graph) is graph, "they are fewer products, too"
+    dense = multiply_out(graph, always=True)
+    assert kinds(dense).count("lstm") == 1 and "fully_connected" not in kinds(dense)
+    arrays = feeds(low_rank(3, bias), 5)
+    close(real_outputs(dense, arrays), onnxruntime_outputs(low_rank(3, bias), arrays))
+
+
+def test_more_factors_than_weights_become_weights() -> None:
+    assert kinds(recognised(low_rank(11))) == ["lstm"]
+
+
+def test_factors_that_cost_more_products_than_they_save_weights() -> None:
+    """A tensor train of rank 80: a third of the weights, six times the products."""
+    b, units, side, rank = Net(), 16, 4, 8
+    x, h, c = b.input(1, units, name="x"), b.input(1, units, name="h"), b.input(1, units, name="c")
+    terms = []
+    for source in (x, h):
+        first = b.op("MatMul", b.random(rank * side, side), b.op("Reshape", source, b.ints(side, side)))
+        turned = b.op("Transpose", b.op("Reshape", first, b.ints(rank, side, side)), perm=[1, 2, 0])
+        second = b.op("MatMul", b.op("Reshape", turned, b.ints(side, rank * side)), b.random(rank * side, 4 * side))
+        terms.append(b.op("Reshape", second, b.ints(1, 4 * units)))
+    sums = b.op("Add", b.op("Add", terms[0], b.random(4 * units)), terms[1])
+    model = b.model(*cell(b, tuple(b.op("Split", sums, outputs=4, axis=1)), c))
+    graph, arrays = recognised(model), feeds(model, 5)
+    assert kinds(graph).count("lstm_cell") == 1
+    dense = multiply_out(graph)
+    assert kinds(dense).count("lstm") == 1 and "lstm_cell" not in kinds(dense)
+    close(real_outputs(dense, arrays), onnxruntime_outputs(model, arrays))
+
+
+@pytest.mark.parametrize(("name", "dense"), [("tt_rank_8", False), ("tt_rank_80", True)])
+def test_tensor_trains(data: Path, name: str, dense: bool) -> None:
     model = onnx.load(data / "denoiser" / f"{name}.onnx")
     graph = normalise(load(model))
-    assert [kinds(graph).count(k) for k in ("lstm", "fully_connected", "slice", "transpose")] == [2, 3, 0, 0]
+    assert [kinds(graph).count(k) for k in ("lstm_cell", "fully_connected", "slice")] == [2, 11, 0]
+    graph = multiply_out(graph)
+    wanted_kinds = [2, 0, 3, 0, 0] if dense else [0, 2, 11, 0, 8]
+    assert [kinds(graph).count(k) for k in ("lstm", "lstm_cell", "fully_connected", "slice", "transpose")] == wanted_kinds
     import onnxruntime
 
     session = onnxruntime.InferenceSession(model.SerializeToString())

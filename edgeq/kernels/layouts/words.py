@@ -9,7 +9,7 @@ import numpy as np
 from edgeq.ir import Array
 from edgeq.kernels.layouts.blocks import interleaved
 
-__all__ = ["paired_bias", "pairs", "quads", "runs"]
+__all__ = ["neighbours", "paired_bias", "pairs", "quads", "runs"]
 
 
 def _words(rows: int, weights: Array, word: Callable[[Array], Array]) -> Array:
@@ -32,6 +32,15 @@ def quads(rows: int) -> Callable[[Array], Array]:
 
     def word(w: Array) -> Array:
         return np.ascontiguousarray(w, np.int8).view("<u4")[..., 0].astype(np.uint32)
+
+    return lambda weights: _words(rows, weights, word)
+
+
+def neighbours(rows: int) -> Callable[[Array], Array]:
+    """As `quads`, the second and the third element of each word exchanged: even bytes are elements 0 and 1, odd ones 2 and 3."""
+
+    def word(w: Array) -> Array:
+        return np.ascontiguousarray(w[..., [0, 2, 1, 3]], np.int8).view("<u4")[..., 0].astype(np.uint32)
 
     return lambda weights: _words(rows, weights, word)
 

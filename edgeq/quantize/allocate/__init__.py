@@ -110,7 +110,7 @@ def decibels(noise: Array) -> float:
 
 def _cells(node: Node) -> set[str]:
     """The cell states of a node, before and after: what it keeps beside h."""
-    return {n for before, after in node.op.traits.states[1:] for n in (node.inputs[before], node.outputs[after])}
+    return {n for before, after in node.op.traits.states if after for n in (node.inputs[before], node.outputs[after])}
 
 
 class Problem:
