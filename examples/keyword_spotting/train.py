@@ -10,15 +10,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import onnx
 import torch
-from float_pipeline import log_mel
-from sounds import HELD_OUT, clips, placed
-from torch import nn
+from loop import Recipe, train
+from torch import Tensor, nn
 
 HERE = Path(__file__).parent
-EPOCHS, BATCH, COPIES = 6, 32, 1  # copies: at another place of the clip and another loudness each
 
 
 class Separable(nn.Sequential):
@@ -41,37 +38,19 @@ def network() -> nn.Module:
     )  # fmt: skip
 
 
+def masked(x: Tensor) -> Tensor:
+    """A batch with some bands and some frames at its mean, the same ones in all clips."""
+    x = x.clone()
+    band, at = int(torch.randint(0, 28, ())), int(torch.randint(0, 56, ()))
+    x[..., band : band + 4], x[:, :, at : at + 8] = x.mean(), x.mean()
+    return x
+
+
 def main() -> None:
     torch.manual_seed(0)
-    rng = np.random.default_rng(0)
-    sounds = clips()
-    train = [c for c in sounds if c.speaker not in HELD_OUT]
-    test = [c for c in sounds if c.speaker in HELD_OUT]
-    louder = [(c, rng.uniform(0.3, 1.0), int(rng.integers(2**16))) for c in train for _ in range(COPIES)]
-    x = torch.from_numpy(log_mel([placed((c.samples * loud).astype(np.int16), at) for c, loud, at in louder]))
-    y = torch.tensor([c.word for c, _, _ in louder])
-    held, want = torch.from_numpy(log_mel([placed(c.samples) for c in test])), torch.tensor([c.word for c in test])
-    model, loss = network(), nn.CrossEntropyLoss(label_smoothing=0.05)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2, weight_decay=1e-2)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-2, epochs=EPOCHS, steps_per_epoch=len(x) // BATCH)
-    for epoch in range(EPOCHS):
-        model.train()
-        order = torch.randperm(len(x))
-        for i in range(len(x) // BATCH):
-            pick = order[i * BATCH : (i + 1) * BATCH]
-            clip = x[pick].clone()
-            band, at = int(torch.randint(0, 28, ())), int(torch.randint(0, 56, ()))
-            clip[..., band : band + 4], clip[:, :, at : at + 8] = clip.mean(), clip.mean()
-            optimizer.zero_grad()
-            value = loss(model(clip), y[pick])
-            value.backward()
-            optimizer.step()
-            schedule.step()
-        model.eval()
-        with torch.no_grad():
-            right = (model(held).argmax(1) == want).float().mean()
-        print(f"epoch {epoch + 1}: loss {value.item():.3f}, speakers held out {100 * float(right):.2f} %", flush=True)
-    program = torch.onnx.export(model, (x[:1],), input_names=["features"], output_names=["scores"], dynamo=True, verbose=False)
+    model = network()
+    features = train(model, Recipe(epochs=6, copies=1, rate=1e-2, decay=1e-2, smoothing=0.05, changed=masked))
+    program = torch.onnx.export(model, (features,), input_names=["features"], output_names=["scores"], dynamo=True, verbose=False)
     save(program.model_proto, HERE / "words.onnx")
 
 

@@ -12,16 +12,13 @@ import argparse
 import sys
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 HERE = Path(__file__).parent
 sys.path.append(str(HERE.parent / "keyword_spotting"))
-from float_pipeline import log_mel  # noqa: E402
-from sounds import HELD_OUT, clips, placed  # noqa: E402
+from loop import Recipe, train  # noqa: E402
 
-EPOCHS, BATCH, COPIES = 30, 32, 2  # copies: at another place of the clip and another loudness each
 FRAMES, BANDS, STEP, WIDTH, HEADS, LAYERS = 64, 32, 2, 48, 4, 2  # STEP: frames of a token
 
 
@@ -71,36 +68,14 @@ def masked(x: Tensor) -> Tensor:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--epochs", type=int, default=EPOCHS)
+    parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("-o", "--output", type=Path, default=HERE / "words.onnx")
     options = parser.parse_args()
     torch.manual_seed(0)
-    rng = np.random.default_rng(0)
-    sounds = clips()
-    train, test = ([c for c in sounds if (c.speaker in HELD_OUT) == own] for own in (False, True))
-    louder = [(c, rng.uniform(0.3, 1.0), int(rng.integers(2**16))) for c in train for _ in range(COPIES)]
-    x = torch.from_numpy(log_mel([placed((c.samples * loud).astype(np.int16), at) for c, loud, at in louder]))
-    y = torch.tensor([c.word for c, _, _ in louder])
-    held, want = torch.from_numpy(log_mel([placed(c.samples) for c in test])), torch.tensor([c.word for c in test])
-    model, loss = Network(), nn.CrossEntropyLoss(label_smoothing=0.1)
-    optimizer = torch.optim.AdamW(model.parameters(), 2e-3, weight_decay=0.05)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, epochs=options.epochs, steps_per_epoch=len(x) // BATCH)
-    for epoch in range(options.epochs):
-        model.train()
-        order = torch.randperm(len(x))
-        for i in range(len(x) // BATCH):
-            pick = order[i * BATCH : (i + 1) * BATCH]
-            optimizer.zero_grad()
-            value = loss(model(masked(x[pick])), y[pick])
-            value.backward()
-            optimizer.step()
-            schedule.step()
-        model.eval()
-        with torch.no_grad():
-            right = (model(held).argmax(1) == want).float().mean()
-        print(f"epoch {epoch + 1}: loss {value.item():.3f}, speakers held out {100 * float(right):.2f} %", flush=True)
+    model = Network()
+    features = train(model, Recipe(epochs=options.epochs, copies=2, rate=2e-3, decay=0.05, smoothing=0.1, changed=masked))
     torch.backends.mha.set_fastpath_enabled(False)
-    torch.onnx.export(model, (x[:1],), options.output, input_names=["features"], output_names=["scores"], dynamo=False)
+    torch.onnx.export(model, (features,), options.output, input_names=["features"], output_names=["scores"], dynamo=False)
 
 
 if __name__ == "__main__":
