@@ -126,9 +126,9 @@ def small_shifts(params: Params) -> int:
 
 
 def near_shifts(params: Params) -> int:
-    """1 if every shift right of a layer on int16 is from 15 to 31, so that 32 bits hold what is shifted."""
+    """1 if every shift right of a layer on int16 is from 17 to 47: what a sum times its multiplier has below 2^16 then does not count."""
     shifts = params.tables["shift"]
-    return int(int(shifts.min()) >= 15 and int(shifts.max()) <= 31)
+    return int(int(shifts.min()) >= 17 and int(shifts.max()) <= 47)
 
 
 def inside(params: Params) -> int:

@@ -52,4 +52,11 @@ static inline int32_t eq_saturate16(int32_t x)
 #endif
 }
 
+/* x m / 2^n, rounded to nearest, limited to int16; 0 <= m < 2^15, 17 <= n <= 47: what x m has below 2^16 does not count. */
+static inline int32_t eq_requantize_near_words(int32_t x, int32_t m, int32_t n)
+{
+    const int32_t high = (int32_t)(((int64_t)x * (m * 65536)) >> 32);
+    return eq_saturate16((high + (1 << (n - 17))) >> (n - 16));
+}
+
 #endif

@@ -7,7 +7,6 @@
 #ifndef EQ_SIMD_ARMV7EM_WORDS_H
 #define EQ_SIMD_ARMV7EM_WORDS_H
 
-#include "eq_gates.h"
 #include "eq_simd_armv7em.h"
 
 /* Two int16 from any even address. */
@@ -87,14 +86,6 @@ static inline const uint32_t *eq_armv7em_words_row(int32_t *sums, const int16_t 
     sums[2] = c;
     sums[3] = d;
     return w;
-}
-
-/* x m / 2^n, rounded to nearest, limited to int16; 0 <= m < 2^15, 15 <= n <= 31. */
-static inline int32_t eq_armv7em_requantize_word(int32_t x, int32_t m, int32_t n)
-{
-    const int64_t y = (int64_t)x * m + (int32_t)(1u << (n - 1));
-    const uint32_t low = (uint32_t)y, high = (uint32_t)(y >> 32);
-    return eq_saturate16((int32_t)(high << (32 - n) | low >> n));
 }
 
 #endif

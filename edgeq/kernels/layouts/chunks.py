@@ -6,7 +6,7 @@ import numpy as np
 
 from edgeq.ir import Array
 
-__all__ = ["chunks"]
+__all__ = ["chunks", "word_chunks"]
 
 
 def chunks(weights: Array, bias: Array, multiplier: Array, shift: Array) -> Array:
@@ -25,3 +25,12 @@ def chunks(weights: Array, bias: Array, multiplier: Array, shift: Array) -> Arra
     multipliers = np.pad(multiplier, (0, more), "edge").reshape(-1, 4)
     shifts = np.negative(np.pad(shift, (0, more), "edge")).astype(np.int8).reshape(-1, 4).view("<i4")
     return np.concatenate([starts, words, multipliers, shifts], axis=1).astype(np.int32)
+
+
+def word_chunks(weights: Array) -> Array:
+    """The layout of kernels that multiply 8 elements of int16 at once for four outputs: int8 ``[N, ...]`` -> ``[N / 4, K / 8, 4, 8]``,
+    filled up with zeros."""
+    matrix = weights.reshape(len(weights), -1)
+    filled = np.pad(matrix, ((0, -len(matrix) % 4), (0, -matrix.shape[1] % 8)))
+    blocks = filled.reshape(len(filled) // 4, 4, -1, 8)
+    return np.ascontiguousarray(blocks.swapaxes(1, 2))
