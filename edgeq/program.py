@@ -318,6 +318,14 @@ class Band:
     def last(self) -> int:
         return self.first + len(self.parts) - 1
 
+    def overwrites(self, call: Call) -> tuple[int, ...]:
+        """Positions of the operands whose rows the only call of a band may overwrite with its own, turn by turn; none of several calls."""
+        part = self.parts[0]
+        if len(self.parts) > 1 or part.gathers:
+            return ()
+        alike = Source(Rows(), part.height, part.pitch)
+        return tuple(i for i in call.inplace if i < len(part.sources) and part.sources[i] == alike)
+
 
 @dataclass(frozen=True, eq=False)
 class Program:

@@ -11,6 +11,7 @@ from edgeq.emit.functions import Function
 from edgeq.emit.syntax import brief
 from edgeq.plan.bands import expression
 from edgeq.program import Band, Flow, Part, Program, Source
+from edgeq.runtime import variant
 
 Line = str
 
@@ -97,7 +98,7 @@ class BandWriter:
             lambda a, b: f"eq_band_least({a}, {b})",
             dict.fromkeys(self._first(i, s, n.after) for i, s in self._readers(fed.name)),
         )
-        keep = f"eq_band_keep({self._room(fed.name)}, &{self.firsts[fed.name]}, eq_band_least({low}, fed->came), fed->came, {fed.pitch});"
+        keep = f"{self._keep}({self._room(fed.name)}, &{self.firsts[fed.name]}, eq_band_least({low}, fed->came), fed->came, {fed.pitch});"
         return [*head, *self._turn(), keep]
 
     def _flows(self) -> Line:
@@ -152,8 +153,13 @@ class BandWriter:
                 low = f"eq_band_least({low}, {other})"
             pitch = self.band.parts[maker].pitch
             low = f"eq_band_least({low}, {self.names.before}[{maker}])"
-            found.append(f"eq_band_keep({self._room(storage)}, &{first}, {low}, {self.names.before}[{maker}], {pitch});")
+            found.append(f"{self._keep}({self._room(storage)}, &{first}, {low}, {self.names.before}[{maker}], {pitch});")
         return found
+
+    @functools.cached_property
+    def _keep(self) -> str:
+        """The function that moves rows to the front of their buffer."""
+        return variant("eq_band_keep", self.program.target.isa)
 
     def _room(self, storage: str) -> str:
         return f"bytes + {self.arena(storage)}"

@@ -175,6 +175,11 @@ def _by_name() -> Mapping[str, tuple[tuple[Header, Unit], ...]]:
     return found
 
 
+def variant(name: str, isa: Iterable[str]) -> str:
+    """The runtime's function of a name for the first ISA for which there is one: ``<name>_<isa>``, or the portable one."""
+    return next((n for n in (f"{name}_{i}" for i in isa) if n in _by_name()), name)
+
+
 def reached(code: Iterable[str]) -> dict[str, str]:
     """The headers that C code needs, each cut to what is reached, in an order in which they can be included."""
     kept: dict[str, list[Unit]] = {}

@@ -8,7 +8,9 @@ A kernel is `templates/kernels/<isa>/<name>_<types>.c.j2`; its front matter is T
                                    recurrent layer's state, and `sum`: what products are summed up in, see `Signature`
     summary = "..."                one line, printed above the C function
     specialize = ["kernel_h"]      scalars rendered as literals; each combination is one C function
-    when = "groups == 1"           condition on the scalars (default: always)
+    when = "groups == 1"           condition on the scalars under which it computes (default: always)
+    suits = "out_h == 1"           condition on the scalars under which it is worth taking (default: always); in a band of rows the most frequent
+                                   turn must suit, and the kernel compute all others
     priority = 0                   the highest that applies wins within an ISA
     scratch = "kernel_h * in_c"    bytes of scratch inside a call (default: none)
     roomy = "powers"               condition on the scalars under which more scratch saves time: by the scalars `triples`, `copied` or
@@ -57,6 +59,7 @@ class Kernel:
     summary: str
     specialize: tuple[str, ...] = ()
     when: str = "true"
+    suits: str = "true"
     priority: int = 0
     scratch: str = "0"
     roomy: str = "false"
@@ -96,6 +99,11 @@ class Kernel:
             raise EdgeqError(f"the kernel reads '{name}', which is no scalar of the operator and no fact", where=self.path) from None
 
     def applies(self, params: Params) -> bool:
+        """Whether it computes a call, and suits it."""
+        return self.computes(params) and bool(self._evaluate(self.suits, params))
+
+    def computes(self, params: Params) -> bool:
+        """Whether it computes a call, well or not."""
         return bool(self._evaluate(self.when, params))
 
     def reads(self, table: str, params: Params) -> bool:

@@ -20,7 +20,7 @@ Epilogue = tuple[str, ...]  # kinds of operators that a kernel computes too, on 
 @functools.cache
 def _asked(signature: Signature) -> tuple[str, ...]:
     """The facts that decide among the kernels of an operator."""
-    expressions = {e for k in scan() if k.signature in (signature, signature.decoded) for e in (k.when, k.scratch, k.inplace_when)}
+    expressions = {e for k in scan() if k.signature in (signature, signature.decoded) for e in (k.when, k.suits, k.scratch, k.inplace_when)}
     return tuple(sorted(set().union(*map(names, expressions)) & (set(facts.FACTS) - facts.ROOM)))
 
 

@@ -79,11 +79,10 @@ def overwritable(program: Program, index: int, spans: Mapping[str, tuple[int, in
     outside the arena has it read there and never written.
     """
     call, graph = program.calls[index], program.graph
-    if any(b.first <= index <= b.last for b in program.bands):
-        return []
+    band = next((b for b in program.bands if b.first <= index <= b.last), None)
     kept = {program.storage(n) for n in graph.outputs}
     found = []
-    for position in call.inplace:
+    for position in band.overwrites(call) if band else call.inplace:
         if position >= len(call.operands):
             continue
         storage = program.storage(call.operands[position])

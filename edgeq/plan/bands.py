@@ -218,8 +218,8 @@ def expression(name: str, values: Mapping[Turn, int | str]) -> tuple[str, int] |
 
 
 def _fits(kernel: Kernel, made: Mapping[Turn, Params]) -> bool:
-    """Whether one function of a kernel computes all kinds of rows."""
-    if not all(kernel.applies(p) for p in made.values()):
+    """Whether one function of a kernel computes all kinds of rows, and suits the first."""
+    if not kernel.applies(next(iter(made.values()))) or not all(kernel.computes(p) for p in made.values()):
         return False
     literals = [{n: kernel.value(n, p) for n in kernel.specialize} for p in made.values()]
     first = next(iter(made.values()))
@@ -373,7 +373,9 @@ class Bander:
             made.append(found)
             parts[i] = replace(parts[i], variants=own_variants)
         lines, overlaps = Memory(self.program, first, made, parts, traces, lasting, sketch.fed).plan()
-        return replace(sketch, parts=tuple(parts), lines=lines, overlaps=overlaps), made
+        found = replace(sketch, parts=tuple(parts), lines=lines, overlaps=overlaps)
+        over = {self.program.storage(made[0].operands[i]) for i in found.overwrites(made[0])}  # at one offset, not behind
+        return replace(found, overlaps={k: d for k, d in overlaps.items() if k[1] not in over}), made
 
     def combined(self, bands: Sequence[tuple[int, int, Flow]]) -> Program:
         """The program with some of its calls as bands, each (first call, last call, pace of the last one)."""

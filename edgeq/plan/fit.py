@@ -11,6 +11,7 @@ from edgeq.plan.segments import Search, extra
 from edgeq.program import Program
 
 ATTEMPTS = 6
+WIDER = (0.25, 0.5, 0.75)  # of what offsets take beyond the least need
 SHARES = (0.5, 0.25, 0.1, 0.0)  # of what bands can save at most that a way leaves
 
 
@@ -65,6 +66,14 @@ def _within(program: Program, name: str, limit: float | None) -> tuple[Program, 
         if planned.arena_bytes <= aim or aim <= least:
             break
         aim = max(least, aim - (planned.arena_bytes - aim))
+    if best is None or best[1].arena_bytes <= aim:
+        return best
+    search = Search(program, name, most=best[1].arena_bytes)
+    for share in WIDER:  # what needs more than the least may lie closer
+        segments = search.cut(least + share * (best[1].arena_bytes - least))
+        planned = plan(made := search.made(segments)) if segments else best[1]
+        if planned.arena_bytes < best[1].arena_bytes:
+            best = made, planned
     return best
 
 

@@ -24,6 +24,7 @@ FASTER = (2, 3, 4, 6, 8, 12, 16, 24, 32)  # rows at a turn
 # Instructions, about, as measured on a Cortex-M4: of a byte moved, of a row's input read again, of a turn, of a call; of a call per output
 # channel, and of one of a depthwise layer, which goes channel by channel.
 MOVE, READ, TURN, CALL, CHANNEL, PLANE = 0.6, 1.5, 30.0, 120.0, 40.0, 250.0
+PORTABLE = 1.0  # of a MAC of a portable kernel, where the call on its own has one of the ISA's
 GUESS = 0.1  # of a band's cost at its slowest pace, before the best one is known
 PATIENCE = 3  # paces without one that stays within a limit, before faster ones are left out
 
@@ -45,6 +46,8 @@ def extra(program: Program, part: Part, whole: Call, call: Call, band: Band) -> 
     channels = program.graph.type(call.output).shape[-1]
     each = PLANE if call.node.op.traits.family == "depthwise" and call.kernel is whole.kernel else CHANNEL
     cost = TURN * band.turns + (CALL + each * channels) * max(calls - 1, 0)
+    if call.kernel.isa == "c" != whole.kernel.isa and not part.gathers:
+        cost += PORTABLE * whole.macs
     for source, name in zip(part.sources, call.operands, strict=True):
         again = 0 if source.rows is None else max(source.rows.extent - source.rows.step, 0)
         if again:
@@ -183,12 +186,15 @@ class Search:
         for i, call in enumerate(calls, first):
             lines = sum(self._units(x.bytes) for x in band.lines.values() if x.first <= i <= x.last)
             own = max(own, lines + self._units(call.scratch if i < last or not kept else 0) + self._units(kept))
-        need = sum(sizes.values()) + own + self._units(4 * band.counters) - self._saved(band, sizes)
+        need = sum(sizes.values()) + own + self._units(4 * band.counters) - self._saved(band, calls[0], sizes)
         wholes = program.calls[first : last + 1]
         return Segment(first, last, pace, need, sum(extra(program, *x, band) for x in zip(band.parts, wholes, calls, strict=True)))
 
-    def _saved(self, band: Band, sizes: dict[str, int]) -> int:
-        """Bytes that outputs share with inputs, each with one at most."""
+    def _saved(self, band: Band, call: Call, sizes: dict[str, int]) -> int:
+        """Bytes that outputs share with inputs, each with one at most; `call` is the first of the band."""
+        over = {self.program.storage(call.operands[i]) for i in band.overwrites(call)} & set(sizes) - self._ends
+        if any(self._spans[x][1] == band.first for x in over):
+            return sizes[call.output]
         pairs = sorted(
             ((sizes[x] + sizes[y] - max(sizes[y], max(self._units(d), 0) + sizes[x]), y, x) for (y, x), d in band.overlaps.items()),
             reverse=True,

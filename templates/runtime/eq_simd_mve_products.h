@@ -199,6 +199,47 @@ static inline const int32_t *eq_mve_dots3(eq_mve_i32x4 sums[3], const int8_t *x0
 #endif
 }
 
+#if EQ_MVE
+/* Inner products of two rows with the channels whose weights lie at `w` and 32 bytes further, added to bias[0] and bias[1]. Returns the end of
+ * the weights. */
+static inline const int8_t *eq_mve_dots2x2(int32_t a[4], const int32_t *bias, const int8_t *x0, const int8_t *x1, const int8_t *w, int32_t n)
+{
+    int32_t a0 = bias[0], a1 = a0, b0 = bias[1], b1 = b0;
+    __asm__ volatile("dlstp.8 lr, %7\n1:\n"
+                     "vldrb.8 q2, [%6], #64\n"
+                     "vldrb.8 q0, [%4], #16\n"
+                     "vmladava.s8 %0, q0, q2\n"
+                     "vldrb.8 q1, [%5], #16\n"
+                     "vmladava.s8 %1, q1, q2\n"
+                     "vldrb.8 q2, [%6, #-32]\n"
+                     "vmladava.s8 %2, q0, q2\n"
+                     "vmladava.s8 %3, q1, q2\n"
+                     "letp lr, 1b"
+                     : "+Te"(a0), "+Te"(a1), "+Te"(b0), "+Te"(b1), "+r"(x0), "+r"(x1), "+r"(w)
+                     : "r"(n)
+                     : "q0", "q1", "q2", "lr", "memory");
+    a[0] = a0, a[1] = a1, a[2] = b0, a[3] = b1;
+    return w;
+}
+#endif
+
+/* Inner products of two rows with four output channels. */
+static inline const int32_t *eq_mve_dots2(eq_mve_i32x4 sums[2], const int8_t *x0, const int8_t *x1, const int32_t *block, int32_t n)
+{
+#if EQ_MVE
+    const int8_t *const w = (const int8_t *)(block + 4);
+    int32_t even[4], odd[4]; /* channels 0 and 2, 1 and 3 */
+    eq_mve_dots2x2(even, block, x0, x1, w, n);
+    const int8_t *const end = eq_mve_dots2x2(odd, block + 2, x0, x1, w + 16, n) - 16;
+    sums[0] = eq_mve_join4(even[0], odd[0], even[2], odd[2]);
+    sums[1] = eq_mve_join4(even[1], odd[1], even[3], odd[3]);
+    return (const int32_t *)(const void *)end;
+#else
+    eq_mve_dots1(sums, x0, block, n);
+    return eq_mve_dots1(sums + 1, x1, block, n);
+#endif
+}
+
 /* Inner products of sixteen weights with four windows of sixteen bytes, each of which begins `step` bytes after the one before. */
 static inline eq_mve_i32x4 eq_mve_windows4(const int8_t *x, int32_t step, eq_mve_i8x16 w)
 {

@@ -42,12 +42,12 @@ typedef struct {
     int8_t *y[4];                        /* 68 */
 } eq_rvv_product_t;
 
-/* Inputs times weights channel by channel. Tap t of output i is x[taps[t] + i]; the first 2 * `pairs` of them are summed
- * up in pairs, the rest one by one. `step` weights lie between two taps. */
+/* Inputs times weights channel by channel. Tap t of output i is x[taps[t] + i], or taps[t][i] where taps are addresses; the first
+ * 2 * `pairs` of them are summed up in pairs, the rest one by one. `step` weights lie between two taps. */
 typedef struct {
     eq_rvv_channels_t c;
     int32_t step, pairs, rest; /* 32, 36, 40 */
-    const int32_t *taps;       /* 44 */
+    const void *taps;          /* 44: int32_t, or addresses */
 } eq_rvv_depthwise_t;
 
 #if EQ_RVV

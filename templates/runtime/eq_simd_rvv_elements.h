@@ -274,6 +274,48 @@ static inline void eq_rvv_sums(
 #endif
 }
 
+/* Adds to each of n sums, which first become `start` where they are `fresh`, the elements that follow every n bytes, `count` > 0 of them. */
+static inline void eq_rvv_add_rows(int32_t *sums, const int8_t *x, int32_t n, int32_t count, int32_t fresh, int32_t start)
+{
+#if EQ_RVV
+    const int32_t across = n;
+    int32_t vl, c, t;
+    const int8_t *from;
+    __asm__ volatile(
+        "1:\n\t"
+        "vsetvli %[vl], %[n], e32, m8, ta, ma\n\t"
+        "vmv.v.x v0, %[start]\n\t"
+        "bnez %[fresh], 2f\n\t"
+        "vle32.v v0, (%[sums])\n\t"
+        "2:\n\t"
+        "mv %[from], %[x]\n\t"
+        "mv %[c], %[count]\n\t"
+        "3:\n\t"
+        "vle8.v v8, (%[from])\n\t"
+        "add %[from], %[from], %[across]\n\t"
+        "vsext.vf4 v16, v8\n\t"
+        "vadd.vv v0, v0, v16\n\t"
+        "addi %[c], %[c], -1\n\t"
+        "bnez %[c], 3b\n\t"
+        "vse32.v v0, (%[sums])\n\t"
+        "slli %[t], %[vl], 2\n\t"
+        "add %[sums], %[sums], %[t]\n\t"
+        "add %[x], %[x], %[vl]\n\t"
+        "sub %[n], %[n], %[vl]\n\t"
+        "bnez %[n], 1b\n\t"
+        : [vl] "=&r"(vl), [c] "=&r"(c), [t] "=&r"(t), [from] "=&r"(from), [n] "+&r"(n), [x] "+&r"(x), [sums] "+&r"(sums)
+        : [across] "r"(across), [count] "r"(count), [fresh] "r"(fresh), [start] "r"(start) : EQ_RVV_CLOBBERED);
+#else
+    for (int32_t i = 0; i < n; i++) {
+        int32_t sum = fresh ? start : sums[i];
+        for (int32_t k = 0; k < count; k++) {
+            sum += x[k * n + i];
+        }
+        sums[i] = sum;
+    }
+#endif
+}
+
 /* n outputs side by side: the largest element of a window, which moves by 1 per output, limited. n, rows and columns > 0. */
 static inline void eq_rvv_largest(int8_t *y, const int8_t *x, int32_t n, const eq_rvv_window_t *window, int32_t low, int32_t high)
 {

@@ -116,12 +116,29 @@ static inline int32_t eq_rvv_depthwise(const eq_rvv_depthwise_t *job, int kind, 
     for (int32_t i = 0; i < n; i++) {
         int32_t sum = job->c.bias[o + i];
         for (int32_t t = 0; t < 2 * job->pairs + job->rest; t++) {
-            sum += x[job->taps[t] + i] * job->c.weights[t * job->step + o + i];
+            sum += x[((const int32_t *)job->taps)[t] + i] * job->c.weights[t * job->step + o + i];
         }
         y[i] = eq_rvv_output(&job->c, kind, o + i, sum);
     }
 #endif
     return n;
+}
+
+/* The same of taps that are addresses: `n` outputs from element `i` of each on. */
+static inline int32_t eq_rvv_depthwise_at(const eq_rvv_depthwise_t *job, int kind, int32_t o, int32_t n, int32_t i, int8_t *y)
+{
+#if EQ_RVV
+    return eq_rvv_depthwise(job, kind, o, n, (const int8_t *)i, y);
+#else
+    for (int32_t k = 0; k < n; k++) {
+        int32_t sum = job->c.bias[o + k];
+        for (int32_t t = 0; t < 2 * job->pairs + job->rest; t++) {
+            sum += ((const int8_t *const *)job->taps)[t][i + k] * job->c.weights[t * job->step + o + k];
+        }
+        y[k] = eq_rvv_output(&job->c, kind, o + k, sum);
+    }
+    return n;
+#endif
 }
 
 /* Copies `n` >= 0 bytes from `from` to `to`, which do not overlap. Returns the end of `to`. */

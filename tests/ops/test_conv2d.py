@@ -95,6 +95,7 @@ CASES = [
     case("pointwise_batch", (3, 3, 3, 8), 8, (1, 1), zero=9, small=2),
     case("pads_beyond", (1, 2, 2, 4), 4, (3, 3), pads=(2, 2, 2, 2), zero=50),
     *(case(f"few{n}", (1, 1, n, 12), 5, (1, 1), zero=3 * n, saturated=n % 2 == 0) for n in (2, 4, 5, 7, 8)),
+    *(case(f"few_window{n}", (1, 3, n, 3), 7, (3, 2), pads=(0, 1, 0, 0), zero=n, saturated=n == 6) for n in (3, 5, 6, 10)),
     case("few_same3", (1, 1, 5, 3), 4, (3, 3), pads=SAME, zero=-3, clamp=(0.0, 6.0), out=QParams((6 / 255,), -128)),
 ]
 ASYMMETRIC = {
@@ -109,6 +110,7 @@ CASES += [
     *(with_sum(case(f"same3_wide{o}", (1, 3, 3, 4), o, (3, 3), pads=SAME, zero=11), 0.7) for o in (20, 70)),
     *(with_sum(case(f"pointwise_wide{o}", (1, 3, 3, o), o, (1, 1), zero=-3), 1.1) for o in (20, 70)),
     with_sum(case("few", (1, 1, 5, 8), 5, (1, 1), zero=7), 0.8),
+    with_sum(case("few6", (1, 2, 3, 7), 9, (1, 3), pads=(0, 1, 0, 1), zero=-7), 0.8),
     with_sum(case("stride2", (1, 5, 7, 3), 5, (1, 1), stride=(2, 2), zero=40), 1.9, Add((0.0, math.inf))),
     with_sum(case("difference", (1, 4, 3, 5), 9, (3, 3), pads=SAME, zero=-128), 0.3, Sub()),
 ]

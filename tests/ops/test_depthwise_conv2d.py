@@ -76,6 +76,11 @@ CASES = [
     case("row_alone", (1, 1, 5, 4), (3, 3), pads=(1, 0, 1, 2), zero=127),
     case("row_below", (1, 1, 5, 4), (3, 3), pads=(2, 1, 0, 1), zero=-128),
     case("row_stride2", (1, 4, 9, 12), (3, 3), stride=(2, 2), pads=(0, 0, 0, 1), zero=3, clamp=(0.0, 6.0), out=QParams((6 / 255,), -128)),
+    *(case(f"row_c{c}", (1, 3, w, c), (3, 3), pads=(0, 1, 0, 1), zero=c, saturated=c == 64) for c, w in ((16, 5), (33, 2), (64, 6))),
+    case("row_c16_top", (1, 2, 7, 16), (3, 3), pads=(1, 1, 0, 1), zero=-128, clamp=(0.0, 6.0), out=QParams((6 / 255,), -128)),
+    case("row_c48_five", (1, 4, 9, 48), (5, 4), stride=(1, 2), pads=(1, 2, 0, 1), zero=9),
+    case("row_c32_least", (1, 1, 4, 32), (3, 3), pads=(1, 0, 1, 0), least=True, zero=127),
+    case("row_c16_left", (1, 2, 3, 16), (2, 1), out=QParams((0.0004,), 5)),
     case("row_left", (1, 3, 7, 4), (3, 3), pads=(0, 1, 0, 0), out=QParams((0.0004,), 5)),
 ]
 ASYMMETRIC = {"same3_c5": 3, "saturated_c12": -128, "multiplier3": 127, "grows": -30, "stride_unequal": 66, "batch": -1}

@@ -62,7 +62,7 @@ test_rows.operators = ("average_pool2d_rows", "mean_rows")  # type: ignore[attr-
 
 def test_every_kernel_of_rows_is_used() -> None:
     used = set()
-    for machine in ("host", "cortex-m55"):
+    for machine in ("host", "cortex-m55", "riscv-v"):
         for law in ("single", "tflm", LAW):
             for case in SIZES:
                 for kind in ("average_pool2d", "mean"):

@@ -1,12 +1,15 @@
-"""Layouts of depthwise weights: each channel's window in one place."""
+"""Layouts of depthwise weights and of tables by channel: each channel's window in one place, or channels as vectors hold them."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 
 from edgeq.ir import Array
+from edgeq.kernels.layouts.blocks import blocks
 
-__all__ = ["columns", "rows"]
+__all__ = ["column_vectors", "columns", "fourths", "negated_fourths", "rows"]
 
 
 def columns(weights: Array) -> Array:
@@ -17,3 +20,18 @@ def columns(weights: Array) -> Array:
 def rows(weights: Array) -> Array:
     """Depthwise ``[1, kernel_h, kernel_w, C]`` -> ``[C, kernel_h, kernel_w]``."""
     return np.ascontiguousarray(weights[0].transpose(2, 0, 1))
+
+
+def column_vectors(length: int) -> Callable[[Array], Array]:
+    """Depthwise ``[1, kernel_h, kernel_w, C]`` -> ``[C / length, kernel_w * kernel_h, length]``: a vector of channels for each tap of a column."""
+    return lambda weights: blocks(length)(columns(weights))
+
+
+def fourths(table: Array) -> Array:
+    """``[C]`` -> ``[C / 16, 4, 4]``: of sixteen elements each fourth one, from the first, the second, the third and the last on."""
+    return np.ascontiguousarray(table.reshape(-1, 4, 4).swapaxes(1, 2))
+
+
+def negated_fourths(table: Array) -> Array:
+    """`fourths`, each element with the other sign."""
+    return fourths(np.negative(table))
