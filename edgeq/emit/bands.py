@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgeq.emit.functions import Function
+from edgeq.emit.runtime import variant
 from edgeq.emit.syntax import brief
 from edgeq.plan.bands import expression
 from edgeq.program import Band, Flow, Part, Program, Source
-from edgeq.runtime import variant
 
 Line = str
 

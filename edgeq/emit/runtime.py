@@ -176,8 +176,8 @@ def _by_name() -> Mapping[str, tuple[tuple[Header, Unit], ...]]:
 
 
 def variant(name: str, isa: Iterable[str]) -> str:
-    """The runtime's function of a name for the first ISA for which there is one: ``<name>_<isa>``, or the portable one."""
-    return next((n for n in (f"{name}_{i}" for i in isa) if n in _by_name()), name)
+    """The runtime's function `name`, ``eq_...``, for the first ISA for which there is one, ``eq_<isa>_...``, or the portable one."""
+    return next((n for n in (name.replace("eq_", f"eq_{i}_", 1) for i in isa) if n in _by_name()), name)
 
 
 def reached(code: Iterable[str]) -> dict[str, str]:

@@ -9,8 +9,8 @@ A kernel is `templates/kernels/<isa>/<name>_<types>.c.j2`; its front matter is T
     summary = "..."                one line, printed above the C function
     specialize = ["kernel_h"]      scalars rendered as literals; each combination is one C function
     when = "groups == 1"           condition on the scalars under which it computes (default: always)
-    suits = "out_h == 1"           condition on the scalars under which it is worth taking (default: always); in a band of rows the most frequent
-                                   turn must suit, and the kernel compute all others
+    suits = "out_h == 1"           condition on the scalars under which it is worth taking (default: always); in a band of rows the
+                                   most frequent turn must suit, and the kernel compute all others
     priority = 0                   the highest that applies wins within an ISA
     scratch = "kernel_h * in_c"    bytes of scratch inside a call (default: none)
     roomy = "powers"               condition on the scalars under which more scratch saves time: by the scalars `triples`, `copied` or

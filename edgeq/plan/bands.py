@@ -373,9 +373,9 @@ class Bander:
             made.append(found)
             parts[i] = replace(parts[i], variants=own_variants)
         lines, overlaps = Memory(self.program, first, made, parts, traces, lasting, sketch.fed).plan()
-        found = replace(sketch, parts=tuple(parts), lines=lines, overlaps=overlaps)
-        over = {self.program.storage(made[0].operands[i]) for i in found.overwrites(made[0])}  # at one offset, not behind
-        return replace(found, overlaps={k: d for k, d in overlaps.items() if k[1] not in over}), made
+        band = replace(sketch, parts=tuple(parts), lines=lines, overlaps=overlaps)
+        over = {self.program.storage(made[0].operands[i]) for i in band.overwrites(made[0])}  # at one offset, not behind
+        return replace(band, overlaps={k: d for k, d in overlaps.items() if k[1] not in over}), made
 
     def combined(self, bands: Sequence[tuple[int, int, Flow]]) -> Program:
         """The program with some of its calls as bands, each (first call, last call, pace of the last one)."""

@@ -9,7 +9,7 @@
 #include "eq_simd_rvv_products.h"
 
 /* As eq_band_keep: a copy that goes on to higher addresses, piece by piece, may overlap what lies there. */
-static inline void eq_band_keep_rvv(void *lines, int32_t *first, int32_t low, int32_t end, int32_t pitch)
+static inline void eq_rvv_band_keep(void *lines, int32_t *first, int32_t low, int32_t end, int32_t pitch)
 {
     const int8_t *const from = (const int8_t *)lines + (low - *first) * pitch;
     *first = low;

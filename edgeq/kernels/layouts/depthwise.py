@@ -23,7 +23,7 @@ def rows(weights: Array) -> Array:
 
 
 def column_vectors(length: int) -> Callable[[Array], Array]:
-    """Depthwise ``[1, kernel_h, kernel_w, C]`` -> ``[C / length, kernel_w * kernel_h, length]``: a vector of channels for each tap of a column."""
+    """Depthwise ``[1, kernel_h, kernel_w, C]`` -> ``[C / length, kernel_w * kernel_h, length]``: a vector of channels per tap."""
     return lambda weights: blocks(length)(columns(weights))
 
 
