@@ -260,6 +260,8 @@ class Lines:
         over: the tensor whose rows nobody needs any more and these take the place of.
         ahead: the tensor whose next rows will take the place of these.
         spare: at turns at which too few rows of `over` are of no more need, these lie behind its rows, where its buffer has room.
+        busy: the first and last of its calls while which all bytes are in use; before and behind them only those of rows that are `kept` from
+            turn to turn. None: while all of its calls.
     """
 
     bytes: int
@@ -268,6 +270,18 @@ class Lines:
     over: str = ""
     ahead: str = ""
     spare: bool = False
+    busy: tuple[int, int] | None = None
+    kept: int = 0
+
+    @property
+    def spans(self) -> tuple[tuple[int, int, int], ...]:
+        """(bytes, first call, last call): what is in use while which calls, at one place."""
+        whole = self.bytes, *(self.busy or (self.first, self.last))
+        return (whole, (self.kept, self.first, self.last)) if self.busy else (whole,)
+
+    def at(self, call: int) -> int:
+        """Bytes in use while a call runs."""
+        return max((size for size, first, last in self.spans if first <= call <= last), default=0)
 
 
 @dataclass(frozen=True)

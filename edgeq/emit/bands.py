@@ -90,16 +90,14 @@ class BandWriter:
 
     def turn(self) -> list[Line]:
         """The statements of one turn of a band whose input comes row by row, on what is kept between turns."""
-        n, fed = self.names, self.band.fed
-        assert fed is not None
+        n = self.names
         count = len(self.band.parts)
-        head = [self._flows(), f"int32_t {n.before}[{count}], *const {n.after} = fed->rows;", f"const int32_t {n.turn} = fed->turn++;"]
-        low = functools.reduce(
-            lambda a, b: f"eq_band_least({a}, {b})",
-            dict.fromkeys(self._first(i, s, n.after) for i, s in self._readers(fed.name)),
-        )
-        keep = f"{self._keep}({self._room(fed.name)}, &{self.firsts[fed.name]}, eq_band_least({low}, fed->came), fed->came, {fed.pitch});"
-        return [*head, *self._turn(), keep]
+        return [
+            self._flows(),
+            f"int32_t {n.before}[{count}], *const {n.after} = fed->rows;",
+            f"const int32_t {n.turn} = fed->turn++;",
+            *self._turn(),
+        ]
 
     def _flows(self) -> Line:
         rows = ", ".join(flow(p.flow, p.height) for p in self.band.parts)
@@ -113,7 +111,7 @@ class BandWriter:
             f"    {n.after}[{n.i}] = eq_band_rows(rows[{n.i}], {n.turn});",
             "}",
         ]
-        return [*head, *self._keeps(), *(line for i in range(count) for line in self._call(i))]
+        return [*head, *(line for i in range(count) for line in (*self._call(i), *self._keeps(i)))]
 
     def _readers(self, storage: str) -> list[tuple[int, Source]]:
         calls = self.program.calls[self.band.first : self.band.last + 1]
@@ -141,19 +139,24 @@ class BandWriter:
         row = f"({row} + {r.up - 1}) / {r.up}" if r.up > 1 else row
         return f"eq_band_end({row}, {r.step}, {r.extent - r.before}, {source.height})"
 
-    def _keeps(self) -> list[Line]:
+    def _low(self, storage: str) -> str:
+        """The first row of a tensor that is needed after a turn."""
+        lows = dict.fromkeys(self._first(k, s, self.names.after) for k, s in self._readers(storage))
+        return functools.reduce(lambda a, b: f"eq_band_least({a}, {b})", lows)
+
+    def _keeps(self, i: int) -> list[Line]:
+        """What moves rows to the front of those buffers that are in use as a whole up to call `i`."""
         found = []
         for storage, first in self.firsts.items():
-            if self.band.fed and storage == self.band.fed.name:
+            busy = self.band.lines[storage].busy
+            if busy is None or busy[1] != self.band.first + i:
                 continue
-            maker = self._maker(storage)
-            lows = list(dict.fromkeys(self._first(i, s) for i, s in self._readers(storage)))
-            low = lows[0]
-            for other in lows[1:]:
-                low = f"eq_band_least({low}, {other})"
-            pitch = self.band.parts[maker].pitch
-            low = f"eq_band_least({low}, {self.names.before}[{maker}])"
-            found.append(f"{self._keep}({self._room(storage)}, &{first}, {low}, {self.names.before}[{maker}], {pitch});")
+            if self.band.fed and storage == self.band.fed.name:
+                end, pitch = "fed->came", self.band.fed.pitch
+            else:
+                maker = self._maker(storage)
+                end, pitch = f"{self.names.after}[{maker}]", self.band.parts[maker].pitch
+            found.append(f"{self._keep}({self._room(storage)}, &{first}, eq_band_least({self._low(storage)}, {end}), {end}, {pitch});")
         return found
 
     @functools.cached_property
@@ -191,12 +194,9 @@ class BandWriter:
         """Where the rows of call `i` lie: in the place of an operand's rows of no more need if these are enough, else behind its rows."""
         n, maker, part = self.names, self._maker(host), self.band.parts[i]
         pitch = self.band.parts[maker].pitch
-        low = functools.reduce(
-            lambda a, b: f"eq_band_least({a}, {b})", dict.fromkeys(self._first(k, s, n.after) for k, s in self._readers(host))
-        )
         need = f"({n.after}[{i}] - {n.before}[{i}]) * {part.pitch}"
         behind = f"{self._room(host)} + ({n.after}[{maker}] - {self.firsts[host]}) * {pitch}"
-        return f"(({low} - {first}) * {pitch} >= {need} ? {front} : {behind})"
+        return f"(({self._low(host)} - {first}) * {pitch} >= {need} ? {front} : {behind})"
 
     def _address(self, name: str, row: str, pitch: int, constant: bool) -> str:
         """A C expression of the row of a tensor."""

@@ -110,6 +110,12 @@ def _block(members: Sequence[tuple[int, int, int]]) -> Block:
     return Block(first, tuple(max((s for s, a, b in members if a <= t <= b), default=0) for t in range(first, last + 1)))
 
 
+def _members(program: Program, spans: Mapping[str, tuple[int, int]], chain: Sequence[str]) -> list[tuple[int, int, int]]:
+    """(bytes, first, last) of the tensors of a chain; a buffer of rows has several."""
+    lines = program.lines
+    return [m for n in chain for m in (lines[n].spans if n in lines else ((program.room(n), *spans[n]),))]
+
+
 def _trails(program: Program, chains: Sequence[Sequence[str]], alignment: int) -> dict[tuple[int, int], int]:
     """Pairs of chains of which the first may follow the second's rows while it runs, and by how many units it begins below."""
     chain = {n: i for i, c in enumerate(chains) for n in c}
@@ -127,8 +133,7 @@ def live(program: Program) -> list[int]:
     spans = lifetimes(program)
     spans = dict(sorted(spans.items(), key=lambda item: item[1][0]))
     candidates = {c.output: overwritable(program, i, spans) for i, c in enumerate(program.calls)}
-    sizes = {n: program.room(n) for n in spans}
-    blocks = [_block([(sizes[n], *spans[n]) for n in c]) for c in _chains(program, spans, candidates, 0)]
+    blocks = [_block(_members(program, spans, c)) for c in _chains(program, spans, candidates, 0)]
     return [sum(b.at(i) for b in blocks) + c.scratch for i, c in enumerate(program.calls)]
 
 
@@ -163,7 +168,8 @@ def plan(program: Program, alignment: int = 4) -> MemoryPlan:
     fetched += [(i, Block(i, (units(c.bytes),))) for i, _, c in _fetches(program) if c.tiles > 1]
     inside += [block for _, block in fetched]
     inside += [Block(b.first, (units(4 * b.counters),) * len(b.parts)) for b in program.bands if b.counters]
-    problems = [[_block([(sizes[n], *spans[n]) for n in c]) for c in chains] + inside for chains in layouts]
+    members = [[_members(program, spans, c) for c in chains] for chains in layouts]
+    problems = [[_block([(units(size), a, b) for size, a, b in m]) for m in own] + inside for own in members]
     totals = [sum(b.at(t) for b in problems[0]) for t in range(steps)]
     trails = [_trails(program, chains, alignment) for chains in layouts]
     for band in program.bands:

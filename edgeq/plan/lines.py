@@ -102,7 +102,29 @@ class Memory:
                 elif ahead:
                     self.hosts |= {ahead, name}
                     self.lines[name] = replace(self.lines[name], bytes=0, ahead=ahead)
+        self.lines |= {n: self._shrunk(n) for n in self.lines}
         return self.lines, self._overlaps()
+
+    def _home(self, name: str) -> str:
+        """The tensor in whose place a tensor lies."""
+        lines = self.lines.get(name)
+        return self._home(lines.over or lines.ahead) if lines and (lines.over or lines.ahead) else name
+
+    def _shrunk(self, name: str) -> Lines:
+        """The buffer of rows that are kept from turn to turn: while it is in use as a whole, and how much of it else."""
+        lines, end = self.lines[name], self.first + len(self.calls) - 1
+        if not lines.bytes or (lines.first, lines.last) != (self.first, end):
+            return lines
+        there = [n for n in self.lines if self._home(n) == name]
+        begin = min(self.maker.get(n, 0) for n in there)
+        busy = self.first + begin, self.first + max(i for n in there for i, _ in self.readers[n])
+        low = self.low(name)
+        if name in self.maker:
+            held, pitch = self.traces[self.maker[name]].before - low, self.parts[self.maker[name]].pitch
+        else:
+            assert self.fed is not None
+            held, pitch = np.clip(_done(self.fed.flow, np.arange(-1, len(low) - 1)), 0, self.fed.height) - low, self.fed.pitch
+        return replace(lines, busy=busy, kept=min(lines.bytes, max(0, int(held[1:].max(initial=0))) * pitch))
 
     def _passing(self, name: str) -> bool:
         """Whether all rows of a tensor are read, by one call, at the turn at which they are made."""

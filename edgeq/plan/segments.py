@@ -109,14 +109,15 @@ class Search:
         return self._steps[key]
 
     def bound(self, first: int, last: int) -> float:
-        """Bytes that a segment needs at least: its whole tensors, and the rows of windows that overlap."""
+        """Bytes that a segment needs at least: its whole tensors, the rows of windows that overlap, and those that one of them reads."""
         key = first, last
         if key not in self._bounds:
             found = math.inf
             if self._least(first, last) <= self.most and self._steepest(first, last):
-                inside = (self._windows[i] for i in range(first, last + 1))
-                rows = {n: size for own in inside for n, size in own if self._makers.get(n, -1) >= first and self._spans[n][1] <= last}
-                found = self._least(first, last) + sum(size for n, size in rows.items() if n not in self._ends)
+                inside = (w for i in range(first, last + 1) for w in self._windows[i])
+                rows = {w[0]: w for w in inside if self._makers.get(w[0], -1) >= first and self._spans[w[0]][1] <= last}
+                own = [(most, kept) for n, most, kept in rows.values() if n not in self._ends]
+                found = self._least(first, last) + sum(k for _, k in own) + max((m - k for m, k in own), default=0)
             self._bounds[key] = found
         return self._bounds[key]
 
@@ -125,9 +126,10 @@ class Search:
         return {c.output: i for i, c in enumerate(self.program.calls)}
 
     @functools.cached_property
-    def _windows(self) -> list[list[tuple[str, int]]]:
-        """Of each call the tensors of which it reads rows again, and the bytes of the most rows that it reads at once."""
-        found: list[list[tuple[str, int]]] = []
+    def _windows(self) -> list[list[tuple[str, int, int]]]:
+        """Of each call the tensors of which it reads rows again, the bytes of the most rows that it reads at once, and those of rows that are
+        read again whenever some are still to be read."""
+        found: list[list[tuple[str, int, int]]] = []
         for i, call in enumerate(self.program.calls):
             found.append([])
             if not self._bander.fits(i) or len(shape := self.program.graph.type(call.output).shape) != 4:
@@ -136,7 +138,8 @@ class Search:
             for source, name in zip(self._bander.sources(i), call.operands, strict=True):
                 if source.rows and source.rows.extent > source.rows.step:
                     most = int((source.end(rows + 1) - source.first(rows, shape[1])).max())
-                    found[i].append((self.program.storage(name), most * source.pitch))
+                    again = max(0, int((source.end(rows[1:]) - source.first(rows[1:], shape[1])).min(initial=most)))
+                    found[i].append((self.program.storage(name), most * source.pitch, again * source.pitch))
         return found
 
     def _least(self, first: int, last: int) -> int:
@@ -184,7 +187,7 @@ class Search:
         own = 0
         kept = calls[-1].scratch if band.parts[-1].gathers else 0
         for i, call in enumerate(calls, first):
-            lines = sum(self._units(x.bytes) for x in band.lines.values() if x.first <= i <= x.last)
+            lines = sum(self._units(x.at(i)) for x in band.lines.values())
             own = max(own, lines + self._units(call.scratch if i < last or not kept else 0) + self._units(kept))
         need = sum(sizes.values()) + own + self._units(4 * band.counters) - self._saved(band, calls[0], sizes)
         wholes = program.calls[first : last + 1]
