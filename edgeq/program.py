@@ -260,8 +260,7 @@ class Lines:
         over: the tensor whose rows nobody needs any more and these take the place of.
         ahead: the tensor whose next rows will take the place of these.
         spare: at turns at which too few rows of `over` are of no more need, these lie behind its rows, where its buffer has room.
-        busy: the first and last of its calls while which all bytes are in use; before and behind them only those of rows that are `kept` from
-            turn to turn. None: while all of its calls.
+        busy: the first and last of the calls while which all bytes are in use; else those `kept` from turn to turn. None: while all.
     """
 
     bytes: int
@@ -276,8 +275,7 @@ class Lines:
     @property
     def spans(self) -> tuple[tuple[int, int, int], ...]:
         """(bytes, first call, last call): what is in use while which calls, at one place."""
-        whole = self.bytes, *(self.busy or (self.first, self.last))
-        return (whole, (self.kept, self.first, self.last)) if self.busy else (whole,)
+        return ((self.bytes, *(self.busy or (self.first, self.last))), *([(self.kept, self.first, self.last)] if self.busy else []))
 
     def at(self, call: int) -> int:
         """Bytes in use while a call runs."""

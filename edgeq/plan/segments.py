@@ -127,8 +127,8 @@ class Search:
 
     @functools.cached_property
     def _windows(self) -> list[list[tuple[str, int, int]]]:
-        """Of each call the tensors of which it reads rows again, the bytes of the most rows that it reads at once, and those of rows that are
-        read again whenever some are still to be read."""
+        """Of each call the tensors of which it reads rows again, the bytes of the most rows that it reads at once, and those of the rows
+        that are read again whenever some are still to be read."""
         found: list[list[tuple[str, int, int]]] = []
         for i, call in enumerate(self.program.calls):
             found.append([])
