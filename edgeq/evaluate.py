@@ -19,10 +19,10 @@ CHUNK_BYTES = 64 * 2**20
 Step = Callable[[Node, list[Array]], tuple[Array, ...]]
 
 
-def chunk_size(graph: Graph, vectors: int) -> int:
-    """Vectors that are evaluated at once, so that a step's working set stays near `CHUNK_BYTES`."""
+def chunk_size(graph: Graph, vectors: int, room: int | None = None) -> int:
+    """Vectors that are evaluated at once, so that a step's working set stays near `room` bytes, or `CHUNK_BYTES`."""
     largest = max(t.type.size for t in graph.tensors.values() if not t.is_constant)
-    return max(1, min(vectors, CHUNK_BYTES // (64 * largest)))
+    return max(1, min(vectors, (room or CHUNK_BYTES) // (64 * largest)))
 
 
 def evaluate(graph: Graph, inputs: Mapping[str, Array], step: Step, keep: bool) -> dict[str, Array]:
@@ -45,8 +45,10 @@ def evaluate(graph: Graph, inputs: Mapping[str, Array], step: Step, keep: bool) 
     return values
 
 
-def follow(graph: Graph, inputs: Mapping[str, Array], step: Step, keep: bool = False) -> Iterator[dict[str, Array]]:
-    """Evaluate chunk by chunk over consecutive inferences ``[V, *shape]``; states are zero before the first.
+def follow(
+    graph: Graph, inputs: Mapping[str, Array], step: Step, keep: bool = False, room: int | None = None
+) -> Iterator[dict[str, Array]]:
+    """Evaluate chunk by chunk (see `chunk_size`) over consecutive inferences ``[V, *shape]``; states are zero before the first.
 
     Yields:
         Per chunk ``[v, *shape]`` of the graph's inputs, states and outputs; with `keep` of every activation.
@@ -54,7 +56,7 @@ def follow(graph: Graph, inputs: Mapping[str, Array], step: Step, keep: bool = F
     parts = _parts(graph, keep)
     carried = {a: np.full((1, *(t := graph.type(a)).shape), t.zero_point, t.dtype.numpy) for a, _ in graph.states}
     total = len(next(iter(inputs.values())))
-    size = chunk_size(graph, total)
+    size = chunk_size(graph, total, room)
     fixed = {n: data for n in graph.outputs if (data := graph.tensors[n].data) is not None}
     for start in range(0, total, size):
         values = {n: a[start : start + size] for n, a in inputs.items()}

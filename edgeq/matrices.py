@@ -22,6 +22,7 @@ DEPTH = 512  # products that are summed up at once: 53 - 9 bits are left for the
 BITS = 22  # of each factor then
 ELEMENTS = 2**16  # of the left matrix that are cut at once: they stay in the cache
 DROWNED, SHARE = 2.0**-10, 0.25  # a matrix is cut into two parts if in a row more than a share of what is not 0 is so small beside the peak
+LARGE = 2**22  # elements of a right factor that is kept in float32
 PANEL = 48  # columns that are factored before the others are told
 SINGULAR = 1e-14  # of the largest pivot: smaller ones are taken for zero
 
@@ -60,11 +61,11 @@ class Right:
 
     Attributes:
         shape: ``[..., K, N]``.
-        blocks: per `DEPTH` rows its parts.
+        blocks: per `DEPTH` rows its parts, in float32 where that holds them and they are large.
     """
 
     shape: tuple[int, ...]
-    blocks: tuple[tuple[Float, ...], ...]
+    blocks: tuple[tuple[Array, ...], ...]
     fine: bool
 
 
@@ -75,8 +76,15 @@ def right(b: Array, fine: bool = False) -> Right:
         fine: the product is right to 44 bits of the largest terms, not to 22 (about float32's).
     """
     count = b.shape[-2]
-    found = tuple(_parts(b[..., k : k + DEPTH, :], -2, BITS, fine) for k in range(0, count, DEPTH)) if b.size else ()
+    keep = _narrow if b.size > LARGE else tuple
+    found = tuple(keep(_parts(b[..., k : k + DEPTH, :], -2, BITS, fine)) for k in range(0, count, DEPTH)) if b.size else ()
     return Right(b.shape, found, fine)
+
+
+def _narrow(parts: tuple[Float, ...]) -> tuple[Array, ...]:
+    """Parts in float32, which holds their bits but for the least exponents: half the memory of a matrix of many megabytes."""
+    small = [part.astype(np.float32) for part in parts]
+    return tuple(s if np.array_equal(s, part) else part for s, part in zip(small, parts, strict=True))
 
 
 def times(a: Array, b: Right) -> Float:
@@ -103,7 +111,7 @@ def _chunk(a: Array, b: Right) -> Float:
         own = _parts(a[..., i * DEPTH : (i + 1) * DEPTH], -1, BITS, b.fine)
         for left, head in enumerate(own):
             for part in parts[: len(parts) if left == 0 else 1]:
-                product = np.matmul(head, part)
+                product = np.matmul(head, np.asarray(part, np.float64))
                 total = product if total is None else total + product
     assert total is not None
     return total

@@ -14,6 +14,8 @@ from edgeq.ir import Array, DType, Graph, Node, Params, TensorType
 from edgeq.lower import bind
 from edgeq.record import larger
 
+ROOM = 24 * 2**20  # bytes that are computed at once: the sums of a layer then stay in a processor's caches
+
 
 @dataclass(frozen=True)
 class Cycles:
@@ -165,7 +167,7 @@ def simulate(
     total, done = len(next(iter(inputs.values()))), 0
     wanted = [n for n, t in graph.tensors.items() if not t.is_constant] if steps else list(graph.outputs)
     parts: dict[str, list[Array]] = {n: [] for n in wanted}
-    for values in follow(graph, inputs, step, steps):
+    for values in follow(graph, inputs, step, steps, ROOM):
         for name in wanted:
             parts[name].append(values[name])
         done += len(values[wanted[0]])

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgeq import matrices
+
 QUANTIZE = """
 import sys, zlib
 sys.path[:0] = [sys.argv[1], sys.argv[1] + "/frontends"]
@@ -85,3 +87,15 @@ def test_calls_of_blas_are_known() -> None:
         lines = path.read_text(encoding="utf-8").splitlines()
         found += [f"{name}:{i}: {line.strip()}" for i, line in enumerate(lines, 1) if any(w in line for w in words) and "``" not in line]
     assert found == []
+
+
+@pytest.mark.parametrize("size", [1.0, 2.0**-140], ids=["usual", "beyond float32"])
+def test_a_large_right_factor_takes_half_the_memory(size: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its parts fit float32, unless they are smaller than float32 can be; products are the same."""
+    rng = np.random.default_rng(3)
+    a, b = rng.normal(0, 1, (5, 700)), rng.normal(0, size, (700, 11))
+    expected = matrices.matmul(a, b, True)
+    monkeypatch.setattr(matrices, "LARGE", 0)
+    made = matrices.right(b, True)
+    assert {p.dtype == np.float32 for parts in made.blocks for p in parts} == {size == 1.0}
+    assert np.array_equal(matrices.times(a, made), expected)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +43,7 @@ class Outcome:
 
     Attributes:
         graph: the quantized graph.
-        manifest: of the emitted model.
+        made: the manifest of the emitted model, or what makes it.
         measured: what was measured on it.
         run: outputs, steps and counts of the runner.
         comparison: with the simulator, None where it was not asked for.
@@ -51,12 +52,17 @@ class Outcome:
     """
 
     graph: Graph
-    manifest: Manifest
+    made: Manifest | Callable[[], Manifest]
     measured: Measured
     run: Run
     comparison: Comparison | None = None
     damage: Damage | None = None
     changed: tuple[str, ...] = ()
+
+    @functools.cached_property
+    def manifest(self) -> Manifest:
+        """Of the emitted model; of one that was only simulated it is made when it is asked for."""
+        return self.made if isinstance(self.made, Manifest) else self.made()
 
     @property
     def vectors(self) -> int:
@@ -173,18 +179,24 @@ def simulate(
     """
     graph = read(model, reading)
     require_quantized(graph, graph.name if isinstance(model, Graph) else str(model))
-    measured = Measured()
-    data = read_manifest(Path(str(model))) if is_emitted(model) else None
-    if data is not None and (target is None or targets.load(target).name == data.target):
-        measured = read_measured(Path(str(model)), data.sources_sha256)
+    measured, found = Measured(), read_manifest(Path(str(model))) if is_emitted(model) else None
+    chip = None if target is None and found is not None else targets.load(target or "host")
+    data: Manifest | Callable[[], Manifest]
+    if found is not None and (chip is None or chip.name == found.target):
+        measured, data = read_measured(Path(str(model)), found.sources_sha256), found
     else:
-        data = artifact(graph, targets.load(target or "host"), graph.name).manifest
+        assert chip is not None
+        data = functools.partial(_manifest, graph, chip)
     fitted = vectors_of(graph, inputs, vectors)
     if device is not None:
         if steps:
             raise EdgeqError("a device gives outputs alone", where=device, fix="leave steps or device out")
         return Outcome(graph, data, measured, evaluate(device, graph, fitted, progress))
     return Outcome(graph, data, measured, run_simulator(graph, fitted, steps=steps, progress=stage(progress, "simulate")))
+
+
+def _manifest(graph: Graph, chip: Target) -> Manifest:
+    return artifact(graph, chip, graph.name).manifest
 
 
 @contextmanager

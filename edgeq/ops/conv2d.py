@@ -18,6 +18,7 @@ from edgeq.ops.linear import (
     centred,
     exact_products,
     finish_sums,
+    largest_sums,
     output_stage,
     weight_zero,
 )
@@ -114,6 +115,6 @@ class Conv2d(Op):
         if "wide" in params.scalars:
             sums = self._sums(x[0], w, 0, float(w[0].size) * 128 * 32768).astype(np.int64) + params.bias
             return words.finish(params, sums).reshape(*x[0].shape[:-3], *sums.shape[1:])
-        bound = params.derived("bound", lambda: np.abs(w.astype(np.int64)).reshape(len(w), -1).sum(1) * 128)
+        bound = params.derived("bound", lambda: largest_sums(w, (1, 2, 3)))
         y = finish_sums(params, self._sums(x[0], w, params.in_zero, float(bound.max())), bound)
         return y.reshape(*x[0].shape[:-3], *y.shape[1:])

@@ -12,7 +12,7 @@ from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Op, Params, Tensor, TensorType
 from edgeq.ops import words
 from edgeq.ops.halves import finish, half_layer
-from edgeq.ops.linear import BLOCK, NO_CLAMP, Clamp, centred, finish_sums, output_stage, weight_zero
+from edgeq.ops.linear import BLOCK, NO_CLAMP, Clamp, centred, finish_sums, largest_sums, output_stage, weight_zero
 from edgeq.ops.traits import Linear, Product, Shape, Tie, Traits, channel_count
 from edgeq.ops.views import depthwise
 from edgeq.ops.windows import Pads, Pair, geometry, output_size, taps, window_rows, window_slides
@@ -114,6 +114,6 @@ class DepthwiseConv2d(Op):
             sums = self._sums(x[0], w, 0, np.float64).astype(np.int64) + params.bias
             return words.finish(params, sums).reshape(*x[0].shape[:-3], *sums.shape[1:])
         dtype = np.float32 if taps * 128 * (128 if w.dtype == np.int8 else 256) < 2**24 else np.float64
-        bound = params.derived("bound", lambda: np.abs(w.astype(np.int64)).reshape(-1, w.shape[3]).sum(0) * 128)
+        bound = params.derived("bound", lambda: largest_sums(w, (0, 1, 2)))
         y = finish_sums(params, self._sums(x[0], w, params.in_zero, dtype), bound)
         return y.reshape(*x[0].shape[:-3], *y.shape[1:])

@@ -18,6 +18,7 @@ from edgeq.ops.linear import (
     centred,
     exact_products,
     finish_sums,
+    largest_sums,
     output_stage,
     weight_zero,
 )
@@ -90,6 +91,6 @@ class FullyConnected(Op):
         if "wide" in params.scalars:
             sums = words.results(x[0], w, params.bias, params.multiplier, params.shift)
             return np.asarray(np.clip(sums, params.act_min, params.act_max), np.int16)
-        bound = params.derived("bound", lambda: np.abs(w.astype(np.int64)).sum(1) * 128)
+        bound = params.derived("bound", lambda: largest_sums(w, (1,)))
         sums = exact_products(x[0].reshape(-1, w.shape[1]), w.T, float(bound.max()))
         return finish_sums(params, sums, bound).reshape(*x[0].shape[:-1], w.shape[0])

@@ -53,6 +53,12 @@ def centred(params: Params) -> Array:
     return params.derived("centred", lambda: params.weights.astype(np.int16) - params.w_zero)
 
 
+def largest_sums(w: Array, axes: tuple[int, ...]) -> Array:
+    """The largest magnitude of sums of int8 times weights of at most 9 bits, over all axes but the channels': int64."""
+    total: Array = np.abs(w.astype(np.int16)).sum(axes, dtype=np.int64) * 128
+    return total
+
+
 def clamp_limits(clamp: Clamp, output: TensorType) -> tuple[int, int]:
     """The integer limits of a fused activation (TFLM's CalculateActivationRangeQuantized); those of the dtype where it has none."""
     scale, zero_point = np.float32(output.scale), output.zero_point

@@ -44,10 +44,11 @@ def full(t: TensorType) -> Interval:
 
 
 def intervals(graph: Graph) -> dict[str, Interval]:
-    """Bounds of every integer tensor of a quantized graph; float tensors and halves are left out."""
+    """Bounds of every integer tensor of a quantized graph but for weights; float tensors and halves are left out."""
     known: dict[str, Interval] = {}
+    read = {n for node in graph.nodes for i, n in enumerate(node.inputs) if i not in node.op.parameters}
     for name, tensor in graph.tensors.items():
-        if tensor.data is not None and tensor.type.dtype not in FLOATS:
+        if name in read and tensor.data is not None and tensor.type.dtype not in FLOATS:
             data = tensor.data.astype(np.int64)
             known[name] = Interval(data, data)
     for name in graph.inputs:

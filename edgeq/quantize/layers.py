@@ -64,7 +64,8 @@ def _fit(walk: Walk, name: str, layer: LayerPrecision, view: View, ratio: float,
     levels, grid = layer.format.levels, walk.grid
     grid = grid if layer.format == PLAIN else replace(grid, limit=levels[-1], asymmetric=layer.format.asymmetric)
     scales = _usable(grid.scales(layer.weight_scale, matrix), ratio)
-    problem = LayerProblem(matrix, scales, grid.bounds(matrix), view, *inputs)
+    problem = LayerProblem(view.matrix(w), scales, grid.bounds(matrix), view, *inputs)
+    del matrix  # of a wide layer the largest array of all
     try:
         with np.errstate(over="ignore", invalid="ignore"):
             found, chosen = ROUNDINGS[layer.rounding](problem)
@@ -92,7 +93,8 @@ def linear(walk: Walk, node: Node, real: list[Array]) -> tuple[str, str, str]:
     problem, q = _fit(walk, weights, layer, view, HALVES if halves else t.scale / y.scale, (stored, x))
     bias = b.astype(np.float64)
     if layer.bias_correction:
-        bias = bias + _mean_error(op, x, stored, w, view.weights(q * problem.scales[..., None]).astype(np.float32))
+        approximate = np.multiply(q, problem.scales[..., None], out=np.empty(q.shape, np.float32), dtype=np.float64, casting="same_kind")
+        bias = bias + _mean_error(op, x, stored, w, view.weights(approximate))
     flat = view.channels(problem.scales)
     kind = QParams(tuple(flat.tolist()), 0, op.traits.linear.axis)
     name = walk.add(Tensor(weights, TensorType(w.shape, DType.INT8, kind), view.weights(q).astype(np.int8), layer.format))
@@ -100,7 +102,8 @@ def linear(walk: Walk, node: Node, real: list[Array]) -> tuple[str, str, str]:
         return source, name, walk.add(Tensor(offset, TensorType(b.shape), bias.astype(np.float32)))
     # beyond this the output saturates whatever the input is, so that nothing is lost
     steps = 2 ** (8 * t.dtype.bytes)
-    limit = np.minimum(2 * steps * y.scale / (flat * t.scale) + steps * np.abs(view.weights(q)).sum(axis=view.others), BIAS)
+    sums = np.abs(view.weights(q)).sum(axis=view.others, dtype=np.float64)
+    limit = np.minimum(2 * steps * y.scale / (flat * t.scale) + steps * sums, BIAS)
     integers = np.clip(np.rint(bias / (flat * t.scale)), -limit, limit)
     return source, name, walk.add(Tensor(offset, TensorType(b.shape, DType.INT32), integers.astype(np.int32)))
 

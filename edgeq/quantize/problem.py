@@ -89,14 +89,14 @@ class LayerProblem:
     """Integers Q are wanted, within `bounds`, so that ``scales Q`` times the stored inputs gives what `matrix` times the float ones does.
 
     Attributes:
-        matrix: ``[G, O, K]``, float weights of G products.
+        matrix: ``[G, O, K]``, float weights of G products, float32.
         scales: ``[G, O]``, positive.
         bounds: the least and the largest integer, of each row ``[G, O]`` or of all.
         view: how activations become rows of inputs.
         stored, real: the inputs ``[V, *shape]``, real values both: as they are stored, and as float computes them.
     """
 
-    matrix: Float
+    matrix: Array
     scales: Float
     bounds: Bounds
     view: View

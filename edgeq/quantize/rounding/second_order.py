@@ -89,14 +89,14 @@ def _by_blocks(problem: LayerProblem) -> Float:
 
     Memory grows with the rows of inputs times the columns, and time with that times the outputs, not with the columns' cube.
     """
-    matrix, found = problem.matrix, np.empty_like(problem.matrix)
+    matrix, found = problem.matrix, np.empty(problem.matrix.shape, np.float32)  # whole numbers: half of what float64 takes
     stored, real = problem.rows(WIDE_ROWS)
     groups, count, columns = stored.shape
     left = np.zeros((groups, count, matrix.shape[1]))  # of the outputs, to be made up for
     low, high = (np.broadcast_to(np.asarray(b, np.float64), matrix.shape[:2]) for b in problem.bounds)
     for first in range(0, columns, BLOCK):
         at = slice(first, min(first + BLOCK, columns))
-        w, q, f = matrix[..., at], stored[..., at].astype(np.float64), real[..., at].astype(np.float64)
+        w, q, f = matrix[..., at].astype(np.float64), stored[..., at].astype(np.float64), real[..., at].astype(np.float64)
         left += matmul(f, w.transpose(0, 2, 1), True)
         rows = right(q, True)
         square = times(q.transpose(0, 2, 1), rows) / count
