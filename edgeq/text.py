@@ -22,6 +22,16 @@ def first_name(name: str) -> tuple[str, int]:
     return (first, len(rest)) if first else (name, 0)
 
 
+def unused(name: str, taken: set[str]) -> str:
+    """The name, with a number behind it where it is taken; it is taken from now on."""
+    candidate, n = name, 1
+    while candidate in taken:
+        n += 1
+        candidate = f"{name}_{n}"
+    taken.add(candidate)
+    return candidate
+
+
 def short(name: str, room: int = 44) -> str:
     """A node's or tensor's name for a table or an error: the first of fused names, of a long path the last parts."""
     first, more = first_name(name)

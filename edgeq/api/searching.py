@@ -20,7 +20,7 @@ from edgeq.ir import Array, Graph
 from edgeq.journal import journal
 from edgeq.lower import lower
 from edgeq.passes import normalise
-from edgeq.quantize.allocate import decibels
+from edgeq.quantize.allocate import decibels, noise_of
 from edgeq.quantize.floating import evaluate_float
 from edgeq.quantize.plan import Options
 from edgeq.simulate import fit_inputs, real_array, simulate
@@ -108,8 +108,7 @@ class Bench:
             (found,) = outputs.values()
             return round(100 * right(found, self.labels) / len(self.labels), 4)
         real = {n: a.astype(np.float64) for n, a in evaluate_float(graphfile.loads(self.model), self.judged).items()}
-        noise = [float(((outputs[n] - a) ** 2).sum()) / max(float((a**2).sum()), 1e-30) for n, a in real.items()]
-        return round(decibels(np.array(noise)), 3)
+        return round(decibels(noise_of(outputs, real)), 3)
 
     def _costs(self, graph: Graph) -> dict[str, float]:
         """Bytes of tables, and what an inference takes on a chip that counts it."""

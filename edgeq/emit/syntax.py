@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from edgeq.ir import Array
+from edgeq.text import unused
 
 # What a name from a model must not be, whatever compiles the public header: keywords of C up to C23 and of C++ up to C++23,
 KEYWORDS = frozenset(
@@ -73,12 +74,7 @@ class Names:
 
     def own(self, word: str) -> str:
         """`word`, with a number behind it where it is taken."""
-        candidate, n = word, 1
-        while candidate in self._taken:
-            n += 1
-            candidate = f"{word}_{n}"
-        self._taken.add(candidate)
-        return candidate
+        return unused(word, self._taken)
 
 
 def comment(text: str) -> str:

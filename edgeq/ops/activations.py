@@ -12,6 +12,7 @@ from edgeq import numerics, reals
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Params, TensorType
 from edgeq.ops import word_functions
+from edgeq.ops.elementwise import require_output
 from edgeq.ops.table import INPUTS, _Table, float_table, ratio, rescale_tflm
 from edgeq.ops.traits import Natural, Traits
 
@@ -41,8 +42,7 @@ class Sigmoid(_Table):
         return word_functions.curve(where, "sigmoid", x, output)
 
     def tflm(self, where: str, x: TensorType, output: TensorType) -> Array:
-        if (output.scale, output.zero_point) != (1 / 256, -128):
-            raise EdgeqError("sigmoid's output must have scale 1/256 and zero point -128", where=where, why="rounding tflm")
+        require_output(where, "sigmoid", output, 1 / 256, -128)
         argument, saturated = _fixed_point_argument(x)
         y = numerics.rounding_divide_by_pot(numerics.logistic(argument, _INTEGER_BITS), 23) - 128
         return np.where(saturated, np.where(saturated > 0, 127, -128), y)
@@ -61,8 +61,7 @@ class Tanh(_Table):
         return word_functions.curve(where, "tanh", x, output)
 
     def tflm(self, where: str, x: TensorType, output: TensorType) -> Array:
-        if (output.scale, output.zero_point) != (1 / 128, 0):
-            raise EdgeqError("tanh's output must have scale 1/128 and zero point 0", where=where, why="rounding tflm")
+        require_output(where, "tanh", output, 1 / 128, 0)
         argument, saturated = _fixed_point_argument(x)
         y = numerics.rounding_divide_by_pot(numerics.tanh(argument, _INTEGER_BITS), 24)
         return np.where(saturated, np.where(saturated > 0, 127, -128), y)

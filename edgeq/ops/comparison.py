@@ -10,7 +10,7 @@ import numpy as np
 from edgeq import numerics
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, DType, Op, Params, Tensor, TensorType
-from edgeq.ops.elementwise import _Binary, broadcast, reach, require_int8
+from edgeq.ops.elementwise import _Binary, broadcast, reach, require_int8, require_tflm
 
 LEFT = 8  # bits by which both are raised before they are brought to one scale
 FUNCTIONS: dict[str, Callable[[Array, Array], Array]] = {
@@ -37,8 +37,9 @@ class Comparison(_Binary):
     def bind(self, law: str, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
         a, b = (t.type for t in inputs)
         require_int8(where, self, a, b)
-        if law != "tflm" or (output.dtype, output.q) != (DType.INT8, None):
-            raise EdgeqError("comparison has integers of rounding tflm alone", where=where, why=f"the graph has rounding {law}")
+        require_tflm(law, where, self)
+        if (output.dtype, output.q) != (DType.INT8, None):
+            raise EdgeqError(f"{output} is no truth value", where=where)
         walk = self._walk(a, b, output)
         scalars: dict[str, int | str] = {"function": self.function, "a_zero": a.zero_point, "b_zero": b.zero_point}
         for name, t in (("a", a), ("b", b)):

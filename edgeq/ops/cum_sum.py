@@ -11,7 +11,7 @@ import numpy as np
 from edgeq import numerics
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Op, Params, Tensor, TensorType
-from edgeq.ops.elementwise import require_int8
+from edgeq.ops.elementwise import require_int8, require_tflm
 from edgeq.ops.table import ratio
 from edgeq.ops.traits import Axes, Traits
 
@@ -48,8 +48,7 @@ class CumSum(Op):
 
     def bind(self, law: str, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
         x = inputs[0].type
-        if law != "tflm":
-            raise EdgeqError("cum_sum has integers of rounding tflm alone", where=where, why=f"the graph has rounding {law}")
+        require_tflm(law, where, self)
         require_int8(where, self, x, output)
         multiplier, shift = numerics.quantize_multiplier(math.ldexp(2 * ratio(x.scale, output.scale), -ROOM - 1))
         if shift > 0:

@@ -10,7 +10,7 @@ import numpy as np
 from edgeq import numerics
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Op, Params, TensorType
-from edgeq.ops.elementwise import _Binary
+from edgeq.ops.elementwise import _Binary, require_tflm
 from edgeq.ops.linear import clamp_limits
 from edgeq.ops.traits import Traits
 
@@ -32,8 +32,7 @@ class Div(_Binary):
             return np.asarray(a / np.where(b == 0, np.finfo(np.float32).tiny, b))
 
     def constants(self, law: str, where: str, a: TensorType, b: TensorType, output: TensorType) -> Params:
-        if law != "tflm":
-            raise EdgeqError("div has integers of rounding tflm alone", where=where, why=f"the graph has rounding {law}")
+        require_tflm(law, where, self)
         multiplier, shift = numerics.quantize_multiplier(float(np.float32(a.scale) / (np.float32(b.scale) * np.float32(output.scale))))
         if shift > MOST_SHIFT:
             raise EdgeqError(f"the output's scale {output.scale:g} is too fine for this quotient", where=where)

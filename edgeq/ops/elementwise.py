@@ -40,6 +40,27 @@ def require_int8(where: str, op: Op, *types: TensorType) -> None:
             raise EdgeqError(f"{op.kind()} is computed on int8 with one scale, not on {t}", where=where, fix=fix)
 
 
+def require_tflm(law: str, where: str, op: Op) -> None:
+    """Refuse another rounding than that of TensorFlow Lite Micro, for operators that no other defines on integers.
+
+    Raises:
+        EdgeqError: the graph has another.
+    """
+    if law != "tflm":
+        raise EdgeqError(f"{op.kind()} has integers of rounding tflm alone", where=where, why=f"the graph has rounding {law}")
+
+
+def require_output(where: str, what: str, output: TensorType, scale: float, zero: int) -> None:
+    """Refuse another output than the one that rounding ``tflm`` defines an operator with.
+
+    Raises:
+        EdgeqError: says which it must be.
+    """
+    if (output.scale, output.zero_point) != (scale, zero):
+        text = f"{what}'s output must have scale 1/{round(1 / scale)} and zero point {zero}"
+        raise EdgeqError(text, where=where, why="rounding tflm")
+
+
 def reach(t: TensorType) -> int:
     """The largest magnitude of a centred int8 or int16 value."""
     info = np.iinfo(t.dtype.numpy)

@@ -9,9 +9,8 @@ from typing import ClassVar
 import numpy as np
 
 from edgeq import numerics
-from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Op, Params, Tensor, TensorType
-from edgeq.ops.elementwise import require_int8
+from edgeq.ops.elementwise import require_int8, require_output, require_tflm
 from edgeq.ops.log_softmax import LogSoftmax
 from edgeq.ops.softmax import DIFFERENCE_BITS, SUM_BITS, differences
 from edgeq.ops.traits import Axes, Traits
@@ -36,11 +35,9 @@ class FixedLogSoftmax(Op):
 
     def bind(self, law: str, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
         x = inputs[0].type
-        if law != "tflm":
-            raise EdgeqError("fixed_log_softmax has integers of rounding tflm alone", where=where, why=f"the graph has rounding {law}")
+        require_tflm(law, where, self)
         require_int8(where, self, x, output)
-        if (output.scale, output.zero_point) != (1 / 16, 127):
-            raise EdgeqError("log-softmax's output must have scale 1/16 and zero point 127", where=where, why="rounding tflm")
+        require_output(where, "log-softmax", output, 1 / 16, 127)
         depth = x.shape[-1]
         numerics.check_accumulator(where, np.array([(depth + 1) << (31 - SUM_BITS)]))
         found = differences(where, float(np.float32(x.scale)))

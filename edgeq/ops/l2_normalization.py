@@ -10,7 +10,7 @@ import numpy as np
 from edgeq import numerics
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Op, Params, Tensor, TensorType
-from edgeq.ops.elementwise import reach, require_int8
+from edgeq.ops.elementwise import reach, require_int8, require_output, require_tflm
 from edgeq.ops.inverse_sqrt import inverse_sqrt
 from edgeq.ops.traits import Axes, Traits
 
@@ -38,11 +38,9 @@ class L2Normalization(Op):
 
     def bind(self, law: str, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
         x = inputs[0].type
-        if law != "tflm":
-            raise EdgeqError("l2_normalization has integers of rounding tflm alone", where=where, why=f"the graph has rounding {law}")
+        require_tflm(law, where, self)
         require_int8(where, self, x, output)
-        if (output.scale, output.zero_point) != (1 / 128, 0):
-            raise EdgeqError("L2 normalization's output must have scale 1/128 and zero point 0", where=where, why="rounding tflm")
+        require_output(where, "L2 normalization", output, 1 / 128, 0)
         depth = x.shape[-1]
         numerics.check_accumulator(where, np.array([depth * reach(x) ** 2]))
         return Params(law, {"rows": x.size // depth, "depth": depth, "zero": x.zero_point})

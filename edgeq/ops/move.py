@@ -36,8 +36,21 @@ def same_values(law: str, where: str, inputs: tuple[Tensor, ...], output: Tensor
             require_same_scale(law, where, t.type, output)
 
 
+class _Moving(Op):
+    """Moves data alone: what it does with reals is what it does with integers and halves."""
+
+    def reference(self, params: Params, *x: Array) -> Array:
+        return self.real(*x)
+
+    def bind_half(self, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
+        return self.bind(half.LAW, where, inputs, output)
+
+    def reference_half(self, params: Params, *x: Array) -> Array:
+        return self.reference(params, *x)
+
+
 @dataclass(frozen=True)
-class _Move(Op):
+class _Move(_Moving):
     """x -> its elements in another order; a new one overrides `infer` and `axes`."""
 
     traits: ClassVar[Traits] = Traits("move", same_scale=SHARED, moves=True, monotone="increasing", words=True)
@@ -62,15 +75,6 @@ class _Move(Op):
         same_values(law, where, inputs, output)
         shape = inputs[0].type.shape
         return copy_params(law, [indices * strides(shape)[axis] for axis, indices in self.axes(shape)])
-
-    def reference(self, params: Params, *x: Array) -> Array:
-        return self.real(*x)
-
-    def bind_half(self, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
-        return self.bind(half.LAW, where, inputs, output)
-
-    def reference_half(self, params: Params, *x: Array) -> Array:
-        return self.reference(params, *x)
 
 
 def copy_params(law: str, offsets: list[Array]) -> Params:

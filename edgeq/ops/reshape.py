@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from edgeq import half
 from edgeq.errors import EdgeqError
-from edgeq.ir import Array, Op, Params, Tensor, TensorType
-from edgeq.ops.move import same_values
+from edgeq.ir import Array, Params, Tensor, TensorType
+from edgeq.ops.move import _Moving, same_values
 from edgeq.ops.traits import SHARED, Shape, Sliding, Traits, merged
 
 
@@ -25,7 +24,7 @@ def _slides(op: Any, shapes: Sequence[Shape], axis: int) -> Sliding | None:
 
 
 @dataclass(frozen=True)
-class Reshape(Op):
+class Reshape(_Moving):
     """x -> the same elements with shape `shape`. Lowered to a view wherever that is possible."""
 
     traits: ClassVar[Traits] = Traits(
@@ -46,12 +45,3 @@ class Reshape(Op):
     def bind(self, law: str, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
         same_values(law, where, inputs, output)
         return Params(law, {"size": output.size})
-
-    def reference(self, params: Params, *x: Array) -> Array:
-        return self.real(*x)
-
-    def bind_half(self, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
-        return self.bind(half.LAW, where, inputs, output)
-
-    def reference_half(self, params: Params, *x: Array) -> Array:
-        return self.reference(params, *x)

@@ -8,14 +8,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from edgeq import half
 from edgeq.errors import EdgeqError
-from edgeq.ir import Array, Op, Params, Tensor, TensorType
+from edgeq.ir import Array, Params, Tensor, TensorType
+from edgeq.ops.move import _Moving
 from edgeq.ops.traits import Traits
 
 
 @dataclass(frozen=True)
-class Slide(Op):
+class Slide(_Moving):
     """New rows x ``[..., n, ...]``, window before ``[..., L, ...]``, n < L -> its last L - n rows and then x, along `axis`."""
 
     traits: ClassVar[Traits] = Traits("move", words=True)
@@ -42,12 +42,3 @@ class Slide(Op):
         row = math.prod(x.shape[self.axis + 1 :])
         new = x.shape[self.axis] * row
         return Params(law, {"outer": math.prod(x.shape[: self.axis]), "new": new, "kept": output.shape[self.axis] * row - new})
-
-    def reference(self, params: Params, *x: Array) -> Array:
-        return self.real(*x)
-
-    def bind_half(self, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
-        return self.bind(half.LAW, where, inputs, output)
-
-    def reference_half(self, params: Params, *x: Array) -> Array:
-        return self.reference(params, *x)

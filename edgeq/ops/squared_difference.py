@@ -8,9 +8,8 @@ from typing import ClassVar
 import numpy as np
 
 from edgeq import numerics
-from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Op, Params, TensorType
-from edgeq.ops.elementwise import _Binary, reach
+from edgeq.ops.elementwise import _Binary, reach, require_tflm
 from edgeq.ops.linear import clamp_limits
 from edgeq.ops.traits import Traits
 
@@ -28,8 +27,7 @@ class SquaredDifference(_Binary):
         return np.asarray((a - b) ** 2)
 
     def constants(self, law: str, where: str, a: TensorType, b: TensorType, output: TensorType) -> Params:
-        if law != "tflm":
-            raise EdgeqError("squared_difference has integers of rounding tflm alone", where=where, why=f"the graph has rounding {law}")
+        require_tflm(law, where, self)
         s_a, s_b, s_y = (float(np.float32(t.scale)) for t in (a, b, output))
         twice, left = 2 * max(s_a, s_b), LEFT[a.dtype.bytes]
         scalars: dict[str, int | str] = {"a_zero": a.zero_point, "b_zero": b.zero_point, "out_offset": output.zero_point}

@@ -10,6 +10,7 @@ import numpy as np
 from edgeq import matrices, numerics
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, DType, Op, Params, Tensor, TensorType
+from edgeq.ops.elementwise import require_tflm
 from edgeq.ops.traits import Traits
 
 
@@ -56,8 +57,7 @@ class Svdf(Op):
 
     def bind(self, law: str, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
         x, features, time, bias, state = inputs
-        if law != "tflm":
-            raise EdgeqError("svdf has integers of rounding tflm alone", where=where, why=f"the graph has rounding {law}")
+        require_tflm(law, where, self)
         words = _require(where, x.type, features, time, bias, state.type, output)
         assert features.data is not None and time.data is not None and bias.data is not None
         first, second = (np.float32(a.scale) * np.float32(w.type.scale) / np.float32(b.scale) for a, w, b in (

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from edgeq.ir import Array, DType, Graph, Node, QParams, Tensor, TensorType
+from edgeq.text import unused
 
 
 def computed_inputs(graph: Graph, node: Node) -> set[str]:
@@ -73,12 +74,7 @@ class Names:
 
     def fresh(self, base: str) -> str:
         """`base`, with a number behind it if it is taken."""
-        name, n = base, 1
-        while name in self._taken:
-            n += 1
-            name = f"{base}_{n}"
-        self._taken.add(name)
-        return name
+        return unused(base, self._taken)
 
 
 def constant(name: str, data: Array, q: QParams | None = None) -> Tensor:

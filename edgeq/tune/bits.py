@@ -21,7 +21,7 @@ from edgeq.formats import of_weights, parse
 from edgeq.ir import Array, Graph
 from edgeq.lower import lower
 from edgeq.ops.quantize import Dequantize, Quantize
-from edgeq.quantize.allocate import AIMS, ALLOCATORS, EXACT, NOISE, Allocator, Costs, Goal, Point, Problem, decibels
+from edgeq.quantize.allocate import AIMS, ALLOCATORS, EXACT, NOISE, Allocator, Costs, Goal, Point, Problem, decibels, noise_of
 from edgeq.quantize.calibrate import Ranges, calibrate
 from edgeq.quantize.decide import decide
 from edgeq.quantize.floating import evaluate_float
@@ -151,7 +151,7 @@ class Judge:
         for fold in self.folds:
             graph = self.quantized(fold, weights)
             got = outputs(graph, fold.samples)
-            found.append(decibels(noise(got, fold.real)))
+            found.append(decibels(noise_of(got, fold.real)))
             if self.labels is not None:
                 (name,), y = self.graph.results, self.labels[fold.at]
                 lost, count = lost + right(fold.real[name], y) - right(got[name], y), count + len(y)
@@ -161,11 +161,6 @@ class Judge:
 def outputs(graph: Graph, samples: Mapping[str, Array]) -> dict[str, Array]:
     """Real results on real samples."""
     return {n: real_array(a, graph.type(n)).astype(np.float64) for n, a in simulate(graph, samples).outputs.items()}
-
-
-def noise(got: Outputs, real: Outputs) -> Array:
-    """Noise over signal of every output, ``[outputs]``."""
-    return np.array([float(((got[n] - a) ** 2).sum()) / max(float((a**2).sum()), 1e-30) for n, a in real.items()])
 
 
 def search(
@@ -283,14 +278,14 @@ def _costs(
         tell()
     count = min(PROBES, len(next(iter(fold.samples.values()))))
     samples, real = {n: a[:count] for n, a in fold.samples.items()}, {n: a[:count] for n, a in fold.real.items()}
-    base = noise(outputs(whole[USUAL], samples), real)
+    base = noise_of(outputs(whole[USUAL], samples), real)
     found = tuple(Unit((n,), tuple(storages) if n.name in layers else (USUAL,)) for n in graph.nodes)
 
     def measured(storage: Mapping[str, str]) -> Array:
         made = whole[USUAL]
         for name, s in storage.items():
             made = made if s == USUAL else _alone(made, whole[s], name)
-        return noise(outputs(made, samples), real)
+        return noise_of(outputs(made, samples), real)
 
     limits = {s: int(parse(f).levels[-1]) for s, f in storages.items()}
     probe = Probe(graph, samples, {n.name: USUAL for n in graph.nodes}, base, measured, limits)

@@ -10,7 +10,7 @@ import numpy as np
 from edgeq.ir import Array, Graph
 from edgeq.lower import lower
 from edgeq.plan import plan
-from edgeq.quantize.allocate import decibels
+from edgeq.quantize.allocate import decibels, noise_of
 from edgeq.quantize.calibrate import Ranges, calibrate
 from edgeq.quantize.cells import cell_dtype
 from edgeq.quantize.decide import decide
@@ -121,8 +121,7 @@ class Judge:
     @staticmethod
     def _noise(got: Mapping[str, Array], fold: _Fold) -> Array:
         at = fold.judged
-        power = {n: (float(((got[n][at] - real[at]) ** 2).sum()), float((real[at] ** 2).sum())) for n, real in fold.real.items()}
-        return np.array([error / max(signal, 1e-30) for error, signal in power.values()])
+        return noise_of({n: got[n][at] for n in fold.real}, {n: real[at] for n, real in fold.real.items()})
 
     def loss(self, outputs: Sequence[Mapping[str, Array]]) -> float:
         """Percentage points of right answers that the float graph gives and this one does not."""

@@ -34,6 +34,7 @@ from edgeq.quantize.allocate import (
     Point,
     Problem,
     decibels,
+    noise_of,
 )
 from edgeq.quantize.calibrate import Ranges
 from edgeq.quantize.decide import listed
@@ -252,8 +253,7 @@ def warn_of_amplification(graph: Graph, ranges: Ranges, goal: Goal) -> None:
     samples = {n: ranges.samples[n][:FRAMES] for n in graph.given}
     usual = evaluate_float(graph, samples)
     moved = evaluate_float(graph, {n: (a * np.float32(1 + LOUDER)).astype(np.float32) for n, a in samples.items()})
-    pairs = [(usual[n].astype(np.float64), moved[n]) for n in usual]
-    kept = decibels(np.array([float(((b - a) ** 2).sum()) / max(float((a**2).sum()), 1e-30) for a, b in pairs]))
+    kept = decibels(noise_of(moved, {n: a.astype(np.float64) for n, a in usual.items()}))
     if kept < FOLLOWED:
         LOG.warning(
             "the float network amplifies: inputs that are %g louder keep %.0f of 120 dB at its outputs, so that other recordings may fall "

@@ -6,6 +6,7 @@
  * vector the steps (ticks, output block), then ticks since the last step or the beginning, stack bytes of the
  * inference and the output block; last "EQE1" and the CRC-32 of all before. Steps are sent by programs built with EQ_HOOK only, else their number is 0.
  * Sending is not counted: the clock stands for the model alone. */
+#include "buffer.h"
 #include "eq_board.h"
 #include "eq_description.h"
 #include "eq_model.h"
@@ -29,15 +30,8 @@ typedef struct {
 
 extern const vectors_t _vectors;
 
-static union {
-    uint64_t align;
-    unsigned char bytes[EQ_MODEL_ARENA_BYTES];
-} arena;
-
-static union {
-    uint64_t align;
-    unsigned char bytes[EQ_MODEL_OUTPUT_BYTES];
-} output;
+EQ_BUFFER(arena, unsigned char, EQ_MODEL_ARENA_BYTES);
+EQ_BUFFER(output, unsigned char, EQ_MODEL_OUTPUT_BYTES);
 
 /* Called through here so that the model and nothing are measured by the same instructions. */
 static volatile work_t work;

@@ -4,6 +4,7 @@
  * loads an input as hexadecimal bytes, lets the model infer it N times, and reads the outputs as real numbers. */
 #include <string.h>
 
+#include "buffer.h"
 #include "eq_board.h"
 #include "eq_mlperf.h"
 #include "eq_model.h"
@@ -11,20 +12,9 @@
 #define COMMAND_BYTES 80u
 #define END '%'
 
-static union {
-    uint64_t align;
-    unsigned char bytes[EQ_MODEL_ARENA_BYTES];
-} arena;
-
-static union {
-    uint64_t align;
-    unsigned char bytes[EQ_MODEL_INPUT_BYTES];
-} input;
-
-static union {
-    uint64_t align;
-    signed char bytes[EQ_MODEL_OUTPUT_BYTES];
-} output;
+EQ_BUFFER(arena, unsigned char, EQ_MODEL_ARENA_BYTES);
+EQ_BUFFER(input, unsigned char, EQ_MODEL_INPUT_BYTES);
+EQ_BUFFER(output, signed char, EQ_MODEL_OUTPUT_BYTES);
 
 static unsigned char loaded[EQ_MLPERF_BYTES]; /* as the runner sent it */
 static uint32_t expected, received;           /* bytes of it */

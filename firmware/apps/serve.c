@@ -2,6 +2,7 @@
  * Built with EQ_HOOK: a host may stop an inference at each step and read what it computed. Time stands still meanwhile. */
 #include <string.h>
 
+#include "buffer.h"
 #include "eq_board.h"
 #include "eq_bytes.h"
 #include "eq_crc.h"
@@ -27,20 +28,9 @@ typedef struct {
 
 typedef void (*work_t)(void *arena, const unsigned char *in, unsigned char *out);
 
-static union {
-    uint64_t align;
-    unsigned char bytes[EQ_MODEL_ARENA_BYTES];
-} arena;
-
-static union {
-    uint64_t align;
-    unsigned char bytes[EQ_MODEL_INPUT_BYTES];
-} input;
-
-static union {
-    uint64_t align;
-    unsigned char bytes[EQ_MODEL_OUTPUT_BYTES];
-} output;
+EQ_BUFFER(arena, unsigned char, EQ_MODEL_ARENA_BYTES);
+EQ_BUFFER(input, unsigned char, EQ_MODEL_INPUT_BYTES);
+EQ_BUFFER(output, unsigned char, EQ_MODEL_OUTPUT_BYTES);
 
 /* An inference. */
 static eq_link_request asked;  /* INVOKE or RESUME, to be answered */

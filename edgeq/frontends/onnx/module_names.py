@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto
+
+from edgeq.text import unused
 
 KEY = "pkg.torch.onnx.name_scopes"  # of a node: "['', 'blocks', 'blocks.0', 'blocks.0.conv', 'conv2d']", modules and then the operator
 LONGEST = 1000  # letters of a note that is read
@@ -22,30 +24,14 @@ def rename(model: ModelProto) -> None:
     labels = _labels(list(graph.node))
     kept = {v.name for v in (*graph.input, *graph.output, *graph.initializer)}
     kept |= {o for n, label in zip(graph.node, labels, strict=True) if not label for o in n.output}
-    names, tensors = _Names(n.name for n, label in zip(graph.node, labels, strict=True) if not label), _Names(kept)
+    names, tensors = {n.name for n, label in zip(graph.node, labels, strict=True) if not label}, set(kept)
     new: dict[str, str] = {}
     for node, label in zip(graph.node, labels, strict=True):
         if label:
-            node.name = names.unique(label)
+            node.name = unused(label, names)
             fresh = [(i, o) for i, o in enumerate(node.output) if o and o not in kept]
-            new |= {o: tensors.unique(node.name if i == 0 else f"{node.name}:{i}") for i, o in fresh}
+            new |= {o: unused(node.name if i == 0 else f"{node.name}:{i}", tensors) for i, o in fresh}
     _apply(graph, new)
-
-
-class _Names:
-    """Gives each name once."""
-
-    def __init__(self, taken: Iterable[str]) -> None:
-        self.taken = set(taken)
-
-    def unique(self, label: str) -> str:
-        """The name, with a number behind it where it is there already."""
-        name, count = label, 1
-        while name in self.taken:
-            count += 1
-            name = f"{label}_{count}"
-        self.taken.add(name)
-        return name
 
 
 def _scopes(node: NodeProto) -> list[str]:

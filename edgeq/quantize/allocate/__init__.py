@@ -103,6 +103,11 @@ class Wanted:
     aim: str = FLASH
 
 
+def noise_of(got: Mapping[str, Array], real: Mapping[str, Array]) -> Array:
+    """Noise over signal of every output, ``[outputs]``; both in float64."""
+    return np.array([float(((got[n] - a) ** 2).sum()) / max(float((a**2).sum()), 1e-30) for n, a in real.items()])
+
+
 def decibels(noise: Array) -> float:
     """The least signal over noise of the outputs."""
     return float(-10 * reals.log10(max(1e-15, float(np.max(noise)))))
