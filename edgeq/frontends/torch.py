@@ -16,6 +16,7 @@ from typing import Any
 from edgeq.errors import EdgeqError
 from edgeq.frontends.torch_archive import screened
 from edgeq.frontends.torch_check import compare
+from edgeq.frontends.torch_frozen import advice, frozen
 from edgeq.frontends.torch_parts import taken_apart
 from edgeq.ir import Graph
 
@@ -65,7 +66,7 @@ def from_module(module: Any, example_inputs: Any, name: str = "model", *, shapes
     try:
         with contextlib.suppress(NotImplementedError):  # what torch.export or PT2E gave is in one mode for good
             module.eval()
-        return _exported(module, inputs, name, name, shapes)
+        return _exported(frozen(module), inputs, name, name, shapes)
     finally:
         for part, training in modes:
             part.training = training
@@ -92,8 +93,7 @@ def _exported(program: Any, inputs: tuple[Any, ...], name: str, where: str, shap
             exported = torch.onnx.export(taken_apart(program), (), dynamo=True, verbose=False, external_data=False)
             data = exported.model_proto.SerializeToString()
         except Exception as e:  # the exporter raises whatever the module's own code raises
-            fix = "make the module traceable by torch.export, without control flow that depends on data"
-            raise EdgeqError("PyTorch cannot export this model", where=where, why=_reason(e), fix=fix) from e
+            raise EdgeqError("PyTorch cannot export this model", where=where, why=_reason(e), fix=advice(program)) from e
     graph = onnx.from_model(onnx.parse(data, where), name, shapes=shapes, const=const, where=where)
     with _quiet():
         compare(program, graph, const or {}, where)

@@ -11,6 +11,8 @@ import torch
 from torch import nn
 
 from edgeq import api
+from edgeq.errors import EdgeqError
+from edgeq.frontends.torch_frozen import BEFORE, SCRIPT
 from edgeq.ir import DType
 from edgeq.quantize.precision_toml import read_precision
 
@@ -78,7 +80,23 @@ def eager() -> Any:
     return prepared.eval()
 
 
-MODULES = {"fake quantization": Trained, "pt2e": Converted, "eager": eager}
+def traced(backend: str) -> Any:
+    """What prepare_qat_fx makes: observers that still move, one of them shared by the layers around a pooling."""
+    from torch.ao.quantization import get_default_qat_qconfig_mapping, quantize_fx
+
+    layers = nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 6, 2, groups=6), nn.ReLU6(), nn.Flatten()
+    module = nn.Sequential(*layers, nn.Linear(24, 4)).train()
+    prepared = quantize_fx.prepare_qat_fx(module, get_default_qat_qconfig_mapping(backend), (torch.randn(SHAPE),))
+    for _ in range(4):
+        prepared(torch.randn(4, *SHAPE[1:]))
+    prepared.apply(torch.ao.quantization.disable_observer)
+    return prepared.eval()
+
+
+MODULES = {
+    "fake quantization": Trained, "pt2e": Converted, "eager": eager, "fx, int8": lambda: traced("qnnpack"),
+    "fx, uint8 of 7 bits": lambda: traced("x86"),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -100,3 +118,23 @@ def test_scales_of_modules_stay(name: str) -> None:
         assert "given" in {t.method for t in read_precision(made.files["precision.toml"].decode(), graph, "").tensors.values()}
     found = next(iter(api.simulate(graph if whole else made.graph, arrays).outputs(real=True).values())).reshape(24, -1)
     assert 10 * np.log10((wanted**2).mean() / ((wanted - found) ** 2).mean()) > 30
+
+
+def test_modules_beyond_their_floats_are_refused_with_what_to_give_instead() -> None:
+    from torch.ao.quantization import quantize_fx
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        converted = quantize_fx.convert_fx(traced("x86"))
+        scripted = torch.jit.trace(nn.Conv2d(3, 2, 3).eval(), torch.randn(SHAPE))
+    for module, fix in ((converted, BEFORE), (scripted, SCRIPT)):
+        with pytest.raises(EdgeqError) as caught:
+            api.load(module, torch.randn(SHAPE))
+        assert caught.value.fix == fix
+
+
+def test_a_module_keeps_its_own_fake_quantizers() -> None:
+    module = traced("qnnpack")
+    before = {n: type(m) for n, m in module.named_modules()}
+    api.load(module, torch.randn(SHAPE))
+    assert {n: type(m) for n, m in module.named_modules()} == before
