@@ -228,6 +228,31 @@ static inline const uint32_t *eq_xcv_rows16(int32_t sums[16], const int32_t star
     return w;
 }
 
+/* Copies `count` bytes that lie `step` apart to neighbouring ones. */
+static inline void eq_xcv_gather(int8_t *to, const int8_t *from, int32_t step, int32_t count)
+{
+#if EQ_XCV
+    uint32_t t0, t1;
+    if (count >= 2) {
+        __asm__ volatile(
+            EQ_XCV_LOOP("%[n]", "5")
+            ".insn r 0x2b, 3, 0x00, %[t0], %[from], %[step]\n\t.insn r 0x2b, 3, 0x00, %[t1], %[from], %[step]\n\t" /* cv.lb */
+            ".insn s 0x2b, 0, %[t0], 1(%[to])\n\t.insn s 0x2b, 0, %[t1], 1(%[to])\n\t"                           /* cv.sb */
+            EQ_XCV_END
+            : [to] "+r"(to), [from] "+r"(from), [t0] "=&r"(t0), [t1] "=&r"(t1)
+            : [n] "r"(count >> 1), [step] "r"(step)
+            : "memory");
+    }
+    if (count & 1) {
+        *to = *from;
+    }
+#else
+    for (; count > 0; count--, from += step) {
+        *to++ = *from;
+    }
+#endif
+}
+
 /* Copies `count` bytes from any address to any other; returns the end. */
 static inline int8_t *eq_xcv_copy(int8_t *to, const int8_t *from, int32_t count)
 {

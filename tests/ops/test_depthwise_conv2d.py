@@ -55,6 +55,7 @@ CASES = [
     case("wide", (1, 2, 9, 4), (1, 4), pads=(0, 1, 0, 2), zero=-9),
     case("four_across", (1, 5, 9, 8), (4, 3), pads=(2, 1, 1, 1), zero=17),
     case("four_across_tall", (1, 9, 5, 4), (5, 4), stride=(2, 2), pads=(2, 2, 2, 1), zero=-17),
+    case("tall15_stride2", (1, 41, 2, 3), (15, 1), stride=(2, 2), pads=(7, 1, 6, 0), zero=-70),
     case("even", (1, 6, 6, 5), (2, 4), stride=(3, 2), pads=(0, 1, 1, 2), zero=9),
     case("line10", (2, 1, 24, 3), (1, 10), pads=(0, 3, 0, 0), zero=-70),
     case("tall10_stride2", (1, 24, 4, 3), (10, 2), stride=(2, 2), pads=(4, 1, 5, 0), zero=70),

@@ -28,14 +28,17 @@ from edgeq.ops.fully_connected import FullyConnected
 
 def case(
     name: str, rows: tuple[int, ...], k: int, n: int, *, zero: int = 0, out: QParams | None = None,
-    clamp: tuple[float, float] = (-math.inf, math.inf), small: bool = False, least: bool = False, **options: Any,
+    clamp: tuple[float, float] = (-math.inf, math.inf), small: bool = False, long: bool = False, least: bool = False, **options: Any,
 ) -> Case:  # fmt: skip
-    """`small` weights are such that four products fit int16; `least` gives the one weight, -128, with which two do not."""
+    """`small` weights are such that four products fit int16, `long` ones that many do, but for a few;
+    `least` gives the one weight, -128, with which two do not."""
     x = activation((*rows, k), 0.05, zero)
     w, b = weights_and_bias(n * 1000 + k, x, (n, k), 0, **options)
     assert w.data is not None
     if small:
         w = replace(w, data=w.data // 2)
+    if long:
+        w = replace(w, data=np.where(np.arange(k) % 23 == 11, w.data, w.data // 16))
     if least:
         w.data[n // 2, k // 2 * 2 - 2 : k // 2 * 2] = -128
     return Case(name, FullyConnected(clamp=clamp), (x, w, b), out or fitting_output(x, w, 0, zero_point=-zero))
@@ -48,6 +51,8 @@ CASES = [
     *(case(f"lanes_small_k{k}", (1,), k, 32, zero=k - 9, small=True) for k in (2, 4, 6, 20)),
     case("lanes_saturated", (1,), 20, 16, saturated=True, zero=-128),
     case("lanes_small_saturated", (1,), 20, 16, saturated=True, small=True, zero=127),
+    *(case(f"lanes_long_n{n}_k{k}", (1,), k, n, zero=k - 90, long=True) for n, k in ((16, 34), (48, 20), (32, 66))),
+    case("lanes_long_saturated", (1,), 70, 16, saturated=True, long=True, least=True, zero=-128, clamp=(0.0, math.inf)),
     case("lanes_least", (1,), 20, 16, least=True),
     case("lanes_relu", (1,), 12, 16, clamp=(0.0, math.inf), zero=3),
     case("lanes_left_shift", (1,), 2, 16, out=QParams((0.0003,), 7)),
