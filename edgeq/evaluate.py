@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from graphlib import TopologicalSorter
 
 import numpy as np
-import scipy
 
+from edgeq.components import strong
 from edgeq.ir import Array, Graph, Node
 
 CHUNK_BYTES = 64 * 2**20
@@ -134,14 +134,13 @@ def _parts(graph: Graph, keep: bool) -> list[_Part]:
     edges = [(n.inputs, n.outputs) for n in graph.nodes] + [((b,), (a,)) for a, b in graph.states]
     maker = {t: i for i, (_, made) in enumerate(edges) for t in made}
     arcs = [(maker[t], i) for i, (read, _) in enumerate(edges) for t in read if t in maker]
-    matrix = scipy.sparse.coo_matrix((np.ones(len(arcs)), np.array(arcs, int).reshape(-1, 2).T), shape=(len(edges), len(edges)))
-    labels = scipy.sparse.csgraph.connected_components(matrix, connection="strong")[1]
-    before: dict[int, set[int]] = {int(k): set() for k in labels}
+    labels = strong(len(edges), arcs)
+    before: dict[int, set[int]] = {k: set() for k in labels}
     for i, j in arcs:
-        before[labels[j]] |= {int(labels[i])} - {int(labels[j])}
+        before[labels[j]] |= {labels[i]} - {labels[j]}
     groups: list[tuple[list[int], bool]] = []
     for label in TopologicalSorter(before).static_order():
-        group = np.flatnonzero(labels == label).tolist()
+        group = [i for i, own in enumerate(labels) if own == label]
         cyclic = len(group) > 1 or (group[0], group[0]) in arcs
         if groups and not (cyclic or groups[-1][1]) and max(*group, *groups[-1][0]) < len(graph.nodes):
             groups[-1][0].extend(group)

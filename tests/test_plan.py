@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from itertools import permutations
 from pathlib import Path
-from types import SimpleNamespace
 
 import in_arena
 import numpy as np
@@ -13,7 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_graphs import Builder, random_graph
 
+<<<<<<< HEAD
 from edgeq import target
+=======
+from edgeq import place, solver, target
+>>>>>>> d418d10 (edgeq/solver, components, features/windows: Integer programs by HiGHS' own package; SciPy is no longer needed.)
 from edgeq.compare import compare
 from edgeq.emit import emit, write
 from edgeq.ir import Graph
@@ -187,9 +190,9 @@ def test_a_stopped_solver_says_so_and_keeps_the_heuristic(monkeypatch: pytest.Mo
 def test_what_the_clock_stopped_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     """It would differ from run to run: with a placement that is as good as any, too."""
     easy = [place.Block(0, (4, 4)), place.Block(1, (2,))]
-    monkeypatch.setattr("scipy.optimize.milp", lambda *a, **k: SimpleNamespace(status=1, x=np.array([0.0, 4.0, 1.0, 6.0])))
+    monkeypatch.setattr(solver, "minimise", lambda *a, **k: solver.Answer("stopped", np.array([0.0, 4.0, 1.0, 6.0])))
     assert place.exact(easy, place.separations(easy), 6, 7) == (False, None)
-    monkeypatch.setattr("scipy.optimize.milp", lambda *a, **k: SimpleNamespace(status=4, x=None))
+    monkeypatch.setattr(solver, "minimise", lambda *a, **k: solver.Answer("nodes", None))
     assert place.exact(easy, place.separations(easy), 6, 7) == (False, None)
 
 

@@ -32,7 +32,7 @@ PIECES = (
     Piece("scons", "builds the firmware", "pip install scons", True, True),
     Piece("onnx", "reads .onnx models", "pip install onnx", True, True),
     Piece("tflite", "reads .tflite models", "pip install tflite", True, True),
-    Piece("scipy", "the exact memory planner", "pip install scipy", True, True),
+    Piece("highspy", "the exact memory planner, and choices of precision", "pip install highspy", True, True),
     Piece("pyserial", "boards on serial ports: flash, run, compare, bench", "pip install pyserial", True, True),
     Piece("torch", "reads .pt2 models and torch.nn.Module", "pip install 'edgeq[torch]'", True),
     Piece("triton", "--device gpu, with torch and an NVIDIA GPU", "pip install 'edgeq[gpu]'", True),

@@ -11,6 +11,7 @@ import numpy as np
 
 from edgeq import reals
 from edgeq.errors import EdgeqError
+from edgeq.features import windows
 from edgeq.features.table import values_of
 from edgeq.ir import Array
 from edgeq.ops.fourier import factors
@@ -33,7 +34,7 @@ class Description:
     Attributes:
         kind: ``stft`` (magnitudes or energies of all bins), ``mel``, ``log_mel``, ``mfcc`` or ``pcen``.
         sample_rate: Hz. win_length: samples, 0: n_fft. hop_length: samples from one frame to the next.
-        window: as `scipy.signal.get_window` names it, periodic.
+        window: see `windows`.
         power: 1 magnitudes, 2 energies.
         f_max: Hz, 0: half the sample rate. htk: HTK's formula of mel, else Slaney's. norm: ``slaney`` divides each band by its width.
         log: ``ln``, ``log10`` or ``db``; log_floor: what the energy is limited to (log_mode ``max``) or what is added to it (``add``).
@@ -139,21 +140,7 @@ def weights(d: Description) -> Array:
     Raises:
         EdgeqError: there is none of that name.
     """
-    return window_weights(d.window, d.length)
-
-
-def window_weights(name: str, length: int) -> Array:
-    """A periodic window by its name in `scipy.signal.get_window`, float64 ``[length]``.
-
-    Raises:
-        EdgeqError: there is none of that name.
-    """
-    import scipy.signal  # costs a second to import
-
-    try:
-        return np.asarray(scipy.signal.get_window(name, length, fftbins=True), np.float64)
-    except ValueError as e:
-        raise EdgeqError(f"window = '{name}'", why=str(e), fix="hann, hamming, blackman, boxcar, ...") from e
+    return windows.weights(d.window, d.length)
 
 
 def _to_mel(f: Array, htk: bool) -> Array:

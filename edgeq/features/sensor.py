@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from edgeq.errors import EdgeqError
-from edgeq.features.description import window_weights
+from edgeq.features import windows
 from edgeq.features.graph import FEATURES, SAMPLES, Maker, behind
 from edgeq.features.table import values_of
 from edgeq.ir import Array, DType, Graph, QParams, Tensor, TensorType
@@ -37,7 +37,7 @@ class SensorDescription:
         window, hop: samples per channel that the network sees, and from one window to the next; hop 0: the window.
         scale: real units of a sample's step; mean, std: subtracted and divided after that; one number or one per channel.
         spectrum: ``none``: the network reads samples; ``magnitude`` or ``db``: those of a Fourier transform of each channel.
-        n_fft: its length, 0: the window. window_function: as `scipy.signal.get_window` names it, periodic.
+        n_fft: its length, 0: the window. window_function: see `windows`.
         log_floor: what magnitudes are limited to in ``db``.
         layout: of the network's input, ``time_first`` or ``channels_first``; "": as its shape says.
         model: a quantized model that reads the windows, by its path, if any.
@@ -109,7 +109,7 @@ def parse_sensor(table: Mapping[str, Any]) -> SensorDescription:
         if d.length % 2 or d.length < max(4, d.window):
             raise EdgeqError(f"n_fft = {d.length} for a window of {d.window}", why="it must be even, at least 4, and hold the window")
         factors(d.length // 2)
-        window_weights(d.window_function, d.window)
+        windows.weights(d.window_function, d.window)
     return d
 
 
@@ -139,7 +139,7 @@ def build_sensor(d: SensorDescription, name: str = FEATURES, output: QParams | N
 
 def _spectra(m: Maker, d: SensorDescription, x: Tensor, largest: float, output: QParams | None) -> Tensor:
     """Of each channel the levels of all bins; a bin is a band of one."""
-    weights = window_weights(d.window_function, d.window)
+    weights = windows.weights(d.window_function, d.window)
     bins, unit = d.length // 2 + 1, x.type.scale * 32768  # levels take 32768 for 1
     x = m.emit(Transpose((1, 0)), [x], "by_channel", type=x.type)
     bits = BLOCK_BITS - (d.length - 1).bit_length()

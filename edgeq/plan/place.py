@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edgeq import solver
+from edgeq.solver import Row
+
 MILP_BLOCKS = 40
 MILP_NODES = 4000
 MILP_SECONDS = 60.0
@@ -139,42 +142,25 @@ def exact(blocks: Sequence[Block], h: Matrix, bound: int, ceiling: int) -> tuple
         Whether the answer is proved, and the offsets: None where there is none below `ceiling`
         (or none was found, if not proved).
     """
-    from scipy.optimize import Bounds, LinearConstraint, milp
-    from scipy.sparse import coo_array
-
     n, top = len(blocks), ceiling - 1
     pairs = [(i, j) for i in range(n) for j in range(i) if h[i][j] or h[j][i]]
-    # columns: n offsets, one "i lies below j" per pair, the height
-    rows: list[int] = []
-    columns: list[int] = []
-    values: list[float] = []
-    limits: list[float] = []
-
-    def at_most(limit: float, *terms: tuple[int, float]) -> None:
-        rows.extend(len(limits) for _ in terms)
-        columns.extend(c for c, _ in terms)
-        values.extend(v for _, v in terms)
-        limits.append(limit)
-
+    last = n + len(pairs)  # variables: n offsets, one "i lies below j" per pair, the height
+    rows: list[Row] = []
     for k, (i, j) in enumerate(pairs, n):
-        at_most(top - h[i][j], (i, 1), (j, -1), (k, top))
-        at_most(-h[j][i], (j, 1), (i, -1), (k, -top))
-    last = n + len(pairs)
-    for i, block in enumerate(blocks):
-        at_most(-block.largest, (i, 1), (last, -1))
-    result = milp(
-        np.concatenate([np.zeros(last), [1.0]]),
-        integrality=np.concatenate([np.zeros(n), np.ones(len(pairs)), [1.0]]),
-        bounds=Bounds(np.concatenate([np.zeros(last), [bound]]), [*(top - b.largest for b in blocks), *(1.0 for _ in pairs), top]),
-        constraints=LinearConstraint(coo_array((values, (rows, columns)), (len(limits), last + 1)).tocsr(), -np.inf, limits),
-        options={"node_limit": MILP_NODES, "time_limit": MILP_SECONDS},
-    )
-    if result.status == 2:
+        rows.append(Row({i: 1, j: -1, k: top}, high=top - h[i][j]))
+        rows.append(Row({j: 1, i: -1, k: -top}, high=-h[j][i]))
+    rows += [Row({i: 1, last: -1}, high=-b.largest) for i, b in enumerate(blocks)]
+    zeros, ones = np.zeros(last), np.ones(len(pairs))
+    upper = np.array([*(top - b.largest for b in blocks), *ones, top], np.float64)
+    whole = np.concatenate([np.zeros(n), ones, [1.0]])
+    problem = solver.Problem(np.append(zeros, 1.0), rows, np.append(zeros, float(bound)), upper, whole)
+    answer = solver.minimise(problem, nodes=MILP_NODES, seconds=MILP_SECONDS)
+    if answer.state == "infeasible":
         return True, None
-    if result.status == 1 or result.x is None:  # what the wall clock stopped would differ from run to run
+    if answer.state == "stopped" or answer.x is None:  # what the wall clock stopped would differ from run to run
         return False, None
-    offsets = _by_order(h, [(i, j) if z > 0.5 else (j, i) for (i, j), z in zip(pairs, result.x[n:last], strict=True)])
-    return result.status == 0, offsets if height(blocks, offsets) < ceiling else None
+    offsets = _by_order(h, [(i, j) if z > 0.5 else (j, i) for (i, j), z in zip(pairs, answer.x[n:last], strict=True)])
+    return answer.state == "optimal", offsets if height(blocks, offsets) < ceiling else None
 
 
 def place(problems: Sequence[Sequence[Block]], bound: int, trails: Sequence[Trails] | None = None) -> tuple[int, int, str, list[int]]:

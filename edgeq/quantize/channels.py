@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeq import reals
+from edgeq.components import Groups
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Graph, Node, Tensor
-from edgeq.quantize.constraints import Groups, activations
+from edgeq.quantize.constraints import activations
 
 Float = NDArray[np.float64]
 PER_OCTAVE = 4  # a channel is divided by 2^(e / PER_OCTAVE)

@@ -2,45 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
-import scipy
-
+from edgeq.components import Groups
 from edgeq.ir import Graph, Node, Op
 from edgeq.quantize.calibrate import Ranges
 from edgeq.quantize.grid import Scale
 
 WORTH_SHARING = 0.8  # an input that others read too shares if its range is at least this part of the output's
-
-
-class Groups:
-    """Names joined into groups, each of which has one answer to some question."""
-
-    def __init__(self, names: Iterable[str]) -> None:
-        self._names = tuple(names)
-        self._sets = scipy.cluster.hierarchy.DisjointSet(self._names)
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._sets
-
-    def join(self, a: str, b: str) -> None:
-        self._sets.merge(a, b)
-
-    def find(self, name: str) -> str:
-        """The name that stands for all that are joined with one."""
-        return str(self._sets[name])
-
-    def group(self, name: str) -> set[str]:
-        """The names that are joined with one, itself included."""
-        return set(self._sets.subset(name))
-
-    def members(self) -> list[list[str]]:
-        """The groups, each in the order of the names, by their first ones."""
-        found: dict[str, list[str]] = {}
-        for name in self._names:
-            found.setdefault(self._sets[name], []).append(name)
-        return list(found.values())
 
 
 def activations(graph: Graph) -> Iterator[str]:

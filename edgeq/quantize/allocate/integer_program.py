@@ -4,62 +4,49 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
-import scipy
 
+from edgeq import solver
 from edgeq.ir import Array
 from edgeq.quantize.allocate import NOISE, Problem, Wanted
-
-Constraint = Any  # of scipy.optimize, which has no types
+from edgeq.solver import Row
 
 
 def choose(problem: Problem, wanted: Wanted) -> Mapping[str, str] | None:
     """The choice that costs least of all that keep to what is wanted."""
-    one = [{problem.index[u.name, s]: 1.0 for s in u.choices} for u in problem.units]
-    constraints = [_constraint(problem, problem.rows, -np.inf, 0.0)] if problem.rows else []
-    constraints.append(_constraint(problem, one, 1.0, 1.0))
+    rows = [Row(r, high=0.0) for r in problem.rows]
+    rows += [Row({problem.index[u.name, s]: 1.0 for s in u.choices}, 1.0, 1.0) for u in problem.units]
     for values, most in ((problem.flash, wanted.flash), (problem.instructions, wanted.instructions)):
         if math.isfinite(most):
-            constraints.append(scipy.optimize.LinearConstraint(values[None], -np.inf, most))
+            rows.append(Row(_terms(values), high=most))
     for row, constant in problem.live if math.isfinite(wanted.ram) else ():
-        constraints.append(_constraint(problem, [row], -np.inf, wanted.ram - constant))
+        rows.append(Row(row, high=wanted.ram - constant))
     if math.isfinite(wanted.noise):
-        constraints.append(scipy.optimize.LinearConstraint(problem.noise / wanted.noise, -np.inf, 1 - problem.costs.base / wanted.noise))
+        limits = 1 - problem.costs.base / wanted.noise
+        rows += [Row(_terms(noise / wanted.noise), high=float(most)) for noise, most in zip(problem.noise, limits, strict=True)]
     price = problem.price(wanted.aim)
     if wanted.aim == NOISE:
-        return _quietest(problem, constraints, price)
-    bounds = scipy.optimize.Bounds(0, 1)
-    return _chosen(problem, scipy.optimize.milp(price, constraints=constraints, integrality=_whole(problem), bounds=bounds))
+        return _quietest(problem, rows, price)
+    return _chosen(problem, rows, price, np.ones(problem.size))
 
 
-def _constraint(problem: Problem, rows: list[dict[int, float]], low: float, high: float) -> Constraint:
-    matrix = scipy.sparse.lil_matrix((len(rows), problem.size))
-    for i, row in enumerate(rows):
-        for j, value in row.items():
-            matrix[i, j] = value
-    return scipy.optimize.LinearConstraint(matrix.tocsr(), low, high)
+def _terms(values: Array) -> dict[int, float]:
+    return dict(enumerate(values.tolist()))
 
 
-def _quietest(problem: Problem, constraints: list[Constraint], price: Array) -> Mapping[str, str] | None:
+def _quietest(problem: Problem, rows: list[Row], price: Array) -> Mapping[str, str] | None:
     """As little noise as may be: one more variable, above that of every output."""
     scale = max(float(problem.noise.max()), 1e-15)
-    padded = [(scipy.sparse.hstack([scipy.sparse.csr_matrix(c.A), scipy.sparse.csr_matrix((c.A.shape[0], 1))]), c) for c in constraints]
-    wide = [scipy.optimize.LinearConstraint(matrix, c.lb, c.ub) for matrix, c in padded]
-    bound = np.hstack([problem.noise / scale, -np.ones((len(problem.noise), 1))])
-    wide.append(scipy.optimize.LinearConstraint(bound, -np.inf, -problem.costs.base / scale))
-    whole = np.append(_whole(problem), 0)
-    limits = scipy.optimize.Bounds(0, np.append(np.ones(problem.size), np.inf))
-    return _chosen(problem, scipy.optimize.milp(np.append(price * 1e-6, 1.0), constraints=wide, integrality=whole, bounds=limits))
+    for noise, base in zip(problem.noise, np.broadcast_to(problem.costs.base, len(problem.noise)), strict=True):
+        rows.append(Row(_terms(noise / scale) | {problem.size: -1.0}, high=float(-base / scale)))
+    return _chosen(problem, rows, np.append(price * 1e-6, 1.0), np.append(np.ones(problem.size), np.inf))
 
 
-def _whole(problem: Problem) -> Array:
-    """Which variables are whole: casts follow from the choices."""
-    return np.array([int(i < len(problem.choices)) for i in range(problem.size)])
-
-
-def _chosen(problem: Problem, result: Any) -> Mapping[str, str] | None:
-    if result.x is None:
+def _chosen(problem: Problem, rows: list[Row], price: Array, upper: Array) -> Mapping[str, str] | None:
+    """The choices of the best answer; casts, which follow from the choices, need not be whole."""
+    whole = np.arange(len(price)) < len(problem.choices)
+    found = solver.minimise(solver.Problem(price, rows, np.zeros(len(price)), upper, whole)).x
+    if found is None:
         return None
-    return {unit: s for (unit, s), value in zip(problem.choices, np.asarray(result.x), strict=False) if value > 0.5}
+    return {unit: s for (unit, s), value in zip(problem.choices, found, strict=False) if value > 0.5}
