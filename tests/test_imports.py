@@ -11,13 +11,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "edgeq"
 LAYERS = (
-<<<<<<< HEAD
     ("errors", "resources", "leftovers", "files", "folder", "guard", "journal", "process", "record", "slots", "text", "workers"),
-    ("reals", "matrices"),
-=======
-    ("errors", "resources", "leftovers", "files", "folder", "guard", "journal", "process", "record", "slots", "text"),
     ("reals", "matrices", "components", "solver"),
->>>>>>> d418d10 (edgeq/solver, components, features/windows: Integer programs by HiGHS' own package; SciPy is no longer needed.)
     ("numerics", "half", "floats", "traits"),
     ("formats",),
     ("ir",),

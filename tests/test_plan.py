@@ -12,11 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_graphs import Builder, random_graph
 
-<<<<<<< HEAD
-from edgeq import target
-=======
-from edgeq import place, solver, target
->>>>>>> d418d10 (edgeq/solver, components, features/windows: Integer programs by HiGHS' own package; SciPy is no longer needed.)
+from edgeq import solver, target
 from edgeq.compare import compare
 from edgeq.emit import emit, write
 from edgeq.ir import Graph

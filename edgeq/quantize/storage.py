@@ -12,12 +12,8 @@ from dataclasses import dataclass, replace
 from edgeq.components import Groups
 from edgeq.errors import EdgeqError
 from edgeq.ir import DType, Graph, Node, Op
-<<<<<<< HEAD
 from edgeq.ops.linear import NO_CLAMP
-from edgeq.quantize.constraints import Groups, bears_scale, demanded, given_scales, is_recurrent
-=======
 from edgeq.quantize.constraints import bears_scale, demanded, given_scales, is_recurrent
->>>>>>> d418d10 (edgeq/solver, components, features/windows: Integer programs by HiGHS' own package; SciPy is no longer needed.)
 
 INT8, HALF, WEIGHTS, INPUTS, INT16 = "int8", "float16", "w8a16", "w8r16", "int16"
 STORAGES = (INT8, HALF, WEIGHTS, INPUTS, INT16)
