@@ -57,6 +57,12 @@ def test_programs_are_solved_as_scipy_does(seed: int) -> None:
         assert own.state == "optimal" and price @ own.x == pytest.approx(other.fun, abs=1e-6)
 
 
+def test_the_solver_is_silent(capfd: pytest.CaptureFixture[str]) -> None:
+    one = np.ones(1)
+    assert minimise(Problem(one, [Row({0: 1.0}, low=0.5)], 0 * one, one, one == 1)).state == "optimal"
+    assert capfd.readouterr() == ("", "")
+
+
 def test_no_answer_and_no_program_are_told_apart() -> None:
     one = np.ones(1)
     assert minimise(Problem(one, [Row({0: 1.0}, low=3.0)], 0 * one, one, one)) == ("infeasible", None)
