@@ -8,6 +8,7 @@ import typer
 
 from edgeq.cli import common
 from edgeq.cli.common import JsonOption
+from edgeq.errors import EdgeqError
 from edgeq.text import size
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 
 def targets(
+    words: Annotated[list[str] | None, typer.Argument(help="Only those whose name or description has these: m4, stm32.")] = None,
     operators: Annotated[bool, typer.Option("--operators", help="Show the coverage: operator x dtype x ISA.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="With --operators: as Markdown.")] = False,
     as_json: JsonOption = False,
@@ -28,7 +30,10 @@ def targets(
         return
     from edgeq import target as module
 
-    loaded = [module.load(n) for n in module.names()]
+    loaded = [t for t in map(module.load, module.names()) if all(w.lower() in f"{t.name} {t.description}".lower() for w in words or ())]
+    if not loaded:
+        asked = " and ".join(map(repr, words or ()))
+        raise EdgeqError(f"no target has {asked} in its name or description", fix="`edgeq targets` lists all")
     if as_json:
         common.print_json(
             [
@@ -76,4 +81,4 @@ def show_operators(markdown: bool, as_json: bool) -> None:
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    app.command(epilog="Example:  edgeq targets --operators")(targets)
+    app.command(epilog="Examples:  edgeq targets m4    edgeq targets --operators")(targets)

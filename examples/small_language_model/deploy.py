@@ -90,6 +90,7 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, default=Path("small_language_model"))
     parser.add_argument("--windows", type=int, default=64, help="of the text held out, and a quarter as many to calibrate with")
     parser.add_argument("--tokens", type=int, default=120, help="to write")
+    parser.add_argument("--megahertz", type=float, default=120.0, help="of the chips, as the STM32L4R5 of MLPerf Tiny's board has")
     options = parser.parse_args()
     with temporary_folder() as folder:
         model = Path(folder) / "model.onnx"
@@ -112,7 +113,9 @@ def main() -> None:
             built = edgeq.build(quantized, target=chip, output=options.output / f"{chip}_{weights}")
             outcome = api.compare(built.folder, given)
             exact = outcome.comparison is not None and outcome.comparison.bit_exact
-            print(f"{chip}: {outcome.run.instructions} instructions a token, {built.manifest.weight_bytes} bytes of weights, "
+            cycles = outcome.run.cycles and outcome.run.cycles.total
+            rate = f", {1e6 * options.megahertz / cycles:.0f} tokens a second at {options.megahertz:g} MHz" if cycles else ""
+            print(f"{chip}: {outcome.run.instructions} instructions a token{rate}, {built.manifest.weight_bytes} bytes of weights, "
                   f"{built.manifest.arena_bytes} of arena, {built.manifest.state_bytes} of keys and values; "
                   f"{'every score equals' if exact else 'DIFFERS from'} the simulator's", flush=True)  # fmt: skip
 

@@ -85,6 +85,11 @@ def test_targets_fit_a_terminal(edgeq, monkeypatch: pytest.MonkeyPatch) -> None:
     assert titles == ["this computer", "Arm cores", "RISC-V cores", "Arm boards", "RISC-V boards"]
 
 
+def test_targets_are_found_by_words(edgeq) -> None:
+    assert [t["name"] for t in edgeq("targets", "STM32", "l4", "--json").json] == ["nucleo-l4r5"]
+    assert "no target has 'm4' and 'riscv'" in edgeq("targets", "m4", "riscv").error
+
+
 def test_boards_of_ones_own(edgeq, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Written to the current folder; found there, by path and through EDGEQ_PATH; edgeq's own names stay edgeq's."""
     (tmp_path / "project").mkdir()
