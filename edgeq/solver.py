@@ -55,7 +55,7 @@ def minimise(problem: Problem, *, nodes: int | None = None, seconds: float = mat
     """
     import highspy  # where it is needed: it takes 0.1 s
 
-    solver: Any = highspy._Highs()  # the solver itself: `Highs` writes a banner before it can be told to be silent
+    solver: Any = highspy._core._Highs()  # the solver itself: `Highs` writes a banner before it can be told to be silent
     options = {"output_flag": False, "threads": 1, "parallel": "off", "time_limit": seconds, "mip_max_nodes": nodes}
     for name, value in options.items():
         if value is not None:

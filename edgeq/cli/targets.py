@@ -81,4 +81,4 @@ def show_operators(markdown: bool, as_json: bool) -> None:
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    app.command(epilog="Examples:  edgeq targets m4    edgeq targets --operators")(targets)
+    app.command(epilog="Example:  edgeq targets m4")(targets)
