@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from float_graphs import PLAIN, Floats, scales_of
+from float_graphs import PLAIN, Floats, integers, quantized_input, scales_of
 from onnx import ModelProto
 
 sys.path += [str(Path(__file__).parents[1] / "frontends")]
@@ -53,6 +54,20 @@ def test_a_cell_has_room_for_twice_what_was_seen(gain: float, reverse: bool) -> 
     found = quantize(graph, {"x": x}, PLAIN).type("y.1")
     assert (found.scale, found.zero_point, found.dtype) == (2.0**-power, 0, DType.INT16)
     assert calibrate(graph, {"x": x}).cells["y.1"] == found.scale
+
+
+def test_bias_correction_of_gates_takes_the_mean_error_up() -> None:
+    """What float says on average over samples and time less what the integers say; here all of it comes from the input."""
+    b, rng, x = Floats(), np.random.default_rng(3), samples() + np.float32(0.4)
+    w, bias = rng.normal(0, 0.5, (4 * H, 2)).astype(np.float32), rng.normal(0, 0.3, 4 * H).astype(np.float32)
+    start = [b.const(np.zeros((1, H))), b.const(np.zeros((1, H)))]
+    y = b.op(Lstm(), b.input(T, 2), b.const(w), b.const(np.zeros((4 * H, H))), b.const(bias), *start, name="y")
+    graph = quantize(b.graph(y, f"{y}.1"), {"x": x}, replace(PLAIN, rounding="truncate", bias_correction=True))
+    q, scales = integers(graph, "y", 1)
+    error = (x.astype(np.float64) @ w.T.astype(np.float64) - quantized_input(graph, x) @ (q * scales[:, None]).T).mean((0, 1))
+    step = graph.type("x").scale * scales
+    assert np.abs(integers(graph, "y", 3)[0] - (bias + error) / step).max() < 0.51
+    assert np.abs(error / step).max() > 3  # it is not nothing
 
 
 def test_a_small_cell_is_wide() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from float_graphs import hidden
+from scipy.special import lambertw
 
 from edgeq.ir import Array
 from edgeq.quantize import Ranges, calibrate
@@ -53,6 +54,22 @@ def histogram(values: Array, zeros: bool) -> tuple[Array, Array]:
 def test_minmax_is_the_extremes(name: str) -> None:
     v = DATA[name].astype(np.float32)
     assert chosen(v, "minmax") == (v.min(), v.max())
+
+
+@pytest.mark.parametrize("name", ["normal", "outlier", "skewed", "many zeros", "two heaps"])
+def test_laplace_weighs_tails_by_the_mean_distance(name: str) -> None:
+    """``a exp(a) = 3 N^2`` mean distances from the middle, never beyond the extremes."""
+    v = DATA[name].astype(np.float32).astype(np.float64)
+    reach = np.abs(v - v.mean()).mean() * float(lambertw(3.0 * LEVELS**2).real)
+    want = max(v.min(), v.mean() - reach), min(v.max(), v.mean() + reach)
+    assert chosen(v, "laplace") == pytest.approx(want, rel=5e-3)
+
+
+def test_laplace_of_one_sign_has_twice_the_steps() -> None:
+    """An outlier far away is cut, and where."""
+    v = np.append(np.abs(RNG.laplace(0, 1, 5999)), 90.0).astype(np.float32)
+    reach = float(v.astype(np.float64).mean() * lambertw(3.0 * (2 * LEVELS) ** 2).real)
+    assert chosen(v, "laplace") == pytest.approx((float(v.min()), reach), rel=5e-3)
 
 
 @pytest.mark.parametrize("count", [1, 8, 9, 16, 40, 61])
