@@ -170,14 +170,16 @@ def plan(program: Program, alignment: int = 4) -> MemoryPlan:
     inside += [Block(b.first, (units(4 * b.counters),) * len(b.parts)) for b in program.bands if b.counters]
     members = [[_members(program, spans, c) for c in chains] for chains in layouts]
     problems = [[_block([(units(size), a, b) for size, a, b in m]) for m in own] + inside for own in members]
+    if any(lines.busy for lines in program.lines.values()):  # simpler shapes are sometimes placed lower
+        problems += [[_block([(sizes[n], *spans[n]) for n in c]) for c in chains] + inside for chains in layouts]
     totals = [sum(b.at(t) for b in problems[0]) for t in range(steps)]
-    trails = [_trails(program, chains, alignment) for chains in layouts]
+    trails = [_trails(program, chains, alignment) for chains in layouts] * (len(problems) // len(layouts))
     for band in program.bands:
         saved = sum(sizes[x] + sizes[y] - max(sizes[y], max(units(d), 0) + sizes[x]) for (y, x), d in band.overlaps.items())
         totals[band.first : band.last + 1] = [t - saved for t in totals[band.first : band.last + 1]]
     bound = max(totals)
     best, arena, method, offsets = place(problems, bound, trails)
-    chains = layouts[best]
+    chains = layouts[best % len(layouts)]
     behind = [o * alignment for o in offsets[len(chains) + len(scratch) :]]
     buffers = {i: tuple(o for (k, _), o in zip(fetched, behind, strict=False) if k == i) for i, _ in fetched}
     return MemoryPlan(

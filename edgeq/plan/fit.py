@@ -69,8 +69,9 @@ def _within(program: Program, name: str, limit: float | None) -> tuple[Program, 
     if best is None or best[1].arena_bytes <= aim:
         return best
     search = Search(program, name, most=best[1].arena_bytes)
-    for share in WIDER:  # what needs more than the least may lie closer
-        segments = search.cut(least + share * (best[1].arena_bytes - least))
+    wider = [search.cut(least + share * (best[1].arena_bytes - least)) for share in WIDER]  # what needs more than the least may lie closer
+    slow = [(search.slowest(s.first, s.last) or s) if s.pace else s for s in search.cut(aim) or ()]  # so may fewer rows at a turn
+    for segments in (*wider, slow):
         planned = plan(made := search.made(segments)) if segments else best[1]
         if planned.arena_bytes < best[1].arena_bytes:
             best = made, planned
