@@ -53,10 +53,15 @@ def separations(blocks: Sequence[Block], trails: Trails | None = None) -> Matrix
     sizes = np.zeros((len(blocks), max((b.last + 1 for b in blocks), default=0)), np.int64)
     for units, block in zip(sizes, blocks, strict=True):
         units[block.first : block.last + 1] = block.sizes
-    spans = [slice(b.first, b.last + 1) for b in blocks]
-    h = [(units[span] * (sizes[:, span] > 0)).max(axis=1).tolist() for units, span in zip(sizes, spans, strict=True)]
-    for i, row in enumerate(h):
+    alive = np.pad(np.cumsum(sizes > 0, axis=1), ((0, 0), (1, 0)))  # steps before each in which a block is there
+    h = []
+    for i, b in enumerate(blocks):
+        if len(set(b.sizes)) == 1:  # most are of one size all their life
+            row = b.largest * (alive[:, b.last + 1] > alive[:, b.first])
+        else:
+            row = (sizes[i, b.first : b.last + 1] * (sizes[:, b.first : b.last + 1] > 0)).max(axis=1)
         row[i] = 0
+        h.append(row.tolist())
     for (i, j), distance in (trails or {}).items():
         h[i][j] = max(distance, 1 - h[j][i])  # at most a whole block above the other's beginning
     return h

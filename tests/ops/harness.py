@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import functools
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -230,33 +230,44 @@ def vectors(name: str, t: TensorType, count: int) -> Array:
 
 
 class _Bench:
-    """The merged graph of all cases under one law, its program and what the simulator says of it."""
+    """The merged graph of all cases under one law, its program and what the simulator says of it.
 
-    def __init__(self, cases: Sequence[Case], law: str) -> None:
+    Attributes:
+        copies: by case, how often it is there where that is more than once; what a copy reads, holds and says is the original's.
+        original: of each tensor and node of a copy, the name in the original.
+    """
+
+    def __init__(self, cases: Sequence[Case], law: str, copies: Mapping[str, int] | None = None) -> None:
         self.law = law
-        self.made: dict[str, list[_Turn]] = {}  # by ISA
+        self.made: dict[str, _Built] = {}  # by ISA
+        self.original: dict[str, str] = {}
         self.cases = [c for c in cases if law in c.laws]
         assert len({c.name for c in self.cases}) == len(self.cases), "case names must differ"
         tensors: dict[str, Tensor] = {}
         nodes: list[Node] = []
         inputs: list[str] = []
         outputs: list[str] = []
-        for case in self.cases:
-            names = [f"{case.name}_x{i}" for i in range(len(case.inputs))]
-            for name, x in zip(names, case.inputs, strict=True):
-                tensors[name] = replace(x, name=name) if isinstance(x, Tensor) else Tensor(name, x)
-                inputs += [] if isinstance(x, Tensor) else [name]
-            tensors |= {n: Tensor(n, t) for n, t in case.results.items()}
-            nodes.append(Node(case.name, case.op, tuple(names), tuple(case.results)))
-            outputs += case.results
+        again = [(c, i) for c in self.cases for i in range(1, (copies or {}).get(c.name, 1))]
+        for case, copy in (*((c, 0) for c in self.cases), *again):
+            own = case if copy == 0 else replace(case, name=f"{case.name}_again{copy}")
+            names = []
+            for i, x in enumerate(case.inputs):
+                names.append(f"{(case if isinstance(x, Tensor) else own).name}_x{i}")
+                tensors[names[-1]] = replace(x, name=names[-1]) if isinstance(x, Tensor) else Tensor(names[-1], x)
+                inputs += [] if isinstance(x, Tensor) else [names[-1]]
+            tensors |= {n: Tensor(n, t) for n, t in own.results.items()}
+            nodes.append(Node(own.name, case.op, tuple(names), tuple(own.results)))
+            outputs += own.results
             if case.addend is not None:
-                outputs[-1] = f"{case.name}_z"
-                tensors[f"{case.name}_a"] = Tensor(f"{case.name}_a", case.addend)
+                outputs[-1] = f"{own.name}_z"
+                tensors[f"{own.name}_a"] = Tensor(f"{own.name}_a", case.addend)
                 tensors[outputs[-1]] = Tensor(outputs[-1], replace(case.output_type, q=case.total or case.output_type.q))
-                inputs.append(f"{case.name}_a")
-                nodes.append(Node(f"{case.name}_sum", case.sum, (f"{case.name}_y", f"{case.name}_a"), (outputs[-1],)))
+                inputs.append(f"{own.name}_a")
+                nodes.append(Node(f"{own.name}_sum", case.sum, (f"{own.name}_y", f"{own.name}_a"), (outputs[-1],)))
+            new = (*names, *nodes[-1].inputs, *own.results, outputs[-1], *(n.name for n in nodes[-2:]), own.name)
+            self.original |= {n: case.name + n.removeprefix(own.name) for n in new if copy and n.startswith(own.name)}
         self.graph = check(Graph("cases", tuple(nodes), tensors, tuple(inputs), tuple(outputs), "single" if law == LAW else law), "test")
-        self.data = {n: vectors(n, self.graph.type(n), VECTORS) for n in inputs}
+        self.data = {n: vectors(self.original.get(n, n), self.graph.type(n), VECTORS) for n in inputs}
 
     @functools.cached_property
     def expected(self) -> Run:
@@ -269,31 +280,58 @@ class _Bench:
         outputs, steps = ({n: a[:count] for n, a in part.items()} for part in (e.outputs, e.steps))
         return {n: a[:count] for n, a in self.data.items()}, replace(e, outputs=outputs, steps=steps)
 
-    def turns(self, name: str, isa: str = "c") -> list[_Turn]:
-        """Programs for a target; for the host with the kernels of some ISA. Each case runs with each kernel of the best ISA that applies:
-        the first program has all cases, every further one those that have a kernel left."""
-        machine = target.load(name)
-        machine = replace(machine, isa=(isa, "c")) if isa != "c" else machine
-        found = {n.name: candidates(self.graph, n, machine.isa) for n in self.graph.nodes}
-        best = {n: [k.name for k in ks if (k.isa, k.signature) == (ks[0].isa, ks[0].signature)] for n, ks in found.items()}
-        turns = []
-        for turn in range(max(map(len, best.values()))):
-            left = [c for c in self.cases if any(len(best.get(n, ())) > turn for n in (c.name, f"{c.name}_sum"))]
-            bench = _Bench(left, self.law) if turn else self
-            with no_search():
-                turns.append(_Turn(bench, lower(bench.graph, machine, {n: ks[turn % len(ks)] for n, ks in best.items()})))
-        return turns
+    def with_copies(self, copies: Mapping[str, int]) -> _Bench:
+        """With some cases more than once; the simulator is not asked again."""
+        if not copies:
+            return self
+        bench, e = _Bench(self.cases, self.law, copies), self.expected
+        outputs, steps = ({n: part[bench.original.get(n, n)] for n in names} for part, names in (
+            (e.outputs, bench.graph.outputs), (e.steps, [n for node in bench.graph.nodes for n in node.outputs])))  # fmt: skip
+        bench.expected = replace(e, outputs=outputs, steps=steps)
+        return bench
 
-    def host_turns(self, isa: str = "c") -> list[_Turn]:
-        """Those for the host, which several checks need."""
+    def built(self, name: str, isa: str = "c") -> _Built:
+        """The program for a target; for the host with the kernels of some ISA. Each case is there once for each kernel of the best ISA
+        that applies, so that one build and one start run them all."""
+        machine = _machine(name, isa)
+        best = {n: [k.name for k in ks] for n, ks in self.best(machine).items()}
+        counts = {c.name: max(len(best.get(n, ())) for n in (c.name, f"{c.name}_sum")) for c in self.cases}
+        bench = self.with_copies({n: count for n, count in counts.items() if count > 1})
+        chosen: dict[str, str] = {}
+        met = dict.fromkeys(best, 0)
+        for node in bench.graph.nodes:
+            original = bench.original.get(node.name, node.name)
+            chosen[node.name] = best[original][met[original] % len(best[original])]
+            met[original] += 1
+        with no_search():
+            program = lower(bench.graph, machine, chosen)
+        used = {call.kernel.name for call in program.calls}
+        alone = {kernel for c in self.cases if c.addend is None for kernel in best[c.name]}
+        assert alone <= used, f"not used: {sorted(alone - used)}"
+        return _Built(bench, program)
+
+    def best(self, machine: target.Target) -> dict[str, list[kernels.Kernel]]:
+        """By node, the kernels of the best ISA that applies."""
+        found = {n.name: candidates(self.graph, n, machine.isa) for n in self.graph.nodes}
+        return {n: [k for k in ks if (k.isa, k.signature) == (ks[0].isa, ks[0].signature)] for n, ks in found.items()}
+
+    def chosen(self, isa: str) -> list[kernels.Kernel]:
+        """All that the host's programs with those of some ISA use: what each case may, and what takes a sum with the layer before it."""
+        best = self.best(_machine("host", isa))
+        added = [c for c in self.cases if c.addend is not None]
+        fused = [call.kernel for call in _Bench(added, self.law).on_host(isa).program.calls] if added else []
+        return [*fused, *(k for c in self.cases if c.addend is None for k in best[c.name])]
+
+    def on_host(self, isa: str = "c") -> _Built:
+        """That for the host, which several checks need."""
         if isa not in self.made:
-            self.made[isa] = self.turns("host", isa)
+            self.made[isa] = self.built("host", isa)
         return self.made[isa]
 
     @functools.cached_property
-    def preferred(self) -> _Turn:
+    def preferred(self) -> _Built:
         """For the host, with the preferred kernels."""
-        return _Turn(self, self.program("host"))
+        return _Built(self, self.program("host"))
 
     def program(self, name: str) -> Program:
         """For a target, with the preferred kernels."""
@@ -301,12 +339,12 @@ class _Bench:
             return lower(self.graph, target.load(name))
 
     def folder(self, program: Program, path: Path) -> Path:
-        return _Turn(self, program).folder(path)
+        return _Built(self, program).folder(path)
 
 
 @dataclass(frozen=True, eq=False)
-class _Turn:
-    """A program of some cases."""
+class _Built:
+    """A program of a bench."""
 
     bench: _Bench
     program: Program
@@ -337,8 +375,8 @@ def suite(cases: Sequence[Case]) -> Callable[..., None]:
     @pytest.mark.parametrize(("law", "check"), [("all", "kernels"), *pairs])
     def test(law: str, check: str, tmp_path: Path) -> None:
         if check == "kernels":  # whatever tests ran before in this process, or did not
-            turns = [turn for one in isas_of for isa in ("c", *isas_of[one]) for turn in bench_of(one).host_turns(isa)]
-            _check_every_kernel_is_used(operators, turns)
+            used = [k for one in isas_of for isa in ("c", *isas_of[one]) for k in bench_of(one).chosen(isa)]
+            _check_every_kernel_is_used(operators, used)
             return
         bench, path = bench_of(law), tmp_path / "model"
         if check == "real":
@@ -346,9 +384,9 @@ def suite(cases: Sequence[Case]) -> Callable[..., None]:
         elif check.startswith("sanitizers"):
             need_programs("gcc")
             isa = check.removeprefix("sanitizers").removeprefix("-") or "c"
-            for i, turn in enumerate(bench.host_turns(isa)):
-                for done in sanitized.run(turn.folder(tmp_path / f"turn{i}"), turn.bench.data):
-                    _check_equal(turn.bench.expected, done)
+            built = bench.on_host(isa)
+            for done in sanitized.run(built.folder(path), built.bench.data):
+                _check_equal(built.bench.expected, done)
         elif check == "gpu":
             for module in ("triton", "torch"):
                 pytest.importorskip(module)
@@ -361,9 +399,9 @@ def suite(cases: Sequence[Case]) -> Callable[..., None]:
         else:
             need_emulator(check)
             chain, level = (quickest(check), "-Os") if law == "tflm" else (None, "-O3")  # so that two compilers' code runs, at two levels
-            for i, turn in enumerate(bench.turns(check)):
-                few, expected = turn.bench.first(EMULATED)  # every case has its outputs: there is no step beside them
-                _check_equal(expected, run(turn.folder(tmp_path / f"turn{i}"), uncounted(check), few, chain=chain, optimize=level))
+            built = bench.built(check)
+            few, expected = built.bench.first(EMULATED)  # every case has its outputs: there is no step beside them
+            _check_equal(expected, run(built.folder(path), uncounted(check), few, chain=chain, optimize=level))
 
     test.cases, test.operators = cases, operators  # type: ignore[attr-defined]
     return test
@@ -462,9 +500,14 @@ def _check_equal(expected: Run, actual: Run) -> None:
     assert result.bit_exact, f"{actual.runner}: {result.difference}"
 
 
-def _check_every_kernel_is_used(operators: set[str], turns: Sequence[_Turn]) -> None:
+def _machine(name: str, isa: str) -> target.Target:
+    machine = target.load(name)
+    return replace(machine, isa=(isa, "c")) if isa != "c" else machine
+
+
+def _check_every_kernel_is_used(operators: set[str], found: Sequence[kernels.Kernel]) -> None:
     """Each kernel of the operators is chosen by some case under some law, so that it is compared byte for byte."""
-    used = {_text(call.kernel) for turn in turns for call in turn.program.calls}
+    used = {_text(kernel) for kernel in found}
     missing = {k.name for k in kernels.scan() if " + ".join((k.op, *k.epilogue)) in operators and _text(k) not in used}
     assert not missing, f"no case uses {sorted(missing)}"
 
