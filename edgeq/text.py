@@ -33,8 +33,8 @@ def unused(name: str, taken: set[str]) -> str:
 
 
 def short(name: str, room: int = 44) -> str:
-    """A node's or tensor's name for a table or an error: the first of fused names, of a long path the last parts."""
-    first, more = first_name(name)
+    """A node's or tensor's name for a table or an error: the first of fused names, of a long path the last parts, no control characters."""
+    first, more = first_name("".join(c if c.isprintable() else "?" for c in name))
     if len(first) > room:
         parts = first.split("/")
         tails = [f".../{'/'.join(parts[i:])}" for i in range(1, len(parts))]

@@ -46,7 +46,15 @@ VERBS = (
     inspect, targets, doctor,
 )  # fmt: skip
 INTERRUPTED = 130
+LONGEST = 8000  # characters of a message
 WRITTEN = ("output", "plot", "frames")  # the parameters of verbs that name files to write
+
+
+class _Warning(logging.Formatter):
+    """One line that a terminal can show."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return f"edgeq: warning: {shown(record.getMessage())}"
 
 
 @contextmanager
@@ -59,7 +67,7 @@ def warnings_on_stderr() -> Iterator[None]:
         seen.add(record.getMessage())
         return not known
 
-    lines.setFormatter(logging.Formatter("edgeq: warning: %(message)s"))
+    lines.setFormatter(_Warning())
     lines.addFilter(new)
     logging.getLogger("edgeq").addHandler(lines)
     try:
@@ -151,8 +159,14 @@ def fail(message: str, error: BaseException) -> None:
     if os.environ.get("EDGEQ_DEBUG"):
         traceback.print_exception(error, file=sys.stderr)
     text = message if "\n" in message and isinstance(error, EdgeqError) else " ".join(message.split())
-    print(f"edgeq: error: {text}", file=sys.stderr)
+    print(f"edgeq: error: {shown(text)}", file=sys.stderr)
     raise typer.Exit(1) from None
+
+
+def shown(text: str) -> str:
+    """A message fit for a terminal, whatever names and bytes of a file are in it: no control characters, and not without end."""
+    plain = "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
+    return plain if len(plain) <= LONGEST else f"{plain[: LONGEST // 2]} ... {plain[-LONGEST // 2 :]}"
 
 
 app = typer.Typer(

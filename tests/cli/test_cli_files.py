@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -112,3 +113,17 @@ def test_a_new_board_takes_no_links_place(edgeq, tmp_path: Path) -> None:
     (tmp_path / "targets" / "mine.toml").symlink_to("/nowhere/there")
     assert "exists" in edgeq("new", "mine", "--core", "cortex-m4", "--root", tmp_path).error
     assert (tmp_path / "targets" / "mine.toml").is_symlink()
+
+
+def test_names_in_a_file_cannot_steer_the_terminal(edgeq, model: Path, tmp_path: Path) -> None:
+    """In errors and in tables."""
+    content = model.read_bytes()
+    bad = re.sub(rb'("nodes":.*?"name":")', rb"\g<1>\\u001b]0\\u202e", content, count=1)
+    assert bad != content
+    length = len(bad) - len(content)
+    magic, size, rest = bad.split(b"\n", 2)
+    (tmp_path / "bad.eqg").write_bytes(b"\n".join([magic, str(int(size) + length).encode(), rest]))
+    bad_file = tmp_path / "bad.eqg"
+    for arguments in (("inspect", bad_file), ("simulate", bad_file, "-n", 2), ("inspect", tmp_path / "\x1b[2J.eqg")):
+        done = edgeq(*arguments)
+        assert "\x1b" not in done.out + done.err and "\u202e" not in done.out + done.err
