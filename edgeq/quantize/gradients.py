@@ -1,4 +1,4 @@
-"""Gradients of a float graph with regard to its activations, operator by operator, found from the operators' traits and float meanings.
+"""Gradients of a float graph, operator by operator, found from the operators' traits and float meanings.
 
 No operator has a derivative of its own: a linear one is its matrix, transposed; an elementwise one is differed; one that selects values
 (moves, the largest of a window) is asked which; one that averages is asked for its matrix. What is none of these is refused by name.
@@ -7,7 +7,7 @@ Products are those of `matrices`, so that gradients are the same on every comput
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -18,26 +18,31 @@ from edgeq.ir import Array, Graph, Node
 from edgeq.matrices import matmul
 from edgeq.ops.linear import NO_CLAMP
 from edgeq.quantize.floating import real_step
+from edgeq.traits import View
 
 DIFFERENCE = 2.0**-8  # of the root mean square, by which an elementwise operator's input is moved
 CLOSE = 1e-3  # of the largest value, by which a linear operator's matrix may miss its results
 LARGEST = 2**24  # whole numbers that float32 tells apart
 
 
-def backward(graph: Graph, values: Mapping[str, Array], output: str, gradient: Array) -> dict[str, Array]:
+def backward(
+    graph: Graph, values: Mapping[str, Array], output: str, gradient: Array, layers: Collection[str] = ()
+) -> dict[str, Array]:
     """The gradient of a number with regard to every graph input, from that with regard to one activation.
 
     Args:
         values: of every activation that leads to `output`, ``[V, *shape]`` float32.
         gradient: ``[V, *shape]`` of `output`.
+        layers: linear nodes, whose weights and biases are asked for as well.
 
     Returns:
-        Per input float64 ``[V, *shape]``; zeros where nothing depends on it.
+        Per input float64 ``[V, *shape]``; zeros where nothing depends on it. Per constant of `layers` its gradient in its own shape.
 
     Raises:
         EdgeqError: an operator on the way has no gradient here.
     """
     found: dict[str, Array] = {output: np.asarray(gradient, np.float64)}
+    constants: dict[str, Array] = {}
     for node in reversed(graph.nodes):
         upstream = [found.pop(n, None) for n in node.outputs]
         if upstream[0] is None:
@@ -45,12 +50,14 @@ def backward(graph: Graph, values: Mapping[str, Array], output: str, gradient: A
         if len(node.outputs) > 1:
             raise _unknown(node)
         x = [values[n] if (d := graph.tensors[n].data) is None else d for n in node.inputs]
+        if node.name in layers:
+            constants |= zip(node.inputs[1:3], _constants(node, x, values[node.outputs[0]], upstream[0]), strict=True)
         moving = [i for i, n in enumerate(node.inputs) if not graph.tensors[n].is_constant]
         for i in moving:
             part = _gradient(node, x, i, values[node.outputs[0]], upstream[0])
             name = node.inputs[i]
             found[name] = found[name] + part if name in found else part
-    return {n: found.get(n, np.zeros(values[n].shape)) for n in graph.inputs}
+    return {**{n: found.get(n, np.zeros(values[n].shape)) for n in graph.inputs}, **constants}
 
 
 def logits(graph: Graph, name: str) -> str:
@@ -65,7 +72,8 @@ def logits(graph: Graph, name: str) -> str:
 
 def _unknown(node: Node) -> EdgeqError:
     why = "it is neither linear, elementwise nor a choice of values"
-    return EdgeqError(f"{node.op.kind()} has no gradient here", where=node.name, why=why, fix="give --calib real inputs")
+    fix = "give --calib real inputs, and leave out methods that need gradients"
+    return EdgeqError(f"{node.op.kind()} has no gradient here", where=node.name, why=why, fix=fix)
 
 
 def _gradient(node: Node, x: list[Array], at: int, y: Array, g: Array) -> Array:
@@ -97,13 +105,27 @@ def _scattered(source: Array, values: Array, size: int) -> Array:
     return np.stack([np.bincount(s, v, size + 1)[1:] for s, v in zip(rows, values, strict=True)])
 
 
-def _linear(node: Node, x: list[Array], y: Array, g: Array) -> Array:
+def _view(node: Node, x: list[Array], y: Array, g: Array) -> tuple[View, Array, Array]:
+    """A linear operator as products, its matrix, and the gradient of their sums, ``[G, R, O / G]``."""
     linear, (a, w) = node.op.traits.linear, x[:2]
     assert linear is not None
     view = linear.view(node.op, a.shape[1:], w.shape, y.shape[1:])
     matrix = view.matrix(w).astype(np.float64)
-    groups, outputs, columns = matrix.shape
-    rows = _inside(node, y, g).reshape(-1, groups, outputs).transpose(1, 0, 2)
+    groups, outputs, _ = matrix.shape
+    return view, matrix, _inside(node, y, g).reshape(-1, groups, outputs).transpose(1, 0, 2)
+
+
+def _constants(node: Node, x: list[Array], y: Array, g: Array) -> tuple[Array, Array]:
+    """Of a layer's weights and bias."""
+    view, _, rows = _view(node, x, y, g)
+    sums = matmul(rows.swapaxes(1, 2), view.rows(x[0]).astype(np.float64))
+    return view.weights(sums), view.channels(rows.sum(1))
+
+
+def _linear(node: Node, x: list[Array], y: Array, g: Array) -> Array:
+    a = x[0]
+    view, matrix, rows = _view(node, x, y, g)
+    groups, _, columns = matrix.shape
     parts = matmul(rows, matrix).reshape(groups, len(a), -1, columns).transpose(1, 0, 2, 3)
     size = a[0].size
     source = view.rows(np.arange(1.0, size + 1).reshape(1, *a.shape[1:])).astype(np.int64)

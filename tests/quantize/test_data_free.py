@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from float_graphs import Floats
@@ -64,6 +66,27 @@ def test_a_gradient_is_the_slope_of_what_is_computed() -> None:
     slopes = np.array([(number(x + 2.0**-10 * way) - number(x - 2.0**-10 * way)) / 2.0**-9 for way in ways])
     expected = np.array([(found * way).reshape(3, -1).sum(1) for way in ways])  # kinks and float32 make them differ a little
     assert np.linalg.norm(slopes - expected) < 0.05 * np.linalg.norm(expected)
+
+
+def test_gradients_of_constants_are_slopes_too() -> None:
+    """Of every layer: groups, channels on their own, strides, padding, clamps."""
+    graph, name = logits(network())
+    x = RNG.normal(0, 1, (3, 1, 3, 8, 9)).astype(np.float32)
+    layers = [n for n in graph.nodes if n.op.traits.linear is not None]
+    values = evaluate_float(graph, {"x": x}, steps=True)
+    g = RNG.normal(0, 1, values[name].shape)
+    found = backward(graph, values, name, g, {n.name for n in layers})
+    for constant in (n for node in layers for n in node.inputs[1:3]):
+        data = graph.tensors[constant].data
+        assert data is not None and found[constant].shape == data.shape
+        way = RNG.normal(0, 1, data.shape)
+        ends = []
+        for step in (2.0**-11, -(2.0**-11)):
+            moved = replace(graph.tensors[constant], data=(data + step * way).astype(np.float32))
+            outputs = evaluate_float(replace(graph, tensors={**graph.tensors, constant: moved}), {"x": x})
+            ends.append(float((outputs[name].astype(np.float64) * g).sum()))
+        slope = (ends[0] - ends[1]) / 2.0**-10
+        assert slope == pytest.approx(float((found[constant] * way).sum()), rel=0.1, abs=0.02 * np.linalg.norm(found[constant])), constant
 
 
 def test_what_has_no_gradient_is_named() -> None:

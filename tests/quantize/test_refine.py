@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from float_graphs import dense
@@ -83,3 +85,19 @@ def test_it_is_an_option_of_every_recipe_and_noted() -> None:
     assert made.record["options"]["refine"] == "gains-and-biases"
     with pytest.raises(EdgeqError, match="unknown refinement"):
         Options(refine="hope")
+
+
+def test_distillation_says_what_it_cannot_do() -> None:
+    real, x = network(), correlated(7, 2)
+    with pytest.raises(EdgeqError, match="distillation needs samples"):
+        quantize(real, {"t0": x}, Options(refine="distillation"))
+    two = replace(real, outputs=("t2", "t3"))
+    with pytest.raises(EdgeqError, match="one output"):
+        quantize(two, {"t0": correlated(40, 2)}, Options(refine="distillation"))
+
+
+def test_distillation_of_a_right_network_keeps_it() -> None:
+    """Samples that take no part decide."""
+    real, x = network(), correlated(64, 2)
+    plain, trained = (quantize(real, {"t0": x}, Options(refine=r)) for r in ("none", "distillation"))
+    assert error(trained, real, x[::4]) <= error(plain, real, x[::4])
