@@ -1,9 +1,10 @@
 """Gains and biases of every channel trained through the whole network, the float one as the teacher (knowledge distillation).
 
 The forward pass is the simulator's: what is trained is what the chip computes. Gradients are the float graph's at the values of that
-pass; roundings let them through (straight through, Bengio et al., 2013), clamps do not. Labels are not needed: outputs, before a softmax, follow the
-teacher's. Integers of weights stay: with few bits and a short training, flips of weights (LSQ, Esser et al., ICLR 2020) cost more than they gain.
-What is kept is the best on samples that took no part. Products are those of `matrices`: the same samples give the same result on every computer.
+pass; roundings let them through (straight through, Bengio et al., 2013), clamps do not. Labels are not needed: outputs, before a
+softmax, follow the teacher's. Integers of weights stay: with few bits and a short training, flips of weights (LSQ, Esser et al., ICLR
+2020) cost more than they gain. What is kept is the best on samples that took no part. Products are those of `matrices`: the same
+samples give the same result on every computer.
 """
 
 from __future__ import annotations
