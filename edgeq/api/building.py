@@ -68,13 +68,20 @@ class Built:
         return self.measured.build.code_bytes if self.measured.build else None
 
 
-def choices_for(tuning: str | Path | None, target: str, toolchain: str, optimize: str) -> dict[str, str] | None:
+def choices_for(tuning: str | Path | None, key: str, hardened: bool) -> dict[str, str] | None:
     """The kernels that a tuning file chooses; None without a file.
 
+    Args:
+        key: what it was made with, see `costs.key_of`.
+
     Raises:
-        EdgeqError: it cannot be read, or was made with other options.
+        EdgeqError: it cannot be read, was made with other options, or kernels are hardened.
     """
-    return None if tuning is None else costs.read(Path(tuning)).choices(costs.key_of(target, toolchain, optimize))
+    if tuning is None:
+        return None
+    if hardened:
+        raise EdgeqError("a tuning file and hardened kernels", why="both choose the kernels", fix="give one of them")
+    return costs.read(Path(tuning)).choices(key)
 
 
 def artifact(
@@ -257,7 +264,7 @@ def build(
     if vectors < 0:
         raise EdgeqError(f"{vectors} test vectors", fix="give 0 or more")
     chain = find_toolchain(chip, toolchain)
-    choices = choices_for(tuning, target, chain.name, optimize)
+    choices = choices_for(tuning, costs.key_of(target, chain.name, optimize), hardened)
     layout = Layout(choices, hardened, None, feed, spreads_of(chip, cores, weights_stream, hardened))
     with folders.claimed(Path(output), force=force) as place:
         source, how = read(model, recipe), How(chip, None, chain.name, optimize)

@@ -86,8 +86,6 @@ class Layout:
     spreads: Spreads | None = None
 
     def __post_init__(self) -> None:
-        if self.hardened and self.choices is not None:
-            raise EdgeqError("a tuning file and hardened kernels", why="both choose the kernels", fix="give one of them")
         if self.feed not in FEEDS or (self.feed and self.hardened):
             kernels = " and hardened kernels" if self.hardened else ""
             raise EdgeqError(f"feed '{self.feed}'{kernels}", fix="give feed rows, or leave it out")

@@ -33,7 +33,7 @@ def test_a_verb_takes_every_option(name: str) -> None:
 
 def test_the_api_has_the_same_options() -> None:
     samples = {"calibration_limit", "stored", "pixels", "mean", "std", "classes"}
-    assert set(takers()) | samples | {"recipe", "options", "precision"} == set(Choices.__annotations__)
+    assert set(takers()) | samples | {"recipe", "options", "precision", "unseen"} == set(Choices.__annotations__)
 
 
 @pytest.mark.parametrize("name", VERBS)

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from onnx import ModelProto
+from onnx import ModelProto, TensorProto
 from onnx_models import Net, close, feeds, keywords, load, mobilenet, onnxruntime_outputs, real_outputs
 from onnxruntime.quantization import QuantFormat, QuantType, quantize_dynamic, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -161,6 +161,29 @@ def test_dynamic_integers_that_are_results_are_refused(which: int) -> None:
         value = b.op("DynamicQuantizeLinear", b.input(1, 6), outputs=3)[which]
         with pytest.raises(EdgeqError, match=f"{reader or 'an output'} of dynamically quantized integers is not supported"):
             load(b.model(b.op(reader, value) if reader else value))
+
+
+@pytest.mark.parametrize("order", ["weights first", "both at once", "weights alone", "none"])
+def test_dynamic_products_need_their_scale(order: str) -> None:
+    """In whatever order; without it they are integers."""
+    b = Net()
+    q, scale, zero = b.op("DynamicQuantizeLinear", b.input(2, 6), outputs=3)
+    weights = b.const(np.random.default_rng(0).integers(-127, 128, (6, 4)).astype(np.int8))
+    sums, step = b.op("Cast", b.op("MatMulInteger", q, weights, zero), to=TensorProto.FLOAT), b.const(np.float32(0.01))
+    if order == "both at once":
+        y = b.op("Mul", b.op("Mul", scale, step), sums)
+    else:
+        y = sums if order == "none" else b.op("Mul", sums, step)
+        y = b.op("Mul", y, scale) if order == "weights first" else b.op("Neg", y)
+    if order not in ("weights first", "both at once"):
+        with pytest.raises(EdgeqError, match="Neg of dynamically quantized integers is not supported"):
+            load(b.model(y))
+        return
+    model = b.model(y)
+    arrays = feeds(model, 8)
+    ((name, want),) = onnxruntime_outputs(model, arrays).items()
+    got = real_outputs(load(model), arrays)[name]
+    assert np.sqrt(np.mean((got - want) ** 2) / np.mean(want**2)) < 0.02
 
 
 FUSED: dict[str, Any] = {

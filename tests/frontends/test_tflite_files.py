@@ -49,7 +49,7 @@ def test_an_open_batch_is_one(tmp_path: Path) -> None:
 
 def test_other_open_dimensions_must_be_given(tmp_path: Path) -> None:
     model = relu_model((1, 1, 3), (-1, -1, 3))
-    assert '--shape "x=1x1x3"' in refusal(model, tmp_path)
+    assert '--shape "x=1xN1x3" with sizes for N1' in refusal(model, tmp_path)
     assert read(model, tmp_path, {"x": (1, 7, 3)}).type("y").shape == (1, 7, 3)
     assert "the model has ?x?x3" in refusal(model, tmp_path, {"x": (1, 7, 4)})
     assert "does not fit" in refusal(model, tmp_path, {"x": (7, 3)})

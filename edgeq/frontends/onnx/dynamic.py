@@ -6,7 +6,7 @@ that follows leaves the weights'. Fused forms are onnxruntime's.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -31,6 +31,20 @@ def check(kind: str, values: Sequence[Value | None]) -> None:
     for value in values:
         if isinstance(value, Unscaled | UnknownScale) and kind not in value.readers:
             raise EdgeqError(f"{kind} of dynamically quantized integers is not supported", fix=FIX)
+
+
+def carried(call: Call, results: Iterable[Value | None]) -> list[Value | None]:
+    """What a node computes, with what is still to be multiplied: integers by the scale that was found at run time, directly or by a
+    product with the weights' scale.
+    """
+    found = list(results)
+    if call.kind not in ("Cast", "Mul"):
+        return found
+    (y,) = found
+    integers, scale = (any(isinstance(v, kind) for v in call.values) for kind in (Unscaled, UnknownScale))
+    if isinstance(y, Tensor):
+        return [_unscaled(y, "Mul") if integers and not scale else Tensor(y.name, y.type, y.data) if integers else y]
+    return [UnknownScale(y.name, y.array, readers=("Mul",))] if y is not None and scale else found
 
 
 def _unscaled(y: Tensor, *readers: str) -> Unscaled:

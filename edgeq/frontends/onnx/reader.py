@@ -238,7 +238,7 @@ class Reader:
         constant = domain == "" and node.op_type == "Constant"
         unknown = any(isinstance(v, Refused) for v in inputs)
         if not unknown and (constant or foldable(call)):
-            return [constant_node(call)] if constant else list(fold(call))
+            return [constant_node(call)] if constant else list(dynamic.carried(call, fold(call)))
         reader = READERS.get((domain, node.op_type))
         if domain == "" and not unknown and (reader is None or self._wants_body(node, call)):
             expanded = body_of(node, self.version, call.values)
@@ -256,7 +256,7 @@ class Reader:
         unread = {a.name for a in node.attribute} - call.read - MEANINGLESS.get(node.op_type, frozenset())
         if unread:
             raise EdgeqError(f"{node.op_type} with attribute '{printable(min(unread))}' is not supported")
-        found = [result] if isinstance(result, Tensor | Constant) else list(result)
+        found = dynamic.carried(call, [result] if isinstance(result, Tensor | Constant) else result)
         results: list[Value | Refused | None] = list(marked(node.op_type, call.values, found))
         if not anonymous:
             self._bind(node, call, results)
