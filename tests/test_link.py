@@ -270,9 +270,10 @@ def test_hosts_that_end_in_the_middle_of_a_frame(served: Served) -> None:
 def test_what_an_earlier_session_asked_for_is_not_taken_for_done(served: Served) -> None:
     """A request whose number is one of the past, but of another host's past."""
     waiting = []
-    with running(served.program, lambda data: b"".join([*(waiting.pop() for _ in waiting[:]), data])) as board, serial.connect(
-        Port(board.port)
-    ) as device:
+    with (
+        running(served.program, lambda data: b"".join([*(waiting.pop() for _ in waiting[:]), data])) as board,
+        serial.connect(Port(board.port)) as device,
+    ):
         waiting.append(encode(REQUEST | Command.HELLO, device.link._number + 100 & 0xFF, b"two."))
         with pytest.raises(EdgeqError, match="restarted in the middle"):
             device.damage([Fault(0, 0, 0x55)])

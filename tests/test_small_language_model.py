@@ -23,7 +23,7 @@ def test_sampling_in_c_equals_python(tmp_path: Path) -> None:
     source = tmp_path / "s.c"
     weights = sampling.chances(0.11, 0.8)
     text = sampling.header(weights) + '#include "sampling.h"\n'
-    text = text.replace("/* Chances", '#include <stdint.h>\n/* Chances') + (
+    text = text.replace("/* Chances", "#include <stdint.h>\n/* Chances") + (
         "int32_t top(const int8_t *s, int32_t n, int32_t k, uint32_t *seed) { return sample_top(s, n, k, chances, seed); }\n"
         "int32_t best(const int8_t *s, int32_t n) { return sample_largest(s, n); }\n"
     )

@@ -25,9 +25,7 @@ CLOSE = 1e-3  # of the largest value, by which a linear operator's matrix may mi
 LARGEST = 2**24  # whole numbers that float32 tells apart
 
 
-def backward(
-    graph: Graph, values: Mapping[str, Array], output: str, gradient: Array, layers: Collection[str] = ()
-) -> dict[str, Array]:
+def backward(graph: Graph, values: Mapping[str, Array], output: str, gradient: Array, layers: Collection[str] = ()) -> dict[str, Array]:
     """The gradient of a number with regard to every graph input, from that with regard to one activation.
 
     Args:

@@ -350,9 +350,7 @@ def test_versions_and_files_for_two_slots() -> None:
         assert slots.split(whole[:cut]).first == whole[:cut], "a file that was cut off is no such file"
 
 
-def test_another_boards_firmware_is_refused(
-    built: dict[str, Files], tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_another_boards_firmware_is_refused(built: dict[str, Files], tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     arm, riscv = (files(t, built, tmp_path_factory) for t in ("mps2-an386", "virt"))
     with pytest.raises(EdgeqError, match="built for another core than virt's"):
         api.flash(arm.application, board="virt", port="/dev/null")

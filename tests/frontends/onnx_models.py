@@ -223,4 +223,3 @@ def close(actual: Mapping[str, Array], wanted: Mapping[str, Array], tolerance: f
     for name, array in wanted.items():
         assert actual[name].shape == array.shape, name
         np.testing.assert_allclose(actual[name], array, rtol=10 * tolerance, atol=tolerance * max(1.0, np.abs(array).max()), err_msg=name)
-

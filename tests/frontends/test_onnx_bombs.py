@@ -43,6 +43,8 @@ CASES = {
     "doubling": lambda b: _doubling(b),
     "scatter": lambda b: b.op("ScatterElements", b.input(2**14), b.const(np.zeros(2**14, INT)), b.random(2**14), reduction="add"),
 }  # fmt: skip
+
+
 def _doubling(b: Net) -> str:
     x = b.input(1, 1)
     for _ in range(40):

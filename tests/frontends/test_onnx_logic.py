@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from onnx_models import Net, close, load, onnxruntime_outputs, real_outputs
 
+from edgeq.errors import EdgeqError
 from edgeq.passes import normalise
 
 F = np.float32
@@ -32,7 +33,38 @@ def hidden_rows(b: Net) -> str:
     return str(b.op("Where", b.op("IsNaN", x), b.const(0.0, F), x))
 
 
+def diagonal(b: Net) -> str:
+    """torch.diagonal(x, 1) as both of PyTorch's exporters write it: a mask by EyeLike, a sum, a slice."""
+    mask = b.op("EyeLike", b.op("ConstantOfShape", b.ints(5, 6)), k=1, dtype=1)
+    total = b.op("ReduceSum", b.op("Mul", b.input(2, 5, 6), mask), b.ints(1), keepdims=0)
+    return str(b.op("Slice", total, b.ints(1), b.ints(6), b.ints(1)))
+
+
+def angle(b: Net) -> str:
+    """torch.atan2 as PyTorch's exporter writes it: a quotient, two corrections, zeros for what is no number."""
+    y, x = b.op("Split", b.input(2, 8), axis=-1, num_outputs=2, outputs=2)
+    slope = b.op("Atan", b.op("Div", y, x))
+    other = b.op("Where", b.op("Greater", y, b.const(0.0, F)), b.op("Add", slope, b.const(np.pi, F)), b.op("Sub", slope, b.const(np.pi, F)))
+    found = b.op("Where", b.op("Less", x, b.const(0.0, F)), other, slope)
+    return str(b.op("Where", b.op("IsNaN", found), b.const(0.0, F), found))
+
+
+def without_infinities(b: Net) -> str:
+    """torch.nan_to_num."""
+    x = b.op("Where", b.op("IsNaN", b.input(2, 5)), b.const(0.0, F), "input")
+    for sign, limit in (("Less", -3.4e38), ("Greater", 3.4e38)):
+        x = b.op("Where", b.op("And", b.op(sign, x, b.const(0.0, F)), b.op("IsInf", x)), b.const(limit, F), x)
+    return str(b.op("Neg", x))
+
+
 CASES: dict[str, Build] = {
+    "diagonal": diagonal,
+    "angle": angle,
+    "no infinities": without_infinities,
+    "eye of a computed shape": lambda b: b.op("Add", b.input(4, 3), b.op("EyeLike", "input", k=-1)),
+    "never true": lambda b: cast(
+        b, b.op("Or", b.op("IsInf", b.input(2, 3), detect_negative=0), b.op("Less", "input", b.const(0.0, F)))
+    ),
     **{
         k: lambda b, k=k: cast(b, b.op(k, b.op("Round", b.input(2, 3, 4)), b.const(0.0, F)))  # type: ignore[misc]
         for k in ("Greater", "Less", "GreaterOrEqual", "LessOrEqual", "Equal")
@@ -84,6 +116,7 @@ CASES: dict[str, Build] = {
     "one hot": lambda b: b.op("OneHot", b.op("Cast", b.op("Abs", b.input(2, 3)), to=7), b.ints(5), b.const([-1, 2], F), axis=1),
     "cumsum": lambda b: b.op("CumSum", b.input(2, 5, 3), b.const(1, np.int64)),
     "cumsum back": lambda b: b.op("CumSum", b.input(2, 5, 3), b.const(-1, np.int64), exclusive=1, reverse=1),
+    "cumsum of constants": lambda b: b.op("Mul", b.input(2, 3), b.op("CumSum", b.const([3, 1, 2], F), b.ints(0))),
     "hidden rows": hidden_rows,
     "product of an axis": lambda b: b.op("ReduceProd", b.input(2, 5), b.ints(1), noop_with_empty_axes=1),
     "reduce product": lambda b: b.op("ReduceProd", b.input(2, 5, 7), axes=[1, 2], keepdims=0),
@@ -143,6 +176,28 @@ def test_the_standards_results(name: str) -> None:
         if name == "constant output":
             found = {n: np.broadcast_to(a, (4, *a.shape[1:])) for n, a in found.items()}
         close(found, wanted, 1e-5)
+
+
+def nothing_seen(b: Net) -> str:
+    """A mask that hides a row, seen through a product: its row is no number."""
+    mask = b.const(np.where(np.arange(5)[:, None] == 2, -np.inf, 0), F)
+    y = b.op("MatMul", b.op("Softmax", b.op("Add", b.input(2, 5, 5), mask), axis=-1), b.random(2, 5, 3))
+    return str(b.op("Where", b.op("IsNaN", y), b.const(0.0, F), y))
+
+
+@pytest.mark.parametrize(
+    ("build", "words"),
+    [
+        (lambda b: b.op("IsNaN", b.input(2, 3)), "an output says which activations are NaN or infinite"),
+        (lambda b: b.op("IsInf", b.op("Exp", b.input(2, 3))), "an output says which activations are NaN or infinite"),
+        (nothing_seen, "comes from an infinite mask"),
+        (lambda b: b.op("EyeLike", b.input(2, 3, 4)), "expected a matrix"),
+    ],
+)
+def test_questions_about_infinity_are_refused_where_their_answer_counts(build: Build, words: str) -> None:
+    b = Net(19)
+    with pytest.raises(EdgeqError, match=words):
+        load(b.model(build(b)))
 
 
 @pytest.mark.parametrize("value", [-1e9, -3.4e38, -np.inf])

@@ -40,6 +40,7 @@ def binary(kind: str, left: tuple[int, ...], right: tuple[int, ...]) -> None:
         return b.const(b.rng.normal(0, 1, shape), np.float32) if constant else b.input(*shape, name=name)
 
     for which in ("", "left", "right"):
+
         def build(b: Net, which: str = which) -> str:
             return str(b.op(kind, operand(b, left, "input", which == "left"), operand(b, right, "other", which == "right")))
 
@@ -147,6 +148,7 @@ case("ReduceSum noop", lambda b: b.op("ReduceSum", b.op("Neg", b.input(2, 3)), b
 # Movement
 case("Concat", lambda b: b.op("Concat", b.input(2, 3, 4), b.random(2, 1, 4), b.input(2, 2, 4, name="other"), axis=-2))
 for opset in (11, 17):
+
     def split(b: Net, old: bool = opset == 11) -> str:
         x = b.input(2, 6)
         parts = b.op("Split", x, outputs=3, axis=1, split=[1, 2, 3]) if old else b.op("Split", x, b.ints(1, 2, 3), outputs=3, axis=1)

@@ -211,7 +211,6 @@ def one(
 
 F = np.zeros((4, 4), np.float32)
 REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
-
     "float16": (lambda: one("RELU", ("FLOAT16", None), out=("FLOAT16", None)), "FLOAT16 activations"),
     "int32": (lambda: one("ABS", ("INT32", None), out=("INT32", None), options=("AbsOptions", {})), "without a scale"),
     "no_scale": (lambda: one("RELU", ("INT8", None), out=("INT8", Q)), "without a scale"),

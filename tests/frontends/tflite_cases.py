@@ -426,8 +426,12 @@ MOVEMENTS = [
         "same",
     ),
     Case(
-        "mirror_symmetric_wide", "MIRROR_PAD", (X4, Ints(((0, 0), (3, 2), (0, 4), (1, 0)))), ((1, 13, 11, 5),),
-        ("MirrorPadOptions", {"mode": 1}), "same",
+        "mirror_symmetric_wide",
+        "MIRROR_PAD",
+        (X4, Ints(((0, 0), (3, 2), (0, 4), (1, 0)))),
+        ((1, 13, 11, 5),),
+        ("MirrorPadOptions", {"mode": 1}),
+        "same",
     ),
     Case("tile", "TILE", (Act((2, 3, 4)), Ints((1, 3, 2))), ((2, 9, 8),), ("TileOptions", {}), "same", micro=False),
     Case("tile_once", "TILE", (Act((2, 3)), Ints((1, 1))), ((2, 3),), ("TileOptions", {}), "same", micro=False),
@@ -435,8 +439,13 @@ MOVEMENTS = [
     Case("reverse", "REVERSE_V2", (Act((2, 5, 4)), Ints((1,))), ((2, 5, 4),), ("ReverseV2Options", {}), "same", micro=False),
     *(
         Case(
-            f"space_to_batch_{name}", "SPACE_TO_BATCH_ND", (Act(shape), Ints(block), Ints(pads)), (out,), ("SpaceToBatchNDOptions", {}),
-            "same", micro=name == "plain",  # TensorFlow Lite Micro pads with bytes of 0, whatever the zero point
+            f"space_to_batch_{name}",
+            "SPACE_TO_BATCH_ND",
+            (Act(shape), Ints(block), Ints(pads)),
+            (out,),
+            ("SpaceToBatchNDOptions", {}),
+            "same",
+            micro=name == "plain",  # TensorFlow Lite Micro pads with bytes of 0, whatever the zero point
         )
         for name, shape, block, pads, out in (
             ("4d", (1, 5, 6, 3), (2, 3), ((1, 0), (0, 3)), (6, 3, 3, 3)),
@@ -446,8 +455,12 @@ MOVEMENTS = [
     ),
     *(
         Case(
-            f"batch_to_space_{name}", "BATCH_TO_SPACE_ND", (Act(shape), Ints(block), Ints(crops)), (out,),
-            ("BatchToSpaceNDOptions", {}), "same",
+            f"batch_to_space_{name}",
+            "BATCH_TO_SPACE_ND",
+            (Act(shape), Ints(block), Ints(crops)),
+            (out,),
+            ("BatchToSpaceNDOptions", {}),
+            "same",
         )
         for name, shape, block, crops, out in (
             ("4d", (6, 3, 3, 3), (2, 3), ((1, 0), (0, 3)), (1, 5, 6, 3)),

@@ -72,6 +72,8 @@ CASES = [
 ]
 ASYMMETRIC = {"n9_k7": 3, "n17_k8": -128, "rows": 127, "deep": -7, "lanes_saturated": 127, "relu6": 40}
 CASES += [asymmetric(c, ASYMMETRIC[c.name]) for c in CASES if c.name in ASYMMETRIC]
+
+
 def on_words(rows: int, k: int, n: int, clamp: tuple[float, float] = (-math.inf, math.inf), width: float = 9000, **options: Any) -> Case:
     """On int16: sums are int32, or int64 where 700 saturated weights may leave it."""
     x = activation((rows, k), 0.05 / 256, 0, DType.INT16)

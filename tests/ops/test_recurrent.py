@@ -119,7 +119,18 @@ def gru(first: bool) -> list[Case]:
 GRU = [*gru(False), *gru(True)]
 HALF_SUMS = ("clip_bits11", "h1_i7", "h3_i4", "h5_i16", "h8_i7", "sequence", "reverse", "last", "larger")
 INT8_WEIGHTS = (
-    "clip_bits13", "h1_i1", "h3_i7", "h4_i4", "h8_i16", "sequence", "reverse", "last_reverse", "fixed", "shifted", "least", "larger",
+    "clip_bits13",
+    "h1_i1",
+    "h3_i7",
+    "h4_i4",
+    "h8_i16",
+    "sequence",
+    "reverse",
+    "last_reverse",
+    "fixed",
+    "shifted",
+    "least",
+    "larger",
 )
 
 

@@ -15,8 +15,12 @@ from edgeq.ops.rescale import Rescale
 SHAPE = (1, 5, 13)
 RATIOS = (1.0, 0.3, 1 / 256, 1e-6, 1.7, 40.0, 2.0**7)
 INTEGERS = [
-    (DType.INT8, DType.INT8), (DType.INT8, DType.INT16), (DType.INT8, DType.INT32),
-    (DType.INT16, DType.INT16), (DType.INT16, DType.INT8), (DType.INT16, DType.INT32),
+    (DType.INT8, DType.INT8),
+    (DType.INT8, DType.INT16),
+    (DType.INT8, DType.INT32),
+    (DType.INT16, DType.INT16),
+    (DType.INT16, DType.INT8),
+    (DType.INT16, DType.INT32),
 ]
 NARROWED = [(DType.INT32, DType.INT8), (DType.INT32, DType.INT16)]  # fmt: skip
 

@@ -105,4 +105,3 @@ def quantized_input(graph: Graph, x: Array, name: str = "x") -> Array:
     t = graph.type(name)
     stored = quantize_array(x, t.scale, t.zero_point, t.dtype.numpy)
     return (stored.astype(np.float64) - t.zero_point) * np.float64(np.float32(t.scale))
-

@@ -126,9 +126,7 @@ def test_int8_weights_on_halves_take_half_the_flash(real: Graph, mixed: api.Quan
         ("w8r16", b"lstm: x f16, h f16, c f16, W s8, R f16, gates f32", 45),
     ],
 )
-def test_finer_storages_come_closer(
-    real: Graph, mixed: api.Quantized, storage: str, roles: bytes, least: float, tmp_path: Path
-) -> None:
+def test_finer_storages_come_closer(real: Graph, mixed: api.Quantized, storage: str, roles: bytes, least: float, tmp_path: Path) -> None:
     file = edited(mixed.files["precision.toml"], tmp_path / "p.toml", LSTM_3=storage, GRU_4=storage)
     chosen = api.quantize(real, {"frame": frames()}, precision=file)
     assert roles in chosen.files["precision.toml"]

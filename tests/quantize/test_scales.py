@@ -115,9 +115,7 @@ def two(op: Op, *further: Op, first: Op | None = None) -> Graph:
     return b.graph(b.op(LeakyRelu(alpha=0.9), x, name="y"))
 
 
-@pytest.mark.parametrize(
-    "op", [MaxPool2d(kernel=(2, 2), stride=(2, 2)), Reshape((1, 32)), Slice((0, 1, 1, 0), (1, 3, 3, 2), (1, 1, 1, 1))]
-)
+@pytest.mark.parametrize("op", [MaxPool2d(kernel=(2, 2), stride=(2, 2)), Reshape((1, 32)), Slice((0, 1, 1, 0), (1, 3, 3, 2), (1, 1, 1, 1))])
 @pytest.mark.parametrize("law", ["single", "tflm"])
 def test_moved_values_keep_their_scale(op: Op, law: str) -> None:
     found = quantize(two(op), {"x": values(-4, 3, 1, 4, 4, 2)}, replace(PLAIN, law=law))
@@ -154,8 +152,6 @@ def merging(op: Op, wide: float, narrow: float, also: bool, options: Options = P
     y = b.op(LeakyRelu(alpha=0.5), b.op(op, first, second, name="t"), name="y")
     g = b.graph(y, *([b.op(LeakyRelu(alpha=0.5), second, name="z")] if also else []))
     return quantize(g, {"x": values(-1, 1, 1, 50)}, options)
-
-
 
 
 @pytest.mark.parametrize("op", [Concat(axis=1), Maximum()])

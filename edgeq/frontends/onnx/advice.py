@@ -34,6 +34,7 @@ ADVICE = {
     **dict.fromkeys(("TreeEnsemble", "TreeEnsembleClassifier", "TreeEnsembleRegressor", "SVMClassifier", "SVMRegressor"), TREES),
     "ATen": "PyTorch's exporter did not know the operator: export with a newer PyTorch, or replace it in the model",
     "Range": "its limits are computed: bind the inputs that decide them to values (--const NAME=VALUE), or fix the shapes (--shape)",
+    "GroupQueryAttention": "export it as the standard's Attention of operator set 24, a token at a time, its caches by TensorScatter",
     "NonMaxSuppression": "cut the model before it and do it outside",
 }
 

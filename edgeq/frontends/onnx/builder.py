@@ -36,6 +36,7 @@ class Builder:
         words: names of what is quantized to int16 or uint16 in the file, and float here.
         dynamic: names of what the file quantizes at run time, and what is float here.
         infinite: tensors with elements that stand for infinity, which no output of the model may have.
+        assumed: truth values that are taken for false because activations are finite numbers; no output of the model either.
     """
 
     def __init__(self, name: str, reserved: Iterable[str]) -> None:
@@ -49,6 +50,7 @@ class Builder:
         self.words: list[str] = []
         self.dynamic: list[str] = []
         self.infinite: set[str] = set()
+        self.assumed: set[str] = set()
         self.inputs: list[str] = []
         self.final: dict[str, str] = {}  # tensor -> its name in the file
         self.left, self.turns_left = MAX_BYTES, MAX_TURNED
@@ -170,10 +172,13 @@ class Builder:
             outputs: names in the file, and what they hold.
 
         Raises:
-            EdgeqError: an output is of integers that float32 does not hold, or has infinite elements.
+            EdgeqError: an output is of integers that float32 does not hold, has infinite elements, or asks for them.
         """
         names = []
         for name, value in outputs:
+            if value.name in self.assumed:
+                why = "edgeq's activations are finite numbers"
+                raise EdgeqError("an output says which activations are NaN or infinite", where=printable(name), why=why, fix="remove it")
             if isinstance(value, Constant):
                 value = self.constant(self.fresh(f"{name}/value"), value.array)
             if value.name in self.infinite:

@@ -16,7 +16,7 @@ from edgeq.frontends.onnx.file import DAMAGED
 from edgeq.frontends.onnx.linear import dense
 from edgeq.frontends.onnx.movement import part
 from edgeq.frontends.onnx.registry import reads
-from edgeq.frontends.onnx.values import Constant, Value
+from edgeq.frontends.onnx.values import Constant, Value, is_whole
 from edgeq.ir import Array, Tensor
 from edgeq.ops.concat import Concat
 from edgeq.ops.mat_mul import MatMul
@@ -53,6 +53,19 @@ def triangle(call: Call) -> Tensor:
     kept = np.tri(rows, columns, k) if not call.integer("upper", 1) else 1 - np.tri(rows, columns, k - 1)
     mask = call.builder.constant(call.builder.fresh(f"{call.output}.mask"), kept.astype(np.float32))
     return call.emit(Mul(), *call.same_rank(x, mask))
+
+
+@reads("EyeLike", integers=True)
+def identity(call: Call) -> Constant:
+    """Ones on one diagonal of a matrix as large as the input, whose values do not matter."""
+    x, wanted = call.required(0), call.integer("dtype", 0)
+    shape = x.array.shape if isinstance(x, Constant) else x.type.shape
+    if len(shape) != 2:
+        raise EdgeqError(f"EyeLike of shape {list(shape)}", why="expected a matrix")
+    call.builder.spend(8 * math.prod(shape), "EyeLike")
+    own = x.array.dtype if isinstance(x, Constant) else np.int64 if is_whole(x) else np.float32
+    dtype = helper.tensor_dtype_to_np_dtype(wanted) if wanted else own
+    return Constant(call.output, np.eye(shape[0], shape[1], call.integer("k", 0), dtype=dtype))
 
 
 @reads("ReduceProd")

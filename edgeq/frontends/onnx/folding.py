@@ -135,6 +135,8 @@ def _evaluate(call: Call, inputs: Arrays) -> list[Array]:
     node.input.extend(f"i{k}" if a is not None else "" for k, a in enumerate(inputs))
     node.output.extend(f"o{k}" for k in range(len(call.node.output)))
     feeds = {f"i{k}": a for k, a in enumerate(inputs) if a is not None}
+    if call.kind == "CumSum" and feeds["i1"].size == 1:  # PyTorch's older exporter writes a list of one axis
+        feeds["i1"] = feeds["i1"].reshape(())
     flattened = None
     if call.kind in MATRICES and call.version < 13:  # older versions see a matrix; the evaluator has the newest alone
         flattened = feeds["i0"].shape

@@ -92,7 +92,12 @@ def compare(call: Call) -> Tensor:
 
 
 @reads("And", "Or", "Xor")
-def both(call: Call) -> Tensor:
+def both(call: Call) -> Value:
+    values = [call.required(i) for i in (0, 1)]
+    absorbing = call.kind == "Or"
+    if call.kind != "Xor" and any(isinstance(v, Constant) and (v.array == absorbing).all() for v in values):
+        shape = np.broadcast_shapes(*(v.type.shape if isinstance(v, Tensor) else v.array.shape for v in values))
+        return Constant(call.output, np.full(shape, absorbing))
     a, b = call.x(0), call.x(1)
     if call.kind == "Xor":
         return call.emit(maths.Abs(), binary(call, Sub(), a, b, "difference"))
@@ -105,16 +110,16 @@ def negation(call: Call) -> Tensor:
 
 
 @reads("IsNaN")
-def is_nan(call: Call) -> Value:
-    """Of a softmax, as exporters of attention ask: true where a mask hides a whole row, false elsewhere.
+def is_nan(call: Call) -> Tensor | Constant:
+    """False, for activations are numbers; of a softmax, as exporters of attention ask, true where a mask hides a whole row.
 
     Raises:
-        EdgeqError: of anything else.
+        EdgeqError: of a softmax whose scores have several masks.
     """
     x, made = call.x(), {n.outputs[0]: n for n in call.builder.nodes}
     softmax = made.get(x.name)
     if softmax is None or not isinstance(softmax.op, Softmax):
-        raise EdgeqError("IsNaN of anything but a softmax is not supported", fix="leave it out: activations are numbers")
+        return _never(call)
     scores = softmax.inputs[0]
     hidden: Array = np.zeros(1, np.bool_)
     if scores in call.builder.infinite:
@@ -130,6 +135,31 @@ def is_nan(call: Call) -> Value:
             return call.emit(Step(0.0), binary(call, Sub(), scalar(call, MASKED, rank), largest, "below"))
         hidden = np.all(mask.data <= -INFINITE, axis=-1, keepdims=True)
     return Constant(call.output, np.broadcast_to(hidden, x.type.shape))
+
+
+@reads("IsInf")
+def is_infinite(call: Call) -> Constant:
+    call.integer("detect_negative", 1), call.integer("detect_positive", 1)
+    return _never(call)
+
+
+def _never(call: Call) -> Constant:
+    """False: what a network computes are finite numbers, in int8 by its form, in floats by calibration's law.
+
+    Raises:
+        EdgeqError: it comes from an infinite mask.
+    """
+    x, made = call.x(), {n.outputs[0]: n for n in call.builder.nodes}
+    pending, seen = [x.name], {x.name}
+    while pending:
+        name = pending.pop()
+        if name in call.builder.infinite:
+            raise EdgeqError(f"{call.kind} of what comes from an infinite mask is not supported", fix="mask with a finite number")
+        fresh = [i for i in (made[name].inputs if name in made else ()) if i not in seen]
+        seen.update(fresh)
+        pending += fresh
+    call.builder.assumed.add(call.output)
+    return Constant(call.output, np.zeros(x.type.shape, np.bool_))
 
 
 @reads("Where")
