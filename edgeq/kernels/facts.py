@@ -95,6 +95,11 @@ def powers(params: Params) -> int:
     return int(((steps == 0) | ((steps << n) - 1 < 2 ** (32 - n))).all() and shift.max() <= 31)
 
 
+def uniform(params: Params) -> int:
+    """1 if all output channels have one multiplier and one shift."""
+    return int(all(np.ptp(params.tables[name]) == 0 for name in ("multiplier", "shift")))
+
+
 def whole_range(params: Params) -> int:
     """1 if results may be any int8."""
     return int((params.act_min, params.act_max) == (INT8_MIN, INT8_MAX))
@@ -176,7 +181,7 @@ def parted(params: Params) -> int:
 FACTS: dict[str, Callable[[Params], int]] = {
     f.__name__: f
     for f in (
-        group, stretch, twos, tap_twos, has_least, pairs, powers, whole_range, triples, copied, all_lines,
+        group, stretch, twos, tap_twos, has_least, pairs, powers, uniform, whole_range, triples, copied, all_lines,
         whole_fours, small_shifts, near_shifts, inside, pointwise, direct, tall, few, rectified, parted,
     )
 }  # fmt: skip

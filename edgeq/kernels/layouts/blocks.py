@@ -8,7 +8,7 @@ import numpy as np
 
 from edgeq.ir import Array
 
-__all__ = ["blocks", "filled", "followed", "interleaved", "negated", "repeated", "transposed", "unsigned"]
+__all__ = ["blocks", "filled", "first", "followed", "interleaved", "negated", "repeated", "transposed", "unsigned"]
 
 
 def interleaved(*blocks: int) -> Callable[[Array], Array]:
@@ -33,6 +33,11 @@ def interleaved(*blocks: int) -> Callable[[Array], Array]:
 def filled(rows: int) -> Callable[[Array], Array]:
     """Rows of zeros up to a multiple of `rows`."""
     return lambda table: np.pad(table, ((0, -len(table) % rows), *((0, 0) for _ in table.shape[1:])))
+
+
+def first(table: Array) -> Array:
+    """The first row alone, of tables whose rows are all alike."""
+    return table[:1]
 
 
 def followed(rows: int) -> Callable[[Array], Array]:

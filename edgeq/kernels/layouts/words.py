@@ -9,7 +9,7 @@ import numpy as np
 from edgeq.ir import Array
 from edgeq.kernels.layouts.blocks import interleaved
 
-__all__ = ["neighbours", "paired_bias", "pairs", "quads", "runs"]
+__all__ = ["neighbours", "paired_bias", "pairs", "pairs_after_bias", "quads", "runs"]
 
 
 def _words(rows: int, weights: Array, word: Callable[[Array], Array]) -> Array:
@@ -63,6 +63,16 @@ def paired_bias(bias: Array, weights: Array) -> Array:
     odd = weights.reshape(len(weights), -1)[:, 1::2].astype(np.int64).sum(1)
     start: Array = (256 * bias.astype(np.int64) - 127 * odd).astype(np.uint32).view(np.int32)
     return start
+
+
+def pairs_after_bias(rows: int) -> Callable[[Array, Array], Array]:
+    """Blocks of `pairs`, `rows` rows each, every one behind its rows' `paired_bias`: weights and bias are read in one stream."""
+
+    def pack(weights: Array, bias: Array) -> Array:
+        start = np.pad(paired_bias(bias, weights), (0, -len(bias) % rows), mode="edge").view(np.uint32)
+        return np.concatenate([start.reshape(-1, rows), pairs(rows)(weights).reshape(-1, rows * -(-weights[0].size // 4))], axis=1).ravel()
+
+    return pack
 
 
 _SIZES = {6: 126, 4: 92, 2: 55}  # elements of the groups of `runs`, in the order of its runs: cycles of a group of three rows on RV32IM
