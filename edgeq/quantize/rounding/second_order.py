@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edgeq.ir import Array
 from edgeq.matrices import inverse_root, matmul, right, times, whole
 from edgeq.quantize.problem import LayerProblem
 from edgeq.quantize.rounding import Rounded
@@ -84,7 +85,7 @@ def _ridge(square: Float, mean: Float, columns: int, count: int, samples: int) -
     return np.asarray((DAMPING + columns / count + 1 / samples) * spread + FLOOR * (spread + mean) + 1e-30)
 
 
-def _by_blocks(problem: LayerProblem) -> Float:
+def _by_blocks(problem: LayerProblem) -> Array:
     """The same of a wide matrix, `BLOCK` columns at a time: each block makes up for the outputs' error that the blocks before it left.
 
     Memory grows with the rows of inputs times the columns, and time with that times the outputs, not with the columns' cube.
