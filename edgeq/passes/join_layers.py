@@ -22,13 +22,13 @@ def join_layers(graph: Graph) -> Graph | None:
     uses, producers, names = use_counts(graph), graph.producers(), Names(graph)
     for node in graph.nodes:
         before = producers.get(node.inputs[0])
-        if before is None or uses[node.inputs[0]] != 1:
+        if before is None or uses[node.inputs[0]] != 1 or type(before.op) is not type(node.op) or _clamp(before) != NO_CLAMP:
             continue
         layers = _weights(graph, before), _weights(graph, node)
-        if layers[0] is None or layers[1] is None or type(before.op) is not type(node.op) or _clamp(before) != NO_CLAMP:
+        if layers[0] is None or layers[1] is None or _grow(layers[0][0], layers[1][0]):
             continue
         joined = _joined(before, node, *layers[0], *layers[1])
-        if joined is None or joined[1].size > layers[0][0].size + layers[1][0].size:
+        if joined is None:
             continue
         op, weights, bias = joined
         made = [constant(names.fresh(f"{node.outputs[0]}/{n}"), a.astype(np.float32)) for n, a in (("weights", weights), ("bias", bias))]
@@ -45,6 +45,11 @@ def _weights(graph: Graph, node: Node) -> tuple[Array, Array] | None:
     if w.data is None or b.data is None or w.type.dtype is not DType.FLOAT32:
         return None
     return w.data.astype(np.float64), b.data.astype(np.float64)
+
+
+def _grow(first: Array, second: Array) -> bool:
+    """Whether what does the work of both has more weights: known before it is made, for it may be very large."""
+    return second.size // second.shape[-1] * (first.size // len(first)) > first.size + second.size
 
 
 def _clamp(node: Node) -> tuple[float, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from itertools import pairwise
 
 import numpy as np
@@ -46,6 +47,16 @@ def dense(*widths: int, **options: object) -> Graph:
 )  # fmt: skip
 def test_dense_layers(widths: tuple[int, ...], wanted: list[tuple[int, ...]]) -> None:
     assert layers(kept(dense(*widths))) == wanted
+
+
+def test_what_would_grow_is_never_made() -> None:
+    """Factors of low rank may be those of a matrix that no memory holds."""
+    tracemalloc.start()
+    try:
+        assert layers(normalise(dense(4000, 2, 4000))) == [(2, 4000), (4000, 2)]
+        assert tracemalloc.get_traced_memory()[1] < 2**23
+    finally:
+        tracemalloc.stop()
 
 
 def test_what_is_between_is_needed() -> None:
