@@ -41,7 +41,7 @@ class Histogram:
     def __init__(self, real: Array, meant: Array) -> None:
         finite = np.concatenate([a[np.isfinite(a)] for a in (real, meant)])
         low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
-        room = (high - low) / 16 or 1.0
+        room = (high - low) / 16 or abs(high) / 16 or 1.0
         self.ends = low - room, high + room
         self.real, self.stored = np.zeros(BINS, np.int64), np.zeros(BINS, np.int64)
 

@@ -13,6 +13,7 @@ from edgeq.ops.activations import Sigmoid
 from edgeq.ops.add import Sub
 from edgeq.ops.fully_connected import FullyConnected
 from edgeq.quantize import Options, TensorStats, decide, diagnose, quantize, to_half
+from edgeq.quantize.diagnosis import Histogram
 from edgeq.quantize.floating import evaluate_float
 from edgeq.simulate import simulate
 
@@ -39,6 +40,15 @@ def rescaled(graph: Graph, name: str, factor: float) -> Graph:
 
 def decibels(signal: Array, error: Array) -> float:
     return float(10 * np.log10((signal**2).sum() / (error**2).sum()))
+
+
+@pytest.mark.parametrize("value", [0.0, 1e-40, 3.0, -1e38])
+def test_a_histogram_of_one_value(value: float) -> None:
+    one = np.full(5, value)
+    found = Histogram(one, one)
+    found.add(one, one)
+    low, high = found.ends
+    assert low < value < high and found.real.sum() == found.stored.sum() == found.real.max() == 5
 
 
 @pytest.mark.parametrize("factor", [1.0, 0.4])
