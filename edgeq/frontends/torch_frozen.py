@@ -6,6 +6,7 @@ import copy
 from typing import Any
 
 CONVERTED = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized")  # where modules are that hold packed integers
+NEEDED = ("scale", "zero_point", "quant_min", "quant_max", "qscheme", "ch_axis")  # of fake quantizers; others stay as they are
 TRACEABLE = "make the module traceable by torch.export, without control flow that depends on data"
 BEFORE = "give the module as it was before torch.ao.quantization converted it: its fake quantizers or observers hold the scales"
 SCRIPT = "give the module that it was scripted or traced from, or torch.onnx.export(module, inputs, 'model.onnx', dynamo=False)"
@@ -28,9 +29,10 @@ def frozen(module: Any) -> Any:
         def __init__(self, fake: Any) -> None:
             super().__init__()
             self.on, self.limits = bool(fake.fake_quant_enabled.all()), (int(fake.quant_min), int(fake.quant_max))
-            self.axis = int(fake.ch_axis) if fake.is_per_channel else None
+            self.axis = int(fake.ch_axis) if fake.qscheme in (torch.per_channel_affine, torch.per_channel_symmetric) else None
+            point = fake.zero_point.detach().to(torch.float32).round().clamp(*self.limits)  # a learned one is no whole number
             self.register_buffer("scale", fake.scale.detach().clone())
-            self.register_buffer("zero_point", fake.zero_point.detach().to(torch.int32))
+            self.register_buffer("zero_point", point.to(torch.int32))
 
         def forward(self, x: Any) -> Any:
             if not self.on:
@@ -44,7 +46,7 @@ def frozen(module: Any) -> Any:
     result = copy.deepcopy(module)
     for parent in list(result.modules()):
         for name, part in list(parent._modules.items()):  # named_children leaves out the second name of a shared one
-            if isinstance(part, FakeQuantizeBase):
+            if isinstance(part, FakeQuantizeBase) and all(hasattr(part, n) for n in NEEDED):
                 setattr(parent, name, Fixed(part))
     return result
 

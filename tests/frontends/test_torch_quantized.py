@@ -14,6 +14,7 @@ from edgeq import api
 from edgeq.errors import EdgeqError
 from edgeq.frontends.torch_frozen import BEFORE, SCRIPT
 from edgeq.ir import DType
+from edgeq.ops.fake_quantize import FakeQuantize
 from edgeq.quantize.precision_toml import read_precision
 
 SHAPE = (1, 3, 8, 8)
@@ -138,3 +139,24 @@ def test_a_module_keeps_its_own_fake_quantizers() -> None:
     before = {n: type(m) for n, m in module.named_modules()}
     api.load(module, torch.randn(SHAPE))
     assert {n: type(m) for n, m in module.named_modules()} == before
+
+
+def test_learned_scales_and_zero_points() -> None:
+    """A fake quantizer that learns them keeps its zero point as a real number."""
+    from torch.ao.quantization import MovingAverageMinMaxObserver
+    from torch.ao.quantization._learnable_fake_quantize import _LearnableFakeQuantize
+
+    class Learned(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.q = _LearnableFakeQuantize(
+                MovingAverageMinMaxObserver, quant_min=0, quant_max=255, scale=0.02, zero_point=127.6, dtype=torch.quint8,
+                qscheme=torch.per_tensor_affine,
+            )  # fmt: skip
+            self.layer = nn.Linear(4, 3)
+
+        def forward(self, x: Any) -> Any:
+            return self.layer(self.q(x))
+
+    ops = [n.op for n in api.load(Learned(), torch.zeros(1, 4)).nodes if isinstance(n.op, FakeQuantize)]
+    assert [(round(op.scale, 6), op.zero_point) for op in ops] == [(0.02, 0)]
