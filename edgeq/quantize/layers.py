@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeq import half
+from edgeq.errors import EdgeqError
 from edgeq.formats import PLAIN
 from edgeq.ir import Array, DType, Node, QParams, Tensor, TensorType
 from edgeq.matrices import Singular
@@ -83,6 +84,9 @@ def linear(walk: Walk, node: Node, real: list[Array]) -> tuple[str, str, str]:
 
     Args:
         real: the float inputs.
+
+    Raises:
+        EdgeqError: they overflow half precision, in which the layer gets them.
     """
     layer, op, (source, weights, offset) = walk.precision.layers[node.name], node.op, node.inputs
     (x, w, b), t, y = real, walk.type(node.inputs[0]), walk.type(node.outputs[0])
@@ -90,6 +94,9 @@ def linear(walk: Walk, node: Node, real: list[Array]) -> tuple[str, str, str]:
     view = op.traits.linear.view(op, t.shape, w.shape, y.shape)
     halves = t.dtype is DType.FLOAT16
     stored = real_array(walk.stored[source], t)
+    if halves and not np.isfinite(stored).all():
+        what = f"tensor '{source}' reaches {np.abs(x).max():g} on the samples, half precision ends at {half.LARGEST:g}"
+        raise EdgeqError(what, where=node.name, fix="quantize with --recipe int8, or scale the model's inputs")
     problem, q = _fit(walk, weights, layer, view, HALVES if halves else t.scale / y.scale, (stored, x))
     bias = b.astype(np.float64)
     if layer.bias_correction:

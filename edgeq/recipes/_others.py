@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ from edgeq import reals
 from edgeq.errors import EdgeqError
 from edgeq.formats import PLAIN
 from edgeq.ir import Array, Graph
+from edgeq.quantize.allocate import NOTHING
 from edgeq.quantize.diagnosis import LOW, PERFECT
 from edgeq.quantize.floating import evaluate_float
 from edgeq.quantize.plan import Options
@@ -81,7 +83,7 @@ def _some(graph: Graph, samples: Mapping[str, Array]) -> dict[str, Array]:
 
 
 def kept(graph: Graph, samples: Mapping[str, Array], real: Mapping[str, Array]) -> float:
-    """Signal over noise of a quantized graph's outputs, the least of them.
+    """Signal over noise of a quantized graph's outputs, the least of them; `NOTHING` where one is infinite or no number.
 
     Args:
         real: the float graph's outputs.
@@ -90,6 +92,8 @@ def kept(graph: Graph, samples: Mapping[str, Array], real: Mapping[str, Array]) 
     for name, wanted in real.items():
         error = float(((real_array(outputs[name], graph.type(name)) - wanted.astype("f8")) ** 2).sum())
         signal = float((wanted.astype("f8") ** 2).sum())
+        if not math.isfinite(error):
+            return NOTHING
         if error > 0:
             least = min(least, 10 * float(reals.log10(signal / error)) if signal > 0 else 0.0)
     return least

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Graph
 from edgeq.quantize.floating import evaluate_float
 from edgeq.recipes._others import kept
@@ -17,7 +18,8 @@ LOG = logging.getLogger("edgeq")
 
 
 def unseen(job: Job, recipe: Recipe) -> dict[str, float]:
-    """The least SQNR of an output in dB on half of the samples, where the other half has calibrated; empty of one sample or of many.
+    """The least SQNR of an output in dB on half of the samples, where the other half has calibrated; empty of one sample, of many, and
+    where half of them does not do.
 
     Every other sample calibrates, of a stream the first half. All else is as it was: another rounding could keep more of others.
     """
@@ -25,8 +27,11 @@ def unseen(job: Job, recipe: Recipe) -> dict[str, float]:
     if not 2 <= count <= MOST:
         return {}
     fitted, judged = _halves(job.graph, job.given)
-    with _silence():
-        made = recipe.quantize(Job(job.graph, fitted, job.options, job.written))
+    try:
+        with _silence():
+            made = recipe.quantize(Job(job.graph, fitted, job.options, job.written))
+    except EdgeqError:  # a method that needs more samples, say: all of them have done
+        return {}
     outputs = evaluate_float(made.real, {n: judged[n] for n in made.real.given})
     found = kept(made.graph, judged, {n: outputs[n] for n in made.real.results})
     return {"calibrated": count - count // 2, "judged": count // 2, "sqnr_db": round(found, 2)}

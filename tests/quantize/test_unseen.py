@@ -7,9 +7,12 @@ import pytest
 from float_graphs import Floats
 
 from edgeq import api
+from edgeq.errors import EdgeqError
 from edgeq.evaluate import evaluate
 from edgeq.ir import Array, Graph
 from edgeq.ops.fully_connected import FullyConnected
+from edgeq.quantize import Options
+from edgeq.quantize.allocate import NOTHING
 from edgeq.quantize.diagnosis import PERFECT
 from edgeq.recipes import RECIPES, Job, unseen
 from edgeq.recipes._unseen import MOST
@@ -64,3 +67,19 @@ def test_what_keeps_everything_is_told_so() -> None:
 
 def test_samples_that_edgeq_made_up_judge_nothing() -> None:
     assert "unseen" not in api.quantize(wide(), "random", unseen=True, calibration_limit=4).record
+
+
+def test_a_method_that_needs_more_than_half_of_the_samples() -> None:
+    made = api.quantize(wide(), {"x": samples(10, 1)}, options=Options(refine="distillation"), unseen=True)
+    assert made.record["options"]["refine"] == "distillation" and "unseen" not in made.record
+
+
+def test_halves_that_overflow_on_what_is_not_seen() -> None:
+    b, rng = Floats(), np.random.default_rng(0)
+    loud = b.layer(FullyConnected((0.0, np.inf)), b.input(1, 96), rng.normal(0, 100, (8, 96)))
+    graph = b.graph(b.layer(FullyConnected(), loud, rng.normal(0, 1e-4, (4, 8))))
+    x = samples(12, 1)
+    x[1::2] *= 100
+    assert unseen(Job(graph, {"x": x}), RECIPES["fp16"]())["sqnr_db"] == NOTHING
+    with pytest.raises(EdgeqError, match="half precision ends at 65504"):
+        api.quantize(graph, {"x": x}, recipe="w8a16")

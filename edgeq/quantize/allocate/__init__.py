@@ -27,6 +27,7 @@ WORK = 0.1  # what instructions weigh against flash where flash is the aim: they
 FLASH, INSTRUCTIONS, LATENCY, NOISE = "flash", "instructions", "latency", "noise"
 AIMS = (FLASH, INSTRUCTIONS, LATENCY, NOISE)
 EXACT = "integer-program"
+NOTHING = -150.0  # dB, where nothing of a signal is left
 
 Choose = Callable[["Problem", "Wanted"], "Mapping[str, str] | None"]
 ALLOCATORS: Mapping[str, Choose] = Methods(__name__, __path__, "choose")
@@ -109,8 +110,9 @@ def noise_of(got: Mapping[str, Array], real: Mapping[str, Array]) -> Array:
 
 
 def decibels(noise: Array) -> float:
-    """The least signal over noise of the outputs."""
-    return float(-10 * reals.log10(max(1e-15, float(np.max(noise)))))
+    """The least signal over noise of the outputs, at most 150; `NOTHING` where an output is infinite or no number."""
+    most = float(np.max(noise))
+    return float(-10 * reals.log10(max(1e-15, most))) if math.isfinite(most) else NOTHING
 
 
 def _cells(node: Node) -> set[str]:
