@@ -49,7 +49,7 @@ def _weights(graph: Graph, node: Node) -> tuple[Array, Array] | None:
 
 def _grow(first: Array, second: Array) -> bool:
     """Whether what does the work of both has more weights: known before it is made, for it may be very large."""
-    return second.size // second.shape[-1] * (first.size // len(first)) > first.size + second.size
+    return bool(second.size // second.shape[-1] * (first.size // len(first)) > first.size + second.size)
 
 
 def _clamp(node: Node) -> tuple[float, float]:

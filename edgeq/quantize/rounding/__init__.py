@@ -1,8 +1,8 @@
 """Roundings of a layer's weights: one file each, found by scan.
 
 A rounding is a module with ``rounded(problem)``: the integers of a `LayerProblem`, ``[G, O, K]`` in float32 or float64, and the scales
-``[G, O]`` that they are meant with, which most leave as they are. Its name is the file's. One that is quick where others are tried may say so:
-``QUICK``, its own name; nearest stands for the others there.
+``[G, O]`` that they are meant with, which most leave as they are. Its name is the file's. One that is quick where others are tried may
+say so: ``QUICK``, its own name; nearest stands for the others there.
 
 Raises of ``rounded``: `matrices.Singular` where the inputs' moments are singular; nearest takes over then.
 """
