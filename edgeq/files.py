@@ -160,6 +160,24 @@ def write_bytes(path: Path, content: bytes) -> None:
         raise EdgeqError("cannot write the file", where=str(path), why=reason(e)) from e
 
 
+def check_place(path: Path | None) -> None:
+    """Refuse, before long work, a file that `write_bytes` could not write in the end.
+
+    Raises:
+        EdgeqError: it is a folder, or the folder that it is to lie in is missing or not writable.
+    """
+    if path is None or _descriptor(path) is not None:
+        return
+    place = Path(os.path.realpath(path))
+    if place.is_dir():
+        raise EdgeqError("cannot write the file", where=str(path), why="it is a folder")
+    if not place.exists() or place.is_file():
+        if not place.parent.is_dir():
+            raise EdgeqError("cannot write the file", where=str(path), why="there is no such folder")
+        if not os.access(place.parent, os.W_OK | os.X_OK):
+            raise EdgeqError("cannot write the file", where=str(path), why="its folder is not writable")
+
+
 def json_text(value: Any) -> str:
     """JSON for files: indented, keys in the given order, no NaN."""
     return json.dumps(value, indent=1, allow_nan=False) + "\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ from edgeq import api, recipes
 from edgeq.api.searching import Bench, choices, flags, space_of
 from edgeq.errors import EdgeqError
 from edgeq.ir import Graph
+from edgeq.ops.activations import Tanh
 from edgeq.ops.fully_connected import FullyConnected
+from edgeq.quantize.allocate import NOTHING
 from edgeq.report import pareto
 from edgeq.tune.explore import Model, Space, Trial, fit, front, propose
 from edgeq.workers import spread
@@ -145,6 +148,35 @@ def test_too_few_samples_are_told(network: Graph, samples: Any) -> None:
         api.search(network, calibration=samples[:63])
     with pytest.raises(EdgeqError, match="no trial could be made"):
         api.search(network, vary={"weights": ["int4"]}, recipe="fp16", calibration=samples)
+
+
+def test_what_cannot_be_searched_is_told_before_the_first_trial(network: Graph, samples: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Bench, "__call__", None)
+    several = replace(network, outputs=(*network.outputs, network.nodes[0].outputs[0]))
+    y = np.zeros(64, np.int64)
+    for graph, keywords, said in (
+        (network, {"data": {"x": samples, "y": y[:6]}}, "6 labels for 64 vectors"),
+        (network, {"data": {"x": samples, "y": y + 4}}, "labels from 4 to 4 for a model with 4 classes"),
+        (several, {"data": {"x": samples, "y": y}}, "2 outputs"),
+        (network, {"precision": "precision.toml"}, "precision file"), (network, {"workers": 0}, "by 0 workers"),
+    ):  # fmt: skip
+        with pytest.raises(EdgeqError, match=said):
+            api.search(graph, calibration=samples, **keywords)
+
+
+def test_a_network_without_weights_costs_nothing(samples: Any) -> None:
+    f = Floats()
+    found = api.search(f.graph(f.op(Tanh(), f.input(1, 12))), vary={"method": ["mse", "minmax"]}, calibration=samples)
+    assert len(found.trials) == 2 and found.effects()["method"]["minmax"]["flash"] == 1
+
+
+def test_an_overflow_is_worth_nothing(samples: Any) -> None:
+    f, rng = Floats(), np.random.default_rng(0)
+    loud = f.layer(FullyConnected((0.0, math.inf)), f.input(1, 12), 1000 * rng.normal(size=(10, 12)))
+    graph = f.graph(f.layer(FullyConnected(), loud, rng.normal(size=(4, 10)) / 1000))
+    louder = samples * np.where(np.arange(64) % 2, 100, 1)[:, None, None].astype(np.float32)
+    found = api.search(graph, vary={"recipe": ["fp16"]}, calibration=louder)
+    assert [t.quality for t in found.trials] == [NOTHING]
 
 
 def _unknown(item: int) -> None:

@@ -165,15 +165,25 @@ def hits(graph: Graph, outputs: Mapping[str, Array], y: Array, where: str) -> in
     Raises:
         EdgeqError: the model has several outputs, or labels and vectors do not fit.
     """
+    name = graph.results[0]
+    values = outputs[name]
+    check_labels(graph, len(values), y, where)
+    return right(real_array(values, graph.type(name)), y)
+
+
+def check_labels(graph: Graph, vectors: int, y: Array, where: str = "") -> None:
+    """Refuse class numbers that do not fit a classifier and its vectors.
+
+    Raises:
+        EdgeqError: they do not, or the model has several outputs.
+    """
     if len(graph.results) != 1:
         raise EdgeqError(f"the model has {len(graph.results)} outputs; accuracy is defined for classifiers with one", where=graph.name)
-    name = graph.results[0]
-    values, classes = outputs[name], max(2, graph.type(name).size)
-    if len(values) != len(y):
-        raise EdgeqError(f"{len(y)} labels for {len(values)} vectors", where=where)
+    classes = max(2, graph.type(graph.results[0]).size)
+    if vectors != len(y):
+        raise EdgeqError(f"{len(y)} labels for {vectors} vectors", where=where)
     if y.min() < 0 or y.max() >= classes:
         raise EdgeqError(f"labels from {y.min()} to {y.max()} for a model with {classes} classes", where=where)
-    return right(real_array(values, graph.type(name)), y)
 
 
 def record_scores(folder: Path, result: Accuracy) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import Any, Unpack
 
 import numpy as np
@@ -13,8 +14,9 @@ from edgeq import target as targets
 from edgeq.api import keywords
 from edgeq.api.calibration import calibration_samples, labelled
 from edgeq.api.models import Progress, is_quantized
-from edgeq.api.recipe import Recipe
+from edgeq.api.recipe import Reading, Recipe, read
 from edgeq.api.samples import Samples
+from edgeq.api.scoring import check_labels
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Graph
 from edgeq.journal import journal
@@ -86,9 +88,10 @@ class Bench:
         """Quantize by these values; the fields of a `Trial` as JSON."""
         try:
             graph = self._quantized(named)
+            quality = self._quality(graph)
         except EdgeqError as e:
             return {"refused": f"{e.what} ({e.why})" if e.why else e.what}
-        return {"quality": self._quality(graph), "costs": self._costs(graph)}
+        return {"quality": quality, "costs": self._costs(graph)}
 
     def _quantized(self, named: Mapping[str, str]) -> Graph:
         given = {key: SWITCH.get(value, value) for key, value in named.items() if key != RECIPE}
@@ -98,8 +101,9 @@ class Bench:
         if name == "fp16" and options == Options():
             options = None  # there is nothing to choose there
         own = {key: self.recipe.get(key) for key in recipes.takers()}
-        job = recipes.Job(graphfile.loads(self.model), self.samples, options)
-        return normalise(recipes.make(name, own).quantize(job).graph)
+        chosen = recipes.make(name, own)
+        job = recipes.Job(chosen.form(graphfile.loads(self.model)), self.samples, options)
+        return normalise(chosen.quantize(job).graph)
 
     def _quality(self, graph: Graph) -> float:
         """Percent of right answers, or dB of the worst output's signal over its noise."""
@@ -107,8 +111,8 @@ class Bench:
         if self.labels is not None:
             (found,) = outputs.values()
             return round(100 * right(found, self.labels) / len(self.labels), 4)
-        real = {n: a.astype(np.float64) for n, a in evaluate_float(graphfile.loads(self.model), self.judged).items()}
-        return round(decibels(noise_of(outputs, real)), 3)
+        real = evaluate_float(graphfile.loads(self.model), self.judged)
+        return round(decibels(noise_of(outputs, {n: real[n].astype(np.float64) for n in outputs})), 3)
 
     def _costs(self, graph: Graph) -> dict[str, float]:
         """Bytes of tables, and what an inference takes on a chip that counts it."""
@@ -179,10 +183,10 @@ def flags(named: Mapping[str, str]) -> str:
 
 @keywords.verb
 def search(
-    model: Graph, data: Samples = None, *, target: str = "", vary: Mapping[str, Sequence[str]] | None = None, trials: int = TRIALS,
-    workers: int | str = 1, progress: Progress | None = None, **recipe: Unpack[Recipe],
+    model: str | Path | Graph, data: Samples = None, *, target: str = "", vary: Mapping[str, Sequence[str]] | None = None,
+    trials: int = TRIALS, workers: int | str = 1, progress: Progress | None = None, **recipe: Unpack[Recipe],
 ) -> Searched:  # fmt: skip
-    """Try options of quantization on a float graph and keep those that nothing beats.
+    """Try options of quantization on a float model and keep those that nothing beats.
 
     The usual options come first, then each change of one option, then what a model of these promises most of (`tune.explore`). Where an
     earlier run of the same model, data and options was ended, its trials are not made again.
@@ -194,21 +198,23 @@ def search(
         vary: option -> its values, the usual one first; see `choices` and `USUAL`.
         trials: at most so many.
         workers: processes, or ``HOST:PORT`` of a Dask scheduler.
-        recipe: the calibration samples, and what is not varied.
+        recipe: how the model is read, the calibration samples, and what is not varied.
 
     Raises:
-        EdgeqError: the graph is quantized, there are too few samples, an option is unknown, or no trial could be made.
+        EdgeqError: the model is quantized, there are too few samples, labels do not fit, an option is unknown, or no trial could be made.
     """
-    if is_quantized(model):
-        raise EdgeqError("the model is quantized already", where=model.name, fix="give the float model")
-    if trials < 1:
-        raise EdgeqError(f"{trials} trials", fix="ask for one or more")
-    space = space_of(vary)
-    bench = _bench(model, data, target, recipe)
+    if trials < 1 or (isinstance(workers, int) and workers < 1):
+        raise EdgeqError(f"{trials} trials by {workers} workers", fix="ask for one or more")
+    if recipe.get("precision") is not None:
+        raise EdgeqError("a search and a precision file", why="the file says what the search would vary", fix="leave --precision out")
+    space, graph = space_of(vary), read(model, recipe)
+    if is_quantized(graph):
+        raise EdgeqError("the model is quantized already", where=graph.name, fix="give the float model")
+    bench = _bench(graph, data, target, recipe)
     with spread(*((workers, None) if isinstance(workers, int) else (1, workers))) as run:
         done = _trials(bench, space, trials, workers if isinstance(workers, int) else 8, run, progress)
     if all(t.refused for t in done):
-        raise EdgeqError("no trial could be made", where=model.name, why=done[0].refused, fix="vary other options, see --vary")
+        raise EdgeqError("no trial could be made", where=graph.name, why=done[0].refused, fix="vary other options, see --vary")
     unit = "dB" if bench.labels is None else "% right"
     return Searched(space, tuple(done), unit, tuple(len(next(iter(a.values()))) for a in (bench.samples, bench.judged)))  # type: ignore[arg-type]
 
@@ -221,6 +227,7 @@ def _bench(model: Graph, data: Samples, target: str, recipe: Recipe) -> Bench:
     if data is not None:
         judged, labels = labelled(data, model, None, recipe)
         judged = fit_inputs(model, judged)
+        check_labels(model, len(next(iter(judged.values()))), labels)
     else:
         count = len(next(iter(samples.values())))
         if count < 2 * LEAST:
@@ -228,7 +235,7 @@ def _bench(model: Graph, data: Samples, target: str, recipe: Recipe) -> Bench:
             raise EdgeqError("too few samples to judge by", where=model.name, why=why, fix=f"give {2 * LEAST} or more, or --data")
         parts = (slice(None, count // 2), slice(count // 2, None)) if model.states else (slice(None, None, 2), slice(1, None, 2))
         samples, judged = ({n: a[part] for n, a in samples.items()} for part in parts)
-    kept: Recipe = {key: value for key, value in recipe.items() if key != "calibration"}  # type: ignore[assignment]
+    kept: Recipe = {key: value for key, value in recipe.items() if key not in {"calibration", *Reading.__annotations__}}  # type: ignore[assignment]
     return Bench(graphfile.dumps(model), samples, judged, labels, kept, target)
 
 

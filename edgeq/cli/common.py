@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgeq.errors import EdgeqError
-from edgeq.files import write_bytes
+from edgeq.files import check_place, write_bytes
 
 if TYPE_CHECKING:  # rich is imported where something is shown: `edgeq --help` needs none
     from rich.console import Console
@@ -194,11 +194,12 @@ def check_plot(plot: Path | None, recipe: str | None, precision: str | Path | No
 
 
 def check_svg(plot: Path | None) -> None:
-    """Refuse a plot under another ending.
+    """Refuse a plot under another ending, or where it cannot be written.
 
     Raises:
         EdgeqError: likewise.
     """
+    check_place(plot)
     if plot is not None and plot.suffix.lower() != ".svg":
         raise EdgeqError("a plot is an .svg file", where=str(plot), fix=f"write --plot {plot.with_suffix('.svg')}")
 

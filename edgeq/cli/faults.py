@@ -21,6 +21,7 @@ from edgeq.cli.common import (
     SignatureOption,
 )
 from edgeq.cli.options import takes_float_models
+from edgeq.files import check_place
 from edgeq.text import count, short
 
 if TYPE_CHECKING:
@@ -146,6 +147,7 @@ def _check_plot(path: Path) -> None:
     """Refuse a plot before long work where it cannot be drawn."""
     from edgeq.errors import EdgeqError
 
+    check_place(path)
     if path.suffix.lower() not in (".svg", ".png"):
         raise EdgeqError("a plot is an .svg or .png file", where=str(path), fix=f"write --plot {path.with_suffix('.svg')}")
     try:

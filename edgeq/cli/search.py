@@ -10,7 +10,7 @@ import typer
 from edgeq.cli import common
 from edgeq.cli.common import ConstOption, JsonOption, ModelArgument, ShapeOption, SignatureOption, TargetOption
 from edgeq.cli.options import takes_float_models
-from edgeq.files import json_text, write_bytes
+from edgeq.files import check_place, json_text, write_bytes
 from edgeq.text import count, size
 
 if TYPE_CHECKING:
@@ -63,11 +63,11 @@ def search(
     from edgeq.report import pareto
 
     common.check_svg(plot)
-    graph = api.load(model, shapes=common.parse_shapes(shape), const=common.parse_consts(const), signature=signature)
+    check_place(output)
     with common.bars() as progress:
         found = api.search(
-            graph, data, target=target or "", vary=parse_vary(vary), trials=trials, workers=parse_workers(workers), progress=progress,
-            **chosen,
+            model, data, target=target or "", vary=parse_vary(vary), trials=trials, workers=parse_workers(workers),
+            shapes=common.parse_shapes(shape), const=common.parse_consts(const), signature=signature, progress=progress, **chosen,
         )  # fmt: skip
     if output is not None:
         write_bytes(output, json_text(found.record()).encode())

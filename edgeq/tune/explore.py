@@ -33,7 +33,7 @@ class Space:
     def __iter__(self) -> Iterator[Point]:
         usual = self.usual
         for point in itertools.product(*self.options.values()):
-            if not self.alone & set(point) or sum(a != b for a, b in zip(point, usual, strict=True)) == 1:
+            if not self.alone & set(point) or sum(a != b for a, b in zip(point, usual, strict=True)) <= 1:
                 yield point
 
     def __len__(self) -> int:
@@ -63,7 +63,7 @@ class Trial:
 
     Attributes:
         quality: the higher, the better.
-        costs: name -> what the chip pays, above 0.
+        costs: name -> what the chip pays: bytes, cycles, instructions.
         refused: why the point cannot be quantized, empty where it can; there is no quality then.
     """
 
@@ -105,7 +105,7 @@ class Model:
         done = [t for t in trials if not t.refused]
         points = [t.point for t in done]
         self.quality = fit(space, points, [t.quality for t in done])
-        self.costs = {name: fit(space, points, [math.log(t.costs[name]) for t in done]) for name in done[0].costs}
+        self.costs = {name: fit(space, points, [math.log(max(1.0, t.costs[name])) for t in done]) for name in done[0].costs}
 
     def __call__(self, point: Point) -> Trial:
         return Trial(point, self.quality(point), {name: math.exp(effects(point)) for name, effects in self.costs.items()})

@@ -101,6 +101,13 @@ def test_what_is_read_is_not_written_over(edgeq, model: Path, tmp_path: Path, na
     assert given.read_bytes() == before
 
 
+@pytest.mark.parametrize("option", ["--output", "--plot"])
+def test_a_place_that_cannot_be_written_is_told_before_long_work(edgeq, tmp_path: Path, option: str) -> None:
+    missing = tmp_path / "missing" / "found.svg"
+    assert "no such folder" in edgeq("search", "no.onnx", "--calib", "random", option, missing).error
+    assert "it is a folder" in edgeq("search", "no.onnx", "--calib", "random", option, tmp_path).error
+
+
 def test_a_pipe_is_no_model(edgeq, tmp_path: Path) -> None:
     """It is not waited for."""
     os.mkfifo(tmp_path / "m.onnx")

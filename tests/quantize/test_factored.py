@@ -16,8 +16,10 @@ from onnx_models import Net, kinds, load
 from edgeq import api
 from edgeq.errors import EdgeqError
 from edgeq.ir import DType, Graph
+from edgeq.lower import lower
 from edgeq.passes import declare_states, normalise
-from edgeq.quantize import evaluate_float
+from edgeq.quantize import Options, evaluate_float
+from edgeq.target import load as load_target
 
 IN, UNITS, FRAMES = 10, 16, 160
 
@@ -84,6 +86,15 @@ def test_factors_by_hand(real: Graph, data: dict[str, np.ndarray]) -> None:
         api.quantize(real, None, recipe="fp16", factors="fold")
     with pytest.raises(EdgeqError, match="recipe int8 has no option 'factors'"):
         api.quantize(real, data, recipe="int8", factors="keep")
+
+
+def test_a_search_tries_what_recipes_make_of_factors(
+    real: Graph, data: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("EDGEQ_CACHE", str(tmp_path))
+    found = api.search(real, vary={"recipe": ["int8"], "rounding": ["nearest"]}, calibration=data)
+    made = api.quantize(real, {n: a[: FRAMES // 2] for n, a in data.items()}, options=Options(rounding="nearest")).graph
+    assert found.trials[0].costs["flash"] == sum(t.nbytes for c in lower(made, load_target("host")).calls for t in c.stored.values())
 
 
 def test_a_precision_file_says_which_form_it_is_of(real: Graph, mixed: api.Quantized, data: dict[str, np.ndarray], tmp_path: Path) -> None:
