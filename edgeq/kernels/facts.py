@@ -57,9 +57,9 @@ def twos(params: Params) -> int:
 
 
 def tap_twos(params: Params) -> int:
-    """The same of neighbouring taps of depthwise weights ``[1, kernel_h, kernel_w, C]``."""
+    """The same of neighbouring taps of depthwise weights ``[1, kernel_h, kernel_w, C]``, row by row and column by column."""
     weights = params.tables["weights"]
-    return _no_two_least(weights.reshape(-1, weights.shape[3]).T)
+    return min(_no_two_least(w.reshape(-1, weights.shape[3]).T) for w in (weights[0], weights[0].swapaxes(0, 1)))
 
 
 def has_least(params: Params) -> int:

@@ -21,14 +21,18 @@ from edgeq.run import run
 
 def case(
     name: str, shape: tuple[int, int, int, int], window: tuple[int, int], *, multiple: int = 1, zero: int = 0,
-    out: QParams | None = None, clamp: tuple[float, float] = (-math.inf, math.inf), saturated: bool = False, least: bool = False, **op: Any,
+    out: QParams | None = None, clamp: tuple[float, float] = (-math.inf, math.inf), saturated: bool = False, least: bool = False, down: bool = False,
+    **op: Any,
 ) -> Case:  # fmt: skip
-    """`least` gives the last channel the one weight, -128, with which two products exceed int16."""
+    """`least` gives the last channel the one weight, -128, with which two products exceed int16; `down` gives it to a column of all."""
     x = activation(shape, 0.05, zero)
     w, b = weights_and_bias(sum(map(ord, name)), x, (1, *window, shape[3] * multiple), 3, saturated=saturated)
     if least:
         assert w.data is not None
         w.data[..., -1] = -128
+    if down:
+        assert w.data is not None
+        w.data[:, :, 1] = -128
     return Case(name, DepthwiseConv2d(clamp=clamp, **op), (x, w, b), out or fitting_output(x, w, 3, zero_point=-zero))
 
 
@@ -76,11 +80,13 @@ CASES = [
     case("row_bottom", (1, 2, 6, 8), (3, 3), pads=(0, 1, 1, 1), zero=-9, saturated=True),
     case("row_alone", (1, 1, 5, 4), (3, 3), pads=(1, 0, 1, 2), zero=127),
     case("row_below", (1, 1, 5, 4), (3, 3), pads=(2, 1, 0, 1), zero=-128),
+    case("row_beyond", (1, 1, 5, 4), (3, 3), stride=(4, 1), pads=(3, 1, 0, 1), zero=5),
     case("row_stride2", (1, 4, 9, 12), (3, 3), stride=(2, 2), pads=(0, 0, 0, 1), zero=3, clamp=(0.0, 6.0), out=QParams((6 / 255,), -128)),
     *(case(f"row_c{c}", (1, 3, w, c), (3, 3), pads=(0, 1, 0, 1), zero=c, saturated=c == 64) for c, w in ((16, 5), (33, 2), (64, 6))),
     case("row_c16_top", (1, 2, 7, 16), (3, 3), pads=(1, 1, 0, 1), zero=-128, clamp=(0.0, 6.0), out=QParams((6 / 255,), -128)),
     case("row_c48_five", (1, 4, 9, 48), (5, 4), stride=(1, 2), pads=(1, 2, 0, 1), zero=9),
     case("row_c32_least", (1, 1, 4, 32), (3, 3), pads=(1, 0, 1, 0), least=True, zero=127),
+    case("row_c16_down", (1, 3, 5, 16), (3, 3), pads=(0, 1, 0, 1), down=True),
     case("row_c16_left", (1, 2, 3, 16), (2, 1), out=QParams((0.0004,), 5)),
     case("row_left", (1, 3, 7, 4), (3, 3), pads=(0, 1, 0, 0), out=QParams((0.0004,), 5)),
 ]
