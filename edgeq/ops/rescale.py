@@ -37,7 +37,8 @@ class Rescale(Op):
         multiplier, shift = numerics.quantize_multiplier(factor)
         reach = 2 ** (8 * x.dtype.bytes - 1) - (x.dtype is DType.INT32) + abs(x.zero_point)
         spare = int(output.dtype is DType.INT32)  # where `eq_requantize_tflm` must not limit x
-        largest = int(reach * factor) + 2 + abs(output.zero_point)
+        limits = 0 if output.dtype is DType.INT32 else 2 ** (8 * output.dtype.bytes)  # eq_clamp takes differences with them
+        largest = int(reach * factor) + 2 + abs(output.zero_point) + limits
         numerics.check_accumulator(where, np.array([reach << max(shift, 0) + spare, largest]))
         scalars = {"size": output.size, "in_zero": x.zero_point, "out_offset": output.zero_point, "bytes": output.dtype.bytes}
         return Params(law, {**scalars, "multiplier": multiplier, "shift": -shift})

@@ -128,6 +128,12 @@ static inline int8_t eq_saturate_offset(int32_t x)
 
 #endif
 
+/* Any x limited to [0, high]: what a caller says is a row, a place or a count. */
+static inline int32_t eq_limit_index(int32_t x, int32_t high)
+{
+    return high - eq_positive(high - eq_positive(x));
+}
+
 /* x * 2^n without shifting a negative number; the result must fit. */
 static inline int32_t eq_shift_left(int32_t x, int32_t n)
 {

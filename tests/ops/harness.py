@@ -219,7 +219,7 @@ def vectors(name: str, t: TensorType, count: int) -> Array:
         return data
     if t.dtype is DType.INT32 and t.q == QParams((1.0,)):  # indices: most of them within small tables, none that float32 does not hold
         data = rng.integers(-3, 20, (count, *t.shape)).astype(np.int32)
-        data[0], data[1], data[2] = -(2**24), 2**24, 0
+        data[0], data[1], data[2] = -(2**31), 2**31 - 128, 0
         return data
     info = np.iinfo(t.dtype.numpy)
     data = rng.integers(info.min, info.max, (count, *t.shape), endpoint=True)

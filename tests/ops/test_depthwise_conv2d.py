@@ -21,8 +21,8 @@ from edgeq.run import run
 
 def case(
     name: str, shape: tuple[int, int, int, int], window: tuple[int, int], *, multiple: int = 1, zero: int = 0,
-    out: QParams | None = None, clamp: tuple[float, float] = (-math.inf, math.inf), saturated: bool = False, least: bool = False, down: bool = False,
-    **op: Any,
+    out: QParams | None = None, clamp: tuple[float, float] = (-math.inf, math.inf), saturated: bool = False, least: bool = False,
+    down: bool = False, **op: Any,
 ) -> Case:  # fmt: skip
     """`least` gives the last channel the one weight, -128, with which two products exceed int16; `down` gives it to a column of all."""
     x = activation(shape, 0.05, zero)
