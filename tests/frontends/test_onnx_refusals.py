@@ -41,6 +41,7 @@ LISTS = [N("SplitToSequence", ["x"], ["s"], axis=1), N("SequenceAt", ["s", "i"],
 QUANTIZED = [N("DynamicQuantizeLinear", ["x"], ["q", "s", "z"]), N("MatMulInteger", ["q", "w", "z"], ["m"]), N("Cast", ["m"], ["y"], to=1)]
 CUSTOM = [N("MyOp", [a], [b], domain="my.ops") for a, b in zip("xabcd", "abcdy", strict=True)]
 LIST = helper.make_tensor_sequence_value_info("x", TensorProto.FLOAT, [2])
+GROUPED = N("GroupQueryAttention", ["x", "x", "x"], ["y"], num_heads=2, kv_num_heads=1, domain="com.microsoft")
 REFUSED: dict[str, tuple[onnx.ModelProto, str]] = {
     "text": (model([N("Identity", ["x"], ["y"])], [x(1, kind=TensorProto.STRING)]), "Fix: turn text into numbers"),
     "list": (model([N("ConcatFromSequence", ["x"], ["y"], axis=0)], [LIST]), "Fix: export the model with plain tensors"),
@@ -49,6 +50,7 @@ REFUSED: dict[str, tuple[onnx.ModelProto, str]] = {
     "random": (model([N("RandomNormalLike", ["x"], ["y"])], [x(1, 4)]), "evaluation mode"),
     "range": (model([N("Range", ["a", "x", "b"], ["y"])], [x()], a=np.float32(0), b=np.float32(1)), "Range .*limits are computed: bind"),
     "dynamic": (model(QUANTIZED, [x(1, 4)], w=np.ones((4, 3), np.int8)), "^(?!.*cut the model).*static quantization"),
+    "grouped": (model([GROUPED], [x(1, 1, 8)]), "Attention of operator set 24, a token at a time, its caches by TensorScatter"),
     "found": (model([N("NonZero", ["x"], ["y"])], [x(1, 4)]), "depends on the data"),
     "trees": (model([N("TreeEnsembleRegressor", ["x"], ["y"], domain="ai.onnx.ml")], [x(1, 4)]), "trees"),
     "aten": (model([N("ATen", ["x"], ["y"], domain="org.pytorch.aten")], [x(1, 4)]), "newer PyTorch"),

@@ -24,6 +24,7 @@ from edgeq.frontends.onnx import (
     movement,
     normal,
     pooling,
+    qonnx,
     quantized,
     recurrent,
     resizing,
@@ -50,8 +51,8 @@ SHOWN = 3  # nodes that a refusal names
 MAX_DEPTH = 20  # of an If in an If
 # importing them registers their readers
 MODULES = (
-    classical, contraction, dynamic, elementwise, fused, fused_attention, indexing, linear, logic, movement, normal, pooling, quantized,
-    recurrent, resizing,
+    classical, contraction, dynamic, elementwise, fused, fused_attention, indexing, linear, logic, movement, normal, pooling, qonnx,
+    quantized, recurrent, resizing,
 )  # fmt: skip
 INTEGERS = (TensorProto.INT8, TensorProto.UINT8)
 WHOLE = (TensorProto.BOOL, TensorProto.INT32, TensorProto.INT64)
@@ -376,8 +377,7 @@ class Reader:
         self.refusals.append((printable(where), "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))))
 
     def _refuse(self) -> None:
-        count = len(self.refusals)
-        what = "a node cannot be read" if count == 1 else f"{count} nodes cannot be read"
+        what = "a node cannot be read" if len(self.refusals) == 1 else f"{len(self.refusals)} nodes cannot be read"
         groups: dict[str, list[str]] = {}
         for name, text in self.refusals:
             groups.setdefault(text, []).append(f"'{name}'")
