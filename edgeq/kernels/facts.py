@@ -122,7 +122,8 @@ def all_lines(params: Params) -> int:
 
 def whole_fours(params: Params) -> int:
     """1 if the output channels are a multiple of four."""
-    return int(params.out_c % 4 == 0)
+    channels = params.out_c if "out_c" in params.scalars else params.in_c * params.multiple
+    return int(channels % 4 == 0)
 
 
 def small_shifts(params: Params) -> int:
