@@ -30,6 +30,7 @@ from edgeq.ops.weights import with_formats
 from edgeq.plan import plan, stage
 from edgeq.program import Program
 from edgeq.quantize import Options, quantize, read_precision, write_precision
+from edgeq.quantize.weight_scales import nearest
 from edgeq.run import host, run
 from edgeq.simulate import fit_inputs, simulate
 from edgeq.target import load
@@ -41,12 +42,20 @@ ISAS = sorted({k.isa for k in kernels.scan()} - {"c"})
 
 def narrowed(graph: Graph, format: Format) -> Graph:
     """The graph with its weights cut to what the format holds, and stored in it."""
-    bits = 8 - len(format.levels).bit_length() if isinstance(format, Packed) else 8 - format.bits  # type: ignore[attr-defined]
-    low, high = format.levels[0], format.levels[-1]
+    bits = 8 - (format.width if isinstance(format, Packed) else format.bits)  # type: ignore[attr-defined]
     names = {n.inputs[p.weights] for n in graph.nodes for p in n.op.traits.products}
-    cut = {n: replace(t, data=np.clip(t.data >> bits, low, high)) for n in names if (t := graph.tensors[n]).data is not None}
+    cut = {n: replace(t, data=held(t.data, format, bits)) for n in names if (t := graph.tensors[n]).data is not None}
     votes = isinstance(format, Code) and format.votes
     return with_formats(replace(graph, tensors={**graph.tensors, **cut}), format, Votes() if votes else PLAIN)
+
+
+def held(data: Array, format: Format, bits: int) -> Array:
+    """Weights shifted by so many bits, or those next to them that the format holds."""
+    ratios = np.clip(data.astype(float) / 2 if format.marks else data, format.levels[0], format.levels[-1])
+    grid = format.grid(ratios, np.ones(1))
+    return (
+        np.clip(data >> bits, *format.levels[:: len(format.levels) - 1]) if grid is None else nearest(ratios, (0, 0), grid).astype(np.int8)
+    )
 
 
 def layers(law: str = "single", seed: int = 1) -> Graph:
@@ -82,22 +91,26 @@ def check(program: Program, folder: Path, machine: str = "", ways: Collection[st
 
 @pytest.mark.parametrize("format", PACKED, ids=str)
 def test_weights_are_stored_and_read_in_numpy(format: Packed) -> None:
-    every = np.arange(-(2 ** (format.width - 1)), 2 ** (format.width - 1)).astype(np.int8)
+    every = format.entries(np.arange(-128, 128, 17).astype(np.int8))
     for count in (1, 7, 8, 9, 33):
         values = np.resize(every, count)
         stored = format.encode(values)
         assert np.array_equal(format.decode(stored, count), values) and stored.nbytes * 8 == format.stored_bits(1, count)
     with pytest.raises(EdgeqError, match=f"do not fit {format.width} bits"):
-        format.encode(np.array([2 ** (format.width - 1)]))
+        format.encode(np.array([*every, 5, 2 ** (format.width - 1), 127]))
     assert format.levels[0] == -format.levels[-1] and parse(str(format)) == format
 
 
 # How weights are read does not depend on the law: the common format under both, the others in turn.
-FORMATS = [(f, law) for i, f in enumerate(PACKED) for law in (("single", "tflm") if f == INT4 else (("single", "tflm")[i % 2],))]
+EVEN = [f for f in PACKED if f.even]
+FORMATS = [(f, law) for i, f in enumerate(EVEN) for law in (("single", "tflm") if f == INT4 else (("single", "tflm")[i % 2],))]
 
 
-@pytest.mark.parametrize("isa", ["c", *ISAS])
-@pytest.mark.parametrize(("format", "law"), FORMATS, ids=str)
+CASES = [(f, law, isa) for isa in ("c", *ISAS) for f, law in FORMATS]
+CASES += [(f, "single", isa) for f in PACKED if not f.even for isa in ("mve", "rvv", "xcv")]  # their words are placed as others' are
+
+
+@pytest.mark.parametrize(("format", "law", "isa"), CASES, ids=str)
 def test_tiles_compute_what_the_simulator_does(format: Format, law: str, isa: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On this computer, under no room at all, so that every layer that can be cut is."""
     graph = narrowed(layers(law), format)
@@ -110,8 +123,11 @@ def test_tiles_compute_what_the_simulator_does(format: Format, law: str, isa: st
     check(program, tmp_path / "m", ways=["inside" if law == "single" else "beside"])
 
 
-@pytest.mark.parametrize("format", [*PACKED, Code(7, check="hamming", votes=True), Code(8, asymmetric=False, crc=True)], ids=str)
-@pytest.mark.parametrize("room", [0, 9 / 8, 100])
+OTHERS = [*EVEN, Code(7, check="hamming", votes=True), Code(8, asymmetric=False, crc=True)]
+ROOMS = [(f, room) for f in OTHERS for room in (0, 9 / 8, 100)] + [(f, 0) for f in PACKED if not f.even]
+
+
+@pytest.mark.parametrize(("format", "room"), ROOMS, ids=str)
 def test_every_operator_in_a_format(format: Format, room: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stage, "ROOM", room)
     ways = ("beside", "inside") if room == 0 else ("inside",)
@@ -184,7 +200,7 @@ def test_a_float_model_is_quantized_for_its_formats(tmp_path: Path) -> None:
     assert [mixed.tensors[n].format for n in ("w0", "w1")] == [PLAIN, INT4]
     largest = [[int(np.abs(np.asarray(q.tensors[n].data)).max()) for n in ("w0", "w1")] for q in (plain, small, mixed)]
     assert largest[0][0] > 7 and largest[1] == [7, 7] and largest[2][0] > 7 and largest[2][1] == 7
-    with pytest.raises(EdgeqError, match=r"weights is 'int5'.*choose one of int8, int2, int3, int4"):
+    with pytest.raises(EdgeqError, match=r"weights is 'int5'.*choose one of int8, codebook, fp4, int2"):
         read_precision(text.replace('"int4"', '"int5"', 1), graph)
     with pytest.raises(EdgeqError, match="choose one of them"):
         Options(weights="int4", code=Code(6))

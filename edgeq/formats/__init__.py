@@ -10,7 +10,7 @@ from edgeq.errors import EdgeqError
 from edgeq.formats.format import Format, Packed
 from edgeq.formats.plain import Plain
 
-__all__ = ["PLAIN", "Format", "of_weights", "parse", "registry"]
+__all__ = ["PLAIN", "Format", "even", "of_weights", "parse", "registry"]
 
 PLAIN: Format = Plain()
 
@@ -26,6 +26,11 @@ def registry() -> dict[str, type[Format]]:
 def of_weights() -> tuple[str, ...]:
     """The names of the formats that a layer's weights may be quantized for: ``int8``, which is plain, and those in few bits."""
     return ("int8", *(n for n, c in registry().items() if issubclass(c, Packed)))
+
+
+def even() -> tuple[str, ...]:
+    """Those of them whose levels lie side by side: int8 in fewer bits."""
+    return tuple(n for n in of_weights() if n not in registry() or getattr(registry()[n], "even", False))
 
 
 def parse(text: str) -> Format:

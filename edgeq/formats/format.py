@@ -57,6 +57,7 @@ class Format:
     """
 
     name: ClassVar[str]
+    marks: ClassVar[tuple[int, ...]] = ()  # the integers of every layer, in order, where these are not all of `levels`
     type: ClassVar[str] = ""  # of weights in signatures of kernels that read them as they are stored; nothing: there are none
 
     @classmethod
@@ -80,6 +81,15 @@ class Format:
     def levels(self) -> range:
         """The integers that symmetric rounding may use."""
         return range(-127, 128)
+
+    def grid(self, ratios: Array, importance: Array) -> Array | None:
+        """The integers, in order, that a layer's weights may become, with 0, float64; None: all of `levels`.
+
+        Args:
+            ratios: weights over their scales, within `levels`.
+            importance: of their square errors, to be broadcast to them.
+        """
+        return np.array(self.marks, np.float64) if self.marks else None
 
     @property
     def asymmetric(self) -> bool:
@@ -129,22 +139,37 @@ class Format:
         raise NotImplementedError
 
 
+NIBBLES = np.array([0, 8, 16, 24, 4, 12, 20, 28], np.uint32)  # of the eight weights in a word, in bits
+
+
 class Packed(Format):
-    """Two's complement in `width` bits, symmetric, without gaps: groups of whole words hold `group` weights each.
+    """Codes of `width` bits without gaps: groups of whole words hold `group` weights each, wherever in its layer a weight is.
 
     A format of this kind gives `width`, `group`, `words` and `codes`, and its twin has ``eq_decode_<name>(from, to, records, head, groups,
-    tail, flip)``: per record so many words as they are, groups of weights, and words as they are; `flip` is xored to decoded bytes.
+    tail, flip)``: per record so many words as they are, groups of weights, and words as they are; `flip` is xored to decoded bytes. Codes
+    are two's complement, symmetric, where it gives no `entries` of its own.
+
+    Attributes:
+        even: the levels lie side by side.
+        listed: a stream begins with the table of what its codes stand for.
     """
 
     width: ClassVar[int]
     group: ClassVar[int]  # weights that a group of words holds
+    even: ClassVar[bool] = True
+    listed: ClassVar[bool] = False
 
     @property
     def levels(self) -> range:
         return range(1 - 2 ** (self.width - 1), 2 ** (self.width - 1))
 
+    def entries(self, values: Array) -> Array:
+        """What each code stands for in a table of int8 `values`: int8 ``[2^width]``."""
+        half = 2 ** (self.width - 1)
+        return np.asarray((np.arange(2 * half) ^ half) - half, np.int8)
+
     def stored_bits(self, rows: int, length: int) -> int:
-        return -(-rows * length // self.group) * self.group * self.width
+        return -(-rows * length // self.group) * self.group * self.width + (8 << self.width if self.listed else 0)
 
     def words(self, codes: Array) -> Array:
         """Codes uint32 ``[groups, group]``, each below 2^width, to words uint32 ``[groups, n]``."""
@@ -155,32 +180,57 @@ class Packed(Format):
         raise NotImplementedError
 
     def fits(self, values: Array) -> bool:
-        """Whether two's complement of `width` bits holds all int8 `values`."""
-        half = 2 ** (self.width - 1)
-        return bool(values.min(initial=0) >= -half and values.max(initial=0) < half)
+        """Whether codes of `width` bits stand for all integers `values`."""
+        return bool(np.isin(values, self.entries(values)).all())
+
+    def _coded(self, values: Array) -> tuple[Array, Array]:
+        """The words before those of the codes, and these, uint32 both."""
+        flat = np.asarray(values, np.int64).reshape(-1)
+        entries = self.entries(flat)
+        if not np.isin(flat, entries).all():
+            why = f"{self.name} holds {2**self.width} integers, of a layer's or of its own"
+            raise EdgeqError(
+                f"weights from {flat.min()} to {flat.max()} do not fit {self.width} bits", why=why, fix="quantize the model again"
+            )
+        code = np.zeros(256, np.uint32)
+        code[entries[::-1].view(np.uint8)] = np.arange(len(entries), dtype=np.uint32)[::-1]
+        padded = np.pad(code[flat & 255], (0, -len(flat) % self.group)).reshape(-1, self.group)
+        return entries.view("<u4") if self.listed else np.zeros(0, np.uint32), np.asarray(self.words(padded).ravel(), np.uint32)
 
     def encode(self, values: Array) -> Array:
-        flat = np.asarray(values, np.int64).reshape(-1)
-        if not self.fits(flat):
-            raise EdgeqError(f"weights from {flat.min()} to {flat.max()} do not fit {self.width} bits", fix="quantize the model again")
-        padded = np.pad(flat, (0, -len(flat) % self.group)) & (2**self.width - 1)
-        return np.asarray(self.words(padded.astype(np.uint32).reshape(-1, self.group)).ravel(), np.uint32)
+        return np.concatenate(self._coded(values)).astype(np.uint32)
 
     def decode(self, data: Array, *shape: int) -> Array:
-        half = 2 ** (self.width - 1)
-        codes = self.codes(np.asarray(data, np.uint32).reshape(-1, self.group * self.width // 32)).ravel()[: math.prod(shape)]
-        return np.asarray((codes.astype(np.int64) ^ half) - half, np.int8).reshape(shape)
+        words, first = np.asarray(data, np.uint32).ravel(), 2**self.width // 4 * self.listed
+        entries = words[:first].astype("<u4").view(np.int8) if self.listed else self.entries(np.zeros(0, np.int8))
+        codes = self.codes(words[first:].reshape(-1, self.group * self.width // 32)).ravel()[: math.prod(shape)]
+        return np.asarray(entries[codes].reshape(shape))
 
     def stream(self, table: Array, records: Records) -> Array:
         """A kernel's table to what is stored: uint32."""
         parts = np.ascontiguousarray(table).view(np.uint8).reshape(records.count, -1)
         body = (parts[:, records.head : records.head + records.body] ^ np.uint8(records.flip)).view(np.int8)
         tail = parts[:, records.head + records.body :]
-        coded = self.encode(body).reshape(records.count, -1) if records.count > 1 else self.encode(body)[None]
+        first, coded = self._coded(body)
         words = [np.ascontiguousarray(p).view("<u4") for p in (parts[:, : records.head], tail)]
-        return np.concatenate([words[0], coded, words[1]], axis=1).astype(np.uint32).ravel()
+        each = np.concatenate([words[0], coded.reshape(records.count, -1), words[1]], axis=1)
+        return np.concatenate([first, each.ravel()]).astype(np.uint32)
 
     def statements(self, target: Target) -> list[str]:
         r = target.records or Records(1, 0, target.rows * target.length, 0)
         sizes = f"{r.count}, {r.head // 4}, {-(-r.body // self.group)}, {r.tail // 4}, {f'0x{r.flip:02x}' * bool(r.flip) or '0'}"
         return [f"eq_decode_{self.name}({target.source}, {target.place}, {sizes});"]
+
+
+class Nibbles(Packed):
+    """Codes of four bits. A word holds eight: byte i the one at place i in its low nibble and the one at place i + 4 in its high one, so
+    that a word of four bytes is masked out at once."""
+
+    width: ClassVar[int] = 4
+    group: ClassVar[int] = 8
+
+    def words(self, codes: Array) -> Array:
+        return np.bitwise_or.reduce(codes << NIBBLES, axis=1, keepdims=True)
+
+    def codes(self, words: Array) -> Array:
+        return np.asarray(words >> NIBBLES & np.uint32(15))

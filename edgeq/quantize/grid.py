@@ -25,12 +25,14 @@ class Grid:
         clip: weights beyond this part of their channel's largest saturate.
         shared: one scale for all channels.
         asymmetric: 2 limit + 2 integers instead, of which zero is one, divided between both sides as the channel's extremes are.
+        levels: these alone, in order, where not all up to the limit are used.
     """
 
     limit: int = LIMIT
     clip: float = 1.0
     shared: bool = False
     asymmetric: bool = False
+    levels: tuple[int, ...] = ()
 
     def bounds(self, matrix: Float) -> Bounds:
         """The least and the largest integer of each row of ``[..., K]``."""
@@ -46,7 +48,7 @@ class Grid:
     def scales(self, method: str, matrix: Float) -> Float:
         """Per row of ``[..., K]``."""
         bounds = self.bounds(matrix)
-        found: Float = weight_scales.SCALES[method](matrix, bounds)
+        found: Float = weight_scales.SCALES[method](matrix, bounds, np.array(self.levels, np.float64) if self.levels else None)
         if self.clip < 1:
             found = np.minimum(found, self.clip * weight_scales.widest(matrix, bounds))
         return np.full_like(found, found.max()) if self.shared else found

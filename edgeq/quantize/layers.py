@@ -24,6 +24,7 @@ from edgeq.quantize.problem import LayerProblem
 from edgeq.quantize.rounding import NEAREST, ROUNDINGS
 from edgeq.quantize.scales import affine
 from edgeq.quantize.storage import INPUTS
+from edgeq.quantize.weight_scales import Levels
 from edgeq.simulate import quantize_array, real_array
 from edgeq.traits import View
 
@@ -62,21 +63,35 @@ def _fit(walk: Walk, name: str, layer: LayerPrecision, view: View, ratio: float,
     w = walk.graph.tensors[name].data
     assert w is not None
     matrix = view.matrix(w).astype(np.float64)
-    levels, grid = layer.format.levels, walk.grid
-    grid = grid if layer.format == PLAIN else replace(grid, limit=levels[-1], asymmetric=layer.format.asymmetric)
+    form, grid = layer.format, walk.grid
+    if form != PLAIN:
+        grid = replace(grid, limit=form.levels[-1], asymmetric=form.asymmetric, levels=form.marks)
     scales = _usable(grid.scales(layer.weight_scale, matrix), ratio)
-    problem = LayerProblem(view.matrix(w), scales, grid.bounds(matrix), view, *inputs)
+    levels = form.grid(matrix / scales[..., None], scales[..., None] ** 2)
+    problem = LayerProblem(view.matrix(w), scales, grid.bounds(matrix), view, *inputs, levels)
     del matrix  # of a wide layer the largest array of all
     try:
         with np.errstate(over="ignore", invalid="ignore"):
             found, chosen = ROUNDINGS[layer.rounding](problem)
         if np.isfinite(found).all():
+            _check_levels(name, layer, found, levels)
             return problem.scaled(_usable(chosen, ratio)), found
         why = "not finite"
     except Singular:
         why = "singular"
     LOG.warning("the inputs' second moments at '%s' are %s: its weights are rounded to %s, not %s", name, why, NEAREST, layer.rounding)
     return problem, ROUNDINGS[NEAREST](problem)[0]
+
+
+def _check_levels(name: str, layer: LayerPrecision, found: Float, levels: Levels) -> None:
+    """That a rounding kept to the integers that there are: one that knows their bounds alone does not.
+
+    Raises:
+        EdgeqError: it did not.
+    """
+    if levels is not None and not np.isin(found, levels).all():
+        why = f"{layer.weights} has uneven levels, and rounding {layer.rounding} takes them to lie side by side"
+        raise EdgeqError(f"weights '{name}' cannot be rounded so", why=why, fix="--rounding second-order, ada-quant or nearest")
 
 
 def linear(walk: Walk, node: Node, real: list[Array]) -> tuple[str, str, str]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edgeq.ir import Array
 from edgeq.matrices import matmul, right, times
-from edgeq.quantize.weight_scales import Bounds
+from edgeq.quantize.weight_scales import Bounds, Levels, nearest
 from edgeq.traits import View
 
 Float = NDArray[np.float64]
@@ -94,6 +94,7 @@ class LayerProblem:
         bounds: the least and the largest integer, of each row ``[G, O]`` or of all.
         view: how activations become rows of inputs.
         stored, real: the inputs ``[V, *shape]``, real values both: as they are stored, and as float computes them.
+        levels: the integers that there are, in order, where these are not all within the bounds; else None.
     """
 
     matrix: Array
@@ -102,6 +103,11 @@ class LayerProblem:
     view: View
     stored: Array
     real: Array
+    levels: Levels = None
+
+    def nearest(self, values: Float) -> Float:
+        """The integers next to `values`, real ones ``[G, O]``: a column of weights over their scales."""
+        return nearest(values, self.bounds, self.levels)
 
     @cached_property
     def moments(self) -> Moments:

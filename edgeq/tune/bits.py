@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from edgeq.errors import EdgeqError
-from edgeq.formats import of_weights, parse
+from edgeq.formats import even, parse
 from edgeq.ir import Array, Graph
 from edgeq.lower import lower
 from edgeq.ops.quantize import Dequantize, Quantize
@@ -188,7 +188,7 @@ def search(
     if goal.drop is None and goal.loss is None:
         goal = replace(goal, aim=NOISE) if goal.flash is not None or goal.aim == NOISE else replace(goal, drop=DROP)
     check_drop(sensitivity, goal.drop)
-    judge, formats = Judge(graph, ranges, options or Options(), labels), of_weights()
+    judge, formats = Judge(graph, ranges, options or Options(), labels), even()
     done = itertools.count(1)
     layers = [n.name for n in graph.nodes if n.op.traits.products]
     total = len(formats) + len(layers) * (len(formats) - 1) + TURNS
@@ -270,7 +270,7 @@ def _costs(
     graph: Graph, judge: Judge, goal: Goal, measure: Callable[[Probe, Unit, str], Array], tell: Callable[[], None]
 ) -> tuple[Costs, tuple[Unit, ...]]:
     """What every layer costs in every format, and the units that have a choice or none."""
-    fold, storages = judge.folds[0], {named(f): f for f in of_weights()}
+    fold, storages = judge.folds[0], {named(f): f for f in even()}
     layers = [n.name for n in graph.nodes if n.op.traits.products]
     whole = {}
     for s, f in storages.items():

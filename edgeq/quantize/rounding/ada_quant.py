@@ -26,7 +26,7 @@ def rounded(problem: LayerProblem) -> Rounded:
     best, integers, chosen = np.full(first.shape, np.inf), np.zeros_like(problem.matrix), first
     scales = first
     for _ in range(TURNS):
-        q = equations.solve(scales, problem.bounds)
+        q = equations.solve(scales, problem.nearest)
         power, along = (whole(q, equations.h) * q).sum(-1), (q * equations.target).sum(-1)
         fitted = _fitted(power, along, first, alike)
         loss = (fitted * power - 2 * along) * fitted

@@ -6,9 +6,10 @@ import numpy as np
 
 from edgeq.quantize.problem import LayerProblem
 from edgeq.quantize.rounding import Rounded
-from edgeq.quantize.weight_scales import within
+from edgeq.quantize.weight_scales import nearest
 
 
 def rounded(problem: LayerProblem) -> Rounded:
     """Integers of least distance."""
-    return within(np.rint(problem.matrix / problem.scales[..., None]), problem.bounds), problem.scales
+    low, high = (np.asarray(b, np.float64)[..., None] for b in problem.bounds)
+    return nearest(problem.matrix / problem.scales[..., None], (low, high), problem.levels), problem.scales

@@ -3,6 +3,7 @@ NeurIPS 2022; GPTQ, ICLR 2023), then the coordinate descent of QuantEase (Behdin
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,7 @@ from edgeq.ir import Array
 from edgeq.matrices import inverse_root, matmul, right, times, whole
 from edgeq.quantize.problem import LayerProblem
 from edgeq.quantize.rounding import Rounded
-from edgeq.quantize.weight_scales import Bounds, Float
+from edgeq.quantize.weight_scales import Float
 
 SWEEPS, WIDE_SWEEPS = 8, 2  # of the descent, at most; in a wide matrix
 COLUMNS = 32  # that are rounded before the others are told
@@ -19,6 +20,8 @@ DAMPING = 0.01
 WIDE, BLOCK = 2048, 512  # columns beyond which a matrix is rounded in blocks; of a block
 WIDE_ROWS = 2048  # of inputs that a wide matrix is fitted to
 FLOOR = 1e-5  # of the ridge, relative to the inputs' mean square: more than the moments' rounding errors
+
+Nearest = Callable[[Float], Float]  # real numbers ``[G, O]`` to integers that there are
 
 
 def rounded(problem: LayerProblem) -> Rounded:
@@ -28,7 +31,7 @@ def rounded(problem: LayerProblem) -> Rounded:
     The weights are held near W by a ridge that grows as samples get few: `DAMPING` plus columns per row plus one over the samples,
     times the variance of the inputs.
     """
-    found = _by_blocks(problem) if is_wide(problem) else Equations.of(problem).solve(problem.scales, problem.bounds)
+    found = _by_blocks(problem) if is_wide(problem) else Equations.of(problem).solve(problem.scales, problem.nearest)
     return found, problem.scales
 
 
@@ -67,9 +70,9 @@ class Equations:
         u = inverse_root(h)
         return cls(h, target, u, matmul(matmul(target, u.transpose(0, 2, 1), fine), u, fine))
 
-    def solve(self, scales: Float, bounds: Bounds, sweeps: int = SWEEPS) -> Float:
-        """Integers ``[G, O, K]``."""
-        return _descend(_brain_quantize(self.goal, scales, self.u, bounds), scales, self.h, self.target, bounds, sweeps)
+    def solve(self, scales: Float, nearest: Nearest, sweeps: int = SWEEPS) -> Float:
+        """Integers ``[G, O, K]``, each column by `nearest`."""
+        return _descend(_brain_quantize(self.goal, scales, self.u, nearest), scales, self.h, self.target, nearest, sweeps)
 
 
 def _ridge(square: Float, mean: Float, columns: int, count: int, samples: int) -> Float:
@@ -90,11 +93,11 @@ def _by_blocks(problem: LayerProblem) -> Array:
 
     Memory grows with the rows of inputs times the columns, and time with that times the outputs, not with the columns' cube.
     """
-    matrix, found = problem.matrix, np.empty(problem.matrix.shape, np.float32)  # whole numbers: half of what float64 takes
+    matrix = problem.matrix
+    found: Array = np.empty(matrix.shape, np.float32)  # whole numbers: half of what float64 takes
     stored, real = problem.rows(WIDE_ROWS)
     groups, count, columns = stored.shape
     left = np.zeros((groups, count, matrix.shape[1]))  # of the outputs, to be made up for
-    low, high = (np.broadcast_to(np.asarray(b, np.float64), matrix.shape[:2]) for b in problem.bounds)
     for first in range(0, columns, BLOCK):
         at = slice(first, min(first + BLOCK, columns))
         w, q, f = matrix[..., at].astype(np.float64), stored[..., at].astype(np.float64), real[..., at].astype(np.float64)
@@ -103,19 +106,19 @@ def _by_blocks(problem: LayerProblem) -> Array:
         square = times(q.transpose(0, 2, 1), rows) / count
         ridge = _ridge(square, np.zeros(groups), BLOCK, count, len(problem.stored))
         equations = Equations.made(w, square, times(left.transpose(0, 2, 1), rows) / count, ridge, fine=False)
-        found[..., at] = equations.solve(problem.scales, (low, high), WIDE_SWEEPS)
+        found[..., at] = equations.solve(problem.scales, problem.nearest, WIDE_SWEEPS)
         left -= matmul(q, (found[..., at] * problem.scales[..., None]).transpose(0, 2, 1), True)
     return found
 
 
-def _brain_quantize(goal: Float, scales: Float, u: Float, bounds: Bounds) -> Float:
+def _brain_quantize(goal: Float, scales: Float, u: Float, nearest: Nearest) -> Float:
     """Round column by column; the columns still to come make up for each rounding error. ``inv(h) = u^T u``, u upper triangular."""
     w, q, k = goal.copy(), np.empty_like(goal), goal.shape[2]
     for first in range(0, k, COLUMNS):  # what a block's errors ask of the columns beyond it waits until the block is done
         last = min(first + COLUMNS, k)
         errors = np.empty_like(w[..., first:last])
         for i in range(first, last):
-            q[..., i] = np.clip(np.rint(w[..., i] / scales), *bounds)
+            q[..., i] = nearest(w[..., i] / scales)
             error = (w[..., i] - q[..., i] * scales) / u[:, None, i, i]
             w[..., i:last] -= error[..., None] * u[:, None, i, i:last]
             errors[..., i - first] = error
@@ -123,7 +126,7 @@ def _brain_quantize(goal: Float, scales: Float, u: Float, bounds: Bounds) -> Flo
     return q
 
 
-def _descend(q: Float, scales: Float, h: Float, target: Float, bounds: Bounds, sweeps: int) -> Float:
+def _descend(q: Float, scales: Float, h: Float, target: Float, nearest: Nearest, sweeps: int) -> Float:
     """Coordinate descent on ``W h W^T - 2 W target^T`` over the integers."""
     product = whole(q, h) * scales[..., None]
     diagonal = np.diagonal(h, axis1=1, axis2=2)
@@ -132,7 +135,7 @@ def _descend(q: Float, scales: Float, h: Float, target: Float, bounds: Bounds, s
         moved = False
         for i, column in enumerate(columns):
             value = column + (wanted[i] - product[..., i]) / (diagonal[:, None, i] * scales)
-            new = np.clip(np.rint(value), *bounds)
+            new = nearest(value)
             delta = (new - column) * scales
             group, row = np.nonzero(delta)
             if len(row):

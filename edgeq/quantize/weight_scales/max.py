@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from edgeq.quantize.weight_scales import Bounds, Float, widest
+from edgeq.quantize.weight_scales import Bounds, Float, Levels, widest
 
 
-def scales(matrix: Float, bounds: Bounds) -> Float:
+def scales(matrix: Float, bounds: Bounds, levels: Levels = None) -> Float:
     """No weight saturates."""
     return widest(matrix, bounds)
