@@ -8,31 +8,23 @@ from typing import ClassVar
 from edgeq.errors import EdgeqError
 from edgeq.ir import Graph
 from edgeq.quantize import storage
-from edgeq.quantize.allocate import AIMS, ALLOCATORS, EXACT, FLASH, Goal
+from edgeq.quantize.allocate import Goal
 from edgeq.quantize.calibrate import calibrate
 from edgeq.quantize.plan import Options
-from edgeq.quantize.sensitivity import MEASURES, USUAL
-from edgeq.recipes._recipe import FACTORED, Job, Made, Recipe, decided, formed, option
+from edgeq.recipes._budgeted import Budgeted
+from edgeq.recipes._recipe import FACTORED, Job, Made, decided, formed, option
 from edgeq.tune.precision import Found, search
 
 
 @dataclass(frozen=True)
-class Auto(Recipe):
+class Auto(Budgeted):
     """Chosen node by node within a budget, see `tune.precision`.
 
     Attributes:
-        sensitivity: how the noise of nodes is foretold, ``output-noise`` where nobody says.
-        allocate: how storages are chosen by it, ``integer-program`` where nobody says.
-        aim: what is made small within the limits, ``flash`` where nobody says.
         factors: see `formed`; None: what makes the aim smaller.
     """
 
     summary: ClassVar[str] = "chosen node by node within --budget"
-    budgeted: ClassVar[bool] = True
-
-    sensitivity: str | None = option(help=f"How the noise of a node is foretold: {', '.join(MEASURES)} (default {USUAL}).")
-    allocate: str | None = option(help=f"How storages are chosen by it: {', '.join(ALLOCATORS)} (default {EXACT}).")
-    aim: str | None = option(help=f"What is made small within the budget: {', '.join(AIMS)} (default {FLASH}).")
 
     factors: str | None = option(metavar="keep|multiply", help=FACTORED)
 
@@ -42,7 +34,7 @@ class Auto(Recipe):
     def quantize(self, job: Job) -> Made:
         if job.written is not None and storage.covers(job.graph, job.written.nodes):
             return decided(job, "auto")
-        goal = replace(job.goal or Goal(), aim=self.aim or FLASH)
+        goal = self.goal(job)
         dense = formed(job.graph, None)
         if self.factors is not None or job.has_nodes or dense is job.graph:
             return self._made(job, goal)[0]
@@ -68,8 +60,8 @@ class Auto(Recipe):
     def _made(self, job: Job, goal: Goal) -> tuple[Made, Found]:
         """Of one form of the network."""
         ranges = calibrate(job.graph, job.given, (job.options or Options()).method, job.stage("calibrate"))
-        y = job.labels(ranges.vectors) if job.labels is not None and goal.loss is not None else None
-        found = search(job.graph, ranges, goal, job.options, job.stage("measure"), y, self.sensitivity or USUAL, self.allocate or EXACT)
+        y = self.labels(job, goal, ranges)
+        found = search(job.graph, ranges, goal, job.options, job.stage("measure"), y, **self.methods)
         made = decided(job, "auto", data=ranges, nodes=found.storage)
         return replace(made, more={**made.more, "allocation": found.record()}), found
 

@@ -6,30 +6,18 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from edgeq.errors import EdgeqError
-from edgeq.quantize.allocate import AIMS, ALLOCATORS, EXACT, FLASH, Goal
 from edgeq.quantize.calibrate import calibrate
 from edgeq.quantize.plan import Options, Precision
-from edgeq.quantize.sensitivity import MEASURES, USUAL
-from edgeq.recipes._recipe import Job, Made, Recipe, decided, option
+from edgeq.recipes._budgeted import Budgeted
+from edgeq.recipes._recipe import Job, Made, decided
 from edgeq.tune import bits
 
 
 @dataclass(frozen=True)
-class FewBits(Recipe):
-    """int8 computation; weights in 8, 4, 3 or 2 bits layer by layer, see `tune.bits`.
-
-    Attributes:
-        sensitivity: how the noise of layers is foretold, ``output-noise`` where nobody says.
-        allocate: how bits are chosen by their noise, ``integer-program`` where nobody says.
-        aim: what is made small within the limits, ``flash`` where nobody says.
-    """
+class FewBits(Budgeted):
+    """int8 computation; weights in 8, 4, 3 or 2 bits layer by layer, see `tune.bits`."""
 
     summary: ClassVar[str] = "int8, with weights in 8, 4, 3 or 2 bits layer by layer, chosen within --budget"
-    budgeted: ClassVar[bool] = True
-
-    sensitivity: str | None = option(help=f"How the noise of a layer is foretold: {', '.join(MEASURES)} (default {USUAL}).")
-    allocate: str | None = option(help=f"How storages are chosen by their noise: {', '.join(ALLOCATORS)} (default {EXACT}).")
-    aim: str | None = option(help=f"What is made small within the budget: {', '.join(AIMS)} (default {FLASH}).")
 
     def quantize(self, job: Job) -> Made:
         if job.has_nodes:
@@ -42,9 +30,8 @@ class FewBits(Recipe):
         ranges = calibrate(job.graph, job.given, written.method, job.stage("calibrate"))
         if written.layers:
             return decided(job, "few-bits", data=ranges)
-        goal = replace(job.goal or Goal(), aim=self.aim or FLASH)
-        y = job.labels(ranges.vectors) if job.labels is not None and goal.loss is not None else None
-        found = bits.search(job.graph, ranges, goal, options, job.stage("measure"), y, self.allocate or EXACT, self.sensitivity or USUAL)
+        goal = self.goal(job)
+        found = bits.search(job.graph, ranges, goal, options, job.stage("measure"), self.labels(job, goal, ranges), **self.methods)
         made = decided(job, "few-bits", data=ranges, weights=found.weights)
         return replace(made, more={**made.more, "allocation": found.record()})
 
