@@ -91,7 +91,7 @@ def check(program: Program, folder: Path, machine: str = "", ways: Collection[st
 
 @pytest.mark.parametrize("format", PACKED, ids=str)
 def test_weights_are_stored_and_read_in_numpy(format: Packed) -> None:
-    every = format.entries(np.arange(-128, 128, 17).astype(np.int8))
+    every = format.entries(np.linspace(-128, 127, 2**format.width).astype(np.int8))
     for count in (1, 7, 8, 9, 33):
         values = np.resize(every, count)
         stored = format.encode(values)

@@ -15,7 +15,6 @@ from edgeq.formats.format import Nibbles
 from edgeq.numerics import Array
 
 LIMIT = 127
-COUNT = 16
 
 
 @dataclass(frozen=True)
@@ -34,14 +33,14 @@ class Codebook(Nibbles):
         """The integers of least square error, and 0 instead of the one next to it: kernels fill up with zeros."""
         places = np.clip(np.rint(ratios), -LIMIT, LIMIT).astype(np.int64) + LIMIT
         mass = np.bincount(places.ravel(), np.broadcast_to(importance, ratios.shape).ravel(), 2 * LIMIT + 1)
-        found = np.rint(_means(mass, np.arange(-LIMIT, LIMIT + 1.0), COUNT))
+        found = np.rint(_means(mass, np.arange(-LIMIT, LIMIT + 1.0), 2**self.width))
         found[np.argmin(np.abs(found))] = 0
         return np.unique(found)
 
     def entries(self, values: Array) -> Array:
-        """The least sixteen integers that there are, the last one again where there are fewer."""
+        """The least integers that there are, as many as there are codes, the last one again where there are fewer."""
         found = np.unique(np.append(values, 0) if not np.size(values) else values).astype(np.int64)
-        return np.resize(np.append(found, np.repeat(found[-1], COUNT)), COUNT).astype(np.int8)
+        return np.append(found, np.repeat(found[-1], 2**self.width))[: 2**self.width].astype(np.int8)
 
 
 def _means(mass: Array, at: Array, count: int) -> Array:

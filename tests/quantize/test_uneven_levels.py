@@ -47,7 +47,7 @@ def test_levels_of_a_codebook_with_few_weights_are_the_weights() -> None:
 
 def test_a_codebook_has_sixteen_integers_of_the_layer_and_fp4_its_own() -> None:
     book, own = integers(stored(weights="codebook")), integers(stored(weights="fp4"))
-    assert len(book | {0}) <= 16 and max(map(abs, book)) > 64
+    assert len(book | {0}) <= 16 and max(map(abs, book)) > 64 and len(integers(stored(weights="codebook8")) | {0}) <= 8
     assert own <= {s * m for s in (1, -1) for m in (0, 1, 2, 3, 4, 6, 8, 12)} and len(own) > 8
 
 
@@ -81,4 +81,4 @@ def test_layers_in_a_precision_file() -> None:
 
 
 def test_bits_are_chosen_among_even_steps() -> None:
-    assert set(of_weights()) - set(even()) == {"codebook", "fp4"} and "int8" in even()
+    assert set(of_weights()) - set(even()) == {"codebook", "codebook8", "fp4"} and "int8" in even()
