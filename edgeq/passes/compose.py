@@ -17,6 +17,7 @@ from edgeq.ir import Array, DType, Graph, Node, Op
 from edgeq.ops import activations as act
 from edgeq.ops import mathematics as maths
 from edgeq.ops.clamp import Clamp
+from edgeq.ops.fake_quantize import FakeQuantize
 from edgeq.ops.logic import IsZero, Step
 from edgeq.passes.rewrite import computed_inputs, is_pointwise
 
@@ -43,7 +44,8 @@ def compose(graph: Graph) -> Graph:
 
 
 def _floats(graph: Graph, node: Node) -> bool:
-    return graph.type(node.outputs[0]).dtype is DType.FLOAT32 and is_pointwise(graph, node)
+    """Whether it may be part of a group; a scale that somebody gave a tensor may not, for its steps may be those of the grid."""
+    return graph.type(node.outputs[0]).dtype is DType.FLOAT32 and is_pointwise(graph, node) and not isinstance(node.op, FakeQuantize)
 
 
 def _composed(graph: Graph, producers: dict[str, Node], places: dict[str, int], node: Node) -> Node:

@@ -12,6 +12,7 @@ from edgeq.ir import DType, Graph, QParams, Tensor, TensorType
 from edgeq.ops.activations import HardSigmoid, Sigmoid, Silu, Softplus, Tanh
 from edgeq.ops.add import Add, Sub
 from edgeq.ops.clamp import Clamp
+from edgeq.ops.fake_quantize import FakeQuantize
 from edgeq.ops.logic import IsZero, Step
 from edgeq.ops.mathematics import Abs, Square
 from edgeq.ops.mul import Mul
@@ -49,6 +50,12 @@ def test_the_largest_group_wins_and_other_readers_keep_what_they_read() -> None:
     assert kinds(composed(b.graph(gate))) == "hard_sigmoid"
     (node,) = composed(b.graph(gate)).nodes
     assert isinstance(node.op, HardSigmoid) and node.op.alpha == pytest.approx(1 / 6) and node.op.beta == 0.5
+
+
+def test_a_given_scale_stays_though_its_steps_are_the_grids() -> None:
+    b = Net()
+    graph = b.graph(b.op(Clamp((-2.0, 2.0)), b.op(FakeQuantize(scale=0.02), b.input(2, 3))))
+    assert compose(graph) is graph
 
 
 @pytest.mark.parametrize("factor", [0.999, 1.001, 1.702])
