@@ -77,29 +77,32 @@ class Lesson:
     @staticmethod
     def of(work: Work) -> Lesson:
         output = logits(work.real, work.graph.results[0])
-        real = evaluate_float(work.real, {n: work.samples[n] for n in work.real.given}, steps=True)[output]
+        real = evaluate_float(replace(work.real, outputs=(output,)), {n: work.samples[n] for n in work.real.given})[output]
         wanted = real.reshape(len(real), -1).astype(np.float64)
         return Lesson(work, output, wanted, max(float((wanted**2).mean()), 1e-30))
 
     def loss(self, graph: Graph, at: Array) -> float:
         """The error's power over the output's."""
-        return float((self._error(self._values(graph, at), at) ** 2).mean()) / self.power
+        stored = simulate(replace(graph, outputs=(self.output,)), self._given(graph, at)).outputs[self.output]
+        return float((self._error(real_array(stored, graph.type(self.output)), at) ** 2).mean()) / self.power
 
-    def _error(self, values: Mapping[str, Array], at: Array) -> Array:
-        return np.asarray(values[self.output].reshape(len(at), -1).astype(np.float64) - self.wanted[at])
+    def _error(self, output: Array, at: Array) -> Array:
+        return np.asarray(output.reshape(len(at), -1).astype(np.float64) - self.wanted[at])
+
+    def _given(self, graph: Graph, at: Array) -> dict[str, Array]:
+        return {n: self.work.samples[n][at] for n in graph.given}
 
     def _values(self, graph: Graph, at: Array) -> dict[str, Array]:
         """Real values of all activations of the quantized graph."""
-        steps = simulate(graph, {n: self.work.samples[n][at] for n in graph.given}, steps=True).steps
-        given = {n: self.work.samples[n][at] for n in self.work.real.given}
-        return {**given, **{n: real_array(a, graph.type(n)) for n, a in steps.items()}}
+        steps = simulate(graph, self._given(graph, at), steps=True).steps
+        return {**self._given(self.work.real, at), **{n: real_array(a, graph.type(n)) for n, a in steps.items()}}
 
     def gradients(self, graph: Graph, at: Array, layers: list[Layer]) -> dict[str, Array]:
         """With regard to the weights and biases of layers, as they are stored."""
         values, real = self._values(graph, at), self.work.real
         weights = [layer.node.inputs[1] for layer in layers]
         student = {n: replace(real.tensors[n], data=real_values(graph.tensors[n])) for n in weights}
-        error = self._error(values, at).reshape(values[self.output].shape) / (self.power * self.wanted[at].size)
+        error = self._error(values[self.output], at).reshape(values[self.output].shape) / (self.power * self.wanted[at].size)
         return backward(
             replace(real, tensors={**real.tensors, **student}), values, self.output, 2 * error, {layer.node.name for layer in layers}
         )
