@@ -213,7 +213,7 @@ def write(folder: Path, files: Mapping[str, bytes], *, force: bool = False) -> N
         ours = _records(folder) | {n for n, h in old.items() if _holds(folder / n, h)}
         records = {r for r in (MANIFEST, MEASUREMENTS) if _json(folder / r)}
         known = ours | ({n for n in {*old, *records} if not (folder / n).is_dir()} if force else set())
-        _refuse_taken(folder, [n for n in files if n not in known and os.path.lexists(folder / n)])
+        _refuse_taken(folder, [n for n in files if _linked(folder, n) or (n not in known and os.path.lexists(folder / n))])
         removed = sorted(ours - set(files))
         change = {"removed": removed, "old": {n: _state(folder / n) for n in (*removed, *files)}}
         staged = folder / f"{STAGED}{os.getpid()}"
@@ -241,6 +241,11 @@ def _refuse_taken(folder: Path, names: list[str]) -> None:
         )  # fmt: skip
 
 
+def _linked(folder: Path, name: str) -> bool:
+    """Whether a folder on the way to a file is a link: what lies behind it is not the output folder's."""
+    return any((folder / above).is_symlink() for above in Path(name).parents)
+
+
 def _state(path: Path) -> str:
     """What a name stands for: nothing (""), a file (its digest), or something else."""
     if not os.path.lexists(path):
@@ -252,11 +257,12 @@ def _carry_out(folder: Path, committed: Path, force: bool) -> None:
     """Complete a declared change: may be repeated.
 
     Raises:
-        EdgeqError: a file that it would replace was changed since it was declared, and `force` is not given; nothing is done then.
+        EdgeqError: a file that it would replace was changed since it was declared, and `force` is not given, or lies behind a link;
+            nothing is done then.
     """
     removed, old = _declared(committed)
-    new = sorted(p.relative_to(committed) for p in committed.rglob("*") if not p.is_dir() and p != committed / CHANGE)
-    _refuse_taken(folder, [str(n) for n in new if not force and _state(folder / n) not in ("", old.get(str(n)))])
+    new = sorted(p.relative_to(committed).as_posix() for p in committed.rglob("*") if not p.is_dir() and p != committed / CHANGE)
+    _refuse_taken(folder, [n for n in new if _linked(folder, n) or (not force and _state(folder / n) not in ("", old.get(n)))])
     for name in removed:
         if _state(folder / name) == old.get(name):
             (folder / name).unlink(missing_ok=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -84,6 +85,23 @@ def test_a_hostile_record_reaches_nothing_outside(tmp_path: Path) -> None:
     (out / "manifest.json").write_text(json.dumps({"format": 1, "sources_sha256": "", "files": files}))
     write(out, NEW)
     assert (tmp_path / "precious").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_nothing_is_written_behind_a_link(tmp_path: Path, force: bool) -> None:
+    """Neither by a change that somebody else declared, nor by one's own."""
+    outside, out = tmp_path / "outside", tmp_path / "out"
+    outside.mkdir()
+    (out / ".edgeq-commit-1" / "sub").mkdir(parents=True)
+    (out / "sub").symlink_to(outside)
+    (out / ".edgeq-commit-1" / "sub" / "file").write_text("theirs")
+    (out / ".edgeq-commit-1" / folders.CHANGE).write_text(json.dumps({"removed": [], "old": {}}))
+    for name in (".edgeq-commit-1", "sub"):
+        with pytest.raises(EdgeqError, match="not edgeq's: sub/file" if force or name != "sub" else "something else: sub/"):
+            write(out, {"sub/file": b"ours"}, force=force)
+        if name != "sub":
+            shutil.rmtree(out / name)
+    assert not list(outside.iterdir())
 
 
 def test_a_new_folder_disappears_with_a_failed_build(tmp_path: Path) -> None:
