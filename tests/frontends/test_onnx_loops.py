@@ -109,6 +109,10 @@ def test_what_is_computed_or_too_long_is_refused(monkeypatch: pytest.MonkeyPatch
     node = N("Scan", ["start", "x"], ["last", "y"], body=body, num_scan_inputs=1)
     text = message(graph([node], [info("x", 5, 4)], [info("y", 5, 4)], start=np.ones(4, np.float32), two=np.float32(2)))
     assert text.count("Mystery is not supported") == 1 and "a node cannot be read" in text
+    main = nested()
+    next(a for a in main.node[0].attribute[0].g.node if a.op_type == "Scan").attribute[0].g.node[0].op_type = "Mystery"
+    text = message(main)
+    assert text.count("Mystery is not supported") == text.count("is not supported with this body") == 1 and text.endswith("before it))")
     for largest, main in ((10, counted(5)), (15, nested())):  # either loop of the second one is within it
         monkeypatch.setattr(builder, "MAX_TURNED", largest)
         assert f"the turns of all loops hold more than {largest} nodes" in message(main)

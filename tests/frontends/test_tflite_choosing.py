@@ -136,6 +136,20 @@ FLOATS: dict[str, Callable[[], bytes]] = {
 }  # fmt: skip
 
 
+def found_places() -> bytes:
+    """What tf.boolean_mask becomes where the mask is known: WHERE on a constant, GATHER_ND by what it finds."""
+    m = TfliteModel()
+    x, y = m.input("x", (3, 4)), m.tensor("y", (5,))
+    mask = np.array([[1, 0, 0, 1], [0, 0, 0, 0], [1, 1, 0, 1]], bool)
+    places = m.tensor("places", (5, 2), "INT64")
+    m.operator("WHERE", [m.constant("mask", mask)], [places])
+    m.operator("GATHER_ND", [x, places], [y], ("GatherNdOptions", {}))
+    return m.finish(y)
+
+
+FLOATS["found places"] = found_places
+
+
 @pytest.mark.parametrize("name", FLOATS)
 def test_floats_are_litert(name: str, tmp_path: Path) -> None:
     model = FLOATS[name]()

@@ -311,6 +311,7 @@ class Reader:
             if len(self.refusals) > before or len(known) < len(found):
                 why = self.refusals[before][1] if len(self.refusals) > before else DAMAGED
                 del self.refusals[before:]
+                why = why.partition("with this body (")[2][:-1] or why  # of the innermost loop
                 raise EdgeqError(f"{node.op_type} is not supported with this body", why=why[:200])
             return known
 
@@ -371,9 +372,7 @@ class Reader:
     # refusals
 
     def _note(self, where: str, e: EdgeqError) -> None:
-        text = f"{e.where + ': ' if e.where else ''}{e.what}"
-        text += f" ({e.why})" if e.why else ""
-        text += f", fix: {e.fix}" if e.fix else ""
+        text = f"{e.where + ': ' if e.where else ''}{e.what}{f' ({e.why})' if e.why else ''}{f', fix: {e.fix}' if e.fix else ''}"
         self.refusals.append((printable(where), "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))))
 
     def _refuse(self) -> None:

@@ -104,6 +104,7 @@ FOLDERS: dict[str, Folder] = {
     "FILL": _fill,
     "RANGE": _range,
     "CAST": _cast,
+    "WHERE": lambda b, op, x: np.argwhere(x[0]).astype(np.int64),
 }
 
 
