@@ -20,6 +20,7 @@ class Records:
     Attributes:
         head, body, tail: bytes.
         flip: what bytes of the body are xored with before they are weights: 0 or 128.
+        borrow: the body is int16, ``256 w0 + w1`` of two weights in turn: the high byte is less by one where w1 is negative.
     """
 
     count: int
@@ -27,6 +28,14 @@ class Records:
     body: int
     tail: int
     flip: int = 0
+    borrow: bool = False
+
+    def weights(self, body: Array) -> Array:
+        """Bytes of the body, uint8 ``[count, body]``, to weights: int8."""
+        found = body ^ np.uint8(self.flip)
+        if self.borrow:
+            found[:, 1::2] += found[:, ::2] >> np.uint8(7)
+        return found.view(np.int8)
 
 
 @dataclass(frozen=True)
@@ -209,7 +218,7 @@ class Packed(Format):
     def stream(self, table: Array, records: Records) -> Array:
         """A kernel's table to what is stored: uint32."""
         parts = np.ascontiguousarray(table).view(np.uint8).reshape(records.count, -1)
-        body = (parts[:, records.head : records.head + records.body] ^ np.uint8(records.flip)).view(np.int8)
+        body = records.weights(parts[:, records.head : records.head + records.body])
         tail = parts[:, records.head + records.body :]
         first, coded = self._coded(body)
         words = [np.ascontiguousarray(p).view("<u4") for p in (parts[:, : records.head], tail)]
@@ -219,7 +228,8 @@ class Packed(Format):
     def statements(self, target: Target) -> list[str]:
         r = target.records or Records(1, 0, target.rows * target.length, 0)
         sizes = f"{r.count}, {r.head // 4}, {-(-r.body // self.group)}, {r.tail // 4}, {f'0x{r.flip:02x}' * bool(r.flip) or '0'}"
-        return [f"eq_decode_{self.name}({target.source}, {target.place}, {sizes});"]
+        last = [f"eq_borrow({target.place}, {r.body // 4});"] if r.borrow else []
+        return [f"eq_decode_{self.name}({target.source}, {target.place}, {sizes});", *last]
 
 
 class Nibbles(Packed):

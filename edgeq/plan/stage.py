@@ -76,11 +76,12 @@ def _form(kernel: Kernel, params: Params, name: str, format: Format) -> tuple[Ar
     if "chunks" in layout:
         records = Records(len(packed), HEAD, packed.shape[1] * packed.itemsize - HEAD - TAIL, TAIL)
     elif packed.dtype == np.int8 or layout.startswith(("pairs(", "quads(", "lanes(")):
-        records = Records(1, 0, packed.nbytes, 0, 128 * layout.startswith("lanes("))
+        borrow = layout.startswith("pairs(") and not format.even  # levels that lie side by side have one more below
+        records = Records(1, 0, packed.nbytes, 0, 128 * layout.startswith("lanes("), borrow)
     else:
         raise Unstorable
     body = np.ascontiguousarray(packed).view(np.uint8).reshape(records.count, -1)[:, records.head :][:, : records.body]
-    if not format.fits((body ^ np.uint8(records.flip)).view(np.int8)):
+    if not format.fits(records.weights(body)):
         raise Unstorable
     return packed, records
 
