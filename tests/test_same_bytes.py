@@ -77,7 +77,8 @@ def test_calls_of_blas_are_known() -> None:
         "api", "cli", "report", "run", "train", "timing.py", "tune/robust.py",  # nothing there decides about bytes
     }  # fmt: skip
     root = Path(__file__).parent.parent / "edgeq"
-    words = (" @ ", "np.matmul(", "np.dot(", "np.einsum(", "np.linalg.", "scipy.linalg", "np.exp(", "np.log(", "np.log2(", "np.log10(")
+    words = (" @ ", "np.matmul(", "np.dot(", "np.tensordot(", "np.einsum(")
+    words += ("np.linalg.", "scipy.linalg", "np.exp(", "np.log(", "np.log2(", "np.log10(")
     words += ("np.tanh(", "np.power(", "np.exp2(", "np.expm1(", "np.sin(", "np.cos(", "scipy.special", "math.log2(", "math.log10(")
     found = []
     for path in sorted(root.rglob("*.py")):

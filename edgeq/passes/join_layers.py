@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from edgeq import matrices
 from edgeq.ir import Array, DType, Graph, Node, Op
 from edgeq.ops.conv2d import Conv2d
 from edgeq.ops.fully_connected import FullyConnected
@@ -62,13 +63,19 @@ def _pointwise(node: Node, w: Array) -> bool:
     return isinstance(op, FullyConnected) or (isinstance(op, Conv2d) and w.shape[1:3] == op.stride == (1, 1) and not any(op.pads))
 
 
+def _product(a: Array, b: Array) -> Array:
+    """Sums of products over the last axis of `a` and the first one of `b`; the same on every computer."""
+    flat = matrices.matmul(a.reshape(-1, a.shape[-1]), b.reshape(len(b), -1), fine=True)
+    return flat.reshape(*a.shape[:-1], *b.shape[1:])
+
+
 def _joined(before: Node, node: Node, first: Array, start: Array, second: Array, term: Array) -> tuple[Op, Array, Array] | None:
     """The operator, weights and bias that do both; None where there are none."""
     axes = tuple(range(1, second.ndim - 1))
-    bias = second.sum(axes) @ start + term
+    bias = _product(second.sum(axes), start) + term
     if _pointwise(node, second):
-        weights = np.tensordot(second.reshape(len(second), -1), first, 1)
+        weights = _product(second.reshape(len(second), -1), first)
         return replace(before.op, clamp=_clamp(node)), weights, bias  # type: ignore[call-arg]
     if _pointwise(before, first) and (not any(node.op.pads) or not start.any()):  # type: ignore[attr-defined]
-        return node.op, np.tensordot(second, first.reshape(len(first), -1), 1), bias
+        return node.op, _product(second, first.reshape(len(first), -1)), bias
     return None
