@@ -10,6 +10,7 @@ import subprocess
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -307,3 +308,35 @@ def test_quantization_quality(tmp_path: Path) -> None:
     assert set(drawn) == {EVIL, "b", "sum", "flat"} and all('class="line"' in d and EVIL not in d for d in drawn.values())
     assert "stored ones as a line" in text
     assert tensors.grade(24.9) == "care" and tensors.grade(10) == "ko" and tensors.grade(None) == ""
+
+
+def test_a_quantization_that_edgeq_did_not_write_is_refused_or_drawn(folder: Path, tmp_path: Path) -> None:
+    """Whatever stands where one of its values stood."""
+    choice = {"flash": 3, "instructions": 5, "sqnr_db": 20.0, "storage": {"add": "int8"}, "chosen": True}
+    node = {"name": "add", "storage": "int8", "roles": "x", "flash": {"int8": 1}, "instructions": {"int8": 1}, "sqnr_db": {"int8": 9.0}}
+    tensor = {"name": "b", "sqnr_db": 30.0, "own_sqnr_db": 40.0, "saturated": 0.1, "cause": "a", "fix": "b", "low": -1.0, "high": 1.0}
+    section = {
+        "options": {"method": "mse"}, "samples": 3, "advice": "a", "unseen": {"calibrated": 1, "judged": 1, "sqnr_db": 3.0},
+        "tensors": [{**tensor, "histogram": {"ends": [0.0, 1.0], "real": [1, 2], "stored": [2, 1]}}],
+        "allocation": {"costs": "measured", "sqnr_db": 20.0, "pareto": [choice, {**choice, "chosen": False}], "nodes": [node], "loss": 0.1},
+    }  # fmt: skip
+    shutil.copytree(folder, tmp_path / "m")
+    path, rng, refused = tmp_path / "m" / "measurements.json", np.random.default_rng(0), 0
+    known = json.loads(path.read_text())
+    values = (None, -1, 1e300, "", "int8", [], {}, [[]], True)
+    for turn in range(30):
+        data = json.loads(json.dumps({**known, "quantization": section}))
+        at: Any = data["quantization"]
+        while turn:
+            key = list(at)[rng.integers(len(at))] if isinstance(at, dict) else int(rng.integers(len(at)))
+            if not isinstance(at[key], (dict, list)) or rng.random() < 0.2:
+                at[key] = values[rng.integers(len(values))]
+                break
+            at = at[key]
+        path.write_text(json.dumps(data))
+        try:
+            Page(render(tmp_path / "m"))
+        except EdgeqError:
+            refused += 1
+            assert turn
+    assert 3 < refused < 29

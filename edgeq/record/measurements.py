@@ -11,6 +11,7 @@ from msgspec import Meta
 from edgeq.errors import EdgeqError
 from edgeq.files import json_text, reason, write_bytes
 from edgeq.folder import MEASUREMENTS
+from edgeq.record.quantization import QuantizationRecord
 from edgeq.record.values import FORMAT, Count, Hash, Integer, Size, convert, larger, parse
 
 
@@ -118,7 +119,7 @@ class Measured:
     """What was measured on the sources of that hash; runs, comparisons and scores by the runner's name.
 
     Attributes:
-        quantization: how the graph was quantized and how each tensor fares (`edgeq.api.quantizing`).
+        quantization: how the graph was quantized and how each tensor fares (`edgeq.api.quantizing`); checked as a `QuantizationRecord`.
         files: SHA-256 of files that edgeq wrote beside those that the manifest names.
     """
 
@@ -162,6 +163,7 @@ def measured(folder: Path, sources: str | None = None) -> Measured:
         raise EdgeqError("cannot read the measurements", where=str(path), why=reason(e), fix=fix) from e
     try:
         found = convert(data, Measured)
+        convert(found.quantization, QuantizationRecord)
     except ValueError as e:
         raise EdgeqError("measurements of another format", where=str(path), why=str(e), fix=fix) from e
     return found if found.sources_sha256 == sources else fresh

@@ -21,7 +21,7 @@ def context(data: Data) -> Mapping[str, Any]:
         ("rounding of requantization", f"{data.manifest.law}: {LAWS.get(data.manifest.law, '')}"),
         ("quantized by", "edgeq" if q.get("options") else "the model file itself: its own scales"),
         *((k.replace("_", " "), str(v)) for k, v in q.get("options", {}).items() if k != "law"),
-        ("calibration samples", str(q["samples"]) if q else ""),
+        ("calibration samples", str(q.get("samples", "")) if q else ""),
         ("outputs on samples not seen", unseen(q.get("unseen"))),
         ("target", f"{data.target.name}: {data.target.description}"),
         ("kernels for", ", ".join("portable C" if isa == "c" else isa for isa in data.target.isa)),
