@@ -49,10 +49,9 @@ class Timing:
         """Whether more than the number of instructions counts."""
         return any(self.costs[1:])
 
-    @property
-    def data_wait(self) -> float:
-        """Cycles of a line of flash that data wait for."""
-        return self.costs[EVENTS.index("data_miss")]
+    def cost(self, event: str) -> float:
+        """Cycles of an event."""
+        return self.costs[EVENTS.index(event)]
 
     def cycles(self, counts: NDArray[np.float64]) -> NDArray[np.float64]:
         """Of counts ``[..., EVENTS]``."""

@@ -8,17 +8,50 @@ convolution computes all lines of a channel at a time where it keeps all lines o
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from edgeq.board import load as load_board
 from edgeq.ir import Params
 from edgeq.plan.arena import MemoryPlan
 from edgeq.program import Call, Program
+from edgeq.target import Target
 from edgeq.timing import timing
 
-LINE = 32  # bytes of flash that a wait brings
-CACHED = 6 * LINE  # two rows of weights so short stay in a cache of eight lines beside a channel's constants
-COPYING = 23  # cycles for a line of weights from flash to scratch, without the wait
+BLOCK = 32  # bytes that a kernel copies at a time: eight words by one LDM and one STM
+CONSTANTS = 2  # lines of the cache that a channel's constants take
+
+
+@dataclass(frozen=True)
+class Flash:
+    """What reading weights from flash costs, by a board's [estimate] and its core's [timing].
+
+    Attributes:
+        line, lines: bytes of a line and lines of the cache for data.
+        wait: cycles of a line that is not in the cache.
+        copying: cycles of a block of `BLOCK` bytes to scratch, without the wait.
+    """
+
+    line: int
+    lines: int
+    wait: float
+    copying: float
+
+    def cycles(self, row: int, triples: int, copied: int) -> float:
+        """Of two rows of weights, `row` bytes, that `triples` times three pixels meet."""
+        waits = row / self.line * self.wait
+        if copied:
+            return waits + row / BLOCK * self.copying
+        return waits * (1 if row <= (self.lines - CONSTANTS) * self.line else triples)
+
+
+def _flash(target: Target) -> Flash:
+    """A target's; without a model of its core, or a cache before its flash, nothing waits."""
+    model = timing(target, place := load_board(target)) if target.data.get("timing") else None
+    if model is None or not place.estimate.flash_lines:
+        return Flash(BLOCK, 0, 0, 0)
+    words = BLOCK // 4 * (model.cost("load_words") + model.cost("store_words"))
+    copying = 4 * model.cost("instruction") + words + model.cost("taken")  # LDM, STM, SUBS and the branch
+    return Flash(place.estimate.flash_line, place.estimate.flash_lines, model.cost("data_miss"), copying)
 
 
 def gaps(program: Program, plan: MemoryPlan, index: int) -> Iterator[tuple[int, int]]:
@@ -40,7 +73,7 @@ def _with(call: Call, **scalars: int) -> Params:
     return made
 
 
-def _grown(call: Call, room: int, waits: float) -> Params:
+def _grown(call: Call, room: int, flash: Flash) -> Params:
     """The fastest params whose scratch is `room` bytes at most."""
     p = call.params
     if call.kernel.scratch_names("all_lines"):
@@ -53,13 +86,12 @@ def _grown(call: Call, room: int, waits: float) -> Params:
 
     one, two, row = scratch(1, 0), scratch(2, 0), scratch(1, 1) - scratch(1, 0)
     found = []
-    for copied in (0, 1) if row % LINE == 0 else (0,):
+    for copied in (0, 1) if row % BLOCK == 0 else (0,):
         triples = min(most, 1 + max(0, room - one - copied * row) // (two - one))
         if copied and triples == 1:
             continue
-        lines = row / LINE
-        cycles = lines * (waits + COPYING) if copied else lines * waits * (1 if row <= CACHED else triples)
-        found.append((_with(call, triples=triples, copied=copied), cycles / triples))  # of flash, for three pixels and two channels
+        cycles = flash.cycles(row, triples, copied) / triples  # for three pixels and two channels
+        found.append((_with(call, triples=triples, copied=copied), cycles))
     return min(found, key=lambda f: f[1])[0]
 
 
@@ -67,15 +99,14 @@ def filled(program: Program, plan: MemoryPlan) -> tuple[Program, MemoryPlan]:
     """Give calls outside of bands what their kernels can use of the gaps of the arena. Where tables are copied to it there is none."""
     if plan.buffers:
         return program, plan
-    model = timing(program.target, load_board(program.target)) if program.target.data.get("timing") else None
-    waits = model.data_wait if model else 0.0
+    flash = _flash(program.target)
     banded = {i for b in program.bands for i in range(b.first, b.last + 1)}
     calls, places = list(program.calls), dict(plan.scratch)
     for i, call in enumerate(program.calls):
         if i in banded or call.staged or call.tiled is not None or call.shares or not call.kernel.takes_room(call.params):
             continue
         offset, room = max(gaps(program, plan, i), key=lambda g: (g[1], -g[0]))
-        params = _grown(call, room, waits)
+        params = _grown(call, room, flash)
         if call.kernel.scratch_bytes(params) > call.scratch:
             calls[i] = replace(call, params=params, scratch=call.kernel.scratch_bytes(params))
             places[i] = offset

@@ -27,25 +27,38 @@
 static inline uint32_t *eq_armv7em_expand(uint32_t *to, const int8_t *from, int32_t count, int32_t mixed)
 {
 #if EQ_DSP
+#define EQ_ARMV7EM_EXPAND1(word, second, at, on) \
+    "sxtb16 %[even], " word "\n\t" second(word) "\n\tstr " word ", [%[to], #" at "+12]\n\tstr %[even], [%[to]" on "\n\t"
+#define EQ_ARMV7EM_EXPAND4(second) \
+    "ldr %[d], [%[from], #12]\n\tldr %[c], [%[from], #8]\n\tldr %[b], [%[from], #4]\n\tldr %[a], [%[from]], #16\n\t" \
+    EQ_ARMV7EM_EXPAND1("%[d]", second, "72", ", #72]") EQ_ARMV7EM_EXPAND1("%[c]", second, "48", ", #48]") \
+    EQ_ARMV7EM_EXPAND1("%[b]", second, "24", ", #24]") EQ_ARMV7EM_EXPAND1("%[a]", second, "0", "], #96")
 #define EQ_ARMV7EM_EXPAND(second) \
     __asm__ volatile( \
-        EQ_ARMV7EM_ROUND("%[count]", "%[word]", \
-            "ldr %[word], [%[from]], #4\n\t" \
-            "sxtb16 %[even], %[word]\n\t" \
-            second "\n\t" \
-            "str %[word], [%[to], #12]\n\t" \
-            "str %[even], [%[to]], #24\n\t") \
-        "subs %[count], %[count], #4\n\t" \
-        "bgt 1b" \
-        : [to] "+r"(to), [from] "+r"(from), [count] "+r"(count), [word] "=&r"(word), [even] "=&r"(even) \
+        "subs %[count], %[count], #4\n\tblt 3f\n\ttst %[count], #4\n\tbeq 2f\n" \
+        "1:\n\t" EQ_ARMV7EM_EXPAND4(second) "2:\n\t" EQ_ARMV7EM_EXPAND4(second) \
+        "subs %[count], %[count], #8\n\tbge 1b\n" \
+        "3:\n\tlsls %[count], %[count], #31\n\tbcc 4f\n\t" /* two quads, and one */ \
+        "ldr %[b], [%[from], #4]\n\tldr %[a], [%[from]], #8\n\t" \
+        EQ_ARMV7EM_EXPAND1("%[b]", second, "24", ", #24]") EQ_ARMV7EM_EXPAND1("%[a]", second, "0", "], #48") \
+        "4:\n\tbpl 5f\n\t" \
+        "ldr %[a], [%[from]]\n\t" EQ_ARMV7EM_EXPAND1("%[a]", second, "0", "], #24") \
+        "5:" \
+        : [to] "+r"(to), [from] "+r"(from), [count] "+r"(count), [a] "=&r"(a), [b] "=&r"(b), [c] "=&r"(c), [d] "=&r"(d), [even] "=&r"(even) \
         : \
         : "cc", "memory")
-    uint32_t word, even;
+#define EQ_ARMV7EM_MIXED(word) "eor " word ", " word ", #0x007f007f"
+#define EQ_ARMV7EM_ODD(word) "sxtb16 " word ", " word ", ror #8"
+    uint32_t a, b, c, d, even;
     if (mixed) {
-        EQ_ARMV7EM_EXPAND("eor %[word], %[word], #0x007f007f");
+        EQ_ARMV7EM_EXPAND(EQ_ARMV7EM_MIXED);
     } else {
-        EQ_ARMV7EM_EXPAND("sxtb16 %[word], %[word], ror #8");
+        EQ_ARMV7EM_EXPAND(EQ_ARMV7EM_ODD);
     }
+#undef EQ_ARMV7EM_ODD
+#undef EQ_ARMV7EM_MIXED
+#undef EQ_ARMV7EM_EXPAND4
+#undef EQ_ARMV7EM_EXPAND1
 #undef EQ_ARMV7EM_EXPAND
 #else
     for (; count > 0; count--, from += 4, to += 6) {
@@ -54,6 +67,38 @@ static inline uint32_t *eq_armv7em_expand(uint32_t *to, const int8_t *from, int3
         to[3] = mixed ? eq_armv7em_mixed(word) : eq_armv7em_odd(word);
     }
 #endif
+    return to;
+}
+
+/* `count` quads of `zeros` into one of three columns, as eq_armv7em_expand puts them. Returns the end. */
+static inline uint32_t *eq_armv7em_expand_zeros(uint32_t *to, uint32_t zeros, int32_t count, int32_t mixed)
+{
+    const uint32_t even = eq_armv7em_even(zeros), second = mixed ? eq_armv7em_mixed(zeros) : eq_armv7em_odd(zeros);
+    for (; count > 0; count--, to += 6) {
+        to[0] = even;
+        to[3] = second;
+    }
+    return to;
+}
+
+/* Expands a part of an input into one of three columns, row by row; all numbers of bytes are multiples of four. A call: inside a large
+ * function compilers run out of registers. Returns the end. */
+static EQ_ARMV7EM_CALLED uint32_t *eq_armv7em_expand_part(uint32_t *to, const int8_t *from, const eq_armv7em_part *part)
+{
+    const int32_t width = part->width, pitch = part->pitch, left = part->left;
+    const int32_t near = left < 0 ? -left : 0, far = left + width > pitch ? left + width - pitch : 0, count = width - near - far;
+    const int32_t rows = count > 0 ? part->rows : 0, end = part->top + part->height;
+    const uint32_t zeros = ((uint32_t)part->zero & 0xffu) * 0x01010101u;
+    from += part->top * pitch + left + near;
+    for (int32_t row = part->top; row < end; row++, from += pitch) {
+        if (row < 0 || row >= rows) {
+            to = eq_armv7em_expand_zeros(to, zeros, width / 4, 1);
+        } else {
+            to = eq_armv7em_expand_zeros(to, zeros, near / 4, 1);
+            to = eq_armv7em_expand(to, from, count / 4, 1);
+            to = eq_armv7em_expand_zeros(to, zeros, far / 4, 1);
+        }
+    }
     return to;
 }
 

@@ -23,8 +23,8 @@ typedef struct {
 } eq_armv7em_pixels;
 
 #if EQ_DSP
-/* A quad of three pixels with two channels, the k-th of a round of eight. r0: columns, lr: weights, r1 to r6: sums. Single loads are
- * relative to four bytes before, so that the last ones of a round can take both on. */
+/* A quad of three pixels with two channels, the k-th of a half of a round. r0: columns, lr: weights, r1 to r6: sums. Single loads are
+ * relative to four bytes before, so that the last ones of a half can take both on. */
 #define EQ_ARMV7EM_PIXELS_MAC6 \
     "smlad r1, r9, r7, r1\n\tsmlad r2, r10, r7, r2\n\tsmlad r3, r11, r7, r3\n\t" \
     "smlad r4, r9, r8, r4\n\tsmlad r5, r10, r8, r5\n\tsmlad r6, r11, r8, r6\n\t"
@@ -38,7 +38,7 @@ typedef struct {
     EQ_ARMV7EM_PIXELS_MAC6
 #define EQ_ARMV7EM_PIXELS_BYTES "88" /* of a step */
 #define EQ_ARMV7EM_PIXELS_BEFORE "4"
-#define EQ_ARMV7EM_PIXELS_BACK "mul r5, r2, r7\n\tadd r6, r1, r2\n\tlsl r6, r6, #3\n\t" /* by the steps that are skipped, too */
+#define EQ_ARMV7EM_PIXELS_BACK "and r6, r2, #7\n\tmul r5, r6, r7\n\tadd r6, r1, r6\n\tlsl r6, r6, #3\n\t" /* by the steps of its half that are skipped, too */
 #else
 #define EQ_ARMV7EM_PIXELS_STEP(k, on) \
     "ldrd r7, r8, [lr], #8\n\tldmia.w r0!, {r9, r10, r11}\n\t" \
@@ -53,11 +53,14 @@ typedef struct {
 /* On the stack: 0 and 4 where sums start, 8 columns back, 12 where a round is entered, 16 weights back, 20 bytes of three columns, 24
  * and 28 multiplier and power of the first channel, 32 rounding, 36 second, 40 third, 44 y, 48 and 52 multiplier and power of the
  * second channel, 56 from the first channel to the second, 60 from there to the next three pixels, 64 the end of the columns, 68 the job.
- * Of the eight steps of a round those are skipped that the first has too many. */
+ * Of the sixteen steps of a round those are skipped that the first has too many. */
+#define EQ_ARMV7EM_PIXELS_HALF \
+    EQ_ARMV7EM_PIXELS_STEP("0", "") EQ_ARMV7EM_PIXELS_STEP("1", "") EQ_ARMV7EM_PIXELS_STEP("2", "") EQ_ARMV7EM_PIXELS_STEP("3", "") \
+    EQ_ARMV7EM_PIXELS_STEP("4", "") EQ_ARMV7EM_PIXELS_STEP("5", "") EQ_ARMV7EM_PIXELS_STEP("6", "") EQ_ARMV7EM_PIXELS_STEP("7", "!")
 #define EQ_ARMV7EM_PIXELS(scaled, power, halves) \
     __asm__ volatile( \
         "push {r0-r12, lr}\n\tsub sp, sp, #68\n\t" \
-        "ldr r1, [r0, #8]\n\trsb r2, r1, #0\n\tand r2, r2, #7\n\tmov r7, #24\n\t" EQ_ARMV7EM_PIXELS_BACK \
+        "ldr r1, [r0, #8]\n\trsb r2, r1, #0\n\tand r2, r2, #15\n\tmov r7, #24\n\t" EQ_ARMV7EM_PIXELS_BACK \
         "mul r7, r1, r7\n\tstr r5, [sp, #8]\n\tstr r6, [sp, #16]\n\tstr r7, [sp, #20]\n\t" \
         "ldr r3, [r0]\n\tldr r4, [r0, #12]\n\tsub r3, r3, #" EQ_ARMV7EM_PIXELS_BEFORE "\n\tstr r3, [r0]\n\tmla r4, r7, r4, r3\n\tstr r4, [sp, #64]\n\t" \
         "adr.w r4, 4f\n\tmov r5, #" EQ_ARMV7EM_PIXELS_BYTES "\n\tmla r4, r2, r5, r4\n\torr r4, r4, #1\n\tstr r4, [sp, #12]\n\t" \
@@ -77,8 +80,7 @@ typedef struct {
         "ldr r1, [sp]\n\tldr r4, [sp, #4]\n\tldr.w r9, [sp, #8]\n\tldr.w r10, [sp, #12]\n\tldr.w r8, [sp, #16]\n\tldr.w r12, [sp, #20]\n\t" \
         "mov r2, r1\n\tmov r3, r1\n\tmov r5, r4\n\tmov r6, r4\n\tadd r12, r12, r0\n\tsub.w r0, r0, r9\n\tsub.w lr, lr, r8\n\tbx r10\n\t" \
         ".balign 4\n" \
-        "4:\n\t" EQ_ARMV7EM_PIXELS_STEP("0", "") EQ_ARMV7EM_PIXELS_STEP("1", "") EQ_ARMV7EM_PIXELS_STEP("2", "") EQ_ARMV7EM_PIXELS_STEP("3", "") \
-        EQ_ARMV7EM_PIXELS_STEP("4", "") EQ_ARMV7EM_PIXELS_STEP("5", "") EQ_ARMV7EM_PIXELS_STEP("6", "") EQ_ARMV7EM_PIXELS_STEP("7", "!") \
+        "4:\n\t" EQ_ARMV7EM_PIXELS_HALF EQ_ARMV7EM_PIXELS_HALF \
         "cmp r0, r12\n\tbne.w 4b\n\t" \
         scaled \
         "ldr r7, [sp, #44]\n\tldr.w r8, [sp, #24]\n\tldr.w r10, [sp, #28]\n\tldr.w r9, [sp, #32]\n\tldr.w r11, [sp, #36]\n\tldr.w r12, [sp, #40]\n\t" \
