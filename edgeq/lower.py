@@ -20,7 +20,7 @@ from edgeq.plan.stage import decoded_formats, stage, storable
 from edgeq.program import Call, Program
 from edgeq.target import Target
 
-UNBOUNDED: dict[str, int | str] = {"pairs": 0, "twos": 0, "tap_twos": 0, "group": 1, "has_least": 1}  # of any weights
+UNBOUNDED: dict[str, int | str] = {"pairs": 0, "twos": 0, "tap_twos": 0, "group": 1, "stretch": 0, "has_least": 1}  # of any weights
 
 
 SUMS = {half.SUMS: "f16", half.LAW: "f32"}  # what the laws of halves sum products up in

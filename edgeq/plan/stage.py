@@ -73,11 +73,11 @@ def _form(kernel: Kernel, params: Params, name: str, format: Format) -> tuple[Ar
         if packed.dtype != np.int8 or not _moved(layout, name, params):
             raise Unstorable
         return packed, None
-    if "chunks" in layout:
-        records = Records(len(packed), HEAD, packed.shape[1] * packed.itemsize - HEAD - TAIL, TAIL)
-    elif packed.dtype == np.int8 or layout.startswith(("pairs(", "quads(", "lanes(")):
+    if packed.dtype == np.int8 or layout.startswith(("pairs(", "quads(", "lanes(")):
         borrow = layout.startswith("pairs(") and not format.even  # levels that lie side by side have one more below
         records = Records(1, 0, packed.nbytes, 0, 128 * layout.startswith("lanes("), borrow)
+    elif "chunks" in layout:
+        records = Records(len(packed), HEAD, packed.shape[1] * packed.itemsize - HEAD - TAIL, TAIL)
     else:
         raise Unstorable
     body = np.ascontiguousarray(packed).view(np.uint8).reshape(records.count, -1)[:, records.head :][:, : records.body]

@@ -88,7 +88,7 @@ def on_words(rows: int, k: int, n: int, clamp: tuple[float, float] = (-math.inf,
 WORDS = [
     *(on_words(1, k, n) for n in (1, 3, 4, 5, 8, 9) for k in (1, 4, 7)),
     on_words(3, 19, 6), on_words(1, 30, 7, (0.0, math.inf)), on_words(1, 700, 6, saturated=True), on_words(2, 16, 4, width=400000),
-    on_words(5, 18, 3),
+    on_words(5, 18, 3), of_four_bits(on_words(1, 21, 6)),
 ]  # fmt: skip
 INT8_WEIGHTS = ("n1_k1", "n7_k7", "n17_k4", "n33_k19", "rows", "rows3_n5_k9", "rows5_n16_k6", "saturated_weights", "least_k27", "relu6")
 HALF_SUMS = ("n1_k1", "n7_k7", "n33_k19", "n130_k19", "rows", "rows3_n5_k9", "rows5_n16_k6", "rows4_n3_k1", "deep_n7_k260", "relu6")
