@@ -21,6 +21,7 @@ from edgeq.frontends.tflite import FOLDED_ONLY, load
 from edgeq.frontends.tflite.attributes import TRANSLATORS
 from edgeq.frontends.tflite.choosing import COMPARISONS
 from edgeq.frontends.tflite.file import OPERATORS
+from edgeq.frontends.tflite.loops import KIND
 from edgeq.lower import lower
 from edgeq.passes import normalise
 
@@ -36,6 +37,7 @@ OTHERS = {
     **dict.fromkeys(("LOGICAL_AND", "LOGICAL_OR", "LOGICAL_NOT", "ARG_MAX", "ARG_MIN", "CUMSUM", "GATHER_ND"),
                     ("yes", "yes", "", "", "TFLM, LiteRT in float")),
     "SELECT": ("yes", "yes", "", "yes", "LiteRT"), "SELECT_V2": ("yes", "yes", "", "yes", "TFLM, LiteRT in float"),
+    "WHILE": ("yes", "yes", "", "", "TFLM, LiteRT in float"),
     **dict.fromkeys(("RFFT2D", "COMPLEX_ABS", "REAL", "IMAG"), ("of rows", "", "", "", "LiteRT")),
 }  # fmt: skip
 HEAD = """# TFLite operators
@@ -49,7 +51,7 @@ Written by `python tests/frontends/tflite_table.py`; a test holds it. What is no
 * **int16** activations beside int8 weights and int64 biases (16x8).
 
 Truth values are int8, 1 or 0. `ARG_MAX` and `ARG_MIN` on int8 give int32. `GATHER_ND` wants constant indices; where the condition of
-`SELECT` is constant, elements are only moved.
+`SELECT` is constant, elements are only moved. A `WHILE` is read turn by turn, its condition known from constants.
 
 Variables (`VAR_HANDLE`, ...) and the states of LSTM and SVDF layers keep their values from one inference to the next, as in TFLM;
 variables begin with what the file gives them. `--state none` begins every inference with zeros. Of a file with several signatures
@@ -97,7 +99,7 @@ def row(kind: str) -> tuple[str, str, str, str, str]:
 
 def page() -> str:
     """The whole page."""
-    read = sorted(k for k in OPERATORS.values() if k in TRANSLATORS or k == "DENSIFY")
+    read = sorted(k for k in OPERATORS.values() if k in TRANSLATORS or k in ("DENSIFY", KIND))
     rows = [f"| `{k}` | " + " | ".join(row(k)) + " |" for k in read]
     folded = ", ".join(f"`{k}`" for k in sorted(FOLDED_ONLY - {"DENSIFY"}))
     custom = sorted(k.removeprefix("CUSTOM ") for k in TRANSLATORS if k.startswith("CUSTOM "))

@@ -8,20 +8,19 @@ from pathlib import Path
 from numpy.typing import ArrayLike
 
 from edgeq.errors import EdgeqError
-from edgeq.frontends.tflite import batches, choosing, compute, movement, padding, recurrent, signal, variables
+from edgeq.frontends.tflite import batches, choosing, compute, loops, movement, padding, recurrent, signal, variables
 from edgeq.frontends.tflite.attributes import TRANSLATORS
 from edgeq.frontends.tflite.builder import CONTRADICTIONS, Builder
 from edgeq.frontends.tflite.file import FileOperator, FileTensor, read
 from edgeq.frontends.tflite.fold import BINARY, FOLDERS, fold
 from edgeq.ir import Graph
 
-__all__ = ["batches", "choosing", "compute", "load", "movement", "padding", "recurrent", "signal", "variables"]
+__all__ = ["batches", "choosing", "compute", "load", "loops", "movement", "padding", "recurrent", "signal", "variables"]
 
 FOLDED_ONLY = {"SHAPE", *FOLDERS, *BINARY} - set(TRANSLATORS)
 HINTS = {
     "WHERE": "it gives as many indices as it finds: use SELECT_V2, or end the model before it",
     "TOPK_V2": "end the model before it and sort the output in your own code",
-    "WHILE": "it is a loop: convert Keras' LSTM layers with a fixed batch size, so that each is one operator, others with unroll=True",
     "IF": "remove control flow before converting",
 }
 # TensorFlow Lite Micro moves or compares the bytes of these without looking at their scales.
@@ -70,7 +69,7 @@ def _translate(b: Builder) -> list[tuple[str, EdgeqError]]:
     """Translate every operator; after a failure go on as if its outputs were as declared, to find all of them."""
     problems: list[tuple[str, EdgeqError]] = []
     unknown: set[int] = set()  # outputs of operators that failed, of types that nothing can be computed with
-    known = TRANSLATORS.keys() | FOLDED_ONLY
+    known = TRANSLATORS.keys() | FOLDED_ONLY | {loops.KIND}
     for i, op in enumerate(b.file.operators):
         name = b.tensor_name(op.outputs[0]) if op.outputs else f"operator {i}"
         try:
@@ -90,7 +89,7 @@ def _translate_one(b: Builder, op: FileOperator) -> None:
         raise EdgeqError(f"{op.kind} has no output", why="the file is damaged")
     if (op.kind in TRANSLATORS or op.kind in FOLDED_ONLY) and fold(b, op):
         return
-    if op.kind not in TRANSLATORS:
+    if op.kind not in TRANSLATORS and op.kind != loops.KIND:
         fix = HINTS.get(op.kind, "")
         if op.kind.startswith("CUSTOM Flex"):
             fix = "convert without SELECT_TF_OPS, or replace the operator in the model"
@@ -99,7 +98,10 @@ def _translate_one(b: Builder, op: FileOperator) -> None:
         raise EdgeqError(f"{op.kind} is not supported" + (" on computed values" if op.kind in FOLDED_ONLY else ""), fix=fix)
     _check_scales(b, op)
     try:
-        TRANSLATORS[op.kind](b, op)
+        if op.kind == loops.KIND:
+            loops.unrolled(b, op, _translate_one)
+        else:
+            TRANSLATORS[op.kind](b, op)
     except CONTRADICTIONS as e:
         raise EdgeqError(f"{op.kind} contradicts itself", why=f"{type(e).__name__}: {e}"[:120]) from e
 

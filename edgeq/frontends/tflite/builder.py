@@ -52,12 +52,14 @@ class Builder(Reading):
         kept: variable (its name, or its index where it is a tensor) -> its value at this point of the inference.
         states: variable -> the graph's input of that value.
         offsets: variable of floats -> what it begins with, where that is not zero; the state is kept less it.
+        turned, depth: operators of loops' turns that were read, and loops that are read now.
         spreads: name of a SPACE_TO_BATCH_ND's result -> what it was made of.
     """
 
     def __init__(self, file: File, name: str, shapes: Mapping[str, tuple[int, ...]] | None) -> None:
         super().__init__(file, name, shapes)
         self.nodes: list[Node] = []
+        self.turned, self.depth = 0, 0
         self.spreads: dict[str, Any] = {}
         self.resources: dict[int, str] = {}
         self.initial: dict[str, Array] = {}

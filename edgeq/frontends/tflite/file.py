@@ -135,7 +135,7 @@ class FileOperator:
 
 @dataclass(frozen=True, eq=False)
 class File:
-    """A subgraph of a model; `called` are those that its CALL_ONCE operators name, by number."""
+    """A subgraph of a model; `called` are those that its CALL_ONCE and WHILE operators name, by number."""
 
     tensors: tuple[FileTensor, ...]
     operators: tuple[FileOperator, ...]
@@ -149,6 +149,7 @@ def _enumeration(cls: type) -> dict[int, str]:
     return {value: name for name, value in vars(cls).items() if isinstance(value, int)}
 
 
+CALLING = {"CALL_ONCE": ("InitSubgraphIndex",), "WHILE": ("CondSubgraphIndex", "BodySubgraphIndex")}
 OPERATORS = _enumeration(tflite.BuiltinOperator)
 TYPES = _enumeration(tflite.TensorType)
 OPTIONS = _enumeration(tflite.BuiltinOptions)
@@ -310,8 +311,14 @@ class _Reader:
         if self.model.Version() != 3:
             raise ValueError(f"schema version {self.model.Version()}")
         main = self.subgraph(self.chosen(signature))
-        once = {int(o.option("InitSubgraphIndex", -1)) for o in main.operators if o.kind == "CALL_ONCE"}
-        return replace(main, called={i: self.subgraph(i) for i in sorted(once)})
+        called: dict[int, File] = {}
+        pending = [main]
+        while pending:
+            named = [int(o.option(n, -1)) for o in pending.pop().operators for n in CALLING.get(o.kind, ())]
+            for i in (n for n in named if n not in called):
+                called[i] = self.subgraph(i)
+                pending.append(called[i])
+        return replace(main, called=called)
 
     def chosen(self, signature: str | None) -> int:
         """The number of the signature's subgraph; the first where the file has no signatures."""

@@ -75,6 +75,14 @@ def _gather(b: Builder, op: FileOperator, x: list[Array]) -> Array:
     return np.take(x[0], x[1], along)
 
 
+def _compare(compared: Callable[[Array, Array], Array]) -> Folder:
+    def folder(b: Builder, op: FileOperator, x: list[Array]) -> Array:
+        _limit(b, np.broadcast_shapes(x[0].shape, x[1].shape))
+        return compared(x[0], x[1])
+
+    return folder
+
+
 def _limit(b: Builder, shape: tuple[int, ...]) -> None:
     """Refuse a constant before it is allocated."""
     if min(shape, default=1) < 0 or math.prod(shape) > min(MAX_ELEMENTS, b.left // 8):
@@ -104,6 +112,10 @@ FOLDERS: dict[str, Folder] = {
     "FILL": _fill,
     "RANGE": _range,
     "CAST": _cast,
+    "LESS": _compare(np.less),
+    "LESS_EQUAL": _compare(np.less_equal),
+    "GREATER": _compare(np.greater),
+    "LOGICAL_AND": _compare(np.logical_and),
     "WHERE": lambda b, op, x: np.argwhere(x[0]).astype(np.int64),
 }
 

@@ -179,13 +179,13 @@ def unpack(b: Builder, op: FileOperator) -> None:
 
 
 def slice_bounds(b: Builder, op: FileOperator, shape: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Begin and size of a SLICE."""
+    """Begin and size of a SLICE, which may be empty: lists that loops fill begin and end so."""
     begin, size = b.integers(op, 1, "the begin"), b.integers(op, 2, "the size")
     if not len(begin) == len(size) == len(shape):
         raise EdgeqError(f"SLICE of {list(shape)} with begin {list(begin)} and size {list(size)}", why="the file is damaged")
     size = tuple(n - at if s == -1 else s for n, at, s in zip(shape, begin, size, strict=True))
-    if any(at < 0 or s < 1 or at + s > n for n, at, s in zip(shape, begin, size, strict=True)):
-        raise EdgeqError(f"SLICE of {list(shape)} with begin {list(begin)} and size {list(size)} is outside or empty")
+    if any(at < 0 or s < 0 or at + s > n for n, at, s in zip(shape, begin, size, strict=True)):
+        raise EdgeqError(f"SLICE of {list(shape)} with begin {list(begin)} and size {list(size)} is outside")
     return begin, size
 
 
@@ -193,6 +193,9 @@ def slice_bounds(b: Builder, op: FileOperator, shape: tuple[int, ...]) -> tuple[
 def slice_(b: Builder, op: FileOperator) -> None:
     x = b.operand(op, 0)
     begin, size = slice_bounds(b, op, x.type.shape)
+    if 0 in size:
+        b.folded[op.outputs[0]] = np.zeros(size, x.type.dtype.numpy)
+        return
     b.emit(Slice(begin=begin, size=size, stride=(1,) * len(begin)), [x], op.outputs[0])
 
 
@@ -276,7 +279,10 @@ def gather(b: Builder, op: FileOperator) -> None:
 def concatenation(b: Builder, op: FileOperator) -> None:
     if op.option("FusedActivationFunction", 0) != 0:
         raise EdgeqError("a fused activation of CONCATENATION is not supported", fix="make the activation an operator of its own")
-    parts = b.operands(op, *range(len(op.inputs)))
+    empty = [i for i in range(len(op.inputs)) if b.is_constant(op, i) and not b.constant(b.index(op, i)).size]
+    parts = b.operands(op, *(i for i in range(len(op.inputs)) if i not in empty))
+    if not parts:
+        raise EdgeqError("CONCATENATION of nothing", why="the file is damaged")
     along = axis(op, int(op.option("Axis")), len(parts[0].type.shape))
     b.emit(Concat(axis=along), parts, op.outputs[0])
 
