@@ -101,13 +101,29 @@ def test_weights_are_stored_and_read_in_numpy(format: Packed) -> None:
     assert format.levels[0] == -format.levels[-1] and parse(str(format)) == format
 
 
+@pytest.mark.parametrize("format", PACKED, ids=str)
+@pytest.mark.parametrize("rates", [(0.02, 0.02), (0.05, 0.005)])
+def test_what_bit_errors_cost_is_foretold(format: Packed, rates: tuple[float, float]) -> None:
+    rng = np.random.default_rng(1)
+    values = rng.choice(format.entries(np.linspace(-100, 90, 2**format.width).astype(np.int8)), 4096)
+    stored, measured = format.encode(values).view(np.uint8), []
+    for _ in range(300):
+        bits = np.unpackbits(stored, bitorder="little")
+        faulty = np.packbits(bits ^ (rng.random(len(bits)) < np.where(bits, rates[1], rates[0])), bitorder="little")
+        measured.append(((format.decode(faulty.view(np.uint32), 4096).astype(float) - values) ** 2).mean())
+    assert format.errors(values, *rates).mean() == pytest.approx(np.mean(measured), rel=0.05)
+    assert not format.errors(values, 0.0, 0.0).any()
+
+
 # How weights are read does not depend on the law: the common format under both, the others in turn.
 EVEN = [f for f in PACKED if f.even]
 FORMATS = [(f, law) for i, f in enumerate(EVEN) for law in (("single", "tflm") if f == INT4 else (("single", "tflm")[i % 2],))]
 
 
 CASES = [(f, law, isa) for isa in ("c", *ISAS) for f, law in FORMATS]
-CASES += [(f, "single", isa) for f in PACKED if not f.even for isa in ("armv7em", "mve", "rvv", "xcv")]  # their words are placed as others' are
+CASES += [
+    (f, "single", isa) for f in PACKED if not f.even for isa in ("armv7em", "mve", "rvv", "xcv")
+]  # their words are placed as others' are
 
 
 @pytest.mark.parametrize(("format", "law", "isa"), CASES, ids=str)

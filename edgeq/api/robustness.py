@@ -25,6 +25,7 @@ from edgeq.api.scoring import hits
 from edgeq.errors import EdgeqError
 from edgeq.faults import Bytes, FaultMap
 from edgeq.formats.code import Code
+from edgeq.formats.format import Packed
 from edgeq.ir import Array, Graph
 from edgeq.journal import journal
 from edgeq.program import Program
@@ -203,8 +204,12 @@ def noise(program: Program, faults: FaultMap, step: int) -> float | None:
     if faults.kind == "list" or (faults.kind == "columns" and code.crc):
         return None
     weights = {n: a for n, a in call.tables.items() if "weights" in n and a.dtype == np.int8}
-    stored = [call.staged[n].stored_form(a) if n in call.staged else a for n, a in weights.items()]
-    return float(np.concatenate([code.errors(values, *faults.rates).ravel() for values in stored]).mean())
+    errors = []
+    for name, table in weights.items():
+        stage = call.staged.get(name)
+        form = stage.format if stage and isinstance(stage.format, Packed) else code
+        errors.append(form.errors(stage.stored_form(table) if stage else table, *faults.rates).ravel())
+    return float(np.concatenate(errors).mean())
 
 
 def injected(program: Program, flips: Flips, step: int) -> float:

@@ -19,7 +19,7 @@ from typing import ClassVar, Self
 import numpy as np
 
 from edgeq.errors import EdgeqError
-from edgeq.formats.format import Format, Target
+from edgeq.formats.format import Format, Target, chances
 from edgeq.matrices import matmul
 from edgeq.numerics import Array
 
@@ -269,8 +269,8 @@ class Code(Format):
         voted = outvoted(p0), outvoted(p1)
         domain = np.arange(-self._half, self._half)
         points = domain if self.asymmetric else np.zeros(1, np.int64)
-        word = _chances(self.words(domain), self.width, *(self.rate(p, rows.size) for p in (p0, p1)))  # [value, word read]
-        point = _chances(self._plain(points), self.bits, *voted)[:, self._plain(points)] if self.asymmetric else np.ones((1, 1))
+        word = chances(self.words(domain), self.width, *(self.rate(p, rows.size) for p in (p0, p1)))  # [value, word read]
+        point = chances(self._plain(points), self.bits, *voted)[:, self._plain(points)] if self.asymmetric else np.ones((1, 1))
         read = self._mended(np.broadcast_to(np.arange(2**self.width), (len(points), 2**self.width)), points[:, None])  # [point, word read]
         weight = (read - points[:, None]).astype(np.float64)
         meant = (domain - points[:, None]).astype(np.float64)  # [zero point, value]
@@ -284,19 +284,9 @@ class Code(Format):
         seen = word * (self._highest(read)[:, None] == self._highest(domain)[:, None])  # [zero point, value, word read]
         good = seen.sum(-1)
         near = (seen * (weight[:, None] - meant[..., None]) ** 2).sum(-1) / np.maximum(good, 1e-300)
-        kept = np.diag(_chances(np.arange(256), 8, *voted))[self._sums(moved, zeros)]
+        kept = np.diag(chances(np.arange(256), 8, *voted))[self._sums(moved, zeros)]
         intact = (np.diag(point)[place] * kept * good[at].prod(1))[:, None]
         return np.asarray(intact * near[at] + (1 - intact) * rows.astype(np.float64) ** 2).reshape(shape)
-
-
-def _chances(words: Array, width: int, p0: float, p1: float) -> Array:
-    """How likely each word of `width` bits is read of each of `words`, a 0 (1) flipping with p0 (p1): ``[words, 2^width]``."""
-    stored, read = np.asarray(words, np.int64)[:, None], np.arange(2**width)
-    chance = np.ones((len(stored), 2**width))
-    for bit in range(width):
-        p = np.where(stored >> bit & 1, p1, p0)
-        chance *= np.where((stored ^ read) >> bit & 1, p, 1 - p)
-    return chance
 
 
 def _voted(streams: Array) -> Array:

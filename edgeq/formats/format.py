@@ -148,6 +148,16 @@ class Format:
         raise NotImplementedError
 
 
+def chances(words: Array, width: int, p0: float, p1: float) -> Array:
+    """How likely each word of `width` bits is read of each of `words`, a 0 (1) flipping with p0 (p1): ``[words, 2^width]``."""
+    stored, read = np.asarray(words, np.int64)[:, None], np.arange(2**width)
+    chance = np.ones((len(stored), 2**width))
+    for bit in range(width):
+        p = np.where(stored >> bit & 1, p1, p0)
+        chance *= np.where((stored ^ read) >> bit & 1, p, 1 - p)
+    return chance
+
+
 NIBBLES = np.array([0, 8, 16, 24, 4, 12, 20, 28], np.uint32)  # of the eight weights in a word, in bits
 
 
@@ -214,6 +224,21 @@ class Packed(Format):
         entries = words[:first].astype("<u4").view(np.int8) if self.listed else self.entries(np.zeros(0, np.int8))
         codes = self.codes(words[first:].reshape(-1, self.group * self.width // 32)).ravel()[: math.prod(shape)]
         return np.asarray(entries[codes].reshape(shape))
+
+    def errors(self, values: Array, p0: float, p1: float) -> Array:
+        """The expected square error of each weight of a table, each stored 0 (1) flipping with p0 (p1): of its code, and of what it
+        stands for where that is stored, too."""
+        entries, codes = self.entries(values).astype(np.int64), np.arange(2**self.width)
+        first, second = entries.astype(np.float64), entries.astype(np.float64) ** 2
+        if self.listed:
+            bytes = np.arange(256).astype(np.int8).astype(np.float64)
+            byte = chances(entries & 255, 8, p0, p1)
+            first, second = ((byte * bytes**k).sum(axis=1) for k in (1, 2))
+        code = chances(codes, self.width, p0, p1)
+        each = (code * second).sum(axis=1) - 2 * entries * (code * first).sum(axis=1) + entries**2
+        found = np.zeros(256)
+        found[entries[::-1] & 255] = each[::-1]
+        return np.asarray(found[np.asarray(values, np.int64) & 255])
 
     def stream(self, table: Array, records: Records) -> Array:
         """A kernel's table to what is stored: uint32."""
