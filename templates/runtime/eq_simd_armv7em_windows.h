@@ -263,4 +263,79 @@ static inline void eq_armv7em_windows4(int32_t *a, const int16_t *line, const ui
 #endif
 }
 
+/* What eq_armv7em_line_tflm and eq_armv7em_line_single compute: `left` outputs, at least 1, `step` bytes apart from `to` on, of windows side by
+ * side of a line of int16, with `pairs` pairs of `taps` as above. Sums begin with `start`, halves of results are rounded with `rounding`;
+ * `power` divides them (2^(33 - shift), and 1 more in rounding tflm). The assembly reads the members at their offsets. */
+typedef struct {
+    const uint32_t *taps;
+    int32_t pairs, start, multiplier, power, rounding, step, left;
+    const int16_t *line;
+    int8_t *to;
+} eq_armv7em_one_line;
+
+/* r0 to r3: sums, r4 and r5: taps, r6 and r7: columns, r8: taps, r9: columns, r10: pairs, r11: the line, r12: the job, lr: to. */
+#if EQ_DSP
+#if EQ_ARMV7EM_BY_WORDS
+#define EQ_ARMV7EM_ONE_LINE_TAPS "ldr.w r5, [r8, #4]\n\tldr.w r4, [r8], #8\n\t"
+#else
+#define EQ_ARMV7EM_ONE_LINE_TAPS "ldrd r4, r5, [r8], #8\n\t"
+#endif
+#define EQ_ARMV7EM_ONE_LINE_STEP(x0, x1) \
+    EQ_ARMV7EM_ONE_LINE_TAPS "ldr.w " x1 ", [r9], #4\n\tsmlad r0, " x0 ", r4, r0\n\tsmlad r1, " x0 ", r5, r1\n\t" \
+    "smlad r2, " x1 ", r4, r2\n\tsmlad r3, " x1 ", r5, r3\n\tsubs.w r10, r10, #1\n\t"
+#define EQ_ARMV7EM_ONE_LINE(halves) \
+    __asm__ volatile( \
+        "push {r0-r12, lr}\n\tmov r12, r0\n\tldr.w r11, [r0, #32]\n\tldr.w lr, [r0, #36]\n" \
+        "1:\n\t" /* four outputs */ \
+        "ldr.w r0, [r12, #8]\n\tldr.w r8, [r12]\n\tldr.w r10, [r12, #4]\n\tldr.w r6, [r11]\n\tadd.w r9, r11, #4\n\tmov r1, r0\n\tmov r2, r0\n\tmov r3, r0\n" \
+        "2:\n\t" EQ_ARMV7EM_ONE_LINE_STEP("r6", "r7") "beq.w 3f\n\t" EQ_ARMV7EM_ONE_LINE_STEP("r7", "r6") "bne.w 2b\n" \
+        "3:\n\tldr.w r4, [r12, #12]\n\tldr.w r5, [r12, #16]\n\tldr.w r6, [r12, #20]\n\tldr.w r7, [r12, #24]\n\tldr.w r8, [r12, #28]\n\t" \
+        halves("r0") halves("r1") halves("r2") halves("r3") \
+        "add.w r11, r11, #8\n\tsubs.w r8, r8, #4\n\tblt.w 4f\n\t" \
+        "strb.w r0, [lr]\n\tstrb.w r1, [lr, r7]\n\tadd.w lr, lr, r7, lsl #1\n\tstrb.w r2, [lr]\n\tstrb.w r3, [lr, r7]\n\t" \
+        "add.w lr, lr, r7, lsl #1\n\tstr.w r8, [r12, #28]\n\tbne.w 1b\n\tb.w 5f\n" \
+        "4:\n\tstrb.w r0, [lr]\n\tadds.w r8, r8, #2\n\tblt.w 5f\n\tstrb.w r1, [lr, r7]\n\tble.w 5f\n\tstrb.w r2, [lr, r7, lsl #1]\n" \
+        "5:\n\tpop {r0-r12, pc}")
+#else
+static inline void eq_armv7em_one_line_plain(const eq_armv7em_one_line *job, int32_t single)
+{
+    for (int32_t i = 0; i < job->left; i += 4) {
+        int32_t sums[4] = { job->start, job->start, job->start, job->start };
+        eq_armv7em_windows4(sums, job->line + i, job->taps, job->pairs);
+        for (int32_t k = i; k < i + 4 && k < job->left; k++) {
+            const int32_t acc = sums[k - i];
+            const int32_t halves = single ? (int32_t)(((int64_t)acc * job->multiplier) >> 32) : eq_armv7em_high_mul_rounded(acc, job->multiplier);
+            const int32_t divided = (int32_t)(((int64_t)halves * job->power) >> 32);
+            job->to[k * job->step] = (int8_t)eq_armv7em_half_saturated(divided + job->rounding);
+        }
+    }
+}
+#endif
+
+/* Results in rounding tflm. */
+#if EQ_DSP
+static EQ_ARMV7EM_NAKED void eq_armv7em_line_tflm(eq_armv7em_one_line *job __attribute__((unused)))
+{
+    EQ_ARMV7EM_ONE_LINE(EQ_ARMV7EM_HALVES_TFLM);
+}
+#else
+static inline void eq_armv7em_line_tflm(const eq_armv7em_one_line *job)
+{
+    eq_armv7em_one_line_plain(job, 0);
+}
+#endif
+
+/* Results in rounding single. */
+#if EQ_DSP
+static EQ_ARMV7EM_NAKED void eq_armv7em_line_single(eq_armv7em_one_line *job __attribute__((unused)))
+{
+    EQ_ARMV7EM_ONE_LINE(EQ_ARMV7EM_HALVES_SINGLE);
+}
+#else
+static inline void eq_armv7em_line_single(const eq_armv7em_one_line *job)
+{
+    eq_armv7em_one_line_plain(job, 1);
+}
+#endif
+
 #endif
