@@ -147,13 +147,15 @@ class Searched:
         return front(self.trials)
 
     def effects(self) -> dict[str, dict[str, dict[str, float]]]:
-        """Option -> value -> what it adds to the quality, and by which factor it changes each cost, against the usual value."""
+        """Option -> value -> what it adds to the quality, and by which factor it changes each cost, against the usual value; without
+        values that no trial could be made with."""
         model = Model(self.space, self.trials)
         found: dict[str, dict[str, dict[str, float]]] = {}
         for i, (name, values) in enumerate(self.space.options.items()):
             usual = self.space.usual
             base = model(usual)
-            for value in values:
+            made = {t.point[i] for t in self.trials if not t.refused}
+            for value in (v for v in values if v in made):
                 other = model((*usual[:i], value, *usual[i + 1 :]))
                 factors = {key: round(cost / base.costs[key], 4) for key, cost in other.costs.items()}
                 found.setdefault(name, {})[value] = {"quality": round(other.quality - base.quality, 3), **factors}

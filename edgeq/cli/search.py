@@ -121,7 +121,7 @@ def show(found: Searched) -> None:
     common.table(columns, rows, title=title)
     added = [
         (name, value, f"{e['quality']:+.2f} {found.unit}", *(f"{100 * (e[n] - 1):+.0f} %" for n in names))
-        for name, values in found.effects().items() for value, e in list(values.items())[1:]
+        for name, values in found.effects().items() for value, e in values.items() if value != found.space.options[name][0]
     ]  # fmt: skip
     common.table(["option", "instead", ("adds", "right"), *((n, "right") for n in names)], added, title="What each value adds, as learned")
     refused = [t for t in found.trials if t.refused]

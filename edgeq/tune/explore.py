@@ -1,7 +1,7 @@
 """Which choices of quantization to try next, by a model learned from those tried so far.
 
-A point is one value for each option. The model says what each value adds to the quality and to the logarithm of each cost: a ridge
-regression on main effects, fitted by sweeps in a fixed order, so that it is the same on every computer. The next point is the one whose
+A point is one value for each option. The model says what each value adds to the quality and to the logarithm of each cost, against the
+usual one: a ridge regression on main effects, fitted by sweeps in a fixed order, so that it is the same on every computer. The next point is the one whose
 foretold quality lies furthest above the best of as low a cost. After Quantune (Lee et al. 2022), which learns from trials which
 options of quantization pay, with boosted trees, and SimQ-NAS (Mehta et al. 2023), whose predictors of accuracy and latency are linear.
 """
@@ -75,27 +75,28 @@ class Trial:
 
 @dataclass(frozen=True)
 class Effects:
-    """A mean, and per option and value what it adds."""
+    """What the usual point gives, and per option and value what it adds."""
 
-    mean: float
+    base: float
     added: tuple[Mapping[str, float], ...]
 
     def __call__(self, point: Point) -> float:
-        return self.mean + math.fsum(a.get(value, 0.0) for a, value in zip(self.added, point, strict=True))
+        return self.base + math.fsum(a.get(value, 0.0) for a, value in zip(self.added, point, strict=True))
 
 
 def fit(space: Space, points: Sequence[Point], values: Sequence[float]) -> Effects:
-    """The main effects that explain `values` best, each drawn towards 0 by `RIDGE`."""
-    mean = math.fsum(values) / len(values)
+    """The main effects that explain `values` best, each drawn towards 0 by `RIDGE`; usual values have none, and the usual point gives what
+    it gave, or the mean of all where it was not tried."""
+    base = dict(zip(points, values, strict=True)).get(space.usual, math.fsum(values) / len(values))
     added: list[dict[str, float]] = [dict.fromkeys(choices, 0.0) for choices in space.options.values()]
     for _ in range(SWEEPS):
         for i, choices in enumerate(space.options.values()):
-            effects = Effects(mean, tuple(added))
+            effects = Effects(base, tuple(added))
             left: dict[str, list[float]] = {value: [] for value in choices}
             for point, value in zip(points, values, strict=True):
                 left[point[i]].append(value - effects(point) + added[i][point[i]])
-            added[i] = {value: math.fsum(rest) / (len(rest) + RIDGE) for value, rest in left.items()}
-    return Effects(mean, tuple(added))
+            added[i] = {v: math.fsum(rest) / (len(rest) + RIDGE) if v != choices[0] else 0.0 for v, rest in left.items()}
+    return Effects(base, tuple(added))
 
 
 class Model:
