@@ -1,9 +1,10 @@
 """Which choices of quantization to try next, by a model learned from those tried so far.
 
 A point is one value for each option. The model says what each value adds to the quality and to the logarithm of each cost, against the
-usual one: a ridge regression on main effects, fitted by sweeps in a fixed order, so that it is the same on every computer. The next point is the one whose
-foretold quality lies furthest above the best of as low a cost. After Quantune (Lee et al. 2022), which learns from trials which
-options of quantization pay, with boosted trees, and SimQ-NAS (Mehta et al. 2023), whose predictors of accuracy and latency are linear.
+usual one: a ridge regression on main effects, fitted by sweeps in a fixed order, so that it is the same on every computer. The next
+point is the one whose foretold quality lies furthest above the best of as low a cost. After Quantune (Lee et al. 2022), which learns
+from trials which options of quantization pay, with boosted trees, and SimQ-NAS (Mehta et al. 2023), whose predictors of accuracy and
+latency are linear.
 """
 
 from __future__ import annotations
