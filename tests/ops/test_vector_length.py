@@ -69,4 +69,5 @@ def test_bytes_do_not_depend_on_the_length_of_a_vector(law: str, bits: int, name
         few = {n: a[:VECTORS] for n, a in bench.data.items()}
         result = compare(simulate(bench.graph, few), qemu.run(bench.folder(program, tmp_path / f"model{part}"), longer, few))
         assert result.bit_exact, f"VLEN {bits}: {result.difference}"
-    assert {k.stem for k in kernels.scan() if k.isa == isa} == used
+    rows = {k.stem for k in kernels.scan() if k.op.endswith("_rows")}  # some rows at a time, see test_rows
+    assert {k.stem for k in kernels.scan() if k.isa == isa} - rows == used
