@@ -13,17 +13,16 @@ Spread = Callable[[Callable[[Any], Any], Sequence[Any]], Iterator[Any]]
 
 
 @contextmanager
-def spread(workers: int = 1, scheduler: str | None = None) -> Iterator[Spread]:
+def spread(workers: int | str = 1) -> Iterator[Spread]:
     """A function as `map`: it gives results in the order of the items, computed by the workers.
 
     Args:
-        workers: processes on this computer.
-        scheduler: ``HOST:PORT`` of a Dask scheduler whose workers have this version of edgeq; it takes the place of processes here.
+        workers: processes on this computer, or ``HOST:PORT`` of a Dask scheduler whose workers have this version of edgeq.
 
     Raises:
         EdgeqError: Dask is not installed, or the scheduler does not answer.
     """
-    if workers <= 1 and scheduler is None:
+    if workers == 1:
         yield map
         return
     try:
@@ -31,11 +30,11 @@ def spread(workers: int = 1, scheduler: str | None = None) -> Iterator[Spread]:
     except ImportError as e:
         fix = "pip install 'edgeq[cluster]', or leave --workers out"
         raise EdgeqError("several workers need Dask, which is not installed", fix=fix) from e
-    if scheduler is not None:
+    if isinstance(workers, str):
         try:
-            client = Client(scheduler if "://" in scheduler else f"tcp://{scheduler}", timeout=WAIT)
+            client = Client(workers if "://" in workers else f"tcp://{workers}", timeout=WAIT)
         except (OSError, ValueError) as e:
-            raise EdgeqError("no Dask scheduler answers", where=scheduler, why=str(e)[:200], fix="start one: dask scheduler") from e
+            raise EdgeqError("no Dask scheduler answers", where=workers, why=str(e)[:200], fix="start one: dask scheduler") from e
         with client:
             yield _by(client)
         return

@@ -212,5 +212,5 @@ def test_a_trial_travels_to_another_process(network: Graph, samples: Any) -> Non
 def test_a_scheduler_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("distributed", reason="Dask is not installed")
     monkeypatch.setattr("edgeq.workers.WAIT", 0.2)
-    with pytest.raises(EdgeqError, match="no Dask scheduler answers"), spread(scheduler="127.0.0.1:9"):
+    with pytest.raises(EdgeqError, match="no Dask scheduler answers"), spread("127.0.0.1:9"):
         pass

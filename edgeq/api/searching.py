@@ -32,6 +32,7 @@ from edgeq.tune.measure import costs, executed, unit
 from edgeq.workers import spread
 
 TRIALS = 24
+TOGETHER = 8  # trials of a round where a scheduler has the workers
 LEAST = 32  # samples that calibrate, or judge
 RECIPE = "recipe"
 USUAL = {  # what is varied where nobody says it: what has measured a difference on some network (benchmarks/methods.md)
@@ -98,7 +99,7 @@ class Bench:
         written = self.recipe.get("options")
         options = replace(written or Options(), **given) if written or given else None  # type: ignore[arg-type]
         name = named.get(RECIPE) or self.recipe.get("recipe") or recipes.DEFAULT
-        if name == "fp16" and options == Options():
+        if name in recipes.RECIPES and not recipes.RECIPES[name].calibrated and options == Options():
             options = None  # there is nothing to choose there
         own = {key: self.recipe.get(key) for key in recipes.takers()}
         chosen = recipes.make(name, own)
@@ -213,8 +214,8 @@ def search(
     if is_quantized(graph):
         raise EdgeqError("the model is quantized already", where=graph.name, fix="give the float model")
     bench = _bench(graph, data, target, recipe)
-    with spread(*((workers, None) if isinstance(workers, int) else (1, workers))) as run:
-        done = _trials(bench, space, trials, workers if isinstance(workers, int) else 8, run, progress)
+    with spread(workers) as run:
+        done = _trials(bench, space, trials, workers if isinstance(workers, int) else TOGETHER, run, progress)
     if all(t.refused for t in done):
         raise EdgeqError("no trial could be made", where=graph.name, why=done[0].refused, fix="vary other options, see --vary")
     unit = "dB" if bench.labels is None else "% right"
