@@ -131,6 +131,7 @@ def test_verbs_show_what_they_take(name: str) -> None:
     verb = getattr(edgeq, name)
     parameters = inspect.signature(verb).parameters
     assert not {"args", "kwargs"} & set(parameters)
+    assert "ForwardRef" not in str(inspect.signature(verb))
     if name in ("build", "quantize"):
         assert {"recipe", "pixels", "accumulate"} <= set(parameters)
         assert "recipe" in pydoc.plain(pydoc.render_doc(verb)) and "Args:" in pydoc.plain(pydoc.render_doc(verb))

@@ -79,7 +79,7 @@ def signature(verb: Callable[..., Any]) -> inspect.Signature:
         (kind,) = get_args(get_type_hints(verb)[p.name])
         taken = set(plain.parameters) - {p.name}
         parameters += [
-            inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=a)
+            inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=getattr(a, "__forward_arg__", a))
             for n, a in kind.__annotations__.items()
             if n not in taken
         ]
