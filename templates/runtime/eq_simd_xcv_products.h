@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Made by edgeq. What edgeq generates may be used, changed and shipped in any product, under any terms. */
+/* XCV: products of rows of inputs with rows of weights; see eq_simd_xcv.h. */
+#ifndef EQ_SIMD_XCV_PRODUCTS_H
+#define EQ_SIMD_XCV_PRODUCTS_H
+
+#include "eq_simd_xcv.h"
+
+/* Products of `quads` words of inputs at a and at b with four rows of weights (layout quads(4)): a's are added to sums[0] to sums[3], b's to
+ * sums[4] to sums[7]. Returns the end of the weights. Fourteen instructions for 32 products. */
+static inline const uint32_t *eq_xcv_tile(int32_t sums[8], const int8_t *a, const int8_t *b, const uint32_t *w, int32_t quads)
+{
+#if EQ_XCV
+    int32_t s0 = sums[0], s1 = sums[1], s2 = sums[2], s3 = sums[3], s4 = sums[4], s5 = sums[5], s6 = sums[6], s7 = sums[7];
+    uint32_t x0, x1, w0, w1, w2, w3;
+    __asm__ volatile(
+        EQ_XCV_LOOP("%[n]", "15")
+        EQ_XCV_NEXT("%[x0]", "%[a]") EQ_XCV_NEXT("%[x1]", "%[b]")
+        EQ_XCV_NEXT("%[w0]", "%[w]") EQ_XCV_NEXT("%[w1]", "%[w]") EQ_XCV_NEXT("%[w2]", "%[w]") EQ_XCV_NEXT("%[w3]", "%[w]")
+        EQ_XCV_DOT("%[s0]", "%[x0]", "%[w0]") EQ_XCV_DOT("%[s1]", "%[x0]", "%[w1]")
+        EQ_XCV_DOT("%[s2]", "%[x0]", "%[w2]") EQ_XCV_DOT("%[s3]", "%[x0]", "%[w3]")
+        EQ_XCV_DOT("%[s4]", "%[x1]", "%[w0]") EQ_XCV_DOT("%[s5]", "%[x1]", "%[w1]")
+        EQ_XCV_DOT("%[s6]", "%[x1]", "%[w2]") EQ_XCV_DOT("%[s7]", "%[x1]", "%[w3]")
+        EQ_XCV_END
+        : [s0] "+r"(s0), [s1] "+r"(s1), [s2] "+r"(s2), [s3] "+r"(s3), [s4] "+r"(s4), [s5] "+r"(s5), [s6] "+r"(s6), [s7] "+r"(s7),
+          [a] "+r"(a), [b] "+r"(b), [w] "+r"(w),
+          [x0] "=&r"(x0), [x1] "=&r"(x1), [w0] "=&r"(w0), [w1] "=&r"(w1), [w2] "=&r"(w2), [w3] "=&r"(w3)
+        : [n] "r"(quads)
+        : "memory");
+    sums[0] = s0, sums[1] = s1, sums[2] = s2, sums[3] = s3, sums[4] = s4, sums[5] = s5, sums[6] = s6, sums[7] = s7;
+#else
+    for (; quads > 0; quads--, a += 4, b += 4, w += 4) {
+        const uint32_t x0 = eq_xcv_load4(a), x1 = eq_xcv_load4(b);
+        for (int32_t i = 0; i < 4; i++) {
+            sums[i] = eq_xcv_dot4(sums[i], x0, w[i]);
+            sums[i + 4] = eq_xcv_dot4(sums[i + 4], x1, w[i]);
+        }
+    }
+#endif
+    return w;
+}
+
+/* Products of `quads` words of inputs at x with four rows of weights (layout quads(4)), added to sums[0] to sums[3]; returns the weights' end. */
+static inline const uint32_t *eq_xcv_rows4(int32_t sums[4], const int8_t *x, const uint32_t *w, int32_t quads)
+{
+#if EQ_XCV
+    int32_t s0 = sums[0], s1 = sums[1], s2 = sums[2], s3 = sums[3];
+    uint32_t x0, w0, w1;
+    __asm__ volatile(
+        EQ_XCV_LOOP("%[n]", "10")
+        EQ_XCV_NEXT("%[x0]", "%[x]")
+        EQ_XCV_NEXT("%[w0]", "%[w]") EQ_XCV_NEXT("%[w1]", "%[w]") EQ_XCV_DOT("%[s0]", "%[x0]", "%[w0]") EQ_XCV_DOT("%[s1]", "%[x0]", "%[w1]")
+        EQ_XCV_NEXT("%[w0]", "%[w]") EQ_XCV_NEXT("%[w1]", "%[w]") EQ_XCV_DOT("%[s2]", "%[x0]", "%[w0]") EQ_XCV_DOT("%[s3]", "%[x0]", "%[w1]")
+        EQ_XCV_END
+        : [s0] "+r"(s0), [s1] "+r"(s1), [s2] "+r"(s2), [s3] "+r"(s3), [x] "+r"(x), [w] "+r"(w), [x0] "=&r"(x0), [w0] "=&r"(w0), [w1] "=&r"(w1)
+        : [n] "r"(quads)
+        : "memory");
+    sums[0] = s0, sums[1] = s1, sums[2] = s2, sums[3] = s3;
+#else
+    for (; quads > 0; quads--, x += 4, w += 4) {
+        for (int32_t i = 0; i < 4; i++) {
+            sums[i] = eq_xcv_dot4(sums[i], eq_xcv_load4(x), w[i]);
+        }
+    }
+#endif
+    return w;
+}
+
+#if EQ_XCV
+/* Sums of rows at 4 * i and 4 * i + 4 bytes: their weights loaded, and then multiplied. */
+#define EQ_XCV_TWO(i, j)                                                                                                \
+    EQ_XCV_NEXT("%[w0]", "%[w]") EQ_XCV_NEXT("%[w1]", "%[w]") EQ_XCV_DOT("%[s" i "]", "%[x0]", "%[w0]") EQ_XCV_DOT("%[s" j "]", "%[x0]", "%[w1]")
+#define EQ_XCV_LOAD(i, at) "lw %[s" i "], " at "(%[start])\n\t"
+#define EQ_XCV_STORE(i, at) "sw %[s" i "], " at "(%[sums])\n\t"
+#define EQ_XCV_SUM(i) [s##i] "=&r"(s##i)
+#endif
+
+/* sums[i] = start[i] + the products of `quads` words of inputs at x with row i of sixteen (layout quads(16)); returns the weights' end.
+ * 33 instructions for 64 products. */
+static inline const uint32_t *eq_xcv_rows16(int32_t sums[16], const int32_t start[16], const int8_t *x, const uint32_t *w, int32_t quads)
+{
+#if EQ_XCV
+    int32_t s0, s1, s2, s3, s4, s5, s6, s7, s8, s9, s10, s11, s12, s13, s14, s15;
+    uint32_t x0, w0, w1;
+    __asm__ volatile(
+        EQ_XCV_LOAD("0", "0") EQ_XCV_LOAD("1", "4") EQ_XCV_LOAD("2", "8") EQ_XCV_LOAD("3", "12")
+        EQ_XCV_LOAD("4", "16") EQ_XCV_LOAD("5", "20") EQ_XCV_LOAD("6", "24") EQ_XCV_LOAD("7", "28")
+        EQ_XCV_LOAD("8", "32") EQ_XCV_LOAD("9", "36") EQ_XCV_LOAD("10", "40") EQ_XCV_LOAD("11", "44")
+        EQ_XCV_LOAD("12", "48") EQ_XCV_LOAD("13", "52") EQ_XCV_LOAD("14", "56") EQ_XCV_LOAD("15", "60")
+        EQ_XCV_LOOP("%[n]", "34")
+        EQ_XCV_NEXT("%[x0]", "%[x]")
+        EQ_XCV_TWO("0", "1") EQ_XCV_TWO("2", "3") EQ_XCV_TWO("4", "5") EQ_XCV_TWO("6", "7")
+        EQ_XCV_TWO("8", "9") EQ_XCV_TWO("10", "11") EQ_XCV_TWO("12", "13") EQ_XCV_TWO("14", "15")
+        EQ_XCV_END "\n\t"
+        EQ_XCV_STORE("0", "0") EQ_XCV_STORE("1", "4") EQ_XCV_STORE("2", "8") EQ_XCV_STORE("3", "12")
+        EQ_XCV_STORE("4", "16") EQ_XCV_STORE("5", "20") EQ_XCV_STORE("6", "24") EQ_XCV_STORE("7", "28")
+        EQ_XCV_STORE("8", "32") EQ_XCV_STORE("9", "36") EQ_XCV_STORE("10", "40") EQ_XCV_STORE("11", "44")
+        EQ_XCV_STORE("12", "48") EQ_XCV_STORE("13", "52") EQ_XCV_STORE("14", "56") EQ_XCV_STORE("15", "60")
+        : EQ_XCV_SUM(0), EQ_XCV_SUM(1), EQ_XCV_SUM(2), EQ_XCV_SUM(3), EQ_XCV_SUM(4), EQ_XCV_SUM(5), EQ_XCV_SUM(6), EQ_XCV_SUM(7),
+          EQ_XCV_SUM(8), EQ_XCV_SUM(9), EQ_XCV_SUM(10), EQ_XCV_SUM(11), EQ_XCV_SUM(12), EQ_XCV_SUM(13), EQ_XCV_SUM(14), EQ_XCV_SUM(15),
+          [x] "+r"(x), [w] "+r"(w), [x0] "=&r"(x0), [w0] "=&r"(w0), [w1] "=&r"(w1)
+        : [n] "r"(quads), [sums] "r"(sums), [start] "r"(start)
+        : "memory");
+#else
+    for (int32_t i = 0; i < 16; i++) {
+        sums[i] = start[i];
+    }
+    for (; quads > 0; quads--, x += 4, w += 16) {
+        for (int32_t i = 0; i < 16; i++) {
+            sums[i] = eq_xcv_dot4(sums[i], eq_xcv_load4(x), w[i]);
+        }
+    }
+#endif
+    return w;
+}
+
+/* The sum of 4 * `quads` int8. */
+static inline int32_t eq_xcv_total(const int8_t *from, int32_t quads)
+{
+    int32_t sum = 0;
+    for (; quads > 0; quads--, from += 4) {
+        sum = eq_xcv_dot4(sum, eq_xcv_load4(from), 0x01010101u);
+    }
+    return sum;
+}
+
+#endif
