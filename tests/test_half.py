@@ -49,6 +49,7 @@ REAL: dict[str, Callable[[Array], Any]] = {  # on float64
 }  # fmt: skip
 SOURCE = """
 #include "eq_f16.h"
+#include "eq_float_functions.h"
 
 void to_float(const uint16_t *x, float *y, int32_t n) {{ for (int32_t i = 0; i < n; i++) y[i] = eq_float_from_half(x[i]); }}
 void from_float(const float *x, uint16_t *y, int32_t n) {{ for (int32_t i = 0; i < n; i++) y[i] = eq_half_from_float(x[i]); }}
