@@ -7,8 +7,9 @@
 
 Each package has its tests (`PACKAGES`). They are run once, unchanged, to see which test executes which line. Then each change is made
 in a process of its own, forked after pytest has collected all tests, in the code of the functions that are there; a change outside
-functions in one where edgeq is imported anew. The tests of its line run, the quickest first, until one fails or `LIMIT` times their
-usual time has passed, which counts as seen. Results are kept in build/mutation, so that a run goes on where it ended; what is changed
+functions in one where edgeq is imported anew. The tests of its line run until one fails or `LIMIT` times their usual time has passed,
+which counts as seen: first those whose file imports the changed module, of each test function one case before the next, the quickest
+first, as many as usually take `--seconds`. Results are kept in build/mutation, so that a run goes on where it ended; what is changed
 in another line of a file counts as a new change.
 """
 
@@ -23,6 +24,7 @@ import hashlib
 import importlib.abc
 import importlib.util
 import json
+import math
 import os
 import random
 import signal
@@ -41,17 +43,18 @@ LIMIT, GRACE = 4.0, 15.0  # of the usual time, and seconds beside that
 ELSEWHERE = 77  # the change is in no function
 SAMPLE = 150
 RULES = "ranges scales weights equalize cells casts calibration diagnosis rounding odd_samples averages float_parameters mixed"
-RULES += " allocate refine methods masks normalised"
+RULES += " allocate refine methods masks normalised data_free drop enough factored few_bits robust_biases uneven_levels unseen"
 GOLDEN = "tests/test_golden.py::test_some_integers_in_this_process"
 PASSES = ["tests/passes", GOLDEN]
 QUANTIZE = [f"tests/quantize/test_{n}.py" for n in RULES.split()]
-PLAN = ["tests/test_plan.py", "tests/test_order.py", "tests/test_bands.py::test_rows_as_they_come", GOLDEN]
+PLAN = [f"tests/{n}.py" for n in "test_plan test_order test_bands test_stage test_cluster ops/test_room ops/test_rows".split()]
+PLAN += [GOLDEN]
 TUNE = ["tests/test_tune.py", "tests/quantize/test_mixed.py", "tests/quantize/test_drop.py", "tests/quantize/test_robust_biases.py"]
 PACKAGES = {  # name -> what is changed, the tests
     "quantize": (["edgeq/quantize"], QUANTIZE),
     "passes": (["edgeq/passes"], PASSES),
     "lower": (["edgeq/lower.py", "edgeq/program.py"], [*PLAN, "tests/test_report.py"]),
-    "plan": ([f"edgeq/plan/{n}.py" for n in ("arena", "place", "order")], PLAN),
+    "plan": (["edgeq/plan"], PLAN),
     "tune": (["edgeq/tune"], TUNE),
 }
 LIBRARIES = ("jinja2", "numpy", "onnx", "onnxruntime", "pytest", "highspy")
@@ -202,10 +205,18 @@ def change_in_place(mutant: Mutant) -> bool:
         code = new.get((function.__code__.co_qualname, function.__code__.co_firstlineno))
         if code is not None and code != function.__code__ and code.co_freevars == function.__code__.co_freevars:
             function.__code__, done = code, True
-    for thing in objects if done else ():
-        if isinstance(thing, functools._lru_cache_wrapper):
-            thing.cache_clear()
+    if done:
+        empty_caches(objects)
     return done
+
+
+def empty_caches(objects: Sequence[object], files: set[str] | None = None) -> None:
+    """Empty the caches among some objects, all or those of functions of some files."""
+    for thing in objects:
+        if isinstance(thing, functools._lru_cache_wrapper):
+            code = getattr(thing.__wrapped__, "__code__", None)
+            if files is None or (code and code.co_filename in files):
+                thing.cache_clear()
 
 
 class _Changed(importlib.abc.MetaPathFinder, importlib.abc.Loader):
@@ -213,7 +224,7 @@ class _Changed(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
     def __init__(self, mutant: Mutant) -> None:
         self.path, self.code = ROOT / mutant.file, changed_code(mutant)
-        self.name = mutant.file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+        self.name = module(mutant.file)
 
     def find_spec(self, fullname: str, path: Any, target: ModuleType | None = None) -> Any:
         if fullname != self.name:
@@ -240,6 +251,7 @@ class _Lines:
         return self.trace
 
     def pytest_runtest_setup(self, item: Any) -> None:
+        empty_caches(gc.get_objects(), self.files)  # what is executed for one test alone
         self.seen, self.start = set(), time.monotonic()
         sys.settrace(self.trace)
 
@@ -309,18 +321,39 @@ def covered(name: str) -> dict[str, tuple[float, list[list[Any]]]]:
     return json.loads(store.read_text())["tests"]
 
 
-class _Chooser:
-    """Tests by what they execute."""
+@functools.cache
+def imported(test: str) -> frozenset[str]:
+    """The modules that a test's file imports, and what could be modules among the names that it imports."""
+    tree = ast.parse((ROOT / test.partition("::")[0]).read_text(encoding="utf-8"))
+    names = {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{a.name}" for a in node.names)}
+    return frozenset(names)
 
-    def __init__(self, tests: dict[str, tuple[float, list[list[Any]]]]) -> None:
+
+def module(file: str) -> str:
+    """The module that a file is."""
+    return file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+class _Chooser:
+    """Tests by what they execute.
+
+    Attributes:
+        seconds: what the tests that a change is shown to may usually take, together.
+    """
+
+    def __init__(self, tests: dict[str, tuple[float, list[list[Any]]]], seconds: float) -> None:
+        self.seconds = seconds
         self.by_line: dict[tuple[str, int], set[tuple[float, str]]] = {}
-        for test, (seconds, lines) in tests.items():
+        for test, (usual, lines) in tests.items():
             for file, line in lines:
-                self.by_line.setdefault((file, line), set()).add((seconds, test))
+                self.by_line.setdefault((file, line), set()).add((usual, test))
 
     def tests(self, mutant: Mutant) -> list[tuple[float, str]]:
-        """Seconds and test, the quickest first: those that execute a change's line, else (lines of one statement, what is executed
-        when a file is imported) the innermost function or class around it, else, outside of all, the file."""
+        """Seconds and test: those that execute a change's line, else (lines of one statement, what is executed when a file is imported)
+        the innermost function or class around it, else, outside of all, the file. One at least, if there is any."""
         found = self.by_line.get((mutant.file, mutant.line), set())
         if not found:
             text = (ROOT / mutant.file).read_text(encoding="utf-8")
@@ -328,7 +361,21 @@ class _Chooser:
             around = [(n.lineno, n.end_lineno or 0) for n in functions if n.lineno <= mutant.line <= (n.end_lineno or 0)]
             first, last = min(around, key=lambda r: r[1] - r[0], default=(0, 10**9))
             found = set().union(*(t for (f, line), t in self.by_line.items() if f == mutant.file and first < line <= last))
-        return sorted(found)
+        return self.first(found, module(mutant.file))
+
+    def first(self, found: set[tuple[float, str]], changed: str) -> list[tuple[float, str]]:
+        """The tests in the order in which they run, as many as there is time for."""
+        cases: dict[str, int] = {}
+        ranked = []
+        for usual, test in sorted(found):
+            number = cases[test.partition("[")[0]] = cases.get(test.partition("[")[0], 0) + 1
+            ranked.append((changed not in imported(test), number, usual, test))
+        chosen, left = [], self.seconds
+        for _, _, usual, test in sorted(ranked):
+            if usual <= left or not chosen:
+                chosen.append((usual, test))
+                left -= usual
+        return chosen
 
 
 def _named(code: int | None) -> str:
@@ -355,14 +402,14 @@ class _Trials:
         record: called with each, its outcome, and how many tests it was shown to.
     """
 
-    def __init__(self, mutants: Sequence[Mutant], chooser: _Chooser, most: int, record: Callable[[Mutant, str, int], None]) -> None:
-        self.mutants, self.chooser, self.most, self.record = mutants, chooser, most, record
+    def __init__(self, mutants: Sequence[Mutant], chooser: _Chooser, record: Callable[[Mutant, str, int], None]) -> None:
+        self.mutants, self.chooser, self.record = mutants, chooser, record
         self.late: list[Mutant] = []  # outside functions
 
     def pytest_runtestloop(self, session: Any) -> bool:
         items = {item.nodeid: item for item in session.items}
         for mutant in self.mutants:
-            chosen = [(s, t) for s, t in self.chooser.tests(mutant) if t in items][: self.most]
+            chosen = [(s, t) for s, t in self.chooser.tests(mutant) if t in items]
             code = self.trial(mutant, [items[t] for _, t in chosen], LIMIT * sum(s for s, _ in chosen) + GRACE)
             if code == ELSEWHERE and chosen:
                 self.late.append(mutant)
@@ -385,12 +432,19 @@ class _Trials:
         return _quietly(run, seconds)
 
 
+def interval(seen: int, drawn: int, z: float = 1.96) -> tuple[float, float]:
+    """Wilson's interval of 95 % for the share of all changes that tests see."""
+    share, spread = seen / drawn, z * z / drawn
+    half = z * math.sqrt(share * (1 - share) / drawn + spread / (4 * drawn))
+    return (share + spread / 2 - half) / (1 + spread), (share + spread / 2 + half) / (1 + spread)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("package", choices=PACKAGES)
     parser.add_argument("--sample", type=int, default=SAMPLE, help="how many changes to draw; 0: all")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--most", type=int, default=40, help="tests that a change is shown to, the quickest of its line first")
+    parser.add_argument("--seconds", type=float, default=60, help="what the tests that a change is shown to may usually take")
     parser.add_argument("--list", action="store_true", help="print the changes, make none")
     parser.add_argument("--survivors", action="store_true", help="print what earlier runs left alive")
     parser.add_argument("--again", action="store_true", help="try what earlier runs left alive once more")
@@ -408,7 +462,7 @@ def main() -> int:
         importlib.import_module(library)
     sys.path[:0] = [str(ROOT), str(HERE)]
     os.chdir(ROOT)
-    chooser = _Chooser(covered(given.package))
+    chooser = _Chooser(covered(given.package), given.seconds)
     todo = [m for m in drawn if m.key not in done or (given.again and done[m.key] == "alive")]
 
     def record(mutant: Mutant, outcome: str, shown: int) -> None:
@@ -418,14 +472,15 @@ def main() -> int:
         if outcome == "alive":
             print(f"alive after {shown} tests: {mutant}", file=sys.stderr, flush=True)
 
-    trials = _Trials(todo, chooser, given.most, record)
+    trials = _Trials(todo, chooser, record)
     if todo:
         _pytest([t for t in PACKAGES[given.package][1] if (ROOT / t.partition("::")[0]).exists()], [trials])
     for mutant in trials.late:
-        chosen = chooser.tests(mutant)[: given.most]
+        chosen = chooser.tests(mutant)
         record(mutant, anew(mutant, [t for _, t in chosen], LIMIT * sum(s for s, _ in chosen) + 2 * GRACE), len(chosen))
     caught = sum(done[m.key] != "alive" for m in drawn)
-    print(f"{given.package}: {len(every)} changes, {len(drawn)} drawn, {caught} seen ({100 * caught / len(drawn):.1f} %)")
+    low, high = interval(caught, len(drawn))
+    print(f"{given.package}: {len(every)} changes, {len(drawn)} drawn, {caught} seen ({caught / len(drawn):.1%}; {low:.0%} to {high:.0%})")
     return 0
 
 

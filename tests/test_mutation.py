@@ -61,3 +61,30 @@ def test_a_trial_ends() -> None:
     assert mutation._quietly(lambda: 3, 60) == 3
     assert mutation._quietly(lambda: int(time.sleep(60) or 0), 0.2) is None
     assert [mutation._named(c) for c in (None, 0, 1)] == ["time", "alive", "failed"]
+
+
+def test_tests_that_import_the_changed_module_come_first_and_every_function_before_a_second_case(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mutation, "ROOT", tmp_path)
+    (tmp_path / "t").mkdir()
+    (tmp_path / "t" / "far.py").write_text("from edgeq import api\n")
+    (tmp_path / "t" / "near.py").write_text("from edgeq.plan import place\n")
+    (tmp_path / "edgeq" / "plan").mkdir(parents=True)
+    (tmp_path / "edgeq" / "plan" / "place.py").write_text("X = 1\n")
+    seconds = {"t/far.py::a": 1.0, "t/near.py::b[1]": 2.0, "t/near.py::b[2]": 3.0, "t/near.py::c": 9.0, "t/far.py::d": 30.0}
+    lines = {t: (s, [["edgeq/plan/place.py", 1]]) for t, s in seconds.items()}
+    change = next(m for m in mutation.mutants(["edgeq/plan/place.py"]))
+
+    def chosen(budget: float) -> list[str]:
+        return [t for _, t in mutation._Chooser(lines, budget).tests(change)]
+
+    assert chosen(60) == ["t/near.py::b[1]", "t/near.py::c", "t/near.py::b[2]", "t/far.py::a", "t/far.py::d"]
+    assert chosen(16) == ["t/near.py::b[1]", "t/near.py::c", "t/near.py::b[2]", "t/far.py::a"]
+    assert chosen(6) == ["t/near.py::b[1]", "t/near.py::b[2]", "t/far.py::a"] and chosen(1) == ["t/near.py::b[1]"]
+    assert mutation.module("edgeq/plan/__init__.py") == "edgeq.plan" and mutation.module("edgeq/lower.py") == "edgeq.lower"
+
+
+def test_the_interval_is_wilsons() -> None:
+    assert [round(e, 4) for e in mutation.interval(90, 100)] == [0.8256, 0.9448]
+    assert [round(e, 4) for e in mutation.interval(60, 60)] == [0.9398, 1.0]
