@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import pickle
 from collections.abc import Callable
@@ -53,7 +54,7 @@ def test_what_one_value_costs_is_not_ascribed_to_others() -> None:
 
 def test_values_that_were_refused_have_no_effect() -> None:
     trials = tuple(Trial(p, refused="cannot") if "c1" in p else tried(p) for p in SPACE.first())
-    assert list(Searched(SPACE, trials, "dB", (32, 32)).effects()["c"]) == ["c0", "c2", "c3"]
+    assert list(Searched(SPACE, trials, "dB", (32, 32, 0)).effects()["c"]) == ["c0", "c2", "c3"]
 
 
 def test_single_changes_come_first_then_the_best_of_what_is_left() -> None:
@@ -83,6 +84,41 @@ def test_a_refused_value_is_not_tried_again() -> None:
         trials += [run(p) for p in points]
     assert sum(bool(t.refused) for t in trials) == 1 and len(trials) == 1 + 3 * 2 * 3
     assert Model(SPACE, trials)(("a0", "b0", "c0")).quality == pytest.approx(30, abs=1)
+
+
+def test_a_large_space_is_not_gone_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    """2^20 points in which effects add up: 20 single changes, then the best of all; the same once more, and as the whole of a small one."""
+    large = Space({f"o{i}": (f"{i}n", f"{i}y") for i in range(20)})
+    worth = np.random.default_rng(0).normal(size=20)
+
+    def world(point: tuple[str, ...]) -> Trial:
+        return Trial(point, float(sum(w for w, v in zip(worth, point, strict=True) if v.endswith("y"))), {"flash": 1.0})
+
+    monkeypatch.setattr(Space, "__iter__", None)
+    trials = [world(p) for p in propose(large, [], 99)]
+    found = propose(large, trials, 3)
+    assert len(trials) == 21 and len(large) == 2**20
+    assert found == propose(large, trials, 3) and len(set(found)) == 3
+    assert world(found[0]).quality == pytest.approx(worth[worth > 0].sum())
+
+
+def test_a_climb_finds_what_going_through_all_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    trials = [tried(p) for p in SPACE.first()]
+    whole = propose(SPACE, trials, 1)
+    monkeypatch.setattr("edgeq.tune.explore.WHOLE", 0)
+    assert propose(SPACE, trials, 1) == whole
+    rest = propose(SPACE, trials, 9)
+    assert len(rest) == len(set(rest)) and {*rest} <= {*SPACE} - {t.point for t in trials}
+
+
+def test_values_that_leave_no_choice_are_tried_alone() -> None:
+    for options in ({"recipe": ("int8", "fp16"), "a": ("0", "1", "2"), "b": ("0", "1")}, {"recipe": ("fp16", "int8"), "a": ("0", "1")}):
+        space = Space(options, frozenset({"fp16"}))
+        points = list(space)
+        assert len(points) == len(set(points)) == len(space) and all(p in space for p in points)
+        by_hand = [p for p in itertools.product(*options.values()) if p in space]
+        assert set(points) == set(by_hand) and ("fp16", *space.usual[1:]) in points
+    assert len(Space({"recipe": ("int8", "fp16"), "a": ("0", "1", "2")}, frozenset({"fp16"}))) == 4
 
 
 def test_points_are_flags_of_build() -> None:
@@ -143,7 +179,7 @@ def test_a_search_goes_on_where_it_was_ended(network: Graph, samples: Any, monke
     quality = {flags(found.space.named(t.point)): t.quality for t in found.trials if not t.refused}
     assert quality["--recipe fp16 --weights int8"] > 50 > quality["--recipe int8 --weights int8"]
     assert quality["--recipe int8 --weights int8"] > quality["--recipe int8 --weights int4"] > 5
-    assert found.samples == (32, 32) and found.unit == "dB"
+    assert found.samples == (32, 32, 0) and found.unit == "dB"
     assert found.effects()["weights"]["int2"]["flash"] < 0.95
     drawn = pareto.trials(found.record())
     assert drawn.count("<circle") == len(quality) and "quality, dB" in drawn
@@ -154,6 +190,24 @@ def test_labels_judge_where_they_are_given(network: Graph, samples: Any) -> None
     found = api.search(network, {"x": samples, "y": y}, vary={"weights": ["int8"]}, calibration=samples)
     outputs = api.quantize(network, samples).predict(samples)
     assert found.unit == "% right" and found.trials[0].quality == pytest.approx(100 * (outputs.argmax(1) == 0).mean(), abs=1e-3)
+
+
+def test_some_samples_choose_nothing(network: Graph, samples: Any) -> None:
+    many = np.concatenate([samples, samples[::-1] * 0.9])
+    vary = {"weights": ["int8", "int2"]}
+    found = api.search(network, vary=vary, calibration=many, unseen=True)
+    assert found.samples == (64, 32, 32)
+    plain = api.search(network, vary=vary, calibration=many)
+    assert plain.samples == (64, 64, 0)
+    for kept, whole in zip(found.trials, plain.trials, strict=True):
+        assert whole.unseen is None and kept.unseen is not None
+        assert min(kept.quality, kept.unseen) <= whole.quality <= max(kept.quality, kept.unseen), "the parts of one whole"
+        assert kept.quality != kept.unseen
+    assert found.record()["front"][0]["unseen"] == found.front[0].unseen
+    with pytest.raises(EdgeqError, match="too few samples to keep some unseen"):
+        api.search(network, vary=vary, calibration=samples, unseen=True)
+    labelled = api.search(network, {"x": many, "y": np.arange(128) % 4}, vary=vary, calibration=samples, unseen=True)
+    assert labelled.samples == (64, 64, 64) and all(0 <= (t.unseen or 0) <= 100 for t in labelled.trials)
 
 
 def test_too_few_samples_are_told(network: Graph, samples: Any) -> None:

@@ -66,33 +66,64 @@ def space_of(vary: Mapping[str, Sequence[str]] | None) -> Space:
 
 
 @dataclass(frozen=True, eq=False)
+class Judge:
+    """Samples that calibration does not see.
+
+    Attributes:
+        samples: ``[V, *shape]`` by input.
+        labels: their classes, int64 ``[V]``, or None: the float model's outputs judge then.
+    """
+
+    samples: Mapping[str, Array]
+    labels: Array | None
+
+    def __len__(self) -> int:
+        return len(next(iter(self.samples.values())))
+
+    def part(self, at: slice) -> Judge:
+        """Some of them."""
+        return Judge({n: a[at] for n, a in self.samples.items()}, None if self.labels is None else self.labels[at])
+
+    def quality(self, real: Graph, graph: Graph) -> float:
+        """Percent of right answers of a quantized graph, or dB of the worst output's signal over its noise beside the float one."""
+        found = simulate(graph, fit_inputs(graph, self.samples)).outputs
+        outputs = {n: real_array(a, graph.type(n)) for n, a in found.items()}
+        if self.labels is not None:
+            (answers,) = outputs.values()
+            return round(100 * right(answers, self.labels) / len(self.labels), 4)
+        exact = evaluate_float(real, self.samples)
+        return round(decibels(noise_of(outputs, {n: exact[n].astype(np.float64) for n in outputs})), 3)
+
+
+@dataclass(frozen=True, eq=False)
 class Bench:
     """What a trial needs; it can travel to another process.
 
     Attributes:
         model: the float graph, as a graph file's bytes.
         samples: that calibrate, ``[V, *shape]`` by input.
-        judged: samples that calibration does not see.
-        labels: their classes, int64 ``[V]``, or None: the float model's outputs judge then.
+        judge: by which points are chosen.
+        unseen: what chooses nothing, or None.
         recipe: what is not varied.
         target: whose kernels and costs count; the host's where it is empty.
     """
 
     model: bytes
     samples: Mapping[str, Array]
-    judged: Mapping[str, Array]
-    labels: Array | None
+    judge: Judge
+    unseen: Judge | None
     recipe: Recipe
     target: str
 
     def __call__(self, named: Mapping[str, str]) -> dict[str, Any]:
         """Quantize by these values; the fields of a `Trial` as JSON."""
         try:
-            graph = self._quantized(named)
-            quality = self._quality(graph)
+            graph, real = self._quantized(named), graphfile.loads(self.model)
+            quality = self.judge.quality(real, graph)
+            more = {"unseen": self.unseen.quality(real, graph)} if self.unseen else {}
         except EdgeqError as e:
             return {"refused": f"{e.what} ({e.why})" if e.why else e.what}
-        return {"quality": quality, "costs": self._costs(graph)}
+        return {"quality": quality, "costs": self._costs(graph), **more}
 
     def _quantized(self, named: Mapping[str, str]) -> Graph:
         given = {key: SWITCH.get(value, value) for key, value in named.items() if key != RECIPE}
@@ -106,22 +137,13 @@ class Bench:
         job = recipes.Job(chosen.form(graphfile.loads(self.model)), self.samples, options)
         return normalise(chosen.quantize(job).graph)
 
-    def _quality(self, graph: Graph) -> float:
-        """Percent of right answers, or dB of the worst output's signal over its noise."""
-        outputs = {n: real_array(a, graph.type(n)) for n, a in simulate(graph, fit_inputs(graph, self.judged)).outputs.items()}
-        if self.labels is not None:
-            (found,) = outputs.values()
-            return round(100 * right(found, self.labels) / len(self.labels), 4)
-        real = evaluate_float(graphfile.loads(self.model), self.judged)
-        return round(decibels(noise_of(outputs, {n: real[n].astype(np.float64) for n in outputs})), 3)
-
     def _costs(self, graph: Graph) -> dict[str, float]:
         """Bytes of tables, and what an inference takes on a chip that counts it."""
         chip = targets.load(self.target or "host")
         program = lower(graph, chip)
         found = {"flash": float(sum(t.nbytes for c in program.calls for t in c.stored.values()))}
         if chip.runners[0] != "host":
-            inputs = {n: a[:1] for n, a in fit_inputs(graph, self.judged).items()}
+            inputs = {n: a[:1] for n, a in fit_inputs(graph, self.judge.samples).items()}
             found[unit(chip)] = float(sum(costs(executed(program, chip, inputs, None, "s")[0])[1]))
         return found
 
@@ -134,13 +156,13 @@ class Searched:
         space: what was varied.
         trials: in the order of trial.
         unit: of their quality: ``% right`` or ``dB``.
-        samples: how many calibrated, and how many judged.
+        samples: how many calibrated, how many judged, and how many did neither.
     """
 
     space: Space
     trials: tuple[Trial, ...]
     unit: str
-    samples: tuple[int, int]
+    samples: tuple[int, int, int]
 
     @property
     def front(self) -> list[Trial]:
@@ -165,14 +187,16 @@ class Searched:
     def record(self) -> dict[str, Any]:
         """As JSON."""
         return {
-            "unit": self.unit, "calibrated_on": self.samples[0], "judged_on": self.samples[1],
+            "unit": self.unit, "calibrated_on": self.samples[0], "judged_on": self.samples[1], "unseen": self.samples[2],
             "options": {name: list(values) for name, values in self.space.options.items()},
             "trials": [self._row(t) for t in self.trials], "front": [self._row(t) for t in self.front], "effects": self.effects(),
         }  # fmt: skip
 
     def _row(self, trial: Trial) -> dict[str, Any]:
         named = self.space.named(trial.point)
-        return {**named, "refused": trial.refused} if trial.refused else {**named, "quality": trial.quality, **trial.costs}
+        if trial.refused:
+            return {**named, "refused": trial.refused}
+        return {**named, "quality": trial.quality, **({} if trial.unseen is None else {"unseen": trial.unseen}), **trial.costs}
 
 
 def flags(named: Mapping[str, str]) -> str:
@@ -201,7 +225,9 @@ def search(
         vary: option -> its values, the usual one first; see `choices` and `USUAL`.
         trials: at most so many.
         workers: processes, or ``HOST:PORT`` of a Dask scheduler.
-        recipe: how the model is read, the calibration samples, and what is not varied.
+        recipe: how the model is read, the calibration samples, and what is not varied; ``unseen=True`` keeps every second of the judging
+            samples, of a stream the second half, from choosing, and tells what each trial is worth on them: the best of many trials
+            looks better than it is on those that chose it.
 
     Raises:
         EdgeqError: the model is quantized, there are too few samples, labels do not fit, an option is unknown, or no trial could be made.
@@ -218,36 +244,52 @@ def search(
         done = _trials(bench, space, trials, workers if isinstance(workers, int) else TOGETHER, run, progress)
     if all(t.refused for t in done):
         raise EdgeqError("no trial could be made", where=graph.name, why=done[0].refused, fix="vary other options, see --vary")
-    unit = "dB" if bench.labels is None else "% right"
-    return Searched(space, tuple(done), unit, tuple(len(next(iter(a.values()))) for a in (bench.samples, bench.judged)))  # type: ignore[arg-type]
+    unit = "dB" if bench.judge.labels is None else "% right"
+    counts = (len(next(iter(bench.samples.values()))), len(bench.judge), len(bench.unseen or ()))
+    return Searched(space, tuple(done), unit, counts)
 
 
 def _bench(model: Graph, data: Samples, target: str, recipe: Recipe) -> Bench:
-    samples = calibration_samples(model, recipe)
+    samples: Mapping[str, Array] | None = calibration_samples(model, recipe)
     if samples is None:
         raise EdgeqError("there are no calibration samples", where=model.name, fix="give --calib with some tens of real inputs")
-    labels = None
     if data is not None:
         judged, labels = labelled(data, model, None, recipe)
-        judged = fit_inputs(model, judged)
-        check_labels(model, len(next(iter(judged.values()))), labels)
+        judge = Judge(fit_inputs(model, judged), labels)
+        check_labels(model, len(judge), labels)
     else:
-        count = len(next(iter(samples.values())))
-        if count < 2 * LEAST:
-            why = f"{count} samples: half of them calibrate, the others judge"
+        judge = Judge(samples, None)
+        if len(judge) < 2 * LEAST:
+            why = f"{len(judge)} samples: half of them calibrate, the others judge"
             raise EdgeqError("too few samples to judge by", where=model.name, why=why, fix=f"give {2 * LEAST} or more, or --data")
-        parts = (slice(None, count // 2), slice(count // 2, None)) if model.states else (slice(None, None, 2), slice(1, None, 2))
-        samples, judged = ({n: a[part] for n, a in samples.items()} for part in parts)
-    kept: Recipe = {key: value for key, value in recipe.items() if key not in {"calibration", *Reading.__annotations__}}  # type: ignore[assignment]
-    return Bench(graphfile.dumps(model), samples, judged, labels, kept, target)
+        first, second = _halves(model, judge)
+        samples, judge = first.samples, second
+    unseen = None
+    if recipe.get("unseen"):
+        if len(judge) < 2 * LEAST:
+            why = f"{len(judge)} samples judge, and half of them should choose nothing"
+            raise EdgeqError("too few samples to keep some unseen", where=model.name, why=why, fix="give more, or leave unseen out")
+        judge, unseen = _halves(model, judge)
+    left_out = {"calibration", "unseen", *Reading.__annotations__}
+    kept: Recipe = {key: value for key, value in recipe.items() if key not in left_out}  # type: ignore[assignment]
+    return Bench(graphfile.dumps(model), samples, judge, unseen, kept, target)
+
+
+def _halves(model: Graph, judge: Judge) -> tuple[Judge, Judge]:
+    """Every second sample, and the others; of a stream the first half and the second."""
+    middle = len(judge) // 2
+    parts = (slice(middle), slice(middle, None)) if model.states else (slice(None, None, 2), slice(1, None, 2))
+    return judge.part(parts[0]), judge.part(parts[1])
 
 
 def _trials(bench: Bench, space: Space, count: int, together: int, run: Any, progress: Progress | None) -> list[Trial]:
     """Rounds of trials, each proposed by what the earlier ones gave."""
     done: list[Trial] = []
-    arrays = [part for a in (bench.samples, bench.judged) for n in sorted(a) for part in (n, str(a[n].shape), a[n].tobytes())]
-    labels = b"" if bench.labels is None else bench.labels.tobytes()
-    with journal("search", [bench.model, *arrays, labels, bench.target, repr(sorted(bench.recipe.items(), key=str))]) as kept:
+    judges = [bench.judge, *([bench.unseen] if bench.unseen else [])]
+    given = [bench.samples, *(j.samples for j in judges)]
+    arrays = [part for a in given for n in sorted(a) for part in (n, str(a[n].shape), a[n].tobytes())]
+    labels = [b"" if j.labels is None else j.labels.tobytes() for j in judges]
+    with journal("search", [bench.model, *arrays, *labels, bench.target, repr(sorted(bench.recipe.items(), key=str))]) as kept:
         while len(done) < count:
             points = propose(space, done, min(together, count - len(done)))
             if not points:

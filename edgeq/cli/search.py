@@ -44,6 +44,10 @@ def search(
         str,
         typer.Option(metavar="N", help="Processes that make trials, or HOST:PORT of a Dask scheduler (pip install 'edgeq\\[cluster]')."),
     ] = "1",
+    unseen: Annotated[
+        bool,
+        typer.Option("--unseen", help="Keep every second judging sample from choosing, and tell what trials are worth on these."),
+    ] = False,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE.json", help="Write all trials.", show_default=False)
     ] = None,
@@ -67,7 +71,8 @@ def search(
     with common.bars() as progress:
         found = api.search(
             model, data, target=target or "", vary=parse_vary(vary), trials=trials, workers=parse_workers(workers),
-            shapes=common.parse_shapes(shape), const=common.parse_consts(const), signature=signature, progress=progress, **chosen,
+            shapes=common.parse_shapes(shape), const=common.parse_consts(const), signature=signature, progress=progress,
+            unseen=unseen, **chosen,
         )  # fmt: skip
     if output is not None:
         write_bytes(output, json_text(found.record()).encode())
@@ -112,13 +117,16 @@ def show(found: Searched) -> None:
     from edgeq.api.searching import flags
 
     names = list(found.front[0].costs)
-    columns = [("quality", "right"), *((n, "right") for n in names), ("options", "text")]
-    shown = [[(size if n == "flash" else count)(t.costs[n]) for n in names] for t in found.front]
-    options = [flags(found.space.named(t.point)) for t in found.front]
-    rows = [(f"{t.quality:.2f} {found.unit}", *costs, o) for t, costs, o in zip(found.front, shown, options, strict=True)]
-    fit, judged = found.samples
+    fit, judged, unseen = found.samples
+    kept = [("not seen", "right")] if unseen else []
+    columns = [("quality", "right"), *kept, *((n, "right") for n in names), ("options", "text")]
+    rows = []
+    for t in found.front:
+        costs = [(size if n == "flash" else count)(t.costs[n]) for n in names]
+        told = [f"{q:.2f} {found.unit}" for q in (t.quality, t.unseen) if q is not None]
+        rows.append((*told, *costs, flags(found.space.named(t.point))))
     title = f"{len(found.trials)} of {len(found.space)} points tried, fitted to {fit} samples, judged by {judged}"
-    common.table(columns, rows, title=title)
+    common.table(columns, rows, title=title + (f", {unseen} not seen by either" if unseen else ""))
     added = [
         (name, value, f"{e['quality']:+.2f} {found.unit}", *(f"{100 * (e[n] - 1):+.0f} %" for n in names))
         for name, values in found.effects().items() for value, e in values.items() if value != found.space.options[name][0]

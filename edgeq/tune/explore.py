@@ -9,13 +9,17 @@ latency are linear.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 RIDGE = 0.1  # trials' worth of belief that a value changes nothing
 SWEEPS = 30
+WHOLE = 4096  # points of a space that are all looked at; in larger ones the model climbs
+DRAWN = 4  # points drawn at random that it climbs from, beside the front of those known
 Point = tuple[str, ...]
 
 
@@ -32,13 +36,21 @@ class Space:
     alone: frozenset[str] = frozenset()
 
     def __iter__(self) -> Iterator[Point]:
-        usual = self.usual
-        for point in itertools.product(*self.options.values()):
-            if not self.alone & set(point) or sum(a != b for a, b in zip(point, usual, strict=True)) <= 1:
-                yield point
+        """All points, one after the other: those with a value of `alone` differ from the usual one in one option at most."""
+        yield from (p for p in self.first() if self.alone & set(p))
+        yield from itertools.product(*self._free)
+
+    def __contains__(self, point: Point) -> bool:
+        known = all(value in values for value, values in zip(point, self.options.values(), strict=True))
+        return known and (not self.alone & set(point) or sum(a != b for a, b in zip(point, self.usual, strict=True)) <= 1)
 
     def __len__(self) -> int:
-        return sum(1 for _ in self)
+        return math.prod(map(len, self._free)) + sum(bool(self.alone & set(p)) for p in self.first())
+
+    @property
+    def _free(self) -> list[tuple[str, ...]]:
+        """The values that leave a choice of others."""
+        return [tuple(v for v in values if v not in self.alone) for values in self.options.values()]
 
     @property
     def usual(self) -> Point:
@@ -52,10 +64,22 @@ class Space:
     def first(self) -> list[Point]:
         """The usual point, then those that differ from it in one option."""
         usual = self.usual
-        found = [usual]
-        for i, values in enumerate(self.options.values()):
-            found += [(*usual[:i], value, *usual[i + 1 :]) for value in values[1:]]
-        return found
+        return [usual, *self.around(usual)]
+
+    def around(self, point: Point) -> list[Point]:
+        """The points that differ from a point in one option."""
+        found = [(*point[:i], value, *point[i + 1 :]) for i, values in enumerate(self.options.values()) for value in values]
+        return [p for p in found if p != point and p in self]
+
+    def without(self, bad: Set[tuple[int, str]]) -> Space:
+        """Without some values, each with the place of its option; usual ones stay."""
+        kept = {n: tuple(v for v in values if (i, v) not in bad) for i, (n, values) in enumerate(self.options.items())}
+        return Space(kept, self.alone)
+
+    def drawn(self, count: int, seed: int) -> list[Point]:
+        """Points at random, the same for a seed; none where every value of an option leaves no choice of others."""
+        rng, free = random.Random(seed), self._free
+        return [tuple(v[int(rng.random() * len(v))] for v in free) for _ in range(count)] if all(free) else []
 
 
 @dataclass(frozen=True)
@@ -66,12 +90,14 @@ class Trial:
         quality: the higher, the better.
         costs: name -> what the chip pays: bytes, cycles, instructions.
         refused: why the point cannot be quantized, empty where it can; there is no quality then.
+        unseen: the quality on samples that choose nothing, where there are any.
     """
 
     point: Point
     quality: float = -math.inf
     costs: Mapping[str, float] = field(default_factory=dict)
     refused: str = ""
+    unseen: float | None = None
 
 
 @dataclass(frozen=True)
@@ -129,7 +155,8 @@ def _beats(a: Trial, b: Trial) -> bool:
 def propose(space: Space, trials: Sequence[Trial], count: int) -> list[Point]:
     """The next points, at most `count` of them; those that differ from the usual one in one option come before all others.
 
-    A value that was refused while all else was usual is not tried again.
+    A value that was refused while all else was usual is not tried again. A space of more than `WHOLE` points is not gone through: the
+    model climbs, an option at a time, from the front and from points at random, the same ones for as many trials.
     """
     tried = {t.point for t in trials}
     known, usual = list(trials), space.usual
@@ -137,18 +164,36 @@ def propose(space: Space, trials: Sequence[Trial], count: int) -> list[Point]:
     if early:
         return early
     bad = {(i, v) for t in trials if t.refused for i, v in enumerate(t.point) if v != usual[i] and _alone(t.point, usual)}
-    left = [p for p in space if p not in tried and not any((i, v) in bad for i, v in enumerate(p))]
+    able = space.without(bad)
     if all(t.refused for t in trials):
-        return left[:count]
-    model = Model(space, trials)
+        return list(itertools.islice((p for p in able if p not in tried), count))
+    foretold = functools.cache(Model(space, trials))
     found: list[Point] = []
-    foretold = [model(p) for p in left]
-    while foretold and len(found) < count:
-        best = max(foretold, key=lambda t: _gain(t, known))
+    while len(found) < count:
+        points = [p for p in _candidates(able, foretold, known) if p not in tried]
+        if not points:
+            break
+        best = max(map(foretold, points), key=lambda t: _gain(t, known))
         found.append(best.point)
+        tried.add(best.point)
         known.append(best)  # others of the same round look elsewhere
-        foretold.remove(best)
     return found
+
+
+def _candidates(space: Space, foretold: Callable[[Point], Trial], known: Sequence[Trial]) -> Iterable[Point]:
+    """All points, or of a large space those met on the way to more gain."""
+    if len(space) <= WHOLE:
+        return space
+    gain = functools.cache(lambda point: _gain(foretold(point), known))
+    met: dict[Point, None] = {}
+    for start in [*(t.point for t in front(known) if t.point in space), *space.drawn(DRAWN, len(known))]:
+        point, best = None, start
+        while best != point:
+            point = best
+            around = [point, *space.around(point)]
+            met |= dict.fromkeys(around)
+            best = max(around, key=gain)
+    return met
 
 
 def _alone(point: Point, usual: Point) -> bool:
