@@ -87,7 +87,13 @@ def quantized(
     options, path = recipe.get("options"), recipe.get("precision")
     if is_quantized(graph):
         if chosen != recipes.RECIPES[recipes.DEFAULT]() or path is not None or options is not None:
-            raise EdgeqError("the model is quantized already", where=graph.name, fix="leave --precision, --method, --law and the like out")
+            given = [
+                *(["--recipe"] if recipe.get("recipe") else []),
+                *(["--precision"] if path else []),
+                *(options.flags if options else []),
+            ]
+            fix = f"leave {', '.join(given) or 'options of quantization'} out"
+            raise EdgeqError("the model is quantized already", where=graph.name, fix=fix)
         return Quantized(graph, {} if samples is None else diagnosis(dequantized(graph), graph, samples, {}, progress), {})
     graph, written = _form(chosen, graph, path)
     job = recipes.Job(graph, samples, options, written, goal, lambda count: calibration_labels(graph, recipe, count), progress)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from edgeq.errors import EdgeqError
@@ -65,6 +65,12 @@ class Options:
         """The integers that weights may become."""
         limit, asymmetric = (self.code.limit, self.code.asymmetric) if self.code else (LIMIT, False)
         return Grid(limit, self.clip, self.per_tensor, asymmetric)
+
+    @property
+    def flags(self) -> list[str]:
+        """What was chosen otherwise than by default, as the command line calls it."""
+        given = {f.name: getattr(self, f.name) for f in fields(self) if "help" in f.metadata and getattr(self, f.name) != f.default}
+        return [f"--{'no-' if value is False else ''}{name.replace('_', '-')}" for name, value in given.items()]
 
     def __post_init__(self) -> None:
         if not 0 < self.clip <= 1:

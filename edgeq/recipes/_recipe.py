@@ -152,6 +152,19 @@ def check_sums(sums: str | None, job: Job) -> None:
         raise EdgeqError("in what layers sum up is written in the precision file", where=job.graph.name, fix=fix)
 
 
+def without_weights(name: str, job: Job) -> Options:
+    """The job's options, which leave it to the recipe how weights are stored.
+
+    Raises:
+        EdgeqError: they do not.
+    """
+    options = job.options or Options()
+    if options.weights != "int8":
+        fix = f"leave --weights out, or add --recipe int8 for {options.weights} in every layer"
+        raise EdgeqError(f"recipe {name} chooses the format of weights", where=job.graph.name, fix=fix)
+    return options
+
+
 def decided(
     job: Job, name: str, *, graph: Graph | None = None, data: Ranges | None = None, options: Options | None = None,
     nodes: Storage | None = None, extra: Mapping[str, str] | None = None, weights: Mapping[str, str] | None = None,
@@ -188,7 +201,8 @@ def half_made(job: Job, sums: str | None = None) -> Made:
         EdgeqError: an operator has no half meaning, a value overflows, or options are given that half precision does not have.
     """
     if job.options is not None:
-        raise EdgeqError("half precision has no scales to choose", where=job.graph.name, fix="leave --method, --law and the like out")
+        given = ", ".join(job.options.flags) or "options of quantization"
+        raise EdgeqError("half precision has no scales to choose", where=job.graph.name, fix=f"leave {given} out")
     graph = storage.with_sums(job.graph, {n.name: HALF for n in job.graph.nodes}, sums)[0]
     result = to_half(graph)
     if job.samples is not None:

@@ -7,9 +7,9 @@ from typing import ClassVar
 
 from edgeq.errors import EdgeqError
 from edgeq.quantize.calibrate import calibrate
-from edgeq.quantize.plan import Options, Precision
+from edgeq.quantize.plan import Precision
 from edgeq.recipes._budgeted import Budgeted
-from edgeq.recipes._recipe import Job, Made, decided
+from edgeq.recipes._recipe import Job, Made, decided, without_weights
 from edgeq.tune import bits
 
 
@@ -22,10 +22,7 @@ class FewBits(Budgeted):
     def quantize(self, job: Job) -> Made:
         if job.has_nodes:
             raise EdgeqError("recipe few-bits computes in int8", where=job.graph.name, fix="give a precision file without [nodes]")
-        options = job.options or Options()
-        if options.weights != "int8":
-            fix = f"leave --weights out, or add --recipe int8 for {options.weights} in every layer"
-            raise EdgeqError("recipe few-bits chooses the format of weights", where=job.graph.name, fix=fix)
+        options = without_weights("few-bits", job)
         written = job.written or Precision(law=options.law, method=options.method)
         ranges = calibrate(job.graph, job.given, written.method, job.stage("calibrate"))
         if written.layers:

@@ -9,8 +9,7 @@ from edgeq.errors import EdgeqError
 from edgeq.formats.code import Code
 from edgeq.passes import normalise
 from edgeq.quantize.calibrate import calibrate
-from edgeq.quantize.plan import Options
-from edgeq.recipes._recipe import Job, Made, Recipe, decided, option
+from edgeq.recipes._recipe import Job, Made, Recipe, decided, option, without_weights
 from edgeq.tune import robust
 
 RATE = 0.005
@@ -44,7 +43,7 @@ class Robust(Recipe):
     def quantize(self, job: Job) -> Made:
         if job.has_nodes:
             raise EdgeqError("recipe robust computes in int8", where=job.graph.name, fix="give a precision file without [nodes]")
-        options, rate = job.options or Options(), RATE if self.p is None else self.p
+        options, rate = without_weights("robust", job), RATE if self.p is None else self.p
         ranges = calibrate(job.graph, job.given, options.method, job.stage("calibrate"))
         code = None if self.code is None else Code.parse(self.code)
         chosen, tried, judge = robust.search(job.graph, ranges, rate, options, code, job.stage("search"), self.loss)

@@ -97,7 +97,7 @@ REFUSED = {
     "too little RAM": (["--budget", "ram=50"], "the peak is step 0 'first/conv'"),
     "a budget that is none": (["--budget", "flash=lots"], "not a size"),
     "a budget of something else": (["--budget", "time=3"], "not a budget"),
-    "calibration of a quantized model": (["--method", "mse"], "quantized already"),
+    "calibration of a quantized model": (["--method", "kl", "--no-equalize"], "quantized already. Fix: leave --method, --no-equalize out"),
 }
 
 

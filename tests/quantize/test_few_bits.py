@@ -83,8 +83,12 @@ def test_answers_are_kept_at_less_flash(graph: Graph) -> None:
 def test_what_is_out_of_reach_is_refused(graph: Graph) -> None:
     with pytest.raises(EdgeqError, match="no choice of bits keeps to the budget"):
         quantized(graph, drop=90.0)
-    with pytest.raises(EdgeqError, match="chooses the format of weights"):
-        api.quantize(graph, {"x": X}, recipe="few-bits", options=Options(weights="int4"))
+
+
+@pytest.mark.parametrize("recipe", ["few-bits", "robust"])
+def test_who_chooses_the_format_is_not_told_it(graph: Graph, recipe: str) -> None:
+    with pytest.raises(EdgeqError, match=f"recipe {recipe} chooses the format of weights"):
+        api.quantize(graph, {"x": X}, recipe=recipe, options=Options(weights="int4"))
 
 
 def test_the_choice_is_written_down_and_read_back(graph: Graph, tmp_path: Path) -> None:
