@@ -132,7 +132,8 @@ def toolchain(target: Target, name: str | None = None) -> Toolchain:
 
 def sources(folder: Path, data: Manifest) -> list[str]:
     """The model's own C files."""
-    return [str(folder / f"{data.model}{part}.c") for part in ("", "_kernels", "_weights")]
+    names = [f"{data.model}{part}.c" for part in ("", "_kernels", "_weights")]
+    return [str(folder / n) for n in names if n in data.files]
 
 
 def copy_code(folder: Path, data: Manifest, to: Path) -> None:
@@ -141,7 +142,7 @@ def copy_code(folder: Path, data: Manifest, to: Path) -> None:
     Raises:
         EdgeqError: one of them is missing.
     """
-    wanted = [n for n in data.files if folders.plain_name(n) and (n.endswith((".c", ".h")) or n == "SConscript")]
+    wanted = [n for n in data.files if folders.plain_name(n) and n.endswith((".c", ".h"))]
     try:
         to.mkdir()
         for name in wanted:
@@ -178,7 +179,7 @@ def build_library(
 
 
 def _settings(place: Board, chain: Toolchain, sources: Sequence[str], defines: Mapping[str, int], optimize: str) -> dict[str, Any]:
-    """What firmware/SConstruct reads of a board and a tool chain."""
+    """What firmware/make.py reads of a board and a tool chain."""
     bsp = resource("firmware") / "bsp" / "common"
     compiler = [*chain.command, *chain.flags, *COMMON_FLAGS, *FIRMWARE_FLAGS, optimize]
     script = ["-Wl,--gc-sections", "-Wl,-e,eq_reset", f"-L{bsp}"]
@@ -190,21 +191,16 @@ def _settings(place: Board, chain: Toolchain, sources: Sequence[str], defines: M
     }  # fmt: skip
 
 
-def _scons(settings: Mapping[str, Any], name: str, where: str, work: Path, in_ram: str = "") -> None:
-    """Run firmware/SConstruct in `work`, where the linker scripts and the model lie; `in_ram` says what takes the RAM.
+def _make(settings: Mapping[str, Any], name: str, where: str, work: Path, in_ram: str = "") -> None:
+    """Run firmware/make.py on `work`, where the linker scripts and the model lie; `in_ram` says what takes the RAM.
 
     Raises:
         TooLarge: the program does not fit the board's memory.
-        EdgeqError: SCons is not installed, or the code does not compile.
+        EdgeqError: the code does not compile.
     """
-    if find_spec("SCons") is None:
-        raise EdgeqError("SCons is not installed", fix="pip install scons")
-    file = work / "settings.json"
-    file.write_text(json.dumps(settings, indent=1), encoding="utf-8")
-    script = resource("firmware") / "SConstruct"
-    scons = [sys.executable, "-m", "SCons", "-Q", "-s", "-j2", "-C", str(work), "-f", str(script), f"settings={file}"]
+    (work / "settings.json").write_text(json.dumps(settings, indent=1), encoding="utf-8")
     try:
-        run_tool(scons, where)
+        run_tool([sys.executable, "-I", "-S", str(resource("firmware") / "make.py"), str(work)], where)
     except EdgeqError as e:
         overflow = re.search(r"region [`'](FLASH|RAM)'.* overflowed by (\d+) bytes", e.what)
         if overflow:
@@ -234,7 +230,7 @@ def build_programs(
     optimize: str = "-O3",
     installation: Installation = Installation(),
 ) -> dict[Program, Path]:
-    """Compile an emitted folder and the target's board support into programs, by SCons.
+    """Compile an emitted folder and the target's board support into programs.
 
     Args:
         programs: what to build; they share the objects that they have in common.
@@ -245,7 +241,7 @@ def build_programs(
         The ELF file of each program, in `work`; that of the second slot lies in its folder `SECOND`.
 
     Raises:
-        EdgeqError: SCons is not installed, the code does not compile, or the program does not fit the board's memory.
+        EdgeqError: the code does not compile, or the program does not fit the board's memory.
     """
     check_level(optimize)
     weights = installation.weights
@@ -266,7 +262,9 @@ def build_programs(
         for script in scripts for p in programs
     ]  # fmt: skip
     in_ram = "its weights lie there too, so that faults can hit them" if weights == "ram" else ""
-    _scons({**settings, "name": data.model, "programs": wanted}, place.name, str(folder), work, in_ram)
+    _make(
+        {**settings, "name": data.model, "model": sources(Path("model"), data), "programs": wanted}, place.name, str(folder), work, in_ram
+    )
     return {p: work / p.file for p in programs}
 
 
@@ -323,7 +321,7 @@ def build_bootloader(target: Target, chain: Toolchain, output: Path, optimize: s
         _write_script(work / "board.ld", place.linker_memory(note=boot.slots > 1))
         settings = _settings(place, chain, [*place.sources, HALT, *boot.sources], boot.defines, optimize)
         wanted = [{"output": "bootloader.elf", "app": "bootloader", "hook": False, "script": "board.ld"}]
-        _scons({**settings, "name": None, "programs": wanted}, place.name, "bootloader", work)
+        _make({**settings, "name": None, "programs": wanted}, place.name, "bootloader", work)
         _deliver((work / "bootloader.elf").read_bytes(), output)
     return output
 

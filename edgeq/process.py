@@ -22,8 +22,8 @@ _TOLD = re.compile(r"\b(error|fatal|cannot|can't|no space|not found|denied|undef
 
 
 def first_error(text: str) -> str:
-    """The first line of a program's output that speaks of an error, else its first line; SCons' own summary is none."""
-    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("scons: ")]
+    """The first line of a program's output that speaks of an error, else its first line."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     return next((line for line in lines if _TOLD.search(line)), lines[0] if lines else "it printed nothing")[:300]
 
 
@@ -96,7 +96,7 @@ def run(
 
 
 def run_tool(command: Sequence[str], where: str) -> str:
-    """Run a compiler or SCons and return what it printed.
+    """Run a compiler or firmware/make.py and return what it printed.
 
     Zig gets a fresh cache for objects: in a shared one it takes files of one relative name in two folders for the same
     file. What it compiles once per target, its run-time library, stays in its global cache.

@@ -12,22 +12,15 @@ from places import DATA
 
 os.environ.pop("COLUMNS", None)  # xdist gives its workers 80: output is as wide as in a pipe
 os.environ.setdefault("TRITON_INTERPRET", "1")  # before anything imports Triton: GPU kernels are interpreted
-OBJECTS = "EDGEQ_TEST_OBJECTS"
+OBJECTS = "EDGEQ_OBJECTS"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Board support and equal models are compiled once for all tests, workers and processes that tests start; see scons/site_init.py."""
+    """Board support and equal models are compiled once for all tests, workers and processes that tests start; see firmware/make.py."""
     if OBJECTS not in os.environ:
-        folder = Path(tempfile.mkdtemp(prefix="objects-"))
+        folder = tempfile.mkdtemp(prefix="objects-")
         config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
-        shutil.copytree(Path(__file__).parent / "scons", folder / "site")  # the variable's words are cut at spaces
-        os.environ |= {OBJECTS: str(folder / "objects"), "SCONSFLAGS": f"--site-dir={folder / 'site'}"}
-
-
-@pytest.fixture
-def compiled_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For a test that compares two builds, or counts what a build starts."""
-    monkeypatch.delenv("SCONSFLAGS")
+        os.environ[OBJECTS] = folder
 
 
 @pytest.fixture(scope="session")

@@ -14,11 +14,9 @@ from edgeq import leftovers, process
 from edgeq.errors import EdgeqError
 from edgeq.files import JUST_MADE, TEMPORARY, temporary_folder, write_bytes
 
-SCONS = """scons: Reading SConscript files ...
-cc -c a.c
+COMPILER = """cc -c a.c
 a.c:3:5: error: expected ';'
 1 error generated.
-scons: *** [a.o] Error 1
 """
 
 
@@ -29,8 +27,8 @@ def python(code: str) -> list[str]:
 @pytest.mark.parametrize(
     ("text", "first"),
     [
-        (SCONS, "a.c:3:5: error: expected ';'"), ("", "it printed nothing"), ("what it says\n", "what it says"),
-        ("scons: *** [x] Error 1\nzig: unable to write: No space left on device\n", "zig: unable to write: No space left on device"),
+        (COMPILER, "a.c:3:5: error: expected ';'"), ("", "it printed nothing"), ("what it says\n", "what it says"),
+        ("make\nzig: unable to write: No space left on device\n", "zig: unable to write: No space left on device"),
         ("x" * 5000, "x" * 300),
     ],
 )  # fmt: skip

@@ -32,7 +32,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_wheel_carries_its_data(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
-    for expected in ("templates/kernels/c/conv2d_s8.c.j2", "templates/runtime/eq_numerics.h", "targets/riscv.toml", "firmware/SConstruct"):
+    for expected in ("templates/kernels/c/conv2d_s8.c.j2", "templates/runtime/eq_numerics.h", "targets/riscv.toml", "firmware/make.py"):
         assert f"edgeq/_data/{expected}" in names
     assert not [n for n in names if n.startswith(("tests/", "benchmarks/", "examples/"))]
 

@@ -29,7 +29,6 @@ class Piece:
 PIECES = (
     Piece("ziglang", "the default C compiler, for every target", "pip install ziglang", True, True),
     Piece("unicorn", "emulated RISC-V and Arm cores: run and compare without a board", "pip install unicorn", True, True),
-    Piece("scons", "builds the firmware", "pip install scons", True, True),
     Piece("onnx", "reads .onnx models", "pip install onnx", True, True),
     Piece("tflite", "reads .tflite models", "pip install tflite", True, True),
     Piece("highspy", "the exact memory planner, and choices of precision", "pip install highspy", True, True),

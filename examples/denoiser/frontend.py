@@ -53,7 +53,6 @@ static inline void eq_model_reset(void *arena)
 
 #endif
 """
-SCRIPT = 'Import("env")\nhere = env.Clone()\nhere.Append(CPPPATH=[Dir(".")])\nobjects = [here.Object("stft.c")]\nReturn("objects")\n'
 
 
 def package(folder: Path) -> None:
@@ -61,7 +60,6 @@ def package(folder: Path) -> None:
     for file in (*(HERE / f for f in ("stft.c", "stft.h", "stft_tables.h")), *(resource("templates") / "runtime").glob("eq_*.h")):
         shutil.copyfile(file, folder / file.name)
     (folder / "eq_model.h").write_text(MODEL, encoding="ascii")
-    (folder / "SConscript").write_text(SCRIPT, encoding="ascii")
     (folder / "stft_weights.h").write_text("/* None. */\n", encoding="ascii")
     samples = Placed("samples", (HOP,), "s16", 2 * HOP, None, 0, 0)
     mask, bins = (Placed(name, (BINS,), "f32", 4 * BINS, None, 0, 0) for name in ("mask", "magnitude"))
