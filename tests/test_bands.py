@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import math
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import in_arena
@@ -24,7 +25,7 @@ from edgeq.lower import lower
 from edgeq.ops.average_pool2d import AveragePool2d
 from edgeq.ops.depthwise_conv2d import DepthwiseConv2d
 from edgeq.ops.mean import Mean
-from edgeq.plan import plan
+from edgeq.plan import arena, place, plan
 from edgeq.plan.bands import Bander, Whole
 from edgeq.plan.fit import fed, fitted, ways
 from edgeq.plan.segments import Search
@@ -70,6 +71,17 @@ def test_random_bands(seed: int, tmp_path: Path) -> None:
     graph = band_graph(seed, ("single", "tflm")[seed % 2])
     program = cut(lower(graph, HOST), seed)
     assert program.bands
+    check(graph, program, tmp_path / "m", seed)
+
+
+@pytest.mark.parametrize("seed", (1, 4, 7))
+def test_rows_are_kept_at_the_end_of_their_buffers(seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of all buffers that can, although a placement that needs no more memory would leave them at the front."""
+    monkeypatch.setattr(arena, "turned", lambda blocks, either, *_: [replace(b, behind=i in either) for i, b in enumerate(blocks)])
+    monkeypatch.setattr(arena, "place", lambda problems, bound, trails: place.place(problems[:1], bound, trails[:1]))
+    graph = band_graph(seed, "tflm")
+    program = cut(lower(graph, HOST), seed)
+    assert plan(program).behind
     check(graph, program, tmp_path / "m", seed)
 
 

@@ -82,6 +82,37 @@ blocks = st.lists(
 )
 
 
+turned_blocks = st.lists(
+    st.builds(place.Block, st.integers(0, 4), st.lists(st.integers(1, 9), min_size=1, max_size=3).map(tuple), st.booleans()),
+    min_size=1,
+    max_size=6,
+)
+
+
+def start(b: place.Block, step: int) -> int:
+    """The first unit of a block that is in use at a step."""
+    return b.largest - b.at(step) if b.behind else 0
+
+
+@settings(max_examples=120, deadline=None)
+@given(turned_blocks)
+def test_blocks_that_lie_at_their_end_are_apart_where_they_meet(items: list[place.Block]) -> None:
+    """And the solver is never worse than first fit over all orders, which ends where no step has room for another block."""
+    h = place.separations(items)
+    found = [place.first_fit(h, order) for order in permutations(range(len(items)))]
+    least, bound = min(place.height(items, o) for o in found), bound_of(items)
+    proved, offsets = place.exact(items, h, bound, least)
+    assert proved and (offsets is None or place.height(items, offsets) < least)
+    best = offsets or min(found, key=lambda o: place.height(items, o))
+    made = place.turned(items, range(len(items)), bound, {})
+    assert [(b.first, b.sizes) for b in made] == [(b.first, b.sizes) for b in items]
+    for i, a in enumerate(items):
+        for j, b in enumerate(items[:i]):
+            for t in range(8):
+                x, y = best[i] + start(a, t), best[j] + start(b, t)
+                assert not (a.at(t) and b.at(t)) or x + a.at(t) <= y or y + b.at(t) <= x
+
+
 def bound_of(items: list[place.Block]) -> int:
     return max(sum(b.at(t) for b in items) for t in range(max(b.last for b in items) + 1))
 

@@ -144,7 +144,7 @@ class _Emitter:
         firsts = {n: f"fed->first[{k}]" if band.fed else self.names.own("first") for k, n in enumerate(band.kept)}
         writer = BandWriter(
             self.program, band, names, [self.functions.calls[i] for i in calls], [r["values"] for r in records], scratch,
-            self.inside if band.fed else self.location, self.plan.offsets.__getitem__, firsts,
+            self.inside if band.fed else self.location, self.plan.offsets.__getitem__, firsts, self.plan.behind,
         )  # fmt: skip
         return writer.turn() if band.fed else writer.lines()
 

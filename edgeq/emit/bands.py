@@ -64,6 +64,7 @@ class BandWriter:
         values: per call of the band what its constants hold, as C.
         scratch: per call of the band its scratch as an argument; "" of a call without.
         firsts: tensor with a buffer -> C variable for the first row in it.
+        behind: buffers whose kept rows lie at their end.
     """
 
     program: Program
@@ -75,6 +76,7 @@ class BandWriter:
     place: Callable[[str], str]
     arena: Callable[[str], int]
     firsts: Mapping[str, str]
+    behind: frozenset[str]
 
     def lines(self) -> list[Line]:
         """All statements."""
@@ -111,7 +113,7 @@ class BandWriter:
             f"    {n.after}[{n.i}] = eq_band_rows(rows[{n.i}], {n.turn});",
             "}",
         ]
-        return [*head, *(line for i in range(count) for line in (*self._call(i), *self._keeps(i)))]
+        return [*head, *(line for i in range(count) for line in (*self._makes_room(i), *self._call(i), *self._keeps(i)))]
 
     def _readers(self, storage: str) -> list[tuple[int, Source]]:
         calls = self.program.calls[self.band.first : self.band.last + 1]
@@ -139,9 +141,9 @@ class BandWriter:
         row = f"({row} + {r.up - 1}) / {r.up}" if r.up > 1 else row
         return f"eq_band_end({row}, {r.step}, {r.extent - r.before}, {source.height})"
 
-    def _low(self, storage: str) -> str:
-        """The first row of a tensor that is needed after a turn."""
-        lows = dict.fromkeys(self._first(k, s, self.names.after) for k, s in self._readers(storage))
+    def _low(self, storage: str, rows: str = "") -> str:
+        """The first row of a tensor that is needed after a turn; or at it, by the rows `before` it."""
+        lows = dict.fromkeys(self._first(k, s, rows or self.names.after) for k, s in self._readers(storage))
         return functools.reduce(lambda a, b: f"eq_band_least({a}, {b})", lows)
 
     def _keeps(self, i: int) -> list[Line]:
@@ -149,19 +151,32 @@ class BandWriter:
         found = []
         for storage, first in self.firsts.items():
             busy = self.band.lines[storage].busy
-            if busy is None or busy[1] != self.band.first + i:
+            if busy is None or busy[1] != self.band.first + i or storage in self.behind:
                 continue
             if self.band.fed and storage == self.band.fed.name:
                 end, pitch = "fed->came", self.band.fed.pitch
             else:
                 maker = self._maker(storage)
                 end, pitch = f"{self.names.after}[{maker}]", self.band.parts[maker].pitch
-            found.append(f"{self._keep}({self._room(storage)}, &{first}, eq_band_least({self._low(storage)}, {end}), {end}, {pitch});")
+            low = f"eq_band_least({self._low(storage)}, {end})"
+            found.append(f"{self._keep}({self._room(storage)}, &{first}, {low}, {low}, {end}, {pitch});")
+        return found
+
+    def _makes_room(self, i: int) -> list[Line]:
+        """What moves rows to where new ones end at the end of the buffer, of those that are in use as a whole from call `i` on."""
+        found = []
+        for storage in sorted(self.behind & set(self.firsts)):
+            lines, maker = self.band.lines[storage], self._maker(storage)
+            if lines.busy and lines.busy[0] == self.band.first + i:
+                end, pitch = f"{self.names.before}[{maker}]", self.band.parts[maker].pitch
+                low = f"eq_band_least({self._low(storage, self.names.before)}, {end})"
+                to = f"{self.names.after}[{maker}] - {lines.bytes // pitch}"
+                found.append(f"{self._keep}({self._room(storage)}, &{self.firsts[storage]}, {to}, {low}, {end}, {pitch});")
         return found
 
     @functools.cached_property
     def _keep(self) -> str:
-        """The function that moves rows to the front of their buffer."""
+        """The function that moves rows of a buffer."""
         return variant("eq_band_keep", self.program.target.isa)
 
     def _room(self, storage: str) -> str:
@@ -191,11 +206,12 @@ class BandWriter:
         return f"{self._room(storage)} + {row} * {pitch}"
 
     def _spare(self, i: int, host: str, front: str, first: str) -> str:
-        """Where the rows of call `i` lie: in the place of an operand's rows of no more need if these are enough, else behind its rows."""
+        """Where the rows of call `i` lie: in the place of an operand's rows of no more need if these are enough, else where its buffer
+        is free, behind its rows or before them."""
         n, maker, part = self.names, self._maker(host), self.band.parts[i]
         pitch = self.band.parts[maker].pitch
         need = f"({n.after}[{i}] - {n.before}[{i}]) * {part.pitch}"
-        behind = f"{self._room(host)} + ({n.after}[{maker}] - {self.firsts[host]}) * {pitch}"
+        behind = self._room(host) + ("" if host in self.behind else f" + ({n.after}[{maker}] - {self.firsts[host]}) * {pitch}")
         return f"(({self._low(host)} - {first}) * {pitch} >= {need} ? {front} : {behind})"
 
     def _address(self, name: str, row: str, pitch: int, constant: bool) -> str:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import groupby, pairwise
 
-from edgeq.plan.place import Block, place
+from edgeq.plan.place import Block, place, turned
 from edgeq.program import Fetched, Program
 
 
@@ -32,6 +32,7 @@ class MemoryPlan:
         step_bytes: bytes live at each step, scratch included; the largest is `lower_bound`.
         counters: offset of what a band keeps whose input comes row by row, None without.
         buffers: call index -> offsets of the buffers that its tables are copied to, one or two.
+        behind: buffers of rows whose kept rows lie at their end.
     """
 
     arena_bytes: int
@@ -45,6 +46,7 @@ class MemoryPlan:
     step_bytes: tuple[int, ...]
     counters: int | None = None
     buffers: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    behind: frozenset[str] = frozenset()
 
 
 def lifetimes(program: Program) -> dict[str, tuple[int, int]]:
@@ -116,6 +118,12 @@ def _members(program: Program, spans: Mapping[str, tuple[int, int]], chain: Sequ
     return [m for n in chain for m in (lines[n].spans if n in lines else ((program.room(n), *spans[n]),))]
 
 
+def _either(program: Program, chains: Sequence[Sequence[str]], alignment: int) -> list[int]:
+    """The chains that are a buffer whose kept rows may lie at its end."""
+    buffers = ((i, program.lines[c[0]]) for i, c in enumerate(chains) if len(c) == 1 and c[0] in program.lines)
+    return [i for i, lines in buffers if lines.either and lines.bytes % alignment == 0]
+
+
 def _trails(program: Program, chains: Sequence[Sequence[str]], alignment: int) -> dict[tuple[int, int], int]:
     """Pairs of chains of which the first may follow the second's rows while it runs, and by how many units it begins below."""
     chain = {n: i for i, c in enumerate(chains) for n in c}
@@ -157,11 +165,7 @@ def plan(program: Program, alignment: int = 4) -> MemoryPlan:
     scratch = [(i, units(c.scratch)) for i, c in enumerate(program.calls) if c.scratch]
     candidates = {c.output: overwritable(program, i, spans) for i, c in enumerate(program.calls)}
 
-    layouts: list[list[list[str]]] = []
-    for pick in (0, -1):
-        chains = _chains(program, spans, candidates, pick)
-        if chains not in layouts:
-            layouts.append(chains)
+    layouts = [chains for chains, _ in groupby(_chains(program, spans, candidates, pick) for pick in (0, -1))]
     kept = {b.last: b.first for b in program.bands if b.parts[-1].gathers}  # sums, from turn to turn
     inside = [Block(kept.get(i, i), (s,) * (i + 1 - kept.get(i, i))) for i, s in scratch]
     fetched = [(i, Block(a, (units(c.bytes),) * (i + 1 - a))) for i, a, c in _fetches(program)]
@@ -178,10 +182,13 @@ def plan(program: Program, alignment: int = 4) -> MemoryPlan:
         saved = sum(sizes[x] + sizes[y] - max(sizes[y], max(units(d), 0) + sizes[x]) for (y, x), d in band.overlaps.items())
         totals[band.first : band.last + 1] = [t - saved for t in totals[band.first : band.last + 1]]
     bound = max(totals)
+    problems[: len(layouts)] = [
+        turned(p, _either(program, c, alignment), bound, t) for p, c, t in zip(problems, layouts, trails, strict=False)
+    ]
     best, arena, method, offsets = place(problems, bound, trails)
     chains = layouts[best % len(layouts)]
-    behind = [o * alignment for o in offsets[len(chains) + len(scratch) :]]
-    buffers = {i: tuple(o for (k, _), o in zip(fetched, behind, strict=False) if k == i) for i, _ in fetched}
+    copied = [o * alignment for o in offsets[len(chains) + len(scratch) :]]
+    buffers = {i: tuple(o for (k, _), o in zip(fetched, copied, strict=False) if k == i) for i, _ in fetched}
     return MemoryPlan(
         arena_bytes=arena * alignment,
         alignment=alignment,
@@ -194,4 +201,5 @@ def plan(program: Program, alignment: int = 4) -> MemoryPlan:
         step_bytes=tuple(t * alignment for t in totals),
         counters=offsets[-1] * alignment if any(b.counters for b in program.bands) else None,
         buffers=buffers,
+        behind=frozenset(n for c, b in zip(chains, problems[best], strict=False) if b.behind for n in c),
     )

@@ -65,6 +65,7 @@ class Memory:
                 self.readers.setdefault(program.storage(name), []).append((i, j))
         self.lines: dict[str, Lines] = {}
         self.hosts: set[str] = set()  # whose dead rows or next rows are used
+        self.wider: set[str] = set()  # whose buffers hold longer rows of others
 
     def low(self, storage: str) -> Array:
         """The first row that is still needed at each turn, before it runs."""
@@ -124,7 +125,8 @@ class Memory:
         else:
             assert self.fed is not None
             held, pitch = np.clip(_done(self.fed.flow, np.arange(-1, len(low) - 1)), 0, self.fed.height) - low, self.fed.pitch
-        return replace(lines, busy=busy, kept=min(lines.bytes, max(0, int(held[1:].max(initial=0))) * pitch))
+        kept = min(lines.bytes, max(0, int(held[1:].max(initial=0))) * pitch)
+        return replace(lines, busy=busy, kept=kept, either=name in self.maker and name not in self.wider and kept < lines.bytes)
 
     def _passing(self, name: str) -> bool:
         """Whether all rows of a tensor are read, by one call, at the turn at which they are made."""
@@ -206,6 +208,7 @@ class Memory:
             low = self.low(call.output)
             most = np.where(trace.busy, (trace.before - low) * part.pitch + (trace.after - trace.before) * pitch, 0).max()
             self.lines[call.output] = replace(mine, bytes=max(mine.bytes, int(most)))
+            self.wider.add(call.output)
         if mine and self._passing(call.output):  # it lives from the first of the two on
             self.lines[call.output] = replace(self.lines[call.output], first=self.lines[name].first)
         return call.output

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,16 +15,20 @@ MILP_BLOCKS = 40
 MILP_NODES = 4000
 MILP_SECONDS = 60.0
 SHUFFLES = 300
+TURNS = 40  # shuffles while blocks are turned
 MEETINGS = 2_000_000  # pairs of blocks that live together, over all shuffles
 SEED = 1
+NEVER = 2**62
 
 
 @dataclass(frozen=True)
 class Block:
-    """Storage with one offset: alive from step `first` on, `sizes[i]` units large at step ``first + i``."""
+    """Storage with one offset: alive from step `first` on, `sizes[i]` units large at step ``first + i``: its first ones, or its last ones
+    where `behind`."""
 
     first: int
     sizes: tuple[int, ...]
+    behind: bool = False
 
     @property
     def last(self) -> int:
@@ -53,13 +57,21 @@ def separations(blocks: Sequence[Block], trails: Trails | None = None) -> Matrix
     sizes = np.zeros((len(blocks), max((b.last + 1 for b in blocks), default=0)), np.int64)
     for units, block in zip(sizes, blocks, strict=True):
         units[block.first : block.last + 1] = block.sizes
+    largest = sizes.max(axis=1, initial=0)
+    starts = np.where(np.array([b.behind for b in blocks], bool)[:, None], largest[:, None] - sizes, 0)
     alive = np.pad(np.cumsum(sizes > 0, axis=1), ((0, 0), (1, 0)))  # steps before each in which a block is there
+    moved = any(b.behind for b in blocks)
     h = []
     for i, b in enumerate(blocks):
-        if len(set(b.sizes)) == 1:  # most are of one size all their life
+        life = slice(b.first, b.last + 1)
+        if moved:
+            meets = (sizes[:, life] > 0) & (sizes[i, life] > 0)
+            apart = np.where(meets, starts[i, life] + sizes[i, life] - starts[:, life], -NEVER).max(axis=1, initial=-NEVER)
+            row = np.where(apart == -NEVER, 0, apart)
+        elif len(set(b.sizes)) == 1:  # most are of one size all their life
             row = b.largest * (alive[:, b.last + 1] > alive[:, b.first])
         else:
-            row = (sizes[i, b.first : b.last + 1] * (sizes[:, b.first : b.last + 1] > 0)).max(axis=1)
+            row = (sizes[i, life] * (sizes[:, life] > 0)).max(axis=1)
         row[i] = 0
         h.append(row.tolist())
     for (i, j), distance in (trails or {}).items():
@@ -89,7 +101,7 @@ def height(blocks: Sequence[Block], offsets: Sequence[int]) -> int:
     return max((o + b.largest for b, o in zip(blocks, offsets, strict=True)), default=0)
 
 
-def greedy(blocks: Sequence[Block], h: Matrix, bound: int) -> list[int]:
+def greedy(blocks: Sequence[Block], h: Matrix, bound: int, shuffles: int | None = None) -> list[int]:
     """The best of several orders and of a seeded local search from the best of them; stops at `bound`."""
     everything = range(len(blocks))
     totals = [sum(b.at(t) for b in blocks) for t in range(max((b.last for b in blocks), default=0) + 1)]
@@ -114,7 +126,7 @@ def greedy(blocks: Sequence[Block], h: Matrix, bound: int) -> list[int]:
     assert best is not None
     chance = random.Random(SEED)
     meetings = sum(size != 0 for row in h for size in row)
-    for _ in range(min(SHUFFLES, MEETINGS // max(meetings, 1)) if len(blocks) > 2 else 0):
+    for _ in range(min(SHUFFLES if shuffles is None else shuffles, MEETINGS // max(meetings, 1)) if len(blocks) > 2 else 0):
         order = list(best[1])
         for _ in range(chance.randint(1, 3)):
             order.insert(chance.randrange(len(order)), order.pop(chance.randrange(len(order))))
@@ -125,6 +137,24 @@ def greedy(blocks: Sequence[Block], h: Matrix, bound: int) -> list[int]:
         if tall <= bound:
             break
     return best[2]
+
+
+def turned(blocks: Sequence[Block], either: Sequence[int], bound: int, trails: Trails) -> list[Block]:
+    """The blocks, of which those of `either` lie at their end where that makes a lower placement: found by turning one after the other."""
+
+    def tall(made: Sequence[Block]) -> int:
+        h = separations(made, trails)
+        return height(made, greedy(made, h, bound, TURNS))
+
+    best, least = list(blocks), tall(blocks)
+    improved = True
+    while improved and least > bound:
+        improved = False
+        for i in either:
+            made = [replace(b, behind=not b.behind) if k == i else b for k, b in enumerate(best)]
+            if (found := tall(made)) < least:
+                best, least, improved = made, found, True
+    return best
 
 
 def _by_order(h: Matrix, below: Sequence[tuple[int, int]]) -> list[int]:

@@ -52,12 +52,12 @@ static inline int32_t eq_band_least(int32_t a, int32_t b)
     return a < b ? a : b;
 }
 
-/* Moves the rows from `low` on, of those up to `end` that begin with `*first`, to the front of a buffer. */
-static inline void eq_band_keep(void *lines, int32_t *first, int32_t low, int32_t end, int32_t pitch)
+/* Moves the rows from `low` up to `end` of a buffer, which begins with row `*first`, so that it begins with row `to`. */
+static inline void eq_band_keep(void *lines, int32_t *first, int32_t to, int32_t low, int32_t end, int32_t pitch)
 {
     const unsigned char *const from = (const unsigned char *)lines + (low - *first) * pitch;
-    *first = low;
-    eq_move_down(lines, from, (end - low) * pitch);
+    *first = to;
+    eq_move_down((unsigned char *)lines + (low - to) * pitch, from, (end - low) * pitch);
 }
 
 #endif

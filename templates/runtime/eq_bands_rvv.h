@@ -9,12 +9,13 @@
 #include "eq_simd_rvv_products.h"
 
 /* As eq_band_keep: a copy that goes on to higher addresses, piece by piece, may overlap what lies there. */
-static inline void eq_rvv_band_keep(void *lines, int32_t *first, int32_t low, int32_t end, int32_t pitch)
+static inline void eq_rvv_band_keep(void *lines, int32_t *first, int32_t to, int32_t low, int32_t end, int32_t pitch)
 {
     const int8_t *const from = (const int8_t *)lines + (low - *first) * pitch;
-    *first = low;
-    if (from != lines) {
-        eq_rvv_copy((int8_t *)lines, from, (end - low) * pitch);
+    int8_t *const at = (int8_t *)lines + (low - to) * pitch;
+    *first = to;
+    if (from != at) {
+        eq_rvv_copy(at, from, (end - low) * pitch);
     }
 }
 
