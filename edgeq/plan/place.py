@@ -146,8 +146,8 @@ def turned(blocks: Sequence[Block], either: Sequence[int], bound: int, trails: T
         h = separations(made, trails)
         return height(made, greedy(made, h, bound, TURNS))
 
-    best, least = list(blocks), tall(blocks)
-    improved = True
+    best, improved = list(blocks), bool(either)
+    least = tall(blocks) if either else bound
     while improved and least > bound:
         improved = False
         for i in either:

@@ -88,6 +88,12 @@ CASES = [
     case("row_c32_least", (1, 1, 4, 32), (3, 3), pads=(1, 0, 1, 0), least=True, zero=127),
     case("row_c16_down", (1, 3, 5, 16), (3, 3), pads=(0, 1, 0, 1), down=True),
     case("row_c16_left", (1, 2, 3, 16), (2, 1), out=QParams((0.0004,), 5)),
+    *(case(f"row_c16_w{w}", (1, 3, w, 16), (3, 3), pads=(0, 1, 0, 1), zero=w - 40) for w in (13, 25)),
+    case("row_c32_w47_stride2", (1, 2, 47, 32), (3, 3), stride=(1, 2), pads=(1, 1, 0, 1), zero=-9),
+    case("row_c16_w29_five", (1, 2, 29, 16), (2, 5), pads=(0, 2, 0, 3), zero=17, saturated=True),
+    case("row_c16_w41_stride3", (1, 1, 41, 16), (1, 2), stride=(1, 3), pads=(0, 1, 0, 1), zero=4),
+    case("row_c16_w14_beyond", (1, 1, 14, 16), (1, 4), pads=(0, 3, 0, 3), zero=-4),
+    case("row_c48_pixel", (1, 5, 1, 48), (5, 1), zero=-30),
     case("row_left", (1, 3, 7, 4), (3, 3), pads=(0, 1, 0, 0), out=QParams((0.0004,), 5)),
 ]
 ASYMMETRIC = {"same3_c5": 3, "saturated_c12": -128, "multiplier3": 127, "grows": -30, "stride_unequal": 66, "batch": -1}
