@@ -54,6 +54,7 @@ class Boot:
         core: what runs there; the image's header must say the same.
         sources: of firmware/bootloader or of the board: how its memory is written, how the application is started.
         restart: a register, and what an application writes there to restart the board into the bootloader.
+        ram: where an application's stack lies.
         slots: 1, or 2: an update leaves the program of before in the other half of the application's region.
         trial: seconds that a new program has to confirm itself, where the board has a watchdog.
     """
@@ -63,6 +64,7 @@ class Boot:
     core: int
     sources: tuple[str, ...]
     restart: tuple[int, int]
+    ram: Region
     slots: int = 1
     trial: int = 30
 
@@ -93,7 +95,7 @@ class Boot:
         region = self.application
         return {
             "EQ_APP_ORIGIN": region.origin, "EQ_APP_BYTES": region.bytes, "EQ_APP_SECTOR": self.sector, "EQ_APP_CORE": self.core,
-            "EQ_APP_SLOTS": self.slots, "EQ_TRIAL_MS": 1000 * self.trial,
+            "EQ_APP_SLOTS": self.slots, "EQ_TRIAL_MS": 1000 * self.trial, "EQ_RAM_ORIGIN": self.ram.origin, "EQ_RAM_BYTES": self.ram.bytes,
         }  # fmt: skip
 
 
@@ -215,11 +217,11 @@ def _estimate(data: Mapping[str, Any]) -> Estimate:
     return Estimate(**values)
 
 
-def _boot(data: Mapping[str, Any]) -> Boot:
+def _boot(data: Mapping[str, Any], ram: Region) -> Boot:
     register, value = data["restart"]
     return Boot(
         _region(data["application"]), size(data["sector"]), int(data["core"]), tuple(data["sources"]), (int(register), int(value)),
-        int(data.get("slots", 1)), int(data.get("trial", 30)),
+        ram, int(data.get("slots", 1)), int(data.get("trial", 30)),
     )  # fmt: skip
 
 
@@ -250,7 +252,7 @@ def load(target: Target) -> Board:
             defines={k: int(v) for k, v in data["defines"].items()},
             memory={k: _region(v) for k, v in data["memory"].items()},
             stack=size(data["stack"]),
-            boot=_boot(data["boot"]) if data.get("boot") else None,
+            boot=_boot(data["boot"], _region(data["memory"]["ram"])) if data.get("boot") else None,
             programmer=data.get("programmer", {}).get("name", "an3155" if data.get("boot") else "command"),
             settings=data.get("programmer", {}),
             qemu=_emulation(data["qemu"]) if data.get("qemu") else None,

@@ -322,7 +322,7 @@ def build_bootloader(target: Target, chain: Toolchain, output: Path, optimize: s
         settings = _settings(place, chain, [*place.sources, HALT, *boot.sources], boot.defines, optimize)
         wanted = [{"output": "bootloader.elf", "app": "bootloader", "hook": False, "script": "board.ld"}]
         _make({**settings, "name": None, "programs": wanted}, place.name, "bootloader", work)
-        _deliver((work / "bootloader.elf").read_bytes(), output)
+        deliver((work / "bootloader.elf").read_bytes(), output)
     return output
 
 
@@ -331,7 +331,12 @@ def with_slots(place: Board, slots: int | None) -> Board:
     return place if slots is None or place.boot is None else replace(place, boot=replace(place.boot, slots=slots))
 
 
-def _deliver(program: bytes, output: Path) -> None:
+def deliver(program: bytes, output: Path) -> None:
+    """Write a program, whole.
+
+    Raises:
+        EdgeqError: it cannot be written.
+    """
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(output, program)
@@ -371,7 +376,7 @@ def build_firmware(
         elf = build_programs(folder, target, chain, [program], Path(work), optimize, installation)[program]
         second = elf.parent / SECOND / elf.name
         parts = Parts(elf.read_bytes(), second.read_bytes() if second.is_file() else b"", installation.version)
-        _deliver(join(parts), output)
+        deliver(join(parts), output)
     return output
 
 

@@ -10,7 +10,8 @@ Models are of layers, activations, sums and products with broadcasts of every ki
 LSTMs and GRUs, with states or without. A model takes a recipe with it: int8 by some options, half precision, or both mixed. Half
 precision is fed what it ends with as well: +-65504, subnormals, zeros of both signs, infinities and not-a-numbers. `MERGED` models are
 compiled as one graph, to compile less often. `--choose` takes one of the kernels that `edgeq tune` would measure for each layer, drawn
-by the seed; `--weights` stores those of int8 models in fewer bits. What fails is kept in build/random: the model, and what was seen.
+by the seed; `--weights` stores those of int8 models in fewer bits; `--record` adds the counts to docs/trials.md. What fails is kept in
+build/random: the model, and what was seen.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ sys.path[:0] = [str(HERE), str(HERE / "frontends")]
 from installed import uncounted  # noqa: E402
 from onnx_models import Net  # noqa: E402
 from side_by_side import no_search, side_by_side  # noqa: E402
+from trials import record  # noqa: E402
 
 from edgeq import api, simulate, target  # noqa: E402
 from edgeq.compare import compare  # noqa: E402
@@ -343,6 +345,7 @@ class Way:
     Attributes:
         choose: take any kernel of those that apply, not the preferred one.
         weights: see `sample`.
+        runner: None is the target's first.
     """
 
     target: str = "host"
@@ -350,6 +353,16 @@ class Way:
     optimize: str = "-O1"
     choose: bool = False
     weights: str = "int8"
+    runner: str | None = None
+
+    @property
+    def command(self) -> str:
+        """That tries models this way, without how many."""
+        words = ["python tests/random_models.py"]
+        words += [f"--target {self.target}"] if self.target != "host" else [f"--compiler {self.compiler}"]
+        words += [f"--optimize {self.optimize[1:]}"] if self.target in ("host", "native") else []
+        words += [f"--runner {self.runner}"] if self.runner else []
+        return " ".join(words + ["--choose"] * self.choose + [f"--weights {self.weights}"] * (self.weights != "int8"))
 
 
 def chosen(s: Sample, machine: target.Target) -> dict[str, str]:
@@ -374,7 +387,8 @@ def difference(s: Sample, way: Way) -> str:
         if machine.runners[0] == "host":
             actual = host.run(Path(folder) / "m", s.inputs, steps=True, chain=way.compiler, optimize=way.optimize)
         else:
-            actual = run(Path(folder) / "m", machine, s.inputs, steps=True, chain=way.compiler, optimize=way.optimize)
+            options: dict[str, Any] = {"chain": way.compiler, "optimize": way.optimize}
+            actual = run(Path(folder) / "m", machine, s.inputs, runner=way.runner, steps=True, **options)
     found = compare(canonical(expected), canonical(actual)).difference
     return "" if found is None else str(found)
 
@@ -435,9 +449,11 @@ def main() -> int:
     parser.add_argument("--optimize", default="O1", help="O0 to O3 or Os")
     parser.add_argument("--choose", action="store_true", help="take any kernel that applies")
     parser.add_argument("--weights", default="int8", help="int4, int3 or int2")
+    parser.add_argument("--runner", default=None, help="unicorn, qemu or iss")
+    parser.add_argument("--record", action="store_true", help="add the counts to docs/trials.md")
     given = parser.parse_args()
     compiler = given.compiler or ("gcc" if given.target == "host" else None)
-    way = Way(given.target, compiler, f"-{given.optimize}", given.choose, given.weights)
+    way = Way(given.target, compiler, f"-{given.optimize}", given.choose, given.weights, given.runner)
     tried = failed = refused = 0
     reasons: dict[str, int] = {}
     for first in range(given.seed, given.seed + given.count, 5 * MERGED):
@@ -456,6 +472,8 @@ def main() -> int:
     print(f"{tried} models, {refused} refused, {failed} failed ({way})")
     for what, count in sorted(reasons.items(), key=lambda r: -r[1])[:20]:
         print(f"  {count} refused: {what}")
+    if given.record:
+        record(way.command, "random models, every step", tried, failed)
     return 1 if failed else 0
 
 

@@ -15,7 +15,7 @@ from edgeq.api import keywords
 from edgeq.api.models import Progress
 from edgeq.board import Board
 from edgeq.board import load as load_board
-from edgeq.build import WEIGHTS, Installation, TooLarge, Toolchain, bootable, build_bootloader, build_firmware
+from edgeq.build import WEIGHTS, Installation, TooLarge, Toolchain, bootable, build_bootloader, build_firmware, deliver
 from edgeq.build import toolchain as find_toolchain
 from edgeq.errors import EdgeqError
 from edgeq.files import temporary_folder
@@ -136,7 +136,7 @@ def firmware(
 
     Raises:
         EdgeqError: the folder was changed, or built for another core; the program does not compile or does not fit;
-            there is no such application; or edgeq's bootloader does not serve the board.
+            there is no such application; or edgeq's bootloader does not serve the board. Nothing is written then.
     """
     target = targets.load(board)
     place = _checked(target, app, weights, bootloader is not None)
@@ -150,11 +150,17 @@ def firmware(
         )  # fmt: skip
     chain, level = find_toolchain(target, toolchain), f"-O{optimize}"
     number = slot_numbers.version(version)
-    wanted = _Program(Path(folder), target, chain, Path(output), app, level, Installation(True, weights, slots, number))
-    elf, used = _linked(wanted, place)
-    program = image.read(elf)
+    with temporary_folder() as work:
+        elf = Path(work) / "firmware.elf"
+        wanted = _Program(Path(folder), target, chain, elf, app, level, Installation(True, weights, slots, number))
+        _, used = _linked(wanted, place)
+        program = image.read(elf)
+        if used or place.programmer == "mcumgr":  # a bootloader leaves for what its first words say
+            for part in filter(None, (program, program.second)):
+                image.check_start(part, place.memory["ram"])
+        deliver(elf.read_bytes(), Path(output))
     loader = None if bootloader is None else build_bootloader(target, chain, Path(bootloader), slots=used)
-    return Made(elf, program.origin, len(program.data), loader, used, slot_numbers.version_text(number))
+    return Made(Path(output), program.origin, len(program.data), loader, used, slot_numbers.version_text(number))
 
 
 @keywords.verb

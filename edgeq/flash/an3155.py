@@ -71,5 +71,5 @@ def _chip(client: Client, job: Job, progress: Progress) -> str:
                              fix="flash it again; read-out protection or worn flash cause this, too")  # fmt: skip
         progress("verify", min(i + BLOCK, len(data)), len(data))
     if job.start:
-        client.again(client.go, firmware.origin, 0)
+        client.start(firmware.origin, 0)
     return f"{len(data)} bytes at {firmware.origin:#x}, verified{', started' if job.start else ''}"

@@ -34,6 +34,14 @@ class Refused(EdgeqError):
     """The bootloader answered NACK."""
 
 
+class Unheard(EdgeqError):
+    """A program may have been started: the bootloader did not say so."""
+
+
+class Silent(EdgeqError):
+    """It does not answer any more, not even to a call."""
+
+
 class Garbled(EdgeqError):
     """No answer, or none that makes sense."""
 
@@ -123,14 +131,14 @@ class Client:
         """After an error: wait until the bootloader has given up what it was doing, and call again.
 
         Raises:
-            EdgeqError: it does not answer any more.
+            Silent: it does not answer any more.
         """
         self.line.quiet(QUIET)
         self.line.write(bytes([SYNC]))
         answer = self.line.read(1, REPLY)
         if not answer or answer[0] not in (ACK, NACK):
             fix = "reset it and flash it once more: its bootloader is still there"
-            raise EdgeqError("the board does not answer any more", where=self.line.port, fix=fix)
+            raise Silent("the board does not answer any more", where=self.line.port, fix=fix)
         self.line.quiet(0.05)
 
     def again(self, action: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -249,9 +257,25 @@ class Client:
             self._sealed(bytes([len(pages) - 1, *pages]), what, seconds)
 
     def go(self, address: int, size: int) -> None:
-        """Start the program at `address`; edgeq's bootloader checks its `size` bytes first."""
+        """Start the program at `address`; edgeq's bootloader checks its `size` bytes first, and answers when it is about to leave."""
         self._command(GO, "GO")
         self._sealed(struct.pack(">I", address), "GO", REPLY + size / CHECK_SPEED)
+
+    def start(self, address: int, size: int) -> None:
+        """`go`, repeated after a damaged exchange.
+
+        Raises:
+            Unheard: the board does not say whether it has.
+            EdgeqError: it refuses to.
+        """
+        try:
+            self.again(self.go, address, size)
+        except Refused as e:
+            why = "it is damaged there, made for another core, or its trial cannot be noted" if DESCRIBE in self.commands else ""
+            raise EdgeqError("the board refuses to start the program", where=self.line.port, why=why, fix="flash it again") from e
+        except (Garbled, Silent) as e:
+            what, fix = "the board does not say whether it has started the program", "it is there, verified: reset the board"
+            raise Unheard(what, where=self.line.port, why=e.what, fix=fix) from e
 
 
 def erase_all(client: Client, pages: Iterable[int], progress: Progress) -> None:

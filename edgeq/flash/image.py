@@ -13,7 +13,7 @@ from typing import Any
 from elftools.elf.constants import SH_FLAGS
 from elftools.elf.elffile import ELFFile
 
-from edgeq.board import IMAGE_HEADER, Boot
+from edgeq.board import IMAGE_HEADER, Boot, Region
 from edgeq.errors import EdgeqError
 from edgeq.files import reason
 from edgeq.slots import split
@@ -131,11 +131,39 @@ def _attributes(elf: ELFFile) -> dict[str, int | str]:
     return values
 
 
+def check_start(firmware: Firmware, ram: Region) -> None:
+    """Refuse a program that would hang the core at its first instruction, as edgeq's bootloader does (`eq_boot_startable`).
+
+    Args:
+        firmware: begins with the vector table of a Cortex-M, or the first instruction of a RISC-V core.
+        ram: where its stack may lie.
+
+    Raises:
+        EdgeqError: its stack pointer is outside of RAM, or its first instruction is none of its own.
+    """
+    start, why = firmware.data[:8].ljust(8, b"\0"), ""
+    if firmware.machine == "riscv":
+        why = "it begins with no instruction" if start[:2] in (bytes(2), ERASED * 2) else ""
+    else:
+        stack, entry = struct.unpack("<II", start)
+        if not ram.origin < stack <= ram.origin + ram.bytes or stack % 4:
+            why = f"its stack pointer, {stack:#x}, is not in RAM, {ram.origin:#x} to {ram.origin + ram.bytes:#x}"
+        elif not (entry % 2 and firmware.origin + 8 < entry < firmware.end):
+            why = f"it begins at {entry:#x}, which is no Thumb instruction from {firmware.origin + 8:#x} to {firmware.end:#x}"
+    if why:
+        fix = "link it for this board, its vector table or first instruction first"
+        raise EdgeqError("the firmware would not start", where=str(firmware.path), why=why, fix=fix)
+
+
 def sealed(firmware: Firmware, boot: Boot) -> tuple[bytes, bytes]:
     """The image for edgeq's bootloader: its header, and the program padded to whole words.
 
     The header is written last: while it is missing or does not fit the program, nothing is started.
+
+    Raises:
+        EdgeqError: see `check_start`.
     """
+    check_start(firmware, boot.ram)
     program = firmware.data + ERASED * (-len(firmware.data) % 4)
     words = struct.pack("<II", boot.core, len(program))
     header = struct.pack("<I", MAGIC) + words + struct.pack("<I", zlib.crc32(words + program))
@@ -149,7 +177,11 @@ def sealed_for_slot(firmware: Firmware, boot: Boot, sequence: int, *, allow_down
         firmware: linked for the slot.
         sequence: one more than that of the other slot's image, modulo 2^32.
         allow_downgrade: the bootloader may start it although its version is lower than that of the program it replaces.
+
+    Raises:
+        EdgeqError: see `check_start`.
     """
+    check_start(firmware, boot.ram)
     program = firmware.data + ERASED * (-len(firmware.data) % 4)
     words = struct.pack("<II", boot.core, len(program))
     more = struct.pack("<III", firmware.version, sequence, DOWNGRADE if allow_downgrade else 0)

@@ -13,7 +13,7 @@ from edgeq import slots
 from edgeq.errors import EdgeqError
 from edgeq.files import reason
 from edgeq.flash import imgtool
-from edgeq.flash.image import Firmware
+from edgeq.flash.image import Firmware, check_start
 from edgeq.flash.job import Job, Progress
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ def program(job: Job, progress: Progress) -> str:
     job.check_region(flash.origin, flash.bytes - TLV_BYTES, "the slot behind the image's header")
     if job.firmware.origin != flash.origin:
         raise EdgeqError("the firmware does not begin behind the image's header", where=str(job.firmware.path), why=f"{flash.origin:#x}")
+    check_start(job.firmware, job.board.memory["ram"])
     if job.key is None and imgtool.board_key(job) is not None:
         raise EdgeqError(f"board {job.target.name} starts signed images alone", fix="give --key, the private half of its public_key")
     if job.key is None:

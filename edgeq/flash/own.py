@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 import zlib
 from dataclasses import replace
@@ -24,6 +25,7 @@ from edgeq.flash.client import (
     Held,
     Refused,
     Region,
+    Unheard,
     erase_all,
     write_all,
 )  # fmt: skip
@@ -54,7 +56,7 @@ def program(client: Client, job: Job, progress: Progress) -> str:
     header, body = sealed(job.firmware, boot)
     _store(client, place, header, body, region, progress)
     if job.start:
-        client.again(client.go, boot.application.origin, len(body))
+        client.start(boot.application.origin, len(body))
     return f"{len(body)} bytes at {place.origin:#x}, verified{', started' if job.start else ''}"
 
 
@@ -96,9 +98,10 @@ def _update(client: Client, job: Job, region: Region, boot: Boot, progress: Prog
     done = f"version {version}, {len(body)} bytes at {place.origin:#x} in slot {free + 1}, verified"
     if not job.start:
         return f"{done}; the next restart tries it"
-    client.again(client.go, place.origin - len(header), len(body))
+    with contextlib.suppress(Unheard):  # a program that was started shows itself
+        client.start(place.origin - len(header), len(body))
     _try(client, region, free, boot.trial + 2 * len(body) / 1e6, kept)
-    client.again(client.go, boot.application.origin, len(body))
+    client.start(boot.application.origin, len(body))
     return f"{done}, started, confirmed"
 
 
@@ -139,7 +142,7 @@ def _try(client: Client, region: Region, slot: int, seconds: float, kept: Held |
             state = client.again(client.slots, region).held[slot].state
             if state == CONFIRMED:
                 return
-            client.again(client.go, region.origin, region.bytes)
+            client.start(region.origin, region.bytes)
             raise _unconfirmed(client, said, kept, "it restarted unconfirmed" if state == TRIED else "it was not tried")
     raise _unconfirmed(client, said, kept, f"it did not restart within {seconds:.0f} s")
 

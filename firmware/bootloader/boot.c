@@ -9,11 +9,14 @@
 #define NACK 0x1Fu
 #define VERSION 0x31u
 #define BLOCK 4096u   /* most bytes of one WRITE_BLOCK */
+#define NOISE 64u     /* bytes that are dropped between two looks at the clock */
 #define PAGES 256u    /* most pages of one EXTENDED_ERASE */
 
 #define COMMAND_TICKS (2000u * EQ_TICKS_PER_MS)
 #define BYTE_TICKS (500u * EQ_TICKS_PER_MS)
 #define QUIET_TICKS (20u * EQ_TICKS_PER_MS)
+#define NOISE_TICKS (1000u * EQ_TICKS_PER_MS) /* longest wait for quiet */
+#define LEAVE_TICKS (2u * EQ_TICKS_PER_MS)    /* until the last acknowledgement has left the UART, from 9600 bits per second on */
 
 enum {
     GET = 0x00, GET_VERSION = 0x01, GET_ID = 0x02, READ = 0x11, GO = 0x21, WRITE = 0x31, EXTENDED_ERASE = 0x44,
@@ -30,20 +33,21 @@ static int take(void *to, uint32_t bytes)
     return eq_board_read(to, bytes, BYTE_TICKS) == bytes;
 }
 
-void eq_boot_acknowledge(void)
+__attribute__((noinline)) void eq_boot_acknowledge(void) /* a fifth of Zig's code for RISC-V, where it is inlined */
 {
     static const unsigned char ack = ACK;
     eq_board_write(&ack, 1);
 }
 
-/* NACK once the line is quiet: what is left of a damaged frame is not taken for commands. */
+/* NACK once the line is quiet, or noise does not end: what is left of a damaged frame is not taken for commands. */
 static int refuse(void)
 {
     static const unsigned char nack = NACK;
-    while (eq_board_read(buffer.bytes, BLOCK, QUIET_TICKS) != 0) {
+    const uint32_t begin = eq_board_clock();
+    while (eq_board_read(buffer.bytes, NOISE, QUIET_TICKS) != 0 && eq_board_clock() - begin < NOISE_TICKS) {
     }
     eq_board_write(&nack, 1);
-    return EQ_BOOT_DONE;
+    return EQ_BOOT_REFUSED;
 }
 
 static int answer(uint32_t sent)
@@ -195,15 +199,15 @@ static int read_memory(void)
 {
     unsigned char n[2];
     if (!take_sealed(buffer.bytes, 4)) {
-        return refuse();
+        return EQ_BOOT_REFUSED;
     }
     const uint32_t address = big(buffer.bytes);
     if (!inside(address, 1)) {
-        return refuse();
+        return EQ_BOOT_REFUSED;
     }
     eq_boot_acknowledge();
     if (!take(n, 2) || (n[0] ^ n[1]) != 0xFF || !inside(address, n[0] + 1u)) {
-        return refuse();
+        return EQ_BOOT_REFUSED;
     }
     eq_boot_acknowledge();
     eq_board_write(eq_flash_data() + (address - EQ_APP_ORIGIN), n[0] + 1u);
@@ -213,7 +217,7 @@ static int read_memory(void)
 static int store(uint32_t address, uint32_t bytes)
 {
     if (!writable(address, bytes) || !leaves_marks(address, bytes) || eq_flash_write(address - EQ_APP_ORIGIN, buffer.bytes, bytes) != 0) {
-        return refuse();
+        return EQ_BOOT_REFUSED;
     }
     eq_boot_acknowledge();
     return EQ_BOOT_DONE;
@@ -223,18 +227,18 @@ static int write_memory(void)
 {
     unsigned char n, sum;
     if (!take_sealed(buffer.bytes, 4)) {
-        return refuse();
+        return EQ_BOOT_REFUSED;
     }
     const uint32_t address = big(buffer.bytes);
     if (!inside(address, 4) || (address & 3u) != 0) {
-        return refuse();
+        return EQ_BOOT_REFUSED;
     }
     eq_boot_acknowledge();
     if (!take(&n, 1) || !take(buffer.bytes, n + 1u) || !take(&sum, 1) || folded(buffer.bytes, n + 1u, n) != sum) {
-        return refuse();
+        return EQ_BOOT_REFUSED;
     }
     if ((n & 3u) != 3u || !inside(address, n + 1u)) {
-        return refuse();
+        return EQ_BOOT_REFUSED;
     }
     return store(address, n + 1u);
 }
@@ -244,15 +248,15 @@ static int write_block(void)
 {
     unsigned char crc[4];
     if (!take_sealed(buffer.bytes, 6)) {
-        return refuse();
+        return EQ_BOOT_REFUSED;
     }
     const uint32_t address = big(buffer.bytes), bytes = (uint32_t)buffer.bytes[4] << 8 | (uint32_t)buffer.bytes[5];
     if (bytes == 0 || bytes > BLOCK || ((address | bytes) & 3u) != 0 || !inside(address, bytes)) {
-        return refuse();
+        return EQ_BOOT_REFUSED;
     }
     eq_boot_acknowledge();
     if (!take(buffer.bytes, bytes) || !take(crc, 4) || eq_crc32(0, buffer.bytes, bytes) != big(crc)) {
-        return refuse();
+        return EQ_BOOT_REFUSED;
     }
     return store(address, bytes);
 }
@@ -261,11 +265,11 @@ static int write_block(void)
 static int check(void)
 {
     if (!take_sealed(buffer.bytes, 8)) {
-        return refuse();
+        return EQ_BOOT_REFUSED;
     }
     const uint32_t address = big(buffer.bytes), bytes = big(buffer.bytes + 4);
     if (!inside(address, bytes)) {
-        return refuse();
+        return EQ_BOOT_REFUSED;
     }
     eq_boot_acknowledge();
     put(buffer.bytes, eq_crc32(0, eq_flash_data() + (address - EQ_APP_ORIGIN), bytes));
@@ -276,11 +280,11 @@ static int check(void)
 static int erase_all(void)
 {
     if (!writable(EQ_APP_ORIGIN, EQ_APP_BYTES)) {
-        return refuse();
+        return EQ_BOOT_REFUSED;
     }
     for (uint32_t offset = 0; offset < EQ_APP_BYTES; offset += EQ_APP_SECTOR) {
         if (eq_flash_erase(offset) != 0) {
-            return refuse();
+            return EQ_BOOT_REFUSED;
         }
     }
     eq_boot_acknowledge();
@@ -292,13 +296,13 @@ static int erase_pages(uint32_t pages)
     for (uint32_t i = 0; i < pages; i++) {
         const uint32_t page = (uint32_t)buffer.bytes[2u + 2u * i] << 8 | (uint32_t)buffer.bytes[3u + 2u * i];
         if (page >= EQ_APP_BYTES / EQ_APP_SECTOR || !writable(EQ_APP_ORIGIN + page * EQ_APP_SECTOR, EQ_APP_SECTOR)) {
-            return refuse();
+            return EQ_BOOT_REFUSED;
         }
     }
     for (uint32_t i = 0; i < pages; i++) {
         const uint32_t page = (uint32_t)buffer.bytes[2u + 2u * i] << 8 | (uint32_t)buffer.bytes[3u + 2u * i];
         if (eq_flash_erase(page * EQ_APP_SECTOR) != 0) {
-            return refuse();
+            return EQ_BOOT_REFUSED;
         }
     }
     eq_boot_acknowledge();
@@ -308,26 +312,30 @@ static int erase_pages(uint32_t pages)
 static int extended_erase(void)
 {
     if (!take(buffer.bytes, 2)) {
-        return refuse();
+        return EQ_BOOT_REFUSED;
     }
     const uint32_t n = (uint32_t)buffer.bytes[0] << 8 | (uint32_t)buffer.bytes[1];
     const uint32_t pages = n == 0xFFFFu ? 0 : n + 1u;
     if (pages > PAGES || !take(buffer.bytes + 2, 2u * pages + 1u) || folded(buffer.bytes, 2u * pages + 3u, 0) != 0) {
-        return refuse();
+        return EQ_BOOT_REFUSED;
     }
     return pages == 0 ? erase_all() : erase_pages(pages);
 }
 
+/* The acknowledgement says that the program is started: it comes when nothing can keep it from that any more. */
 static int go(void)
 {
     if (!take_sealed(buffer.bytes, 4) || (big(buffer.bytes) - EQ_APP_ORIGIN) % EQ_SLOT_BYTES != 0 || !inside(big(buffer.bytes), 1)) {
-        return refuse();
+        return EQ_BOOT_REFUSED;
     }
-    if (eq_slot_choose() == EQ_NO_SLOT) {
-        return refuse();
+    const uint32_t slot = eq_slot_choose();
+    if (slot == EQ_NO_SLOT || eq_slot_try(slot) != 0) {
+        return EQ_BOOT_REFUSED;
     }
     eq_boot_acknowledge();
-    return EQ_BOOT_GO;
+    for (const uint32_t begin = eq_board_clock(); eq_board_clock() - begin < LEAVE_TICKS;) {
+    }
+    return EQ_BOOT_GO + (int)slot;
 }
 
 int eq_boot_command(void)
@@ -356,7 +364,8 @@ int eq_boot_command(void)
     for (uint32_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
         if (commands[i].code == code[0]) {
             eq_boot_acknowledge();
-            return commands[i].execute();
+            const int done = commands[i].execute();
+            return done == EQ_BOOT_REFUSED ? refuse() : done;
         }
     }
     return refuse();

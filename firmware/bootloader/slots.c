@@ -9,8 +9,10 @@ const eq_image_t *eq_slot_image(uint32_t slot)
     return (const eq_image_t *)(const void *)(eq_flash_data() + slot * EQ_SLOT_BYTES);
 }
 
-static int valid(const eq_image_t *image)
+static int valid(uint32_t slot)
 {
+    const eq_image_t *const image = eq_slot_image(slot);
+    const unsigned char *const program = (const unsigned char *)image + EQ_IMAGE_HEADER;
     if (image->magic != EQ_IMAGE_MAGIC || image->core != EQ_APP_CORE) {
         return 0;
     }
@@ -21,7 +23,8 @@ static int valid(const eq_image_t *image)
 #if EQ_APP_SLOTS > 1
     crc = eq_crc32(crc, &image->version, 12);
 #endif
-    return eq_crc32(crc, (const unsigned char *)image + EQ_IMAGE_HEADER, image->bytes) == image->crc;
+    return eq_crc32(crc, program, image->bytes) == image->crc &&
+           eq_boot_startable(program, EQ_APP_ORIGIN + slot * EQ_SLOT_BYTES + EQ_IMAGE_HEADER, image->bytes);
 }
 
 #if EQ_APP_SLOTS > 1
@@ -32,7 +35,7 @@ static int valid(const eq_image_t *image)
 eq_slot_state eq_slot_look(uint32_t slot)
 {
     const eq_image_t *const image = eq_slot_image(slot);
-    if (!valid(image)) {
+    if (!valid(slot)) {
         return EQ_SLOT_EMPTY;
     }
     if (image->confirmed == 0) { /* a mark that was made by half does not count */
@@ -84,7 +87,7 @@ static int32_t mark(uint32_t slot, uint32_t offset)
 
 int32_t eq_slot_try(uint32_t slot)
 {
-    return eq_slot_image(slot)->tried == EQ_IMAGE_UNSET ? mark(slot, TRIED) : 0;
+    return eq_slot_look(slot) == EQ_SLOT_NEW ? mark(slot, TRIED) : 0;
 }
 
 void eq_slot_confirm(uint32_t sequence)
@@ -100,12 +103,18 @@ void eq_slot_confirm(uint32_t sequence)
 
 eq_slot_state eq_slot_look(uint32_t slot)
 {
-    return valid(eq_slot_image(slot)) ? EQ_SLOT_CONFIRMED : EQ_SLOT_EMPTY;
+    return valid(slot) ? EQ_SLOT_CONFIRMED : EQ_SLOT_EMPTY;
 }
 
 uint32_t eq_slot_choose(void)
 {
-    return valid(eq_slot_image(0)) ? 0 : EQ_NO_SLOT;
+    return valid(0) ? 0 : EQ_NO_SLOT;
+}
+
+int32_t eq_slot_try(uint32_t slot)
+{
+    (void)slot;
+    return 0;
 }
 
 #endif

@@ -5,6 +5,7 @@ confirm themselves, and a program has to run. ``python tests/boards/boot_core.py
 from __future__ import annotations
 
 import argparse
+import random
 import struct
 import sys
 import tempfile
@@ -22,7 +23,7 @@ from edgeq import board
 from edgeq.board import IMAGE_HEADER, Boot
 from edgeq.build import build_bootloader, toolchain
 from edgeq.flash import image
-from edgeq.flash.client import EXTENDED_ERASE, SYNC, WRITE, WRITE_BLOCK
+from edgeq.flash.client import EXTENDED_ERASE, GO, SYNC, WRITE, WRITE_BLOCK
 from edgeq.flash.image import Firmware
 from edgeq.target import load
 
@@ -30,6 +31,7 @@ TARGET = "mps2-an386"
 DEVICES, DEVICE_BYTES, SYSTEM_CONTROL = 0x40000000, 0x10000, 0xE000E000
 SEEN = 8192  # bytes of a slot; a sector has 4096
 LAST = 5_000_000  # instructions, more than any run takes
+BYTE = 2170  # ticks, at 115 200 bits per second
 
 
 class PowerFailed(Exception):
@@ -45,6 +47,9 @@ class Core:
         note: the end of RAM, which a restart leaves and a power failure does not.
         writes: to the region, of the last run.
         watchdog: whether the last run started it.
+        said: what the last run has answered.
+        ticks: of its clock when it ended.
+        worn: whether writing fails.
     """
 
     elf: Path
@@ -53,6 +58,9 @@ class Core:
     note: bytes = bytes(8)
     writes: int = 0
     watchdog: bool = False
+    said: bytes = b""
+    ticks: int = 0
+    worn: bool = False
 
     def __post_init__(self) -> None:
         with self.elf.open("rb") as file:
@@ -61,11 +69,12 @@ class Core:
         self.firmware = image.read(self.elf)
         self.flash = self.flash or bytearray(b"\xff" * 2 * SEEN)
 
-    def run(self, line: bytes = b"", cut: int = -1) -> int | None:
+    def run(self, line: bytes = b"", cut: int = -1, noise: int | None = None) -> int | None:
         """From reset to the start of an application: the slot that is started, None if nothing is.
 
         Args:
             line: what a programmer sends.
+            noise: seed of bytes that never end and come after it; None: silence.
             cut: the write to the region before which power fails.
 
         Raises:
@@ -84,6 +93,7 @@ class Core:
         for slot, program in enumerate(self.boot.programs):
             engine.mem_write(program.origin - IMAGE_HEADER, bytes(self.flash[slot * SEEN : (slot + 1) * SEEN]))
         engine.mem_write(self.symbols["eq_boot_note"], self.note)
+        said, dice = bytearray(), random.Random(noise)
         state: dict[str, int | None] = {"at": 0, "writes": 0, "clock": 0, "slot": None, "failed": 0, "watchdog": 0}
 
         def give(value: int) -> None:
@@ -94,18 +104,27 @@ class Core:
             data, count, ticks = (engine.reg_read(r) for r in (arm.UC_ARM_REG_R0, arm.UC_ARM_REG_R1, arm.UC_ARM_REG_R2))
             now = line[state["at"] : state["at"] + count]
             state["at"] += len(now)
-            state["clock"] += ticks if len(now) < count else 1
+            now += b"" if noise is None else dice.randbytes(count - len(now))
+            state["clock"] += ticks if len(now) < count else BYTE * count
             engine.mem_write(data, now)
             give(len(now))
+
+        def write() -> None:
+            said.extend(engine.mem_read(*(engine.reg_read(r) for r in (arm.UC_ARM_REG_R0, arm.UC_ARM_REG_R1))))
+            give(0)
+
+        def clock() -> None:
+            state["clock"] += 1000
+            give(state["clock"] & 0xFFFFFFFF)
 
         def start() -> None:
             state["slot"] = (engine.reg_read(arm.UC_ARM_REG_R0) - region.origin) // self.boot.slot_bytes
             engine.emu_stop()
 
         entries = {
-            "eq_board_init": lambda: give(0), "eq_board_write": lambda: give(0), "eq_board_read": read,
-            "eq_board_clock": lambda: give(state["clock"] & 0xFFFFFFFF), "eq_boot_start": start,
-        }  # fmt: skip
+            "eq_board_init": lambda: give(0), "eq_board_write": write, "eq_board_read": read,
+            "eq_board_clock": clock, "eq_boot_start": start,
+        } | ({"eq_flash_write": lambda: give(1)} if self.worn else {})  # fmt: skip
         at = {self.symbols[name] & ~1: action for name, action in entries.items()}
         for address in at:
             engine.hook_add(unicorn.UC_HOOK_CODE, lambda uc, pc, size, data: at[pc](), None, address, address)
@@ -124,6 +143,7 @@ class Core:
         engine.hook_add(unicorn.UC_HOOK_MEM_WRITE, watched, None, DEVICES + 0x8008, DEVICES + 0x8008)
         engine.emu_start(self.symbols["eq_reset"] | 1, 0xFFFFFFFE, count=LAST)
         self.writes, self.watchdog = int(state["writes"] or 0), bool(state["watchdog"])
+        self.said, self.ticks = bytes(said), int(state["clock"] or 0)
         if state["failed"]:
             self.note = bytes(8)
             raise PowerFailed
@@ -160,8 +180,9 @@ OLD, NEW = 600, 500  # bytes of the programs
 
 
 def content(boot: Boot, slot: int, size: int, version: int, sequence: int, *, downgrade: bool = False) -> tuple[bytes, bytes]:
-    """Header and program of an image."""
-    program = bytes((i * 7 + size) % 251 for i in range(size))
+    """Header and program of an image; the program begins with a stack pointer and an entry, as a Cortex-M's do."""
+    start = struct.pack("<II", boot.ram.origin + boot.ram.bytes, boot.programs[slot].origin + 9)
+    program = (start + bytes((i * 7 + size) % 251 for i in range(8, size)))[:size]
     firmware = Firmware(Path("fw.elf"), ((boot.programs[slot].origin, program),), "arm", {}, version)
     return image.sealed_for_slot(firmware, boot, sequence, allow_downgrade=downgrade)
 
@@ -185,6 +206,11 @@ def update(boot: Boot, slot: int, new: tuple[bytes, bytes]) -> bytes:
         struct.pack(">I", zlib.crc32(program)),
         command(WRITE), sealed(struct.pack(">I", start)), sealed(bytes([len(header) - 1]) + header),
     ])  # fmt: skip
+
+
+def go(boot: Boot, slot: int) -> bytes:
+    """What a programmer sends to have a slot started."""
+    return bytes([SYNC, GO, GO ^ 0xFF]) + sealed(struct.pack(">I", boot.application.origin + slot * boot.slot_bytes))
 
 
 def core(work: Path) -> Core:

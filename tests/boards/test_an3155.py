@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
+import struct
 import zlib
 from pathlib import Path
 
@@ -24,7 +25,8 @@ ORIGIN = 0x08000000
 
 
 def firmware(size: int, origin: int) -> Firmware:
-    return Firmware(Path("fw.elf"), ((origin, random.Random(size).randbytes(size)),), "arm", {})
+    start = struct.pack("<II", 0x20001000, origin + 9)
+    return Firmware(Path("fw.elf"), ((origin, start + random.Random(size).randbytes(size - 8)),), "arm", {})
 
 
 def chip() -> Board:
@@ -83,6 +85,32 @@ def test_wrong_memory_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(EdgeqError, match="memory differs from the firmware"):
             flash(fake, job(place, firmware(9000, origin)), monkeypatch)
         assert fake.started is None
+
+
+def test_a_program_that_is_not_started_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The board refuses, or says nothing and then nothing more: it may run."""
+
+    class Refuses(FakeBoard):
+        def go(self, data: bytes) -> bytes:
+            return self.refuse()
+
+    class Leaves(FakeBoard):
+        def __call__(self, data: bytes) -> bytes:
+            return b"" if self.started is not None else super().__call__(data)
+
+        def go(self, data: bytes) -> bytes:
+            super().go(data)
+            return b""
+
+    for kind, words in (
+        (Refuses, r"the board refuses to start the program \(it is damaged there.*flash it again"),
+        (Leaves, r"does not say whether it has started the program \(the board does not answer any more\).*verified: reset the board"),
+    ):
+        fake = kind(0x21000000, 4 * 2**20, [4096] * 1024, 0x4D04, own=True)
+        with pytest.raises(EdgeqError, match=words):
+            flash(fake, job(board.load(load("mps2-an386")), firmware(9000, 0x21000100)), monkeypatch)
+    with pytest.raises(EdgeqError, match=r"refuses to start the program\. Fix"):
+        flash(Refuses(ORIGIN, 2**20, SECTORS, 0x413), job(chip(), firmware(9000, ORIGIN)), monkeypatch)
 
 
 @pytest.mark.parametrize("rate", [0.002, 0.02])

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import copy
 import io
 import random
 import re
-import struct
 import subprocess
-import zlib
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-import boot_core
 import pytest
 from elftools.elf.elffile import ELFFile
 from installed import need, need_programs
@@ -91,109 +87,6 @@ def test_power_fails_at_every_write_with_two_slots(two_slots: Path) -> None:
         assert (failures, new) == (old, 0) and failures > 600, what  # the note of a program that works is lost with the power
 
 
-@pytest.fixture(scope="session")
-def core(tmp_path_factory: pytest.TempPathFactory) -> boot_core.Core:
-    need(boot_core.TARGET, "zig")
-    return boot_core.core(tmp_path_factory.mktemp("core"))
-
-
-def test_power_fails_on_an_emulated_core(core: boot_core.Core) -> None:
-    """The compiled bootloader: the old program runs after every failure, or the new one, which has confirmed itself."""
-    tried, wrong = boot_core.cuts(core, every=97)
-    assert not wrong and tried > 30
-
-
-def test_a_program_is_tried_once_under_a_watchdog(core: boot_core.Core) -> None:
-    made, boot = copy.deepcopy(core), core.boot
-    assert made.run(boot_core.update(boot, 1, boot_core.content(boot, 1, 500, 3 << 24, 8))) == 1 and made.watchdog
-    assert made.run() == 0 and not made.watchdog, "it did not confirm itself"
-    assert made.run(boot_core.update(boot, 1, boot_core.content(boot, 1, 500, 3 << 24, 8))) == 1
-    made.confirm(1)
-    assert made.run() == 1 and not made.watchdog
-    made.flash[boot_core.SEEN + 400] ^= 1  # the confirmed program is damaged: the one of before is there
-    assert made.run() == 0
-
-
-def test_what_the_bootloader_does_not_start(core: boot_core.Core) -> None:
-    """A bad image, an older version, one of another core, marks made by a client, the slot of what runs."""
-    boot = core.boot
-    header, program = boot_core.content(boot, 1, 500, 3 << 24, 8)
-    older, wanted = (boot_core.content(boot, 1, 500, 1 << 24, 8, downgrade=d) for d in (False, True))
-    other = boot_core.content(replace(boot, core=0x4D03), 1, 500, 3 << 24, 8)
-    confirmed = (header[: boot_core.CONFIRMED] + bytes(4) + header[boot_core.CONFIRMED + 4 :], program)
-    cases = {
-        "good": ((header, program), 1), "bad": ((header, bytes([program[0] ^ 1]) + program[1:]), 0), "older": (older, 0),
-        "older, wanted": (wanted, 1), "core": (other, 0), "confirmed by a client": (confirmed, 0),
-        "not later": (boot_core.content(boot, 1, 500, 3 << 24, 7), 0),
-    }  # fmt: skip
-    for name, (content, started) in cases.items():
-        made = copy.deepcopy(core)
-        assert made.run(boot_core.update(boot, 1, content)) == started, name
-    made, before = copy.deepcopy(core), bytes(core.flash)
-    assert made.run(boot_core.update(boot, 0, boot_core.content(boot, 0, 500, 3 << 24, 8))) == 0 and made.flash == before
-
-
-def test_a_program_that_never_ran_cannot_confirm_itself(core: boot_core.Core) -> None:
-    made = copy.deepcopy(core)
-    made.put(1, boot_core.content(core.boot, 1, 500, 3 << 24, 8), confirmed=False)
-    made.confirm(1)
-    assert made.run() == 1 and made.watchdog, "it is tried all the same"
-    assert made.run() == 0
-
-
-def test_damaged_frames_write_nothing(core: boot_core.Core) -> None:
-    """A wrong checksum of a command, an address, a block or bytes, and a block that is too long; whole ones do write."""
-    start, page = core.boot.application.origin + core.boot.slot_bytes, core.boot.slot_bytes // core.boot.sector
-    erase = bytes([boot_core.SYNC]) + frame(boot_core.EXTENDED_ERASE) + boot_core.sealed(struct.pack(">HH", 0, page))
-
-    def block(size: int, seal: int = 0, crc: int = 0) -> bytes:
-        where, data = boot_core.sealed(struct.pack(">IH", start + 1024, size)), b"\x5a" * size
-        return frame(boot_core.WRITE_BLOCK) + flipped(where, seal) + data + struct.pack(">I", zlib.crc32(data) ^ crc)
-
-    def write(seal: int = 0, total: int = 0) -> bytes:
-        data = boot_core.sealed(bytes([63]) + b"\x5a" * 64)
-        return frame(boot_core.WRITE) + flipped(boot_core.sealed(struct.pack(">I", start + 1024)), seal) + flipped(data, total)
-
-    def left(line: bytes) -> bytes:
-        made = copy.deepcopy(core)
-        made.run(erase + line)
-        return bytes(made.flash)
-
-    erased = left(b"")
-    assert left(block(64)) != erased and left(block(64)) == left(write()) and left(block(2048)) != erased
-    unsure = bytes([boot_core.WRITE_BLOCK, boot_core.WRITE_BLOCK ^ 0xFE]) + block(64)[2:]
-    for damaged in (unsure, block(64, seal=1), block(64, crc=1), block(4100), write(seal=1), write(total=1)):
-        assert left(damaged) == erased
-    made = copy.deepcopy(core)
-    made.run(flipped(erase, 1))
-    assert made.flash == core.flash != erased
-
-
-def frame(code: int) -> bytes:
-    return bytes([code, code ^ 0xFF])
-
-
-def flipped(data: bytes, last: int) -> bytes:
-    """With bits of the last byte flipped."""
-    return data[:-1] + bytes([data[-1] ^ last])
-
-
-def test_an_image_of_no_bytes_is_none(core: boot_core.Core) -> None:
-    made = copy.deepcopy(core)
-    made.put(1, boot_core.content(core.boot, 1, 0, 3 << 24, 8), confirmed=False)
-    assert made.run() == 0
-
-
-def test_the_number_of_an_update_may_wrap(core: boot_core.Core) -> None:
-    made, boot = copy.deepcopy(core), core.boot
-    for slot, sequence in ((0, 2**32 - 2), (1, 2**32 - 3)):
-        made.put(slot, boot_core.content(boot, slot, boot_core.OLD, 2 << 24, sequence), confirmed=True)
-    assert made.run() == 0
-    assert made.run(boot_core.update(boot, 1, boot_core.content(boot, 1, 500, 3 << 24, 1))) == 1
-    made.confirm(1)
-    assert made.run() == made.run() == 1
-
-
 @pytest.mark.parametrize("chain", ["gcc", "zig"])
 @pytest.mark.parametrize("target", ["mps2-an386", "virt"])
 def test_it_is_small(target: str, chain: str, tmp_path: Path) -> None:
@@ -201,6 +94,21 @@ def test_it_is_small(target: str, chain: str, tmp_path: Path) -> None:
     for count, most in ((1, 4096), (2, 5632)):
         elf = build_bootloader(load(target), toolchain(load(target), chain), tmp_path / "boot.elf", slots=count)
         assert 1024 < len(image.read(elf).data) < most
+
+
+def test_a_program_that_would_not_start_is_refused_when_it_is_built(tmp_path: Path) -> None:
+    """A board of the user's own, whose start-up file has no stack pointer in its vector table."""
+    need("mps2-an386", "gcc")
+    place = tmp_path / "firmware/bsp/mine"
+    place.mkdir(parents=True)
+    (place / "bsp.toml").write_text('inherits = "mps2-an386"\ndescription = "mine"\nsources = ["mine.S", "cortex_m_wait.c", "cmsdk.c"]\n')
+    start = (resource("firmware") / "bsp/common/cortex_m.S").read_text()
+    (place / "mine.S").write_text(start.replace(".word _stack_top", ".word 0", 1))
+    (tmp_path / "mine.toml").write_text('inherits = "mps2-an386"\ndescription = "mine"\nbsp = "mine"\n')
+    make(tmp_path / "m")
+    with pytest.raises(EdgeqError, match=r"would not start \(its stack pointer, 0x0, is not in RAM, 0x20000000"):
+        api.firmware(tmp_path / "m", board=str(tmp_path / "mine.toml"), output=tmp_path / "app.elf", toolchain="gcc")
+    assert not (tmp_path / "app.elf").exists()
 
 
 @pytest.fixture(scope="session")

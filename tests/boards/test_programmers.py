@@ -33,7 +33,8 @@ from edgeq.target import load
 def job(target: str, size: int = 3001, **options: Any) -> Job:
     place = board.load(load(target))
     origin = place.memory["flash"].origin
-    firmware = Firmware(Path("fw.elf"), ((origin, random.Random(7).randbytes(size)),), "arm", {})
+    start = struct.pack("<II", place.memory["ram"].origin + 4096, origin + 9)
+    firmware = Firmware(Path("fw.elf"), ((origin, start + random.Random(7).randbytes(size - 8)),), "arm", {})
     if "memory" in place.settings:
         firmware = replace(firmware, parts=((place.settings["memory"][0], firmware.data), (0x42000000, b"code")))
     return Job(firmware, load(target), place, baud=115200, **options)
