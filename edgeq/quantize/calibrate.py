@@ -12,6 +12,7 @@ from edgeq.errors import EdgeqError
 from edgeq.evaluate import follow_states
 from edgeq.ir import Array, Graph
 from edgeq.quantize import cells, masks, ranges
+from edgeq.quantize.bounds import NONE, bounds
 from edgeq.quantize.floating import Progress, real_step, require_float, stream
 from edgeq.quantize.statistics import Channels, Observer
 from edgeq.simulate import fit_inputs
@@ -168,7 +169,8 @@ class _Collector:
         self.limits: masks.Limits = {}
         self.floors: dict[str, float] = {}
         activations = [n for n, t in graph.tensors.items() if not t.is_constant]
-        self.observers = {n: Observer() for n in activations}
+        ends = bounds(graph)
+        self.observers = {n: Observer(bounds=ends.get(n, NONE)) for n in activations}
         self.channels = {n: Channels() for n in activations}
         self.cells: dict[str, list[Array]] = {n: [] for n in cells.inputs(graph)}
         self.levels: dict[str, tuple[Array, Array] | None] = {n: (np.zeros(0, np.float32), np.zeros(0, np.int64)) for n in graph.inputs}

@@ -1,4 +1,5 @@
-"""Whether there are samples enough: rounding and bias correction fit a layer's weights to the rows of inputs that calibration shows it."""
+"""Whether there are samples enough: ranges take in their extremes, rounding and bias correction fit a layer's weights to the rows of inputs
+that calibration shows it."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import logging
 import math
 
 from edgeq.ir import Graph
+from edgeq.quantize.ranges import DEVIATIONS, FEW
 
 LOG = logging.getLogger("edgeq")
 ROWS = 0.5  # per weight of an output: fewer leave it open what most of them are for
@@ -14,12 +16,19 @@ NAMED = 3  # layers in a line
 
 
 def advise(graph: Graph, vectors: int) -> None:
-    """Say, in one line, which layers see too few rows of inputs for the weights that an output has, and how many samples would do.
+    """Say in a line that ranges are widened, and in one which layers see too few rows of inputs for the weights that an output has, and how
+    many samples would do.
 
     Args:
         graph: float.
         vectors: samples that calibrate.
     """
+    if 2 <= vectors < FEW:
+        LOG.warning(
+            "%d samples do not show how far tensors reach: ranges go on to the mean of the samples' peaks plus %d standard deviations. "
+            "Fix: calibrate with %d or more",
+            vectors, DEVIATIONS, FEW,
+        )  # fmt: skip
     short = {}
     for node in graph.nodes:
         linear = node.op.traits.linear

@@ -97,11 +97,14 @@ def _free(graph: Graph, ranges: Ranges, law: str) -> dict[str, Scale]:
 
 
 def symmetric(graph: Graph, ranges: Ranges, law: str) -> dict[str, Scale]:
-    """The scale of every activation in int16: what was seen of all that move it has room; states have 2^-15, others what traits say."""
+    """The scale of every activation in int16: what was seen of all that move it, and their ranges, have room.
+
+    States have 2^-15, others what traits say.
+    """
     fixed = {n.inputs[i]: scale for n in graph.nodes for i, scale in n.op.traits.word_scales} | dict.fromkeys(roots(graph, 0), UNIT)
     chosen: dict[str, Scale] = {}
     for members in demanded(graph, law).members():
-        peak = max(abs(v) for n in members for v in ranges.tensors[n].seen)
+        peak = max(abs(v) for r in map(ranges.tensors.__getitem__, members) for v in (*r.seen, r.low, r.high))
         scale = next((fixed[n] for n in members if n in fixed), None) or float(np.float32(max(peak, TINY) / 32767))
         chosen |= dict.fromkeys(members, (scale, 0))
     return chosen

@@ -6,6 +6,7 @@ grow with the number of samples (beyond two numbers per sample).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -26,6 +27,7 @@ class Observer:
         lows, highs: per sample, the smallest and the largest value, float64.
         counts: int64 ``[BINS]`` over [low, high], the values that are exactly zero left out.
         zeros: how many values were exactly zero (they cost nothing in any range).
+        bounds: what it cannot exceed.
         narrow: between the extremes float32 has too few values for a histogram: `counts` says nothing.
     """
 
@@ -33,6 +35,7 @@ class Observer:
     highs: list[float] = field(default_factory=list)
     counts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(BINS, np.int64))
     zeros: int = 0
+    bounds: tuple[float, float] = (-math.inf, math.inf)
     narrow: bool = False
 
     @property
@@ -60,6 +63,7 @@ class Observer:
     def limit(self, low: float, high: float) -> None:
         """Between the passes: values beyond count as these."""
         self.lows, self.highs = (np.clip(ends, low, high).tolist() for ends in (self.lows, self.highs))
+        self.bounds = max(self.bounds[0], low), min(self.bounds[1], high)
 
     def see_values(self, a: Array) -> None:
         """Pass two: `a` is ``[V, *shape]``, within the extremes of pass one."""
