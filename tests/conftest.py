@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
+from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from places import DATA
 
+from edgeq.errors import EdgeqError
+
 os.environ.pop("COLUMNS", None)  # xdist gives its workers 80: output is as wide as in a pipe
 os.environ.setdefault("TRITON_INTERPRET", "1")  # before anything imports Triton: GPU kernels are interpreted
 OBJECTS = "EDGEQ_OBJECTS"
+OPTIONAL = re.compile(r"((arm-none-eabi|riscv64-unknown-elf)-)?(gcc|g\+\+)|clang(\+\+)?|qemu-system-\w+|cmake|cppcheck")  # tests' alone
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -21,6 +27,37 @@ def pytest_configure(config: pytest.Config) -> None:
         folder = tempfile.mkdtemp(prefix="objects-")
         config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
         os.environ[OBJECTS] = folder
+
+
+def absent(error: BaseException) -> str:
+    """The optional program that is not there, of which an error tells; nothing where it tells of another cause."""
+    named = error.why.removeprefix("no ") if isinstance(error, EdgeqError) else str(getattr(error, "filename", None) or "")
+    return named if OPTIONAL.fullmatch(named) and shutil.which(named) is None else ""
+
+
+def passed_over(error: BaseException) -> None:
+    if program := absent(error):
+        pytest.skip(f"not installed: {program}")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None, Any, Any]:
+    """A test that needs an optional program is skipped where there is none, whether or not it looks for it."""
+    try:
+        return (yield)
+    except (EdgeqError, FileNotFoundError) as error:
+        passed_over(error)
+        raise
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup() -> Generator[None, Any, Any]:
+    """So is one whose fixture needs it."""
+    try:
+        return (yield)
+    except (EdgeqError, FileNotFoundError) as error:
+        passed_over(error)
+        raise
 
 
 @pytest.fixture(scope="session")

@@ -30,7 +30,7 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, FrameType, FunctionType, ModuleType
@@ -237,11 +237,15 @@ class _Changed(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 
 class _Lines:
-    """A pytest plugin: which lines of some files each test executes, and how long it takes."""
+    """A pytest plugin: which lines of some files each test executes, and how long it takes.
 
-    def __init__(self, files: set[str]) -> None:
-        self.files, self.seen = files, set[tuple[str, int]]()
-        self.tests: dict[str, tuple[float, set[tuple[str, int]]]] = {}
+    Attributes:
+        keep: called behind the last test of each file with its name and, per test, the seconds and the lines.
+    """
+
+    def __init__(self, files: set[str], keep: Callable[[str, dict[str, Any]], None]) -> None:
+        self.files, self.keep, self.seen = files, keep, set[tuple[str, int]]()
+        self.tests: dict[str, Any] = {}
         self.failed: list[str] = []
 
     def trace(self, frame: FrameType, event: str, argument: Any) -> Callable[..., Any] | None:
@@ -255,9 +259,14 @@ class _Lines:
         self.seen, self.start = set(), time.monotonic()
         sys.settrace(self.trace)
 
-    def pytest_runtest_teardown(self, item: Any) -> None:
+    def pytest_runtest_teardown(self, item: Any, nextitem: Any) -> None:
         sys.settrace(None)
-        self.tests[item.nodeid] = (time.monotonic() - self.start, self.seen)
+        lines = sorted([str(Path(f).relative_to(ROOT)), line] for f, line in self.seen)
+        self.tests[item.nodeid] = (time.monotonic() - self.start, lines)
+        if nextitem is None or nextitem.path != item.path:
+            if not any(test in self.tests for test in self.failed):
+                self.keep(str(item.path.relative_to(ROOT)), self.tests)
+            self.tests = {}
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         if report.failed:
@@ -294,31 +303,48 @@ def _pytest(arguments: Sequence[str], plugins: Sequence[Any] = ()) -> int:
     return int(pytest.main(["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--no-header", *arguments], plugins=list(plugins)))
 
 
-def covered(name: str) -> dict[str, tuple[float, list[list[Any]]]]:
-    """Test -> its seconds and the lines that it executes, from a run that is kept until tests or code change.
+def _digest(paths: Iterable[Path]) -> str:
+    return hashlib.sha256(b"".join(p.read_bytes() for p in sorted(paths))).hexdigest()
+
+
+def _sources(path: Path) -> list[Path]:
+    return sorted(path.rglob("*.py")) if path.is_dir() else [path]
+
+
+def covered(name: str) -> dict[str, Any]:
+    """Test -> its seconds and the lines that it executes, from runs that are kept, per file of tests, until it or the code changes.
 
     Raises:
         SystemExit: a test fails on the unchanged code.
     """
     paths, tests = PACKAGES[name]
-    files = sorted(p for x in (*paths, "tests") for p in ((ROOT / x).rglob("*.py") if (ROOT / x).is_dir() else [ROOT / x]))
-    state = hashlib.sha256(b"".join(p.read_bytes() for p in files if p.is_file())).hexdigest()
+    code = [p for x in paths for p in _sources(ROOT / x)]
+    state = _digest([*code, *(p for p in HERE.rglob("*.py") if not p.name.startswith("test_") and p != Path(__file__))])
     store = STORE / f"{name}.lines.json"
-    if store.is_file() and (kept := json.loads(store.read_text()))["state"] == state:
-        return kept["tests"]
+    kept: dict[str, Any] = json.loads(store.read_text()) if store.is_file() else {}
+    if kept.get("state") != state:
+        kept = {"state": state, "files": {}}
+    wanted = {t: [str(p.relative_to(ROOT)) for p in _sources(ROOT / t.partition("::")[0]) if p.name.startswith("test_")] for t in tests}
+    now = {f: _digest([ROOT / f]) for files in wanted.values() for f in files}
 
-    def run() -> int:
-        plugin = _Lines({str(p) for p in files if (ROOT / "edgeq") in p.parents})
-        code = _pytest([t for t in tests if (ROOT / t.partition("::")[0]).exists()], [plugin])
-        result = {n: (s, sorted([str(Path(f).relative_to(ROOT)), line] for f, line in seen)) for n, (s, seen) in plugin.tests.items()}
-        store.write_text(json.dumps({"state": state, "tests": result, "failed": plugin.failed}))
-        return code
+    def missing() -> list[str]:
+        """What to run: a file at a time, or what is named of it."""
+        lack = {f for f in now if kept["files"].get(f, {}).get("state") != now[f]}
+        return [x for t, files in wanted.items() for x in ([t] if "::" in t else files) if x.partition("::")[0] in lack]
+
+    def keep(file: str, found: dict[str, Any]) -> None:
+        kept["files"][file] = {"state": now[file], "tests": found}
+        fresh = store.with_suffix(".new")
+        fresh.write_text(json.dumps(kept))
+        fresh.replace(store)
 
     STORE.mkdir(parents=True, exist_ok=True)
-    code = _quietly(run, 3600)
-    if code:
-        raise SystemExit(f"tests fail without any change: {json.loads(store.read_text())['failed'] if store.is_file() else code}")
-    return json.loads(store.read_text())["tests"]
+    if missing():
+        outcome = _quietly(lambda: _pytest(missing(), [_Lines({str(p) for p in code}, keep)]), 3600)
+        kept = json.loads(store.read_text()) if store.is_file() else kept
+        if outcome or missing():
+            raise SystemExit(f"tests fail without any change, or take an hour: {', '.join(missing())}")
+    return {test: lines for f in now for test, lines in kept["files"][f]["tests"].items()}
 
 
 @functools.cache

@@ -84,3 +84,42 @@ def test_a_compiler_that_is_not_installed_is_skipped(tmp_path: Path) -> None:
     done = pytest_run("-rs", "-k", "clang or gcc or sanitizers", str(HERE / "test_softmax.py"), PATH=str(tmp_path))
     assert done.returncode == 0 and " failed" not in done.stdout, done.stdout + done.stderr
     assert "not installed: clang" in done.stdout and "not installed: gcc" in done.stdout
+
+
+RAISING = """
+import subprocess
+import pytest
+from edgeq.errors import EdgeqError
+
+@pytest.fixture
+def broken():
+    subprocess.run(["clang++"])
+
+def test_compiles():
+    raise EdgeqError("tool chain 'gcc' is not installed", why="no gcc")
+
+def test_starts(broken):
+    raise AssertionError
+
+def test_other_program():
+    raise EdgeqError("not there", why="no frobnicate")
+
+def test_file():
+    open("absent.npz")
+"""
+
+
+def test_only_a_missing_compiler_is_a_reason_to_skip(tmp_path: Path) -> None:
+    """A test that never looks for one, too, is skipped by name; whatever else is missing fails, and so does a compiler that is there."""
+    (tmp_path / "test_raising.py").write_text(RAISING)
+    there = tmp_path / "bin"
+    there.mkdir()
+    arguments = ("-rs", "-p", "conftest", "--rootdir", str(tmp_path), str(tmp_path / "test_raising.py"))
+    done = pytest_run(*arguments, path=HERE.parent, PATH=str(there))
+    assert "2 failed, 2 skipped" in done.stdout, done.stdout + done.stderr
+    assert "not installed: gcc" in done.stdout and "not installed: clang++" in done.stdout
+    for program in ("gcc", "clang++"):
+        (there / program).write_text("#!/bin/sh\nexit 0\n")
+        (there / program).chmod(0o755)
+    done = pytest_run(*arguments, path=HERE.parent, PATH=str(there))
+    assert "4 failed" in done.stdout, done.stdout + done.stderr
