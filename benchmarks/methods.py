@@ -218,7 +218,7 @@ HEAD = """# Methods of quantization
 
 Every method of the registries on trained networks, the other choices as they are by default. A cell holds what is kept on inputs that
 calibration has not seen, in %%, signal over noise of the output, and seconds of processor time without calibration. `mixed`: weights in
-8, 4, 3 or 2 bits by layer (`--recipe few-bits`), in as much flash as 3 bits throughout would take. The last column has the mean gain in
+8, 6, 5, 4, 3 or 2 bits by layer (`--recipe few-bits`), in as much flash as 3 bits throughout would take. The last column has the mean gain in
 signal over noise beside the first method of the family; less than %.1f dB either way does not count. A method that is refused on a
 network says so on the command line, with the reason. Calibration and judges are few (`LIMITS` of the script), so that a point of right
 answers says little: signal over noise is steadier. Regenerate with `python -m benchmarks.methods`, which goes on where it was interrupted.

@@ -32,7 +32,7 @@ class Choices(TypedDict, total=False):
 
     recipe: ``int8`` (the default; needs calibration samples), ``fp16``: everything in half precision, no samples needed; ``mixed``:
         recurrent layers in int8, the rest in half precision; ``auto``: chosen node by node within a budget (see `Goal`);
-        ``few-bits``: int8 with weights in 8, 4, 3 or 2 bits layer by layer, within a budget;
+        ``few-bits``: int8 with weights in 8, 6, 5, 4, 3 or 2 bits layer by layer, within a budget;
         ``robust``: int8 computation, with the storage code and the clipping of weights that stand bit errors at rate `p` best.
     accumulate: ``f16``: layers in half precision that can sum up in halves (recipes ``fp16`` and ``mixed``); ``f32`` is the default.
     calibration_limit: use at most N of them.

@@ -158,9 +158,6 @@ def chances(words: Array, width: int, p0: float, p1: float) -> Array:
     return chance
 
 
-NIBBLES = np.array([0, 8, 16, 24, 4, 12, 20, 28], np.uint32)  # of the eight weights in a word, in bits
-
-
 class Packed(Format):
     """Codes of `width` bits without gaps: groups of whole words hold `group` weights each, wherever in its layer a weight is.
 
@@ -257,15 +254,43 @@ class Packed(Format):
         return [f"eq_decode_{self.name}({target.source}, {target.place}, {sizes});", *last]
 
 
-class Nibbles(Packed):
-    """Codes of four bits. A word holds eight: byte i the one at place i in its low nibble and the one at place i + 4 in its high one, so
+def places(bits: int) -> Array:
+    """Where in a word each of the codes of so many bits (1, 2 or 4) begins: a byte has the ones at places i, i + 4, i + 8 and so on, so
     that a word of four bytes is masked out at once."""
+    return np.array([8 * (i % 4) + bits * (i // 4) for i in range(32 // bits)], np.uint32)
+
+
+class Planes(Packed):
+    """Codes in planes of 4, 2 and 1 bits, the lowest bits first: of 32 weights the words of one plane, then those of the next."""
+
+    planes: ClassVar[tuple[int, ...]]
+    group: ClassVar[int] = 32
+
+    def words(self, codes: Array) -> Array:
+        found, rest = [], codes.astype(np.uint32)
+        for bits in self.planes:
+            part = (rest & np.uint32(2**bits - 1)).reshape(len(codes), bits, 32 // bits)
+            found.append(np.bitwise_or.reduce(part << places(bits), axis=2))
+            rest = rest >> np.uint32(bits)
+        return np.concatenate(found, axis=1)
+
+    def codes(self, words: Array) -> Array:
+        found, at, below = np.zeros((len(words), 32), np.uint32), 0, 0
+        for bits in self.planes:
+            part = words[:, at : at + bits, None] >> places(bits) & np.uint32(2**bits - 1)
+            found |= part.reshape(-1, 32) << np.uint32(below)
+            at, below = at + bits, below + bits
+        return found
+
+
+class Nibbles(Packed):
+    """Codes of four bits, eight to a word."""
 
     width: ClassVar[int] = 4
     group: ClassVar[int] = 8
 
     def words(self, codes: Array) -> Array:
-        return np.bitwise_or.reduce(codes << NIBBLES, axis=1, keepdims=True)
+        return np.bitwise_or.reduce(codes << places(4), axis=1, keepdims=True)
 
     def codes(self, words: Array) -> Array:
-        return np.asarray(words >> NIBBLES & np.uint32(15))
+        return np.asarray(words >> places(4) & np.uint32(15))

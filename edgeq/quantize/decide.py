@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeq.errors import EdgeqError
+from edgeq.formats import even, parse
 from edgeq.ir import Array, DType, Graph, Node
 from edgeq.ops.recurrent import WIDE
 from edgeq.quantize import channels, masks, storage
@@ -18,7 +19,7 @@ from edgeq.quantize.casts import Bordered, bordered
 from edgeq.quantize.cells import cell_dtype
 from edgeq.quantize.constraints import activations, bears_scale, cells, demanded, given_scales, indices, natural_scales
 from edgeq.quantize.floating import Progress
-from edgeq.quantize.grid import LIMIT, Scale
+from edgeq.quantize.grid import Scale
 from edgeq.quantize.plan import LayerPrecision, Options, Precision, TensorPrecision
 from edgeq.quantize.precision_toml import format_precision
 from edgeq.quantize.prepare import PREPARATIONS, Work
@@ -170,23 +171,26 @@ def _tell(tensors: Mapping[str, TensorPrecision]) -> None:
 def _layers(graph: Graph, given: Precision, options: Options) -> dict[str, LayerPrecision]:
     """Every layer's rounding: as it is written down, else as the model's file has its weights, else by the options."""
     usual = LayerPrecision(options.weight_scale, options.rounding, options.bias_correction, options.weights)
-    kept = LayerPrecision("stored", "nearest", False)
-    rounded = {n.name for n in graph.nodes if _on_grid(graph, n)} if given_scales(graph) else set()
-    found = {n.name: given.layers.get(n.name, kept if n.name in rounded else usual) for n in graph.nodes if n.op.traits.products}
+    own = {n.name: _rounded(graph, n, options.weights) for n in graph.nodes} if given_scales(graph) else {}
+    kept = {n: LayerPrecision("stored", "nearest", False, form) for n, form in own.items() if form}
+    found = {n.name: given.layers.get(n.name, kept.get(n.name, usual)) for n in graph.nodes if n.op.traits.products}
     for name in given.layers:
         if name not in found:
             raise EdgeqError("this layer has no weights", where=name, fix="delete it from the precision file")
     return found
 
 
-def _on_grid(graph: Graph, node: Node) -> bool:
-    """Whether a layer's weights have been rounded to int8 before."""
+def _rounded(graph: Graph, node: Node, weights: str) -> str:
+    """The format in the fewest bits, from `weights` on, that holds a layer's weights as somebody has rounded them before; nothing where
+    they were not."""
     linear = node.op.traits.linear
     data = graph.tensors[node.inputs[1]].data if linear is not None else None
     if linear is None or data is None:
-        return False
+        return ""
     rows = np.moveaxis(data.astype(np.float64), linear.axis, 0).reshape(data.shape[linear.axis], -1)
-    return bool((known(rows, (-LIMIT, LIMIT)) > 0).all())
+    limits = {n: int(parse(n).levels[-1]) for n in even()}
+    able = sorted((n for n in limits if limits[n] >= parse(weights).levels[-1]), key=limits.__getitem__)
+    return next((n for n in able if (known(rows, (-limits[n], limits[n])) > 0).all()), "")
 
 
 def _copied(ranges: Ranges, origins: Mapping[str, str]) -> Ranges:

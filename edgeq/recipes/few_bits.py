@@ -15,9 +15,9 @@ from edgeq.tune import bits
 
 @dataclass(frozen=True)
 class FewBits(Budgeted):
-    """int8 computation; weights in 8, 4, 3 or 2 bits layer by layer, see `tune.bits`."""
+    """int8 computation; weights in 8, 6, 5, 4, 3 or 2 bits layer by layer, see `tune.bits`."""
 
-    summary: ClassVar[str] = "int8, with weights in 8, 4, 3 or 2 bits layer by layer, chosen within --budget"
+    summary: ClassVar[str] = "int8, with weights in 8, 6, 5, 4, 3 or 2 bits layer by layer, chosen within --budget"
 
     def quantize(self, job: Job) -> Made:
         if job.has_nodes:

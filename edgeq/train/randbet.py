@@ -109,13 +109,14 @@ def randbet(
     run = _Run(robust, optimizer, str(checkpoint or ""))
     try:
         run.resume()
-        taken = run.train(_source(batches), steps, learning, progress)
+        taken = run.train(source(batches), steps, learning, progress)
     finally:
         robust.finish()
     return Outcome(network.eval(), taken, run.onset, run.loss)
 
 
-def _source(batches: Iterable[Batch] | Callable[[int], Batch]) -> Callable[[int], Batch]:
+def source(batches: Iterable[Batch] | Callable[[int], Batch]) -> Callable[[int], Batch]:
+    """Batches as a function of the step; a DataLoader is gone through again and again."""
     if callable(batches):
         return batches
     kept: list[Iterator[Batch]] = [iter(())]

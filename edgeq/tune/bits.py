@@ -41,7 +41,7 @@ DROP = 16.0  # dB, where no limit is given
 LEAST = 32  # samples that a graph is fitted to, or judged by, where they are not the same
 PROBES, JUDGES = 96, 500  # samples that measure a layer's noise, and that judge a choice
 TURNS = 8  # how often a choice that does not hold is tightened
-PER_MAC = {8: 1.0, 4: 1.1, 3: 1.6, 2: 1.4}  # instructions, where nothing is measured
+PER_MAC = {8: 1.0, 6: 1.5, 5: 1.5, 4: 1.1, 3: 1.6, 2: 1.4}  # instructions, where nothing is measured
 Progress = Callable[[int, int], None]
 Outputs = Mapping[str, Array]
 

@@ -1,0 +1,183 @@
+"""Training in few bits with learned scales: weights in 2 to 8 bits, activations in 2 to 8, the float network as the teacher."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from edgeq.errors import EdgeqError
+from edgeq.train.layers import WEIGHTED
+from edgeq.train.learned import FixedInput, LearnedInput, LearnedWeight
+from edgeq.train.randbet import Batch, Loss, Progress, source
+
+BITS = range(2, 9)
+
+
+@dataclass(frozen=True)
+class Learning:
+    """How a network in few bits is trained: Adam, its rate falling as a cosine.
+
+    Attributes:
+        weights, activations: bits of each, 2 to 8.
+        ends: bits of the weights and the inputs of the first and the last layer, as usual in the literature; None: those of the others.
+        loss: of (outputs, targets).
+        distil: the part of the loss that is the Kullback-Leibler divergence from the float network's outputs, 0 to 1.
+        temperature: of both outputs in that part.
+        rate: of learning for the weights at the start; scales learn at a tenth of it.
+    """
+
+    weights: int = 4
+    activations: int = 8
+    ends: int | None = 8
+    loss: Loss = nn.functional.cross_entropy
+    distil: float = 0.5
+    temperature: float = 2.0
+    rate: float = 1e-3
+
+    def __post_init__(self) -> None:
+        for what, bits in (("weights", self.weights), ("activations", self.activations), ("first and last layers", self.ends)):
+            if bits is not None and bits not in BITS:
+                raise EdgeqError(f"{what} in {bits} bits", fix=f"give {BITS[0]} to {BITS[-1]}")
+        if not 0 <= self.distil <= 1:
+            raise EdgeqError(f"{self.distil} of the loss from the teacher", fix="give 0 to 1")
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """A layer in training: the module, its weight's quantizer and its input's."""
+
+    name: str
+    module: Any
+    weight: LearnedWeight
+    input: LearnedInput
+
+    @property
+    def real(self) -> Tensor:
+        """The weight that is learned."""
+        found: Tensor = self.module.parametrizations["weight"].original
+        return found
+
+
+class Control(Protocol):
+    """Something that steers a training: called with gradients in place, before the optimizer's step."""
+
+    def __call__(self, layers: Sequence[Layer], parts: Sequence[Tensor], step: int, steps: int) -> None:
+        """`parts`: the parts of the loss, each still differentiable."""
+        ...
+
+
+class FewBits:
+    """A network between `FewBits(network, learning)` and `finish()`: its weights and the inputs of its layers are quantized.
+
+    Convolutions (1d, 2d) and linear layers are found by their type.
+
+    Raises:
+        EdgeqError: there is no layer with weights, or one is parametrized already.
+    """
+
+    def __init__(self, network: nn.Module, learning: Learning) -> None:
+        self.network = network
+        found = [(n, m) for n, m in network.named_modules() if isinstance(m, WEIGHTED)]
+        if not found:
+            raise EdgeqError("the network has no Conv1d, Conv2d or Linear", where=type(network).__name__)
+        if any(parametrize.is_parametrized(m) for m in network.modules()):
+            raise EdgeqError("the network's weights are parametrized already", where=type(network).__name__, fix="finish() it first")
+        self.layers = []
+        for i, (name, module) in enumerate(found):
+            at_end = learning.ends is not None and i in (0, len(found) - 1)
+            bits, wide = (learning.ends, learning.ends) if at_end else (learning.weights, learning.activations)
+            assert bits is not None and wide is not None
+            layer = Layer(name, module, LearnedWeight(module.weight, bits), LearnedInput(wide))
+            parametrize.register_parametrization(module, "weight", layer.weight)
+            self.layers.append(layer)
+        self._hooks = [x.module.register_forward_pre_hook(lambda _, args, q=x.input: (q(args[0]), *args[1:])) for x in self.layers]
+
+    def parameters(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+        """What is learned: the network's own, and scales and offsets."""
+        scales = [p for x in self.layers for p in (*x.weight.parameters(), *x.input.parameters())]
+        known = {id(p) for p in scales}
+        return [p for p in self.network.parameters() if p.requires_grad and id(p) not in known], scales
+
+    def finish(self) -> nn.Module:
+        """The network: weights are multiples of their scales, and a fake quantizer stands before every layer that was trained.
+
+        `edgeq.load` reads both; `edgeq.quantize` with ``Options(weights="int2")`` stores each layer in the fewest bits from there on that
+        hold its weights as they are.
+        """
+        for hook in self._hooks:
+            hook.remove()
+        for x in self.layers:
+            parametrize.remove_parametrizations(x.module, "weight", leave_parametrized=True)
+        for x in self.layers:
+            owner, _, name = x.name.rpartition(".")
+            if bool(x.input.known):
+                setattr(self.network.get_submodule(owner), name, nn.Sequential(FixedInput(x.input), x.module))
+        self.network.zero_grad()
+        return self.network.eval()
+
+
+def lsq(
+    network: nn.Module, batches: Iterable[Batch] | Callable[[int], Batch], *, steps: int, learning: Learning | None = None,
+    controls: Sequence[Control] = (), progress: Progress | None = None,
+) -> nn.Module:  # fmt: skip
+    """Train a network, best a trained one, with weights and activations in few bits and their scales learned (LSQ+).
+
+    Args:
+        network: changed in place.
+        batches: pairs (inputs, targets): a DataLoader (gone through again and again), or a function of the step.
+        steps: in all.
+        controls: what steers the training: `cgmq.Budget`, `gaqat.Conflicts`.
+        progress: called with (steps done, steps in all, loss, None).
+
+    Returns:
+        The network, in evaluation mode, ready for `edgeq.load`; where it is itself a layer, that layer behind its fake quantizer.
+
+    Raises:
+        EdgeqError: there is nothing to train, or the loss is not finite.
+    """
+    if steps < 1:
+        raise EdgeqError(f"{steps} steps", fix="give one step or more")
+    chosen = learning or Learning()
+    teacher = copy.deepcopy(network).eval() if chosen.distil else None
+    if isinstance(network, WEIGHTED):
+        network = nn.Sequential(network)
+    few, draw = FewBits(network, chosen), source(batches)
+    own, scales = few.parameters()
+    optimizer = torch.optim.Adam([{"params": own, "part": 1.0}, {"params": scales, "part": 0.1}], lr=chosen.rate)
+    network.train()
+    for step in range(steps):
+        x, y = draw(step)
+        falling = 0.5 + 0.5 * math.cos(math.pi * step / steps)
+        for group in optimizer.param_groups:
+            group["lr"] = chosen.rate * group["part"] * falling
+        parts = _losses(network(x), x, y, teacher, chosen)
+        loss = torch.stack(parts).sum()
+        if not bool(loss.isfinite()):
+            raise EdgeqError(f"the loss of step {step} is {float(loss.detach())}", fix="lower the learning rate, or look at the data")
+        optimizer.zero_grad()
+        loss.backward(retain_graph=bool(controls))  # type: ignore[no-untyped-call]
+        for control in controls:
+            control(few.layers, parts, step, steps)
+        optimizer.step()
+        if progress:
+            progress(step + 1, steps, float(loss.detach()), None)
+    return few.finish()
+
+
+def _losses(outputs: Tensor, x: Tensor, y: Tensor, teacher: nn.Module | None, learning: Learning) -> list[Tensor]:
+    """The parts of the loss: of the targets, and of the teacher's outputs."""
+    if teacher is None:
+        return [learning.loss(outputs, y)]
+    with torch.no_grad():
+        wanted = (teacher(x) / learning.temperature).softmax(-1)
+    found = (outputs / learning.temperature).log_softmax(-1)
+    taught = nn.functional.kl_div(found, wanted, reduction="batchmean") * learning.temperature**2
+    own = [(1 - learning.distil) * learning.loss(outputs, y)] if learning.distil < 1 else []
+    return [*own, learning.distil * taught]
