@@ -12,6 +12,7 @@ from PIL import Image
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Graph
 from edgeq.ops.activations import LeakyRelu
+from edgeq.quantize import images
 from edgeq.quantize.images import Pixels
 
 
@@ -97,6 +98,15 @@ def test_grey_pictures_and_other_sizes(tmp_path: Path) -> None:
     Image.fromarray(np.repeat(np.arange(4, dtype=np.uint8)[None] * 80, 2, 0)).resize((4, 2)).save(tmp_path / "odd" / "a.bmp")
     across = load_samples(tmp_path / "odd", graph((2, 4)), pixels=Pixels(0, 255))["x"]
     np.testing.assert_allclose(across[0, 0], [0, 80, 160, 240])
+
+
+def test_as_many_pixels_are_read_as_may_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = pictures(tmp_path / "p", np.full((2, 4, 3), 51, np.uint8))
+    monkeypatch.setattr(images, "MAX_PIXELS", 8)
+    assert load_samples(folder, graph((1, 2, 4, 3)), pixels=Pixels(0, 255))["x"].shape == (1, 1, 2, 4, 3)
+    monkeypatch.setattr(images, "MAX_PIXELS", 7)
+    with pytest.raises(EdgeqError, match="4 x 2 pixels, at most 7"):
+        load_samples(folder, graph((1, 2, 4, 3)), pixels=Pixels(0, 255))
 
 
 def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:

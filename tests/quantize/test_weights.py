@@ -15,6 +15,8 @@ from edgeq.ops.depthwise_conv2d import DepthwiseConv2d
 from edgeq.ops.fully_connected import FullyConnected
 from edgeq.ops.transpose_conv2d import TransposeConv2d
 from edgeq.quantize import Options, evaluate_float, quantize
+from edgeq.quantize.grid import Grid
+from edgeq.quantize.weight_scales.stored import known
 
 RNG = np.random.default_rng(11)
 F = np.float32
@@ -258,3 +260,24 @@ def test_a_transposed_convolution_is_one_of_stretched_inputs(stride: int) -> Non
     other, other_scales, twin = layer_of(Conv2d(pads=(2, 2, 2, 2)), w[:, ::-1, ::-1].copy(), wide, 0, options)
     assert twin.type("y").shape == graph.type("y").shape
     assert np.array_equal(scales, other_scales) and (q[:, ::-1, ::-1] == other).mean() > 0.97
+
+
+def test_a_grid_that_weights_lie_on_is_found_within_its_bounds() -> None:
+    """The finest: twice the integers on half the step lie on one, too, as long as they fit."""
+    rows = np.array([[127, 3, -50], [100, 50, 25], [8, -4, 1], [0, 0, 0], [1, 2**0.5, 3]], np.float64) * 0.01
+    with np.errstate(all="raise"):
+        found = known(rows, (-127, 127))
+    assert np.allclose(found, [0.01, 1 / 124, 0.08 / 120, 1, 0], rtol=1e-12)
+    ends = np.array([[-8, 4, 1], [8, -4, -1], [-7, 4, 1]]) * 0.5
+    assert known(ends, (-8, 7)).tolist() == [0.5, 0, 0.5] and known(ends, (-7, 8)).tolist() == [0, 0.5, 0.5]
+    some = np.array([-4, -2, -1, 0, 1, 2, 4], np.float64)
+    assert known(np.array([[4.0, 2, 1], [4, 3, 1]]), (-4, 4), some).tolist() == [1, 0]
+    nearly = np.array([[127, 3.0004, 1], [127, 3.0006, 1]])
+    assert known(nearly, (-127, 127)).tolist() == [1, 0]
+
+
+def test_steps_on_both_sides_of_zero_follow_the_extremes() -> None:
+    w = np.array([[-1.0, 2], [-3, 1], [1, 2]])
+    for shared, lows in ((False, [-5, -11, 0]), (True, [-9, -9, -9])):
+        low, high = Grid(7, shared=shared, asymmetric=True).bounds(w)
+        assert np.array_equal(low, lows) and np.array_equal(high, np.add(lows, 15))

@@ -1,0 +1,143 @@
+"""What is decided before anything is rounded: whose scale a tensor takes, what somebody wrote down, which samples are walked through."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from float_graphs import PLAIN, Floats, dense, hidden
+
+from edgeq.errors import EdgeqError
+from edgeq.ir import Array, Graph
+from edgeq.ops.activations import LeakyRelu, Sigmoid
+from edgeq.ops.clamp import Clamp
+from edgeq.ops.fake_quantize import FakeQuantize
+from edgeq.ops.fully_connected import FullyConnected
+from edgeq.ops.reshape import Reshape
+from edgeq.quantize import calibrate, quantize, walk
+from edgeq.quantize.changes import changes, halved
+from edgeq.quantize.constraints import demanded, given_scales
+from edgeq.quantize.decide import Decision, decide
+from edgeq.quantize.plan import LayerPrecision, Precision, TensorPrecision
+from edgeq.quantize.precision_toml import read_precision
+
+GIVEN = (0.25, 3)
+X = np.random.default_rng(5).normal(0, 1, (90, 1, 6)).astype(np.float32)
+
+
+def borne() -> Graph:
+    """x -> q, a scale of the file -> r, the same -> y; x -> s, a sigmoid -> z."""
+    b = Floats()
+    x = b.input(1, 6)
+    q = b.op(FakeQuantize(scale=GIVEN[0], zero_point=GIVEN[1]), x, name="q")
+    r = b.op(Reshape((6, 1)), q, name="r")
+    return b.graph(b.op(LeakyRelu(alpha=0.5), r, name="y"), b.op(LeakyRelu(alpha=0.5), b.op(Sigmoid(), x, name="s"), name="z"))
+
+
+def test_scales_of_the_file_are_told_from_those_of_operators() -> None:
+    graph = borne()
+    assert given_scales(graph) and not given_scales(hidden((1, 6)))
+    tensors = decide(graph, {"x": X}, PLAIN).precision.tensors
+    assert {n: tensors[n].method for n in "qrs"} == {"q": "given", "r": "given", "s": "fixed"}
+    assert tensors["q"].scale == tensors["r"].scale == GIVEN and tensors["s"].scale == (1 / 256, -128)
+
+
+def test_what_is_cut_off_has_the_scale_of_what_is_left_unless_two_scales_meet() -> None:
+    b = Floats()
+    s = b.op(Sigmoid(), b.input(1, 6), name="s")
+    met = demanded(b.graph(b.op(FakeQuantize(scale=0.25), s, name="q")), "single", saturating=True)
+    assert met.find("s") != met.find("q")
+    b = Floats()
+    h = b.op(LeakyRelu(alpha=0.5), b.input(1, 6), name="h")
+    joined = demanded(b.graph(b.op(Clamp((-0.5, 0.5)), h, name="c")), "single", saturating=True)
+    assert joined.find("h") == joined.find("c")
+
+
+def test_a_method_of_a_tensors_own_chooses_its_range() -> None:
+    graph = hidden((1, 6))
+    x = X.repeat(100, 0)
+    x[0, 0, 0] = 40.0
+    own = decide(graph, {"x": x}, precision=Precision(method="minmax", tensors={"h": TensorPrecision(None, "percentile")}))
+    usual, other = (decide(graph, {"x": x}, replace(PLAIN, method=m)).precision.tensors["h"] for m in ("minmax", "percentile"))
+    assert own.precision.tensors["h"].scale == other.scale != usual.scale
+    assert own.precision.tensors["h"].method == "percentile" and own.precision.method == "minmax"
+
+
+def test_what_is_written_down_is_not_prepared_again() -> None:
+    """Scales are those of channels as they were, so that no channel may be scaled then."""
+    b = Floats()
+    w = np.eye(6) * np.array([1, 1, 1, 1, 1, 64])[:, None]
+    h = b.layer(FullyConnected(), b.input(1, 6), w, name="h")
+    graph = b.graph(b.layer(FullyConnected(), h, np.ones((2, 6)), name="y"))
+    equalizing = replace(PLAIN, equalize=True)
+    assert decide(graph, {"x": X}, equalizing).precision.tensors["h"].exponents
+    kept = decide(graph, {"x": X}, equalizing, Precision(tensors={"h": TensorPrecision((0.5, 7))})).precision.tensors["h"]
+    assert kept.scale == (0.5, 7) and not kept.exponents
+
+
+def decided(precision: Precision) -> Decision:
+    return decide(hidden((1, 6)), {"x": X}, precision=precision)
+
+
+def test_only_what_became_something_else_is_listed() -> None:
+    given = Precision(tensors={"h": TensorPrecision((0.5, 7)), "y": TensorPrecision(None, "mse")})
+    assert changes(given, decided(given)) == []
+    elsewhere = replace(given, tensors={**given.tensors, "h": TensorPrecision((0.5, 9))})
+    assert changes(elsewhere, decided(given)) == ["- tensors.h: scale 0.5, zero point 9", "+ tensors.h: scale 0.5, zero point 7"]
+    scaled = replace(given, tensors={"h": TensorPrecision((0.5, 7), exponents=(1, 0))})
+    assert changes(scaled, decided(given)) == ["- tensors.h: scale 0.5, zero point 7, equalized", "+ tensors.h: scale 0.5, zero point 7"]
+    layer = replace(given, layers={"gone": LayerPrecision("mse", "nearest", False, "int4")})
+    assert changes(layer, decided(given)) == ["- layers.gone: int4", "+ layers.gone: float16"]
+    assert halved(given) == ["- tensors.h: int8", "+ tensors.h: float16", "- tensors.y: int8", "+ tensors.y: float16"]
+
+
+PRECISION = """format = 1
+[calibration]
+method = "mse"
+
+[tensors."h"] # [1, 6]
+scale = 0.5
+zero_point = 0
+method = "edited"
+dtype = "int8"
+
+[tensors."y"]
+method = "kl"
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        ('"kl"', '"best"', 12),  # a key whose name other tables have, too
+        ('"edited"', '"best"', 8),
+        ('"mse"', '"best"', 3),
+        ("= 0.5", "= 0.5\nzero = 1", 7),  # no such key
+        ("scale = 0.5\n", "", 5),  # a key that is missing: its table
+        ('"y"', '"z"', 11),  # a table
+        ("format = 1", "format = 2", 1),
+    ],
+)
+def test_a_mistake_has_the_line_of_its_key(old: str, new: str, line: int) -> None:
+    text = PRECISION.replace(old, new)
+    assert text != PRECISION
+    with pytest.raises(EdgeqError) as e:
+        read_precision(text, hidden((1, 6)), "p.toml")
+    assert e.value.where == f"p.toml:{line}"
+
+
+@pytest.mark.parametrize(("memory", "kept"), [(3 * 8 * 8, [0, 3, 6]), (3 * 8 * 8 - 1, [0, 5]), (1, [0]), (10**9, list(range(10)))])
+def test_as_many_samples_are_walked_through_as_memory_holds(memory: int, kept: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the two tensors of four values that live at once, eight bytes a value; evenly spread."""
+    monkeypatch.setattr(walk, "MEMORY", memory)
+    samples: dict[str, Array] = {"x": np.arange(40, dtype=np.float32).reshape(10, 1, 4)}
+    assert walk._subset(hidden((1, 4)), samples)["x"][:, 0, 0].tolist() == [4.0 * i for i in kept]
+
+
+def test_a_layer_has_a_scale_per_channel_unless_one_is_asked_for() -> None:
+    w = np.array([[1, 0.5], [4, 2]], np.float32)
+    for asked, scales in ((PLAIN, 2), (replace(PLAIN, per_tensor=True), 1)):
+        graph = quantize(dense(w), calibrate(dense(w), {"x": X[:, :, :2]}, "minmax"), asked)
+        q = graph.tensors[graph.nodes[0].inputs[1]].type.q
+        assert q is not None and len(set(q.scale)) == scales
