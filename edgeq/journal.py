@@ -13,7 +13,7 @@ import os
 import re
 import time
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,12 @@ class Journal:
         self._changed = True
         if time.monotonic() - self._written >= SECONDS:
             self.write()
+
+    def once(self, name: str, make: Callable[..., Any], *args: Any) -> Any:
+        """A result: found, or made of `args` and kept."""
+        if name not in self.found:
+            self.note(name, make(*args))
+        return self.found[name]
 
     def write(self) -> None:
         """Write what is new. A place that cannot be written is told once; the run goes on without."""

@@ -8,6 +8,7 @@ was left and, for verbs that keep a journal, give the results of a run that nobo
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 import random
 import re
@@ -30,7 +31,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL)
 PATIENCE = 60.0  # seconds for an end, on a busy computer
 LEFT = 3.0  # seconds until what a killed run had started is gone
 MARK = "EDGEQ_TEST_MARK"
-RESUMED = ("faults", "tune")  # verbs that go on where they were ended
+RESUMED = ("faults", "tune", "quantize")  # verbs that go on where they were ended
 
 
 def model(folder: Path) -> Path:
@@ -44,6 +45,12 @@ def model(folder: Path) -> Path:
     ]  # fmt: skip
     graph = Graph("small", (Node("fc", FullyConnected(), ("x", "w", "b"), ("y",)),), {t.name: t for t in tensors}, ("x",), ("y",), "single")
     graphfile.save(graph, folder / "m.eqg")
+    real = [
+        Tensor("x", TensorType((1, 16))), Tensor("y", TensorType((1, 8))), Tensor("z", TensorType((1, 8))),
+        *(Tensor(n, TensorType(s), rng.standard_normal(s).astype(np.float32)) for n, s in (("v", (8, 16)), ("w", (8, 8)), ("b", (8,)))),
+    ]  # fmt: skip
+    nodes = (Node("first", FullyConnected(), ("x", "v", "b"), ("y",)), Node("second", FullyConnected(), ("y", "w", "b"), ("z",)))
+    graphfile.save(Graph("real", nodes, {t.name: t for t in real}, ("x",), ("z",)), folder / "float.eqg")
     np.savez(folder / "labelled.npz", x=rng.standard_normal((64, 1, 16)).astype(np.float32), y=rng.integers(0, 8, 64))
     return folder / "m.eqg"
 
@@ -57,6 +64,7 @@ def verbs(chain: str) -> list[list[str]]:
         ["accuracy", "m.eqg", "--data", "labelled.npz"], ["report", "built", "-o", "{out}.html"], ["targets"], ["inspect", "m.eqg"],
         ["tune", "m.eqg", "-t", "cortex-m4", "-o", "{out}.json", "--json"], ["export", "built", "-f", "cmake", "-o", "{out}"],
         ["firmware", "built", "-b", "virt", "-o", "{out}.elf"],
+        ["quantize", "float.eqg", "--calib", "labelled.npz", "--recipe", "auto", "-t", "cortex-m4", "-o", "{out}.eqg"],
         ["faults", "m.eqg", "--data", "labelled.npz", "--p", "1%", "--patterns", "2000", "--json"],
     ]  # fmt: skip
 
@@ -142,8 +150,10 @@ def trial(work: Path, words: list[str], number: signal.Signals, delay: float, ex
 
 
 def result(text: str, place: Path) -> str:
-    """What a run printed without the place it wrote to, and without how much it had to measure."""
-    return re.sub(r'"measured": \d+', "", text.replace(str(place), ""))
+    """What a run printed without the place it wrote to, and without how much it had to measure; and the model that it wrote."""
+    model = place / "o.eqg"
+    wrote = hashlib.sha256(model.read_bytes()).hexdigest() if model.is_file() else ""
+    return re.sub(r'"measured": \d+', "", text.replace(str(place), "")) + wrote
 
 
 def undisturbed(work: Path, words: list[str]) -> str:

@@ -8,6 +8,7 @@ import os
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from kills import model
 from random_graphs import Builder
@@ -16,8 +17,9 @@ from edgeq import api, journal
 from edgeq.api.robustness import Robustness, robustness
 from edgeq.api.scoring import hits
 from edgeq.errors import EdgeqError
-from edgeq.ir import Graph
+from edgeq.ir import Array, Graph, Node, Tensor, TensorType
 from edgeq.leftovers import Ended
+from edgeq.ops.fully_connected import FullyConnected
 from edgeq.tune import kernels
 
 module = sys.modules[Robustness.__module__]  # its name in edgeq.api is the function
@@ -141,6 +143,53 @@ def test_tuning_goes_on_where_it_was_ended(tmp_path: Path, monkeypatch: pytest.M
     calls.clear()
     monkeypatch.setattr(kernels, "executed", lambda *given: calls.append(1) or plain(*given))
     assert tune("part") == whole and len(calls) == 1
+
+
+def dense(layers: int) -> Graph:
+    """Float, one layer after the other."""
+    rng = np.random.default_rng(3)
+    tensors, nodes = {"t0": Tensor("t0", TensorType((8,)))}, []
+    for i in range(layers):
+        w = Tensor(f"w{i}", TensorType((8, 8)), rng.normal(0, 0.4, (8, 8)).astype(np.float32))
+        b, y = Tensor(f"b{i}", TensorType((8,)), np.zeros(8, np.float32)), Tensor(f"t{i + 1}", TensorType((8,)))
+        tensors |= {t.name: t for t in (w, b, y)}
+        nodes.append(Node(f"n{i}", FullyConnected(), (f"t{i}", w.name, b.name), (y.name,)))
+    return Graph("dense", tuple(nodes), tensors, ("t0",), (f"t{layers}",))
+
+
+@pytest.mark.parametrize(("recipe", "budget"), [("auto", {"ram": 1e6}), ("few-bits", {"drop": 20.0})])
+def test_recipes_go_on_where_they_were_ended(
+    recipe: str, budget: dict[str, float], tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After any measurement, to the same bytes; what other samples or another budget gave is not taken."""
+    graph, x, noted = dense(2), np.random.default_rng(4).normal(0, 1, (80, 8)).astype(np.float32), list[str]()
+    plain = journal.Journal.note
+
+    def run(stop: int = 0, budget: dict[str, float] = budget, x: Array = x) -> bytes:
+        """The quantized model; ended when so much is measured."""
+
+        def note(self: journal.Journal, name: str, result: object) -> None:
+            plain(self, name, result)
+            noted.append(name)
+            if len(noted) == stop:
+                raise _Stop
+
+        noted.clear()
+        monkeypatch.setattr(journal.Journal, "note", note)
+        api.write_quantized(graph, tmp_path / "m.eqg", calibration={"t0": x}, recipe=recipe, budget=budget)
+        return (tmp_path / "m.eqg").read_bytes()
+
+    whole, count = run(), len(noted)
+    assert count > 8 and {n.split()[0] for n in noted} == {"noise", "costs", "trial"} and list(cache.iterdir()) == []
+    for stop in (1, count // 2, count):
+        with pytest.raises(_Stop):
+            run(stop)
+        (left,) = cache.iterdir()
+        others = ({"budget": {**budget, "flash": 1e6}}, {"x": x[::-1].copy()}) if stop == count else ()
+        for other in others:
+            run(**other)  # type: ignore[arg-type]
+            assert len(noted) >= count - 1 and list(cache.iterdir()) == [left], "another run measures all"
+        assert run() == whole and len(noted) == count - stop and list(cache.iterdir()) == []
 
 
 def test_a_journal_is_readable_json(cache: Path) -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from edgeq import graphfile
 from edgeq.ir import Array
+from edgeq.journal import Journal, journal
 from edgeq.quantize.allocate import AIMS, ALLOCATORS, EXACT, FLASH, Goal
 from edgeq.quantize.calibrate import Ranges
 from edgeq.quantize.sensitivity import MEASURES, USUAL
 from edgeq.recipes._recipe import Job, Recipe, option
+from edgeq.tune.wanted import Wanted
 
 
 @dataclass(frozen=True)
@@ -32,12 +36,18 @@ class Budgeted(Recipe):
         """The budget, with the aim."""
         return replace(job.goal or Goal(), aim=self.aim or FLASH)
 
-    @property
-    def methods(self) -> dict[str, str]:
-        """Of sensitivity and allocation, as the searches take them."""
-        return {"sensitivity": self.sensitivity or USUAL, "allocate": self.allocate or EXACT}
+    def wanted(self, job: Job, goal: Goal, ranges: Ranges) -> Wanted:
+        """As the searches take it."""
+        return Wanted(goal, job.options, self._labels(job, goal, ranges.vectors), self.sensitivity or USUAL, self.allocate or EXACT)
+
+    def journal(self, job: Job, goal: Goal) -> AbstractContextManager[Journal]:
+        """Of the measurements of a search; see `edgeq.journal.journal`."""
+        samples = [part for n, a in sorted(job.given.items()) for part in (n, str(a.shape), str(a.dtype), a.tobytes())]
+        labels = self._labels(job, goal, len(next(iter(job.given.values()))))
+        right = b"" if labels is None else labels.tobytes()
+        return journal("quantize", [graphfile.dumps(job.graph), *samples, right, repr(self), repr(goal), repr(job.options), repr(job.written)])
 
     @staticmethod
-    def labels(job: Job, goal: Goal, ranges: Ranges) -> Array | None:
+    def _labels(job: Job, goal: Goal, vectors: int) -> Array | None:
         """The classes of the calibration samples, where the goal counts right answers."""
-        return job.labels(ranges.vectors) if job.labels is not None and goal.loss is not None else None
+        return job.labels(vectors) if job.labels is not None and goal.loss is not None else None

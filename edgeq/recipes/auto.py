@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from edgeq.errors import EdgeqError
 from edgeq.ir import Graph
+from edgeq.journal import Journal
 from edgeq.quantize import storage
 from edgeq.quantize.allocate import Goal
 from edgeq.quantize.calibrate import calibrate
@@ -36,32 +39,32 @@ class Auto(Budgeted):
             return decided(job, "auto")
         goal = self.goal(job)
         dense = formed(job.graph, None)
-        if self.factors is not None or job.has_nodes or dense is job.graph:
-            return self._made(job, goal)[0]
-        return self._better(job, replace(job, graph=dense), goal)
+        forms = [job] if self.factors is not None or job.has_nodes or dense is job.graph else [job, replace(job, graph=dense)]
+        with ExitStack() as open_:  # until the last form is measured: a run that is ended there goes on there
+            kept = [open_.enter_context(self.journal(form, goal)) for form in forms]
+            return self._best(forms, kept, goal)
 
-    def _better(self, kept: Job, dense: Job, goal: Goal) -> Made:
-        """Of a network with factors, and of that in which they are multiplied out, what keeps to the goal at the lower price.
+    def _best(self, forms: Sequence[Job], journals: Sequence[Journal], goal: Goal) -> Made:
+        """Of forms of a network, with factors and multiplied out, what keeps to the goal at the lower price.
 
         Raises:
-            EdgeqError: neither does.
+            EdgeqError: none does.
         """
         found: list[tuple[Made, Found]] = []
         refused: list[EdgeqError] = []
-        for job in (kept, dense):
+        for job, kept in zip(forms, journals, strict=True):
             try:
-                found.append(self._made(job, goal))
+                found.append(self._made(job, goal, kept))
             except EdgeqError as error:
                 refused.append(error)
         if not found:
             raise refused[0]
         return min(found, key=lambda pair: pair[1].price(goal.aim))[0]
 
-    def _made(self, job: Job, goal: Goal) -> tuple[Made, Found]:
+    def _made(self, job: Job, goal: Goal, kept: Journal) -> tuple[Made, Found]:
         """Of one form of the network."""
         ranges = calibrate(job.graph, job.given, (job.options or Options()).method, job.stage("calibrate"))
-        y = self.labels(job, goal, ranges)
-        found = search(job.graph, ranges, goal, job.options, job.stage("measure"), y, **self.methods)
+        found = search(job.graph, ranges, self.wanted(job, goal, ranges), kept, job.stage("measure"))
         made = decided(job, "auto", data=ranges, nodes=found.storage)
         return replace(made, more={**made.more, "allocation": found.record()}), found
 

@@ -28,7 +28,9 @@ class FewBits(Budgeted):
         if written.layers:
             return decided(job, "few-bits", data=ranges)
         goal = self.goal(job)
-        found = bits.search(job.graph, ranges, goal, options, job.stage("measure"), self.labels(job, goal, ranges), **self.methods)
+        with self.journal(replace(job, options=options), goal) as kept:
+            wanted = self.wanted(replace(job, options=options), goal, ranges)
+            found = bits.search(job.graph, ranges, wanted, kept, job.stage("measure"))
         made = decided(job, "few-bits", data=ranges, weights=found.weights)
         return replace(made, more={**made.more, "allocation": found.record()})
 

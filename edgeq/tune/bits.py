@@ -10,6 +10,7 @@ a limit of lost answers by bisection over the front of flash and noise, for they
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,16 +20,16 @@ import numpy as np
 from edgeq.errors import EdgeqError
 from edgeq.formats import even, parse
 from edgeq.ir import Array, Graph
+from edgeq.journal import Journal
 from edgeq.lower import lower
 from edgeq.ops.quantize import Dequantize, Quantize
-from edgeq.quantize.allocate import AIMS, ALLOCATORS, EXACT, NOISE, Allocator, Costs, Goal, Point, Problem, decibels, noise_of
+from edgeq.quantize.allocate import NOISE, Allocator, Costs, Goal, Point, Problem, decibels, noise_of
 from edgeq.quantize.calibrate import Ranges, calibrate
 from edgeq.quantize.decide import decide
 from edgeq.quantize.floating import evaluate_float
 from edgeq.quantize.plan import Options, with_weights
 from edgeq.quantize.refine import NONE
-from edgeq.quantize.sensitivity import MEASURES, Probe, check_drop
-from edgeq.quantize.sensitivity import USUAL as SIMULATED
+from edgeq.quantize.sensitivity import Probe
 from edgeq.quantize.storage import INT8, Unit
 from edgeq.quantize.walk import quantize_decided
 from edgeq.simulate import fit_inputs, real_array, simulate
@@ -36,6 +37,7 @@ from edgeq.target import Target
 from edgeq.target import load as load_target
 from edgeq.tune.labels import right
 from edgeq.tune.measure import executed
+from edgeq.tune.wanted import Wanted
 
 DROP = 16.0  # dB, where no limit is given
 LEAST = 32  # samples that a graph is fitted to, or judged by, where they are not the same
@@ -163,32 +165,24 @@ def outputs(graph: Graph, samples: Mapping[str, Array]) -> dict[str, Array]:
     return {n: real_array(a, graph.type(n)).astype(np.float64) for n, a in simulate(graph, samples).outputs.items()}
 
 
-def search(
-    graph: Graph, ranges: Ranges, goal: Goal, options: Options | None = None, progress: Progress | None = None, labels: Array | None = None,
-    allocate: str = EXACT, sensitivity: str = SIMULATED,
-) -> Found:  # fmt: skip
+def search(graph: Graph, ranges: Ranges, wanted: Wanted, kept: Journal, progress: Progress | None = None) -> Found:
     """Choose the bits of every layer's weights within a goal; without a limit of noise, answers or flash `DROP` is one.
 
     Args:
         graph: float.
         ranges: its calibration.
-        options: of quantization.
+        kept: what was measured, here or by a run that was ended; of this graph, these samples and what is wanted alone.
         progress: called with (steps done, in all at most).
-        labels: of the calibration samples, int64 ``[V]``, where the goal has a `loss`.
-        allocate: one of `allocate.ALLOCATORS`.
-        sensitivity: how the noise of layers is foretold, one of `sensitivity.MEASURES`.
 
     Raises:
-        EdgeqError: no such method, measure or aim; a measure that does not know the graph; nothing keeps to the goal.
+        EdgeqError: see `Wanted.check`; a measure that does not know the graph; nothing keeps to the goal.
     """
-    choices = (("sensitivity", sensitivity, MEASURES), ("allocation", allocate, ALLOCATORS), ("aim", goal.aim, AIMS))
-    for what, name, known in choices:
-        if name not in known:
-            raise EdgeqError(f"unknown {what} '{name}'", fix=f"choose one of {', '.join(known)}")
+    goal = wanted.goal
     if goal.drop is None and goal.loss is None:
         goal = replace(goal, aim=NOISE) if goal.flash is not None or goal.aim == NOISE else replace(goal, drop=DROP)
-    check_drop(sensitivity, goal.drop)
-    judge, formats = Judge(graph, ranges, options or Options(), labels), even()
+    wanted = replace(wanted, goal=goal)
+    wanted.check()
+    judge, formats = Judge(graph, ranges, wanted.options or Options(), wanted.labels), even()
     done = itertools.count(1)
     layers = [n.name for n in graph.nodes if n.op.traits.products]
     total = len(formats) + len(layers) * (len(formats) - 1) + TURNS
@@ -197,8 +191,8 @@ def search(
         if progress:
             progress(min(next(done), total), total)
 
-    costs, units = _costs(graph, judge, goal, MEASURES[sensitivity], tell)
-    allocator = Allocator(Problem(graph, units, costs), allocate)
+    costs, units = _costs(graph, judge, wanted, kept, tell)
+    allocator = Allocator(Problem(graph, units, costs), wanted.allocate)
     front = tuple(allocator.front())
     storages = {named(f): f for f in formats}
     trials = _by_noise(allocator, goal) if goal.loss is None else _by_loss(allocator, goal, front)
@@ -206,13 +200,13 @@ def search(
     reached: list[tuple[float, float | None]] = []
     for trial in trials:
         weights = {n: storages[trial.point.chosen[n]] for n in layers}
-        pieces, loss = judge.pieces(weights)
+        pieces, loss = kept.once(f"trial {json.dumps(weights, sort_keys=True)}", judge.pieces, weights)
         tell()
         trial.sqnr_db = min(pieces)
         reached.append((trial.sqnr_db, loss))
         trial.holds = (goal.drop is None or min(pieces) >= goal.drop) and (goal.loss is None or (loss or 0.0) <= goal.loss)
         if trial.holds:
-            best = Found(units, costs, weights, trial.point, front, pieces, loss)
+            best = Found(units, costs, weights, trial.point, front, tuple(pieces), loss)
     if best is not None:
         return best
     raise _refused(graph, front, reached)
@@ -266,9 +260,7 @@ def _by_loss(allocator: Allocator, goal: Goal, front: Sequence[Point]) -> Iterat
         low, high = (low, middle) if trial.holds else (middle + 1, high)
 
 
-def _costs(
-    graph: Graph, judge: Judge, goal: Goal, measure: Callable[[Probe, Unit, str], Array], tell: Callable[[], None]
-) -> tuple[Costs, tuple[Unit, ...]]:
+def _costs(graph: Graph, judge: Judge, wanted: Wanted, kept: Journal, tell: Callable[[], None]) -> tuple[Costs, tuple[Unit, ...]]:
     """What every layer costs in every format, and the units that have a choice or none."""
     fold, storages = judge.folds[0], {named(f): f for f in even()}
     layers = [n.name for n in graph.nodes if n.op.traits.products]
@@ -293,13 +285,14 @@ def _costs(
     for u in found:
         for s in u.choices:
             if s != USUAL:
-                lost[u.name, s] = measure(probe, u, s)
+                lost[u.name, s] = wanted.noise(kept, probe, u, s)
                 tell()
     flash: dict[tuple[str, str], int] = {(u.name, s): 0 for u in found for s in u.choices}
     work: dict[tuple[str, str], float] = dict.fromkeys(flash, 0.0)
+    goal = wanted.goal
     counted = goal.target is not None and goal.target.runners[0] != "host"
     for s, f in storages.items():
-        for name, (size, steps) in _measure(whole[s], bits(f), fold.samples, goal, counted).items():
+        for name, (size, steps) in kept.once(f"costs {s}", _measure, whole[s], bits(f), fold.samples, goal, counted).items():
             if (name, s) in flash:
                 flash[name, s], work[name, s] = size, steps
     return Costs(flash, work, dict.fromkeys((Quantize.kind(), Dequantize.kind()), 0.0), lost, base, counted), found

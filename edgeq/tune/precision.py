@@ -8,22 +8,21 @@ taken to add up; what was chosen is then simulated as it is, and chosen anew wit
 from __future__ import annotations
 
 import itertools
+import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from edgeq import reals
 from edgeq.errors import EdgeqError
-from edgeq.ir import Array, DType, Graph, Node
+from edgeq.ir import DType, Graph, Node
+from edgeq.journal import Journal
 from edgeq.lower import lower
 from edgeq.ops.quantize import Dequantize, Quantize
 from edgeq.quantize.allocate import (
-    AIMS,
-    ALLOCATORS,
-    EXACT,
     INSTRUCTIONS,
     LATENCY,
     NOISE,
@@ -39,14 +38,14 @@ from edgeq.quantize.allocate import (
 from edgeq.quantize.calibrate import Ranges
 from edgeq.quantize.decide import listed
 from edgeq.quantize.floating import evaluate_float
-from edgeq.quantize.plan import Options
-from edgeq.quantize.sensitivity import MEASURES, USUAL, Probe, check_drop
+from edgeq.quantize.sensitivity import Probe
 from edgeq.quantize.storage import HALF, INT8, INT16, STORAGES, WEIGHTS, Unit, roles, spread, uniform, units
 from edgeq.simulate import fit_inputs
 from edgeq.target import load as load_target
 from edgeq.tune.judge import FRAMES, Judge
 from edgeq.tune.measure import costs as costs_of
 from edgeq.tune.measure import executed
+from edgeq.tune.wanted import Wanted
 
 DROP = 24.0  # dB, where nothing else is asked for
 MARGIN = 3.0  # dB that the samples must keep beyond a drop: other recordings differ from them by as much
@@ -133,33 +132,43 @@ class Found:
         }  # fmt: skip
 
 
-def search(
-    graph: Graph, ranges: Ranges, goal: Goal, options: Options | None = None, progress: Progress | None = None, labels: Array | None = None,
-    sensitivity: str = USUAL, allocate: str = EXACT,
-) -> Found:  # fmt: skip
+@dataclass(frozen=True)
+class _Tried:
+    """What came out of an allocation: noise over signal, that of pieces in dB, bytes of RAM, lost answers; None: not asked for."""
+
+    sqnr_db: float
+    pieces: Sequence[float]
+    ram: int | None
+    loss: float | None
+
+
+def _tried(judge: Judge, storage: Mapping[str, str], goal: Goal) -> dict[str, Any]:
+    """`_Tried` as JSON."""
+    outputs = judge.outputs(storage)
+    ram = None if goal.ram is None else judge.ram(storage, goal.target)
+    loss = None if goal.loss is None else judge.loss(outputs)
+    return asdict(_Tried(decibels(judge.noise(outputs)), judge.pieces(outputs), ram, loss))
+
+
+def search(graph: Graph, ranges: Ranges, wanted: Wanted, kept: Journal, progress: Progress | None = None) -> Found:
     """Choose a storage for every node within a goal.
 
     Args:
         graph: float.
         ranges: its calibration.
-        options: of quantization.
+        kept: what was measured, here or by a run that was ended; of this graph, these samples and what is wanted alone.
         progress: called with (graphs measured, graphs in all if no choice holds).
-        labels: of the calibration samples, int64 ``[V]``, where the goal has a `loss`.
-        sensitivity: how the noise of units is foretold, one of `sensitivity.MEASURES`.
-        allocate: how storages are chosen by it, one of `allocate.ALLOCATORS`.
 
     Raises:
-        EdgeqError: no such measure, method or aim; a measure that does not know the graph; nothing keeps to the goal.
+        EdgeqError: see `Wanted.check`; a measure that does not know the graph; nothing keeps to the goal.
     """
-    choices = (("sensitivity", sensitivity, MEASURES), ("allocation", allocate, ALLOCATORS), ("aim", goal.aim, AIMS))
-    for what, name, known in choices:
-        if name not in known:
-            raise EdgeqError(f"unknown {what} '{name}'", fix=f"choose one of {', '.join(known)}")
+    goal = wanted.goal
     if goal.drop is None and goal.loss is None and goal.aim != NOISE:
         goal = replace(goal, drop=DROP)
-    check_drop(sensitivity, goal.drop)
+        wanted = replace(wanted, goal=goal)
+    wanted.check()
     warn_of_amplification(graph, ranges, goal)
-    judge = Judge(graph, ranges, options, labels)
+    judge = Judge(graph, ranges, wanted.options, wanted.labels)
     found = tuple(units(graph))
     count = sum(len(u.choices) - (HALF in u.choices) for u in found if len(u.choices) > 1) + 1 + len(STORAGES)
     done = itertools.count(1)
@@ -168,25 +177,22 @@ def search(
         if progress:
             progress(min(next(done), count + TURNS), count + TURNS)
 
-    costs = _costs(graph, found, judge, goal, MEASURES[sensitivity], tell)
-    program = Allocator(Problem(graph, found, costs), allocate)
+    costs = _costs(graph, found, judge, wanted, kept, tell)
+    program = Allocator(Problem(graph, found, costs), wanted.allocate)
     front = tuple(program.front())
     trials = _by_noise(program, goal) if goal.loss is None else _by_loss(program, goal, front)
-    lost = []
+    lost: list[float] = []
     for trial in trials:
         storage = spread(found, trial.point.chosen)
-        outputs = judge.outputs(storage)
+        came = _Tried(**kept.once(f"trial {json.dumps(storage, sort_keys=True)}", _tried, judge, storage, goal))
         tell()
-        pieces = judge.pieces(outputs)
-        trial.sqnr_db = decibels(judge.noise(outputs))
-        trial.worst_db = min(pieces)
-        trial.excess = 0 if goal.ram is None else judge.ram(storage, goal.target) - goal.ram
-        if goal.loss is not None:
-            lost.append(judge.loss(outputs))
-        quiet = goal.drop is None or (trial.sqnr_db >= goal.drop + MARGIN and min(pieces) >= goal.drop)
+        trial.sqnr_db, trial.worst_db = came.sqnr_db, min(came.pieces)
+        trial.excess = 0 if goal.ram is None or came.ram is None else came.ram - goal.ram
+        lost += [] if came.loss is None else [came.loss]
+        quiet = goal.drop is None or (trial.sqnr_db >= goal.drop + MARGIN and trial.worst_db >= goal.drop)
         if trial.excess <= 0 and quiet and (goal.loss is None or lost[-1] <= goal.loss):
-            share, loss = judge.share, lost[-1] if lost else None
-            return Found(graph, found, costs, storage, trial.sqnr_db, share, trial.point, front, judge.cells, pieces, loss)
+            measured = (judge.cells, tuple(came.pieces), came.loss)
+            return Found(graph, found, costs, storage, trial.sqnr_db, judge.share, trial.point, front, *measured)
     raise _refused(graph, program, front, lost, goal)
 
 
@@ -262,10 +268,9 @@ def warn_of_amplification(graph: Graph, ranges: Ranges, goal: Goal) -> None:
         )  # fmt: skip
 
 
-def _costs(
-    graph: Graph, found: tuple[Unit, ...], judge: Judge, goal: Goal, measure: Callable[[Probe, Unit, str], Array], tell: Callable[[], None]
-) -> Costs:
+def _costs(graph: Graph, found: tuple[Unit, ...], judge: Judge, wanted: Wanted, kept: Journal, tell: Callable[[], None]) -> Costs:
     """Measure what every unit costs in every storage."""
+    goal = wanted.goal
     half, folds = uniform(graph, HALF), 2 if graph.states else 1  # the halves of a stream differ, other samples are drawn alike
     halves = judge.outputs(half, folds)
     if goal.drop is not None and graph.states:
@@ -278,34 +283,36 @@ def _costs(
     for u in found:
         for s in u.choices if len(u.choices) > 1 else ():
             if s != HALF:
-                noise[u.name, s] = measure(probe, u, s)
+                noise[u.name, s] = wanted.noise(kept, probe, u, s)
                 tell()
     flash: dict[tuple[str, str], int] = {}
     instructions: dict[tuple[str, str], float] = {}
-    rates: dict[str, list[float]] = {kind: [] for kind in CASTS}
+    rates: list[tuple[str, float]] = []
     measured = goal.target is not None and goal.target.runners[0] != "host"
     for s in STORAGES:
         storage = uniform(graph, s)
-        tables, steps = _measure(judge.coarse(storage), judge.samples, goal, measured, rates)
+        tables, steps, casts = kept.once(f"costs {s}", _measure, judge, storage, goal, measured)
+        rates += casts
         for u in found:
             if storage[u.name] not in u.choices or (storage[u.name] != s and s != HALF):
                 continue
             flash[u.name, storage[u.name]] = sum(tables.get(n.name, 0) for n in u.nodes)
             instructions[u.name, storage[u.name]] = sum(steps.get(n.name, 0.0) for n in u.nodes)
         tell()
-    casts = {kind: float(np.mean(found)) if found else PER_CAST for kind, found in rates.items()}
-    return Costs(flash, instructions, casts, noise, base, measured)
+    means = {kind: float(np.mean(seen)) if (seen := [n for k, n in rates if k == kind]) else PER_CAST for kind in CASTS}
+    return Costs(flash, instructions, means, noise, base, measured)
 
 
 def _measure(
-    graph: Graph, samples: Mapping[str, Array], goal: Goal, measured: bool, rates: dict[str, list[float]]
-) -> tuple[dict[str, int], dict[str, float]]:
-    """Per node bytes of tables and instructions of one inference; casts add to `rates`."""
+    judge: Judge, storage: Mapping[str, str], goal: Goal, measured: bool
+) -> tuple[dict[str, int], dict[str, float], list[tuple[str, float]]]:
+    """Per node bytes of tables and instructions of one inference; of every cast its kind and instructions per element."""
+    graph = judge.coarse(storage)
     program = lower(graph, goal.target or load_target("host"))
     tables = {c.node.name: sum(t.nbytes for t in c.tables.values()) for c in program.calls}
     counts: list[float] = []
     if measured and goal.target is not None:
-        inputs = {n: a[:1] for n, a in fit_inputs(graph, samples).items()}
+        inputs = {n: a[:1] for n, a in fit_inputs(graph, judge.samples).items()}
         ran, instructions = executed(program, goal.target, inputs, goal.toolchain, goal.optimize)
         counts = [float(n) for n in (instructions if goal.cycles is None else costs_of(ran)[1])]
     else:
@@ -315,7 +322,6 @@ def _measure(
             halves = first.dtype is DType.FLOAT16
             kind = WEIGHTS if halves and weights is not None and weights.dtype == np.int8 else HALF if halves else INTEGER[first.dtype]
             counts.append(c.macs * PER_MAC[kind] + first.size * (PER_CAST if c.node.op.traits.casts else PER_ELEMENT))
-    for c, n in zip(program.calls, counts, strict=True):
-        if c.node.op.traits.casts:
-            rates[c.node.op.kind()].append(n / graph.type(c.output).size)
-    return tables, {c.node.name: n for c, n in zip(program.calls, counts, strict=True)}
+    pairs = list(zip(program.calls, counts, strict=True))
+    casts = [(c.node.op.kind(), n / graph.type(c.output).size) for c, n in pairs if c.node.op.traits.casts]
+    return tables, {c.node.name: n for c, n in pairs}, casts
