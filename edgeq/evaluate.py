@@ -26,7 +26,15 @@ def chunk_size(graph: Graph, vectors: int, room: int | None = None) -> int:
 
 
 def evaluate(graph: Graph, inputs: Mapping[str, Array], step: Step, keep: bool) -> dict[str, Array]:
-    """Walk the graph once; `step` computes a node's outputs from its inputs. Values are freed after their last use unless `keep`."""
+    """Walk the graph once; `step` computes a node's outputs from its inputs. Values are freed after their last use unless `keep`.
+
+    What overflows becomes infinite without a warning: callers that may not have that look at the values.
+    """
+    with np.errstate(all="ignore"):
+        return _evaluate(graph, inputs, step, keep)
+
+
+def _evaluate(graph: Graph, inputs: Mapping[str, Array], step: Step, keep: bool) -> dict[str, Array]:
     values: dict[str, Array] = {n: t.data for n, t in graph.tensors.items() if t.data is not None}
     values.update(inputs)
     last = {name: i for i, node in enumerate(graph.nodes) for name in node.inputs}

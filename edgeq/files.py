@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 TEMPORARY = "edgeq-"
 JUST_MADE = 5  # seconds within which a folder may not be locked yet
+BEGINNING = 4  # bytes by which files of different kinds differ
 EPOCH = (1980, 1, 1, 0, 0, 0)
 UNPACKED, RATIO = 2**28, 20  # bytes that an archive may unpack to, and times its own size, whichever is more
 DAMAGED_ARRAYS = (
@@ -128,13 +129,30 @@ def _write_through(path: Path, content: bytes) -> bool:
     return True
 
 
+def _refuse_another_kind(path: Path, begins: bytes) -> None:
+    """Refuse to write over a file that begins otherwise than what is to be written: somebody's model or data under a wrong name.
+
+    Raises:
+        EdgeqError: likewise.
+        OSError: it cannot be read.
+    """
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        there = file.read(BEGINNING)
+    if there and there != begins[:BEGINNING]:
+        why = f"it is of another kind: it begins with {there!r}, what would be written with {begins[:BEGINNING]!r}"
+        raise EdgeqError("this file would be written over", where=str(path), why=why, fix="write another file, or remove this one first")
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file, all or nothing: a temporary one beside it, then renamed over it; its permissions stay.
 
-    A link is followed. What is no regular file (a device, a pipe, /dev/stdout) is written to, not replaced.
+    A link is followed. What is no regular file (a device, a pipe, /dev/stdout) is written to, not replaced. A file of another kind is not
+    replaced either.
 
     Raises:
-        EdgeqError: the place cannot be written; nothing is left behind then.
+        EdgeqError: the place cannot be written, or holds a file of another kind; nothing is left behind then.
     """
     try:
         if _write_through(path, content):
@@ -142,6 +160,7 @@ def write_bytes(path: Path, content: bytes) -> None:
         place = Path(os.path.realpath(path))
         if place.is_symlink():
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))  # a circle of links: realpath gives up on it
+        _refuse_another_kind(place, content)
         mode = stat.S_IMODE(place.stat().st_mode) if place.is_file() else 0o644
         stem = f".{place.name[:100]}.edgeq-"
         for old in place.parent.glob(f"{glob.escape(stem)}*"):
@@ -160,11 +179,14 @@ def write_bytes(path: Path, content: bytes) -> None:
         raise EdgeqError("cannot write the file", where=str(path), why=reason(e)) from e
 
 
-def check_place(path: Path | None) -> None:
+def check_place(path: Path | None, begins: bytes = b"") -> None:
     """Refuse, before long work, a file that `write_bytes` could not write in the end.
 
+    Args:
+        begins: the first bytes that are to be written; any where none are given.
+
     Raises:
-        EdgeqError: it is a folder, or the folder that it is to lie in is missing or not writable.
+        EdgeqError: it is a folder or a file of another kind, or the folder that it is to lie in is missing or not writable.
     """
     if path is None or _descriptor(path) is not None:
         return
@@ -176,6 +198,11 @@ def check_place(path: Path | None) -> None:
             raise EdgeqError("cannot write the file", where=str(path), why="there is no such folder")
         if not os.access(place.parent, os.W_OK | os.X_OK):
             raise EdgeqError("cannot write the file", where=str(path), why="its folder is not writable")
+    if begins:
+        try:
+            _refuse_another_kind(place, begins)
+        except OSError as e:
+            raise EdgeqError("cannot write the file", where=str(path), why=reason(e)) from e
 
 
 def json_text(value: Any) -> str:

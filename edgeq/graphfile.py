@@ -241,6 +241,9 @@ def load(path: str | Path) -> Graph:
         EdgeqError: it is missing, damaged or of another format.
     """
     path = Path(path)
+    if path.is_dir() and not (path / NAME).exists():
+        fix = "give a model file (.tflite, .onnx, .pt2), or a folder that `edgeq quantize` or `edgeq build` wrote"
+        raise EdgeqError("this folder holds no model", where=str(path), why=f"there is no {NAME} in it", fix=fix)
     path = path / NAME if path.is_dir() else path
     try:
         if path.stat().st_size > MAX_BYTES:

@@ -37,7 +37,7 @@ def scaffold(name: str, core: str, root: Path | None = None) -> list[Path]:
     if not chip.bsp:
         raise EdgeqError(f"{core} is no chip", fix="give --core cortex-m4, riscv or another target with a board")
     if (resource("targets") / f"{name}.toml").exists():
-        raise EdgeqError(f"board {name} exists", where="edgeq", fix="choose another name")
+        raise EdgeqError(f"edgeq has a board {name} of its own", fix="choose another name")
     root = root or Path()
     paths = {root / path.format(name=name): template for path, template in FILES.items()}
     taken = [p for p in paths if os.path.lexists(p)]

@@ -16,6 +16,11 @@ def count(n: float | None, space: str = " ", unknown: str = "-") -> str:
     return unknown if n is None else f"{n:,.0f}".replace(",", space)
 
 
+def many(n: int, thing: str) -> str:
+    """``1 sample``, ``2 samples``."""
+    return f"{count(n)} {thing}{'' if n == 1 else 's'}"
+
+
 def first_name(name: str) -> tuple[str, int]:
     """The first of the names that a converter joined with semicolons when it fused nodes, and how many more there are."""
     first, *rest = name.split(";")

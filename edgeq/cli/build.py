@@ -25,7 +25,7 @@ from edgeq.cli.common import (
 )
 from edgeq.cli.options import takes_float_models
 from edgeq.cli.quantize import EXACT_DB, show_record, unseen
-from edgeq.text import count, short, size
+from edgeq.text import count, many, short, size
 
 if TYPE_CHECKING:
     from edgeq.api import Built
@@ -115,6 +115,7 @@ def build(
         show_ways(found, target, as_json)
         return
     if output is None:
+        common.check_model(model)
         raise typer.BadParameter("the folder to write is missing: add -o DIR, or --plan-only", param_hint="--output")
     with common.bars() as progress:
         built = api.build(
@@ -217,7 +218,7 @@ def quality(built: Built) -> dict[str, str]:
     noise = min(outputs)
     told = ". ".join(x for x in (worst["cause"], worst["fix"]) if x)
     return {
-        "output": f"{f'SQNR {noise:.1f} dB' if noise < EXACT_DB else 'exact'} against the float model, {found['samples']} samples",
+        "output": f"{f'SQNR {noise:.1f} dB' if noise < EXACT_DB else 'exact'} against the float model, {many(found['samples'], 'sample')}",
         "not seen": unseen(found),
         "worst tensor": ""
         if worst["sqnr_db"] >= min(noise, EXACT_DB)

@@ -193,13 +193,25 @@ def check_plot(plot: Path | None, recipe: str | None, precision: str | Path | No
     check_svg(plot)
 
 
+def check_model(path: Path) -> None:
+    """Refuse a file that is missing or no model, before what is missing besides.
+
+    Raises:
+        EdgeqError: likewise.
+    """
+    if not path.is_dir() and path.suffix not in (".eqg", ".toml"):
+        from edgeq.frontends import detect
+
+        detect(path)
+
+
 def check_svg(plot: Path | None) -> None:
     """Refuse a plot under another ending, or where it cannot be written.
 
     Raises:
         EdgeqError: likewise.
     """
-    check_place(plot)
+    check_place(plot, b"<svg")
     if plot is not None and plot.suffix.lower() != ".svg":
         raise EdgeqError("a plot is an .svg file", where=str(plot), fix=f"write --plot {plot.with_suffix('.svg')}")
 

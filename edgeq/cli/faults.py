@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from enum import StrEnum
 from pathlib import Path
@@ -21,7 +22,7 @@ from edgeq.cli.common import (
     SignatureOption,
 )
 from edgeq.cli.options import takes_float_models
-from edgeq.files import check_place
+from edgeq.files import check_place, write_bytes
 from edgeq.text import count, short
 
 if TYPE_CHECKING:
@@ -147,7 +148,7 @@ def _check_plot(path: Path) -> None:
     """Refuse a plot before long work where it cannot be drawn."""
     from edgeq.errors import EdgeqError
 
-    check_place(path)
+    check_place(path, b"<?xml" if path.suffix.lower() == ".svg" else b"\x89PNG")
     if path.suffix.lower() not in (".svg", ".png"):
         raise EdgeqError("a plot is an .svg or .png file", where=str(path), fix=f"write --plot {path.with_suffix('.svg')}")
     try:
@@ -164,8 +165,6 @@ def draw(result: Robustness, path: Path) -> None:
     """
     from matplotlib.figure import Figure
 
-    from edgeq.errors import EdgeqError
-
     x = [100 * point.p for point in result.points]
     mean, std = [point.mean for point in result.points], [point.std for point in result.points]
     figure = Figure(figsize=(6, 4), layout="constrained")
@@ -178,10 +177,9 @@ def draw(result: Robustness, path: Path) -> None:
     energy.plot(x, [100 * result.energy(point) for point in result.points], "k--", linewidth=1)
     energy.set_ylabel("energy, % of plain int8 at Vmin (dashed)")
     axes.legend()
-    try:
-        figure.savefig(path)
-    except (OSError, ValueError) as e:
-        raise EdgeqError("cannot write the plot", where=str(path), why=str(e)) from e
+    content = io.BytesIO()
+    figure.savefig(content, format=path.suffix.lower()[1:])
+    write_bytes(path, content.getvalue())
 
 
 def register(app: typer.Typer) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -82,7 +83,7 @@ def firmware(
             "program": f"{made.elf}, {size(made.bytes)} at {made.origin:#x}",
             "bootloader": str(made.bootloader or ""),
             "slots": {0: "", 1: "one: a failed update leaves no program", 2: "two: a failed update leaves the old program"}[made.slots],
-            "next": f"edgeq flash {made.elf} --board {board} --port PORT",
+            "next": f"edgeq flash {shlex.quote(str(made.elf))} --board {board} --port PORT",
         },
     )
 

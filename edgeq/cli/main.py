@@ -93,6 +93,9 @@ class Verbs(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name, command, rest = super().resolve_command(ctx, args)
+        if not all(word.strip() for word in rest):
+            told = f"an argument of edgeq {name} is empty; perhaps a variable of your shell is not set"
+            raise EdgeqError(told, fix="give it, or leave its option out")
         return name, command and careful(completed(name or "", command)), rest
 
     def invoke(self, ctx: Any) -> Any:

@@ -22,7 +22,7 @@ from edgeq.cli.common import (
     TargetOption,
 )
 from edgeq.cli.options import takes_float_models
-from edgeq.text import count, short, size
+from edgeq.text import count, many, short, size
 
 if TYPE_CHECKING:
     from edgeq.api.quantizing import Quantized
@@ -114,7 +114,7 @@ def show_tensors(result: Quantized) -> None:
             )
             for t in rows
         ],
-        title=f"{result.graph.name}, rounding {result.graph.law}, {record['samples']} samples: the tensors that lost most",
+        title=f"{result.graph.name}, rounding {result.graph.law}, {many(record['samples'], 'sample')}: the tensors that lost most",
     )
 
 

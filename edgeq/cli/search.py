@@ -67,7 +67,7 @@ def search(
     from edgeq.report import pareto
 
     common.check_svg(plot)
-    check_place(output)
+    check_place(output, json_text({"": 0}).encode())
     with common.bars() as progress:
         found = api.search(
             model, data, target=target or "", vary=parse_vary(vary), trials=trials, workers=parse_workers(workers),

@@ -30,8 +30,8 @@ FOREIGN = {
     **dict.fromkeys((".h5", ".hdf5", ".keras"), KERAS), ".pb": SAVED, **dict.fromkeys((".safetensors", ".npz", ".bin", ".ckpt"), WEIGHTS),
     **dict.fromkeys((".ort", ".engine", ".plan", ".trt", ".xml", ".mlmodel", ".mnn", ".ncnn", ".param", ".rknn", ".dlc", ".om"), SOURCE),
     ".gguf": "edgeq reads networks with their structure: give an .onnx file",
-    **dict.fromkeys((".pkl", ".joblib"), "it may execute anything and is not opened: export the model to ONNX (PyTorch: torch.onnx.export; "
-                    "scikit-learn: skl2onnx, for multilayer perceptrons)"),
+    **dict.fromkeys((".pkl", ".joblib"), "export the model to ONNX (PyTorch: torch.onnx.export; scikit-learn: skl2onnx, for multilayer "
+                    "perceptrons); a pickle may run any program when it is opened, so edgeq opens none"),
 }  # fmt: skip
 
 

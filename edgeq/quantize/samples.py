@@ -120,7 +120,7 @@ def _misfit(name: str, a: Array, graph: Graph, where: str) -> EdgeqError:
     if a.size == 0:
         return EdgeqError("the calibration data is empty", where=where, why=why, fix=f"give {_expected(graph)}, first axis = samples")
     if a.dtype.kind not in "fiu":
-        return EdgeqError("calibration data is not numbers", where=where, why=why)
+        return EdgeqError("calibration data is not numbers", where=where, why=why, fix=f"give {_expected(graph)}, first axis = samples")
     if a.ndim == len(t.shape) >= 4 and sorted(a.shape[1:]) == sorted(t.shape[1:]):
         return EdgeqError("the axes of the calibration data are in another order", where=where, why=why, fix="transpose the samples")
     fix = f"give {_expected(graph)}, first axis = samples"
@@ -168,9 +168,14 @@ def _array_file(path: Path, graph: Graph) -> Samples:
             return _match({graph.given[0]: np.array(view)}, graph, str(path))
         check_arrays(path)
         with np.load(path, allow_pickle=False) as archive:
-            return _match({n: a for n in archive.files if (a := _member(archive, n)) is not None}, graph, str(path))
+            found = {n: _member(archive, n) for n in archive.files}
+            if found and all(a is None for a in found.values()):
+                fix = "store arrays of numbers: np.savez(path, x=np.asarray(samples, np.float32))"
+                raise EdgeqError("the arrays hold Python objects, not numbers", where=str(path), why=", ".join(found), fix=fix)
+            return _match({n: a for n, a in found.items() if a is not None}, graph, str(path))
     except DAMAGED_ARRAYS as e:
-        raise EdgeqError("not a readable NumPy file", where=str(path), why=reason(e)) from e
+        why = "it is none, or it holds pickled objects" if "pickle" in str(e) else reason(e)
+        raise EdgeqError("not a readable NumPy file", where=str(path), why=why, fix="write it with np.savez(path, x=samples)") from e
 
 
 def _member(archive: np.lib.npyio.NpzFile, name: str) -> Array | None:

@@ -201,8 +201,10 @@ def manifest(folder: Path) -> Manifest:
     try:
         data = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as e:
-        fix = "run `edgeq build MODEL -o DIR` first"
-        raise EdgeqError("no emitted model here", where=str(folder), why=f"manifest.json: {reason(e)}", fix=fix) from e
+        missing = isinstance(e, OSError)
+        why = reason(e) if missing else "it is no JSON text"
+        fix = "run `edgeq build MODEL -o DIR` first" if missing else fix
+        raise EdgeqError("no emitted model here", where=str(folder), why=f"{MANIFEST}: {why}", fix=fix) from e
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise EdgeqError("manifest.json is of another format", where=str(folder), fix=fix)
     if not sealed(data):

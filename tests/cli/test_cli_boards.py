@@ -97,7 +97,7 @@ def test_boards_of_ones_own(edgeq, model: Path, tmp_path: Path, monkeypatch: pyt
     written = edgeq("new", "my-board", "--core", "riscv", "--json").json["written"]
     assert next(str(Path(w)) for w in written) == "targets/my-board.toml" and Path("firmware/bsp/my-board/bsp.toml").is_file()
     own = Path("targets/my-board.toml").resolve()
-    assert "exists" in edgeq("new", "cortex-m4").error
+    assert "of its own" in edgeq("new", "cortex-m4").error
     Path("targets/cortex-m4.toml").write_text("inherits = 'riscv'\ndescription = 'not this one'\n")
     names = {t["name"]: t["description"] for t in edgeq("targets", "--json").json}
     assert "my-board" in names and "not this one" not in names.values()

@@ -134,3 +134,49 @@ def test_names_in_a_file_cannot_steer_the_terminal(edgeq, model: Path, tmp_path:
     for arguments in (("inspect", bad_file), ("simulate", bad_file, "-n", 2), ("inspect", tmp_path / "\x1b[2J.eqg")):
         done = edgeq(*arguments)
         assert "\x1b" not in done.out + done.err and "\u202e" not in done.out + done.err
+
+
+def test_a_file_of_another_kind_is_not_written_over(edgeq, folder: Path, tmp_path: Path) -> None:
+    """A model, samples or text that the command did not read, under a name given for something else; a file of its kind is replaced."""
+    theirs = {
+        "m.eqg": (folder / "graph.eqg").read_bytes(),
+        "m.onnx": b"\x08\x08\x12\x07",
+        "a.txt": b"notes",
+        "x.npz": b"PK\x03\x04 and more",
+    }
+    for name, content in theirs.items():
+        (tmp_path / name).write_bytes(content)
+    verbs = [("report", folder, "-o"), ("simulate", folder, "-n", 2, "-o"), ("firmware", folder, "-b", "virt", "--force", "-o")]
+    for verb in verbs:
+        for name, content in theirs.items():
+            if (verb[0], name) != ("simulate", "x.npz"):
+                assert "of another kind" in edgeq(*verb, tmp_path / name).error
+                assert (tmp_path / name).read_bytes() == content
+    assert edgeq("simulate", folder, "-n", 2, "-o", tmp_path / "x.npz").code == 0
+    assert "of another kind" in edgeq("simulate", folder, "-n", 2, "-o", folder / "manifest.json").error
+    assert edgeq("report", folder).code == 0 == edgeq("report", folder).code
+
+
+@pytest.mark.parametrize("option", ["--output", "--plot"])
+def test_another_kind_is_told_before_long_work(edgeq, tmp_path: Path, option: str) -> None:
+    (tmp_path / "mine.svg").write_bytes(b"mine")
+    assert "of another kind" in edgeq("search", "no.onnx", "--calib", "random", option, tmp_path / "mine.svg").error
+
+
+def test_a_missing_model_is_told_before_a_missing_option(edgeq) -> None:
+    assert "no.onnx: cannot read the model" in edgeq("build", "no.onnx").error
+
+
+def test_a_folder_without_a_model(edgeq, tmp_path: Path) -> None:
+    for verb in ("inspect", "compare", "simulate"):
+        assert "holds no model" in edgeq(verb, tmp_path).error
+
+
+def test_an_empty_argument_is_told(edgeq, model: Path, tmp_path: Path) -> None:
+    assert "an argument of edgeq build is empty" in edgeq("build", model, "-o", "", "-t", "host").error
+    assert "is empty" in edgeq("build", model, "-o", tmp_path / "out", "--budget", "").error
+
+
+def test_a_damaged_manifest_is_no_riddle(edgeq, folder: Path) -> None:
+    (folder / "manifest.json").write_bytes(b"\x8b\xff")
+    assert "manifest.json: it is no JSON text" in edgeq("report", folder).error

@@ -151,11 +151,14 @@ def bad_samples() -> dict[str, tuple[dict[str, np.ndarray], str]]:
         "infinity": ({"x": x + np.inf}, "NaN or infinity"),
         "no samples": ({"x": x[:0]}, "does not fit"),
         "text": ({"x": np.full((4, 12), "a")}, "not numbers"),
+        "objects": ({"x": np.array([None, {}])}, "hold Python objects"),
+        "so large that the model overflows": ({"x": x + np.float32(3e38)}, "computes NaN or infinity"),
     }
 
 
 @pytest.mark.parametrize(("arrays", "message"), bad_samples().values(), ids=bad_samples().keys())
 @pytest.mark.parametrize("verb", ["quantize", "build"])
+@pytest.mark.filterwarnings("error::RuntimeWarning")
 def test_bad_calibration(edgeq, float_model: Path, tmp_path: Path, verb: str, arrays: dict[str, np.ndarray], message: str) -> None:
     np.savez(tmp_path / "bad.npz", **arrays)
     assert message in edgeq(verb, float_model, "--calib", tmp_path / "bad.npz", "-o", tmp_path / "out").error

@@ -101,6 +101,7 @@ def library() -> ctypes.CDLL:
         run_tool([*command, *map(str, sources), "-lm", "-o", str(made)], str(folder))
         if kept is not None:
             try:
+                kept.unlink(missing_ok=True)
                 write_bytes(kept, made.read_bytes())
             except (EdgeqError, OSError):
                 kept = None  # used, not kept
