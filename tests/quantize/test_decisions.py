@@ -9,14 +9,17 @@ import pytest
 from float_graphs import PLAIN, Floats, dense, hidden
 
 from edgeq.errors import EdgeqError
-from edgeq.ir import Array, Graph
+from edgeq.ir import Array, DType, Graph, Node, QParams, Tensor, TensorType
 from edgeq.ops.activations import LeakyRelu, Sigmoid
 from edgeq.ops.clamp import Clamp
 from edgeq.ops.fake_quantize import FakeQuantize
 from edgeq.ops.fully_connected import FullyConnected
 from edgeq.ops.reshape import Reshape
-from edgeq.quantize import calibrate, quantize, walk
+from edgeq.quantize import calibrate, data_free, dequantized, quantize, walk
+from edgeq.quantize.calibrate import TensorRange, advise
+from edgeq.quantize.calibrate import grid as calibrate_grid
 from edgeq.quantize.changes import changes, halved
+from edgeq.quantize.channels import scalable
 from edgeq.quantize.constraints import demanded, given_scales
 from edgeq.quantize.decide import Decision, decide
 from edgeq.quantize.plan import LayerPrecision, Precision, TensorPrecision
@@ -141,3 +144,66 @@ def test_a_layer_has_a_scale_per_channel_unless_one_is_asked_for() -> None:
         graph = quantize(dense(w), calibrate(dense(w), {"x": X[:, :, :2]}, "minmax"), asked)
         q = graph.tensors[graph.nodes[0].inputs[1]].type.q
         assert q is not None and len(set(q.scale)) == scales
+
+
+def test_weights_on_a_grid_keep_it_where_the_file_gives_scales() -> None:
+    w = np.array([[127, -3, 8, 1, 0, 5], [9, -127, 4, 0, 2, 1]])
+    for factor, scale in ((0.01, "stored"), (np.sqrt(np.arange(1.0, 13)).reshape(2, 6), "max")):
+        b = Floats()
+        q = b.op(FakeQuantize(scale=0.25), b.input(1, 6), name="q")
+        graph = b.graph(b.layer(FullyConnected(), q, w * factor, [0.3, 0.7], name="y"))
+        assert decide(graph, {"x": X}, PLAIN).precision.layers["y"].weight_scale == scale
+        assert decide(dense(w * factor), {"x": X}, PLAIN).precision.layers["y"].weight_scale == "max"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "told"),
+    [(251, 255, False), (251.01, 255, True), (-255, -251, False), (-255, -251.01, True), (-1, 254, False), (3, 3, True)],
+)
+def test_tensors_that_span_less_than_four_steps_are_told_of(low: float, high: float, told: bool, caplog: pytest.LogCaptureFixture) -> None:
+    graph = hidden((1, 6))
+    advise(graph, {"h": TensorRange(low, high, "mse", (low, high))})
+    assert bool(caplog.records) == told and all("'h'" in r.getMessage() for r in caplog.records)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "found"),
+    [(100, 255, -128), (100, 256, None), (-255, -100, 127), (-256, -100, None), (-128, 127, 0), (-100, 155, -28), (0, 255, -128)],
+)
+def test_steps_are_kept_that_256_integers_hold(low: int, high: int, found: int | None) -> None:
+    values = np.arange(low, high + 1) * 0.5
+    assert calibrate_grid(values, np.ones(len(values), np.int64)) == (None if found is None else (0.5, found))
+
+
+def test_layers_that_share_weights_are_not_scaled() -> None:
+    """Whatever other constants are theirs alone."""
+    b = Floats()
+    w = b.const(np.eye(6))
+    a, c = (b.op(FullyConnected(), x, w, b.const(np.zeros(6))) for x in (b.input(1, 6), b.input(1, 6)))
+    shared = b.graph(*(b.layer(FullyConnected(), t, np.ones((2, 6))) for t in (a, c)))
+    assert scalable(shared) == []
+    b = Floats()
+    alone = b.graph(b.layer(FullyConnected(), b.layer(FullyConnected(), b.input(1, 6), np.eye(6), name="h"), np.ones((2, 6))))
+    assert [g.tensors for g in scalable(alone)] == [("h",)]
+
+
+def test_constants_of_a_quantized_graph_are_their_real_values() -> None:
+    """A bias has the scale of input and weights; an integer that is no bias its own."""
+    w = np.array([[1, 0.5], [-4, 2]], np.float32)
+    quantized = quantize(dense(w, [0.25, -3]), {"x": X[:, :, :2]}, PLAIN)
+    node = quantized.nodes[0]
+    real = dequantized(quantized)
+    q, bias = (quantized.tensors[n] for n in node.inputs[1:])
+    scales = np.array(q.type.q.scale)  # type: ignore[union-attr]
+    assert q.data is not None and bias.data is not None
+    assert np.array_equal(real.tensors[node.inputs[1]].data, (q.data * scales[:, None]).astype(np.float32))  # type: ignore[arg-type]
+    sums = quantized.type("x").scale * scales
+    assert np.array_equal(real.tensors[node.inputs[2]].data, (bias.data * sums).astype(np.float32))  # type: ignore[arg-type]
+    integers = Tensor("c", TensorType((4,), DType.INT32, QParams((0.5,), 1)), np.array([1, 3, 5, 9], np.int32))
+    moved = Tensor("y", TensorType((2, 2), DType.INT32, QParams((0.5,), 1)))
+    other = Graph("g", (Node("y", Reshape((2, 2)), ("c",), ("y",)),), {"c": integers, "y": moved}, (), ("y",))
+    assert dequantized(other).tensors["c"].data.tolist() == [0, 1, 2, 4]  # type: ignore[union-attr]
+
+
+def test_neighbours_lie_along_long_axes() -> None:
+    assert data_free._axes((3, 8, 7, 40)) == [2, 4] and data_free._spans((3, 8, 7, 40)) == [1, 2, 4, 8, 16, 32, 64]
