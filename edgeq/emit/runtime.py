@@ -111,13 +111,25 @@ def _defined(bare: str, macros: Mapping[str, tuple[list[str], str]]) -> frozense
     return frozenset(_WORD.findall(head)[-1:])
 
 
+def _macros(text: str) -> dict[str, tuple[list[str], str]]:
+    """Parameters and bodies of the macros with parameters of a header and of those that it includes."""
+    found: dict[str, tuple[list[str], str]] = {}
+    for inner in _INCLUDED.findall(text):
+        found |= _macros(_text(inner))
+    for macro in re.finditer(r"#define (\w+)\(([^)]*)\)((?:.*\\\n)*.*)", text):
+        found[macro[1]] = ([a.strip() for a in macro[2].split(",")], macro[3].replace("\\\n", "\n"))
+    return found
+
+
+def _text(name: str) -> str:
+    return (resource("templates") / "runtime" / name).read_text(encoding="ascii")
+
+
 @functools.cache
 def header(name: str) -> Header:
     """A header of templates/runtime, read."""
-    text = (resource("templates") / "runtime" / name).read_text(encoding="ascii")
-    macros: dict[str, tuple[list[str], str]] = {}
-    for found in re.finditer(r"#define (\w+)\(([^)]*)\)((?:.*\\\n)*.*)", text):
-        macros[found[1]] = ([a.strip() for a in found[2].split(",")], found[3].replace("\\\n", "\n"))
+    text = _text(name)
+    macros = _macros(text)
     units, inside, number = [], [], 0
     for piece in _pieces(text):
         bare = _SILENT.sub(" ", piece)

@@ -23,6 +23,9 @@
 #endif
 #elif defined(__GNUC__)
 #pragma GCC optimize("fp-contract=off")
+#if defined(__ARM_FEATURE_MVE) && (__ARM_FEATURE_MVE & 2) /* whose vectors take subnormal floats for zeros; Clang: -fno-vectorize -fno-slp-vectorize */
+#pragma GCC optimize("no-tree-vectorize")
+#endif
 #else
 #pragma STDC FP_CONTRACT OFF
 #endif
