@@ -95,7 +95,7 @@ def quantized(
             fix = f"leave {', '.join(given) or 'options of quantization'} out"
             raise EdgeqError("the model is quantized already", where=graph.name, fix=fix)
         return Quantized(graph, {} if samples is None else diagnosis(dequantized(graph), graph, samples, {}, progress), {})
-    graph, written = _form(chosen, graph, path)
+    graph, written = _form(chosen, graph, path, options)
     job = recipes.Job(graph, samples, options, written, goal, lambda count: calibration_labels(graph, recipe, count), progress)
     halves = written is not None and written.nodes and set(complete(graph, written.nodes, chosen.base(graph)).values()) == {HALF}
     if samples is None and not halves and chosen.needs_samples(job):
@@ -119,13 +119,13 @@ def quantized(
     return Quantized(normalise(made.graph), {**record, **made.more}, {PRECISION: made.precision.encode()})
 
 
-def _form(chosen: recipes.Recipe, graph: Graph, path: str | Path | None) -> tuple[Graph, Precision | None]:
+def _form(chosen: recipes.Recipe, graph: Graph, path: str | Path | None, options: Options | None) -> tuple[Graph, Precision | None]:
     """The recipe's form of a graph, and the precision file; where the file speaks of factors otherwise, the form that it fits.
 
     Raises:
         EdgeqError: the file cannot be read or fits no form.
     """
-    own = chosen.form(graph)
+    own = recipes.prepared(chosen, graph, options)
     refused = None
     for form in (own, graph, multiply_out(graph), multiply_out(graph, always=True)):
         try:

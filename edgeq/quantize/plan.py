@@ -16,6 +16,7 @@ from edgeq.quantize.prepare import PREPARATIONS
 from edgeq.quantize.ranges import METHODS
 from edgeq.quantize.refine import NONE, REFINEMENTS
 from edgeq.quantize.rounding import ROUNDINGS
+from edgeq.quantize.split import SPLITS
 from edgeq.quantize.weight_scales import SCALES
 
 
@@ -33,6 +34,7 @@ class Options:
         weight_scale: how the scales of weights are: a rule of `weight_scales`.
         rounding: of weights: one of `rounding`.
         bias_correction: biases take up the mean error of each channel.
+        split: how channels are split whose weights are outliers: one of `quantize.split`, or ``none``.
         refine: what is tuned again once all layers are rounded: one of `refine`, or ``none``.
         equalize: channels of an activation are brought to similar ranges where the layers around it allow it exactly.
         equalization: how the factors for that are chosen: one of `prepare`.
@@ -51,6 +53,7 @@ class Options:
     bias_correction: bool = _option(True, "Biases take up the mean error of each channel")
     equalize: bool = _option(True, "Bring the channels of an activation to similar ranges first")
     equalization: str = _option("least-noise", "By which factors the channels are brought there", PREPARATIONS)
+    split: str = _option(NONE, "How channels are split that the largest weights read", (NONE, *SPLITS))
     refine: str = _option(NONE, "What is tuned again once all layers are rounded", (NONE, *REFINEMENTS))
     law: str = _option("single", "Rounding of requantization", LAWS)
     weights: str = _option("int8", "What layers' weights are stored in, a number of bits alone will do", of_weights())
@@ -82,6 +85,7 @@ class Options:
             ("weight_scale", self.weight_scale, tuple(SCALES)),
             ("rounding", self.rounding, tuple(ROUNDINGS)),
             ("equalization", self.equalization, tuple(PREPARATIONS)),
+            ("splitting", self.split, (NONE, *SPLITS)),
             ("refinement", self.refine, (NONE, *REFINEMENTS)),
             ("law", self.law, LAWS),
             ("format of weights", self.weights, of_weights()),

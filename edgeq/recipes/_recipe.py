@@ -18,6 +18,7 @@ from edgeq.quantize.decide import Decision, decide, describe
 from edgeq.quantize.halving import check_range, describe_half, to_half
 from edgeq.quantize.plan import Options, Precision, with_weights
 from edgeq.quantize.refine import NONE
+from edgeq.quantize.split import split
 from edgeq.quantize.storage import HALF, Storage
 from edgeq.quantize.walk import quantize_decided
 
@@ -139,6 +140,16 @@ def formed(graph: Graph, factors: str | None) -> Graph:
     return graph if factors == KEEP else multiply_out(graph, always=factors == MULTIPLY)
 
 
+def prepared(recipe: Recipe, graph: Graph, options: Options | None) -> Graph:
+    """A recipe's form of a float graph, its channels split where the options say it.
+
+    Raises:
+        EdgeqError: no channels can be split.
+    """
+    form = recipe.form(graph)
+    return form if options is None or options.split == NONE else split(form, options.split)
+
+
 def check_sums(sums: str | None, job: Job) -> None:
     """Refuse what is no choice of sums.
 
@@ -220,6 +231,8 @@ def layer_options(decision: Decision) -> dict[str, str]:
         found["per_tensor"] = {"true"}
     if decision.options.refine != NONE:
         found["refine"] = {decision.options.refine}
+    if decision.options.split != NONE:
+        found["split"] = {decision.options.split}
     if decision.options.clamp:
         found["clamp"] = {"true"}
     found["equalized_tensors"] = {str(sum(bool(t.exponents) for t in decision.precision.tensors.values()))}

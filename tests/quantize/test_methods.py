@@ -24,6 +24,7 @@ from edgeq.quantize.ranges import METHODS
 from edgeq.quantize.refine import REFINEMENTS
 from edgeq.quantize.rounding import NEAREST, ROUNDINGS, quick
 from edgeq.quantize.sensitivity import MEASURES, USUAL, Probe
+from edgeq.quantize.split import SPLITS
 from edgeq.quantize.statistics import Observer
 from edgeq.quantize.storage import HALF, INT8, WEIGHTS, Unit, uniform, units
 from edgeq.quantize.weight_scales import SCALES, widest
@@ -35,6 +36,7 @@ PACKAGE = Path(__file__).parents[2] / "edgeq"
 KINDS = {
     "quantize/ranges": METHODS, "quantize/weight_scales": SCALES, "quantize/rounding": ROUNDINGS, "quantize/sensitivity": MEASURES,
     "quantize/allocate": ALLOCATORS, "quantize/refine": REFINEMENTS, "quantize/prepare": PREPARATIONS,
+    "quantize/split": SPLITS,
     "recipes": RECIPES,
 }  # fmt: skip
 
@@ -250,3 +252,11 @@ def test_recipe_w8a16() -> None:
     got = real_array(simulate(made, samples).outputs["y"], made.type("y")).astype(np.float64)
     assert 10 * np.log10((want**2).sum() / ((got - want) ** 2).sum()) > 40
     assert PLAIN.rounding == NEAREST and INT8 not in {t.type.dtype.value for t in made.tensors.values() if not t.is_constant}
+
+
+def test_easy_quant_counts_all_weights_but_one_in_a_hundred() -> None:
+    w = np.random.default_rng(0).normal(size=(3, 400))
+    w[0, 7], w[1, :20] = 100.0, 100.0  # one outlier; more than there may be
+    plain, easy = (SCALES[n](w, (-7, 7), None) for n in ("mse", "easy-quant"))
+    assert easy[0] < 0.1 * plain[0] and easy[1] == plain[1] and np.isclose(easy[2], plain[2], rtol=0.2)
+    assert SCALES["easy-quant"](np.zeros((2, 5)), (-7, 7), None).tolist() == [0, 0]
