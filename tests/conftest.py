@@ -30,9 +30,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def absent(error: BaseException) -> str:
-    """The optional program that is not there, of which an error tells; nothing where it tells of another cause."""
+    """The optional program that is not there, of which an error or its cause tells; nothing where it is another one."""
     named = error.why.removeprefix("no ") if isinstance(error, EdgeqError) else str(getattr(error, "filename", None) or "")
-    return named if OPTIONAL.fullmatch(named) and shutil.which(named) is None else ""
+    if OPTIONAL.fullmatch(named) and shutil.which(named) is None:
+        return named
+    return absent(error.__cause__) if error.__cause__ else ""
 
 
 def passed_over(error: BaseException) -> None:

@@ -90,6 +90,7 @@ RAISING = """
 import subprocess
 import pytest
 from edgeq.errors import EdgeqError
+from edgeq.process import run
 
 @pytest.fixture
 def broken():
@@ -100,6 +101,9 @@ def test_compiles():
 
 def test_starts(broken):
     raise AssertionError
+
+def test_runs():
+    run(["cppcheck", "x.c"])
 
 def test_other_program():
     raise EdgeqError("not there", why="no frobnicate")
@@ -116,10 +120,10 @@ def test_only_a_missing_compiler_is_a_reason_to_skip(tmp_path: Path) -> None:
     there.mkdir()
     arguments = ("-rs", "-p", "conftest", "--rootdir", str(tmp_path), str(tmp_path / "test_raising.py"))
     done = pytest_run(*arguments, path=HERE.parent, PATH=str(there))
-    assert "2 failed, 2 skipped" in done.stdout, done.stdout + done.stderr
-    assert "not installed: gcc" in done.stdout and "not installed: clang++" in done.stdout
-    for program in ("gcc", "clang++"):
-        (there / program).write_text("#!/bin/sh\nexit 0\n")
+    assert "2 failed, 3 skipped" in done.stdout, done.stdout + done.stderr
+    assert all(f"not installed: {program}" in done.stdout for program in ("gcc", "clang++", "cppcheck"))
+    for program in ("gcc", "clang++", "cppcheck"):
+        (there / program).write_text("#!/bin/sh\nexit 1\n")
         (there / program).chmod(0o755)
     done = pytest_run(*arguments, path=HERE.parent, PATH=str(there))
-    assert "4 failed" in done.stdout, done.stdout + done.stderr
+    assert "5 failed" in done.stdout, done.stdout + done.stderr
