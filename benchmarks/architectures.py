@@ -13,6 +13,7 @@ import contextlib
 import importlib
 import io
 import logging
+import math
 import tempfile
 import time
 import warnings
@@ -169,9 +170,12 @@ def ratio(graph: Graph, quantized: Graph, x: Array) -> float:
     """Signal to noise of int8 in dB, of the worst output."""
     real = evaluate_float(graph, {graph.inputs[0]: x})
     found = api.simulate(quantized, {quantized.inputs[0]: x}).outputs(real=True)
-    noises = [np.mean((found[b].astype(np.float64) - real[a]) ** 2) for a, b in zip(graph.outputs, quantized.outputs, strict=True)]
-    sizes = [np.mean(real[a].astype(np.float64) ** 2) for a in graph.outputs]
-    return float(min(10 * np.log10(s / max(n, 1e-30)) for s, n in zip(sizes, noises, strict=True)))
+    worst = math.inf
+    for a, b in zip(graph.outputs, quantized.outputs, strict=True):
+        size = float(np.mean(real[a].astype(np.float64) ** 2))
+        noise = float(np.mean((found[b].astype(np.float64) - real[a]) ** 2))
+        worst = min(worst, 10 * float(np.log10(size / max(noise, 1e-30))))
+    return worst
 
 
 def measured(name: str, architecture: Architecture, forms: tuple[str, ...] = FORMS, build: bool = True) -> dict[str, str]:

@@ -49,7 +49,7 @@ def by_librosa(d: features.Description, samples: Array) -> Array:
     y = np.concatenate([side, samples, side])
     sizes: dict[str, Any] = {"n_fft": d.n_fft, "win_length": d.length, "hop_length": d.hop_length, "center": False}
     if d.kind == "stft":
-        return np.abs(librosa.stft(y, **sizes)).T
+        return np.asarray(np.abs(librosa.stft(y, **sizes)).T)
     bands = librosa.feature.melspectrogram(y=y, sr=d.sample_rate, n_mels=d.n_mels, **sizes)
     if d.kind == "pcen":
         start = np.full((d.n_mels, 1), 1 - smoothing(d))

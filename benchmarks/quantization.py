@@ -46,7 +46,7 @@ def calibration(name: str) -> Array:
         return spoken()[0][::5]
     if name == "ad":
         steps = np.random.default_rng(1).normal(0, 0.6, (128, 640)).cumsum(-1)
-        return (steps - steps.mean(-1, keepdims=True) - 20).astype(np.float32)
+        return np.asarray(steps - steps.mean(-1, keepdims=True) - 20, np.float32)
     return images("train", 128, 32)[0] if name == "resnet8" else images("train", 128, 96)[0] / 255
 
 

@@ -105,7 +105,7 @@ def fixed(bits: int, least: float) -> Rounding:
 def rows(w: Array) -> Array:
     """Weights in int8, a scale per row."""
     matrix = w[None].astype(np.float64)
-    scales = SCALES["mse"](matrix, (-127, 127))
+    scales = SCALES["mse"](matrix, (-127, 127), None)
     return np.asarray(within(np.rint(matrix / scales[..., None]), (-127, 127))[0] * scales[0][:, None], np.float32)
 
 

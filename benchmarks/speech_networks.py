@@ -65,7 +65,7 @@ class ConvTasNet(nn.Module):
         self.sources, self.filters = sources, filters
         self.encoder = nn.Conv1d(1, filters, length, stride=length // 2, bias=False)
         self.enter = nn.Sequential(nn.GroupNorm(1, filters, eps=1e-8), nn.Conv1d(filters, width, 1))
-        self.blocks = nn.ModuleList(self._block(width, hidden, 2**i) for i in range(layers))
+        self.blocks: Any = nn.ModuleList(self._block(width, hidden, 2**i) for i in range(layers))
         self.leave = nn.Sequential(nn.PReLU(), nn.Conv1d(width, sources * filters, 1), nn.Sigmoid())
         self.decoder = nn.ConvTranspose1d(filters, 1, length, stride=length // 2, bias=False)
 
