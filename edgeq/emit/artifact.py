@@ -299,7 +299,8 @@ def emit(program: Program, plan: MemoryPlan, name: str, vectors: Mapping[str, Ar
     emitter = _Emitter(program, plan, name)
     functions, steps = emitter.functions.all, emitter.steps()
     facts = emitter.facts(steps)
-    codes = [f.code for f in functions]
+    parts = emitter.functions.parts
+    codes = [*parts, *(f.code for f in functions)]
     decoding = [line for s in steps for lines in (s["tiles"], s["rows"], *(d["lines"] for d in s["decodes"])) for line in lines]
     decoding += ["eq_band_rows eq_band_copy"] if emitter.feeding else []
     runtime = {STEP: whole(STEP)} | reached([*codes, *decoding])
@@ -314,7 +315,7 @@ def emit(program: Program, plan: MemoryPlan, name: str, vectors: Mapping[str, Ar
     tables = None if vectors is None else {n: table(f"{emitter.name}_vectors_{a}", vectors[n]) for n, a in emitter.arguments.items()}
     checks = step_checks(steps, vectors or {})
     context = {
-        "m": emitter.name, "M": emitter.name.upper(), "functions": functions, "steps": steps,
+        "m": emitter.name, "M": emitter.name.upper(), "functions": functions, "shared_parts": parts, "steps": steps,
         "tables": emitter.tables, "inputs": emitter.interface(program.graph.given),
         "outputs": emitter.interface(program.graph.results), "manifest": facts, "lifetimes": emitter.lifetimes(),
         **emitter.locals,

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import jinja2
 
 from edgeq.emit.syntax import block_comment, ctype_of
-from edgeq.ir import Graph
+from edgeq.ir import Graph, Params
 from edgeq.kernels import facts
+from edgeq.kernels.expressions import evaluate
 from edgeq.program import Call, Program
 from edgeq.resources import resource
 
@@ -91,7 +92,9 @@ class Functions:
     """
 
     def __init__(self, program: Program, model: str) -> None:
-        self._graph, self._env = program.graph, environment()
+        self._graph, self._env, self._model = program.graph, environment(), model
+        self._program = program
+        self._parts: dict[str, str] = {}  # a rendered text -> its symbol
         bodies: dict[str, tuple[str, str, tuple[Member, ...]]] = {}  # a rendered text -> signature and members
         first: dict[str, Call] = {}
         known: dict[object, str] = {}
@@ -117,6 +120,30 @@ class Functions:
         """Each function once."""
         return list(self._of.values())
 
+    @property
+    def parts(self) -> list[str]:
+        """The code of the static functions that kernels share."""
+        return [text.replace(SYMBOL, symbol) for text, symbol in self._parts.items()]
+
+    def _part(self, name: str, text: str) -> str:
+        """The symbol of a static function, ``{{ part(name, text) }}`` in a kernel template: kernels that need the same text share it."""
+        if text not in self._parts:
+            number = sum(symbol.startswith(f"{self._model}_{name}_part") for symbol in self._parts.values())
+            self._parts[text] = f"{self._model}_{name}_part" + (f"_v{number + 1}" if number else "")
+        return self._parts[text]
+
+    def _among(self, call: Call, expression: str, parts: bool = False) -> list[object]:
+        """The values that an expression on scalars has for all calls of a call's kernel, ``among(expression)`` in a template; with
+        `parts` for all that may share a part with it: of the same operator on the same types by the same instruction set and tile."""
+
+        def family(c: Call) -> object:
+            return (c.kernel.signature, c.kernel.isa, c.kernel.tile) if parts else c.kernel.name
+
+        calls = [c for c in self._program.calls if family(c) == family(call)]
+        params = [p for c in calls for p in (c.params, *(s.params for s in c.shares))]
+        params += [Params(c.params.law, {**c.params.scalars, "out_c": c.tiled.rows}, c.params.tables) for c in calls if c.tiled]
+        return sorted({evaluate(expression, p, call.kernel.tile) for p in params}, key=str)
+
     def _render(self, call: Call) -> tuple[str, str, tuple[Member, ...]]:
         """Body, signature and members, all without the function's name and comment."""
         graph = self._graph
@@ -124,6 +151,7 @@ class Functions:
             symbol=SYMBOL, signature=SIGNATURE, law=call.params.law, isa=call.kernel.isa,
             xtype=graph.type(call.operands[0]).dtype.c, ytype=graph.type(call.output).dtype.c,
             p=_Access(call), v=call.specialized, t=call.kernel.tile, sig=call.kernel.signature,
+            part=self._part, among=functools.partial(self._among, call),
         )  # fmt: skip
         read = dict.fromkeys(MEMBER.findall(text))
         tables = [Member(n, f"const {ctype_of(a)} *", True) for n, a in call.tables.items() if n in read]

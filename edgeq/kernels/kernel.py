@@ -29,6 +29,10 @@ A kernel is `templates/kernels/<isa>/<name>_<types>.c.j2`; its front matter is T
     variants = [{ w = "s8" }]      further kernels of the same template, each by what differs: any key above, and `name` and `isa` where
                                    they are not those of the file. The template reads ``sig.w`` and the like
 
+A template may ask ``among("in_c % 4")`` for the values that an expression on scalars has for all calls of its kernel, to leave out
+what none of them needs, and give the text of a function that kernels share: ``part("lanes", text)`` is the symbol under which it is
+emitted, once however many kernels give the same text (`edgeq.emit.functions`).
+
 A kernel's name is its `name` (the file's, without its types) and its types: the variant ``{ w = "s8" }`` of conv2d_f16 is conv2d_f16_w8.
 """
 

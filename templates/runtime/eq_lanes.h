@@ -18,6 +18,14 @@ typedef struct {
     uint32_t start; /* where lanes start that take both, and another two: 2^14 - 128 * (a + b) in each, modulo 2^32 */
 } eq_lanes_lane_inputs_t;
 
+/* A layer: its weights in the kernel's layout, and what each output channel is requantized by. */
+typedef struct {
+    const void *weights;
+    const int32_t *bias, *multiplier;
+    const int8_t *shift;
+    int32_t out_offset, out_c;
+} eq_lanes_layer_t;
+
 /* `count` inputs; a 0 follows an odd number of them. */
 static inline void eq_lanes_lane_inputs(eq_lanes_lane_inputs_t *to, const int8_t *from, int32_t count)
 {

@@ -230,10 +230,10 @@ static inline uint32_t eq_armv7em_high_mul_unsigned_rounded(uint32_t a, uint32_t
     return (uint32_t)(((uint64_t)a * b + 0x80000000u) >> 32);
 }
 
-/* x / 2^(n + 1) to the nearest, halves away from zero. */
-static inline int32_t eq_armv7em_round_half(int32_t x, int32_t n)
+/* x, one less where it is negative. */
+static inline int32_t eq_armv7em_away(int32_t x)
 {
-    return (((x + (x >> 31)) >> n) + 1) >> 1;
+    return x + (x >> 31);
 }
 
 /* a + b modulo 2^32 */

@@ -77,6 +77,7 @@ static inline uint32_t *eq_armv7em_expand_zeros(uint32_t *to, uint32_t zeros, in
     for (; count > 0; count--, to += 6) {
         to[0] = even;
         to[3] = second;
+        EQ_ARMV7EM_IN_TURN(count);
     }
     return to;
 }
@@ -85,17 +86,25 @@ static inline uint32_t *eq_armv7em_expand_zeros(uint32_t *to, uint32_t zeros, in
  * function compilers run out of registers. Returns the end. */
 static EQ_ARMV7EM_CALLED uint32_t *eq_armv7em_expand_part(uint32_t *to, const int8_t *from, const eq_armv7em_part *part)
 {
-    const int32_t width = part->width, pitch = part->pitch, left = part->left;
-    const int32_t near = left < 0 ? -left : 0, far = left + width > pitch ? left + width - pitch : 0, count = width - near - far;
-    const int32_t rows = count > 0 ? part->rows : 0, end = part->top + part->height;
+    const int32_t width = part->width, pitch = part->pitch, left = part->left, top = part->top;
+    const int32_t over = left + width - pitch;
+    from += top * pitch + left;
+    int32_t height = part->height;
+    if (left >= 0 && over <= 0 && top >= 0 && top + height <= part->rows) {
+        for (const int32_t count = width / 4; height > 0; height--, from += pitch) {
+            to = eq_armv7em_expand(to, from, count, 1);
+            EQ_ARMV7EM_IN_TURN(height);
+        }
+        return to;
+    }
+    const int32_t near = left < 0 ? -left : 0, far = over > 0 ? over : 0, count = width - near - far;
+    const int32_t rows = count > 0 ? part->rows : 0, end = top + height;
     const uint32_t zeros = ((uint32_t)part->zero & 0xffu) * 0x01010101u;
-    from += part->top * pitch + left + near;
-    for (int32_t row = part->top; row < end; row++, from += pitch) {
-        if (row < 0 || row >= rows) {
-            to = eq_armv7em_expand_zeros(to, zeros, width / 4, 1);
-        } else {
-            to = eq_armv7em_expand_zeros(to, zeros, near / 4, 1);
-            to = eq_armv7em_expand(to, from, count / 4, 1);
+    for (int32_t row = top; row < end; row++, from += pitch) {
+        const int32_t inside = row >= 0 && row < rows;
+        to = eq_armv7em_expand_zeros(to, zeros, (inside ? near : width) / 4, 1);
+        if (inside) {
+            to = eq_armv7em_expand(to, from + near, count / 4, 1);
             to = eq_armv7em_expand_zeros(to, zeros, far / 4, 1);
         }
     }
