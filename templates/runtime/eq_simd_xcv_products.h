@@ -114,6 +114,89 @@ static inline const uint32_t *eq_xcv_rows16(int32_t sums[16], const int32_t star
     return w;
 }
 
+#if EQ_XCV
+/* The products of one pixel's word with four rows, whose sums are s<a> to s<d>. */
+#define EQ_XCV_FOUR(x, a, b, c, d)                                                                       \
+    EQ_XCV_DOT("%[s" a "]", x, "%[w0]") EQ_XCV_DOT("%[s" b "]", x, "%[w1]")                               \
+    EQ_XCV_DOT("%[s" c "]", x, "%[w2]") EQ_XCV_DOT("%[s" d "]", x, "%[w3]")
+#define EQ_XCV_BEGIN(a, b, c, d, at) EQ_XCV_LOAD(a, at) "mv %[s" b "], %[s" a "]\n\tmv %[s" c "], %[s" a "]\n\tmv %[s" d "], %[s" a "]\n\t"
+#endif
+
+/* sums[4 * j + i] = start[i] + the products of `quads` words of pixel j of four, a word of each in turn at x, with row i of four (layout
+ * quads(4)); returns the weights' end. 24 instructions for 64 products. */
+static inline const uint32_t *eq_xcv_tile4(int32_t sums[16], const int32_t start[4], const uint32_t *x, const uint32_t *w, int32_t quads)
+{
+#if EQ_XCV
+    int32_t s0, s1, s2, s3, s4, s5, s6, s7, s8, s9, s10, s11, s12, s13, s14, s15;
+    uint32_t x0, x1, w0, w1, w2, w3;
+    __asm__ volatile(
+        EQ_XCV_BEGIN("0", "4", "8", "12", "0") EQ_XCV_BEGIN("1", "5", "9", "13", "4")
+        EQ_XCV_BEGIN("2", "6", "10", "14", "8") EQ_XCV_BEGIN("3", "7", "11", "15", "12")
+        EQ_XCV_LOOP("%[n]", "25")
+        EQ_XCV_NEXT("%[w0]", "%[w]") EQ_XCV_NEXT("%[w1]", "%[w]") EQ_XCV_NEXT("%[w2]", "%[w]") EQ_XCV_NEXT("%[w3]", "%[w]")
+        EQ_XCV_NEXT("%[x0]", "%[x]") EQ_XCV_NEXT("%[x1]", "%[x]")
+        EQ_XCV_FOUR("%[x0]", "0", "1", "2", "3") EQ_XCV_NEXT("%[x0]", "%[x]") EQ_XCV_FOUR("%[x1]", "4", "5", "6", "7") EQ_XCV_NEXT("%[x1]", "%[x]")
+        EQ_XCV_FOUR("%[x0]", "8", "9", "10", "11") EQ_XCV_FOUR("%[x1]", "12", "13", "14", "15")
+        EQ_XCV_END "\n\t"
+        EQ_XCV_STORE("0", "0") EQ_XCV_STORE("1", "4") EQ_XCV_STORE("2", "8") EQ_XCV_STORE("3", "12")
+        EQ_XCV_STORE("4", "16") EQ_XCV_STORE("5", "20") EQ_XCV_STORE("6", "24") EQ_XCV_STORE("7", "28")
+        EQ_XCV_STORE("8", "32") EQ_XCV_STORE("9", "36") EQ_XCV_STORE("10", "40") EQ_XCV_STORE("11", "44")
+        EQ_XCV_STORE("12", "48") EQ_XCV_STORE("13", "52") EQ_XCV_STORE("14", "56") EQ_XCV_STORE("15", "60")
+        : EQ_XCV_SUM(0), EQ_XCV_SUM(1), EQ_XCV_SUM(2), EQ_XCV_SUM(3), EQ_XCV_SUM(4), EQ_XCV_SUM(5), EQ_XCV_SUM(6), EQ_XCV_SUM(7),
+          EQ_XCV_SUM(8), EQ_XCV_SUM(9), EQ_XCV_SUM(10), EQ_XCV_SUM(11), EQ_XCV_SUM(12), EQ_XCV_SUM(13), EQ_XCV_SUM(14), EQ_XCV_SUM(15),
+          [x] "+r"(x), [w] "+r"(w), [x0] "=&r"(x0), [x1] "=&r"(x1), [w0] "=&r"(w0), [w1] "=&r"(w1), [w2] "=&r"(w2), [w3] "=&r"(w3)
+        : [n] "r"(quads), [sums] "r"(sums), [start] "r"(start)
+        : "memory");
+#else
+    for (int32_t i = 0; i < 16; i++) {
+        sums[i] = start[i & 3];
+    }
+    for (; quads > 0; quads--, x += 4, w += 4) {
+        for (int32_t i = 0; i < 16; i++) {
+            sums[i] = eq_xcv_dot4(sums[i], x[i >> 2], w[i & 3]);
+        }
+    }
+#endif
+    return w;
+}
+
+/* Copies `count` words from any address to every fourth word; returns the end. */
+static inline uint32_t *eq_xcv_spread(uint32_t *to, const int8_t *from, int32_t count)
+{
+    if (count >= 2) {
+#if EQ_XCV
+        uint32_t a, b;
+        __asm__ volatile(
+            EQ_XCV_LOOP("%[n]", "5")
+            EQ_XCV_NEXT("%[a]", "%[from]") EQ_XCV_NEXT("%[b]", "%[from]")
+            ".insn s 0x2b, 2, %[a], 16(%[to])\n\t.insn s 0x2b, 2, %[b], 16(%[to])\n\t" /* cv.sw a, (to), 16 */
+            EQ_XCV_END
+            : [from] "+r"(from), [to] "+r"(to), [a] "=&r"(a), [b] "=&r"(b)
+            : [n] "r"(count / 2)
+            : "memory");
+#else
+        for (int32_t i = count / 2; i > 0; i--, from += 8, to += 8) {
+            to[0] = eq_xcv_load4(from);
+            to[4] = eq_xcv_load4(from + 4);
+        }
+#endif
+    }
+    if (count & 1) {
+        *to = eq_xcv_load4(from);
+        to += 4;
+    }
+    return to;
+}
+
+/* Stores `count` times `word` to every fourth word; returns the end. */
+static inline uint32_t *eq_xcv_spread_one(uint32_t *to, uint32_t word, int32_t count)
+{
+    for (; count > 0; count--, to += 4) {
+        *to = word;
+    }
+    return to;
+}
+
 /* The sum of 4 * `quads` int8. */
 static inline int32_t eq_xcv_total(const int8_t *from, int32_t quads)
 {
