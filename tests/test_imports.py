@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "edgeq"
 LAYERS = (
-    ("errors", "resources", "leftovers", "files", "folder", "guard", "journal", "process", "record", "slots", "text", "workers"),
+    ("errors", "resources", "elf", "leftovers", "files", "folder", "guard", "journal", "process", "record", "slots", "text", "workers"),
     ("reals", "matrices", "components", "solver"),
     ("numerics", "half", "floats", "traits"),
     ("formats",),

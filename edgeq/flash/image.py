@@ -10,10 +10,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from elftools.elf.constants import SH_FLAGS
 from elftools.elf.elffile import ELFFile
 
 from edgeq.board import IMAGE_HEADER, Boot, Region
+from edgeq.elf import loads
 from edgeq.errors import EdgeqError
 from edgeq.files import reason
 from edgeq.slots import split
@@ -22,7 +22,6 @@ MAGIC, MAGIC_SLOTS = 0x31495145, 0x32495145  # "EQI1", "EQI2", eq_image.h
 DOWNGRADE = 1  # eq_image.h
 LARGEST = 64 * 1024**2  # bytes of flash that a firmware may span
 ERASED = b"\xff"
-MOST_SEGMENTS, MOST_SECTIONS = 64, 4096
 
 
 @dataclass(frozen=True)
@@ -94,30 +93,15 @@ def _program(path: Path, content: bytes, version: int, second: Firmware | None) 
             elf = ELFFile(file)
             if elf["e_machine"] not in MACHINES or elf.elfclass != 32 or not elf.little_endian or elf["e_type"] != "ET_EXEC":
                 raise EdgeqError("no program for a 32-bit Arm or RISC-V chip", where=str(path), why=f"{elf['e_machine']}, {elf['e_type']}")
-            loads = _loads(elf)
+            pieces = loads(elf)
             machine, attributes = MACHINES[elf["e_machine"]], _attributes(elf)
     except EdgeqError:
         raise
     except Exception as e:  # pyelftools lets many kinds out of damaged files
         raise EdgeqError("not an ELF file, or a damaged one", where=str(path), why=reason(e), fix="give what the linker wrote") from e
-    if not loads:
+    if not pieces:
         raise EdgeqError("the firmware holds nothing to load", where=str(path))
-    return Firmware(path, tuple(loads), machine, attributes, version, second)
-
-
-def _loads(elf: ELFFile) -> list[tuple[int, bytes]]:
-    """Address and content of every section that is loaded: a segment may have the file's own headers before them."""
-    if elf.num_segments() > MOST_SEGMENTS or elf.num_sections() > MOST_SECTIONS:
-        raise ValueError(f"{elf.num_segments()} segments and {elf.num_sections()} sections")
-    sections = [s for s in elf.iter_sections() if int(s["sh_flags"]) & SH_FLAGS.SHF_ALLOC and s["sh_type"] != "SHT_NOBITS" and s["sh_size"]]
-    loads = []
-    for segment in elf.iter_segments("PT_LOAD"):
-        begin, end = int(segment["p_offset"]), int(segment["p_offset"]) + int(segment["p_filesz"])
-        for section in sections:
-            at, size = int(section["sh_offset"]), int(section["sh_size"])
-            if begin <= at and at + size <= end:
-                loads.append((int(segment["p_paddr"]) + at - begin, bytes(section.data())))
-    return loads
+    return Firmware(path, tuple(pieces), machine, attributes, version, second)
 
 
 def _attributes(elf: ELFFile) -> dict[str, int | str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import logging
 import struct
 import time
 from typing import TYPE_CHECKING
@@ -63,6 +64,7 @@ def program(job: Job, progress: Progress) -> str:
         import smpclient  # noqa: F401
     except ImportError:
         raise EdgeqError("smpclient is not installed", fix="pip install 'edgeq[mcumgr]'") from None
+    logging.getLogger("smpclient").setLevel(logging.CRITICAL)  # it logs what leaves its context, with a traceback; it is told here
     header, flash = int(job.board.settings.get("header", 0x200)), job.board.memory["flash"]
     job.check_region(flash.origin, flash.bytes - TLV_BYTES, "the slot behind the image's header")
     if job.firmware.origin != flash.origin:

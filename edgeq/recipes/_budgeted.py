@@ -45,7 +45,8 @@ class Budgeted(Recipe):
         samples = [part for n, a in sorted(job.given.items()) for part in (n, str(a.shape), str(a.dtype), a.tobytes())]
         labels = self._labels(job, goal, len(next(iter(job.given.values()))))
         right = b"" if labels is None else labels.tobytes()
-        return journal("quantize", [graphfile.dumps(job.graph), *samples, right, repr(self), repr(goal), repr(job.options), repr(job.written)])
+        choices = (self, goal, job.options, job.written)
+        return journal("quantize", [graphfile.dumps(job.graph), *samples, right, *map(repr, choices)])
 
     @staticmethod
     def _labels(job: Job, goal: Goal, vectors: int) -> Array | None:

@@ -22,6 +22,7 @@ from unicorn import arm_const, riscv_const
 from edgeq import board
 from edgeq.board import Board
 from edgeq.build import COMMON_FLAGS, toolchain
+from edgeq.elf import loads
 from edgeq.errors import EdgeqError
 from edgeq.files import temporary_folder
 from edgeq.process import run_tool
@@ -160,13 +161,12 @@ class Machine:
         flash = place.memory["flash"]
         with self.elf.open("rb") as file:
             program = ELFFile(file)
-            for segment in program.iter_segments("PT_LOAD"):
-                if segment["p_filesz"]:
-                    self.uc.mem_write(segment["p_paddr"], segment.data())
-            ends = [s["p_paddr"] + s["p_filesz"] for s in program.iter_segments("PT_LOAD") if s["p_filesz"]]
+            pieces = loads(program)
+            for address, content in pieces:
+                self.uc.mem_write(address, content)
             self.entry = program["e_entry"]
             self._intercept(program)
-        size = max(ends) - flash.origin
+        size = max(address + len(content) for address, content in pieces) - flash.origin
         self._code = ctypes.create_string_buffer(bytes(self.uc.mem_read(flash.origin, size)), size)
         self._known = (ctypes.c_uint32 * (size // 2 + 1))()
         code, known = ctypes.addressof(self._code), ctypes.addressof(self._known)
