@@ -11,7 +11,7 @@ from edgeq.ops.quantize import Dequantize, Quantize
 from edgeq.quantize import Precision, evaluate_float, quantize
 from edgeq.simulate import simulate
 
-X = np.random.default_rng(2).normal(0, 1, (60, 1, 5)).astype(np.float32)
+X = np.random.default_rng(2).normal(0, 1, (64, 1, 5)).astype(np.float32)
 
 
 def chain(count: int = 3) -> Graph:
