@@ -186,6 +186,51 @@ def test_dynamic_products_need_their_scale(order: str) -> None:
     assert np.sqrt(np.mean((got - want) ** 2) / np.mean(want**2)) < 0.02
 
 
+STRANGE = {
+    "product by another scale": "Mul of what is no product of its integers and the scale or zero point that 'other' is quantized with",
+    "plain times scale": "Mul of what is no product of its integers and the scale or zero point that 'input' is quantized with",
+    "scale twice": "Mul of what is no product of its integers and the scale or zero point that 'input' is quantized with",
+    "another zero point": "MatMulInteger of the integers of 'input' and the scale or zero point that 'other' is quantized with",
+    "no zero point": "MatMulInteger of dynamically quantized integers without their scale or zero point",
+    "another's scale": "DequantizeLinear of the integers of 'input' and the scale or zero point that 'other' is quantized with",
+}
+
+
+@pytest.mark.parametrize("case", STRANGE)
+def test_scales_of_run_time_belong_to_their_tensors(case: str) -> None:
+    b = Net()
+    x, other = b.input(1, 6), b.input(1, 6, name="other")
+    (q, scale, zero), (_, scale2, zero2) = (b.op("DynamicQuantizeLinear", v, outputs=3) for v in (x, other))
+    weights = b.const(np.random.default_rng(0).integers(-127, 128, (6, 6)).astype(np.int8))
+
+    def product(*inputs: str) -> str:
+        return b.op("Cast", b.op("MatMulInteger", *inputs), to=TensorProto.FLOAT)
+
+    y = {
+        "product by another scale": lambda: b.op("Mul", product(q, weights, zero), scale2),
+        "plain times scale": lambda: b.op("Mul", other, scale),
+        "scale twice": lambda: b.op("Mul", b.op("Mul", product(q, weights, zero), scale), scale),
+        "another zero point": lambda: b.op("Mul", product(q, weights, zero2), scale),
+        "no zero point": lambda: b.op("Mul", product(q, weights), scale),
+        "another's scale": lambda: b.op("DequantizeLinear", q, scale2, zero2),
+    }[case]()
+    with pytest.raises(EdgeqError, match=STRANGE[case]):
+        load(b.model(y))
+
+
+def test_a_product_of_two_tensors_needs_both_scales() -> None:
+    b = Net()
+    (q, scale, zero), (r, scale2, zero2) = (b.op("DynamicQuantizeLinear", b.input(6, 6, name=n), outputs=3) for n in ("left", "right"))
+    sums = b.op("Cast", b.op("MatMulInteger", q, r, zero, zero2), to=TensorProto.FLOAT)
+    with pytest.raises(EdgeqError, match="an output of dynamically quantized integers"):
+        load(b.model(b.op("Mul", sums, scale)))
+    model = b.model(b.op("Mul", b.op("Mul", sums, scale2), scale))
+    arrays = feeds(model, 8)
+    ((name, want),) = onnxruntime_outputs(model, arrays).items()
+    got = real_outputs(load(model), arrays)[name]
+    assert np.sqrt(np.mean((got - want) ** 2) / np.mean(want**2)) < 0.02
+
+
 FUSED: dict[str, Any] = {
     "relu": ("FusedConv", {"activation": "Relu"}),
     "leaky": ("FusedConv", {"activation": "LeakyRelu", "activation_params": [0.2]}),

@@ -34,30 +34,56 @@ def check(kind: str, values: Sequence[Value | None]) -> None:
 
 
 def carried(call: Call, results: Iterable[Value | None]) -> list[Value | None]:
-    """What a node computes, with what is still to be multiplied: integers by the scale that was found at run time, directly or by a
+    """What a node computes, with what is still to be multiplied: integers by the scales that were found at run time, directly or by a
     product with the weights' scale.
+
+    Raises:
+        EdgeqError: a scale meets what it is not the scale of.
     """
     found = list(results)
-    if call.kind not in ("Cast", "Mul"):
+    left, scales = ([s for v in call.values if isinstance(v, kind) for s in v.sources] for kind in (Unscaled, UnknownScale))
+    if call.kind not in ("Cast", "Mul") or not (left or scales):
         return found
     (y,) = found
-    integers, scale = (any(isinstance(v, kind) for v in call.values) for kind in (Unscaled, UnknownScale))
-    if isinstance(y, Tensor):
-        return [_unscaled(y, "Mul") if integers and not scale else Tensor(y.name, y.type, y.data) if integers else y]
-    return [UnknownScale(y.name, y.array, readers=("Mul",))] if y is not None and scale else found
+    if not isinstance(y, Tensor):
+        return [y if y is None else UnknownScale(y.name, y.array, readers=("Mul",), sources=tuple(scales))]
+    for source in scales:
+        if source not in left:
+            raise _stranger(call, source, "what is no product of its integers")
+        left.remove(source)
+    return [_unscaled(y, left, "Mul") if left else Tensor(y.name, y.type, y.data)]
 
 
-def _unscaled(y: Tensor, *readers: str) -> Unscaled:
-    return Unscaled(y.name, y.type, y.data, readers=readers)
+def _unscaled(y: Tensor, sources: Sequence[str], *readers: str) -> Unscaled:
+    return Unscaled(y.name, y.type, y.data, readers=readers, sources=tuple(sources))
+
+
+def _stranger(call: Call, source: str, what: str) -> EdgeqError:
+    return EdgeqError(f"{call.kind} of {what} and the scale or zero point that '{source}' is quantized with at run time", fix=FIX)
+
+
+def own(call: Call, integers: int, *parameters: int) -> None:
+    """Check that integers are read with their own scale and zero point, both of run time.
+
+    Raises:
+        EdgeqError: a parameter is a number, is left out, or is another tensor's.
+    """
+    value = call.value(integers)
+    for found in (call.value(p) for p in parameters) if isinstance(value, Unscaled) else ():
+        if not isinstance(found, UnknownScale):
+            raise EdgeqError(f"{call.kind} of dynamically quantized integers without their scale or zero point is not supported", fix=FIX)
+        if found.sources != value.sources:
+            raise _stranger(call, found.sources[0], f"the integers of '{value.sources[0]}'")
 
 
 @reads("DynamicQuantizeLinear")
 def dynamic_quantize_linear(call: Call) -> Result:
     x = call.x()
     call.builder.dynamic.append(call.node.input[0])
-    scale = UnknownScale("", np.array(1, np.float32), readers=("Mul", "DequantizeLinear", *PRODUCTS))
-    zero = UnknownScale("", np.array(0, np.uint8), readers=("DequantizeLinear", *PRODUCTS))
-    return _unscaled(x, "DequantizeLinear", *PRODUCTS), scale, zero
+    sources = (call.node.input[0],)
+    scale = UnknownScale("", np.array(1, np.float32), readers=("Mul", "DequantizeLinear", *PRODUCTS), sources=sources)
+    zero = UnknownScale("", np.array(0, np.uint8), readers=("DequantizeLinear", *PRODUCTS), sources=sources)
+    return _unscaled(x, sources, "DequantizeLinear", *PRODUCTS), scale, zero
 
 
 def _weights(call: Call, position: int, zero: int, scale: Array | None = None, axis: int = -1) -> Value:
@@ -86,9 +112,12 @@ def integer_products(call: Call) -> Tensor:
     convolution = call.kind == "ConvInteger"
     if not isinstance(call.value(0), Unscaled) and not isinstance(call.value(1), Unscaled):
         raise EdgeqError(f"{call.kind} of integers that are no result of DynamicQuantizeLinear is not supported", fix=FIX)
+    own(call, 0, 2)
+    own(call, 1, 3)
+    sources = [s for v in call.values[:2] if isinstance(v, Unscaled) for s in v.sources]
     operands = [_weights(call, 0, 2, axis=0), _weights(call, 1, 3, axis=0 if convolution else -1)]
     inner = call.with_values(operands, "Conv" if convolution else "MatMul")
-    return _unscaled(tensor_of((linear.conv if convolution else linear.matmul)(inner)), "Cast")
+    return _unscaled(tensor_of((linear.conv if convolution else linear.matmul)(inner)), sources, "Cast")
 
 
 def _with_bias(call: Call, y: Tensor, bias: int) -> Tensor:
@@ -97,6 +126,8 @@ def _with_bias(call: Call, y: Tensor, bias: int) -> Tensor:
 
 @reads("MatMulIntegerToFloat", domain=MICROSOFT)
 def to_float(call: Call) -> Tensor:
+    own(call, 0, 2, 4)
+    own(call, 1, 3, 5)
     values = [_weights(call, 0, 4, call.data(2, "the scale")), _weights(call, 1, 5, call.data(3, "the scale"))]
     return _with_bias(call, tensor_of(linear.matmul(call.with_values(values, "MatMul"))), 6)
 

@@ -11,7 +11,7 @@ import numpy as np
 from onnx import TensorProto
 
 from edgeq.errors import EdgeqError
-from edgeq.frontends.onnx import elementwise, linear, movement, pooling
+from edgeq.frontends.onnx import dynamic, elementwise, linear, movement, pooling
 from edgeq.frontends.onnx.call import Call
 from edgeq.frontends.onnx.casts import FromInteger, ToInteger
 from edgeq.frontends.onnx.file import printable, type_name
@@ -138,6 +138,7 @@ def dequantize_linear(call: Call) -> Value:
     if isinstance(value, Constant):
         return _dequantized_constant(call, value, 1, 2)
     if isinstance(value, Unscaled):
+        dynamic.own(call, 0, 1, 2)
         return Tensor(value.name, value.type, value.data)
     if call.integer("block_size", 0):
         raise EdgeqError("activations with a scale per block are not supported", fix="quantize activations per tensor")

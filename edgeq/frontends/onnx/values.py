@@ -80,16 +80,21 @@ class Index(Whole):
 
 @dataclass(frozen=True, eq=False)
 class Unscaled(Tensor):
-    """Floats that stand for integers whose scale is only known at run time; `readers` may read them."""
+    """Floats that stand for integers whose scale is only known at run time; `readers` may read them.
+
+    `sources`: the tensors by whose scales they are still to be multiplied.
+    """
 
     readers: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
 class UnknownScale(Constant):
-    """What stands for such a scale or zero point, likewise."""
+    """What stands for such a scale or zero point, or a product of such scales, likewise."""
 
     readers: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
 
 
 def whole(tensor: Tensor, logical: bool = False) -> Whole:
