@@ -36,6 +36,7 @@ from edgeq.quantize.ranges import METHODS
 from edgeq.quantize.refine import REFINEMENTS
 from edgeq.quantize.rounding import ROUNDINGS
 from edgeq.quantize.sensitivity import MEASURES
+from edgeq.quantize.split import SPLITS, split
 from edgeq.quantize.weight_scales import SCALES
 from edgeq.target import load
 
@@ -75,6 +76,7 @@ FAMILIES = (
     Family("ranges", _chosen("method", METHODS, "minmax"), ("int8",)),
     Family("prepare", {"none": {"equalize": False}, **_chosen("equalization", PREPARATIONS, "")}, ("int8", "int4")),
     Family("weight scales", _chosen("weight_scale", SCALES, "max"), ("int4",)),
+    Family("split", {"none": {"split": "none"}, **_chosen("split", SPLITS, "")}, ("int4",)),
     Family("rounding", _chosen("rounding", ROUNDINGS, "nearest"), ("int4", "int2")),
     Family("refine", {"none": {"refine": "none"}, **_chosen("refine", REFINEMENTS, "")}, ("int4", "int2")),
     Family("sensitivity", _chosen("sensitivity", MEASURES, "layer-error"), (MIXED,)),
@@ -82,7 +84,7 @@ FAMILIES = (
 )
 USUAL = {
     "method": Options().method, "equalize": True, "equalization": Options().equalization, "weight_scale": Options().weight_scale,
-    "rounding": Options().rounding, "refine": Options().refine, "sensitivity": "output-noise", "allocate": "integer-program",
+    "rounding": Options().rounding, "refine": Options().refine, "split": Options().split, "sensitivity": "output-noise", "allocate": "integer-program",
 }  # fmt: skip
 
 
@@ -108,7 +110,7 @@ class Bench:
     def __init__(self, name: str) -> None:
         self.name, self.network = name, NETWORKS[name]().limited(*LIMITS[name])
         self.samples = {self.network.graph.given[0]: self.network.samples}
-        self._ranges: dict[str, Ranges] = {}
+        self._ranges: dict[tuple[str, str], tuple[Graph, Ranges]] = {}
 
     def quantized(self, bits: str, choice: Choice) -> tuple[Graph, float]:
         """A graph, and the seconds of processor time that its method took; calibration is not counted."""
@@ -118,10 +120,12 @@ class Bench:
             made = api.quantize(self.network.graph, self.samples, recipe="few-bits", budget=budget, **choice).graph  # diagnosis included
             return made, time.process_time() - start
         options = replace(Options(weights=bits), **choice)
-        if options.method not in self._ranges:
-            self._ranges[options.method] = calibrate(self.network.graph, self.samples, options.method)
+        own = (options.method, options.split)
+        if own not in self._ranges:
+            graph = self.network.graph if options.split == Options().split else split(self.network.graph, options.split)
+            self._ranges[own] = graph, calibrate(graph, self.samples, options.method)
         start = time.process_time()
-        made = quantize(self.network.graph, self._ranges[options.method], options)
+        made = quantize(*self._ranges[own], options)
         return made, time.process_time() - start
 
     def coarse(self, bits: str, layers: Mapping[str, str] | None = None) -> Graph:
@@ -218,7 +222,7 @@ HEAD = """# Methods of quantization
 
 Every method of the registries on trained networks, the other choices as they are by default. A cell holds what is kept on inputs that
 calibration has not seen, in %%, signal over noise of the output, and seconds of processor time without calibration. `mixed`: weights in
-8, 6, 5, 4, 3 or 2 bits by layer (`--recipe few-bits`), in as much flash as 3 bits throughout would take. The last column has the mean gain in
+8 to 2 bits by layer (`--recipe few-bits`), in as much flash as 3 bits throughout would take. The last column has the mean gain in
 signal over noise beside the first method of the family; less than %.1f dB either way does not count. A method that is refused on a
 network says so on the command line, with the reason. Calibration and judges are few (`LIMITS` of the script), so that a point of right
 answers says little: signal over noise is steadier. Regenerate with `python -m benchmarks.methods`, which goes on where it was interrupted.

@@ -19,4 +19,4 @@ def test_excerpt_is_in_its_file(name: str, text: str) -> None:
 
 def test_the_folders_are_there() -> None:
     folders = re.findall(r"^\| [^|]+ \| `(edgeq/\S+/)` \|", PAGE, re.M)
-    assert len(EXCERPTS) == 6 and len(folders) == 8 and all((ROOT / f / "__init__.py").is_file() for f in folders)
+    assert len(EXCERPTS) == 6 and len(folders) == 9 and all((ROOT / f / "__init__.py").is_file() for f in folders)
