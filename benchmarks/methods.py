@@ -84,7 +84,8 @@ FAMILIES = (
 )
 USUAL = {
     "method": Options().method, "equalize": True, "equalization": Options().equalization, "weight_scale": Options().weight_scale,
-    "rounding": Options().rounding, "refine": Options().refine, "split": Options().split, "sensitivity": "output-noise", "allocate": "integer-program",
+    "rounding": Options().rounding, "refine": Options().refine, "split": Options().split, "sensitivity": "output-noise",
+    "allocate": "integer-program",
 }  # fmt: skip
 
 

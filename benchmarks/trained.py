@@ -2,6 +2,7 @@
 
     python -m benchmarks.trained                    what trained.json does not hold yet; writes trained.md (needs the data folder, PyTorch)
     python -m benchmarks.trained kws/w2a8           likewise, of some rows; the page has those that are measured
+    python -m benchmarks.trained --page             the page alone
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ HEAD = """# Training in few bits
 
 A trained float network, trained on with learned scales (`edgeq.train.lsq`), the float network as the teacher; first and last layer in 8
 bits. Right answers in % on inputs that neither training nor calibration has seen: of the float network, of the trained one in PyTorch,
-and of what `edgeq.quantize` makes of it, by the simulator. Seconds of processor time of the training. Keyword spotting has a hundred inputs to learn
-from, shifted and mixed, and no labels; robust_vision the training images of CIFAR-10 in JPEG form, with theirs.
+and of what `edgeq.quantize` makes of it, by the simulator. Seconds of processor time of the training. Keyword spotting has a hundred
+inputs to learn from, shifted and mixed, and no labels; robust_vision the training images of CIFAR-10 in JPEG form, with theirs.
 Regenerate with `python -m benchmarks.trained`.
 
 | network | bits | steps | float | trained | on the chip | points lost | seconds | weights of layers |
@@ -192,8 +193,8 @@ def measured(name: str, way: str) -> Record:
     found = api.quantize(graph, task.samples, options=Options(weights=f"int{weights}"))
     layers = [str(found.graph.tensors[n.inputs[1]].format) for n in found.graph.nodes if n.op.traits.products]
     return {
-        "float": right(task, task.network.real), "trained": right(task, outputs), "chip": right(task, found.predict(task.x)), "steps": steps,
-        "seconds": round(seconds, 1), "formats": {form: layers.count(form) for form in sorted(set(layers))},
+        "float": right(task, task.network.real), "trained": right(task, outputs), "chip": right(task, found.predict(task.x)),
+        "steps": steps, "seconds": round(seconds, 1), "formats": {form: layers.count(form) for form in sorted(set(layers))},
     }  # fmt: skip
 
 
@@ -210,10 +211,11 @@ def line(key: str, r: Record) -> str:
 
 
 def main() -> None:
-    if not DATA.is_dir():
+    page = "--page" in sys.argv
+    if not (page or DATA.is_dir()):
         sys.exit("no data folder (set EDGEQ_DATA)")
     every = [f"{name}/{way}" for name in TASKS for way in WAYS]
-    wanted = sys.argv[1:] or every
+    wanted = [] if page else sys.argv[1:] or every
     if unknown := [w for w in wanted if w not in every]:
         sys.exit(f"no row {unknown[0]}: choose of {', '.join(every)}")
     kept = Kept(HERE / "trained.json")
