@@ -109,4 +109,60 @@ static inline void eq_xcv_columns(int32_t sums[4], const int8_t *from, int32_t s
 #endif
 }
 
+#if EQ_XCV
+/* Four words of four bytes, x0 to x3, as those of their first, second, third and last bytes: in t0, x0, x2 and t1. */
+#define EQ_XCV_TURN                                                                                                     \
+    "mv %[t1], %[x0]\n\t.insn r 0x7b, 1, 0x70, %[x0], %[x1], %[m0]\n\t.insn r 0x7b, 1, 0x70, %[t1], %[x1], %[m1]\n\t"   \
+    "mv %[t2], %[x2]\n\t.insn r 0x7b, 1, 0x70, %[x2], %[x3], %[m0]\n\t.insn r 0x7b, 1, 0x70, %[t2], %[x3], %[m1]\n\t"   \
+    ".insn r 0x7b, 0, 0x78, %[t0], %[x2], %[x0]\n\t.insn r 0x7b, 0, 0x79, %[x0], %[x2], %[x0]\n\t" /* cv.pack, cv.pack.h */ \
+    ".insn r 0x7b, 0, 0x78, %[x2], %[t2], %[t1]\n\t.insn r 0x7b, 0, 0x79, %[t1], %[t2], %[t1]\n\t"
+#define EQ_XCV_TAPS                                                                                                     \
+    EQ_XCV_TURN EQ_XCV_NEXT("%[w0]", "%[w]") EQ_XCV_NEXT("%[w1]", "%[w]") EQ_XCV_DOT("%[s0]", "%[t0]", "%[w0]")         \
+    EQ_XCV_DOT("%[s1]", "%[x0]", "%[w1]") EQ_XCV_NEXT("%[w0]", "%[w]") EQ_XCV_NEXT("%[w1]", "%[w]")                     \
+    EQ_XCV_DOT("%[s2]", "%[x2]", "%[w0]") EQ_XCV_DOT("%[s3]", "%[t1]", "%[w1]")
+#define EQ_XCV_TAPS_OUT                                                                                                 \
+    [s0] "+r"(s0), [s1] "+r"(s1), [s2] "+r"(s2), [s3] "+r"(s3), [w] "+r"(w), [t0] "=&r"(t0), [t1] "=&r"(t1), [t2] "=&r"(t2), \
+    [w0] "=&r"(w0), [w1] "=&r"(w1)
+#endif
+
+/* Adds to the sums of four channels the products of `taps` words of inputs, a channel's each byte, `step` bytes apart from `from` on, with weights
+ * of layout tap_words; returns the weights' end. 22 instructions for four taps. */
+static inline const uint32_t *eq_xcv_taps(int32_t sums[4], const int8_t *from, int32_t step, const uint32_t *w, int32_t taps)
+{
+#if EQ_XCV
+    int32_t s0 = sums[0], s1 = sums[1], s2 = sums[2], s3 = sums[3];
+    uint32_t x0, x1, x2, x3, t0, t1, t2, w0, w1;
+    if (taps >= 4) {
+        __asm__ volatile(
+            EQ_XCV_LOOP("%[n]", "23")
+            ".insn r 0x2b, 3, 0x02, %[x0], %[from], %[step]\n\t.insn r 0x2b, 3, 0x02, %[x1], %[from], %[step]\n\t" /* cv.lw x, (from), step */
+            ".insn r 0x2b, 3, 0x02, %[x2], %[from], %[step]\n\t.insn r 0x2b, 3, 0x02, %[x3], %[from], %[step]\n\t"
+            EQ_XCV_TAPS EQ_XCV_END
+            : EQ_XCV_TAPS_OUT, [from] "+r"(from), [x0] "=&r"(x0), [x1] "=&r"(x1), [x2] "=&r"(x2), [x3] "=&r"(x3)
+            : [n] "r"(taps / 4), [step] "r"(step), [m0] "r"(0x05010400u), [m1] "r"(0x07030602u)
+            : "memory");
+    }
+    if (taps & 3) {
+        x0 = eq_xcv_load4(from);
+        x1 = (taps & 3) > 1 ? eq_xcv_load4(from + step) : 0;
+        x2 = (taps & 3) > 2 ? eq_xcv_load4(from + 2 * step) : 0;
+        x3 = 0;
+        __asm__ volatile(
+            EQ_XCV_TAPS
+            : EQ_XCV_TAPS_OUT, [x0] "+r"(x0), [x1] "+r"(x1), [x2] "+r"(x2), [x3] "+r"(x3)
+            : [m0] "r"(0x05010400u), [m1] "r"(0x07030602u)
+            : "memory");
+    }
+    sums[0] = s0, sums[1] = s1, sums[2] = s2, sums[3] = s3;
+    return w;
+#else
+    for (int32_t k = 0; k < taps; k++, from += step) {
+        for (int32_t c = 0; c < 4; c++) {
+            sums[c] += from[c] * (int8_t)(w[4 * (k / 4) + c] >> 8 * (k % 4) & 255u);
+        }
+    }
+    return w + (taps + 3) / 4 * 4;
+#endif
+}
+
 #endif
