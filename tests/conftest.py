@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Generator
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from installed import absent
 from places import DATA
 
 from edgeq.errors import EdgeqError
@@ -18,7 +18,6 @@ from edgeq.errors import EdgeqError
 os.environ.pop("COLUMNS", None)  # xdist gives its workers 80: output is as wide as in a pipe
 os.environ.setdefault("TRITON_INTERPRET", "1")  # before anything imports Triton: GPU kernels are interpreted
 OBJECTS = "EDGEQ_OBJECTS"
-OPTIONAL = re.compile(r"((arm-none-eabi|riscv64-unknown-elf)-)?(gcc|g\+\+)|clang(\+\+)?|qemu-system-\w+|cmake|cppcheck")  # tests' alone
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -27,14 +26,6 @@ def pytest_configure(config: pytest.Config) -> None:
         folder = tempfile.mkdtemp(prefix="objects-")
         config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
         os.environ[OBJECTS] = folder
-
-
-def absent(error: BaseException) -> str:
-    """The optional program that is not there, of which an error or its cause tells; nothing where it is another one."""
-    named = error.why.removeprefix("no ") if isinstance(error, EdgeqError) else str(getattr(error, "filename", None) or "")
-    if OPTIONAL.fullmatch(named) and shutil.which(named) is None:
-        return named
-    return absent(error.__cause__) if error.__cause__ else ""
 
 
 def passed_over(error: BaseException) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
 import subprocess
 from dataclasses import replace
@@ -9,9 +11,20 @@ from dataclasses import replace
 import pytest
 
 from edgeq import board
+from edgeq.errors import EdgeqError
 from edgeq.target import Target, load
 
+OPTIONAL = re.compile(r"((arm-none-eabi|riscv64-unknown-elf)-)?(gcc|g\+\+)|clang(\+\+)?|qemu-system-\w+|cmake|cppcheck")
+PATH = os.environ.get("PATH")  # whatever a test makes of it
 RECENT = ("riscv-vh",)  # needs GCC 14 or Clang 17
+
+
+def absent(error: BaseException) -> str:
+    """The optional program that is not there, of which an error or its cause tells; nothing where it is another one."""
+    named = error.why.removeprefix("no ") if isinstance(error, EdgeqError) else str(getattr(error, "filename", None) or "")
+    if OPTIONAL.fullmatch(named) and shutil.which(named, path=PATH) is None:
+        return named
+    return absent(error.__cause__) if error.__cause__ else ""
 
 
 def need_programs(*programs: str) -> None:

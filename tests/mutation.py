@@ -409,11 +409,17 @@ def _named(code: int | None) -> str:
     return "time" if code is None else "alive" if code == 0 else "failed"
 
 
+def _is_of_tests(module: ModuleType) -> bool:
+    """Whether a module holds names of edgeq that were imported before."""
+    file = getattr(module, "__file__", None)
+    return file is not None and HERE in Path(file).parents and Path(file) != Path(__file__)
+
+
 def anew(mutant: Mutant, tests: Sequence[str], seconds: float) -> str:
     """The outcome where edgeq is imported with the change: ``failed``, ``time`` (it took too long) or ``alive``."""
 
     def run() -> int:
-        for name in [n for n in sys.modules if n.partition(".")[0] == "edgeq"]:
+        for name in [n for n, m in sys.modules.items() if n.partition(".")[0] == "edgeq" or _is_of_tests(m)]:
             del sys.modules[name]
         sys.meta_path.insert(0, _Changed(mutant))
         return _pytest(["-x", *tests])

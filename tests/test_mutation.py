@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import time
 from pathlib import Path
 
@@ -88,3 +89,15 @@ def test_tests_that_import_the_changed_module_come_first_and_every_function_befo
 def test_the_interval_is_wilsons() -> None:
     assert [round(e, 4) for e in mutation.interval(90, 100)] == [0.8256, 0.9448]
     assert [round(e, 4) for e in mutation.interval(60, 60)] == [0.9398, 1.0]
+
+
+def test_a_constant_is_changed_for_tests_that_took_it_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "test_taken.py"
+    file.write_text("from edgeq.plan.order import TRIALS\n\ndef test_it():\n    assert TRIALS == 60_000\n")
+    monkeypatch.setattr(mutation, "HERE", tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    importlib.import_module("test_taken")
+    change = next(m for m in mutation.mutants(["edgeq/plan/order.py"]) if m.kind == "constant" and m.text.startswith("TRIALS = "))
+    assert mutation.anew(change, [str(file)], 60) == "failed"
+    other = next(m for m in mutation.mutants(["edgeq/plan/place.py"]) if m.kind == "constant")
+    assert mutation.anew(other, [str(file)], 60) == "alive"

@@ -52,8 +52,9 @@ def test_float_in_and_out(edgeq, model: Path, inputs: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(("target", "runner"), [("host", "host"), EMULATOR])
-def test_run_on_a_model_file(edgeq, model: Path, inputs: Path, tmp_path: Path, target: str, runner: str) -> None:
-    result = edgeq("run", model, "--target", target, "--toolchain", "gcc", "-i", inputs, "-o", tmp_path / "out.npz", "--json")
+def test_run_on_a_model_file(edgeq, model: Path, inputs: Path, tmp_path: Path, chain: str, target: str, runner: str) -> None:
+    chosen = ("--target", target, "--toolchain", chain if target == "host" else "gcc")
+    result = edgeq("run", model, *chosen, "-i", inputs, "-o", tmp_path / "out.npz", "--json")
     assert result.code == 0, result.err
     data = result.json
     assert set(data) == KEYS and data["bit_exact"] is True and data["target"] == target and data["vectors"] == 5
@@ -157,13 +158,11 @@ def bad_arrays() -> dict[str, tuple[dict[str, np.ndarray], str]]:
 
 @pytest.mark.parametrize(("arrays", "message"), bad_arrays().values(), ids=bad_arrays().keys())
 @pytest.mark.parametrize("verb", ["simulate", "run", "compare"])
-def test_bad_inputs(edgeq, model: Path, tmp_path: Path, verb: str, arrays: dict[str, np.ndarray], message: str) -> None:
+def test_bad_inputs(edgeq, model: Path, tmp_path: Path, chain: str, verb: str, arrays: dict[str, np.ndarray], message: str) -> None:
     np.savez(tmp_path / "bad.npz", **arrays)
     extra = [] if verb == "compare" else ["--output", tmp_path / "out.npz"]
-    assert (
-        message
-        in edgeq(verb, model, "--input", tmp_path / "bad.npz", *extra, *(["--toolchain", "gcc"] if verb != "simulate" else [])).error
-    )
+    extra += ["--toolchain", chain] if verb != "simulate" else []
+    assert message in edgeq(verb, model, "--input", tmp_path / "bad.npz", *extra).error
     assert sorted(p.name for p in tmp_path.iterdir()) == ["bad.npz", "tiny.eqg"]
 
 

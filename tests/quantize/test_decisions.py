@@ -118,6 +118,7 @@ method = "kl"
         ('"mse"', '"best"', 3),
         ("= 0.5", "= 0.5\nzero = 1", 7),  # no such key
         ("scale = 0.5\n", "", 5),  # a key that is missing: its table
+        ('method = "mse"', "'method' = \"best\"", 2),  # a key in other quotes: its table
         ('"y"', '"z"', 11),  # a table
         ("format = 1", "format = 2", 1),
     ],
