@@ -22,7 +22,7 @@ from edgeq.run import gpu  # noqa: E402
 from edgeq.run.gpu.device import KERNELS, Launch, assembly  # noqa: E402
 
 SOME = 8  # cases of one operator
-NAMED = ("FUNCTION", "OPERATOR")
+NAMED = ("FUNCTION", "OPERATOR", "RADIX")
 CONTRACTED = re.compile(r"\bfma\.\S*|\S*\.(?:ftz|approx|full)\.\S*f32\S*")
 
 

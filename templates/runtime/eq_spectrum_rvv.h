@@ -14,7 +14,7 @@ static inline int32_t eq_rvv_loudest_s16(const int16_t *x, int32_t n)
 #if EQ_RVV
     int32_t vl, t;
     __asm__ volatile(
-        "vsetvli zero, zero, e16, m1, ta, ma\n\t"
+        "vsetvli %[vl], zero, e16, m1, ta, ma\n\t"
         "vmv.s.x v0, zero\n\t"
         "1:\n\t"
         "vsetvli %[vl], %[n], e16, m4, ta, ma\n\t"
@@ -45,7 +45,7 @@ static inline uint32_t eq_rvv_loudest_s32(const int32_t *x, int32_t n)
 #if EQ_RVV
     int32_t vl, t;
     __asm__ volatile(
-        "vsetvli zero, zero, e32, m1, ta, ma\n\t"
+        "vsetvli %[vl], zero, e32, m1, ta, ma\n\t"
         "vmv.s.x v0, zero\n\t"
         "1:\n\t"
         "vsetvli %[vl], %[n], e32, m4, ta, ma\n\t"
@@ -109,7 +109,7 @@ static inline uint64_t eq_rvv_band_energy(const int32_t *bins, const int16_t *w,
     int32_t vl, t;
     uint32_t high, middle, low;
     __asm__ volatile(
-        "vsetvli zero, zero, e32, m1, ta, ma\n\t"
+        "vsetvli %[vl], zero, e32, m1, ta, ma\n\t"
         "vmv.s.x v0, zero\n\t"
         "vmv.s.x v1, zero\n\t"
         "vmv.s.x v2, zero\n\t"
@@ -162,7 +162,7 @@ static inline int64_t eq_rvv_long_products(int64_t sum, const int16_t *x, const 
     int32_t vl, t, high;
     uint32_t low;
     __asm__ volatile(
-        "vsetvli zero, zero, e32, m1, ta, ma\n\t"
+        "vsetvli %[vl], zero, e32, m1, ta, ma\n\t"
         "vmv.s.x v0, zero\n\t"
         "vmv.s.x v1, zero\n\t"
         "lui %[low], 16\n\t"

@@ -15,7 +15,7 @@ from edgeq.ir import Array, DType, QParams, Tensor, TensorType
 from edgeq.ops.energy_normalization import EnergyNormalization
 from edgeq.ops.fourier import Irfft, Rfft
 from edgeq.ops.spectrum import MODES, ApplyWindow, BandLevels, CosineTransform
-from edgeq.run import host, run
+from edgeq.run import gpu, host, run
 
 F32, F16, S8, S16, S32 = DType.FLOAT32, DType.FLOAT16, DType.INT8, DType.INT16, DType.INT32
 RNG = np.random.default_rng(0)
@@ -132,6 +132,16 @@ def test_chips_compute_the_same(bench: _Bench, chip: str, tmp_path: Path) -> Non
     need_emulator(chip)
     few, expected = bench.first(6)
     _check_equal(expected, run(bench.folder(bench.program(chip), tmp_path / "m"), uncounted(chip), few, steps=True))
+
+
+def test_the_gpus_kernels_compute_the_same(bench: _Bench) -> None:
+    for module in ("triton", "torch"):
+        pytest.importorskip(module)
+    few, expected = bench.first(6)
+    _check_equal(expected, gpu.run(bench.program("host"), few, steps=True, device="interpreter"))
+
+
+test_the_gpus_kernels_compute_the_same.cases = cases()  # type: ignore[attr-defined]
 
 
 def test_what_does_not_fit_is_refused() -> None:
