@@ -261,7 +261,7 @@ class Lines:
         ahead: the tensor whose next rows will take the place of these.
         spare: at turns at which too few rows of `over` are of no more need, these lie behind its rows, where its buffer has room.
         busy: the first and last of the calls while which all bytes are in use; else those `kept` from turn to turn. None: while all.
-        either: whether the rows that are kept may lie at the buffer's end as well as at its front.
+        either: whether these may lie at the buffer's end as well as at its front.
     """
 
     bytes: int
@@ -333,24 +333,19 @@ class Band:
         return self.first + len(self.parts) - 1
 
     def overwrites(self, call: Call) -> tuple[int, ...]:
-        """Positions of the operands whose rows the only call of a band may overwrite with its own, turn by turn; none of several calls.
-
-        Its rows must begin where those begin that they are made of, and end before those that the next turn reads.
-        """
+        """Positions of the operands whose rows the only call of a band may overwrite with its own, turn by turn: they begin where those begin
+        that they are made of, and end before those that the next turn reads. None of several calls."""
         part = self.parts[0]
         if len(self.parts) > 1 or part.gathers:
             return ()
-        own = ((i, part.sources[i]) for i in call.inplace if i < len(part.sources))
-        return tuple(i for i, s in own if (r := s.rows) and r.before == 0 and r.up == 1 and part.pitch == r.step * s.pitch)
+        found = ((i, part.sources[i]) for i in call.inplace if i < len(part.sources))
+        return tuple(i for i, s in found if (r := s.rows) and r.before == 0 and r.up == 1 and part.pitch == r.step * s.pitch)
 
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """Calls in order. `views` maps a tensor to the tensor whose storage it shares as it is (reshapes).
-
-    Attributes:
-        bands: those of the calls that run by bands of rows, in order.
-    """
+    """Calls in order. `views` maps a tensor to the tensor whose storage it shares as it is (reshapes); `bands` are those of the calls that
+    run by bands of rows, in order."""
 
     graph: Graph
     target: Target

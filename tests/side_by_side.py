@@ -34,7 +34,7 @@ def side_by_side(graphs: Mapping[str, Graph]) -> Graph:
 
 def first_come(blocks: Sequence[Block], h: Matrix, bound: int) -> list[int]:
     """In place of `place.greedy`: one order instead of six."""
-    return place.first_fit(h, sorted(range(len(blocks)), key=lambda i: (blocks[i].first, -blocks[i].largest, i)))
+    return place.first_fit(place.partners(h), sorted(range(len(blocks)), key=lambda i: (blocks[i].first, -blocks[i].largest, i)))
 
 
 @contextmanager

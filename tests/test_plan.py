@@ -99,7 +99,7 @@ def start(b: place.Block, step: int) -> int:
 def test_blocks_that_lie_at_their_end_are_apart_where_they_meet(items: list[place.Block]) -> None:
     """And the solver is never worse than first fit over all orders, which ends where no step has room for another block."""
     h = place.separations(items)
-    found = [place.first_fit(h, order) for order in permutations(range(len(items)))]
+    found = [place.first_fit(place.partners(h), order) for order in permutations(range(len(items)))]
     least, bound = min(place.height(items, o) for o in found), bound_of(items)
     proved, offsets = place.exact(items, h, bound, least)
     assert proved and (offsets is None or place.height(items, offsets) < least)
@@ -122,7 +122,7 @@ def bound_of(items: list[place.Block]) -> int:
 def test_exact_solver_equals_brute_force(items: list[place.Block]) -> None:
     """First fit over all orders finds the least height; the solver must find the same, or prove that there is nothing lower."""
     h = place.separations(items)
-    least = min(place.height(items, place.first_fit(h, order)) for order in permutations(range(len(items))))
+    least = min(place.height(items, place.first_fit(place.partners(h), order)) for order in permutations(range(len(items))))
     bound = bound_of(items)
     assert least >= bound
     proved, offsets = place.exact(items, h, bound, least + 3)

@@ -103,7 +103,10 @@ def build(
     from edgeq.api.budget import parse
 
     stream, weights_stream = of_weights(stream, weights_stream)
-    common.check_plot(plot, chosen.get("recipe"), chosen.get("precision"))
+    if plan_only:
+        common.check_svg(plot)
+    else:
+        common.check_plot(plot, chosen.get("recipe"), chosen.get("precision"))
     shapes, consts, states = common.parse_shapes(shape), common.parse_consts(const), common.parse_states(state)
     if plan_only:
         if cores is not None or weights_stream is not None:
@@ -112,6 +115,10 @@ def build(
         found = api.memory_ways(
             model, target=target, shapes=shapes, const=consts, states=states, signature=signature, stream=stream, **chosen
         )
+        if plot is not None:
+            from edgeq.report import pareto
+
+            common.write_bytes(plot, pareto.memory(found).encode())
         show_ways(found, target, as_json)
         return
     if output is None:

@@ -43,5 +43,10 @@ def value(name: str, params: Params) -> int | str:
 
 def evaluate(expression: str, params: Params, tile: Mapping[str, int] | None = None) -> object:
     """The expression's value; facts are computed where it names them."""
-    own = {name: value(name, params) for name in names(expression) if known(name, params)}
-    return _compiled(expression)(**own, **(tile or {}))
+    own = ((name, value(name, params)) for name in sorted(names(expression)) if known(name, params))
+    return _evaluated(expression, (*own, *(tile or {}).items()))
+
+
+@functools.lru_cache(maxsize=65536)
+def _evaluated(expression: str, values: tuple[tuple[str, int | str], ...]) -> object:
+    return _compiled(expression)(**dict(values))

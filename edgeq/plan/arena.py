@@ -63,7 +63,9 @@ def lifetimes(program: Program) -> dict[str, tuple[int, int]]:
             spans.setdefault(program.storage(name), [0, 0])[1] = last_step
     for band in program.bands:
         calls = program.calls[band.first : band.last + 1]
-        for storage in {program.storage(n) for c in calls for n in (*c.operands, *c.outputs)} & set(spans):
+        for storage in dict.fromkeys(program.storage(n) for c in calls for n in (*c.operands, *c.outputs)):
+            if storage not in spans:
+                continue
             lines = band.lines.get(storage)
             a, b = spans.pop(storage)
             if lines is None:

@@ -104,7 +104,7 @@ def _flows(program: Program, calls: Sequence[Call], reads: Sequence[tuple[Source
             raise Whole
         flow = need[call.output]
         up = own[0].rows.up if own[0].rows else 1
-        groups = replace(flow, offset=flow.offset + (up - 1) * flow.per, per=flow.per * up)  # of rows that are made of the same ones
+        groups = Flow(flow.rate, flow.offset + (up - 1) * flow.per, flow.per * up, flow.unit)  # of rows that are made of the same ones
         if flow.rate > flow.per and up > 1:
             flow = _reduced(groups.rate, groups.offset, groups.per, up)
         found.append(flow)
@@ -137,7 +137,7 @@ def _sooner(a: Flow | None, b: Flow) -> Flow:
         return b
     if (a.rate, a.per) != (b.rate, b.per):
         raise Whole
-    return replace(a, offset=max(a.offset, b.offset))
+    return a if a.offset >= b.offset else b
 
 
 def _turns(trace: Trace) -> Counter[Turn]:

@@ -24,8 +24,13 @@ def fitted(program: Program, limit: float | None) -> tuple[Program, MemoryPlan]:
     whole = plan(program)
     if (limit is not None and whole.arena_bytes <= limit) or not program.calls:
         return program, whole
-    made, planned = _within(program, "", limit) or (program, whole)
-    return (made, planned) if planned.arena_bytes < whole.arena_bytes else (program, whole)
+    return _better(whole, Search(program), limit)
+
+
+def _better(whole: MemoryPlan, search: Search, limit: float | None) -> tuple[Program, MemoryPlan]:
+    """A program in bands, or as it is where that needs no more."""
+    made, planned = _within(search, limit) or (search.program, whole)
+    return (made, planned) if planned.arena_bytes < whole.arena_bytes else (search.program, whole)
 
 
 def fed(program: Program, limit: float | None) -> tuple[Program, MemoryPlan]:
@@ -39,21 +44,19 @@ def fed(program: Program, limit: float | None) -> tuple[Program, MemoryPlan]:
     if len(graph.given) != 1 or graph.states:
         raise EdgeqError("only a model with one input and no state can be fed by rows", where=graph.name, fix=fix)
     name = graph.given[0]
-    found = _within(program, name, limit) if len(graph.type(name).shape) == 4 and program.calls else None
+    found = _within(Search(program, name), limit) if len(graph.type(name).shape) == 4 and program.calls else None
     if found is None:
         why = f"{graph.type(name)}; rows are those of [1, H, W, C], read by convolutions, pools and elementwise layers"
         raise EdgeqError("the first layers do not read the input row by row", where=name, why=why, fix=fix)
     return found
 
 
-def _within(program: Program, name: str, limit: float | None) -> tuple[Program, MemoryPlan] | None:
-    """The program in bands within a limit or else with the least arena, whose input `name` comes row by row; None where that cannot be."""
-    search = Search(program, name)
-    least = search.least()
+def _within(search: Search, limit: float | None) -> tuple[Program, MemoryPlan] | None:
+    """The program in bands within a limit or else with the least arena; None where that cannot be."""
+    least = search.least
     if least == math.inf:
         return None
-    if limit is not None and limit > least:
-        search = Search(program, name, most=limit)
+    search.most = max(least, -math.inf if limit is None else limit)
     aim, best = max(least, -math.inf if limit is None else limit), None
     for _ in range(ATTEMPTS):
         segments = search.cut(aim)
@@ -68,7 +71,7 @@ def _within(program: Program, name: str, limit: float | None) -> tuple[Program, 
         aim = max(least, aim - (planned.arena_bytes - aim))
     if best is None or best[1].arena_bytes <= aim:
         return best
-    search = Search(program, name, most=best[1].arena_bytes)
+    search.most = best[1].arena_bytes
     wider = [search.cut(least + share * (best[1].arena_bytes - least)) for share in WIDER]  # what needs more than the least may lie closer
     slow = [(search.slowest(s.first, s.last) or s) if s.pace else s for s in search.cut(aim) or ()]  # so may fewer rows at a turn
     for segments in (*wider, slow):
@@ -80,12 +83,14 @@ def _within(program: Program, name: str, limit: float | None) -> tuple[Program, 
 
 @dataclass(frozen=True)
 class Way:
-    """A way to use memory: bytes of the arena; about how many instructions it takes more than whole tensors; how many bands."""
+    """A way to use memory: bytes of the arena; about how many instructions it takes more than whole tensors; how many bands; whether its
+    input comes row by row."""
 
     name: str
     arena: int
     more: float
     bands: int
+    fed: bool = False
 
 
 def ways(program: Program) -> list[Way]:
@@ -95,15 +100,14 @@ def ways(program: Program) -> list[Way]:
     if not program.calls:
         return found
     search = Search(program)
-    least = search.least()
     for share in SHARES:
-        limit = least + share * (whole.arena_bytes - least)
-        made, planned = fitted(program, limit if share else None)
+        limit = search.least + share * (whole.arena_bytes - search.least)
+        made, planned = _better(whole, search, limit if share else None)
         if made.bands and planned.arena_bytes < found[-1].arena:
             found.append(Way("bands" if share else "bands, least", planned.arena_bytes, _more(program, made), len(made.bands)))
     try:
         made, planned = fed(program, None)
-        found.append(Way("bands, fed by rows", planned.arena_bytes, _more(program, made), len(made.bands)))
+        found.append(Way("bands, fed by rows", planned.arena_bytes, _more(program, made), len(made.bands), True))
     except EdgeqError:
         pass
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 
 import numpy as np
 
@@ -15,7 +16,6 @@ MILP_BLOCKS = 40
 MILP_NODES = 4000
 MILP_SECONDS = 60.0
 SHUFFLES = 300
-TURNS = 40  # shuffles while blocks are turned
 MEETINGS = 2_000_000  # pairs of blocks that live together, over all shuffles
 SEED = 1
 NEVER = 2**62
@@ -79,20 +79,28 @@ def separations(blocks: Sequence[Block], trails: Trails | None = None) -> Matrix
     return h
 
 
-def first_fit(h: Matrix, order: Sequence[int]) -> list[int]:
+Partners = list[list[tuple[int, int, int]]]
+
+
+def partners(h: Matrix) -> Partners:
+    """Of each block i those that it meets: (j, ``h[i][j]``, ``h[j][i]``)."""
+    return [[(j, row[j], h[j][i]) for j in range(len(h)) if row[j] or h[j][i]] for i, row in enumerate(h)]
+
+
+def first_fit(met: Partners, order: Sequence[int]) -> list[int]:
     """Each block in turn at the lowest offset that clears those already placed."""
-    offsets = [0] * len(h)
-    placed: list[int] = []
+    offsets = [-1] * len(met)
     for i in order:
         # strictly between the two ends of a span, block i would collide with block j
-        spans = sorted((offsets[j] - h[i][j], offsets[j] + h[j][i]) for j in placed if h[i][j] or h[j][i])
+        spans = [(offsets[j] - below, offsets[j] + above) for j, below, above in met[i] if offsets[j] >= 0]
+        spans.sort()
         at = 0
         for low, high in spans:
             if at <= low:
                 break
-            at = max(at, high)
+            if high > at:
+                at = high
         offsets[i] = at
-        placed.append(i)
     return offsets
 
 
@@ -101,7 +109,7 @@ def height(blocks: Sequence[Block], offsets: Sequence[int]) -> int:
     return max((o + b.largest for b, o in zip(blocks, offsets, strict=True)), default=0)
 
 
-def greedy(blocks: Sequence[Block], h: Matrix, bound: int, shuffles: int | None = None) -> list[int]:
+def greedy(blocks: Sequence[Block], h: Matrix, bound: int) -> list[int]:
     """The best of several orders and of a seeded local search from the best of them; stops at `bound`."""
     everything = range(len(blocks))
     totals = [sum(b.at(t) for b in blocks) for t in range(max((b.last for b in blocks), default=0) + 1)]
@@ -115,9 +123,10 @@ def greedy(blocks: Sequence[Block], h: Matrix, bound: int, shuffles: int | None 
         lambda i: (-sum(h[i]), i),
     )
     best: tuple[int, list[int], list[int]] | None = None
+    met = partners(h)
     for key in keys:
         order = sorted(everything, key=key)
-        offsets = first_fit(h, order)
+        offsets = first_fit(met, order)
         tall = height(blocks, offsets)
         if best is None or tall < best[0]:
             best = (tall, order, offsets)
@@ -126,11 +135,11 @@ def greedy(blocks: Sequence[Block], h: Matrix, bound: int, shuffles: int | None 
     assert best is not None
     chance = random.Random(SEED)
     meetings = sum(size != 0 for row in h for size in row)
-    for _ in range(min(SHUFFLES if shuffles is None else shuffles, MEETINGS // max(meetings, 1)) if len(blocks) > 2 else 0):
+    for _ in range(min(SHUFFLES, MEETINGS // max(meetings, 1)) if len(blocks) > 2 else 0):
         order = list(best[1])
         for _ in range(chance.randint(1, 3)):
             order.insert(chance.randrange(len(order)), order.pop(chance.randrange(len(order))))
-        offsets = first_fit(h, order)
+        offsets = first_fit(met, order)
         tall = height(blocks, offsets)
         if tall <= best[0]:
             best = (tall, order, offsets)
@@ -140,20 +149,27 @@ def greedy(blocks: Sequence[Block], h: Matrix, bound: int, shuffles: int | None 
 
 
 def turned(blocks: Sequence[Block], either: Sequence[int], bound: int, trails: Trails) -> list[Block]:
-    """The blocks, of which those of `either` lie at their end where that makes a lower placement: found by turning one after the other."""
+    """The blocks, of which those of `either` lie at their end where that makes a lower placement of those that
+    live with them: found by turning one or two at a time."""
+
+    if not either:
+        return list(blocks)
+    spans = [(blocks[i].first, blocks[i].last) for i in either]
+    inside = [i for i, b in enumerate(blocks) if any(b.first <= last and b.last >= first for first, last in spans)]
+    own = {(inside.index(i), inside.index(j)): d for (i, j), d in trails.items() if i in inside and j in inside}
 
     def tall(made: Sequence[Block]) -> int:
-        h = separations(made, trails)
-        return height(made, greedy(made, h, bound, TURNS))
+        near = [made[i] for i in inside]
+        return height(near, greedy(near, separations(near, own), bound))
 
-    best, improved = list(blocks), bool(either)
-    least = tall(blocks) if either else bound
-    while improved and least > bound:
-        improved = False
-        for i in either:
-            made = [replace(b, behind=not b.behind) if k == i else b for k, b in enumerate(best)]
-            if (found := tall(made)) < least:
-                best, least, improved = made, found, True
+    best, least = list(blocks), tall(blocks)
+    neighbours = [(i,) for i in either] + list(combinations(either, 2))
+    while least > bound:
+        made = ([replace(b, behind=not b.behind) if k in some else b for k, b in enumerate(best)] for some in neighbours)
+        found = next(((t, m) for m in made if (t := tall(m)) < least), None)
+        if found is None:
+            break
+        least, best = found
     return best
 
 

@@ -42,7 +42,8 @@ class Segment:
 
 def extra(program: Program, part: Part, whole: Call, call: Call, band: Band) -> float:
     """Instructions that a call takes more than on its own, `whole`."""
-    calls = -(-part.height * part.flow.per // (part.flow.rate * part.flow.unit))
+    flow = part.flow
+    calls = -(-part.height * min(flow.per, flow.rate) // (flow.rate * flow.unit))  # slower than a row a turn, it waits for turns
     channels = program.graph.type(call.output).shape[-1]
     each = PLANE if call.node.op.traits.family == "depthwise" and call.kernel is whole.kernel else CHANNEL
     cost = TURN * band.turns + (CALL + each * channels) * max(calls - 1, 0)
@@ -60,7 +61,7 @@ class Search:
     """Cuts of a program.
 
     Attributes:
-        most: bytes that some cut stays within: segments that need more are of no use.
+        most: bytes that some cut stays within: segments that need more are of no use. It may change: what is known of segments stays.
     """
 
     program: Program
@@ -71,6 +72,7 @@ class Search:
     _steps: dict[tuple[int, int], int] = field(default_factory=dict)
     _bounds: dict[tuple[int, int], float] = field(default_factory=dict)
     _guesses: dict[tuple[int, int], float] = field(default_factory=dict)
+    _made: dict[tuple[int, int, Flow], Segment | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._bander = Bander(self.program, self.fed)
@@ -111,9 +113,11 @@ class Search:
     def bound(self, first: int, last: int) -> float:
         """Bytes that a segment needs at least: its whole tensors, the rows of windows that overlap, and those that one of them reads."""
         key = first, last
+        if self._least(first, last) > self.most:
+            return math.inf
         if key not in self._bounds:
             found = math.inf
-            if self._least(first, last) <= self.most and self._steepest(first, last):
+            if self._steepest(first, last):
                 inside = (w for i in range(first, last + 1) for w in self._windows[i])
                 rows = {w[0]: w for w in inside if self._makers.get(w[0], -1) >= first and self._spans[w[0]][1] <= last}
                 own = [(most, kept) for n, most, kept in rows.values() if n not in self._ends]
@@ -174,6 +178,12 @@ class Search:
         return best
 
     def _segment(self, first: int, last: int, pace: Flow) -> Segment | None:
+        key = first, last, pace
+        if key not in self._made:
+            self._made[key] = self._simulated(first, last, pace)
+        return self._made[key]
+
+    def _simulated(self, first: int, last: int, pace: Flow) -> Segment | None:
         program = self.program
         height = self._bander.sources(last)[0].height
         if pace.rate >= max(height, 2):
@@ -208,6 +218,7 @@ class Search:
                 saved, taken = saved + size, taken | {x, y}
         return saved
 
+    @functools.cached_property
     def least(self) -> float:
         """The least largest need of all cuts; `most` falls to it.
 

@@ -1,4 +1,4 @@
-"""What a recipe or a search chose from, drawn: flash and instructions over the quality of the outputs."""
+"""What a recipe or a search chose from, drawn: flash and instructions over the quality of the outputs; and RAM over instructions."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import jinja2
 
+from edgeq.plan.fit import Way
 from edgeq.resources import resource
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 540, 300, 70, 16, 26, 40
@@ -43,7 +44,8 @@ def _axis(values: list[float], start: float, end: float) -> Axis:
 
 @dataclass(frozen=True)
 class Dot:
-    """A choice: its quality, its cost in the unit of the drawing, what it is, whether it stands out, and whether the line joins it."""
+    """A choice: its quality (or what else it costs), its cost in the unit of the drawing, what it is, whether it stands out, and whether the
+    line joins it."""
 
     quality: float
     cost: float
@@ -91,6 +93,12 @@ def trials(record: Mapping[str, Any]) -> str:
     scales = {key: (1024, "flash, KiB") if key == "flash" else (1000, f"thousand {key}") for key in costs}
     panels = [panel(dots(key, s), record["unit"], title, i * WIDTH) for i, (key, (s, title)) in enumerate(scales.items())]
     return _drawn(panels, f"quality, {record['unit']}")
+
+
+def memory(found: Sequence[Way]) -> str:
+    """A drawing of ways to use memory: bytes of the arena over instructions more than whole tensors; the line joins those whose input is whole."""
+    dots = [Dot(w.more / 1000, w.arena / 1024, w.name, not w.bands, not w.fed) for w in found]
+    return _drawn([panel(dots, "thousand more", "arena, KiB", 0)], "instructions more than whole tensors, about, thousand")
 
 
 def _drawn(panels: Sequence[Mapping[str, Any]], below: str) -> str:
