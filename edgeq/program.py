@@ -333,8 +333,8 @@ class Band:
         return self.first + len(self.parts) - 1
 
     def overwrites(self, call: Call) -> tuple[int, ...]:
-        """Positions of the operands whose rows the only call of a band may overwrite with its own, turn by turn: they begin where those begin
-        that they are made of, and end before those that the next turn reads. None of several calls."""
+        """Positions of the operands whose rows the only call of a band may overwrite with its own, turn by turn: they begin where those
+        begin that they are made of, and end before those that the next turn reads. None of several calls."""
         part = self.parts[0]
         if len(self.parts) > 1 or part.gathers:
             return ()

@@ -268,12 +268,11 @@ def test_what_cannot_be_fed_by_rows_says_so() -> None:
 
 def test_offsets_do_not_depend_on_the_order_of_sets() -> None:
     """Tensors of a band are placed in the order of its calls, however their names are hashed."""
-    program = cut(lower(band_graph(1, "tflm"), HOST), 1)
+    whole = lower(chain(), HOST)
+    program = Bander(whole).combined([(0, len(whole.calls) - 1, Flow(1, 1, 2))])
     spans = arena.lifetimes(program)
-    for band in program.bands:
-        calls = program.calls[band.first : band.last + 1]
-        order = dict.fromkeys(program.storage(n) for c in calls for n in (*c.operands, *c.outputs))
-        assert [n for n in spans if n in order] == [n for n in order if n in spans]
+    order = dict.fromkeys(program.storage(n) for c in program.calls for n in (*c.operands, *c.outputs))
+    assert [n for n in spans if n in order] == [n for n in order if n in spans] and len(order) > 3
 
 
 def test_ways_to_use_memory() -> None:

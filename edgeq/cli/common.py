@@ -128,7 +128,10 @@ BudgetOption = Annotated[
     ),
 ]
 PlotOption = Annotated[
-    Path | None, typer.Option("--plot", metavar="FILE.svg", help="Draw what --recipe auto chose from; with --plan-only RAM over instructions.", show_default=False)
+    Path | None,
+    typer.Option(
+        "--plot", metavar="FILE.svg", help="Draw what --recipe auto chose from; with --plan-only RAM over instructions.", show_default=False
+    ),
 ]
 
 

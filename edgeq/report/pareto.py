@@ -44,8 +44,8 @@ def _axis(values: list[float], start: float, end: float) -> Axis:
 
 @dataclass(frozen=True)
 class Dot:
-    """A choice: its quality (or what else it costs), its cost in the unit of the drawing, what it is, whether it stands out, and whether the
-    line joins it."""
+    """A choice: its quality (or what else it costs), its cost in the unit of the drawing, what it is, whether it stands out, and whether
+    the line joins it."""
 
     quality: float
     cost: float
@@ -96,7 +96,8 @@ def trials(record: Mapping[str, Any]) -> str:
 
 
 def memory(found: Sequence[Way]) -> str:
-    """A drawing of ways to use memory: bytes of the arena over instructions more than whole tensors; the line joins those whose input is whole."""
+    """A drawing of ways to use memory: bytes of the arena over instructions more than whole tensors; the line joins those whose input is
+    whole."""
     dots = [Dot(w.more / 1000, w.arena / 1024, w.name, not w.bands, not w.fed) for w in found]
     return _drawn([panel(dots, "thousand more", "arena, KiB", 0)], "instructions more than whole tensors, about, thousand")
 

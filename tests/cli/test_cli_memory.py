@@ -65,7 +65,11 @@ def test_a_stream_that_cannot_be_is_told(edgeq, tall: Path, tmp_path: Path, text
     assert not (tmp_path / "out").exists()
 
 
-def test_ways_to_use_memory_are_those_of_one_core(edgeq, tall: Path) -> None:
-    assert "whole tensors" in edgeq("build", tall, "--plan-only").out
+def test_ways_to_use_memory_are_those_of_one_core(edgeq, tall: Path, tmp_path: Path) -> None:
+    drawn = tmp_path / "ways.svg"
+    assert "whole tensors" in edgeq("build", tall, "--plan-only", "--plot", drawn).out
+    found = edgeq("build", tall, "--plan-only", "--json").json["ways"]
+    assert drawn.read_text().count("<circle") == len(found) > 2 and "bands, fed by rows" in drawn.read_text()
+    assert edgeq("build", tall, "--plan-only", "--plot", tmp_path / "ways.png").code != 0
     refused = edgeq("build", tall, "--plan-only", "--cores", 2)
     assert refused.code == 2 and "one core" in refused.err
