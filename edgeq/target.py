@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -50,6 +51,12 @@ class Target:
     def family(self) -> str:
         """``arm``, ``riscv``, or nothing for this computer."""
         return str(self.data.get("unicorn", {}).get("architecture", ""))
+
+    @property
+    def vector_bytes(self) -> int | None:
+        """Of a vector register of the emulated core; None where it has none of a length of its own."""
+        found = re.search(r"\bvlen=(\d+)", str(self.data.get("qemu", {}).get("cpu", "")))
+        return int(found[1]) // 8 if found else None
 
     @property
     def plain(self) -> bool:

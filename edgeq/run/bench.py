@@ -332,7 +332,7 @@ class Runner:
             parts = batches(layout, vectors, room)
             measured = _join([session.measure(elf[first], first.hook, packed[p], partial(done, p.start)) for p in parts])
             plain = session.measure(elf[last], last.hook, packed[:1], lambda finished: None) if steps else measured
-            code, most = section_sizes(elf[last])["code"], stacks.bound(elf[last], ENTRY)
+            code, most = section_sizes(elf[last])["code"], stacks.bound(elf[last], ENTRY, target.vector_bytes)
         if int(plain.stack_bytes.max()) >= place.stack - STACK_RESERVE:
             why = f"board {place.name} reserves {place.stack} bytes"
             raise EdgeqError("the stack overflowed", where=str(folder), why=why, fix="raise `stack` in its bsp.toml")

@@ -14,7 +14,7 @@ class Move:
         pointer: what is added to the stack pointer; None where a register tells it.
         call: the address that it calls.
         jump: the address that it goes on at.
-        indirect: it calls through a register.
+        indirect: it calls, or goes on, where a register says; a return is no move.
     """
 
     end: int

@@ -38,7 +38,7 @@ def _wide(word: int, at: int, base: tuple[int, int]) -> Move | None:
         if source == base[0]:
             to = (base[1] + _signed(word >> 20, 12)) & 0xFFFFFFFE
             return Move(end, call=to) if rd in LINKS else Move(end, jump=to)
-        return Move(end, indirect=True) if rd in LINKS else None
+        return None if rd == 0 and source in LINKS else Move(end, indirect=True)  # a return
     if opcode == 0x13 and word >> 12 & 7 == 0 and rd == source == SP:  # addi sp, sp
         return Move(end, _signed(word >> 20, 12))
     return Move(end, None) if rd == SP and opcode in WRITERS else None
@@ -65,6 +65,6 @@ def _narrow(word: int, at: int) -> Move | None:
     if kind == (2, 4):
         second, linked = word >> 2 & 31, word >> 12 & 1
         if second == 0:  # c.jr, c.jalr
-            return Move(end, indirect=True) if linked and rd else None
+            return Move(end, indirect=True) if rd and (linked or rd not in LINKS) else None
         return Move(end, None) if rd == SP else None  # c.mv, c.add
     return Move(end, None) if kind in ((1, 2), (2, 2), (2, 0)) and rd == SP else None  # c.li, c.lwsp, c.slli
