@@ -9,12 +9,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from installed import quickest
 
-from edgeq import record
+from edgeq import api, record
 from edgeq.errors import EdgeqError
 from edgeq.files import json_text
 from edgeq.folder import SEAL, digest
+from edgeq.ir import Graph, Node, Tensor, TensorType
+from edgeq.ops.fully_connected import FullyConnected
 
 SHA = "0" * 64
 STEP = record.StepRecord("y", "s8", (1, 4), 4, "fc", "fully_connected", (), "k", "single", ("x",), 8, 16, 4, ("m_s0_weights",))
@@ -25,6 +29,7 @@ MANIFEST = record.Manifest(
     states=(record.StateRecord("s", (1, 2), "s16", 4, 0.25, 0, 0, "t"),), steps=(STEP,),
     lifetimes=(record.Lifetime("x", 2, 0, -1, 0), record.Lifetime("y", 4, 16, 0, 1, "x")), tables={"m_s0_weights": "0123abcd"},
     table_bytes={"m_s0_weights": 8}, hardened=False, fault_tables={"m_s0_weights": 0}, sources_sha256=SHA, files={"m.c": SHA},
+    instructions=record.InstructionsRecord(True, 4, "unicorn", "zig", "s"),
 )  # fmt: skip
 COMPARISON = record.ComparisonRecord("host", None, "s", 1, 2, 3, False, record.DifferenceRecord("y", 0, (0, 1), 1.5, "nan", 1, 4))
 MEASURED = record.Measured(
@@ -92,6 +97,21 @@ def test_no_mutation_gets_past_the_reader_as_anything_but_a_record(tmp_path: Pat
                 assert isinstance(read(tmp_path), (record.Manifest, record.Measured))
             except EdgeqError as e:
                 assert len(str(e)) < 1500
+
+
+def test_a_manifest_says_whether_inputs_take_the_same_number_of_instructions(tmp_path: Path) -> None:
+    """Integers do on every core; halves do not where floats are software; where nothing counts, nothing is said."""
+    rng = np.random.default_rng(0)
+    data = {"x": Tensor("x", TensorType((1, 8))), "y": Tensor("y", TensorType((1, 4)))}
+    for name, shape in (("w", (4, 8)), ("b", (4,))):
+        data[name] = Tensor(name, TensorType(shape), rng.standard_normal(shape).astype(np.float32))
+    graph = Graph("m", (Node("fc", FullyConnected(), ("x", "w", "b"), ("y",)),), data, ("x",), ("y",))
+    halves, integers = api.quantize(graph, recipe="fp16"), api.quantize(graph, rng.standard_normal((8, 1, 8)).astype(np.float32))
+    for step, target, constant in ((integers, "cortex-m3", True), (halves, "riscv", False), (integers, "host", None)):
+        built = api.build(step, target=target, output=tmp_path / target, toolchain=quickest(target), vectors=12)
+        said = record.manifest(tmp_path / target).instructions
+        assert said == built.manifest.instructions and (None if said is None else said.constant) is constant
+        assert said is None or (said.vectors, said.toolchain) == (12, quickest(target))
 
 
 def test_what_is_not_finite_is_told_by_its_name() -> None:

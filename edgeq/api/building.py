@@ -30,7 +30,7 @@ from edgeq.latency import latency
 from edgeq.lower import lower
 from edgeq.plan.fit import Way, ways
 from edgeq.plan.room import filled
-from edgeq.record import BuildRecord, Manifest, Measured, measured
+from edgeq.record import BuildRecord, InstructionsRecord, Manifest, Measured, measured
 from edgeq.record import manifest as read_manifest
 from edgeq.run import missing
 from edgeq.simulate import Run, fit_inputs, simulate
@@ -171,6 +171,16 @@ def measure(emitted: Artifact, step: Quantized, how: How, limit: Budget, vectors
     return replace(found, build=BuildRecord(chain.name, how.optimize, code, manifest.weight_bytes))
 
 
+def counted(emitted: Artifact, found: Measured) -> Artifact:
+    """With what the manifest says of instructions."""
+    (runner, ran) = next(iter(found.runs.items()), ("", None))
+    if ran is None or ran.constant_time is None:
+        return emitted
+    said = InstructionsRecord(ran.constant_time, ran.vectors, runner, ran.toolchain, ran.optimize)
+    manifest = replace(emitted.manifest, instructions=said)
+    return replace(emitted, files={**emitted.files, folders.MANIFEST: manifest.text().encode()}, manifest=manifest)
+
+
 def require_equal(proof: Proof, where: str, why: str) -> None:
     """Refuse what does not compute the simulator's bytes.
 
@@ -282,6 +292,7 @@ def build(
         budgets.check_ram(emitted.manifest, limit)
         budgets.check_flash(emitted.manifest, None, limit)
         found = measure(emitted, step, how, limit, proven, progress)
+        emitted = counted(emitted, found)
         folders.write(place, {**emitted.files, folders.MEASUREMENTS: found.text().encode()}, force=force)
         return Built(Path(output), graph, chip, emitted.manifest, found, not_run)
 

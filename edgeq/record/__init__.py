@@ -3,13 +3,15 @@
 One writer and one reader for both files. A build passes the records in memory and writes them once. Both files may come from
 anybody: the reader checks every type, bound and name, and holds the manifest against its own checksum.
 
-The emitted files depend on the model alone; measurements.json grows as the model is built, run, compared and scored, and a new
+The emitted files depend on the model alone, but for what the manifest says of instructions, which a runner has counted;
+measurements.json grows as the model is built, run, compared and scored, and a new
 build starts it afresh. Neither holds a date, a host or a path.
 """
 
 from edgeq.record.emitted import (
     BandRecord,
     Described,
+    InstructionsRecord,
     Interface,
     Lifetime,
     LinesRecord,
@@ -46,6 +48,7 @@ __all__ = [
     "CyclesRecord",
     "Described",
     "DifferenceRecord",
+    "InstructionsRecord",
     "Interface",
     "Lifetime",
     "LinesRecord",

@@ -141,6 +141,24 @@ class Interface:
 
 
 @dataclass(frozen=True)
+class InstructionsRecord:
+    """Whether every input takes the same number of instructions, as the build has measured it.
+
+    Attributes:
+        constant: they were one number.
+        vectors: inputs that it was measured on.
+        runner: that counted.
+        toolchain, optimize: of the program.
+    """
+
+    constant: bool
+    vectors: Count
+    runner: str
+    toolchain: str | None
+    optimize: str
+
+
+@dataclass(frozen=True)
 class Manifest:
     """What the emitted files are.
 
@@ -150,6 +168,7 @@ class Manifest:
         fault_tables: those that bit errors may hit, and their numbers.
         sources_sha256: of all emitted C; measurements belong to it.
         files: SHA-256 of each file that edgeq wrote into the folder, but for the two records.
+        instructions: None where nothing counted them when the folder was built.
     """
 
     format: Annotated[int, Meta(ge=FORMAT, le=FORMAT)]
@@ -177,6 +196,7 @@ class Manifest:
     files: dict[str, Hash]
     graph_sha256: Hash | None = None
     bands: tuple[BandRecord, ...] = ()
+    instructions: InstructionsRecord | None = None
 
     def __post_init__(self) -> None:
         """Raises ValueError where its parts do not fit together."""
