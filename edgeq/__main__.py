@@ -14,7 +14,7 @@ import threading
 from types import FrameType
 from typing import Any
 
-from edgeq import leftovers
+from edgeq import leftovers, system
 
 GRACE = 1.5
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
@@ -52,7 +52,7 @@ def listen() -> None:
     """Take the signals. One that the caller had ignored (nohup) stays ignored."""
     sys.unraisablehook = _unraisable
     wanted = [s for s in SIGNALS if signal.getsignal(s) is not signal.SIG_IGN]
-    if os.name == "posix":
+    if not system.WINDOWS:
         pipe, wake = os.pipe()
         os.set_blocking(wake, False)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import sys
@@ -16,7 +15,7 @@ from typing import Any
 from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
 
-from edgeq import board
+from edgeq import board, system
 from edgeq import folder as folders
 from edgeq.board import Board, Boot
 from edgeq.emit import EXACT_FLAGS, description
@@ -101,7 +100,7 @@ def _program(words: Sequence[str]) -> tuple[str, ...]:
     """A compiler's command line. Zig is started without the Python around it."""
     found = find_spec("ziglang") if tuple(words[:3]) == ("{python}", "-m", "ziglang") else None
     if found is not None and found.origin is not None:
-        return (str(Path(found.origin).with_name("zig.exe" if os.name == "nt" else "zig")), *words[3:])
+        return (str(Path(found.origin).with_name("zig.exe" if system.WINDOWS else "zig")), *words[3:])
     return tuple(word.replace("{python}", sys.executable) for word in words)
 
 
@@ -341,7 +340,8 @@ def deliver(program: bytes, output: Path) -> None:
         output.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(output, program)
     except (EdgeqError, OSError) as e:
-        raise EdgeqError("cannot write the program", where=str(output), why=e.why if isinstance(e, EdgeqError) else reason(e)) from e
+        why, fix = (e.why, e.fix) if isinstance(e, EdgeqError) else (reason(e), "")
+        raise EdgeqError("cannot write the program", where=str(output), why=why, fix=fix) from e
 
 
 def build_firmware(

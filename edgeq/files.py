@@ -23,7 +23,7 @@ from pathlib import Path
 from tokenize import TokenError
 from typing import TYPE_CHECKING, Any
 
-from edgeq import leftovers
+from edgeq import leftovers, system
 from edgeq.errors import EdgeqError
 
 try:
@@ -79,10 +79,14 @@ def temporary_folder() -> Iterator[str]:
 
 @functools.cache
 def _remove_stale(above: Path) -> None:
-    """Remove the temporary folders of processes that were killed: nobody holds their locks."""
-    for path in above.glob(f"{TEMPORARY}*-*") if fcntl else ():
+    """Remove the temporary folders of processes that were killed: nobody holds their locks, or without locks, nobody has their number."""
+    for path in above.glob(f"{TEMPORARY}*-*"):
         with contextlib.suppress(OSError):
             state = path.lstat()
+            if fcntl is None:
+                if stat.S_ISDIR(state.st_mode) and not alive(path.name.removeprefix(TEMPORARY).partition("-")[0]):
+                    shutil.rmtree(path, ignore_errors=True)
+                continue
             if not stat.S_ISDIR(state.st_mode) or state.st_uid != os.getuid() or time.time() - state.st_mtime < JUST_MADE:
                 continue
             lock = os.open(path, os.O_RDONLY)
@@ -95,17 +99,7 @@ def _remove_stale(above: Path) -> None:
 
 def alive(pid: str) -> bool:
     """Whether a process of that number may run; False for what is no number."""
-    if not (pid.isascii() and pid.isdigit() and len(pid) < 10):
-        return False
-    if os.name != "posix":
-        return True
-    try:
-        os.kill(int(pid), 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except OSError:  # another user's
-        return True
-    return True
+    return pid.isascii() and pid.isdigit() and len(pid) < 10 and system.alive(int(pid))
 
 
 def _descriptor(path: Path) -> int | None:
@@ -129,7 +123,7 @@ def _write_through(path: Path, content: bytes) -> bool:
     return True
 
 
-def _refuse_another_kind(path: Path, begins: bytes) -> None:
+def _refuse_another_kind(path: Path, begins: bytes, where: Path) -> None:
     """Refuse to write over a file that begins otherwise than what is to be written: somebody's model or data under a wrong name.
 
     Raises:
@@ -142,7 +136,7 @@ def _refuse_another_kind(path: Path, begins: bytes) -> None:
         there = file.read(BEGINNING)
     if there and there != begins[:BEGINNING]:
         why = f"it is of another kind: it begins with {there!r}, what would be written with {begins[:BEGINNING]!r}"
-        raise EdgeqError("this file would be written over", where=str(path), why=why, fix="write another file, or remove this one first")
+        raise EdgeqError("this file would be written over", where=str(where), why=why, fix="write another file, or remove this one first")
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -160,7 +154,7 @@ def write_bytes(path: Path, content: bytes) -> None:
         place = Path(os.path.realpath(path))
         if place.is_symlink():
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))  # a circle of links: realpath gives up on it
-        _refuse_another_kind(place, content)
+        _refuse_another_kind(place, content, path)
         mode = stat.S_IMODE(place.stat().st_mode) if place.is_file() else 0o644
         stem = f".{place.name[:100]}.edgeq-"
         for old in place.parent.glob(f"{glob.escape(stem)}*"):
@@ -200,7 +194,7 @@ def check_place(path: Path | None, begins: bytes = b"") -> None:
             raise EdgeqError("cannot write the file", where=str(path), why="its folder is not writable")
     if begins:
         try:
-            _refuse_another_kind(place, begins)
+            _refuse_another_kind(place, begins, path)
         except OSError as e:
             raise EdgeqError("cannot write the file", where=str(path), why=reason(e)) from e
 

@@ -12,6 +12,8 @@ import subprocess
 import sys
 import threading
 
+from edgeq import system
+
 GUARD = """
 import os, signal, sys
 groups = set()
@@ -29,7 +31,7 @@ _running: dict[int, subprocess.Popen[str]] = {}  # by the process that it guards
 
 def begin() -> None:
     """Start the guard of this process if it has none. Where none can be started, programs outlive a killed edgeq as they would anyway."""
-    if os.name != "posix":
+    if system.WINDOWS:
         return
     with _lock, contextlib.suppress(OSError):
         if os.getpid() not in _running:

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from edgeq import system
 from edgeq.errors import EdgeqError
 from edgeq.files import json_text, reason, write_bytes
 
@@ -29,11 +30,10 @@ LOG = logging.getLogger("edgeq")
 
 
 def folder() -> Path:
-    """Where journals lie: ``$EDGEQ_CACHE``, ``$XDG_CACHE_HOME/edgeq`` or ``~/.cache/edgeq``."""
+    """Where journals lie: ``$EDGEQ_CACHE``, or ``edgeq`` in the user's cache."""
     if "EDGEQ_CACHE" in os.environ:
         return Path(os.environ["EDGEQ_CACHE"])
-    above = os.environ.get("XDG_CACHE_HOME") or str(Path("~/.cache").expanduser())
-    return Path(above) / "edgeq"
+    return system.cache() / "edgeq"
 
 
 def digest(parts: Iterable[str | bytes]) -> str:

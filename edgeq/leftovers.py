@@ -7,12 +7,12 @@ signal ends the program. After SIGKILL the next start removes what the killed on
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
-import signal
 import subprocess
 from pathlib import Path
 from types import TracebackType
+
+from edgeq import system
 
 PATHS: set[Path] = set()  # to be removed, with all that is in them
 EMPTY: set[Path] = set()  # folders to be removed if nothing is in them
@@ -59,19 +59,10 @@ def end(number: int) -> None:
         raise Ended(number)
 
 
-def kill(process: subprocess.Popen[str]) -> None:
-    """End a program and all that it started."""
-    with contextlib.suppress(OSError):
-        if os.name == "posix":
-            os.killpg(process.pid, signal.SIGKILL)
-        else:
-            process.kill()
-
-
 def sweep() -> None:
     """End every program that was started and remove every temporary file and folder."""
     for process in list(PROCESSES):
-        kill(process)
+        system.kill(process)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(1)
     for path in list(PATHS):

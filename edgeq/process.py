@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from edgeq import guard, leftovers
+from edgeq import guard, leftovers, system
 from edgeq.errors import EdgeqError
 from edgeq.files import temporary_folder
 
@@ -41,7 +41,7 @@ def start(command: Sequence[str], environment: Mapping[str, str] | None = None, 
         guard.begin()
         process = subprocess.Popen(
             command, text=True, errors="replace", env=None if environment is None else {**os.environ, **environment},
-            start_new_session=os.name == "posix", **streams,
+            start_new_session=not system.WINDOWS, **streams,
         )  # fmt: skip
         leftovers.PROCESSES.add(process)
         guard.watch(process.pid)
@@ -51,7 +51,7 @@ def start(command: Sequence[str], environment: Mapping[str, str] | None = None, 
 def stop(process: subprocess.Popen[str]) -> None:
     """End a program of `start`, with all that it started, if it has not ended."""
     if process.poll() is None:
-        leftovers.kill(process)
+        system.kill(process)
     process.communicate()
     leftovers.PROCESSES.discard(process)
     guard.forget(process.pid)
@@ -112,8 +112,7 @@ def zig_cache(otherwise: str) -> str:
     """Zig's global cache: the user's, or `otherwise` where that cannot be written, for Zig would try for ever."""
     place = os.environ.get("ZIG_GLOBAL_CACHE_DIR")
     if place is None:
-        above = os.environ.get("XDG_CACHE_HOME") or str(Path("~/.cache").expanduser())
-        place = str(Path(above) / "zig")
+        place = str(system.cache() / "zig")
     try:
         Path(place).mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=place):

@@ -11,7 +11,10 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "edgeq"
 LAYERS = (
-    ("errors", "resources", "elf", "leftovers", "files", "folder", "guard", "journal", "process", "record", "slots", "text", "workers"),
+    (
+        "errors", "resources", "system", "elf", "leftovers", "files", "folder", "guard", "journal", "process", "record", "slots", "text",
+        "workers",
+    ),  # fmt: skip
     ("reals", "matrices", "components", "solver"),
     ("numerics", "half", "floats", "traits"),
     ("formats",),

@@ -113,7 +113,7 @@ def _of_module(module: Any, example_inputs: Any, shapes: Shapes | None) -> Graph
     torch = sys.modules.get("torch")
     name = type(module).__name__
     if torch is None or not isinstance(module, torch.nn.Module):
-        raise EdgeqError(f"a {name} is no model", fix="give the path of a file, or a torch.nn.Module with example inputs")
+        raise EdgeqError(f"an object of type {name} is no model", fix="give the path of a file, or a torch.nn.Module with example inputs")
     if example_inputs is None:
         fix = "edgeq.load(module, x) with x as its forward takes it, a batch of 1"
         raise EdgeqError("a module without example inputs", where=name, fix=fix)

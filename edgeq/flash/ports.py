@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from serial.tools import list_ports
+
+from edgeq import system
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,6 @@ KNOWN = {  # (USB vendor, product or None for all of its products) -> what, prog
     (0x0403, None): ("FTDI serial adapter", "", ()),
 }
 DRIVES = {"INFO_UF2.TXT": "UF2 drive", "DETAILS.TXT": "DAPLink drive", "MBED.HTM": "drag-and-drop drive"}
-MOUNTS = Path("/proc/mounts")
 
 
 def connected() -> list[Connected]:
@@ -55,18 +55,10 @@ def _serial() -> list[Connected]:
     return sorted(found, key=lambda c: c.port)
 
 
-def places() -> list[Path]:
-    """Folders on which drives are mounted."""
-    if MOUNTS.is_file():
-        lines = (line.split() for line in MOUNTS.read_text(encoding="utf-8", errors="replace").splitlines())
-        return [Path(words[1].replace("\\040", " ")) for words in lines if len(words) > 2 and words[2] in ("vfat", "msdos", "fuseblk")]
-    return [p for p in Path("/Volumes").glob("*") if p.is_dir()]
-
-
 def drives() -> list[Connected]:
     """Mounted drives with the files that boards put there."""
     found = []
-    for place in places():
+    for place in system.drives():
         for name, what in DRIVES.items():
             try:
                 text = (place / name).read_text(encoding="utf-8", errors="replace")[:4096]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from edgeq import system
 from edgeq.build import build_library, toolchain
 from edgeq.faults import Bytes
 from edgeq.files import temporary_folder
@@ -65,5 +66,8 @@ def run(
             pointers = [ctypes.c_void_p(a.ctypes.data if a is not None else None) for a in blocks]
             library.eq_host_run(ctypes.c_int32(own.stop - own.start), *pointers)
 
-        list(pool.map(part, range(count)))
+        try:
+            list(pool.map(part, range(count)))
+        finally:
+            system.free(library)
     return Run("host", layout.unpack_outputs(out), layout.unpack_steps(kept) if kept is not None else {})

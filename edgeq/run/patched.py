@@ -16,6 +16,7 @@ from queue import SimpleQueue
 
 import numpy as np
 
+from edgeq import system
 from edgeq.build import build_library, toolchain
 from edgeq.emit import emit
 from edgeq.errors import EdgeqError
@@ -176,7 +177,12 @@ def patched(program: Program, chain: str = "zig", workers: int | None = None, *,
             (folder / file).write_bytes(content)
         library = build_library(folder, folder / "model.so", target, toolchain(target, chain), "-O3", hook=False, weights="ram")
         layout = Layout(artifact.manifest)
-        yield Patched(layout, list(_load(folder, library, layout, tables, workers or os.cpu_count() or 1)), changed)
+        copies = list(_load(folder, library, layout, tables, workers or os.cpu_count() or 1))
+        try:
+            yield Patched(layout, copies, changed)
+        finally:
+            for copy in copies:
+                system.free(copy.library)
 
 
 def _xored(program: Program) -> Callable[[Flips], Tables]:

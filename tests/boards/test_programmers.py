@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from installed import need_programs
 
-from edgeq import board
+from edgeq import board, system
 from edgeq.build import build_bootloader, toolchain
 from edgeq.errors import EdgeqError
 from edgeq.flash import command, copy, cores, esptool, image, ports, pyocd
@@ -72,13 +72,13 @@ def test_drives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(EdgeqError, match="no such drive"):
         copy.program(job("rp2040", port=str(tmp_path / "x")), quiet)
     (tmp_path / "DETAILS.TXT").write_text("DAPLink Firmware\n")
-    monkeypatch.setattr(ports, "places", lambda: [tmp_path, tmp_path / "missing"])
+    monkeypatch.setattr(system, "drives", lambda: [tmp_path, tmp_path / "missing"])
     assert [(c.port, c.programmer) for c in ports.connected() if c.programmer == "copy"] == [(str(tmp_path), "copy")]
     assert "firmware.hex" in copy.program(job("nrf52840"), quiet), "the only drive is found"
     (tmp_path / "FAIL.TXT").write_text("error: The hex file cannot be decoded.\n")
     with pytest.raises(EdgeqError, match=r"refuses the firmware \(error: The hex file cannot be decoded"):
         copy.program(job("nrf52840"), quiet)
-    monkeypatch.setattr(ports, "places", lambda: [])
+    monkeypatch.setattr(system, "drives", lambda: [])
     with pytest.raises(EdgeqError, match="connected: none"):
         copy.program(job("nrf52840"), quiet)
 

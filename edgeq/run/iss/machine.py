@@ -16,6 +16,7 @@ import numpy as np
 from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
 
+from edgeq import system
 from edgeq.board import MOST_HARTS, Board, Cluster, Region
 from edgeq.build import COMMON_FLAGS, toolchain
 from edgeq.errors import EdgeqError
@@ -65,13 +66,12 @@ class _Shared(ctypes.Structure):
 
 def _kept(name: str) -> Path | None:
     """Where the library is kept between programs; None where the user has no folder for such files."""
-    above = os.environ.get("XDG_CACHE_HOME") or ("~/.cache" if os.name == "posix" else os.environ.get("LOCALAPPDATA", ""))
-    path = Path(above).expanduser() / "edgeq"
     try:
+        path = system.cache() / "edgeq"
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except (OSError, RuntimeError):
         return None
-    own = os.name != "posix" or (path.stat().st_uid == os.getuid() and not path.stat().st_mode & 0o022)
+    own = system.WINDOWS or (path.stat().st_uid == os.getuid() and not path.stat().st_mode & 0o022)
     return path / name if own else None  # code of others is not loaded
 
 

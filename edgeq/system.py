@@ -1,0 +1,76 @@
+"""What differs between Linux, macOS and Windows: the user's cache, processes by number, drives. Locks are where `fcntl` is."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import string
+import subprocess
+from pathlib import Path
+
+WINDOWS = os.name == "nt"
+MOUNTS = Path("/proc/mounts")  # Linux
+VOLUMES = Path("/Volumes")  # macOS
+QUERY, STILL_ACTIVE, DENIED = 0x1000, 259, 5  # of the Windows API
+
+
+def cache() -> Path:
+    """The folder in which the user's programs keep what can be made again: ``$XDG_CACHE_HOME``, ``%LOCALAPPDATA%`` or ``~/.cache``."""
+    named = os.environ.get("XDG_CACHE_HOME") or (os.environ.get("LOCALAPPDATA") if WINDOWS else None)
+    return Path(named or "~/.cache").expanduser()
+
+
+def alive(pid: int) -> bool:
+    """Whether a process of that number runs; True where that cannot be known."""
+    if WINDOWS:
+        return _alive_on_windows(pid)
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # another user's
+        return True
+    return True
+
+
+def _alive_on_windows(pid: int) -> bool:
+    """`os.kill` would end it there."""
+    kernel = ctypes.WinDLL("kernel32", use_last_error=True)  # type: ignore[attr-defined, unused-ignore]
+    handle = kernel.OpenProcess(QUERY, False, pid)
+    if not handle:
+        return bool(ctypes.get_last_error() == DENIED)  # type: ignore[attr-defined, unused-ignore]
+    code = ctypes.c_ulong()
+    known = kernel.GetExitCodeProcess(handle, ctypes.byref(code))
+    kernel.CloseHandle(handle)
+    return not known or code.value == STILL_ACTIVE
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    """End a program that leads a group of its own, and all that it started."""
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+        if WINDOWS:
+            words = ["taskkill", "/F", "/T", "/PID", str(process.pid)]
+            subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, timeout=10, check=False)
+            process.kill()
+        else:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def free(library: ctypes.CDLL) -> None:
+    """Let go of a loaded library whose file is to be removed, which Windows does not allow otherwise."""
+    if WINDOWS:
+        import _ctypes
+
+        _ctypes.FreeLibrary(library._handle)  # type: ignore[attr-defined, unused-ignore]
+
+
+def drives() -> list[Path]:
+    """Folders on which drives are mounted that a board may show."""
+    if WINDOWS:
+        return [p for letter in string.ascii_uppercase[3:] if (p := Path(f"{letter}:\\")).is_dir()]
+    if MOUNTS.is_file():
+        lines = (line.split() for line in MOUNTS.read_text(encoding="utf-8", errors="replace").splitlines())
+        return [Path(words[1].replace("\\040", " ")) for words in lines if len(words) > 2 and words[2] in ("vfat", "msdos", "fuseblk")]
+    return [p for p in VOLUMES.glob("*") if p.is_dir()]
