@@ -11,10 +11,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "edgeq"
 LAYERS = (
-    (
-        "errors", "resources", "system", "elf", "leftovers", "files", "folder", "guard", "journal", "process", "record", "slots", "text",
-        "workers",
-    ),  # fmt: skip
+    (*"errors resources system elf leftovers files folder guard journal process record slots text workers".split(),),
     ("reals", "matrices", "components", "solver"),
     ("numerics", "half", "floats", "traits"),
     ("formats",),
