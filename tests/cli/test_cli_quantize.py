@@ -14,7 +14,7 @@ from edgeq.ir import DType
 
 def test_a_folder_to_review_and_build_from(edgeq, float_model: Path, samples: Path, tmp_path: Path, chain: str) -> None:
     result = edgeq("quantize", float_model, "--calib", samples, "-o", tmp_path / "q", "--json")
-    assert result.code == 0 and result.err == ""
+    assert result.code == 0 and [line[:26] for line in result.err.splitlines()] == ["edgeq: warning: 40 samples"]
     assert sorted(p.name for p in (tmp_path / "q").iterdir()) == ["graph.eqg", "measurements.json", "precision.toml"]
     assert result.json["samples"] == 40 and result.json["law"] == "single"
     graph = graphfile.load(tmp_path / "q")
