@@ -1,7 +1,7 @@
 """Cycles on the simulated cluster, and on one of its cores: writes the tables of docs/cluster.md.
 
-    python -m benchmarks.cluster                    all (needs the data folder; quantizes, minutes)
-    python -m benchmarks.cluster kws lstm256        prints the rows of these
+python -m benchmarks.cluster                    all (needs the data folder; quantizes, minutes)
+python -m benchmarks.cluster kws lstm256        prints the rows of these
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def row(name: str) -> str | None:
     graph = model.graph()
     if graph is None:
         return None
-    one, many = (measure(name, graph, target, model.toolchain, "3", 1) for target in ("riscv-xcv", "pulp-cluster"))
+    one, many = (measure(name, graph, target, model.toolchain, "3") for target in ("riscv-xcv", "pulp-cluster"))
     assert one.cycles is not None and many.cycles is not None
     times, each = one.cycles / many.cycles, many.macs / many.cycles
     return f"| {model.title} | {count(one.cycles)} | {count(many.cycles)} | {times:.1f} | {each:.1f} |\n"
@@ -75,7 +75,7 @@ def sound_rows() -> Iterator[str]:
     """The lines of the denoisers' table."""
     base: dict[str, Row] = {}
     for network, recipe, graph in sounds():
-        found = measure("denoiser", graph, "pulp-cluster", "gcc", "3", 1)
+        found = measure("denoiser", graph, "pulp-cluster", "gcc", "3")
         assert found.cycles is not None
         base |= {network: found} if recipe == "fp16" else {}
         fp16 = base.get(network)

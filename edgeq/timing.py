@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from edgeq.board import Board
 from edgeq.errors import EdgeqError
+from edgeq.record import pairs
 from edgeq.target import Target
 
 # What firmware/apps/trace.c counts, in its order.
@@ -62,10 +63,10 @@ def timing(target: Target, place: Board) -> Timing | None:
     """The model of a target's core on its board; None where there is none.
 
     A [timing] table has a cost per event, `low` and `high`. `data_miss` is in waits: it is multiplied by the board's wait states and by
-    its bursts per line.
+    its bursts per line. What was measured on the board (pairs.json in its folder) widens the bounds.
 
     Raises:
-        EdgeqError: the table has an unknown entry, or no bounds.
+        EdgeqError: the table has an unknown entry, or no bounds; pairs.json is damaged.
     """
     table = target.data.get("timing")
     if not table:
@@ -76,7 +77,8 @@ def timing(target: Target, place: Board) -> Timing | None:
         raise EdgeqError("[timing] needs instruction, low and high", where=str(target.file), why="no figure without its bounds")
     waits = place.estimate.flash_waits * place.estimate.flash_bursts
     costs = tuple(float(table.get(e, 0)) * (waits if e == "data_miss" else 1) for e in EVENTS)
-    return Timing(costs, float(table["low"]), float(table["high"]))
+    ratios = [p.ratio for p in pairs.read(place.folder / pairs.NAME) if p.target == target.name]
+    return Timing(costs, min([float(table["low"]), *ratios]), max([float(table["high"]), *ratios]))
 
 
 def counted(counts: Mapping[str, int]) -> NDArray[np.float64]:

@@ -9,16 +9,20 @@ import shutil
 import struct
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import unicorn
 from random_graphs import Builder
 from unicorn import arm_const
 
 from edgeq import api, board
+from edgeq.api import device
 from edgeq.api.budget import parse
 from edgeq.errors import EdgeqError
 from edgeq.latency import latency
+from edgeq.record import manifest, measured, pairs
 from edgeq.run.trace import Trace
 from edgeq.run.unicorn import _callbacks, _hook, _native
 from edgeq.simulate import Cycles
@@ -176,3 +180,30 @@ def test_a_build_keeps_to_a_budget_of_time(tmp_path: Path) -> None:
             shutil.rmtree(tmp_path / "out")
     with pytest.raises(EdgeqError, match="not run"):
         build("nucleo-l4r5", "latency=1s", check=False)
+
+
+def test_pairs_of_estimates_and_measurements_widen_the_bars(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    b = Builder(1, "tflm")
+    folder = api.build(b.graph(b.dense(b.input(1, 6), 5)), output=tmp_path / "out", target="nucleo-l4r5", vectors=1).folder
+    run = next(iter(measured(folder, manifest(folder).sources_sha256).runs.values()))
+    assert run.cycles is not None
+    ticks = np.array([round(1.2 * run.cycles.total), 1])
+    result = SimpleNamespace(measured=SimpleNamespace(ticks=ticks))
+    with pytest.raises(EdgeqError, match="another clock"):  # as edgeq starts it, at 4 MHz
+        device.pair_of(result, folder)
+    place = board.load(L4R5)
+    fast = replace(place, folder=tmp_path, defines={**place.defines, "EQ_TICKS_PER_MS": 120_000})
+    monkeypatch.setattr(device, "load_board", lambda target: fast)
+    file = tmp_path / pairs.NAME
+    for _ in range(2):
+        pairs.add(file, device.pair_of(result, folder))
+    assert [p.ratio for p in pairs.read(file)] == [pytest.approx(1.2, abs=0.01)]
+    wide, narrow = timing(L4R5, fast), timing(L4R5, place)
+    assert wide is not None and narrow is not None and (wide.low, wide.costs) == (narrow.low, narrow.costs)
+    assert wide.high == pytest.approx(1.2, abs=0.01) and wide.high > narrow.high
+    pairs.add(file, replace(pairs.read(file)[0], target="nrf52840", measured=1))
+    assert timing(L4R5, fast) == wide and len(pairs.read(file)) == 2
+    file.write_text('{"format": 1, "pairs": [{"estimate": 0}]}')
+    with pytest.raises(EdgeqError, match="no file of pairs"):
+        pairs.add(file, pairs.Pair("x", "0" * 64, "gcc", "3", 1, 1))
+    assert "estimate" in file.read_text()

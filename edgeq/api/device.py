@@ -16,12 +16,16 @@ from edgeq.api.execution import Source, require_firmware, vectors_of
 from edgeq.api.models import Arrays, Progress, random_arrays, select_inputs, stage
 from edgeq.api.proving import damage_of
 from edgeq.api.scoring import hits
+from edgeq.board import load as load_board
 from edgeq.compare import Comparison
 from edgeq.compare import compare as compare_runs
+from edgeq.errors import EdgeqError
 from edgeq.faults import Damage, FaultMap
 from edgeq.ir import Array, DType, Graph, Params
 from edgeq.record import Interface, Manifest, convert
 from edgeq.record import manifest as read_manifest
+from edgeq.record import measured as measured_on
+from edgeq.record.pairs import Pair
 from edgeq.run import serial
 from edgeq.run.device import Device, Statistics
 from edgeq.run.layout import Layout
@@ -30,6 +34,7 @@ from edgeq.run.serial import Measured
 from edgeq.simulate import fit_inputs, simulate
 
 TRANSFER = 32768  # bytes that measure the line
+CYCLE_COUNTER = "dwt_clock.c"  # the source of boards whose timer counts the core's cycles
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,6 +183,28 @@ def bench_board(port: Port, folder: str | Path | None = None, *, vectors: int = 
         measured = serial.measure(device, layout, inputs, progress=stage(progress, "board"))
         ticks = serial.step_ticks(device)
         return BoardBench(device.description, measured, ticks, device.statistics(), serial.line_speed(device, TRANSFER))
+
+
+def pair_of(result: BoardBench, folder: str | Path) -> Pair:
+    """What the model of the core said of a folder's program beside what the board took, which runs it at the clock of its [estimate].
+
+    Raises:
+        EdgeqError: nothing was estimated in the folder, the board's timer or clock is not known, or the board runs at another clock.
+    """
+    model, target = read_manifest(Path(folder)), targets.load(read_manifest(Path(folder)).target)
+    runs = measured_on(Path(folder), model.sources_sha256).runs.values()
+    run = next((r for r in runs if r.cycles is not None and r.toolchain is not None), None)
+    if run is None or run.cycles is None or run.toolchain is None:
+        raise EdgeqError("no cycles were estimated", where=str(folder), fix="run it first, `edgeq run DIR`; its core needs a model")
+    place = load_board(target)
+    clock, timer = place.estimate.clock, 1000 * place.defines.get("EQ_TICKS_PER_MS", 0)
+    if clock is None or timer == 0:
+        raise EdgeqError(f"board {place.name} has no clock", fix="give its bsp.toml `clock` under [estimate], and EQ_TICKS_PER_MS")
+    if CYCLE_COUNTER in place.sources and timer != clock:
+        why = f"its start-up code leaves it at {timer / 1e6:g} MHz, [estimate] is for {clock / 1e6:g}"
+        raise EdgeqError(f"board {place.name} runs at another clock", why=why, fix="set the clock in its start-up code, or in [estimate]")
+    taken = round(int(result.measured.ticks.max()) * clock / timer)
+    return Pair(target.name, model.sources_sha256, run.toolchain, run.optimize, run.cycles.total, taken)
 
 
 def described(device: Device) -> Layout:

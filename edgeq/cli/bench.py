@@ -27,6 +27,14 @@ def bench(
     vectors: VectorsOption = 16,
     baud: BaudOption = BAUD,
     timeout: TimeoutOption = SILENCE,
+    pairs: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Add cycles estimated and measured; beside the board's bsp.toml, as pairs.json, they widen its error bars.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Measure a board on random vectors: latency in ticks of its clock, per step too, stack, arena, and the line.
@@ -34,10 +42,17 @@ def bench(
     What an emulated chip takes, `edgeq run` says.
     """
     from edgeq import api
+    from edgeq.api.device import pair_of
+    from edgeq.errors import EdgeqError
+    from edgeq.record.pairs import add
     from edgeq.run.ports import Port
 
+    if pairs is not None and model is None:
+        raise EdgeqError("--pairs without a folder", why="the estimate is in it", fix="give DIR, which the firmware was built from")
     with common.bars() as progress:
         result = api.bench_board(Port(port, baud, timeout), model, vectors=vectors, progress=progress)
+    if pairs is not None and model is not None:
+        add(pairs, pair_of(result, model))
     if as_json:
         common.print_json(record(result))
     else:
