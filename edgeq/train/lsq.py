@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from edgeq.train.layers import WEIGHTED
 from edgeq.train.learned import FixedInput, LearnedInput, LearnedWeight
 from edgeq.train.randbet import Batch, Loss, Progress, source
 
+LOG = logging.getLogger("edgeq")
 BITS = range(2, 9)
 
 
@@ -28,8 +30,9 @@ class Learning:
         weights, activations: bits of each, 2 to 8.
         ends: bits of the weights and the inputs of the first and the last layer, as usual in the literature; None: those of the others.
         loss: of (outputs, targets).
-        distil: the part of the loss that is the Kullback-Leibler divergence from the float network's outputs, 0 to 1.
-        temperature: of both outputs in that part.
+        distil: the part of the loss that the float network's outputs make, 0 to 1.
+        taught: the loss of (outputs, the float network's) in that part; None: the Kullback-Leibler divergence of classes.
+        temperature: of both outputs in that divergence.
         rate: of learning for the weights at the start; scales learn at a tenth of it.
     """
 
@@ -38,6 +41,7 @@ class Learning:
     ends: int | None = 8
     loss: Loss = nn.functional.cross_entropy
     distil: float = 0.5
+    taught: Loss | None = None
     temperature: float = 2.0
     rate: float = 1e-3
 
@@ -89,6 +93,9 @@ class FewBits:
             raise EdgeqError("the network has no Conv1d, Conv2d or Linear", where=type(network).__name__)
         if any(parametrize.is_parametrized(m) for m in network.modules()):
             raise EdgeqError("the network's weights are parametrized already", where=type(network).__name__, fix="finish() it first")
+        left = [n for n, m in network.named_modules() if _left(m)]
+        if left:
+            LOG.warning("not trained in few bits, for they are no Conv1d, Conv2d or Linear: %s", ", ".join(left))
         self.layers = []
         for i, (name, module) in enumerate(found):
             at_end = learning.ends is not None and i in (0, len(found) - 1)
@@ -121,6 +128,11 @@ class FewBits:
                 setattr(self.network.get_submodule(owner), name, nn.Sequential(FixedInput(x.input), x.module))
         self.network.zero_grad()
         return self.network.eval()
+
+
+def _left(module: nn.Module) -> bool:
+    """Whether a module has matrices of weights that stay as they are."""
+    return not isinstance(module, WEIGHTED) and any(p.dim() > 1 for p in module.parameters(recurse=False))
 
 
 def lsq(
@@ -157,7 +169,11 @@ def lsq(
         falling = 0.5 + 0.5 * math.cos(math.pi * step / steps)
         for group in optimizer.param_groups:
             group["lr"] = chosen.rate * group["part"] * falling
-        parts = _losses(network(x), x, y, teacher, chosen)
+        outputs = network(x)
+        if not isinstance(outputs, Tensor):
+            fix = "wrap the network in a module that returns the tensor to learn by"
+            raise EdgeqError(f"the network returns a {type(outputs).__name__}, not a tensor", where=type(network).__name__, fix=fix)
+        parts = _losses(outputs, x, y, teacher, chosen)
         loss = torch.stack(parts).sum()
         if not bool(loss.isfinite()):
             raise EdgeqError(f"the loss of step {step} is {float(loss.detach())}", fix="lower the learning rate, or look at the data")
@@ -176,8 +192,13 @@ def _losses(outputs: Tensor, x: Tensor, y: Tensor, teacher: nn.Module | None, le
     if teacher is None:
         return [learning.loss(outputs, y)]
     with torch.no_grad():
-        wanted = (teacher(x) / learning.temperature).softmax(-1)
-    found = (outputs / learning.temperature).log_softmax(-1)
-    taught = nn.functional.kl_div(found, wanted, reduction="batchmean") * learning.temperature**2
+        wanted = teacher(x)
+    taught = _divergence(outputs, wanted, learning.temperature) if learning.taught is None else learning.taught(outputs, wanted)
     own = [(1 - learning.distil) * learning.loss(outputs, y)] if learning.distil < 1 else []
     return [*own, learning.distil * taught]
+
+
+def _divergence(outputs: Tensor, wanted: Tensor, temperature: float) -> Tensor:
+    """Of classes ``[B, n]``, from the teacher's, in units that do not change with the temperature."""
+    found, aim = (outputs / temperature).log_softmax(-1), (wanted / temperature).softmax(-1)
+    return nn.functional.kl_div(found, aim, reduction="batchmean") * temperature**2

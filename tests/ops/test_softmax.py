@@ -27,7 +27,10 @@ CASES = [
     case("rows", (2, 3, 5), 0.1, 9),
     case("beta", (1, 6), 0.1, beta=2.5),
     case("deep", (1, 700), 0.01),
-    *(replace(case(f"words{d}", (2, d), 0.08, 5), output=TensorType((2, d), DType.INT16, WORDS), tolerance=60.0) for d in (1, 10)),
+    *(
+        replace(case(f"words{d}", (2, d), step, 5), output=TensorType((2, d), DType.INT16, WORDS), tolerance=60.0)
+        for d, step in ((1, 0.08), (10, 0.08), (11, 0.01))
+    ),
 ]
 CASES += [on_words(c, 2.0**-15, 60.0) for c in CASES if c.name in ("depth1", "depth10", "depth33", "scale3", "rows", "beta", "deep")]
 test_softmax = suite(CASES)
@@ -36,6 +39,16 @@ test_softmax = suite(CASES)
 def bound(shape: tuple[int, ...], scale: float, beta: float = 1.0) -> tuple[Softmax, Params]:
     op, x = Softmax(beta), activation(shape, scale)
     return op, op.bind("tflm", "s", (Tensor("x", x),), TensorType(shape, DType.INT8, OUTPUT))
+
+
+def test_a_table_ends_where_it_no_longer_counts() -> None:
+    """Whatever it is cut to, results are those of the whole table; of many elements it is kept whole."""
+    rng = np.random.default_rng(0)
+    for scale, most in ((0.01, 256), (0.08, 176), (0.3, 48), (5.0, 5)):
+        (op, short), (_, whole) = bound((2, 20), scale), bound((100, 20), scale)
+        assert len(short.exponentials) <= most and len(whole.exponentials) == 256 and short.last == len(short.exponentials) - 1
+        x = rng.integers(-128, 128, (500, 2, 20)).astype(np.int8)
+        np.testing.assert_array_equal(op.reference(short, x), op.reference(whole, x))
 
 
 @pytest.mark.parametrize("scale", [0.0003, 0.02, 0.0847, 0.3, 1.7, 12.0])

@@ -70,8 +70,8 @@ def extreme(
 
 
 @kernel()
-def softmax_s8(x_ptr, exponentials_ptr, y_ptr, rows, depth, WIDTH: tl.constexpr, R: tl.constexpr, D: tl.constexpr):
-    """exponentials int32 ``[256]`` by the difference from the largest, Q0.31; results of WIDTH bits."""
+def softmax_s8(x_ptr, exponentials_ptr, y_ptr, rows, depth, last, WIDTH: tl.constexpr, R: tl.constexpr, D: tl.constexpr):
+    """exponentials int32 ``[last + 1]`` by the difference from the largest, Q0.31, farther ones as the last; results of WIDTH bits."""
     r = tl.program_id(0).to(tl.int64) * R + tl.arange(0, R)
     largest = tl.full((R,), -128, tl.int32)
     for start in range(0, depth, D):
@@ -84,7 +84,7 @@ def softmax_s8(x_ptr, exponentials_ptr, y_ptr, rows, depth, WIDTH: tl.constexpr,
         k = start + tl.arange(0, D)
         live = (r < rows)[:, None] & (k < depth)[None, :]
         x = tl.load(x_ptr + r[:, None] * depth + k[None, :], mask=live, other=-128).to(tl.int32)
-        e = tl.load(exponentials_ptr + largest[:, None] - x)
+        e = tl.load(exponentials_ptr + tl.minimum(largest[:, None] - x, last))
         total += tl.sum(tl.where(live, divide_by_pot(e, BITS), 0), axis=1)
     zeros = leading_zeros(tl.where(r < rows, total, 1))
     reciprocal = one_over_one_plus_x((total << zeros) - 2147483648)[:, None]
@@ -93,7 +93,7 @@ def softmax_s8(x_ptr, exponentials_ptr, y_ptr, rows, depth, WIDTH: tl.constexpr,
         k = start + tl.arange(0, D)
         live = (r < rows)[:, None] & (k < depth)[None, :]
         x = tl.load(x_ptr + r[:, None] * depth + k[None, :], mask=live, other=-128).to(tl.int32)
-        e = tl.load(exponentials_ptr + largest[:, None] - x).to(tl.int64)
+        e = tl.load(exponentials_ptr + tl.minimum(largest[:, None] - x, last)).to(tl.int64)
         y = divide_by_pot(doubling_high_mul(reciprocal, e), tl.minimum(exponent, 31))
         y = limit(tl.where(exponent <= 31, y, 0), 0, (1 << WIDTH) - 1) - (1 << (WIDTH - 1))
         tl.store(y_ptr + r[:, None] * depth + k[None, :], y.to(y_ptr.dtype.element_ty), mask=live)
@@ -238,7 +238,7 @@ def softmax(step: Step) -> tuple[Value, ...]:
     sizes, grid = (rows, depth), (triton.cdiv(rows, r),)
     if not step.half:
         width = 16 if "words" in step.params.scalars else 8
-        step.device.launch(softmax_s8, grid, x.data, step.table("exponentials")[0], y.data, *sizes, WIDTH=width, R=r, D=d)
+        step.device.launch(softmax_s8, grid, x.data, step.table("exponentials")[0], y.data, *sizes, step.params.last, WIDTH=width, R=r, D=d)
         return (y,)
     e = step.device.empty((x.total,), np.dtype(np.float32))
     step.device.launch(exponentials_f16, grid, x.data, step.table("beta")[0], e, *sizes, R=r, D=d)
