@@ -163,6 +163,7 @@ class Traits:
         casts: its real meaning is the identity; only the stored type changes.
         natural: the range that its results have by nature.
         near: ``(operator, shape of the input)`` -> axes, and how far below the largest value along them it takes no notice of a value.
+        flat: ``operator`` -> the least and the largest input that it tells from what lies beyond.
         signs: its output is the sum of its inputs, each with this sign, clamped or not.
         excludes: positions of inputs that are masks: far below 0 one value is as another, and int8 keeps its least code for them.
 
@@ -207,6 +208,7 @@ class Traits:
     natural: Natural | None = None
 
     near: Callable[[Any, Shape], tuple[tuple[int, ...], float]] | None = None
+    flat: Callable[[Any], tuple[float, float]] | None = None
     signs: tuple[int, ...] = ()
     excludes: tuple[int, ...] = ()
 

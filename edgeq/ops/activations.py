@@ -71,13 +71,20 @@ class Tanh(_Table):
 class HardSigmoid(_Table):
     """min(max(alpha x + beta, 0), 1)."""
 
-    traits: ClassVar[Traits] = replace(_Table.traits, natural=Natural(1 / 256, -128))
+    traits: ClassVar[Traits] = replace(_Table.traits, natural=Natural(1 / 256, -128), flat=lambda op: op.ends())
 
     alpha: float = 0.2
     beta: float = 0.5
 
     def function(self, x: Array) -> Array:
         return np.asarray(np.clip(self.alpha * x + self.beta, 0, 1))
+
+    def ends(self) -> tuple[float, float]:
+        """The inputs from which on, and up to which, it is constant."""
+        if not self.alpha:
+            return -math.inf, math.inf
+        low, high = sorted((y - self.beta) / self.alpha for y in (0.0, 1.0))
+        return low, high
 
 
 def _high_mul_int16(a: Array, b: Array | int) -> Array:
@@ -99,6 +106,8 @@ def _multiplier_int16(factor: np.float32) -> tuple[int, int]:
 @dataclass(frozen=True)
 class HardSwish(_Table):
     """x min(max(x + 3, 0), 6) / 6."""
+
+    traits: ClassVar[Traits] = replace(_Table.traits, flat=lambda op: (-3.0, math.inf))
 
     def function(self, x: Array) -> Array:
         return np.asarray(x * (np.clip(x + 3, 0, 6) / 6))

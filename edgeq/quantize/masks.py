@@ -1,7 +1,8 @@
 """What nobody reads of an activation: far below the largest score a softmax gives nothing, however far it is.
 
 Masks are added to scores as -1e4 or the least number there is. Calibration sees neither: values beyond `Limits` count as the limit, and
-saturate when they are stored. A limit goes back from a softmax through sums, products with a number and moves.
+saturate when they are stored. So do inputs of a hard sigmoid or hard swish where it is constant. A limit goes back through sums, products
+with a number and moves.
 """
 
 from __future__ import annotations
@@ -86,6 +87,9 @@ def _of_inputs(
         low, high = extremes[node.inputs[0]]
         floor = min(peaks[node.name] - traits.near(node.op, graph.type(node.inputs[0]).shape)[1], 0.0)
         return [(floor, math.inf), *every[1:]] if high - low > WIDER * (high - floor) and low < floor else every
+    if traits.flat is not None:
+        low, high = traits.flat(node.op)
+        return [(min(low, 0.0), max(high, 0.0))]
     if limit == NONE or len(node.outputs) > 1:
         return every
     low, high = limit
