@@ -30,12 +30,12 @@ from edgeq.errors import EdgeqError
 from edgeq.evaluate import evaluate
 from edgeq.ir import Array, Graph
 from edgeq.passes import normalise
-from edgeq.quantize.diagnosis import PERFECT, diagnose
+from edgeq.quantize.diagnosis import diagnose
 from edgeq.quantize.floating import evaluate_float
+from edgeq.quantize.noise import GOOD, reason
 
 FORMS = ("module", "onnx", "torchscript", "pt2")
 CALIBRATION, TESTED = 16, 8  # vectors
-GOOD = 25.0  # dB
 CLOSE = 1e-3  # of PyTorch's results, relative to the root of their mean square
 Shape = tuple[int, ...]
 
@@ -225,24 +225,9 @@ def integers(graph: Graph, folder: Path, build: bool) -> dict[str, str]:
     if build:
         api.build(quantized, output=folder, name="m", toolchain="gcc", optimize="2", vectors=1)
         built = "exact"
-    why = f": {reason(graph, quantized.graph, noise(shape, TESTED, 2))}" if quality < GOOD else ""
+    found = diagnose(normalise(graph), quantized.graph, {quantized.graph.inputs[0]: noise(shape, TESTED, 2)}) if quality < GOOD else []
+    why = f": {reason(found, quantized.graph.outputs)}" if found else ""
     return {"int8": f"{quality:.1f} dB{why}", "build": built}
-
-
-def reason(graph: Graph, quantized: Graph, x: Array) -> str:
-    """Where int8 loses: how well one rounding keeps an activation, how many follow each other, and where their noise is too much."""
-    found = [t for t in diagnose(normalise(graph), quantized, {quantized.inputs[0]: x}) if t.sqnr_db < PERFECT]
-    roundings = [t for t in found if t.sqnr_db < t.own_sqnr_db - 0.01 or t.op == "input"]
-    typical = float(np.median([t.own_sqnr_db for t in roundings])) if roundings else 0.0
-    first = next((t for t in found if t.sqnr_db < GOOD), None)
-    worst = min(roundings, key=lambda t: t.own_sqnr_db, default=None)
-    if first is None or worst is None:
-        return "the samples differ from those of calibration"
-    if worst.own_sqnr_db < GOOD:
-        beyond = f", {100 * worst.saturation:.1g} % of its values are beyond what calibration saw" if worst.saturation else ""
-        return f"'{worst.name}' ({worst.op}) itself keeps {worst.own_sqnr_db:.0f} dB{beyond}"
-    before = 1 + [t.name for t in roundings].index(first.name) if first in roundings else len(roundings)
-    return f"{len(roundings)} roundings of {typical:.0f} dB in turn: below {GOOD:.0f} dB after {before}, at '{first.name}' ({first.op})"
 
 
 def main() -> None:

@@ -27,6 +27,7 @@ from edgeq.quantize.allocate import Goal
 from edgeq.quantize.constraints import given_scales
 from edgeq.quantize.diagnosis import LOW, diagnose
 from edgeq.quantize.floating import dequantized
+from edgeq.quantize.noise import reason as reason_of
 from edgeq.quantize.plan import Options, Precision
 from edgeq.quantize.precision_toml import read_precision
 from edgeq.quantize.storage import HALF, complete
@@ -161,7 +162,8 @@ def diagnosis(
         }
         for t in stats
     ]  # fmt: skip
-    return {"options": dict(options), "samples": count, "tensors": tensors}
+    why = reason_of(stats, graph.results)
+    return {"options": dict(options), "samples": count, "tensors": tensors, **({"reason": why} if why else {})}
 
 
 def kept_badly(graph: Graph, record: Mapping[str, Any]) -> bool:

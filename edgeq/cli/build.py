@@ -226,6 +226,7 @@ def quality(built: Built) -> dict[str, str]:
     told = ". ".join(x for x in (worst["cause"], worst["fix"]) if x)
     return {
         "output": f"{f'SQNR {noise:.1f} dB' if noise < EXACT_DB else 'exact'} against the float model, {many(found['samples'], 'sample')}",
+        "noise": found.get("reason", ""),
         "not seen": unseen(found),
         "worst tensor": ""
         if worst["sqnr_db"] >= min(noise, EXACT_DB)

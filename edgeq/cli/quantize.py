@@ -82,6 +82,8 @@ def show(result: Quantized, output: Path) -> None:
     record = result.record
     if record["tensors"]:
         show_tensors(result)
+    if record.get("reason"):
+        typer.echo(f"noise: {record['reason']}")
     if told := unseen(record):
         typer.echo(f"outputs: {told}")
     if record.get("advice"):
@@ -96,7 +98,8 @@ def unseen(record: Mapping[str, Any]) -> str:
         return ""
     noise = judged["sqnr_db"]
     kept = f"SQNR {noise:.1f} dB" if noise < EXACT_DB else "exact"
-    return f"{kept} on {judged['judged']} of the samples, calibrated with the other {judged['calibrated']}"
+    why = f": {judged['reason']}" if judged.get("reason") else ""
+    return f"{kept} on {judged['judged']} of the samples, calibrated with the other {judged['calibrated']}{why}"
 
 
 def show_tensors(result: Quantized) -> None:

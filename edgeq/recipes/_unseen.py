@@ -6,10 +6,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Graph
+from edgeq.quantize.diagnosis import diagnose
 from edgeq.quantize.floating import evaluate_float
+from edgeq.quantize.noise import GOOD, reason
 from edgeq.recipes._others import kept
 from edgeq.recipes._recipe import Job, Recipe
 
@@ -17,9 +20,9 @@ MOST = 512  # samples: more of them show what others hold, and are not asked
 LOG = logging.getLogger("edgeq")
 
 
-def unseen(job: Job, recipe: Recipe) -> dict[str, float]:
-    """The least SQNR of an output in dB on half of the samples, where the other half has calibrated; empty of one sample, of many, and
-    where half of them does not do.
+def unseen(job: Job, recipe: Recipe) -> dict[str, Any]:
+    """The least SQNR of an output in dB on half of the samples, where the other half has calibrated, and the reason if it is poor; empty of
+    one sample, of many, and where half of them does not do.
 
     Every other sample calibrates, of a stream the first half. All else is as it was: another rounding could keep more of others.
     """
@@ -34,7 +37,9 @@ def unseen(job: Job, recipe: Recipe) -> dict[str, float]:
         return {}
     outputs = evaluate_float(made.real, {n: judged[n] for n in made.real.given})
     found = kept(made.graph, judged, {n: outputs[n] for n in made.real.results})
-    return {"calibrated": count - count // 2, "judged": count // 2, "sqnr_db": round(found, 2)}
+    record = {"calibrated": count - count // 2, "judged": count // 2, "sqnr_db": round(found, 2)}
+    why = reason(diagnose(made.real, made.graph, judged, None, made.exponents), made.graph.results) if found < GOOD else ""
+    return {**record, "reason": why} if why else record
 
 
 def _halves(graph: Graph, samples: Mapping[str, Array]) -> tuple[dict[str, Array], dict[str, Array]]:

@@ -69,7 +69,9 @@ def own(call: Call, integers: int, *parameters: int) -> None:
         EdgeqError: a parameter is a number, is left out, or is another tensor's.
     """
     value = call.value(integers)
-    for found in (call.value(p) for p in parameters) if isinstance(value, Unscaled) else ():
+    if not isinstance(value, Unscaled):
+        return
+    for found in map(call.value, parameters):
         if not isinstance(found, UnknownScale):
             raise EdgeqError(f"{call.kind} of dynamically quantized integers without their scale or zero point is not supported", fix=FIX)
         if found.sources != value.sources:

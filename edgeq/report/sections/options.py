@@ -22,6 +22,7 @@ def context(data: Data) -> Mapping[str, Any]:
         ("quantized by", "edgeq" if q.get("options") else "the model file itself: its own scales"),
         *((k.replace("_", " "), str(v)) for k, v in q.get("options", {}).items() if k != "law"),
         ("calibration samples", str(q.get("samples", "")) if q else ""),
+        ("noise of the outputs", str(q.get("reason", ""))),
         ("outputs on samples not seen", unseen(q.get("unseen"))),
         ("target", f"{data.target.name}: {data.target.description}"),
         ("kernels for", ", ".join("portable C" if isa == "c" else isa for isa in data.target.isa)),
@@ -31,9 +32,12 @@ def context(data: Data) -> Mapping[str, Any]:
     return {"rows": [(name, value) for name, value in rows if value]}
 
 
-def unseen(judged: Mapping[str, float] | None) -> str:
+def unseen(judged: Mapping[str, Any] | None) -> str:
     """What half of the samples keep where the others calibrate."""
-    return f"{judged['sqnr_db']:.1f} dB on {judged['judged']}, calibrated with the other {judged['calibrated']}" if judged else ""
+    if not judged:
+        return ""
+    why = f": {judged['reason']}" if judged.get("reason") else ""
+    return f"{judged['sqnr_db']:.1f} dB on {judged['judged']}, calibrated with the other {judged['calibrated']}{why}"
 
 
 TEMPLATE = """
