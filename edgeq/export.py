@@ -14,7 +14,7 @@ from edgeq import target as targets
 from edgeq.emit import EXACT_FLAGS
 from edgeq.emit.functions import environment
 from edgeq.errors import EdgeqError
-from edgeq.files import EPOCH, write_bytes
+from edgeq.files import EPOCH, reason, write_bytes
 from edgeq.record import manifest as read_manifest
 
 Files = dict[str, bytes]
@@ -123,7 +123,8 @@ def export(folder: Path, form: str, output: Path, force: bool = False) -> Path:
     Args:
         folder: what `edgeq build` wrote.
         form: one of `FORMATS`.
-        output: the folder to write; of a form that is one file, the file, or the folder that it is put into.
+        output: the folder to write; of a form that is one file, the file, or (it is there, or its name has no ending) the folder
+            that it is put into.
         force: write it although the form is for other cores than the folder.
 
     Returns:
@@ -147,10 +148,24 @@ def export(folder: Path, form: str, output: Path, force: bool = False) -> Path:
     if not suffix:
         _write_folder(files, output)
         return output
-    if output.is_dir():
+    if output.is_dir() or not output.suffix:
         output = output / (f"edgeq.{model.name}.1.0.0.pack" if suffix == ".pack" else f"{model.name}{suffix}")
-    write_bytes(output, zipped(files))
+    _write_file(output, zipped(files))
     return output
+
+
+def _write_file(path: Path, content: bytes) -> None:
+    """A folder that had to be made for it disappears again where it cannot be written."""
+    made = not path.parent.exists()
+    try:
+        path.parent.mkdir(exist_ok=True)
+        write_bytes(path, content)
+    except (EdgeqError, OSError) as e:
+        if made and path.parent.is_dir():
+            path.parent.rmdir()
+        if isinstance(e, EdgeqError):
+            raise
+        raise EdgeqError("cannot write the folder", where=str(path.parent), why=reason(e)) from e
 
 
 def _write_folder(files: Files, output: Path) -> None:

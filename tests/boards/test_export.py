@@ -182,7 +182,7 @@ def test_a_new_board_builds_at_once(core: str, folder: Path, tmp_path: Path, mon
     with pytest.raises(EdgeqError, match="bootloader does not serve board my-board"):
         build_bootloader(target, toolchain(target, "zig"), tmp_path / "boot.elf")
     assert "TODO" in board.load(target).description
-    for name, words in (("my-board", "exists"), ("../up", "no name"), ("virt", "exists")):
+    for name, words in (("my-board", "exists"), ("../up", "no name"), ("virt", "of its own")):
         with pytest.raises(EdgeqError, match=words):
             scaffold(name, core, tmp_path)
     with pytest.raises(EdgeqError, match="host is no chip"):

@@ -49,6 +49,12 @@ def test_list(edgeq, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_export(edgeq, folder: Path, tmp_path: Path) -> None:
     assert edgeq("export", folder, "-f", "arduino", "-o", tmp_path).out.strip() == str(tmp_path / "m.zip")
+    assert edgeq("export", folder, "-f", "arduino", "-o", tmp_path / "new").out.strip() == str(tmp_path / "new" / "m.zip"), (
+        "a folder to make"
+    )
+    assert edgeq("export", folder, "-f", "arduino", "-o", tmp_path / "own.zip").out.strip() == str(tmp_path / "own.zip")
+    (tmp_path / "file").write_text("mine")
+    assert "cannot write the folder" in edgeq("export", folder, "-f", "arduino", "-o", tmp_path / "file").error
     assert edgeq("export", folder, "-f", "c", "-o", tmp_path / "c", "--json").json["format"] == "c"
     assert "unknown format" in edgeq("export", folder, "-f", "x", "-o", tmp_path / "x").error
     assert "no emitted model here" in edgeq("export", tmp_path / "c", "-f", "c", "-o", tmp_path / "x").error
