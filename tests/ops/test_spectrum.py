@@ -141,7 +141,9 @@ def test_the_gpus_kernels_compute_the_same(bench: _Bench) -> None:
     _check_equal(expected, gpu.run(bench.program("host"), few, steps=True, device="interpreter"))
 
 
-test_the_gpus_kernels_compute_the_same.cases = cases()  # type: ignore[attr-defined]
+COMPILED = ("window_f32", "window_block", "bands_f32_1_max", "bands_block_s16_1_add", "bands_block_s8_2_linear", "cosines_f16", "pcen",
+            "pcen_s16", "fourier_f32_60", "fourier_block_480", "fourier_s16_512", "inverse_f32_60")  # fmt: skip
+test_the_gpus_kernels_compute_the_same.cases = [c for c in cases() if c.name in COMPILED]  # type: ignore[attr-defined]
 
 
 def test_what_does_not_fit_is_refused() -> None:

@@ -17,9 +17,8 @@ def bits_of(x):
     """How many bits a non-negative int64 below 2^62 needs; 0 of 0."""
     n = x * 0
     for k in tl.static_range(6):
-        step: tl.constexpr = 32 >> k
-        above = (x >> step) > 0
-        n, x = tl.where(above, n + step, n), tl.where(above, x >> step, x)
+        above = (x >> (32 >> k)) > 0
+        n, x = tl.where(above, n + (32 >> k), n), tl.where(above, x >> (32 >> k), x)
     return n + x
 
 
