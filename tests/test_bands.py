@@ -259,6 +259,22 @@ def test_rows_as_they_come(seed: int, tmp_path: Path) -> None:
             assert np.array_equal(made, expected)
 
 
+def test_an_input_that_several_layers_read_comes_by_rows_or_is_refused() -> None:
+    """All of them must be in the first band."""
+    found = {}
+    for seed in range(1, 9):
+        program = lower(band_graph(seed, ("single", "tflm")[seed % 2]), HOST)
+        try:
+            made, _ = fed(program, None)
+        except EdgeqError:
+            found[seed] = False
+            continue
+        found[seed] = True
+        (name,) = program.graph.inputs
+        assert all(i <= made.bands[0].last for i, c in enumerate(program.calls) if name in c.operands) and made.bands[0].first == 0
+    assert [s for s, works in found.items() if works] == [4, 6, 7, 8]
+
+
 def test_what_cannot_be_fed_by_rows_says_so() -> None:
     b = Builder(1, "single")
     graph = b.graph(b.dense(b.input(1, 10), 4))

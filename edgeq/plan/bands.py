@@ -338,7 +338,7 @@ class Bander:
         reads = [self.sources(i) for i in range(first, last + 1)]
         fed = self.fed if first == 0 else ""
         *flows, feeding = _flows(program, calls, reads, pace, fed)
-        if fed and self._last_reader.get(fed, math.inf) > last:
+        if self.fed and self._last_reader.get(self.fed, math.inf) >= (first or last + 1):  # all that read it are in the first band
             raise Whole
         summing = [gathers(program, c) for c in calls]
         if any(summing[:-1]):
