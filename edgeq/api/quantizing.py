@@ -29,7 +29,8 @@ from edgeq.quantize.diagnosis import LOW, diagnose
 from edgeq.quantize.floating import dequantized
 from edgeq.quantize.noise import reason as reason_of
 from edgeq.quantize.plan import Options, Precision
-from edgeq.quantize.precision_toml import read_precision
+from edgeq.quantize.precision_toml import read_precision, split_in
+from edgeq.quantize.refine import NONE
 from edgeq.quantize.storage import HALF, complete
 from edgeq.record import Measured
 from edgeq.simulate import fit_inputs, real_array, simulate
@@ -96,6 +97,12 @@ def quantized(
             fix = f"leave {', '.join(given) or 'options of quantization'} out"
             raise EdgeqError("the model is quantized already", where=graph.name, fix=fix)
         return Quantized(graph, {} if samples is None else diagnosis(dequantized(graph), graph, samples, {}, progress), {})
+    text = _text(path)
+    how = split_in(text) if text else NONE
+    if how != NONE:
+        if options and options.split not in (NONE, how):
+            raise EdgeqError(f"channels split by {options.split}, and by {how}", where=str(path), fix="leave --split out")
+        options = replace(options or Options(), split=how)
     graph, written = _form(chosen, graph, path, options)
     job = recipes.Job(graph, samples, options, written, goal, lambda count: calibration_labels(graph, recipe, count), progress)
     halves = written is not None and written.nodes and set(complete(graph, written.nodes, chosen.base(graph)).values()) == {HALF}
@@ -126,10 +133,10 @@ def _form(chosen: recipes.Recipe, graph: Graph, path: str | Path | None, options
     Raises:
         EdgeqError: the file cannot be read or fits no form.
     """
-    own = recipes.prepared(chosen, graph, options)
     refused = None
-    for form in (own, graph, multiply_out(graph), multiply_out(graph, always=True)):
+    for real in (chosen.form(graph), graph, multiply_out(graph), multiply_out(graph, always=True)):
         try:
+            form = recipes.divided(real, options)
             written = read_precision_file(path, form)
             if written is not None and written.nodes:
                 form, kept = storage.with_sums(form, written.nodes, None)
@@ -194,13 +201,22 @@ def read_precision_file(path: str | Path | None, graph: Graph) -> Precision | No
     Raises:
         EdgeqError: it cannot be read or does not fit the graph.
     """
+    text = _text(path)
+    return None if text is None else read_precision(text, graph, str(path))
+
+
+def _text(path: str | Path | None) -> str | None:
+    """What is in a precision file, None for no path.
+
+    Raises:
+        EdgeqError: it cannot be read.
+    """
     if path is None:
         return None
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        return Path(path).read_text(encoding="utf-8")
     except (OSError, ValueError) as e:
         raise EdgeqError("cannot read the precision file", where=str(path), why=reason(e)) from e
-    return read_precision(text, graph, str(path))
 
 
 @keywords.verb

@@ -134,7 +134,7 @@ class Bench:
             options = None  # there is nothing to choose there
         own = {key: self.recipe.get(key) for key in recipes.takers()}
         chosen = recipes.make(name, own)
-        job = recipes.Job(recipes.prepared(chosen, graphfile.loads(self.model), options), self.samples, options)
+        job = recipes.Job(recipes.divided(chosen.form(graphfile.loads(self.model)), options), self.samples, options)
         return normalise(chosen.quantize(job).graph)
 
     def _costs(self, graph: Graph) -> dict[str, float]:

@@ -93,7 +93,7 @@ def decide(
     layers = _layers(borders.graph, given, options)
     layers = {n: p for n, p in layers.items() if kept.get(n) != storage.HALF}
     _tell(tensors)
-    complete_precision = Precision(borders.graph.name, law, ranges.method, ranges.vectors, tensors, layers, kept)
+    complete_precision = Precision(borders.graph.name, law, ranges.method, ranges.vectors, tensors, layers, kept, options.split)
     return Decision(borders.graph, complete_precision, ranges, borders if kept else None, options, frozenset(copies))
 
 

@@ -126,6 +126,7 @@ class Precision:
         method: of calibration, for tensors that are left out.
         samples: how many samples were used (for the reader).
         nodes: node -> one of `STORAGES` or `SUMS`; empty: everything in int8.
+        split: how the channels of the graph that all this is about were split, see `Options`.
     """
 
     model: str = ""
@@ -135,6 +136,7 @@ class Precision:
     tensors: Mapping[str, TensorPrecision] = field(default_factory=dict)
     layers: Mapping[str, LayerPrecision] = field(default_factory=dict)
     nodes: Mapping[str, str] = field(default_factory=dict)
+    split: str = NONE
 
 
 def with_weights(precision: Precision, weights: Mapping[str, str]) -> Precision:

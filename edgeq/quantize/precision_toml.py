@@ -21,8 +21,10 @@ from edgeq.quantize.constraints import cells
 from edgeq.quantize.grid import Scale
 from edgeq.quantize.plan import LayerPrecision, Precision, TensorPrecision
 from edgeq.quantize.ranges import METHODS
+from edgeq.quantize.refine import NONE
 from edgeq.quantize.rounding import ROUNDINGS
 from edgeq.quantize.scales import affine, span
+from edgeq.quantize.split import SPLITS
 from edgeq.quantize.storage import STORAGES, SUMS
 from edgeq.quantize.weight_scales import SCALES
 
@@ -67,7 +69,8 @@ def format_precision(
         weights: kinds of the layers, likewise.
     """
     notes, extremes, kinds = shapes or {}, seen or {}, weights or {}
-    lines = [HEADER, f"format = {FORMAT}", f"model = {quoted(p.model)}", f"law = {quoted(p.law)}", ""]
+    lines = [HEADER, f"format = {FORMAT}", f"model = {quoted(p.model)}", f"law = {quoted(p.law)}"]
+    lines += [*([] if p.split == NONE else [f"split = {quoted(p.split)}"]), ""]
     lines += ["[calibration]", f"method = {quoted(p.method)}", f"samples = {p.samples}", ""]
     if p.nodes:
         lines += ["[nodes]"]
@@ -141,7 +144,7 @@ class _Reader:
         return value
 
     def read(self, data: dict[str, Any]) -> Precision:
-        self.table(data, (), ("format", "model", "law", "calibration", "nodes", "tensors", "layers"))
+        self.table(data, (), ("format", "model", "law", "split", "calibration", "nodes", "tensors", "layers"))
         if data.get("format") != FORMAT:
             raise self.fail(f"format is {data.get('format')!r}", ("format",), fix=f"this edgeq reads format = {FORMAT}")
         model = data.get("model", "")
@@ -160,6 +163,7 @@ class _Reader:
             {n: self.tensor(v, ("tensors", n)) for n, v in tensors.items()},
             {n: self.layer(v, ("layers", n)) for n, v in layers.items()},
             {n: self.choice(nodes, ("nodes",), n, (*STORAGES, SUMS), "") for n in nodes},
+            self.choice(data, (), "split", (NONE, *SPLITS), NONE),
         )
 
     def tensor(self, value: Any, path: tuple[str, ...]) -> TensorPrecision:
@@ -234,6 +238,15 @@ def _fits(t: TensorPrecision, cell: bool) -> bool:
         return t.dtype is not DType.INT32
     power = math.frexp(t.scale[0])[0] == 0.5 and (2.0**-15 <= t.scale[0] <= 1 or t.dtype is DType.INT32)
     return t.dtype is cell_dtype(t.scale[0]) and power
+
+
+def split_in(text: str) -> str:
+    """How a precision file says that channels are split, before anything else of it is read; of what is none, that they are not."""
+    try:
+        found = tomllib.loads(text).get("split", NONE)
+    except (tomllib.TOMLDecodeError, RecursionError):
+        return NONE
+    return found if found in SPLITS else NONE
 
 
 def read_precision(text: str, graph: Graph, where: str = "precision.toml") -> Precision:

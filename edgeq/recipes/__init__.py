@@ -14,7 +14,7 @@ from edgeq.errors import EdgeqError
 from edgeq.quantize.methods import Methods
 from edgeq.recipes._others import Other, advice
 from edgeq.recipes._others import others as _others
-from edgeq.recipes._recipe import Job, Made, Recipe, check_sums, half_made, prepared
+from edgeq.recipes._recipe import Job, Made, Recipe, check_sums, divided, half_made
 from edgeq.recipes._unseen import unseen
 
 __all__ = [
@@ -26,10 +26,10 @@ __all__ = [
     "Recipe",
     "advice",
     "check_sums",
+    "divided",
     "half_made",
     "make",
     "others",
-    "prepared",
     "takers",
     "unseen",
 ]

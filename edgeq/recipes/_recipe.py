@@ -140,13 +140,12 @@ def formed(graph: Graph, factors: str | None) -> Graph:
     return graph if factors == KEEP else multiply_out(graph, always=factors == MULTIPLY)
 
 
-def prepared(recipe: Recipe, graph: Graph, options: Options | None) -> Graph:
+def divided(form: Graph, options: Options | None) -> Graph:
     """A recipe's form of a float graph, its channels split where the options say it.
 
     Raises:
         EdgeqError: no channels can be split.
     """
-    form = recipe.form(graph)
     return form if options is None or options.split == NONE else split(form, options.split)
 
 
@@ -231,8 +230,8 @@ def layer_options(decision: Decision) -> dict[str, str]:
         found["per_tensor"] = {"true"}
     if decision.options.refine != NONE:
         found["refine"] = {decision.options.refine}
-    if decision.options.split != NONE:
-        found["split"] = {decision.options.split}
+    if decision.precision.split != NONE:
+        found["split"] = {decision.precision.split}
     if decision.options.clamp:
         found["clamp"] = {"true"}
     found["equalized_tensors"] = {str(sum(bool(t.exponents) for t in decision.precision.tensors.values()))}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -60,6 +61,19 @@ def test_few_bits_keep_more_where_weights_are_outliers() -> None:
         noise.append(float((error**2).sum()))
         assert found.record["options"].get("split", "none") == how
     assert noise[1] < 0.75 * noise[0]
+
+
+def test_a_precision_file_says_how_channels_are_split(tmp_path: Path) -> None:
+    options = Options(weights="int4", split="ocs")
+    first = api.quantize(network(), X, options=options)
+    path = tmp_path / "precision.toml"
+    path.write_bytes(first.files["precision.toml"])
+    again = api.quantize(network(), X, precision=path)
+    assert b'split = "ocs"' in path.read_bytes() and again.files == first.files
+    assert np.array_equal(again.predict(X), first.predict(X)) and again.record["options"]["split"] == "ocs"
+    path.write_text(path.read_text().replace('"ocs"', '"csp"'))
+    with pytest.raises(EdgeqError, match="split is 'csp'"):
+        api.quantize(network(), X, precision=path)
 
 
 def test_what_cannot_be_split_is_refused() -> None:
