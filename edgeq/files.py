@@ -155,7 +155,7 @@ def write_bytes(path: Path, content: bytes) -> None:
         if place.is_symlink():
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))  # a circle of links: realpath gives up on it
         _refuse_another_kind(place, content, path)
-        mode = stat.S_IMODE(place.stat().st_mode) if place.is_file() else 0o644
+        mode = stat.S_IMODE(place.stat().st_mode) if place.is_file() else None  # a new file has what the umask leaves
         stem = f".{place.name[:100]}.edgeq-"
         for old in place.parent.glob(f"{glob.escape(stem)}*"):
             if not alive(old.name.removeprefix(stem).partition("-")[0]):
@@ -165,7 +165,8 @@ def write_bytes(path: Path, content: bytes) -> None:
         try:
             with temporary.open("xb") as file:
                 file.write(content)
-            temporary.chmod(mode)
+            if mode is not None:
+                temporary.chmod(mode)
             temporary.replace(place)
         finally:
             leftovers.remove(temporary)

@@ -12,7 +12,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+import stat
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -135,6 +136,7 @@ def claimed(folder: Path, *, force: bool = False) -> Iterator[Path]:
             held.enter_context(_lock(folder))
             recover(folder, force)
             refuse_strangers(folder, force)
+            _refuse_locked(folder, recorded(folder))
         except OSError as e:
             raise EdgeqError("cannot write the output folder", where=str(folder), why=reason(e)) from e
         yield folder
@@ -215,6 +217,7 @@ def write(folder: Path, files: Mapping[str, bytes], *, force: bool = False) -> N
         known = ours | ({n for n in {*old, *records} if not (folder / n).is_dir()} if force else set())
         _refuse_taken(folder, [n for n in files if _linked(folder, n) or (n not in known and os.path.lexists(folder / n))])
         removed = sorted(ours - set(files))
+        _refuse_locked(folder, [*removed, *files])
         change = {"removed": removed, "old": {n: _state(folder / n) for n in (*removed, *files)}}
         staged = folder / f"{STAGED}{os.getpid()}"
         shutil.rmtree(staged, ignore_errors=True)
@@ -239,6 +242,30 @@ def _refuse_taken(folder: Path, names: list[str]) -> None:
             f"files of that name are not edgeq's: {', '.join(sorted(names)[:SHOWN])}", where=str(folder),
             why="not written by edgeq, or changed since", fix="move them away, or choose another folder with -o",
         )  # fmt: skip
+
+
+def _refuse_locked(folder: Path, names: Iterable[str]) -> None:
+    """Refuse a change that would stop half way: in a folder that is not writable, or another user's file where the sticky bit keeps it.
+
+    Raises:
+        EdgeqError: lists those files.
+    """
+    found = [n for n in names if _locked(folder / n)]
+    if found:
+        raise EdgeqError(
+            f"files that this user may not replace: {', '.join(sorted(found)[:SHOWN])}", where=str(folder),
+            why="another user's, or in a folder that is not writable", fix="choose another folder with -o",
+        )  # fmt: skip
+
+
+def _locked(path: Path) -> bool:
+    above = next(p for p in path.parents if p.exists())
+    if not os.access(above, os.W_OK | os.X_OK):
+        return True
+    if not hasattr(os, "geteuid") or os.geteuid() == 0 or not os.path.lexists(path):
+        return False
+    place = above.stat()
+    return bool(place.st_mode & stat.S_ISVTX) and os.geteuid() not in (place.st_uid, path.lstat().st_uid)
 
 
 def _linked(folder: Path, name: str) -> bool:

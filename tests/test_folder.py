@@ -241,14 +241,38 @@ def test_what_a_killed_writer_staged_is_removed(out: Path) -> None:
         assert content(out) == record(OLD)
 
 
+def test_another_users_files_stay_where_the_folder_keeps_them(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a folder like /tmp, which anybody may write, a change would stop half way, and be completed by somebody's next build."""
+    out.chmod(0o1777)
+    before, user = content(out), os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: user + 1)
+    for change in (lambda: folders.write(out, record(NEW)), lambda: write(out, NEW)):
+        with pytest.raises(EdgeqError, match=r"files that this user may not replace: .*a\.c.*another user's"):
+            change()
+        assert content(out) == before
+    out.chmod(0o777)
+    write(out, NEW)
+    assert content(out) == record(NEW)
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o077, 0o600), (0o027, 0o640), (0o022, 0o644)])
+def test_new_files_have_what_the_umask_leaves(mask: int, mode: int, tmp_path: Path) -> None:
+    before = os.umask(mask)
+    try:
+        write_bytes(tmp_path / "file", b"x")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "file").stat().st_mode & 0o777 == mode
+
+
 def test_files_are_written_through_links_and_devices(tmp_path: Path) -> None:
     target, link = tmp_path / "target", tmp_path / "link"
     link.symlink_to(target)
-    for data in (b"new", b"again"):
+    for data in (b"data, new", b"data, again"):
         write_bytes(link, data)
         assert link.is_symlink() and target.read_bytes() == data
     target.chmod(0o600)
-    write_bytes(target, b"private")
+    write_bytes(target, b"data, private")
     assert target.stat().st_mode & 0o777 == 0o600
     null = tmp_path / "null"
     null.symlink_to("/dev/null")
