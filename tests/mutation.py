@@ -48,7 +48,7 @@ RULES += " decisions few_samples"
 GOLDEN = "tests/test_golden.py::test_some_integers_in_this_process"
 PASSES = ["tests/passes", GOLDEN]
 QUANTIZE = [f"tests/quantize/test_{n}.py" for n in RULES.split()]
-PLAN = [f"tests/{n}.py" for n in "test_plan test_order test_bands ops/test_room ops/test_rows test_cluster test_stage".split()]
+PLAN = [f"tests/{n}.py" for n in "test_plan test_plans test_order test_bands ops/test_room ops/test_rows test_cluster test_stage".split()]
 PLAN += [GOLDEN]
 TUNE = ["tests/test_tune.py", "tests/quantize/test_mixed.py", "tests/quantize/test_drop.py", "tests/quantize/test_robust_biases.py"]
 PACKAGES = {  # name -> what is changed, the tests
@@ -349,14 +349,15 @@ def covered(name: str) -> dict[str, Any]:
 
 
 @functools.cache
-def imported(test: str) -> frozenset[str]:
-    """The modules that a test's file imports, and what could be modules among the names that it imports."""
-    tree = ast.parse((ROOT / test.partition("::")[0]).read_text(encoding="utf-8"))
+def imported(file: str) -> frozenset[str]:
+    """The modules that a test's file imports, and what could be modules among the names that it imports; so does a helper beside it."""
+    tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
     names = {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module:
             names |= {node.module, *(f"{node.module}.{a.name}" for a in node.names)}
-    return frozenset(names)
+    helpers = [Path(file).with_name(f"{n}.py") for n in sorted(names)]
+    return frozenset(names.union(*(imported(str(h)) for h in helpers if not h.name.startswith("test_") and (ROOT / h).is_file())))
 
 
 def module(file: str) -> str:
@@ -396,7 +397,7 @@ class _Chooser:
         ranked = []
         for usual, test in sorted(found):
             number = cases[test.partition("[")[0]] = cases.get(test.partition("[")[0], 0) + 1
-            ranked.append((changed not in imported(test), number, usual, test))
+            ranked.append((changed not in imported(test.partition("::")[0]), number, usual, test))
         chosen, left = [], self.seconds
         for _, _, usual, test in sorted(ranked):
             if usual <= left or not chosen:

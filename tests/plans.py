@@ -1,0 +1,122 @@
+"""What the planner decides for small programs, in words: shares of cores, tiles of stored weights, bands and their lines.
+
+    python tests/plans.py            what differs from plans.txt
+    python tests/plans.py --bless    take what is decided now for right; say why in the commit
+
+Every decision computes the same bytes, so that no comparison with the simulator would see a worse one. All is for the host's kernels.
+"""
+
+from __future__ import annotations
+
+import difflib
+import sys
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+HERE = Path(__file__).parent
+if __name__ == "__main__":
+    sys.path[:0] = [str(HERE), str(HERE.parent)]
+
+import test_cluster  # noqa: E402
+import test_stage  # noqa: E402
+from band_graphs import band_graph, halved  # noqa: E402
+from random_graphs import Builder  # noqa: E402
+
+from edgeq import target  # noqa: E402
+from edgeq.errors import EdgeqError  # noqa: E402
+from edgeq.ir import Graph, Params  # noqa: E402
+from edgeq.lower import lower  # noqa: E402
+from edgeq.plan import stage  # noqa: E402
+from edgeq.plan.bands import Bander  # noqa: E402
+from edgeq.plan.segments import Search  # noqa: E402
+from edgeq.plan.shares import spread  # noqa: E402
+from edgeq.program import Flow  # noqa: E402
+
+FILE = HERE / "plans.txt"
+HOST = target.load("host")
+SPREADS = ((4, 0), (3, 16384), (8, 4096), (1, 12288))
+
+
+def brief(params: Params) -> str:
+    """What a share's constants are, in eight digits."""
+    return f"{zlib.crc32(repr(sorted((n, int(v)) for n, v in params.scalars.items())).encode()):08x}"
+
+
+def shares(graph: Graph) -> Iterator[str]:
+    """Of calls for some numbers of cores and bytes of fast memory."""
+    program = lower(graph, HOST)
+    for cores, fast in SPREADS:
+        for i, call in enumerate(spread(program, cores, fast).calls):
+            parts = " ".join(f"{brief(s.params)}@{','.join(map(str, s.starts))}{dict(s.tables) or ''}" for s in call.shares)
+            f = call.fetched
+            copies = f" copies {f.tiles} of {f.bytes} B by {f.step}, {dict(f.pieces)} {f.moved}" if f else ""
+            yield f"{cores} cores {fast} B, call {i} {call.kernel.name} scratch {call.scratch} over {call.inplace}: {parts}{copies}"
+
+
+def tiles(graph: Graph) -> Iterator[str]:
+    """Ways to decode weights, with what they cost, where an output may and where it cannot take its input's place."""
+    program = lower(test_stage.narrowed(graph, test_stage.INT4), HOST)
+    for i, call in enumerate(program.calls):
+        for lost in (0, 100) if call.formats else ():
+            for way in sorted(stage._tilings(program, call, 0, lost), key=lambda w: (w.bytes, w.cost)):
+                yield f"call {i}, {lost} B lost: {way.bytes} B, {way.cost:.9g} instructions, {way.call.tiled}, over {way.call.inplace}"
+    for room in (0.0, 1.0):
+        for i, call in enumerate(stage.stage(program).calls if room else stage.stage(program, tiles=False).calls):
+            yield f"{'tiled' if room else 'whole'}, call {i}: {call.tiled} {sorted(call.staged)} scratch {call.scratch}"
+
+
+def bands(graph: Graph) -> Iterator[str]:
+    """The cuts of least memory, and those within limits above it; the same where the input comes row by row."""
+    program = lower(graph, HOST)
+    for fed in ("", program.graph.inputs[0]):
+        try:
+            search = Search(program, fed) if fed else Search(program)
+            least = search.least
+        except EdgeqError as e:
+            yield f"fed: {e}"
+            continue
+        yield f"{'fed' if fed else 'whole'}: least {least:.9g} B"
+        for factor in (1.0, 1.2, 1.5):
+            for s in search.cut(least * factor) or []:
+                yield f"{factor:g} least: {s.first} to {s.last}, {s.bytes:.9g} B, {s.cost:.9g} instructions, {s.pace}"
+                if s.pace is not None:
+                    yield from lines(Bander(program, fed), s.first, s.last, s.pace)
+
+
+def lines(bander: Bander, first: int, last: int, pace: Flow) -> Iterator[str]:
+    """Of a band."""
+    band, _ = bander.band(first, last, pace)
+    yield f"  {band.turns} turns, over {dict(band.overlaps)}"
+    yield from (f"  {n}: {one}" for n, one in band.lines.items())
+    yield from (f"  {p.flow} {p.height} rows of {p.pitch} B" for p in band.parts)
+
+
+def cases() -> Iterator[tuple[str, Iterator[str]]]:
+    """Name and lines."""
+    for seed in (1, 3):
+        yield f"shares {seed}", shares(test_cluster.model(seed))
+    yield "tiles", tiles(test_stage.layers())
+    for seed in (2, 5, 8):
+        yield f"bands {seed}", bands(band_graph(seed, ("single", "tflm")[seed % 2]))
+    yield "bands half", bands(halved(band_graph(9, "single")))
+    b = Builder(8, "single")
+    y = b.depthwise(b.conv(b.input(1, 30, 12, 4), 6, 3, stride=2, pads=(0, 0, 1, 1)))
+    yield "bands fed", bands(b.graph(b.conv(b.add(b.conv(y, 6, 3, pads=(1, 1, 1, 1)), y), 5, 3, stride=2)))
+
+
+def text() -> str:
+    return "".join(f"# {name}\n" + "".join(f"{line}\n" for line in found) for name, found in cases())
+
+
+def difference() -> list[str]:
+    """What differs from what is kept, as a unified diff."""
+    kept, now = FILE.read_text(encoding="ascii").splitlines(), text().splitlines()
+    return list(difflib.unified_diff(kept, now, "plans.txt", "now", lineterm="", n=1))
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["--bless"]:
+        FILE.write_text(text(), encoding="ascii")
+    else:
+        print("\n".join(difference()))
