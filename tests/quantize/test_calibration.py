@@ -100,6 +100,13 @@ def test_grey_pictures_and_other_sizes(tmp_path: Path) -> None:
     np.testing.assert_allclose(across[0, 0], [0, 80, 160, 240])
 
 
+def test_a_limit_is_one_at_least(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", DATA)
+    assert len(load_samples(tmp_path / "a.npy", graph((1, 6)), limit=1)["x"]) == 1
+    with pytest.raises(EdgeqError, match="a limit of 0 samples"):
+        load_samples(tmp_path / "a.npy", graph((1, 6)), limit=0)
+
+
 def test_as_many_pixels_are_read_as_may_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = pictures(tmp_path / "p", np.full((2, 4, 3), 51, np.uint8))
     monkeypatch.setattr(images, "MAX_PIXELS", 8)

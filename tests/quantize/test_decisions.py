@@ -14,13 +14,15 @@ from edgeq.ops.activations import LeakyRelu, Sigmoid
 from edgeq.ops.clamp import Clamp
 from edgeq.ops.fake_quantize import FakeQuantize
 from edgeq.ops.fully_connected import FullyConnected
+from edgeq.ops.lookup import Lookup
 from edgeq.ops.reshape import Reshape
 from edgeq.quantize import calibrate, data_free, dequantized, quantize, walk
+from edgeq.quantize.allocate import noise_of
 from edgeq.quantize.calibrate import TensorRange, advise
 from edgeq.quantize.calibrate import grid as calibrate_grid
 from edgeq.quantize.changes import changes, halved
 from edgeq.quantize.channels import scalable
-from edgeq.quantize.constraints import demanded, given_scales
+from edgeq.quantize.constraints import demanded, given_scales, indices
 from edgeq.quantize.decide import Decision, decide
 from edgeq.quantize.plan import LayerPrecision, Precision, TensorPrecision
 from edgeq.quantize.precision_toml import read_precision
@@ -121,6 +123,8 @@ method = "kl"
         ('method = "mse"', "'method' = \"best\"", 2),  # a key in other quotes: its table
         ('"y"', '"z"', 11),  # a table
         ("format = 1", "format = 2", 1),
+        ("zero_point = 0", "zero_point = 0\nequalize = 3", 8),
+        ("zero_point = 0", "zero_point = 0\nrange = [-64, 63.506]", 8),  # more than a hundredth of a step away
     ],
 )
 def test_a_mistake_has_the_line_of_its_key(old: str, new: str, line: int) -> None:
@@ -208,3 +212,21 @@ def test_constants_of_a_quantized_graph_are_their_real_values() -> None:
 
 def test_neighbours_lie_along_long_axes() -> None:
     assert data_free._axes((3, 8, 7, 40)) == [2, 4] and data_free._spans((3, 8, 7, 40)) == [1, 2, 4, 8, 16, 32, 64]
+
+
+def test_a_range_may_be_written_to_a_hundredth_of_a_step() -> None:
+    text = PRECISION.replace("zero_point = 0", "zero_point = 0\nrange = [-64.004, 63.504]")
+    assert read_precision(text, hidden((1, 6))).tensors["h"].scale == (0.5, 0)
+
+
+def test_positions_are_whole_numbers() -> None:
+    b = Floats()
+    table = b.const(np.ones((7, 3)))
+    moved = b.op(Reshape((2, 2)), b.input(1, 4, name="i"), name="r")
+    graph = b.graph(b.op(Lookup(), moved, table, name="y"))
+    assert indices(graph, "single") == {"i", "r"} and indices(hidden((1, 6)), "single") == frozenset()
+
+
+def test_noise_is_relative_to_the_signal() -> None:
+    got, real = {"a": np.array([0.1, 0.4]), "b": np.ones(2)}, {"a": np.array([0.2, 0.4]), "b": np.zeros(2)}
+    assert noise_of(got, real)[0] == pytest.approx(0.05) and noise_of(got, real)[1] == pytest.approx(2e30)

@@ -195,6 +195,22 @@ def test_the_largest_eigenvalue_is_that_of_the_curvature() -> None:
     assert float(same[0]) == pytest.approx(found)
 
 
+def test_ranks_and_errors_of_layers_are_those_of_their_formulas() -> None:
+    graph, x = two_layers(), np.random.default_rng(1).normal(0, 1, (80, 1, 8)).astype(np.float32)
+    probe, unit = probed(graph, {"x": x}), units(graph)[0]
+    w = np.asarray(graph.tensors["w"].data, np.float64)
+    far = (w > w.mean() + w.std()).mean()
+    for storage, limit in (("w4a8", 7), ("w2a8", 1)):
+        assert float(MEASURES["z-scores"](probe, unit, storage)[0]) == pytest.approx(far * (1 / limit**2 - 1 / 127**2), rel=1e-12)
+        seen = x[:64, 0].astype(np.float64)  # the first 64 samples
+        lost = [((seen @ (probe.rounded(unit.nodes[0], w, s) - w).T) ** 2).sum() for s in (storage, "w8a8")]
+        assert float(MEASURES["layer-error"](probe, unit, storage)[0]) == pytest.approx(
+            (lost[0] - lost[1]) / ((seen @ w.T) ** 2).sum(), rel=1e-4
+        )
+    for name in ("z-scores", "layer-error"):
+        assert not MEASURES[name](probe, unit, "w8a8").any() and not MEASURES[name](probe, unit, "f16").any()
+
+
 def test_the_largest_eigenvalue_is_refused_where_it_is_not_known() -> None:
     shapes = {"w": (8, 4), "r": (8, 2), "b": (8,)}
     rng = np.random.default_rng(0)
