@@ -16,6 +16,7 @@ from torch import nn  # noqa: E402
 from edgeq.train import Learning, cgmq, gaqat, lsq  # noqa: E402
 from edgeq.train.learned import LearnedInput, LearnedWeight  # noqa: E402
 from edgeq.train.lsq import FewBits  # noqa: E402
+from edgeq.train.noise import NoisyWeight  # noqa: E402
 
 STEPS = 40
 
@@ -149,6 +150,18 @@ def test_what_cannot_be_trained_is_told(trained: nn.Module) -> None:
         lsq(nn.ReLU(), batch, steps=1)
     with pytest.raises(EdgeqError, match="the loss of step"):
         lsq(copied(trained), batch, steps=1, learning=Learning(loss=lambda a, b: a.sum() * torch.nan))
+
+
+def test_noise_stands_for_rounding_at_first(trained: nn.Module) -> None:
+    w = torch.linspace(-1, 1, 400).reshape(2, 200)
+    noisy = NoisyWeight(w, 4)
+    step, found = float(noisy.scales(w)[0].detach()), (noisy(w) - w).detach()
+    inside = w.abs() < 6 * step
+    assert 0.4 * step < float(found[inside].abs().max()) <= 0.5 * step + 1e-6 and not torch.equal(noisy(w), noisy(w))
+    assert float(noisy(w).detach().abs().max()) <= 7 * step + 1e-6
+    assert torch.equal(noisy.eval()(w), LearnedWeight(w, 4)(w))
+    network = lsq(copied(trained), batch, steps=STEPS, learning=Learning(weights=3, rate=0.01, noise=0.5))
+    assert max(len(row.unique()) for row in network[3][1].weight.detach().reshape(8, -1)) <= 7 and right(network) > 0.8
 
 
 def test_what_stays_float_is_named(caplog: pytest.LogCaptureFixture) -> None:

@@ -16,6 +16,7 @@ from torch.nn.utils import parametrize
 from edgeq.errors import EdgeqError
 from edgeq.train.layers import WEIGHTED
 from edgeq.train.learned import FixedInput, LearnedInput, LearnedWeight
+from edgeq.train.noise import NoisyWeight
 from edgeq.train.randbet import Batch, Loss, Progress, source
 
 LOG = logging.getLogger("edgeq")
@@ -34,6 +35,7 @@ class Learning:
         taught: the loss of (outputs, the float network's) in that part; None: the Kullback-Leibler divergence of classes.
         temperature: of both outputs in that divergence.
         rate: of learning for the weights at the start; scales learn at a tenth of it.
+        noise: weights bear noise in training instead of being rounded, for this part of the steps, from the start; see `noise.NoisyWeight`.
     """
 
     weights: int = 4
@@ -44,13 +46,15 @@ class Learning:
     taught: Loss | None = None
     temperature: float = 2.0
     rate: float = 1e-3
+    noise: float = 0.0
 
     def __post_init__(self) -> None:
         for what, bits in (("weights", self.weights), ("activations", self.activations), ("first and last layers", self.ends)):
             if bits is not None and bits not in BITS:
                 raise EdgeqError(f"{what} in {bits} bits", fix=f"give {BITS[0]} to {BITS[-1]}")
-        if not 0 <= self.distil <= 1:
-            raise EdgeqError(f"{self.distil} of the loss from the teacher", fix="give 0 to 1")
+        for what, part in (("of the loss from the teacher", self.distil), ("of the steps with noise", self.noise)):
+            if not 0 <= part <= 1:
+                raise EdgeqError(f"{part} {what}", fix="give 0 to 1")
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,10 +105,16 @@ class FewBits:
             at_end = learning.ends is not None and i in (0, len(found) - 1)
             bits, wide = (learning.ends, learning.ends) if at_end else (learning.weights, learning.activations)
             assert bits is not None and wide is not None
-            layer = Layer(name, module, LearnedWeight(module.weight, bits), LearnedInput(wide))
+            weight = NoisyWeight(module.weight, bits, i) if learning.noise else LearnedWeight(module.weight, bits)
+            layer = Layer(name, module, weight, LearnedInput(wide))
             parametrize.register_parametrization(module, "weight", layer.weight)
             self.layers.append(layer)
         self._hooks = [x.module.register_forward_pre_hook(lambda _, args, q=x.input: (q(args[0]), *args[1:])) for x in self.layers]
+
+    def rounded(self) -> None:
+        """From now on weights are rounded in training, too."""
+        for x in self.layers:
+            x.weight.eval()
 
     def parameters(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
         """What is learned: the network's own, and scales and offsets."""
@@ -120,6 +130,7 @@ class FewBits:
         """
         for hook in self._hooks:
             hook.remove()
+        self.rounded()
         for x in self.layers:
             parametrize.remove_parametrizations(x.module, "weight", leave_parametrized=True)
         for x in self.layers:
@@ -165,6 +176,8 @@ def lsq(
     optimizer = torch.optim.Adam([{"params": own, "part": 1.0}, {"params": scales, "part": 0.1}], lr=chosen.rate)
     network.train()
     for step in range(steps):
+        if step >= chosen.noise * steps:
+            few.rounded()
         x, y = draw(step)
         falling = 0.5 + 0.5 * math.cos(math.pi * step / steps)
         for group in optimizer.param_groups:
