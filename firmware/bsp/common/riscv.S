@@ -11,7 +11,7 @@ eq_reset:
     csrr t0, mhartid
 1:  beqz t0, 2f
 #ifdef EQ_HART_STACK
-    j eq_hart
+    tail eq_hart                    /* weights of a megabyte and more may lie in between */
 #else
     wfi
     j 1b
