@@ -17,7 +17,7 @@ from edgeq.errors import EdgeqError
 from edgeq.frontends.torch_archive import screened
 from edgeq.frontends.torch_check import compare
 from edgeq.frontends.torch_frozen import advice, frozen
-from edgeq.frontends.torch_parts import taken_apart
+from edgeq.frontends.torch_parts import quantizing, taken_apart
 from edgeq.ir import Graph
 
 INSTALL = "pip install edgeq[torch]"
@@ -40,6 +40,7 @@ def load(path: Path, *, shapes: Shapes | None = None, const: Consts | None = Non
     archive = screened(path)
     torch = _torch(str(path))
     with _quiet():
+        quantizing()  # registers its operators
         try:
             program = torch.export.load(io.BytesIO(archive))
         except Exception as e:  # whatever the loader meets in a damaged graph

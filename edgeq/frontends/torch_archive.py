@@ -1,7 +1,7 @@
 """Reads a torch.export archive (.pt2) as hostile input and writes it anew with nothing in it that could be executed.
 
 PyTorch's own loader unpickles parts of an archive, evaluates expressions and names in it as Python, and loads native
-libraries from it. Here only plain weights and a graph of ATen operators pass, every string in it a mere name.
+libraries from it. Here only plain weights and a graph of operators of ATen and of PT2E quantization pass, every string in it a mere name.
 """
 
 from __future__ import annotations
@@ -31,7 +31,10 @@ KEPT = re.compile(
 DROPPED = re.compile(r"(data/sample_inputs/model\.pt|extra/.*)")
 NAME = re.compile(r"[\w.\-+,> /]*", re.ASCII)  # cannot spell a call, a string or a second statement
 SPEC = re.compile(r"[\w.\-+,> /\[\]{}:\"]*", re.ASCII)
-TARGET = re.compile(r"torch\.ops\.(aten|prims)\.\w+\.\w+|_operator\.(add|sub|mul|floordiv|mod|neg)", re.ASCII)
+TARGET = re.compile(
+    r"torch\.ops\.((aten|prims)\.\w+|quantized_decomposed\.(de)?quantize_per_(tensor|channel))\.\w+"
+    r"|_operator\.(add|sub|mul|floordiv|mod|neg)", re.ASCII,
+)  # fmt: skip
 ITEM_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 2, 7: 4, 8: 8, 12: 1, 13: 2}  # torch.export's numbers of element types
 
 
@@ -109,7 +112,9 @@ def _check_model(model: dict[str, Any], where: str) -> None:
             node["metadata"] = {}
             target = node["target"]
             if not isinstance(target, str) or not TARGET.fullmatch(target) or "file" in target:
-                raise EdgeqError(f"operator {str(target)[:80]!a} is not supported", where=where, why="only ATen operators are", fix=FIX)
+                raise EdgeqError(
+                    f"operator {str(target)[:80]!a} is not supported", where=where, why="only ATen's and quantization's are", fix=FIX
+                )
         _check_strings(model, where, 0)
     except (KeyError, TypeError, AttributeError, IndexError) as e:
         raise EdgeqError("the graph cannot be read", where=where, why=DAMAGED, fix=FIX) from e

@@ -108,7 +108,7 @@ def _lstm(x: Any, states: Sequence[Any], *options: Any) -> Any:
 # Quantization-aware training: what a module rounds to becomes a pair of QuantizeLinear and DequantizeLinear
 
 
-def _decomposed() -> Any:
+def quantizing() -> Any:
     """PyTorch's operators that its exporter writes as QuantizeLinear and DequantizeLinear; importing the module registers them."""
     import torch
     import torch.ao.quantization.fx._decomposed
@@ -135,7 +135,7 @@ def _fake_tensor(x: Any, scale: Any, zero_point: Any, *ends: Any) -> Any:
     dtype, least, largest = _stored(low, high)
     if (low, high) != (least, largest):  # fewer bits, or a symmetric range
         x = torch.clamp(x, (low - zero_point) * scale, (high - zero_point) * scale)
-    lib = _decomposed()
+    lib = quantizing()
     q = lib.quantize_per_tensor.default(x, scale, zero_point, least, largest, dtype)
     return lib.dequantize_per_tensor.default(q, scale, zero_point, least, largest, dtype)
 
@@ -151,7 +151,7 @@ def _fake_channels(x: Any, scale: Any, zero_point: Any, axis: int, low: int, hig
         across = [-1 if i == axis else 1 for i in range(x.dim())]
         s, z = scale.reshape(across), zero_point.reshape(across)
         x = torch.maximum(torch.minimum(x, (high - z) * s), (low - z) * s)
-    lib = _decomposed()
+    lib = quantizing()
     q = lib.quantize_per_channel.default(x, scale, zero_point, axis, least, largest, dtype)
     return lib.dequantize_per_channel.default(q, scale, zero_point, axis, least, largest, dtype)
 

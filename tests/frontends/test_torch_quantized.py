@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -119,6 +120,17 @@ def test_scales_of_modules_stay(name: str) -> None:
         assert "given" in {t.method for t in read_precision(made.files["precision.toml"].decode(), graph, "").tensors.values()}
     found = next(iter(api.simulate(graph if whole else made.graph, arrays).outputs(real=True).values())).reshape(24, -1)
     assert 10 * np.log10((wanted**2).mean() / ((wanted - found) ** 2).mean()) > 30
+
+
+def test_an_archive_of_converted_modules_keeps_them_too(tmp_path: Path) -> None:
+    module, x = Converted().eval(), torch.randn(SHAPE, generator=torch.Generator().manual_seed(2))
+    torch.export.save(torch.export.export(module, (x,)), tmp_path / "m.pt2")
+    graph, alike = api.load(tmp_path / "m.pt2"), api.load(module, x)
+    assert [n.op for n in graph.nodes] == [n.op for n in alike.nodes]
+    arrays = [{g.inputs[0]: x.numpy().reshape(1, *g.type(g.inputs[0]).shape)} for g in (graph, alike)]
+    found = [api.simulate(g, a).outputs() for g, a in zip((graph, alike), arrays, strict=True)]
+    assert graph.type(graph.inputs[0]).dtype is DType.INT8
+    np.testing.assert_array_equal(*(next(iter(f.values())) for f in found))
 
 
 def test_modules_beyond_their_floats_are_refused_with_what_to_give_instead() -> None:
