@@ -8,6 +8,7 @@ from dataclasses import replace
 from edgeq import half, kernels
 from edgeq.chains import chains
 from edgeq.errors import EdgeqError
+from edgeq.formats.format import Packed
 from edgeq.ir import DType, Graph, Node, Params, Tensor
 from edgeq.kernels import Kernel, Signature
 from edgeq.kernels.layouts import applied
@@ -20,6 +21,7 @@ from edgeq.plan.stage import decoded_formats, stage, storable
 from edgeq.program import Call, Program
 from edgeq.target import Target
 
+PORTABLE = "c"
 UNBOUNDED: dict[str, int | str] = {"pairs": 0, "twos": 0, "tap_twos": 0, "group": 1, "stretch": 0, "has_least": 1}  # of any weights
 LITTLE = 1 / 100  # of all multiply-accumulates: a kernel for less is not worth its code where another one computes the same
 
@@ -77,6 +79,18 @@ def candidates(graph: Graph, node: Node, isa: tuple[str, ...], core: str = "") -
     wanted, params = request(graph, node)
     allowed = _allowed(graph, node, params)
     return [k for k in kernels.candidates(wanted, params, isa, core) if allowed is None or allowed(k)]
+
+
+def outpaced(program: Program) -> dict[str, list[str]]:
+    """Format of weights -> the layers that have portable kernels for it alone, where the target has others for such weights in int8."""
+    found: dict[str, list[str]] = {}
+    for call in program.calls:
+        for form in {str(f) for f in call.formats.values() if isinstance(f, Packed)}:
+            own = signature(program.graph, call.node, call.params.law)
+            best = kernels.candidates(own, call.params, program.target.isa, program.target.core)[0]
+            if call.kernel.isa == PORTABLE != best.isa:
+                found.setdefault(form, []).append(call.node.name)
+    return found
 
 
 def lower(graph: Graph, target: Target, choices: Mapping[str, str] | None = None, tiles: bool = True) -> Program:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -27,7 +28,7 @@ from edgeq.errors import EdgeqError
 from edgeq.files import temporary_folder
 from edgeq.ir import Graph
 from edgeq.latency import latency
-from edgeq.lower import lower
+from edgeq.lower import lower, outpaced
 from edgeq.plan.fit import Way, ways
 from edgeq.plan.room import filled
 from edgeq.record import BuildRecord, InstructionsRecord, Manifest, Measured, measured
@@ -37,6 +38,8 @@ from edgeq.simulate import Run, fit_inputs, simulate
 from edgeq.target import Target
 from edgeq.tune import costs
 
+LOG = logging.getLogger("edgeq")
+NAMED = 3  # layers that a line names
 TEST_VECTORS = 4
 OPTIMIZE = "s"
 LEVELS = ("s", "2", "3")
@@ -90,6 +93,11 @@ def artifact(
 ) -> Artifact:  # fmt: skip
     """Lower, plan and emit a quantized graph; the graph itself and the files `beside` it travel in the folder."""
     program, memory = (layout or Layout()).of(graph, target)
+    for form, layers in outpaced(program).items():
+        names = ", ".join(f"'{n}'" for n in layers[:NAMED]) + (f" and {len(layers) - NAMED} more" if len(layers) > NAMED else "")
+        LOG.warning(
+            "%s: portable kernels, for no other of %s has its weights in %s. Fix: store them in int4 or int8", names, target.name, form
+        )  # fmt: skip
     emitted = emit(*filled(program, memory), name, vectors)
     stored = graphfile.dumps(graph)
     more = {**(beside or {}), graphfile.NAME: stored}

@@ -6,13 +6,17 @@ import itertools
 
 import numpy as np
 import pytest
-from float_graphs import dense
+from float_graphs import Floats, dense
 
 from edgeq.errors import EdgeqError
 from edgeq.formats import even, of_weights, parse
 from edgeq.formats.codebook import _means
 from edgeq.ir import Graph
+from edgeq.lower import lower, outpaced
+from edgeq.ops.conv2d import Conv2d
+from edgeq.passes import normalise
 from edgeq.quantize import Options, quantize, read_precision, write_precision
+from edgeq.target import load
 
 RNG = np.random.default_rng(5)
 X = {"x": (RNG.normal(0, 1, (300, 1, 24)) @ RNG.normal(0, 1, (24, 24))).astype(np.float32)}
@@ -82,3 +86,15 @@ def test_layers_in_a_precision_file() -> None:
 
 def test_bits_are_chosen_among_even_steps() -> None:
     assert set(of_weights()) - set(even()) == {"codebook", "codebook8", "fp4"} and "int8" in even()
+
+
+@pytest.mark.parametrize(
+    ("target", "weights", "portable"), [("riscv", "codebook", True), ("riscv", "int4", False), ("cortex-m4", "codebook", False)]
+)
+def test_layers_that_fall_back_to_portable_kernels_are_named(target: str, weights: str, portable: bool) -> None:
+    f = Floats()
+    x = f.input(1, 5, 5, 8)
+    graph = f.graph(f.layer(Conv2d(), x, RNG.laplace(0, 0.3, (6, 3, 3, 8))))
+    samples = RNG.normal(size=(16, 1, 5, 5, 8)).astype(np.float32)
+    graph = normalise(quantize(graph, {"x": samples}, Options(weights=weights, rounding="nearest")))
+    assert bool(outpaced(lower(graph, load(target))).get(weights)) == portable
