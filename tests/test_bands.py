@@ -23,11 +23,13 @@ from edgeq.errors import EdgeqError
 from edgeq.ir import Graph, Op
 from edgeq.lower import lower
 from edgeq.ops.average_pool2d import AveragePool2d
+from edgeq.ops.conv2d import Conv2d
 from edgeq.ops.depthwise_conv2d import DepthwiseConv2d
 from edgeq.ops.mean import Mean
 from edgeq.plan import arena, place, plan
 from edgeq.plan.bands import Bander, Whole
 from edgeq.plan.fit import fed, fitted, ways
+from edgeq.plan.lines import traces_of
 from edgeq.plan.segments import Search
 from edgeq.program import Flow, Program
 from edgeq.run import run
@@ -204,6 +206,18 @@ def test_rows_that_pass_take_no_room() -> None:
     assert any(lines.over or lines.ahead for lines in band.lines.values()) or all(lines.bytes for lines in band.lines.values())
     heights = [lines.bytes // (6 * 8) for lines in band.lines.values() if lines.bytes]
     assert max(heights) <= 3  # a window of three rows, and none of them twice
+
+
+@pytest.mark.parametrize("rows", (1, 3, 5))
+def test_rows_that_nobody_reads_have_room(rows: int, tmp_path: Path) -> None:
+    """A stride beyond the window leaves out rows, which are made all the same: the first of a turn lies before the first that is read."""
+    b = Builder(4, "single")
+    y = b.linear(Conv2d(pads=(0, 0, 0, 0)), b.input(1, 13, 4, 8), (8, 1, 1, 8), 0, 0.0)
+    graph = b.graph(b.linear(Conv2d(stride=(2, 1)), y, (4, 1, 1, 8), 0, 0.0))
+    program = Bander(lower(graph, HOST)).combined([(0, 1, Flow(rows, rows))])
+    band, trace = program.bands[0], traces_of(program.bands[0].parts, program.bands[0].turns)[0]
+    assert band.lines[y].bytes >= int((trace.after - trace.before).max()) * 4 * 8
+    check(graph, program, tmp_path / "m", rows)
 
 
 def test_a_result_trails_its_input() -> None:

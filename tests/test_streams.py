@@ -29,9 +29,10 @@ from edgeq.ops.pad import Pad
 from edgeq.ops.slice import Slice
 from edgeq.ops.transpose import Transpose
 from edgeq.plan import plan
+from edgeq.record import manifest
 from edgeq.run import run
 from edgeq.simulate import simulate
-from edgeq.streams import Stream, stream
+from edgeq.streams import Stream, stream, warm_up
 
 X = "x0"
 
@@ -84,6 +85,29 @@ def test_a_tcn_whose_last_row_answers(causal: bool) -> None:
     made, found = compared(graph, 1)
     assert (made.exact, made.padded, made.hop, made.lag, made.needed) == (True, (), 1, 0, 7)
     assert found.equal == found.answers == 49 and made.macs[0] * 10 < made.macs[1]
+
+
+@pytest.mark.parametrize(("rows", "hop", "answer"), [(12, 1, "stream"), (12, 1, "window"), (13, 3, "window")])
+def test_results_count_from_the_warm_up_on(rows: int, hop: int, answer: str, tmp_path: Path) -> None:
+    """Whatever states begin with, they are the same from there on, and not before."""
+    made = stream(padded((1, 1), rows), {X: 1}, hop, answer)
+    first, x = warm_up(made.graph), random_inputs(made.graph, 30)[X]
+    assert first is not None and (first - 1) * hop < made.needed <= first * hop
+    long, short = (simulate(made.graph, {X: frames}).outputs[made.graph.results[0]] for frames in (x, x[9:]))
+    assert np.array_equal(long[9 + first - 1 :], short[first - 1 :]) and not np.array_equal(long[9 + first - 2], short[first - 2])
+    program = lower(made.graph, target.load("host"))
+    write(emit(program, plan(program), "m"), tmp_path / "m")
+    assert f"#define M_WARM_UP {first}" in (tmp_path / "m" / "m.h").read_text() and manifest(tmp_path / "m").warm_up == first
+
+
+def test_what_is_added_up_may_count_for_ever() -> None:
+    b = Builder(2, "single")
+    x, kept = b.input(1, 4), b.input(1, 4)
+    graph = b.graph(b.add(x, kept))
+    assert warm_up(replace(graph, states=((kept, graph.outputs[0]),))) == 1 and not graph.states
+    y = b.add(graph.outputs[0], x)
+    endless = b.graph(y, graph.outputs[0])
+    assert warm_up(replace(endless, states=((kept, endless.outputs[1]),))) is None
 
 
 def test_rows_out_for_rows_in() -> None:

@@ -78,7 +78,8 @@ def kernels(folder: Path) -> dict[str, str]:
 
 def bands(folder: Path) -> list[dict[str, Any]]:
     """Per step of an emitted folder that runs in a band: the band's steps and turns, rows at a turn, and the rows and bytes of its result
-    that are kept (None of one that is whole), or the tensor in whose place they lie."""
+    that are kept (None of one that is whole), how many of these bytes between the steps that use them, or the tensor in whose place they
+    lie."""
     from edgeq.record import manifest
 
     found, record = list[dict[str, Any]](), manifest(folder)
@@ -92,6 +93,7 @@ def bands(folder: Path) -> list[dict[str, Any]]:
                     "first": band.first, "last": band.last, "turns": band.turns, "name": step.name, "rows": rows,
                     "kept": kept.rows if kept else None, "height": kept.height if kept else None,
                     "bytes": kept.bytes if kept else step.bytes, "beside": kept.beside if kept else None,
+                    "between": kept.kept if kept and kept.busy else None,
                 }
             )  # fmt: skip
     return found
@@ -149,10 +151,20 @@ def show_bands(found: list[dict[str, Any]], room: int) -> None:
             f"{b['first']}-{b['last']}", b["turns"], short(b["name"], room), b["rows"],
             "whole" if b["kept"] is None else f"{b['kept']} of {b['height']}" if b["kept"] else f"in {short(b['beside'] or '', room)}",
             size(b["bytes"]) if b["bytes"] else "",
+            size(b["between"]) if b["between"] is not None else "",
         )
         for b in found
     ]  # fmt: skip
-    common.table(["band", ("turns", "right"), ("name", "text"), ("rows at a turn", "right"), "rows kept", ("bytes", "right")], rows)
+    columns = [
+        "band",
+        ("turns", "right"),
+        ("name", "text"),
+        ("rows at a turn", "right"),
+        "rows kept",
+        ("bytes", "right"),
+        ("between", "right"),
+    ]
+    common.table(columns, rows)
 
 
 def register(app: typer.Typer) -> None:

@@ -26,6 +26,7 @@ from edgeq.ops.weights import bits
 from edgeq.plan.arena import MemoryPlan
 from edgeq.program import Band, Call, Program
 from edgeq.record import Manifest
+from edgeq.streams import warm_up
 from edgeq.tables import Constants
 from edgeq.text import first_name
 
@@ -259,7 +260,7 @@ class _Emitter:
             "states": [{k: x[k] for k in x if k not in hidden} for x in self.states()],
             "steps": [{k: s[k] for k in keep} for s in steps],
             "lifetimes": [{k: x[k] for k in x if k not in ("pointer", "ctype")} for x in self.lifetimes()],
-            "bands": records(self.program),
+            "bands": records(self.program, self.plan.behind), "warm_up": warm_up(self.graph) if self.graph.states else None,
             "tables": {t.symbol: t.crc for t in self.tables},
             "table_bytes": {t.symbol: t.bytes for t in self.tables},
             "hardened": faults.is_hardened(self.program),

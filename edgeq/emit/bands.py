@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,8 +21,8 @@ def flow(rows: Flow, height: int) -> str:
     return f"{{{rows.rate}, {rows.offset}, {rows.per}, {rows.unit}, {height}}}"
 
 
-def records(program: Program) -> list[dict[str, Any]]:
-    """What the manifest says of bands (`record.BandRecord`)."""
+def records(program: Program, behind: Collection[str]) -> list[dict[str, Any]]:
+    """What the manifest says of bands (`record.BandRecord`); `behind` are the buffers whose kept rows lie at their end."""
     found = []
     for band in program.bands:
         pitches = {c.output: (p.pitch, p.height) for p, c in zip(band.parts, program.calls[band.first :], strict=False)}
@@ -31,7 +31,7 @@ def records(program: Program) -> list[dict[str, Any]]:
         lines = [
             {
                 "tensor": n, "rows": -(-x.bytes // pitches[n][0]), "height": pitches[n][1], "bytes": x.bytes,
-                "beside": x.over or x.ahead or None,
+                "beside": x.over or x.ahead or None, "kept": x.kept if x.busy else x.bytes, "busy": x.busy, "behind": n in behind,
             }
             for n, x in band.lines.items()
         ]  # fmt: skip

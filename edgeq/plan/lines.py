@@ -72,6 +72,10 @@ class Memory:
         reads = [self.traces[i].reads[j] for i, j in self.readers[storage]]
         return np.asarray(np.minimum.reduce([r[0] for r in reads if r is not None]))
 
+    def start(self, storage: str) -> Array:
+        """The first row in a buffer at each turn: one that is still needed, or made although nobody needs it."""
+        return np.minimum(self.low(storage), self.traces[self.maker[storage]].before)
+
     def pitch(self, storage: str) -> int:
         """Bytes of a row."""
         i, j = self.readers[storage][0]
@@ -80,13 +84,13 @@ class Memory:
     def plan(self) -> tuple[dict[str, Lines], dict[tuple[str, str], int]]:
         """The buffers of the band by tensor, and how many bytes each whole result must begin before each whole input that dies in it."""
         if self.fed:
-            done = np.clip(_done(self.fed.flow, np.arange(len(self.traces[0].after))), 0, self.fed.height)
-            most = int((done - self.low(self.fed.name)).max())
+            done = np.clip(_done(self.fed.flow, np.arange(-1, len(self.traces[0].after))), 0, self.fed.height)
+            most = int((done[1:] - np.minimum(self.low(self.fed.name), done[:-1])).max())
             self.lines[self.fed.name] = Lines(most * self.fed.pitch, self.first, self.first + len(self.calls) - 1)
         for name, i in self.maker.items():
             if name not in self.lasting:
-                trace, low = self.traces[i], self.low(name)
-                most = int(np.where(trace.busy, trace.after - low, 0).max())
+                trace = self.traces[i]
+                most = int(np.where(trace.busy, trace.after - self.start(name), 0).max())
                 last = len(self.calls) - 1
                 kept = not self._passing(name)
                 start, stop = (0, last) if kept else (i, max(c for c, _ in self.readers[name]))
@@ -182,7 +186,7 @@ class Memory:
         front = (low[1:] - reads[0][:-1]) * pitch >= need
         behind = np.zeros_like(front)
         if storage in self.maker and storage in self.lines:
-            held = (self.traces[self.maker[storage]].after - low)[:-1] * pitch
+            held = (self.traces[self.maker[storage]].after - self.start(storage))[:-1] * pitch
             behind = held + need <= self.lines[storage].bytes
         return front[busy], behind[busy]
 
@@ -205,8 +209,9 @@ class Memory:
         if pitch > part.pitch:
             if not mine:
                 return ""
-            low = self.low(call.output)
-            most = np.where(trace.busy, (trace.before - low) * part.pitch + (trace.after - trace.before) * pitch, 0).max()
+            most = np.where(
+                trace.busy, (trace.before - self.start(call.output)) * part.pitch + (trace.after - trace.before) * pitch, 0
+            ).max()
             self.lines[call.output] = replace(mine, bytes=max(mine.bytes, int(most)))
             self.wider.add(call.output)
         if mine and self._passing(call.output):  # it lives from the first of the two on

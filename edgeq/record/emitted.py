@@ -104,6 +104,9 @@ class LinesRecord:
     Attributes:
         rows: that its buffer holds, of `height` in all; 0 of one without a buffer.
         bytes: of its buffer.
+        kept: of these, in use outside of the steps `busy` too.
+        busy: the first and last of the steps while which all bytes are in use; None: while all of the band.
+        behind: the bytes that are kept are the last ones of the buffer, not the first.
         beside: the tensor in whose buffer its rows lie; None of one that has its own.
     """
 
@@ -112,6 +115,9 @@ class LinesRecord:
     height: Count
     bytes: Size
     beside: str | None = None
+    kept: Size = 0
+    busy: tuple[Size, Size] | None = None
+    behind: bool = False
 
 
 @dataclass(frozen=True)
@@ -169,6 +175,8 @@ class Manifest:
         sources_sha256: of all emitted C; measurements belong to it.
         files: SHA-256 of each file that edgeq wrote into the folder, but for the two records.
         instructions: None where nothing counted them when the folder was built.
+        warm_up: the first inference after a reset, counted from 1, whose results no longer depend on what states begin with; None of a model
+            without states, or where they always may.
     """
 
     format: Annotated[int, Meta(ge=FORMAT, le=FORMAT)]
@@ -197,6 +205,7 @@ class Manifest:
     graph_sha256: Hash | None = None
     bands: tuple[BandRecord, ...] = ()
     instructions: InstructionsRecord | None = None
+    warm_up: Count | None = None
 
     def __post_init__(self) -> None:
         """Raises ValueError where its parts do not fit together."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from edgeq.record import LinesRecord
 from edgeq.report.data import Data
 
 TITLE = "Memory map"
@@ -80,8 +82,21 @@ class Drawing:
             title += f"\noverwrites {t.overwrites} in place" if t.overwrites else ""
             start = first + (0.5 if t.overwrites else 0)
             end = last + (0.5 if name in overwritten else 1)
-            found.append(self.rectangle(name, t.offset, t.bytes, start, end, self.families.get(name, "input"), title))
+            kind, lines = self.families.get(name, "input"), self.lines.get(name)
+            if lines is None or lines.busy is None:
+                found.append(self.rectangle(name, t.offset, t.bytes, start, end, kind, title))
+                continue
+            title += f"\n{lines.kept:,} bytes outside of steps {lines.busy[0]} to {lines.busy[1]}"
+            kept = t.offset + (lines.bytes - lines.kept if lines.behind else 0)
+            spans = ((kept, lines.kept, first, lines.busy[0]), (t.offset, t.bytes, lines.busy[0], lines.busy[1] + 1))
+            spans = (*spans, (kept, lines.kept, lines.busy[1] + 1, last + 1))
+            found += [self.rectangle(name, at, size, a, b, kind, title) for at, size, a, b in spans if size and a < b]
         return found
+
+    @functools.cached_property
+    def lines(self) -> dict[str, LinesRecord]:
+        """The buffers of rows by tensor."""
+        return {x.tensor: x for band in self.manifest.bands for x in band.lines}
 
     def scratch(self) -> list[Rectangle]:
         """Scratch of single calls."""
@@ -156,9 +171,9 @@ TEMPLATE = """
 {% if m.bands %}
 <p class="lead">Steps that run by bands of rows, in turn, and what is kept of their results.</p>
 <div class="panel"><div class="scroll"><table>
-<tr><th class="n">band</th><th class="n">turns</th><th>tensor</th><th class="n">rows at a turn</th><th class="n">rows kept</th><th class="n">bytes</th></tr>
+<tr><th class="n">band</th><th class="n">turns</th><th>tensor</th><th class="n">rows at a turn</th><th class="n">rows kept</th><th class="n">bytes</th><th class="n">between its steps</th></tr>
 {% for b in m.bands %}{% for rows in b.rows %}{% set s = m.steps[b.first + loop.index0] %}{% set x = (b.lines | selectattr("tensor", "equalto", s.tensor) | list + [none])[0] %}
-<tr><td class="n">{{ b.first }}\u2013{{ b.last }}</td><td class="n">{{ b.turns }}</td><td>{{ s.tensor | first_name }}</td><td class="n">{{ rows }}</td><td class="n">{% if not x %}whole{% elif x.rows %}{{ x.rows }} of {{ x.height }}{% else %}in {{ x.beside | first_name }}{% endif %}</td><td class="n">{{ (x.bytes if x else s.bytes) | count }}</td></tr>
+<tr><td class="n">{{ b.first }}\u2013{{ b.last }}</td><td class="n">{{ b.turns }}</td><td>{{ s.tensor | first_name }}</td><td class="n">{{ rows }}</td><td class="n">{% if not x %}whole{% elif x.rows %}{{ x.rows }} of {{ x.height }}{% else %}in {{ x.beside | first_name }}{% endif %}</td><td class="n">{{ (x.bytes if x else s.bytes) | count }}</td><td class="n">{% if x and x.busy %}{{ x.kept | count }}{% endif %}</td></tr>
 {% endfor %}{% endfor %}
 </table></div></div>
 {% endif %}
