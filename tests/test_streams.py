@@ -104,10 +104,8 @@ def test_what_is_added_up_may_count_for_ever() -> None:
     b = Builder(2, "single")
     x, kept = b.input(1, 4), b.input(1, 4)
     graph = b.graph(b.add(x, kept))
-    assert warm_up(replace(graph, states=((kept, graph.outputs[0]),))) == 1 and not graph.states
-    y = b.add(graph.outputs[0], x)
-    endless = b.graph(y, graph.outputs[0])
-    assert warm_up(replace(endless, states=((kept, endless.outputs[1]),))) is None
+    assert warm_up(graph) == 1
+    assert warm_up(replace(graph, states=((kept, graph.outputs[0]),))) is None
 
 
 def test_rows_out_for_rows_in() -> None:

@@ -175,8 +175,8 @@ class Manifest:
         sources_sha256: of all emitted C; measurements belong to it.
         files: SHA-256 of each file that edgeq wrote into the folder, but for the two records.
         instructions: None where nothing counted them when the folder was built.
-        warm_up: the first inference after a reset, counted from 1, whose results no longer depend on what states begin with; None of a model
-            without states, or where they always may.
+        warm_up: the first inference after a reset, counted from 1, whose results no longer depend on what states begin with; None of a
+            model without states, or where they always may.
     """
 
     format: Annotated[int, Meta(ge=FORMAT, le=FORMAT)]

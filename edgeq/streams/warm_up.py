@@ -2,55 +2,66 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from edgeq.ir import Array, Graph, Node
-from edgeq.ops.slice import Slice
+from edgeq.ops.concat import Concat
 from edgeq.ops.slide import Slide
+from edgeq.ops.traits import sliding
 
 
 @dataclass(frozen=True, eq=False)
 class Ages:
-    """On how many earlier steps each row of a tensor along an axis may depend, float64 ``[rows]``; one figure for all rows of most tensors."""
+    """On how many earlier steps each row of a tensor along an axis may depend, int64 ``[rows]``; of most tensors one figure for all."""
 
     axis: int
     rows: Array
 
     @property
-    def most(self) -> float:
-        return float(self.rows.max())
+    def most(self) -> int:
+        return int(self.rows.max())
+
+    def along(self, axis: int, rows: int) -> Array:
+        """Of each row along an axis that has so many."""
+        return self.rows if (self.axis, len(self.rows)) == (axis, rows) else np.full(rows, self.most)
 
 
 def warm_up(graph: Graph) -> int | None:
     """The first inference after a reset, counted from 1, whose results are those of any earlier frames; None where what states begin with
     may matter for ever, as in a recurrent layer.
 
-    Each tensor depends on so many earlier steps; the rows of a window on as many more as they have lain in it.
+    A state is one step older than what was stored in it. That is followed through the graph until nothing changes; where rows only
+    pass through windows, they have all left them after as many rounds as there are rows.
     """
-    consumers = graph.consumers()
-    windows = {a: b for a, b in graph.states}
-    sliding = {n.outputs[0]: n for n in graph.nodes if isinstance(n.op, Slide) and windows.get(n.inputs[1]) == n.outputs[0]}
-    kept = {a for a, b in graph.states if b in sliding and [n.name for n in consumers[a]] == [sliding[b].name]}
-    none, ever = Ages(0, np.zeros(1)), Ages(0, np.full(1, math.inf))
-    ages = {n: none for n, t in graph.tensors.items() if t.is_constant or n in graph.given}
-    ages |= {a: none if a in kept else ever for a in windows}
-    for node in graph.nodes:
-        found = _of(graph, node, ages)
-        ages |= {n: found for n in node.outputs}
-    most = max((ages[n].most for n in graph.results), default=0.0)
-    return None if most == math.inf else int(most) + 1
+    states = {a: Ages(0, np.zeros(1, np.int64)) for a, _ in graph.states}
+    for _ in range(2 + sum(max(graph.type(a).shape, default=1) for a in states)):
+        ages = {n: Ages(0, np.zeros(1, np.int64)) for n, t in graph.tensors.items() if t.is_constant or n in graph.given} | states
+        for node in graph.nodes:
+            ages |= dict.fromkeys(node.outputs, _of(graph, node, ages))
+        found = {a: Ages(ages[b].axis, ages[b].rows + 1) for a, b in graph.states}
+        if all(np.array_equal(found[a].rows, states[a].rows) for a in states):
+            return max((ages[n].most for n in graph.results), default=0) + 1
+        states = found
+    return None
 
 
 def _of(graph: Graph, node: Node, ages: Mapping[str, Ages]) -> Ages:
-    op, most = node.op, max((ages[n].most for n in node.inputs), default=0.0)
-    if isinstance(op, Slide) and most < math.inf:
-        new, rows = (graph.type(n).shape[op.axis] for n in (node.inputs[0], node.outputs[0]))
-        return Ages(op.axis, ages[node.inputs[0]].most + np.arange(rows)[::-1] // new)
-    if isinstance(op, Slice) and len(rows := ages[node.inputs[0]].rows) > 1:
-        axis = ages[node.inputs[0]].axis
-        return Ages(axis, rows[op.begin[axis] + op.stride[axis] * np.arange(op.size[axis])])
-    return Ages(0, np.full(1, most))
+    op, own = node.op, [ages[n] for n in node.inputs]
+    shapes = [graph.type(n).shape for n in node.inputs]
+    if isinstance(op, Slide):
+        new, before = (a.along(op.axis, s[op.axis]) for a, s in zip(own, shapes, strict=True))
+        return Ages(op.axis, np.concatenate([before[len(new) :], new]))
+    if isinstance(op, Concat):
+        return Ages(op.axis, np.concatenate([a.along(op.axis, s[op.axis]) for a, s in zip(own, shapes, strict=True)]))
+    axis = next((a.axis for a in own if len(a.rows) > 1), 0)
+    found = sliding(op, shapes, axis) if any(len(a.rows) > 1 for a in own) else None
+    if found is None or len(node.outputs) > 1:
+        return Ages(0, np.full(1, max((a.most for a in own), default=0)))
+    moving = [a.along(axis, s[axis]) for n, a, s in zip(node.inputs, own, shapes, strict=True) if not graph.tensors[n].is_constant]
+    first = np.arange(graph.type(node.outputs[0]).shape[found.axis]) * found.step - found.before
+    last = min(map(len, moving)) - 1
+    taps = [np.maximum.reduce(moving)[np.clip(first + k, 0, last)] for k in range(found.extent)]
+    return Ages(found.axis, np.maximum.reduce(taps))

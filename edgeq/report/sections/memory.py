@@ -88,8 +88,8 @@ class Drawing:
                 continue
             title += f"\n{lines.kept:,} bytes outside of steps {lines.busy[0]} to {lines.busy[1]}"
             kept = t.offset + (lines.bytes - lines.kept if lines.behind else 0)
-            spans = ((kept, lines.kept, first, lines.busy[0]), (t.offset, t.bytes, lines.busy[0], lines.busy[1] + 1))
-            spans = (*spans, (kept, lines.kept, lines.busy[1] + 1, last + 1))
+            begin, stop = lines.busy[0], lines.busy[1] + 1
+            spans = ((kept, lines.kept, first, begin), (t.offset, t.bytes, begin, stop), (kept, lines.kept, stop, last + 1))
             found += [self.rectangle(name, at, size, a, b, kind, title) for at, size, a, b in spans if size and a < b]
         return found
 
