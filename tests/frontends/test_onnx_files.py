@@ -333,3 +333,43 @@ def test_dimensions_of_one_name_have_one_size() -> None:
     graph = load(model, {"x": (1, 7, 4)})
     assert graph.type("state").shape == (2, 1, 7)
     assert "with sizes for time" in error(model)
+
+
+# Sparse weights
+
+
+def sparse(
+    indices: object, values: object = (1.5, 2.0, -1.0), shape: tuple[int, ...] = (6, 4), *, constant: bool = False
+) -> onnx.ModelProto:
+    """A product with weights that are stored sparsely, as an initializer or as a constant."""
+    parts = [numpy_helper.from_array(np.asarray(a, t), n) for a, t, n in (((1.5, 2.0, -1.0), np.float32, "w"), (indices, np.int64, "at"))]
+    kept = helper.make_sparse_tensor(*parts, shape)
+    nodes = [helper.make_node("Constant", [], ["w"], sparse_value=kept)] if constant else []
+    nodes.append(helper.make_node("MatMul", ["x", "w"], ["y"]))
+    ends = [[helper.make_tensor_value_info(n, TensorProto.FLOAT, [1, size])] for n, size in (("x", 6), ("y", 4))]
+    graph = helper.make_graph(nodes, "g", *ends)
+    graph.sparse_initializer.extend([] if constant else [kept])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)])
+
+
+@pytest.mark.parametrize("constant", [False, True])
+@pytest.mark.parametrize("indices", [[1, 9, 20], [[0, 1], [2, 1], [5, 0]]])
+def test_sparse_weights_become_dense(indices: object, constant: bool) -> None:
+    model = sparse(indices, constant=constant)
+    x = np.arange(6, dtype=np.float32).reshape(1, 1, 6)
+    found = real_outputs(load(model), {"x": x})["y"]
+    np.testing.assert_allclose(found.reshape(-1), [-5.0, 0 * 1.5 + 2 * 2.0, 0, 0])
+
+
+@pytest.mark.parametrize(
+    ("indices", "shape"),
+    [([1, 9, 24], (6, 4)), ([1, 9, -1], (6, 4)), ([1, 9], (6, 4)), ([[0, 1], [2, 1], [6, 0]], (6, 4)), ([[0], [2], [6]], (6, 4)),
+     ([1, 9, 20], (2**14, 2**14)), ([1, 9, 20], (0, 4))],
+)  # fmt: skip
+def test_damaged_sparse_weights_are_refused(indices: object, shape: tuple[int, ...]) -> None:
+    tracemalloc.start()
+    try:
+        assert "a sparse initializer cannot be read" in error(sparse(indices, shape=shape))
+        assert tracemalloc.get_traced_memory()[1] < 2**24
+    finally:
+        tracemalloc.stop()

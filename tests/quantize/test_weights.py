@@ -252,10 +252,10 @@ def test_a_depthwise_convolution_is_a_convolution_of_as_many_groups(rounding: st
 def test_a_transposed_convolution_is_one_of_stretched_inputs(stride: int) -> None:
     """Taps in reverse, of the input with zeros between its pixels."""
     options = replace(PLAIN, rounding="second-order")
-    w, x = noise(4, 3, 3, 2), noise(30, 1, 4, 4, 2)
+    w, x = noise(4, 3, 3, 2), noise(64, 1, 4, 4, 2)
     q, scales, graph = layer_of(TransposeConv2d(stride=(stride, stride)), w, x, 0, options)
     size = 3 * stride + 1
-    wide = np.zeros((30, 1, size, size, 2), F)
+    wide = np.zeros((64, 1, size, size, 2), F)
     wide[:, :, ::stride, ::stride] = x
     other, other_scales, twin = layer_of(Conv2d(pads=(2, 2, 2, 2)), w[:, ::-1, ::-1].copy(), wide, 0, options)
     assert twin.type("y").shape == graph.type("y").shape

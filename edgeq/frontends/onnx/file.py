@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, inliner, numpy_helper
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, SparseTensorProto, TensorProto, inliner, numpy_helper
 
 from edgeq.errors import EdgeqError
 from edgeq.frontends.onnx.external import FIX, is_external, take_in
 from edgeq.ir import Array
 
 MAX_ELEMENTS = 2**28  # of one tensor
+MAX_DENSE = 2**24  # of one that the file stores sparsely
 FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16)
 MAX_NODES = 100_000
 OLDEST_OPSET = 7
@@ -101,8 +102,30 @@ def _check_parts(model: ModelProto, where: str, folder: Path | None) -> None:
     if outside and folder is not None:
         take_in(outside, folder, where, _BITS)
     for graph in graphs(model):
-        if graph.sparse_initializer:
-            raise EdgeqError("sparse initializers are not supported", where=where, fix="store the weights densely")
+        for sparse in graph.sparse_initializer:
+            graph.initializer.append(dense(sparse, where))
+        del graph.sparse_initializer[:]
+
+
+def dense(sparse: SparseTensorProto, where: str) -> TensorProto:
+    """A sparse initializer, which names its values and where they lie (one number or one per axis each), as a dense one.
+
+    Raises:
+        EdgeqError: the parts do not fit each other.
+    """
+    shape, name = tuple(sparse.dims), sparse.values.name
+    problem = EdgeqError("a sparse initializer cannot be read", where=f"{where}, '{printable(name)}'", why=DAMAGED)
+    if any(d <= 0 for d in shape) or math.prod(shape) > MAX_DENSE:
+        raise problem
+    values, at = array(sparse.values), array(sparse.indices)
+    if at.dtype != np.int64 or values.ndim != 1 or at.shape not in ((len(values),), (len(values), len(shape))):
+        raise problem
+    limits = np.array([math.prod(shape)] if at.ndim == 1 else shape)
+    if ((at < 0) | (at.reshape(len(values), -1) >= limits)).any():
+        raise problem
+    whole = np.zeros(shape, values.dtype)
+    whole.reshape(-1)[at if at.ndim == 1 else np.ravel_multi_index(tuple(at.T), shape)] = values
+    return numpy_helper.from_array(whole, name)
 
 
 def graphs(model: ModelProto) -> Iterator[GraphProto]:

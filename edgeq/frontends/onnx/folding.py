@@ -15,6 +15,7 @@ from onnx.reference import ReferenceEvaluator
 
 from edgeq.errors import EdgeqError
 from edgeq.frontends.onnx.call import Call
+from edgeq.frontends.onnx.file import array, dense
 from edgeq.frontends.onnx.values import Constant
 from edgeq.ir import Array
 
@@ -172,10 +173,12 @@ def constant_node(call: Call) -> Constant:
     """The Constant operator: a tensor, or numbers as attributes.
 
     Raises:
-        EdgeqError: it holds strings or sparse tensors.
+        EdgeqError: it holds strings.
     """
     value = call.tensor_attribute("value")
-    if value is None:
+    if value is None and call.has("sparse_value"):
+        value = array(dense(next(a.sparse_tensor for a in call.node.attribute if a.name == "sparse_value"), call.label))
+    elif value is None:
         for name, dtype in (("value_float", np.float32), ("value_int", np.int64), ("value_floats", np.float32), ("value_ints", np.int64)):
             if call.has(name):
                 raw = next(a for a in call.node.attribute if a.name == name)
