@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from edgeq import acsl
 from edgeq import folder as folders
 from edgeq import target as targets
 from edgeq.emit import EXACT_FLAGS
@@ -117,7 +118,7 @@ def zipped(files: Mapping[str, bytes]) -> bytes:
     return content.getvalue()
 
 
-def export(folder: Path, form: str, output: Path, force: bool = False) -> Path:
+def export(folder: Path, form: str, output: Path, force: bool = False, annotate: str = "") -> Path:
     """Write an emitted folder in another form.
 
     Args:
@@ -126,6 +127,7 @@ def export(folder: Path, form: str, output: Path, force: bool = False) -> Path:
         output: the folder to write; of a form that is one file, the file, or (it is there, or its name has no ending) the folder
             that it is put into.
         force: write it although the form is for other cores than the folder.
+        annotate: acsl: with annotations for a value analysis (`acsl`).
 
     Returns:
         What was written.
@@ -136,6 +138,8 @@ def export(folder: Path, form: str, output: Path, force: bool = False) -> Path:
     """
     if form not in FORMATS:
         raise EdgeqError(f"unknown format '{form}'", fix=f"choose one of {', '.join(FORMATS)}")
+    if annotate not in ("", "acsl"):
+        raise EdgeqError(f"unknown annotations '{annotate}'", fix="choose acsl")
     make, suffix = FORMATS[form]
     model = _Model(folder)
     wanted = FAMILIES.get(form, "")
@@ -145,6 +149,9 @@ def export(folder: Path, form: str, output: Path, force: bool = False) -> Path:
             fix=f"edgeq build {shlex.quote(str(folder))} -t {EXAMPLES[wanted]} -o DIR, and export that; --force writes it all the same",
         )  # fmt: skip
     files = make(model)
+    if annotate:
+        most = max(model.manifest.arena_bytes, model.manifest.io_bytes, model.manifest.weight_bytes)
+        files = {n: acsl.annotated(c.decode(), most).encode() if n.endswith((".c", ".h")) else c for n, c in files.items()}
     if not suffix:
         _write_folder(files, output)
         return output

@@ -29,6 +29,7 @@ LAYERS = (
     ("faults",),
     ("quantize",),
     ("emit",),
+    ("acsl",),
     ("build", "export", "scaffold"),
     ("run", "flash"),
     ("compare",),

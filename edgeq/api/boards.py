@@ -208,19 +208,20 @@ def flash(
     return programmers.flash(Path(elf), targets.load(board), wanted, programmer, progress)
 
 
-def export(folder: str | Path, *, form: str, output: str | Path, trust: bool = False, force: bool = False) -> Path:
+def export(folder: str | Path, *, form: str, output: str | Path, trust: bool = False, force: bool = False, annotate: str = "") -> Path:
     """Write an emitted folder for another build system; see `edgeq.export.export`.
 
     Args:
         trust: also code that was changed after edgeq wrote it.
         force: also in a form for other cores than the folder's.
+        annotate: acsl: with limits of loops as comments for Frama-C's value analysis.
 
     Raises:
         EdgeqError: it was changed; and what `edgeq.export.export` raises.
     """
     if not trust:
         check_unchanged(Path(folder), manifest(Path(folder)), "the export would say that edgeq made it, and proved it")
-    return exporter.export(Path(folder), form, Path(output), force)
+    return exporter.export(Path(folder), form, Path(output), force, annotate)
 
 
 def new(board: str, *, core: str, root: str | Path | None = None) -> list[Path]:

@@ -17,12 +17,16 @@ def export(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="PATH", help="Folder or archive to write.", show_default=False)],
     trust: Annotated[bool, typer.Option("--trust", help="Export the folder's C although it was changed after edgeq wrote it.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Although the folder was built for a core with other instructions.")] = False,
+    annotate: Annotated[
+        str,
+        typer.Option("--annotate", metavar="acsl", help="Limits of loops as comments for Frama-C's value analysis.", show_default=False),
+    ] = "",
     as_json: JsonOption = False,
 ) -> None:
     """Write a folder of edgeq's as plain C, a CMake library, a CMSIS-Pack, a Zephyr module, an Arduino library or an ESP-IDF component."""
     from edgeq import api
 
-    written = api.export(folder, form=form, output=output, trust=trust, force=force)
+    written = api.export(folder, form=form, output=output, trust=trust, force=force, annotate=annotate)
     if as_json:
         common.print_json({"written": str(written), "format": form})
     else:

@@ -199,3 +199,17 @@ def test_a_board_that_cannot_be_written_leaves_nothing(tmp_path: Path, monkeypat
     with pytest.raises(EdgeqError, match=r"cannot write the board.*no space left"):
         scaffold("my-board", "riscv", tmp_path / "root")
     assert not any(tmp_path.iterdir())
+
+
+def test_annotations_are_comments_before_every_loop(folder: Path, tmp_path: Path) -> None:
+    """The compiler sees the same code; no loop turns more often than a buffer has bytes."""
+    plain, marked = export(folder, "c", tmp_path / "plain"), export(folder, "c", tmp_path / "marked", annotate="acsl")
+    limits, loops = 0, 0
+    for file in plain.iterdir():
+        text, lines = file.read_text(), (marked / file.name).read_text().splitlines()
+        assert [line for line in lines if "//@" not in line] == text.splitlines()
+        limits += sum("//@ loop unroll" in line for line in lines)
+        loops += sum(line.strip().startswith(("for (", "while (")) and not line.endswith("\\") for line in text.splitlines())
+    assert limits == loops > 0
+    with pytest.raises(EdgeqError, match="unknown annotations 'x'"):
+        export(folder, "c", tmp_path / "out", annotate="x")
