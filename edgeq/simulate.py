@@ -14,7 +14,7 @@ from edgeq.ir import Array, DType, Graph, Node, Params, TensorType
 from edgeq.lower import bind
 from edgeq.record import larger
 
-ROOM = 24 * 2**20  # bytes that are computed at once: the sums of a layer then stay in a processor's caches
+ROOM = 12 * 2**20  # bytes that are computed at once: the sums of a layer then stay in a processor's caches
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,7 @@ class DepthwiseConv2d(Op):
         multiplier = channels // x.shape[-1]
         h, width = output_size((x.shape[-3], x.shape[-2]), (kernel_h, kernel_w), self.stride, self.dilation, self.pads)
         x = x.reshape(-1, *x.shape[-3:])
-        total = np.empty((len(x), h, width, channels), dtype)
+        total, floats = np.empty((len(x), h, width, channels), dtype), x.dtype.kind == "f"
         rows = np.broadcast_to(w[0, :, :, None].astype(dtype), (kernel_h, kernel_w, width, channels)).copy()  # long rows are quick
         step = max(1, BLOCK // (h * width * channels))
         with np.errstate(all="ignore"):
@@ -70,10 +70,10 @@ class DepthwiseConv2d(Op):
                 own, part = total[first : first + step], x[first : first + step].astype(dtype)
                 product = np.empty_like(own)
                 part = np.repeat(part, multiplier, axis=3) if multiplier > 1 else part
-                own[:] = start
-                for ky, kx, view in taps(part, (kernel_h, kernel_w), self.stride, self.dilation, self.pads, fill):
-                    np.multiply(view, rows[ky, kx], out=product)
-                    own += product
+                for i, (ky, kx, view) in enumerate(taps(part, (kernel_h, kernel_w), self.stride, self.dilation, self.pads, fill)):
+                    np.multiply(view, rows[ky, kx], out=product if i else own)
+                    if i or floats:  # whole numbers begin with none
+                        own += product if i else start
         return total
 
     def real(self, *x: Array) -> Array:
