@@ -8,6 +8,7 @@ import xml.etree.ElementTree as ElementTree
 import zipfile
 from pathlib import Path
 
+import eva
 import pytest
 import test_firmware
 from installed import need_programs
@@ -213,3 +214,13 @@ def test_annotations_are_comments_before_every_loop(folder: Path, tmp_path: Path
     assert limits == loops > 0
     with pytest.raises(EdgeqError, match="unknown annotations 'x'"):
         export(folder, "c", tmp_path / "out", annotate="x")
+
+
+def test_the_caller_of_the_value_analysis(folder: Path, tmp_path: Path) -> None:
+    """Gives every byte of every input, and compiles without a warning; `python -m tests.eva` runs the analysis."""
+    need_programs("gcc")
+    place = export(folder, "c", tmp_path / "c", annotate="acsl")
+    (place / "caller.c").write_text(eva.caller(folder))
+    command = ["gcc", "-std=c99", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", *map(str, place.glob("*.c"))]
+    assert subprocess.run(command, check=False, capture_output=True, text=True, timeout=60).stderr == ""
+    assert "to[i] = any" in (place / "caller.c").read_text()
