@@ -20,12 +20,14 @@ from edgeq.build import COMMON_FLAGS, sources
 from edgeq.compare import compare
 from edgeq.emit import emit, write
 from edgeq.errors import EdgeqError
-from edgeq.ir import Graph, Op
+from edgeq.ir import Graph, Node, Op
+from edgeq.ir import check as checked
 from edgeq.lower import lower
 from edgeq.ops.average_pool2d import AveragePool2d
 from edgeq.ops.conv2d import Conv2d
 from edgeq.ops.depthwise_conv2d import DepthwiseConv2d
 from edgeq.ops.mean import Mean
+from edgeq.ops.quantize import Dequantize, Quantize
 from edgeq.plan import arena, place, plan
 from edgeq.plan.bands import Bander, Whole
 from edgeq.plan.fit import fed, fitted, ways
@@ -198,6 +200,32 @@ def chain(height: int = 24) -> Graph:
     for _ in range(3):
         x = b.depthwise(b.conv(x, 8, 1))
     return b.graph(b.conv(x, 2, 3, stride=2, pads=(0, 0, 1, 1)))
+
+
+def mixed(graph: Graph, at: int, front: bool) -> Graph:
+    """A graph on int8 of which the nodes up to number `at` compute in half precision; those behind it where not `front`."""
+    halves, cut = halved(graph), graph.nodes[at].outputs[0]
+    first = {t for n in graph.nodes[: at + 1] for t in (*n.inputs, *n.outputs)}
+    tensors = {n: (halves if (n in first) == front else graph).tensors[n] for n in graph.tensors}
+    tensors["turned"] = replace((graph if front else halves).tensors[cut], name="turned")
+    behind = [replace(n, inputs=tuple("turned" if i == cut else i for i in n.inputs)) for n in graph.nodes[at + 1 :]]
+    turn = Node("turn", Quantize() if front else Dequantize(), (cut,), ("turned",))
+    return checked(replace(graph, nodes=(*graph.nodes[: at + 1], turn, *behind), tensors=tensors), "test")
+
+
+@pytest.mark.parametrize("front", [True, False])
+def test_int8_and_half_precision_share_a_band(front: bool, tmp_path: Path) -> None:
+    graph = mixed(chain(), 3, front)
+    for name in ("host", "cortex-m4"):
+        whole = lower(graph, target.load(name))
+        program, memory = fitted(whole, None)
+        assert program.bands[0].first == 0 and program.bands[0].last >= 4 and memory.arena_bytes < plan(whole).arena_bytes / 2
+        if name == "host":
+            check(graph, program, tmp_path / "m", 1)
+    need_emulator("cortex-m4")
+    write(emit(program, memory, "m"), tmp_path / "chip")
+    x = inputs(graph, 2, 1)
+    assert compare(simulate(graph, x, steps=True), run(tmp_path / "chip", target.load("cortex-m4"), x, steps=True)).bit_exact
 
 
 def test_rows_that_pass_take_no_room() -> None:
