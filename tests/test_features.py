@@ -37,6 +37,7 @@ from edgeq.simulate import dequantize_array, simulate
 
 LIBROSA = {"n_fft": 512, "win_length": 400}  # decibels over Slaney's bands
 TORCHAUDIO = {"n_fft": 480, "hop_length": 240, "frames": 2, "log": "ln", "log_mode": "add", "log_floor": 1e-6, "htk": True, "norm": "none"}
+TORCHAUDIO |= {"lifter": 22}
 CASES = [(k, p, more) for k in ("stft", "log_mel", "mfcc", "pcen") for p in ("float32", "half", "int16") for more in (LIBROSA, TORCHAUDIO)]
 LEAST = {"float32": 60, "half": 50, "int16": 40}  # dB
 
@@ -63,7 +64,8 @@ def formula(d: features.Description, x: Array) -> Array:
         return np.asarray((v / (d.eps + mean) ** d.gain + d.bias) ** d.pcen_power - d.bias**d.pcen_power)
     limited = np.maximum(v, d.log_floor) if d.log_mode == "max" else v + d.log_floor
     y = {"db": 10 * np.log10(limited), "ln": np.log(limited)}[d.log]
-    return np.asarray(scipy.fft.dct(y, norm="ortho")[:, : d.n_mfcc] if d.kind == "mfcc" else y)
+    lift = 1 + d.lifter / 2 * np.sin(np.pi * (np.arange(d.n_mfcc) + 1) / (d.lifter or 1))  # librosa.feature.mfcc
+    return np.asarray(scipy.fft.dct(y, norm="ortho")[:, : d.n_mfcc] * lift if d.kind == "mfcc" else y)
 
 
 @pytest.fixture(scope="module")
@@ -143,6 +145,10 @@ REFUSED = {
     "span more than int16 holds": {"kind": "mel", "precision": "int16"},
     "sample_rate = 16": {"sr": 16},
     "window = 'round'": {"window": "round"},
+    "center = True": {"center": True},
+    "top_db = 80": {"top_db": 80},
+    "mel_scale = 'bark'": {"mel_scale": "bark"},
+    "lifter = -1": {"kind": "mfcc", "lifter": -1},
 }
 
 
@@ -150,6 +156,43 @@ REFUSED = {
 def test_what_does_not_fit_is_refused_with_its_numbers(message: str) -> None:
     with pytest.raises(EdgeqError, match=message.replace("(", "\\(")):
         features.parse(REFUSED[message])
+
+
+def transform(kind: str, **values: Any) -> Any:
+    """What torchaudio's transforms hold, which need not be installed."""
+    return type(kind, (), {"__module__": "torchaudio.transforms._transforms", **values})()
+
+
+def spectrogram(**values: Any) -> Any:
+    own = {"n_fft": 512, "win_length": 400, "hop_length": 160, "window": np.hamming(401)[:-1].astype(np.float32), "pad": 0, "power": 2.0}
+    return transform("Spectrogram", **{**own, "normalized": False, "center": False, "onesided": True, **values})
+
+
+def mel_spectrogram(**values: Any) -> Any:
+    bank = transform("MelScale", n_mels=40, f_min=20.0, f_max=7600.0, norm=None, mel_scale="htk")
+    return transform("MelSpectrogram", sample_rate=16000, spectrogram=spectrogram(**values), mel_scale=bank)
+
+
+def test_torchaudios_transforms_are_read() -> None:
+    common = {"n_fft": 512, "win_length": 400, "hop_length": 160, "window": "hamming", "sample_rate": 16000}
+    bands = {**common, "n_mels": 40, "f_min": 20.0, "f_max": 7600.0, "htk": True, "norm": "none"}
+    assert features.of_transform(spectrogram(), sample_rate=16000) == features.parse({"kind": "stft", **common})
+    assert features.of_transform(mel_spectrogram(), frames=2) == features.parse({"kind": "mel", **bands, "frames": 2})
+    cepstrum = transform("MFCC", n_mfcc=20, dct_type=2, norm="ortho", log_mels=True, MelSpectrogram=mel_spectrogram())
+    log = {"log": "ln", "log_mode": "add", "log_floor": 1e-6}
+    assert features.of_transform(cepstrum) == features.parse({"kind": "mfcc", "n_mfcc": 20, **bands, **log})
+    decibels = {"amin": 1e-10, "top_db": None, "multiplier": 10.0, "db_multiplier": 0.0}
+    both = type("Sequential", (list,), {})([mel_spectrogram(), transform("AmplitudeToDB", **decibels)])
+    assert features.of_transform(both, precision="int16") == features.parse({**bands, "precision": "int16"})
+    assert features.is_transform(both) and not features.is_transform([1])
+    assert api.load(cepstrum).type("samples").size == 160
+    refusals = {
+        "center = True": mel_spectrogram(center=True), "power = None": spectrogram(power=None),
+        "the window of 400": spectrogram(window=np.linspace(0, 1, 400)), "GriffinLim is not": transform("GriffinLim"),
+    }  # fmt: skip
+    for message, refused in refusals.items():
+        with pytest.raises(EdgeqError, match=message):
+            features.of_transform(refused)
 
 
 def classifier(width: int, frames: int) -> Graph:

@@ -54,7 +54,8 @@ def load(
 
     Args:
         path: a model file (.tflite, .onnx, .pt2), a graph file (.eqg), a description of a front end (.toml), a folder that
-            `build` or `quantize` wrote, or a ``torch.nn.Module``.
+            `build` or `quantize` wrote, a ``torch.nn.Module``, or a
+            transform of torchaudio, which is a front end in float32 (`features.of_transform` gives it other precisions).
         example_inputs: of a module, an array or tensor, or a tuple of them, as its ``forward`` takes them, with a batch of 1: they
             fix the shapes.
         shapes: shapes of inputs whose dimensions the file leaves open, by input name.
@@ -69,6 +70,10 @@ def load(
         EdgeqError: the file is missing, damaged, or holds unsupported parts (all are listed).
     """
     if not isinstance(path, (str, Path)):
+        from edgeq import features
+
+        if features.is_transform(path):
+            return passes_of(features.build(features.of_transform(path)), None, normalise)
         graph = _of_module(path, example_inputs, shapes)
         return passes_of(graph, states, normalise)
     if example_inputs is not None:

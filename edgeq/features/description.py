@@ -22,7 +22,16 @@ PRECISIONS = ("float32", "half", "int16")
 ALIASES = {
     "sr": "sample_rate", "fmin": "f_min", "fmax": "f_max", "lower_edge_hertz": "f_min", "upper_edge_hertz": "f_max", "fft_length": "n_fft",
     "frame_length": "win_length", "frame_step": "hop_length", "num_mel_bins": "n_mels", "window_fn": "window", "num_channels": "n_mels",
+    "dct_coefficient_count": "n_mfcc", "num_mfccs": "n_mfcc",
 }  # fmt: skip
+# keywords of theirs that a stream has one value of: what that is, and why
+FIXED = {
+    "center": (False, "a stream has no ends to fill up: its frames are the same, half a window later", "train with center=False"),
+    "top_db": (None, "how loud a whole recording is, a stream does not know", "train with top_db=None, and a log_floor"),
+    "normalized": (False, "the spectrum is that of the window as it is", "train with normalized=False"),
+    "onesided": (True, "samples are real", "train with onesided=True"),
+    "dct_type": (2, "coefficients are those of the orthonormal DCT-II", "train with dct_type=2"),
+}
 LOGS = {"ln": 1.0, "log10": 1 / math.log(10), "db": 10 / math.log(10)}  # of an energy; of a magnitude decibels are twice that
 MOST = {"n_fft": 4096, "n_mels": 512, "n_mfcc": 512, "frames": 4096}
 
@@ -38,6 +47,7 @@ class Description:
         power: 1 magnitudes, 2 energies.
         f_max: Hz, 0: half the sample rate. htk: HTK's formula of mel, else Slaney's. norm: ``slaney`` divides each band by its width.
         log: ``ln``, ``log10`` or ``db``; log_floor: what the energy is limited to (log_mode ``max``) or what is added to it (``add``).
+        lifter: coefficient k times 1 + lifter / 2 * sin(pi (k + 1) / lifter), as librosa.feature.mfcc; 0 leaves them.
         time_constant, gain, bias, pcen_power, eps: of PCEN, as librosa has them.
         precision: ``float32``, ``half`` (levels and coefficients; spectra in float32) or ``int16``.
         frames: in one step, which takes frames * hop_length samples.
@@ -60,6 +70,7 @@ class Description:
     log_floor: float = 1e-10
     log_mode: str = "max"
     n_mfcc: int = 13
+    lifter: float = 0.0
     time_constant: float = 0.4
     gain: float = 0.98
     bias: float = 2.0
@@ -95,7 +106,16 @@ def parse(table: Mapping[str, Any]) -> Description:
     Raises:
         EdgeqError: an unknown or double key, a value of another type, or values that do not fit each other, with the numbers.
     """
-    return _checked(Description(**values_of(Description, table, ALIASES)))
+    own = {key: value for key, value in table.items() if key not in FIXED and key != "mel_scale"}
+    for key in FIXED.keys() & table.keys():
+        only, why, fix = FIXED[key]
+        if table[key] != only:
+            raise EdgeqError(f"{key} = {table[key]!r}", why=why, fix=fix)
+    if "mel_scale" in table:  # torchaudio's name
+        if table["mel_scale"] not in ("htk", "slaney") or "htk" in table:
+            raise EdgeqError(f"mel_scale = {table['mel_scale']!r}", fix="'htk' or 'slaney', and no 'htk' beside it")
+        own["htk"] = table["mel_scale"] == "htk"
+    return _checked(Description(**values_of(Description, own, ALIASES)))
 
 
 def _checked(d: Description) -> Description:
@@ -122,6 +142,8 @@ def _checked(d: Description) -> Description:
         raise EdgeqError(f"bands from {d.f_min:g} to {d.highest:g} Hz do not fit a sample rate of {d.sample_rate} Hz", why=why)
     if d.kind == "mfcc" and d.n_mfcc > d.n_mels:
         raise EdgeqError(f"n_mfcc = {d.n_mfcc} of n_mels = {d.n_mels}", why="there are no more coefficients than bands")
+    if d.lifter < 0:
+        raise EdgeqError(f"lifter = {d.lifter:g}", why="expected 0 or above")
     if not (d.log_floor > 0 and d.eps > 0 and d.bias > 0 and d.time_constant > 0):
         raise EdgeqError("log_floor, eps, bias and time_constant must be above 0")
     if d.precision == "int16" and (d.kind == "mel" or (d.kind == "stft" and d.power == 2)):
@@ -176,10 +198,12 @@ def mel_bank(d: Description) -> Array:
 
 
 def cosines(d: Description) -> Array:
-    """The orthonormal DCT-II, float64 ``[n_mfcc, n_mels]``."""
+    """The orthonormal DCT-II, liftered, float64 ``[n_mfcc, n_mels]``."""
     k, n = np.arange(d.n_mfcc)[:, None], np.arange(d.n_mels)
     matrix = np.sqrt(2 / d.n_mels) * reals.cos(math.pi * k * (2 * n + 1) / (2 * d.n_mels))
     matrix[0] /= math.sqrt(2)
+    if d.lifter > 0:
+        matrix *= 1 + d.lifter / 2 * reals.sin(math.pi * (k + 1) / d.lifter)
     return np.asarray(matrix)
 
 

@@ -132,4 +132,49 @@ static inline eq_mve_i32x4 eq_mve_weighed4(const int32_t start[4], const int16_t
 #endif
 }
 
+/* Products of a row of int8 less its zero point with `keys` rows that lie `step` bytes apart, all `depth` long. */
+static inline void eq_mve_scores1(int32_t *scores, int32_t keys, const int8_t *q, int32_t minus_zero, const int8_t *k, int32_t step, int32_t depth)
+{
+    for (int32_t j = 0; j < keys; j++, k += step) {
+        int32_t score = 0;
+#if EQ_MVE
+        int32_t sum = 0;
+        for (int32_t i = 0; i < depth; i += 16) {
+            const mve_pred16_t some = vctp8q((uint32_t)(depth - i));
+            const int8x16_t x = vldrbq_z_s8(k + i, some);
+            score = vmladavaq_s8(score, x, vldrbq_z_s8(q + i, some));
+            sum = vaddvaq_s8(sum, x);
+        }
+        score += minus_zero * sum;
+#else
+        for (int32_t i = 0; i < depth; i++) {
+            score += (q[i] + minus_zero) * k[i];
+        }
+#endif
+        scores[j] = score;
+    }
+}
+
+/* start + the products of `keys` rows of four int8 (the first n of them), `step` bytes apart, with a weight each. */
+static inline eq_mve_i32x4 eq_mve_weighed_row4(int32_t start, const int16_t *w, const int8_t *v, int32_t step, int32_t keys, int32_t n)
+{
+#if EQ_MVE
+    const mve_pred16_t some = vctp32q((uint32_t)n);
+    int32x4_t sums = vdupq_n_s32(start);
+    for (; keys > 0; keys--, v += step) {
+        sums = vmlaq_n_s32(sums, vldrbq_z_s32(v, some), *w++);
+    }
+    return sums;
+#else
+    eq_mve_i32x4 sums;
+    for (int32_t i = 0; i < 4; i++) {
+        sums.lane[i] = start;
+        for (int32_t j = 0; j < keys && i < n; j++) {
+            sums.lane[i] += w[j] * v[j * step + i];
+        }
+    }
+    return sums;
+#endif
+}
+
 #endif
