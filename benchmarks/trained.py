@@ -59,7 +59,8 @@ class Layer(nn.Module):
         super().__init__()
         op: Any = node.op
         weight, bias = (torch.from_numpy(np.array(graph.tensors[n].data)) for n in node.inputs[1:3])
-        self.pad, self.low, self.high = (0, 0, 0, 0), *op.clamp
+        self.pad: tuple[int, ...] = (0, 0, 0, 0)
+        self.clamp: tuple[float, float] = op.clamp
         self.norm: nn.Module = nn.Identity()
         if isinstance(op, FullyConnected):
             self.body: Any = nn.Linear(weight.shape[1], weight.shape[0])
@@ -69,7 +70,7 @@ class Layer(nn.Module):
             groups = len(weight) if depthwise else op.groups
             top, left, bottom, right = op.pads
             self.pad = (left, right, top, bottom)
-            self.body = nn.Conv2d(weight.shape[1] * groups, len(weight), tuple(weight.shape[2:]), op.stride, groups=groups)
+            self.body = nn.Conv2d(weight.shape[1] * groups, len(weight), (weight.shape[2], weight.shape[3]), op.stride, groups=groups)
             self.norm = nn.BatchNorm2d(len(weight))
         self.body.weight.data.copy_(weight)
         self.body.bias.data.copy_(bias)
@@ -84,8 +85,8 @@ class Layer(nn.Module):
         norm.weight.data.copy_((variance + norm.eps).sqrt())
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.norm(self.body(nn.functional.pad(x, self.pad) if any(self.pad) else x))
-        return y if (self.low, self.high) == (-math.inf, math.inf) else y.clamp(self.low, self.high)
+        y: Tensor = self.norm(self.body(nn.functional.pad(x, self.pad) if any(self.pad) else x))
+        return y if self.clamp == (-math.inf, math.inf) else y.clamp(*self.clamp)
 
 
 class Twin(nn.Module):
@@ -93,7 +94,7 @@ class Twin(nn.Module):
 
     def __init__(self, graph: Graph) -> None:
         super().__init__()
-        self.nodes = [n for n in graph.nodes if isinstance(n.op, (Conv2d, DepthwiseConv2d, FullyConnected, Add, AveragePool2d, Mean))]
+        self.nodes: list[Any] = [n for n in graph.nodes if isinstance(n.op, (Conv2d, DepthwiseConv2d, FullyConnected, Add, AveragePool2d, Mean))]
         found = ((n, Layer(graph, n)) for n in self.nodes if isinstance(n.op, (Conv2d, DepthwiseConv2d, FullyConnected)))
         self.layers = nn.ModuleDict({str(self.nodes.index(n)): layer for n, layer in found})
 
@@ -114,8 +115,9 @@ class Twin(nn.Module):
     @torch.no_grad()
     def settle(self, x: Tensor) -> None:
         """Start all batch norms, by some inputs."""
-        norms = [m for m in self.layers.values() if isinstance(m.norm, nn.BatchNorm2d)]
-        hooks = [m.norm.register_forward_pre_hook(lambda _, args, m=m: m.settle(args[0])) for m in norms]  # type: ignore[misc]
+        layers: list[Any] = list(self.layers.values())
+        norms = [m for m in layers if isinstance(m.norm, nn.BatchNorm2d)]
+        hooks = [m.norm.register_forward_pre_hook(lambda _, args, m=m: m.settle(args[0])) for m in norms]
         self.eval()(x)
         for hook in hooks:
             hook.remove()
