@@ -94,7 +94,8 @@ class Twin(nn.Module):
 
     def __init__(self, graph: Graph) -> None:
         super().__init__()
-        self.nodes: list[Any] = [n for n in graph.nodes if isinstance(n.op, (Conv2d, DepthwiseConv2d, FullyConnected, Add, AveragePool2d, Mean))]
+        kept = (Conv2d, DepthwiseConv2d, FullyConnected, Add, AveragePool2d, Mean)
+        self.nodes: list[Any] = [n for n in graph.nodes if isinstance(n.op, kept)]
         found = ((n, Layer(graph, n)) for n in self.nodes if isinstance(n.op, (Conv2d, DepthwiseConv2d, FullyConnected)))
         self.layers = nn.ModuleDict({str(self.nodes.index(n)): layer for n, layer in found})
 
