@@ -25,6 +25,7 @@ from edgeq.cli.common import (
 )
 from edgeq.cli.options import takes_float_models
 from edgeq.cli.quantize import EXACT_DB, show_record, unseen
+from edgeq.files import write_bytes
 from edgeq.text import count, many, short, size
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def build(
         if plot is not None:
             from edgeq.report import pareto
 
-            common.write_bytes(plot, pareto.memory(found).encode())
+            write_bytes(plot, pareto.memory(found).encode())
         show_ways(found, target, as_json)
         return
     if output is None:

@@ -155,7 +155,7 @@ def show_bands(found: list[dict[str, Any]], room: int) -> None:
         )
         for b in found
     ]  # fmt: skip
-    columns = [
+    columns: list[str | tuple[str, str]] = [
         "band",
         ("turns", "right"),
         ("name", "text"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,8 @@ from edgeq.quantize import classes, images
 from edgeq.quantize.csv_files import read_csv
 from edgeq.quantize.images import Pixels
 
+LOG = logging.getLogger("edgeq")
+SHOWN = 10  # names of classes in a message
 ARRAYS = (".npy", ".npz", ".csv")
 ACCEPTED = "give a .npy, an .npz, a .csv, or a folder of those or of images"
 Samples = dict[str, Array]
@@ -57,6 +60,9 @@ def load_labelled(
     if labels is None:
         fix = "put the samples of each class into a sub-folder of its name" if path.is_dir() else "give the file a column 'y'"
         raise EdgeqError("no labels", where=str(path), fix=f"{fix}, or give an .npz with arrays x and y")
+    if names is None and path.is_file() and not all(n.lstrip("-").isdecimal() for n in labels):
+        order = ", ".join(f"{i} {n}" for i, n in enumerate(sorted(set(labels))[:SHOWN]))
+        LOG.warning("class names in %s are taken in alphabetical order: %s. Fix: --classes with them in the model's order", path, order)
     return samples, classes.numbers(labels, names, str(path))
 
 

@@ -126,6 +126,9 @@ def test_folders_and_tables_hold_labelled_samples(edgeq, float_model: Path, samp
     assert raw.code == 0 and raw.err.count("taken as the real values 0 to 255") == 1
     assert "--mean" in edgeq("quantize", float_model, "--calib", samples, "--mean", "0.5", "-o", tmp_path / "f.eqg").error
     assert "no labels" in edgeq("accuracy", float_model, "--data", tmp_path / "set" / "p").error
+    told = edgeq("accuracy", float_model, "--data", tmp_path / "a.csv", *pixels, "--json").err
+    assert "alphabetical order: 0 p, 1 q, 2 r, 3 s" in told and told.count("--classes") == 1
+    assert "alphabetical" not in raw.err + edgeq("accuracy", float_model, "--data", tmp_path / "a.csv", *pixels, "--classes", "p,q,r,s").err
 
 
 def test_stored_integers_mean_real_values(edgeq, float_model: Path, samples: Path, tmp_path: Path) -> None:
