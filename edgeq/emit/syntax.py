@@ -105,6 +105,9 @@ class Table:
     bytes: int
 
 
+LINE = 106  # characters of an initializer's values
+
+
 def ctype_of(array: Array) -> str:
     """The C type of an array's elements; halves are stored as their bits."""
     return {"float32": "float", "float16": "uint16_t"}.get(array.dtype.name, f"{array.dtype.name}_t")
@@ -127,16 +130,24 @@ def literal(value: Any, ctype: str) -> str:
     return "(-2147483647 - 1)" if int(value) == -(2**31) else str(int(value))
 
 
+def _literals(array: Array, ctype: str) -> list[str]:
+    """Of all values; one string for whole numbers that are alike."""
+    values = array.ravel().tolist()
+    if array.dtype.kind == "f":
+        return [literal(v, ctype) for v in values]
+    names = {v: literal(v, ctype) for v in set(values)}
+    return [names[v] for v in values]
+
+
 def table(symbol: str, array: Array) -> Table:
     """An array as the lines of its initializer."""
     ctype = ctype_of(array)
-    words = [literal(v, ctype) for v in (array.view(np.uint16) if array.dtype == np.float16 else array).ravel()]
-    lines, line = [], ""
-    for word in words:
-        if len(line) + len(word) > 106:
-            lines.append(line.rstrip())
-            line = ""
-        line += word + ", "
-    lines.append(line.rstrip())
+    words = _literals(array.view(np.uint16) if array.dtype == np.float16 else array, ctype)
+    ends, lines, first = np.cumsum([len(word) + 2 for word in words]), list[str](), 0
+    while first < len(words):
+        begin = int(ends[first - 1]) if first else 0
+        last = first + int(np.searchsorted(ends[first : first + LINE], begin + LINE + 2, "right"))
+        lines.append(", ".join(words[first:last]) + ",")
+        first = last
     crc = f"{zlib.crc32(np.ascontiguousarray(array).astype(array.dtype.newbyteorder('<')).tobytes()):08x}"
-    return Table(symbol, ctype, array.size, "x".join(map(str, array.shape)), lines, crc, array.nbytes)
+    return Table(symbol, ctype, array.size, "x".join(map(str, array.shape)), lines or [""], crc, array.nbytes)
