@@ -96,7 +96,7 @@ class Memory:
                 start, stop = (0, last) if kept else (i, max(c for c, _ in self.readers[name]))
                 self.lines[name] = Lines(most * self.parts[i].pitch, self.first + start, self.first + stop)
         for name in [n for n in self.lines if n in self.maker]:
-            if self._passing(name):
+            if self._passing(name) and name not in self.wider:
                 over, ahead = self._over(name), self._ahead(name)
                 if over:
                     self.hosts.add(over)
