@@ -36,8 +36,10 @@ HOMONYMS = {
     "flash/imgtool.py": ({"sign"}, "the program's verb"),
     "features/sensor.py": ({"mean"}, "of a channel"),
     "features/description.py": ({"add", "log"}, "words of a description: what is added before a logarithm"),
+    "features/transforms.py": ({"log"}, "a word of a description"),
     "report/sections/memory.py": ({"floor"}, "the bottom of a drawing"),
     "run/gpu/kernels/functions.py": (UNARY, "functions of `floats` by name, as eq_float.h has them; a kernel computes all"),
+    "run/gpu/kernels/spectrum.py": ({"add", "floor"}, "a way to take a logarithm, and the least value there"),
     "run/gpu/kernels/elementwise.py": ({"add", "sub", "mul"}, "a switch inside a Triton kernel, whose arguments are plain values"),
 }
 
