@@ -44,7 +44,7 @@ def test_the_verbs(edgeq) -> None:
 USAGE = [
     text.split()
     for text in (
-        "nonsense", "build", "build m.onnx", "build m.onnx -o d -O 9", "build m.onnx -o d --test-vectors -1",
+        "nonsense", "build", "build m.onnx -o d -O 9", "build m.onnx -o d --test-vectors -1",
         "inspect m.onnx --shape x=1x0", "inspect m.onnx --shape =1",
         "inspect m.onnx --const sr=x", "inspect m.onnx --const =1", "run m --vectors 0", "targets --colour",
         "quantize m.onnx -o d --stored 1", "accuracy m.onnx", "flash", "flash fw.elf", "flash fw.elf --board virt --baud 1", "new",
@@ -57,6 +57,12 @@ USAGE = [
 def test_wrong_usage_is_code_2(edgeq, arguments: list[str]) -> None:
     result = edgeq(*arguments)
     assert result.code == 2 and result.out == "" and "Usage" in result.err
+
+
+def test_a_model_that_is_not_there_is_named_before_an_output_that_was_not_given(edgeq, model: Path) -> None:
+    assert edgeq("build", "m.onnx").error.startswith("edgeq: error: m.onnx: cannot read the model")
+    result = edgeq("build", model)
+    assert result.code == 2 and "add -o DIR" in result.err
 
 
 def test_interruption(edgeq, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
