@@ -146,7 +146,7 @@ def export(folder: Path, form: str, output: Path, force: bool = False, annotate:
     if wanted and model.family not in ("", wanted) and not force:
         raise EdgeqError(
             f"built for {model.manifest.target}, and '{form}' is for other cores", where=str(folder),
-            fix=f"edgeq build {shlex.quote(str(folder))} -t {EXAMPLES[wanted]} -o DIR, and export that; --force writes it all the same",
+            fix=f"edgeq build {shlex.quote(str(folder))} -t {EXAMPLES[wanted]} -o DIR, and export that; --force writes it anyway",
         )  # fmt: skip
     files = make(model)
     if annotate:

@@ -177,7 +177,7 @@ def test_the_axis_is_found_and_mistakes_are_told() -> None:
         with pytest.raises(EdgeqError, match=message):
             stream(padded((0, 0), 16) if axes != {X: 3} else dense, axes, hop)
     once = stream(graph, {X: 1}).graph
-    with pytest.raises(EdgeqError, match="keeps states already"):
+    with pytest.raises(EdgeqError, match="has states already"):
         stream(once, {X: 1})
 
 

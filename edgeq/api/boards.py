@@ -146,7 +146,7 @@ def firmware(
     if not force and found.target in targets.names() and not target.runs(targets.load(found.target)):
         raise EdgeqError(
             f"built for {found.target}, whose instructions {board} does not have", where=str(folder),
-            fix=f"edgeq build {shlex.quote(str(folder))} -t {board} -o DIR, and take that folder; --force compiles it all the same",
+            fix=f"edgeq build {shlex.quote(str(folder))} -t {board} -o DIR, and take that folder; --force compiles it anyway",
         )  # fmt: skip
     chain, level = find_toolchain(target, toolchain), f"-O{optimize}"
     number = slot_numbers.version(version)
@@ -220,7 +220,7 @@ def export(folder: str | Path, *, form: str, output: str | Path, trust: bool = F
         EdgeqError: it was changed; and what `edgeq.export.export` raises.
     """
     if not trust:
-        check_unchanged(Path(folder), manifest(Path(folder)), "the export would say that edgeq made it, and proved it")
+        check_unchanged(Path(folder), manifest(Path(folder)), "the export would claim that edgeq wrote and verified it")
     return exporter.export(Path(folder), form, Path(output), force, annotate)
 
 

@@ -96,7 +96,7 @@ def artifact(
     for form, layers in outpaced(program).items():
         names = ", ".join(f"'{n}'" for n in layers[:NAMED]) + (f" and {len(layers) - NAMED} more" if len(layers) > NAMED else "")
         LOG.warning(
-            "%s: portable kernels, for no other of %s has its weights in %s. Fix: store them in int4 or int8", names, target.name, form
+            "%s: portable kernels, as %s has no others for weights in %s. Fix: store them in int4 or int8", names, target.name, form
         )  # fmt: skip
     emitted = emit(*filled(program, memory), name, vectors)
     stored = graphfile.dumps(graph)
@@ -198,7 +198,7 @@ def require_equal(proof: Proof, where: str, why: str) -> None:
     if proof.comparison is not None and proof.comparison.difference is not None:
         raise EdgeqError(
             f"the compiled code does not compute what the simulator says: {proof.comparison.difference}", where=where, why=why,
-            fix="--no-check writes the folder all the same",
+            fix="--no-check writes the folder anyway",
         )  # fmt: skip
 
 

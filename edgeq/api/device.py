@@ -199,7 +199,9 @@ def pair_of(result: BoardBench, folder: str | Path) -> Pair:
     place = load_board(target)
     clock, timer = place.estimate.clock, 1000 * place.defines.get("EQ_TICKS_PER_MS", 0)
     if clock is None or timer == 0:
-        raise EdgeqError(f"board {place.name} has no clock", fix="give its bsp.toml `clock` under [estimate], and EQ_TICKS_PER_MS")
+        raise EdgeqError(
+            f"the clock of board {place.name} is not known", fix="give its bsp.toml `clock` under [estimate], and EQ_TICKS_PER_MS"
+        )
     if CYCLE_COUNTER in place.sources and timer != clock:
         why = f"its start-up code leaves it at {timer / 1e6:g} MHz, [estimate] is for {clock / 1e6:g}"
         raise EdgeqError(f"board {place.name} runs at another clock", why=why, fix="set the clock in its start-up code, or in [estimate]")

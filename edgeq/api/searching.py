@@ -267,7 +267,7 @@ def _bench(model: Graph, data: Samples, target: str, recipe: Recipe) -> Bench:
     unseen = None
     if recipe.get("unseen"):
         if len(judge) < 2 * LEAST:
-            why = f"{len(judge)} samples judge, and half of them should choose nothing"
+            why = f"{len(judge)} samples judge, and half of them would be kept unseen"
             raise EdgeqError("too few samples to keep some unseen", where=model.name, why=why, fix="give more, or leave unseen out")
         judge, unseen = _halves(model, judge)
     left_out = {"calibration", "unseen", *Reading.__annotations__}

@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 
 def bench(
     port: Annotated[
-        str, typer.Option("--port", "-p", metavar="PORT", help="Of a board that runs `edgeq firmware --app serve`.", show_default=False)
+        str,
+        typer.Option("--port", "-p", metavar="PORT", help="Port of a board that runs `edgeq firmware --app serve`.", show_default=False),
     ],
     model: Annotated[
         Path | None,
-        typer.Argument(metavar="[DIR]", help="The folder that its firmware was built from: names the steps.", show_default=False),
+        typer.Argument(metavar="[DIR]", help="The folder that its firmware was built from; names the steps.", show_default=False),
     ] = None,
     vectors: VectorsOption = 16,
     baud: BaudOption = BAUD,

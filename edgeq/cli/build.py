@@ -69,18 +69,22 @@ def build(
     ] = None,
     hardened: Annotated[
         bool,
-        typer.Option("--hardened", help="Portable kernels, which stand any bit error in weights: for --faults of `run` and `compare`."),
+        typer.Option(
+            "--hardened",
+            help="Portable kernels only, which are safe with any bit error in the weights: for --faults of `run` and `compare`.",
+        ),
     ] = False,
     feed: Annotated[
-        str, typer.Option("--feed", metavar="rows", help="Functions that take the input row by row, as it comes.", show_default=False)
+        str,
+        typer.Option("--feed", metavar="rows", help="Emit functions that take the input row by row, as it arrives.", show_default=False),
     ] = "",
     stream: StreamOption = "",
     weights_stream: Annotated[
         str | None,
         typer.Option(
             metavar="64K",
-            help="Fast memory that a step's weights are copied to while the step before runs (docs/cluster.md), 0 for none; also "
-            "--stream fast=64K. Default: as the target has it.",
+            help="Fast memory that a step's weights are copied to while the previous step runs (docs/cluster.md), 0 for none; also "
+            "--stream fast=64K. Default: the target's.",
             show_default=False,
         ),
     ] = None,
@@ -88,7 +92,7 @@ def build(
         int | None, typer.Option(min=1, max=16, help="Cores among which steps are divided. Default: the target's.", show_default=False)
     ] = None,
     plan_only: Annotated[
-        bool, typer.Option("--plan-only", help="Build nothing; show what RAM the model takes, by ways to use memory.")
+        bool, typer.Option("--plan-only", help="Build nothing; show the RAM that the model takes with each way to use memory.")
     ] = False,
     plot: PlotOption = None,
     force: ForceOption = False,

@@ -37,7 +37,7 @@ ConstOption = Annotated[
     list[str] | None,
     typer.Option(
         "--const", metavar="NAME=VALUE",
-        help="Bind an input to a number, or several with commas between (sr=16000): it is no input any more; repeatable.",
+        help="Replace an input by a constant: one number, or several separated by commas (sr=16000); repeatable.",
     ),
 ]  # fmt: skip
 SignatureOption = Annotated[
@@ -46,15 +46,15 @@ SignatureOption = Annotated[
 StateOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--state", metavar="IN=OUT", help="Output OUT is input IN of the next inference; `none`: nothing is carried over; repeatable."
+        "--state", metavar="IN=OUT", help="State: output OUT becomes input IN of the next inference; `none`: no state; repeatable."
     ),
 ]
 StreamOption = Annotated[
     str,
     typer.Option(
         "--stream", metavar="time",
-        help="One step per new frame of a network that looks at a window of them: `time`, an axis or INPUT=AXIS; `,hop=4`: a result every "
-        "4 frames; `,answer=stream`: where it pads in time, what the stream has there instead of the window's answer.", show_default=False,
+        help="Turn a network on a sliding window into one step per new frame: `time`, an axis or INPUT=AXIS; `,hop=4`: a result every "
+        "4 frames; `,answer=stream`: layers that pad in time read the stream there, not the window's padding.", show_default=False,
     ),
 ]  # fmt: skip
 TargetOption = Annotated[str | None, typer.Option("--target", "-t", help="Target, see `edgeq targets`.", show_default=False)]
@@ -71,17 +71,17 @@ DeviceOption = Annotated[
         show_default=False,
     ),
 ]
-TrustOption = Annotated[bool, typer.Option("--trust", help="Compile and run the folder's C although it was changed after edgeq wrote it.")]
+TrustOption = Annotated[bool, typer.Option("--trust", help="Compile and run the folder's C even if it was changed after edgeq wrote it.")]
 ForceOption = Annotated[
     bool,
-    typer.Option("--force", help="Keep other files that lie in the output folder, and replace edgeq's own although they were changed."),
+    typer.Option("--force", help="Keep other files that lie in the output folder, and replace edgeq's own even if they were changed."),
 ]
 OptimizeOption = Annotated[str | None, typer.Option("--optimize", "-O", help="Optimization level: s, 2 or 3.", show_default=False)]
 PortOption = Annotated[
     str | None,
     typer.Option(
         "--port", "-p", metavar="PORT",
-        help="Of a board that runs `edgeq firmware --app serve`: /dev/ttyACM0, COM3, socket://HOST:PORT.", show_default=False,
+        help="Port of a board that runs `edgeq firmware --app serve`: /dev/ttyACM0, COM3, socket://HOST:PORT.", show_default=False,
     ),
 ]  # fmt: skip
 BaudOption = Annotated[int, typer.Option("--baud", min=1, help="Of --port.")]
@@ -123,9 +123,7 @@ LimitOption = Annotated[
 
 BudgetOption = Annotated[
     str | None,
-    typer.Option(
-        "--budget", metavar="flash=256K,drop=24dB", help="What --recipe auto keeps to, as of `edgeq quantize`.", show_default=False
-    ),
+    typer.Option("--budget", metavar="flash=256K,drop=24dB", help="Limits for --recipe auto, as in `edgeq quantize`.", show_default=False),
 ]
 PlotOption = Annotated[
     Path | None,

@@ -15,11 +15,11 @@ def export(
     folder: FolderArgument,
     form: Annotated[str, typer.Option("--format", "-f", help="c, cmake, cmsis-pack, zephyr, arduino or esp-idf.", show_default=False)],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="PATH", help="Folder or archive to write.", show_default=False)],
-    trust: Annotated[bool, typer.Option("--trust", help="Export the folder's C although it was changed after edgeq wrote it.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Although the folder was built for a core with other instructions.")] = False,
+    trust: Annotated[bool, typer.Option("--trust", help="Export the folder's C even if it was changed after edgeq wrote it.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Export even if the folder was built for a core with other instructions.")] = False,
     annotate: Annotated[
         str,
-        typer.Option("--annotate", metavar="acsl", help="Limits of loops as comments for Frama-C's value analysis.", show_default=False),
+        typer.Option("--annotate", metavar="acsl", help="acsl: loop bounds as comments, for Frama-C's value analysis.", show_default=False),
     ] = "",
     as_json: JsonOption = False,
 ) -> None:

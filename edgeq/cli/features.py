@@ -51,7 +51,7 @@ def features(
     names = [path.stem.encode(errors="replace").decode() for path in files]
     if twice := sorted({n for n in names if names.count(n) > 1}):
         raise EdgeqError(
-            f"several files are called {', '.join(twice)}", fix="rename them: the arrays bear the files' names without endings"
+            f"several files are called {', '.join(twice)}", fix="rename them: arrays are named after the files, without extensions"
         )
     if isinstance(d, ImageDescription):
         arrays = [api.image_features(description, path)[0] for path in files]

@@ -26,7 +26,7 @@ def firmware(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="ELF file to write.", show_default=False)],
     app: Annotated[str, typer.Option("--app", help=APPS)] = "selftest",
     weights: Annotated[
-        str, typer.Option("--weights", help="Where they lie while it runs: flash, or ram (serve), where a host may damage them.")
+        str, typer.Option("--weights", help="Where weights are at run time: flash, or ram (serve), where a host can inject faults.")
     ] = "flash",
     bootloader: Annotated[
         Path | None,
@@ -35,17 +35,21 @@ def firmware(
     toolchain: ToolchainOption = None,
     optimize: OptimizeOption = None,
     trust: TrustOption = False,
-    force: Annotated[bool, typer.Option("--force", help="Although the folder was built for a core with other instructions.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Compile even if the folder was built for a core with other instructions.")
+    ] = False,
     slots: Annotated[
         int | None,
         typer.Option(
             min=1,
             max=2,
-            help="Of edgeq's bootloader; 2: the old program stays until the new one works (default: 2 if it fits).",
+            help="Slots of edgeq's bootloader; 2: the old program stays until the new one works (default: 2 if it fits).",
             show_default=False,
         ),
     ] = None,
-    version: Annotated[str, typer.Option("--image-version", metavar="X.Y.Z", help="Of the program; boards refuse lower ones.")] = "0.0.0",
+    version: Annotated[
+        str, typer.Option("--image-version", metavar="X.Y.Z", help="Version of the program; boards refuse lower ones.")
+    ] = "0.0.0",
     as_json: JsonOption = False,
 ) -> None:
     """Compile a folder of edgeq's into a program for a board, ready for `edgeq flash`."""

@@ -49,7 +49,7 @@ def _samples() -> list[inspect.Parameter]:
         _parameter("std", str | None, ("--std",), CALIBRATION, "Divides the pixels after --mean: 0.229,0.224,0.225.", "R,G,B"),
         _parameter(
             "classes", str | None, ("--classes",), CALIBRATION,
-            "Names of the classes in the model's order, or a file with one a line, where labels are names (default: sorted).", "A,B,C",
+            "Names of the classes in the model's order, or a file with one a line, for labels that are names (default: sorted).", "A,B,C",
         ),
     ]  # fmt: skip
 
@@ -81,7 +81,7 @@ def _recipes(taken: frozenset[str]) -> list[inspect.Parameter]:
     from edgeq.recipes import DEFAULT, RECIPES, takers
 
     summary = "; ".join(f"{n}{' (default)' if n == DEFAULT else ''}: {r.summary}" for n, r in RECIPES.items())
-    help = f"What a float model becomes. {summary}."
+    help = f"How a float model is quantized. {summary}."
     found = [_parameter("recipe", str | None, ("--recipe",), QUANTIZATION, help)]
     for name, having in takers().items():
         field = next(f for f in fields(RECIPES[having[0]]) if f.name == name)
@@ -94,7 +94,7 @@ def _recipes(taken: frozenset[str]) -> list[inspect.Parameter]:
 
 def parameters(taken: frozenset[str] = frozenset()) -> list[inspect.Parameter]:
     """All options of quantization, of a verb that has the flags `taken` itself."""
-    written = _parameter("precision", Path | None, ("--precision",), QUANTIZATION, "An edited precision.toml to go by.", "FILE")
+    written = _parameter("precision", Path | None, ("--precision",), QUANTIZATION, "Quantize as this edited precision.toml says.", "FILE")
     return [*_samples(), *_recipes(taken), *_options(), written]
 
 

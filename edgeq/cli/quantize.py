@@ -44,7 +44,7 @@ def quantize(
         str | None,
         typer.Option(
             metavar="flash=256K,drop=24dB",
-            help="What --recipe auto keeps to: flash, ram, instructions, cycles or latency, drop (in dB; in % of right answers where "
+            help="Limits for --recipe auto: flash, ram, instructions, cycles or latency, drop (in dB; in % of right answers where "
             "samples have labels).",
         ),
     ] = None,
@@ -149,7 +149,7 @@ def show_stream(found: Mapping[str, Any]) -> None:
             "first": f"results count from {found['needed']} frames on; lines before the first are zero",
             "MACs": f"{count(found['macs'])} a step instead of {count(found['window_macs'])}",
             "answers": f"{says}: {d['equal']} of {d['answers']} equal to the windowed network's{level} ({data})",
-            "choice": f"answer={other} computes {borders} borders of the window anew" if found["padded"] else "",
+            "choice": f"answer={other} computes {borders} borders of the window again" if found["padded"] else "",
         },
     )
 

@@ -46,7 +46,7 @@ def search(
     ] = "1",
     unseen: Annotated[
         bool,
-        typer.Option("--unseen", help="Keep every second judging sample from choosing, and tell what trials are worth on these."),
+        typer.Option("--unseen", help="Do not let every second judging sample choose; show each trial's result on these separately."),
     ] = False,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE.json", help="Write all trials.", show_default=False)

@@ -26,9 +26,9 @@ ALIASES = {
 }  # fmt: skip
 # keywords of theirs that a stream has one value of: what that is, and why
 FIXED = {
-    "center": (False, "a stream has no ends to fill up: its frames are the same, half a window later", "train with center=False"),
-    "top_db": (None, "how loud a whole recording is, a stream does not know", "train with top_db=None, and a log_floor"),
-    "normalized": (False, "the spectrum is that of the window as it is", "train with normalized=False"),
+    "center": (False, "a stream has no ends to pad: its frames are the same, half a window later", "train with center=False"),
+    "top_db": (None, "a stream does not know the peak of the whole recording", "train with top_db=None, and a log_floor"),
+    "normalized": (False, "spectra are not normalized", "train with normalized=False"),
     "onesided": (True, "samples are real", "train with onesided=True"),
     "dct_type": (2, "coefficients are those of the orthonormal DCT-II", "train with dct_type=2"),
 }

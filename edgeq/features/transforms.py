@@ -60,7 +60,7 @@ def _first(part: Any) -> dict[str, Any]:
         return {"kind": "mel", **_spectrum(part.spectrogram), **bands, **rate}
     if kind == "MFCC":
         if not part.log_mels:
-            why = "how loud a whole recording is, a stream does not know"
+            why = "a stream does not know the peak of the whole recording"
             raise EdgeqError("top_db = 80 of MFCC", why=why, fix="train with log_mels=True")
         if part.norm != "ortho":
             why = "coefficients are those of the orthonormal DCT-II"
@@ -72,7 +72,7 @@ def _first(part: Any) -> dict[str, Any]:
 
 def _spectrum(part: Any) -> dict[str, Any]:
     if part.pad:
-        raise EdgeqError(f"pad = {part.pad}", why="a stream has no ends to fill up", fix="train with pad=0")
+        raise EdgeqError(f"pad = {part.pad}", why="a stream has no ends to pad", fix="train with pad=0")
     if part.power not in (1, 2):
         raise EdgeqError(f"power = {part.power} of a Spectrogram", why="1 and 2 are computed")
     own = np.asarray(part.window, np.float64)

@@ -25,7 +25,7 @@ def advise(graph: Graph, vectors: int) -> None:
     """
     if 2 <= vectors < FEW:
         LOG.warning(
-            "%d samples do not show how far tensors reach: ranges go on to the mean of the samples' peaks plus %d standard deviations. "
+            "%d samples are few: ranges are widened to the mean of the samples' peaks plus %d standard deviations. "
             "Fix: calibrate with %d or more",
             vectors, DEVIATIONS, FEW,
         )  # fmt: skip

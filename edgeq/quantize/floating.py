@@ -101,14 +101,14 @@ def real_values(tensor: Tensor) -> Array:
     """A constant's real values, float32, per-channel scales along the type's axis.
 
     Raises:
-        EdgeqError: an integer constant bears no scale.
+        EdgeqError: an integer constant without a scale.
     """
     assert tensor.data is not None
     if tensor.data.dtype.kind == "f":
         return tensor.data.astype(np.float32)
     q = tensor.type.q
     if q is None:
-        raise EdgeqError("integer constant bears no scale", where=tensor.name)
+        raise EdgeqError("integer constant without a scale", where=tensor.name)
     if q.axis is None or len(q.scale) == 1:
         return dequantize_array(tensor.data, q.scale[0], q.zero_point)
     shape = [1] * tensor.data.ndim
@@ -137,7 +137,7 @@ def dequantized(graph: Graph) -> Graph:
     Constants become their real values; quantize, dequantize and requantize become identities.
 
     Raises:
-        EdgeqError: an integer constant bears no scale.
+        EdgeqError: an integer constant without a scale.
     """
     tensors: dict[str, Tensor] = {}
     for node in graph.nodes:

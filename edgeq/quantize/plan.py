@@ -50,18 +50,18 @@ class Options:
     method: str = _option("mse", "How the ranges of activations are chosen", METHODS)
     weight_scale: str = _option("mse", "How the scales of weights are chosen", SCALES)
     rounding: str = _option("second-order", "How weights are rounded", ROUNDINGS)
-    bias_correction: bool = _option(True, "Biases take up the mean error of each channel")
+    bias_correction: bool = _option(True, "Correct the mean error of each channel in its bias")
     equalize: bool = _option(True, "Bring the channels of an activation to similar ranges first")
-    equalization: str = _option("least-noise", "By which factors the channels are brought there", PREPARATIONS)
-    split: str = _option(NONE, "How channels are split that the largest weights read", (NONE, *SPLITS))
-    refine: str = _option(NONE, "What is tuned again once all layers are rounded", (NONE, *REFINEMENTS))
+    equalization: str = _option("least-noise", "How the factors of equalization are chosen", PREPARATIONS)
+    split: str = _option(NONE, "How channels read by outlier weights are split", (NONE, *SPLITS))
+    refine: str = _option(NONE, "What is tuned again after all layers are rounded", (NONE, *REFINEMENTS))
     law: str = _option("single", "Rounding of requantization", LAWS)
-    weights: str = _option("int8", "What layers' weights are stored in, a number of bits alone will do", of_weights())
+    weights: str = _option("int8", "Storage format of weights, or just its number of bits", of_weights())
     code: Code | None = None
     clip: float = 1.0
     per_tensor: bool = _option(False, "One scale for all channels of a layer's weights")
     centre: bool = False
-    clamp: bool = _option(False, "Cut the outputs of layers to the range seen in calibration, so that bit errors cannot push it further")
+    clamp: bool = _option(False, "Clamp the outputs of layers to the range seen in calibration, to limit the effect of bit errors")
 
     @property
     def grid(self) -> Grid:

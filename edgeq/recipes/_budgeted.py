@@ -28,9 +28,9 @@ class Budgeted(Recipe):
 
     budgeted: ClassVar[bool] = True
 
-    sensitivity: str | None = option(help=f"How the noise of a node or layer is foretold: {', '.join(MEASURES)} (default {USUAL}).")
-    allocate: str | None = option(help=f"How storages are chosen by it: {', '.join(ALLOCATORS)} (default {EXACT}).")
-    aim: str | None = option(help=f"What is made small within the budget: {', '.join(AIMS)} (default {FLASH}).")
+    sensitivity: str | None = option(help=f"How the noise of a node or layer is predicted: {', '.join(MEASURES)} (default {USUAL}).")
+    allocate: str | None = option(help=f"How storage formats are chosen from these predictions: {', '.join(ALLOCATORS)} (default {EXACT}).")
+    aim: str | None = option(help=f"What is minimized within the budget: {', '.join(AIMS)} (default {FLASH}).")
 
     def goal(self, job: Job) -> Goal:
         """The budget, with the aim."""

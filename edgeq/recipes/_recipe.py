@@ -27,7 +27,7 @@ SUMS = ("f32", "f16")
 KEEP, MULTIPLY = FACTORS = ("keep", "multiply")
 FACTORED = (
     "Factors of the matrices of recurrent layers (tensor trains, low ranks): keep, or multiply them out. "
-    "Default: what takes fewer multiplications; recipe auto weighs flash, too."
+    "Default: what takes fewer multiplications; recipe auto considers flash, too."
 )
 
 

@@ -11,7 +11,7 @@ from edgeq.quantize import storage
 from edgeq.recipes._recipe import FACTORED, Job, Made, Recipe, check_sums, decided, formed, half_made, option
 
 ACCUMULATE = (
-    "What layers in half precision sum up in: f32 (default), or f16: less than half the instructions on Helium, at the cost of accuracy."
+    "Accumulators of layers in half precision: f32 (default), or f16: less than half the instructions on Helium, at the cost of accuracy."
 )
 
 

@@ -28,16 +28,16 @@ class Robust(Recipe):
 
     summary: ClassVar[str] = "int8, stored so that bit errors at rate --p cost least"
 
-    p: float | None = option(metavar="0.5%", rate=True, help="Bit error rate to stand (default 0.5%).")
+    p: float | None = option(metavar="0.5%", rate=True, help="Bit error rate to withstand (default 0.5%).")
     code: str | None = option(
         metavar="5+hamming",
-        help="Storage code to take instead of the best: bits of a weight, then +parity, +triple or +hamming, +offset, +asymmetric (a zero "
+        help="Storage code to use instead of the best: bits of a weight, then +parity, +triple or +hamming, +offset, +asymmetric (a zero "
         "point per channel; 7 bits at most), +crc (a checksum per channel, which is zeroed where damaged), +smallN (tables of at most N "
         "weights three times), +once (biases).",
     )
     loss: float | None = option(
-        metavar="5%", rate=True, help="What outputs may lose of their spread under errors: the least energy within that is chosen, by "
-        "stored bits, not the least loss.",
+        metavar="5%", rate=True, help="Loss that errors may cause, of the outputs' spread: the code with the fewest stored bits "
+        "(least energy) within it is chosen, not the one with the least loss.",
     )  # fmt: skip
 
     def quantize(self, job: Job) -> Made:

@@ -26,7 +26,7 @@ def parse(path: Path) -> Any:
     """JSON without NaN and infinities."""
 
     def refuse(name: str) -> float:
-        raise ValueError(f"{name} is no number of JSON")
+        raise ValueError(f"{name} is not a number in JSON")
 
     return json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
 

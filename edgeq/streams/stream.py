@@ -77,7 +77,9 @@ def stream(graph: Graph, axes: Mapping[str, int], hop: int = 0, answer: str = "w
 
 def _check(graph: Graph, axes: Mapping[str, int], answer: str) -> None:
     if graph.states:
-        raise EdgeqError("the network keeps states already", where=graph.name, why="it takes a stream as it is", fix="leave --stream out")
+        raise EdgeqError(
+            "the network has states already", where=graph.name, why="it can run on a stream as it is", fix="leave --stream out"
+        )
     if answer not in ANSWERS:
         raise EdgeqError(f"there is no answer '{answer}'", fix=f"take {' or '.join(ANSWERS)}")
     for name, axis in axes.items():

@@ -99,7 +99,7 @@ class FewBits:
             raise EdgeqError("the network's weights are parametrized already", where=type(network).__name__, fix="finish() it first")
         left = [n for n, m in network.named_modules() if _left(m)]
         if left:
-            LOG.warning("not trained in few bits, for they are no Conv1d, Conv2d or Linear: %s", ", ".join(left))
+            LOG.warning("not trained in few bits, as they are no Conv1d, Conv2d or Linear: %s", ", ".join(left))
         self.layers = []
         for i, (name, module) in enumerate(found):
             at_end = learning.ends is not None and i in (0, len(found) - 1)

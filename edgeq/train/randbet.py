@@ -154,7 +154,7 @@ class _Run:
             self.done, self.onset = int(kept["done"]), kept["onset"]
         except Exception as e:  # whatever a damaged or foreign file makes the loader raise
             why = str(e).splitlines()[0][:120] if str(e) else type(e).__name__
-            raise EdgeqError("this is no checkpoint of such a training", where=self.place, why=why, fix="delete it to start anew") from e
+            raise EdgeqError("this is no checkpoint of such a training", where=self.place, why=why, fix="delete it to start again") from e
 
     def save(self) -> None:
         """Written beside and moved, so that an interrupt leaves the old one."""

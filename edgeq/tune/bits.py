@@ -215,12 +215,12 @@ def search(graph: Graph, ranges: Ranges, wanted: Wanted, kept: Journal, progress
 def _refused(graph: Graph, front: Sequence[Point], reached: Sequence[tuple[float, float | None]]) -> EdgeqError:
     """That nothing keeps to the goal, with what is within reach: the front, and what was judged, dB and lost answers."""
     quietest = max(front, key=lambda p: p.sqnr_db)
-    why = f"the least noise foretold, {quietest.sqnr_db:.1f} dB, takes {quietest.flash} bytes, {quietest.instructions:.0f} instructions"
+    why = f"the least predicted noise, {quietest.sqnr_db:.1f} dB, takes {quietest.flash} bytes, {quietest.instructions:.0f} instructions"
     if reached:
         db, loss = max(reached)
         why += f"; on unseen samples {db:.1f} dB was the best" + ("" if loss is None else f", with {loss:.1f} % of the right answers lost")
     return EdgeqError(
-        "no choice of bits keeps to the budget", where=graph.name, why=why,
+        "no choice of bits fits the budget", where=graph.name, why=why,
         fix="allow more, or let --recipe auto choose, which has half precision too",
     )  # fmt: skip
 

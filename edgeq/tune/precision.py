@@ -205,7 +205,7 @@ def _refused(graph: Graph, program: Allocator, front: Sequence[Point], lost: Seq
     fast = (program.solve(Goal(aim=LATENCY, drop=goal.drop)) or program.solve(Goal(aim=LATENCY))) if limited else None
     fastest = f"the fastest takes {fast.instructions:.0f} {work}, with {fast.sqnr_db:.1f} dB; " if fast else ""
     return EdgeqError(
-        "no choice of int8 and half precision keeps to the budget", where=graph.name,
+        "no choice of int8 and half precision fits the budget", where=graph.name,
         why=f"{fastest}the least noise, {best.sqnr_db:.1f} dB, takes {best.flash} bytes of flash and {best.instructions:.0f} {work}{least}",
         fix="allow more, see the table of recipe auto with a looser budget",
     )  # fmt: skip

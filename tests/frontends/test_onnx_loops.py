@@ -115,7 +115,7 @@ def test_what_is_computed_or_too_long_is_refused(monkeypatch: pytest.MonkeyPatch
     assert text.count("Mystery is not supported") == text.count("is not supported with this body") == 1 and text.endswith("before it))")
     for largest, main in ((10, counted(5)), (15, nested())):  # either loop of the second one is within it
         monkeypatch.setattr(builder, "MAX_TURNED", largest)
-        assert f"the turns of all loops hold more than {largest} nodes" in message(main)
+        assert f"all loops have more than {largest} nodes" in message(main)
 
 
 def test_the_standards_linear_attention_is_read() -> None:

@@ -116,7 +116,7 @@ def test_weights_that_no_kernel_reads_are_rounded_anew_and_named(zeros: Any, tra
     model = layer(data, zeros, transposed)
     with caplog.at_level(logging.WARNING, "edgeq"):
         graph = normalise(load(model))
-    assert f"have {what}: they are rounded anew to symmetric int8" in caplog.text
+    assert f"have {what}: they are rounded again, to symmetric int8" in caplog.text
     assert np.median(steps_off(graph, model, feeds(model, 16))) < 2
 
 

@@ -118,7 +118,7 @@ def test_loops_of_many_or_unknown_turns_are_refused(tmp_path: Path, monkeypatch:
     with pytest.raises(EdgeqError, match=r"WHILE by a computed condition is not supported.*unroll=True"):
         read(recurrent(computed=True), tmp_path)
     monkeypatch.setattr(loops, "MAX_TURNED", 30)
-    with pytest.raises(EdgeqError, match="all turns hold more than 30 operators"):
+    with pytest.raises(EdgeqError, match="it has more than 30 operators"):
         read(recurrent(), tmp_path)
 
 

@@ -81,7 +81,7 @@ def test_answers_are_kept_at_less_flash(graph: Graph) -> None:
 
 
 def test_what_is_out_of_reach_is_refused(graph: Graph) -> None:
-    with pytest.raises(EdgeqError, match="no choice of bits keeps to the budget"):
+    with pytest.raises(EdgeqError, match="no choice of bits fits the budget"):
         quantized(graph, drop=90.0)
 
 

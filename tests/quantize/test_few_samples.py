@@ -129,6 +129,6 @@ def test_samples_not_seen_keep_more(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(("count", "lines"), [(1, 0), (2, 1), (63, 1), (64, 0)])
 def test_one_line_says_it(caplog: pytest.LogCaptureFixture, count: int, lines: int) -> None:
     api.quantize(network(), {"x": RNG.normal(0, 1, (count, 1, 24)).astype(np.float32)}, options=Options(rounding="nearest"))
-    own = [r.getMessage() for r in caplog.records if "do not show how far" in r.getMessage()]
+    own = [r.getMessage() for r in caplog.records if "ranges are widened" in r.getMessage()]
     assert len(own) == lines
     assert all(line.startswith(f"{count} samples") and line.endswith("Fix: calibrate with 64 or more") for line in own)

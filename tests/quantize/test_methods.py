@@ -249,7 +249,7 @@ def test_recipe_auto_takes_a_sensitivity() -> None:
     graph, samples = two_layers(), {"x": np.random.default_rng(1).normal(0, 1, (96, 1, 8)).astype(np.float32)}
     for name in MEASURES:
         if name in ("zeros", "z-scores"):
-            with pytest.raises(EdgeqError, match=f"sensitivity {name} keeps to no drop in dB"):
+            with pytest.raises(EdgeqError, match=f"sensitivity {name} takes no drop in dB"):
                 api.quantize(graph, samples, recipe="auto", sensitivity=name, budget={"drop": 24.0})
             api.quantize(graph, samples, recipe="auto", sensitivity=name, aim="noise", budget={"flash": 250})  # as the message says
             continue

@@ -195,7 +195,7 @@ def test_auto_keeps_to_its_budget(real: Graph) -> None:
     assert [n["name"] for n in found["nodes"]] == list(NODES) and sum(p["chosen"] for p in found["pareto"]) == 1
     flash = {p["sqnr_db"]: (p["flash"], p["instructions"]) for p in found["pareto"]}
     assert len(flash) > 3
-    with pytest.raises(EdgeqError, match="keeps to the budget"):
+    with pytest.raises(EdgeqError, match="fits the budget"):
         api.quantize(real, samples, recipe="auto", budget={"drop": 120.0})
     with pytest.raises(EdgeqError, match="recipe auto"):
         api.quantize(real, samples, recipe="mixed", budget={"drop": 24.0})

@@ -75,7 +75,9 @@ class Builder:
         """
         self.turns_left -= nodes
         if self.turns_left < 0:
-            raise EdgeqError(f"{what} with so many turns is not supported", why=f"the turns of all loops hold more than {MAX_TURNED} nodes")
+            raise EdgeqError(
+                f"{what} with too many iterations is not supported", why=f"unrolled, all loops have more than {MAX_TURNED} nodes"
+            )
 
     def fresh(self, name: str) -> str:
         """A tensor name that nothing bears yet."""

@@ -65,7 +65,7 @@ class Constants:
         if held.zero_point == 0 or (held.zero_point is not None and node.op.kind() in ASYMMETRIC):
             return held.qparams
         what = "zero points that differ by channel" if held.zero_point is None else f"zero point {held.zero_point}"
-        LOG.warning("weights '%s' of '%s' have %s: they are rounded anew to symmetric int8", printable(name), printable(node.name), what)
+        LOG.warning("weights '%s' of '%s' have %s: they are rounded again, to symmetric int8", printable(name), printable(node.name), what)
         return None
 
     def _bias(self, node: Node, name: str, scale: Array) -> Array:

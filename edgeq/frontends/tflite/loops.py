@@ -67,7 +67,9 @@ def _number(b: Builder, index: int) -> int:
 def _count(b: Builder, part: _Part) -> None:
     b.turned += max(1, len(part.graph.operators))
     if b.turned > MAX_TURNED:
-        raise EdgeqError("WHILE with so many turns is not supported", why=f"all turns hold more than {MAX_TURNED} operators", fix=FIX)
+        raise EdgeqError(
+            "WHILE with too many iterations is not supported", why=f"unrolled, it has more than {MAX_TURNED} operators", fix=FIX
+        )
 
 
 def _holds(b: Builder, condition: _Part, given: Sequence[int], translate: Translate) -> bool:

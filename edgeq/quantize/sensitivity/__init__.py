@@ -102,4 +102,4 @@ def check_drop(name: str, drop: float | None) -> None:
     """
     if drop is not None and getattr(_METHODS.module(name), "RANKS", False):
         fix = "limit flash alone (--aim noise --budget flash=...) or lost answers (--budget drop=1%), or choose another sensitivity"
-        raise EdgeqError(f"sensitivity {name} keeps to no drop in dB", why="it ranks layers and does not foretell noise", fix=fix)
+        raise EdgeqError(f"sensitivity {name} takes no drop in dB", why="it ranks layers and does not predict noise", fix=fix)

@@ -179,7 +179,7 @@ def _interpret(wanted: bool) -> None:
     if isinstance(triton.language.standard.max, InterpretedFunction) != wanted:
         raise EdgeqError(
             f"Triton was loaded to {'compile' if wanted else 'interpret'} kernels", why="one process cannot do both",
-            fix=f"start anew{f' with {INTERPRET}=1 in the environment' if wanted else f' without {INTERPRET}'}",
+            fix=f"restart Python{f' with {INTERPRET}=1 in the environment' if wanted else f' without {INTERPRET}'}",
         )  # fmt: skip
 
 
