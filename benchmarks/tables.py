@@ -27,8 +27,8 @@ HEAD = """# What the emitted code costs
 
 Executed instructions of one inference (exact, under the emulators; a vector instruction counts once), bytes of flash and RAM. Cycles
 are those of the core with memory that never waits, by [models](../docs/timing.md) with the bar that stands beside each.
-The arena includes inputs and outputs. Law `tflm`: the int8 reference models of MLPerf Tiny, with the bytes of TensorFlow Lite
-Micro. Law `single`: models that edgeq quantized.
+The arena includes inputs and outputs. Rounding `tflm`: the int8 reference models of MLPerf Tiny, with the bytes of TensorFlow Lite
+Micro. Rounding `single`: models that edgeq quantized.
 
 "÷ reference" and "÷ library": how many times more instructions TensorFlow Lite Micro executes for the same model, with its
 reference kernels on the scalar core and with the best kernel library for the target (CMSIS-NN, muRISCV-NN). "their arena": what

@@ -131,7 +131,7 @@ def bias_words(values: Array) -> Array:
 
 
 def bias_values(words: Array) -> Array:
-    """Words, faulty ones too, to biases over their power of two, one fault mended; int64."""
+    """Words, faulty ones too, to biases over their power of two, one bit error corrected; int64."""
     words = np.asarray(words, np.int64) & (2**BIAS_WORD - 1)
     syndrome = _syndrome(words)
     words = np.where(syndrome > 0, words ^ 1 << np.maximum(syndrome - 1, 0), words)

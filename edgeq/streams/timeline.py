@@ -46,7 +46,7 @@ class Timeline:
     A node that is not in `slidings` is computed whole at each step.
 
     Attributes:
-        borders: whether rows that depend on padding are computed anew at each step.
+        borders: whether rows that depend on padding are computed again at each step.
     """
 
     graph: Graph
@@ -80,7 +80,7 @@ def timeline(graph: Graph, axes: Mapping[str, int], hop: int = 0) -> Timeline:
 
     Args:
         axes: input -> its axis along the stream.
-        hop: 0: padding is left out, and what the stream has lies there. Else rows that depend on padding are computed anew at each step
+        hop: 0: padding is left out, and what the stream has lies there. Else rows that depend on padding are computed again at each step
             of so many frames, and the stream's newest row is the last one before them.
     """
     tracks = {n: Track(a, 1, rows := graph.type(n).shape[a], rows - 1, 0, 0, rows) for n, a in axes.items()}

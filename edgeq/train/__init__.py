@@ -1,4 +1,4 @@
-"""Training for the chip, in PyTorch: weights that bear bit errors in the memory that holds them, and weights in few bits.
+"""Training for the chip, in PyTorch: weights that tolerate bit errors in the memory that holds them, and weights in few bits.
 
     edgeq.train.randbet(network, batches, steps=4000)      # a trained network or a fresh one; its own module, changed in place
     edgeq.train.lsq(network, batches, steps=700, learning=edgeq.train.Learning(weights=2))

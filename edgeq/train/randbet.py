@@ -76,7 +76,7 @@ def randbet(
     checkpoint: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Outcome:
-    """Train a network, fresh or trained, so that its stored weights bear bit errors.
+    """Train a network, fresh or trained, so that it tolerates bit errors in its stored weights.
 
     Every batch makes a clean pass, its weights and activations rounded as they will be stored, and, once the clean loss is low
     enough, a pass with fresh bit errors in the stored weights and biases (see `Robust`). With ``Options(p=0)`` this is training

@@ -34,7 +34,7 @@ ZEROS = ("centre", "symmetric", "affine")
 
 @dataclass(frozen=True)
 class Options:
-    """What a network is trained to bear.
+    """The bit errors that a network is trained for.
 
     Attributes:
         p: the rate of bit errors in the perturbed pass; 0: no such pass (clipping alone).

@@ -78,7 +78,7 @@ static float real_input(uint32_t i)
     return x;
 }
 
-/* A real number as the model's input stores it, by its law: times the factor and halves to even, or (tflm) divided by it and
+/* A real number as the model's input stores it, by its rounding: times the factor and halves to even, or (tflm) divided by it and
  * halves away from zero. */
 static unsigned char quantized(float x)
 {

@@ -48,13 +48,13 @@ int eq_boot_command(void);
 void eq_boot_acknowledge(void);
 
 /* Whether a program whose first bytes are at `program` can run from `address` on: its stack pointer lies in RAM and its first
- * instruction in itself. What fails here would hang the core where no programmer is heard. */
+ * instruction in itself. What fails here would hang the core before a programmer could be served. */
 int eq_boot_startable(const void *program, uint32_t address, uint32_t bytes);
 
 /* Leave for the program whose vectors or first instruction lie at `address`. Does not return. */
 void eq_boot_start(uint32_t address);
 
-/* Let the watchdog reset the board after so many milliseconds. A board without a watchdog leaves it out. */
+/* Let the watchdog reset the board after this many milliseconds. A board without a watchdog leaves it out. */
 void eq_boot_watchdog(uint32_t milliseconds);
 
 #endif

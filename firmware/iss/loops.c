@@ -1,4 +1,4 @@
-/* Hardware loops. What the core's manual forbids is refused: silicon does there what nobody has specified. */
+/* Hardware loops. What the core's manual forbids is refused: what silicon does there is not specified. */
 #include "blocks.h"
 
 static int inside(const eq_loop *l, uint32_t pc)

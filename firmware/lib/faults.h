@@ -16,7 +16,7 @@ extern const uint32_t eq_table_count;
 
 typedef enum { EQ_FAULTS_FIT, EQ_FAULTS_NO_MAP, EQ_FAULTS_OUTSIDE } eq_faults_fit;
 
-/* Load the tables from flash, at the beginning or anew. */
+/* Load the tables from flash, at the start, or again later. */
 void eq_faults_clear(void);
 
 /* Whether the bytes are a map (`faults.block`) and all that it lists lies in tables that faults may hit. */

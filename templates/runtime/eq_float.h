@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Made by edgeq. What edgeq generates may be used, changed and shipped in any product, under any terms. */
 /* Functions of float32 as fixed sequences of additions, products, quotients and roots, each rounded once; twin of
- * edgeq/floats.py, where methods, ranges and accuracy are told. No libm. Freestanding ISO C99; compile with
+ * edgeq/floats.py, where methods, ranges and accuracy are documented. No libm. Freestanding ISO C99; compile with
  * -ffp-contract=off and never with -ffast-math. */
 #ifndef EQ_FLOAT_H
 #define EQ_FLOAT_H

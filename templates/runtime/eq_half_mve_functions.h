@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Made by edgeq. What edgeq generates may be used, changed and shipped in any product, under any terms. */
-/* Functions of four float32 with MVE: the sequences of eq_float.h, whose names they bear. Their results are those of the FPU, though
+/* Functions of four float32 with MVE: the sequences of eq_float.h, under the same names. Their results are those of the FPU, though
  * vectors know no subnormal numbers, for every argument unless a line says less. */
 #ifndef EQ_HALF_MVE_FUNCTIONS_H
 #define EQ_HALF_MVE_FUNCTIONS_H

@@ -29,7 +29,7 @@ static inline int32_t eq_code_mended(uint32_t word, uint32_t half, uint32_t twos
     return value;
 }
 
-/* Four bits and their three checks above them: what mends one fault of the four. */
+/* Four bits and their three checks above them: what corrects one bit error in the four. */
 static inline uint32_t eq_code_hamming(uint32_t x)
 {
     const uint32_t a = (x ^ (x >> 1) ^ (x >> 3) ^ (x >> 4)) & 1u;
@@ -56,7 +56,7 @@ static inline uint32_t eq_code_word(const uint8_t *codes, int32_t at, int32_t wi
     return (word >> (at & 7)) & ((1u << width) - 1u);
 }
 
-/* The value of a word of `bits` bits and a check, mended; `zero` is the zero point that it holds. */
+/* The value of a word of `bits` bits and a check, corrected; `zero` is the zero point that it holds. */
 static inline int32_t eq_code_read(uint32_t word, int32_t bits, int32_t offset, int32_t check, int32_t zero)
 {
     const uint32_t half = 1u << (bits - 1), twos = offset ? 0u : half;

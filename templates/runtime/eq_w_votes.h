@@ -6,7 +6,7 @@
 
 #include <stdint.h>
 
-/* The value of a bias's word, a Hamming code of 11 bits in 15: one fault is mended. */
+/* The value of a bias's word, a Hamming code of 11 bits in 15: one bit error is corrected. */
 static inline int32_t eq_bias_value(uint32_t word)
 {
     uint32_t fault = 0, value = 0, bit = 0;
@@ -23,7 +23,7 @@ static inline int32_t eq_bias_value(uint32_t word)
     return (int32_t)(value ^ 1024u) - 1024;
 }
 
-/* `count` biases, multiples of 2^shift: the majority of three, bit by bit, mended. */
+/* `count` biases, multiples of 2^shift: the majority of three, bit by bit, corrected. */
 static inline void eq_decode_biases(const uint16_t *votes, int32_t *biases, int32_t count, int32_t shift)
 {
     for (int32_t i = 0; i < count; i++) {

@@ -1,4 +1,4 @@
-/* The end of a program on a board that nobody watches. */
+/* The end of a program on a board without a host. */
 #include "eq_board.h"
 
 void eq_board_exit(int32_t code)

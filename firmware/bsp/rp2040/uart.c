@@ -1,4 +1,4 @@
-/* UART 0 of the RP2040 (PL011) on pins 0 and 1, 115200 8N1. The ROM may leave the ring oscillator, whose speed nobody knows:
+/* UART 0 of the RP2040 (PL011) on pins 0 and 1, 115200 8N1. The ROM may leave the ring oscillator, whose speed is not known:
  * everything is switched to the crystal's 12 MHz. The clock is the chip's timer, a microsecond a tick. */
 #include "eq_board.h"
 #include "eq_uart.h"
