@@ -35,7 +35,7 @@ class Learning:
         taught: the loss of (outputs, the float network's) in that part; None: the Kullback-Leibler divergence of classes.
         temperature: of both outputs in that divergence.
         rate: of learning for the weights at the start; scales learn at a tenth of it.
-        noise: weights have noise added in training instead of being rounded, for this part of the steps, from the start; see `noise.NoisyWeight`.
+        noise: weights have noise added instead of being rounded, for this part of the steps, from the start; see `noise.NoisyWeight`.
     """
 
     weights: int = 4
