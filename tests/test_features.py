@@ -185,6 +185,7 @@ def test_torchaudios_transforms_are_read() -> None:
     both = type("Sequential", (list,), {})([mel_spectrogram(), transform("AmplitudeToDB", **decibels)])
     assert features.of_transform(both, precision="int16") == features.parse({**bands, "precision": "int16"})
     assert features.is_transform(both) and not features.is_transform([1])
+    assert not features.is_transform(type("Sequential", (), {})())  # Keras' own, which is no sequence
     assert api.load(cepstrum).type("samples").size == 160
     refusals = {
         "center = True": mel_spectrogram(center=True), "power = None": spectrogram(power=None),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ FIX = "write a description (docs/features.md)"
 
 def is_transform(module: object) -> bool:
     """Whether it is a transform of torchaudio, or a torch.nn.Sequential that begins with one."""
-    first = next(iter(module), module) if _kind(module) == "Sequential" else module  # type: ignore[call-overload]
+    first = next(iter(module), module) if _kind(module) == "Sequential" and isinstance(module, Iterable) else module
     return type(first).__module__.split(".")[0] == "torchaudio"
 
 

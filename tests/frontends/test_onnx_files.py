@@ -342,7 +342,7 @@ def sparse(
     indices: object, values: object = (1.5, 2.0, -1.0), shape: tuple[int, ...] = (6, 4), *, constant: bool = False
 ) -> onnx.ModelProto:
     """A product with weights that are stored sparsely, as an initializer or as a constant."""
-    parts = [numpy_helper.from_array(np.asarray(a, t), n) for a, t, n in (((1.5, 2.0, -1.0), np.float32, "w"), (indices, np.int64, "at"))]
+    parts = [numpy_helper.from_array(np.asarray(a, t), n) for a, t, n in ((values, np.float32, "w"), (indices, np.int64, "at"))]
     kept = helper.make_sparse_tensor(*parts, shape)
     nodes = [helper.make_node("Constant", [], ["w"], sparse_value=kept)] if constant else []
     nodes.append(helper.make_node("MatMul", ["x", "w"], ["y"]))
@@ -373,3 +373,20 @@ def test_damaged_sparse_weights_are_refused(indices: object, shape: tuple[int, .
         assert tracemalloc.get_traced_memory()[1] < 2**24
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize("constant", [False, True])
+@pytest.mark.parametrize("indices", [[], np.zeros((0, 2))])
+def test_sparse_weights_may_hold_no_value(indices: object, constant: bool) -> None:
+    found = real_outputs(load(sparse(indices, (), constant=constant)), {"x": np.ones((1, 1, 6), np.float32)})["y"]
+    assert not found.any()
+
+
+def test_indices_without_an_axis_are_refused() -> None:
+    assert "a sparse initializer cannot be read" in error(sparse(np.zeros((1, 0)), (1.5,), ()))
+
+
+def test_many_sparse_weights_are_not_unpacked() -> None:
+    model = sparse([1], (1.5,), (2**11, 2**11))
+    model.graph.sparse_initializer.extend([model.graph.sparse_initializer[0]] * 8)
+    assert "more than 16777216 elements" in error(model)

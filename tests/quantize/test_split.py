@@ -88,3 +88,10 @@ def test_what_cannot_be_split_is_refused() -> None:
         split(f.graph(f.layer(FullyConnected(), f.input(1, 4), rng.normal(size=(3, 4)))), "ocs")
     with pytest.raises(EdgeqError, match="unknown splitting 'csp'"):
         Options(split="csp")
+
+
+def test_channels_of_a_grouped_convolution_stay() -> None:
+    rng, f = np.random.default_rng(0), Floats()
+    grouped = f.layer(Conv2d(groups=2), f.input(1, 6, 6, 4), rng.normal(size=(100, 1, 1, 2)))  # 102: 51 each
+    with pytest.raises(EdgeqError, match="no channels of this network can be split"):
+        split(f.graph(f.layer(Conv2d(), grouped, rng.normal(size=(3, 1, 1, 100)))), "ocs")

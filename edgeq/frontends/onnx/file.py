@@ -17,7 +17,7 @@ from edgeq.frontends.onnx.external import FIX, is_external, take_in
 from edgeq.ir import Array
 
 MAX_ELEMENTS = 2**28  # of one tensor
-MAX_DENSE = 2**24  # of one that the file stores sparsely
+MAX_DENSE = 2**24  # of all that the file stores sparsely
 FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16)
 MAX_NODES = 100_000
 OLDEST_OPSET = 7
@@ -101,28 +101,38 @@ def _check_parts(model: ModelProto, where: str, folder: Path | None) -> None:
         raise EdgeqError(f"tensor '{printable(outside[0].name)}' lies in another file", where=where, why="there is no folder", fix=FIX)
     if outside and folder is not None:
         take_in(outside, folder, where, _BITS)
+    left = MAX_DENSE
     for graph in graphs(model):
         for sparse in graph.sparse_initializer:
-            graph.initializer.append(dense(sparse, where))
+            graph.initializer.append(dense(sparse, where, left))
+            left -= math.prod(sparse.dims)
         del graph.sparse_initializer[:]
 
 
-def dense(sparse: SparseTensorProto, where: str) -> TensorProto:
+def dense(sparse: SparseTensorProto, where: str, most: int = MAX_DENSE) -> TensorProto:
     """A sparse initializer, which names its values and where they lie (one number or one per axis each), as a dense one.
 
+    Args:
+        most: elements that it may have.
+
     Raises:
-        EdgeqError: the parts do not fit each other.
+        EdgeqError: the parts do not fit each other, or it is too large.
     """
     shape, name = tuple(sparse.dims), sparse.values.name
-    problem = EdgeqError("a sparse initializer cannot be read", where=f"{where}, '{printable(name)}'", why=DAMAGED)
-    if any(d <= 0 for d in shape) or math.prod(shape) > MAX_DENSE:
-        raise problem
+
+    def problem(why: str = DAMAGED) -> EdgeqError:
+        return EdgeqError("a sparse initializer cannot be read", where=f"{where}, '{printable(name)}'", why=why)
+
+    if any(d <= 0 for d in shape):
+        raise problem()
+    if math.prod(shape) > most:
+        raise problem(f"all that is stored sparsely has more than {MAX_DENSE} elements")
     values, at = array(sparse.values), array(sparse.indices)
-    if at.dtype != np.int64 or values.ndim != 1 or at.shape not in ((len(values),), (len(values), len(shape))):
-        raise problem
-    limits = np.array([math.prod(shape)] if at.ndim == 1 else shape)
-    if ((at < 0) | (at.reshape(len(values), -1) >= limits)).any():
-        raise problem
+    forms = [(len(values),), (len(values), len(shape))] if values.ndim == 1 else []
+    if at.dtype != np.int64 or at.shape not in forms or not (at.ndim == 1 or shape):
+        raise problem()
+    if ((at < 0) | (at >= (math.prod(shape) if at.ndim == 1 else np.array(shape)))).any():
+        raise problem()
     whole = np.zeros(shape, values.dtype)
     whole.reshape(-1)[at if at.ndim == 1 else np.ravel_multi_index(tuple(at.T), shape)] = values
     return numpy_helper.from_array(whole, name)
@@ -167,13 +177,19 @@ def _names(model: ModelProto) -> Iterator[str]:
 def _tensors(model: ModelProto) -> Iterator[TensorProto]:
     for graph in graphs(model):
         yield from graph.initializer
+        yield from _sparse_parts(graph.sparse_initializer)
     for node in _nodes(model):
         for attribute in node.attribute:
             yield from attribute_tensors(attribute)
 
 
 def attribute_tensors(attribute: AttributeProto) -> list[TensorProto]:
-    return ([attribute.t] if attribute.HasField("t") else []) + list(attribute.tensors)
+    sparse = ([attribute.sparse_tensor] if attribute.HasField("sparse_tensor") else []) + list(attribute.sparse_tensors)
+    return ([attribute.t] if attribute.HasField("t") else []) + list(attribute.tensors) + _sparse_parts(sparse)
+
+
+def _sparse_parts(stored: Iterable[SparseTensorProto]) -> list[TensorProto]:
+    return [part for s in stored for part in (s.values, s.indices)]
 
 
 def _inlined(model: ModelProto, where: str) -> ModelProto:

@@ -177,7 +177,9 @@ def constant_node(call: Call) -> Constant:
     """
     value = call.tensor_attribute("value")
     if value is None and call.has("sparse_value"):
-        value = array(dense(next(a.sparse_tensor for a in call.node.attribute if a.name == "sparse_value"), call.label))
+        kept = next(a.sparse_tensor for a in call.node.attribute if a.name == "sparse_value")
+        call.builder.spend(8 * max(math.prod(kept.dims), 0), "a sparse constant")
+        value = array(dense(kept, call.label))
     elif value is None:
         for name, dtype in (("value_float", np.float32), ("value_int", np.int64), ("value_floats", np.float32), ("value_ints", np.int64)):
             if call.has(name):

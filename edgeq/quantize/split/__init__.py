@@ -26,7 +26,7 @@ SPLITS: Mapping[str, Callable[[Float, int], Shares]] = Methods(__name__, __path_
 
 
 def split(graph: Graph, method: str) -> Graph:
-    """The float graph with channels split wherever layers that are not depthwise make and read them.
+    """The float graph with channels split wherever layers that are neither depthwise nor grouped make and read them.
 
     Raises:
         EdgeqError: no tensor is made and read so.
@@ -35,7 +35,7 @@ def split(graph: Graph, method: str) -> Graph:
     for group in scalable(graph):
         found = _split(found, group, method) or found
     if found is graph:
-        why = "between two layers that are not depthwise no tensor is made, read and passed on by channels alone"
+        why = "between two layers that are neither depthwise nor grouped no tensor is made, read and passed on by channels alone"
         raise EdgeqError("no channels of this network can be split", where=graph.name, why=why, fix="leave --split out")
     return found
 
@@ -45,7 +45,8 @@ def _split(graph: Graph, group: Group, method: str) -> Graph | None:
     count = graph.type(group.tensors[0]).shape[-1]
     layers = {n.name: n for n in graph.nodes}
     producers, consumers = ([layers[n.name] for n in nodes] for nodes in (group.producers, group.consumers))
-    if any(is_depthwise(n) for n in (*producers, *consumers)) or any(_data(graph, n, 1).shape[-1] != count for n in consumers):
+    bound = [n for n in (*producers, *consumers) if is_depthwise(n) or getattr(n.op, "groups", 1) > 1]  # channels of a group stay in it
+    if bound or any(_data(graph, n, 1).shape[-1] != count for n in consumers):
         return None
     rows = np.concatenate([columns(n, _data(graph, n, 1), count).reshape(-1, count) for n in consumers])
     source, part = SPLITS[method](rows, math.ceil(PART * count))
