@@ -41,8 +41,8 @@ class Code(Format):
         check: ``none``; ``parity``: one more bit makes the highest three even, and where they are odd the reader takes, of the values
             that one fault explains, that of least magnitude; ``triple``: the highest bit is stored three times and the majority holds;
             ``hamming``: three more bits correct one bit error in the highest four.
-        votes: biases are 11-bit multiples of a power of two per layer, in words of 15 bits that correct one bit error (Hamming), three times,
-            of which the majority holds bit by bit; else 32 bits, once.
+        votes: biases are 11-bit multiples of a power of two per layer, in words of 15 bits that correct one bit error (Hamming), three
+            times, of which the majority holds bit by bit; else 32 bits, once.
         small: tables of at most so many weights are stored three times.
         asymmetric: of each row a zero point is stored, and its weights plus that; `bits` is 7 at most, for the difference of two numbers
             of 8 bits needs 9.
