@@ -186,7 +186,7 @@ def show_allocation(found: Mapping[str, Any]) -> None:
             )
             for u in found["nodes"]
         ],
-        title=f"own noise: output SQNR with that node alone so, the others in {usual}",
+        title=f"own noise: output SQNR with that node alone in this precision, the others in {usual}",
     )  # fmt: skip
     spared = 100 * (1 - found["judged"])
     lost = f", {found['loss']:.2f} % of the right answers lost" if "loss" in found else ""

@@ -1,7 +1,7 @@
 """A hard budget of bits without a hyper-parameter that weighs it against the loss: CGMQ (Van Baelen and Karsmakers, 2024).
 
 Every layer has a gate whose whole part is its bits. While the network is above the budget all gates fall, those of layers that matter
-least fastest; while it is within, they rise, those of layers that matter most fastest. What a layer matters is the mean of
+least fastest; within the budget they rise, those of layers that matter most fastest. The importance of a layer is the mean of
 ``|gradient * weight|``, relative to the other layers.
 """
 

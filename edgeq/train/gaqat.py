@@ -1,6 +1,6 @@
-"""Scales in conflict stand still for a while: after GAQAT (Jiang et al., 2024), which freezes scales whose gradients are in disorder.
+"""Scales whose gradients conflict are frozen for a while: after GAQAT (Jiang et al., 2024), which freezes by disorder.
 
-The parts of a loss, of the labels and of the teacher, may pull a scale in opposite directions; what a step makes of it is noise then.
+The parts of a loss, by the labels and by the teacher, may pull a scale in opposite directions; its steps are noise then.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor
 from edgeq.errors import EdgeqError
 from edgeq.train.lsq import Layer
 
-WINDOW = 20  # steps over which disorder is measured, and for which a scale then stands still
+WINDOW = 20  # steps over which disorder is measured, and for which a scale is then frozen
 
 
 @dataclass(eq=False)
@@ -22,9 +22,9 @@ class Conflicts:
     """A control of `lsq`: freezes the scales that the parts of the loss disagree about.
 
     Attributes:
-        limit: of disorder, the share of (step, channel) in which two parts pull apart; a scale beyond it stands still for `WINDOW` steps.
+        limit: of disorder, the share of (step, channel) in which two parts pull apart; a scale beyond it is frozen for `WINDOW` steps.
         disorder: of every scale in the window, summed up: by the layer's name and what it is the scale of.
-        frozen: those that stand still now.
+        frozen: those that are frozen now.
     """
 
     limit: float = 0.5

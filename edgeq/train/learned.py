@@ -46,7 +46,7 @@ class LearnedWeight(nn.Module):
         self.log_scale.copy_(_weight_scales(weight, self.limit).clamp_min(TINY).log())
 
     def scales(self, w: Tensor) -> Tensor:
-        """Positive, to be broadcast to the weight."""
+        """Positive, ``[O, 1, ...]``: broadcast to the weight."""
         return self.log_scale.exp().reshape(-1, *[1] * (w.dim() - 1))
 
     def forward(self, w: Tensor) -> Tensor:

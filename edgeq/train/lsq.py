@@ -154,7 +154,8 @@ def lsq(
 
     Args:
         network: changed in place.
-        batches: pairs (inputs, targets): a DataLoader (gone through again and again), or a function of the step.
+        batches: pairs (inputs ``[B, ...]``, targets as `Learning.loss` takes them): a DataLoader, repeated as often as needed, or a
+            function of the step.
         steps: in all.
         controls: what steers the training: `cgmq.Budget`, `gaqat.Conflicts`.
         progress: called with (steps done, steps in all, loss, None).

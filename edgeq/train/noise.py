@@ -1,7 +1,7 @@
-"""Noise in the place of rounding while a network is trained: QuantNAS (Gao et al., 2023), after Baskin et al. (UNIQ, 2018).
+"""Noise in place of rounding while a network is trained: QuantNAS (Gao et al., 2023), after Baskin et al. (UNIQ, 2018).
 
-A step of a weight's grid, even distributed about it, is what rounding looks like from outside; its gradient is the weight's own, and
-needs no straight-through estimate.
+The error of rounding is modelled as uniform noise, one step of the grid wide; its gradient is the weight's own and needs no
+straight-through estimate.
 """
 
 from __future__ import annotations

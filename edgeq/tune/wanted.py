@@ -1,4 +1,4 @@
-"""What searches for storages within a budget look for, and how they foretell noise."""
+"""The goal of a search for storage formats within a budget, and how it predicts noise."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Wanted:
     Attributes:
         options: of quantization.
         labels: of the calibration samples, int64 ``[V]``, where the goal has a `loss`.
-        sensitivity: how the noise of units is foretold, one of `sensitivity.MEASURES`.
-        allocate: how storages are chosen by it, one of `allocate.ALLOCATORS`.
+        sensitivity: how the noise of units is predicted, one of `sensitivity.MEASURES`.
+        allocate: how storages are chosen from that, one of `allocate.ALLOCATORS`.
     """
 
     goal: Goal
@@ -34,7 +34,7 @@ class Wanted:
     allocate: str = EXACT
 
     def check(self) -> None:
-        """Refuse names that nobody knows.
+        """Refuse unknown names.
 
         Raises:
             EdgeqError: no such measure, method or aim; or the measure knows no limit of noise.
@@ -46,7 +46,7 @@ class Wanted:
         check_drop(self.sensitivity, self.goal.drop)
 
     def noise(self, kept: Journal, probe: Probe, unit: Unit, storage: str) -> Array:
-        """What a unit's noise is foretold to be, as `Probe.base`; measured once."""
+        """A unit's predicted noise, shaped as `Probe.base`; measured once."""
         found = kept.once(f"noise {storage} {unit.name}", _measured, MEASURES[self.sensitivity], probe, unit, storage)
         return np.reshape([float.fromhex(x) for x in found], probe.base.shape)
 

@@ -1,7 +1,8 @@
 """Which channels of activations become several before a float graph is quantized: one method, one file, found by scan.
 
-A method is a module with ``shares(weights, more)``: of the weights ``[R, C]`` of all that reads C channels, the channels ``[C + more]``
-that there are then, by the number that they had, and which part of each one's weights they bear. The graph computes what it did before.
+A method is a module with ``shares(weights, more)``. `weights` is float64 ``[R, C]``: all weights that read C channels. It returns, for each
+of the ``C + more`` channels after the split, the index of the channel it came from (int64) and its share of that channel's weights
+(float64). The graph computes the same function as before.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from edgeq.ir import Array, Graph, Node, Tensor
 from edgeq.quantize.channels import Group, columns, is_depthwise, output_axis, scalable
 from edgeq.quantize.methods import Methods
 
-PART = 0.02  # of a tensor's channels that are added
+PART = 0.02  # of a tensor's channels, which are added
 
 Float = NDArray[np.float64]
 Shares = tuple[NDArray[np.int64], Float]

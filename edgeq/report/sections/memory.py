@@ -169,7 +169,7 @@ TEMPLATE = """
 <div class="legend">{% for f in families %}<span><i class="dot {{ f }}"></i>{{ {"conv": "convolution", "depthwise": "depthwise", "dense": "fully connected, matmul", "pool": "pooling, reduction", "sum": "two operands", "unary": "elementwise, softmax", "move": "moves values", "cast": "casts", "recurrent": "LSTM, GRU", "normal": "normalization, softmax", "input": "graph input"}.get(f, f) }}</span>{% endfor %}{% if scratch %}<span><i class="dot scratch"></i>scratch inside a call</span>{% endif %}<span>solid line: arena</span><span>dashed line: lower bound</span></div>
 </div>
 {% if m.bands %}
-<p class="lead">Steps that run by bands of rows, in turn, and what is kept of their results.</p>
+<p class="lead">Steps that run in bands of rows, and how much of their results is kept.</p>
 <div class="panel"><div class="scroll"><table>
 <tr><th class="n">band</th><th class="n">turns</th><th>tensor</th><th class="n">rows at a turn</th><th class="n">rows kept</th><th class="n">bytes</th><th class="n">between its steps</th></tr>
 {% for b in m.bands %}{% for rows in b.rows %}{% set s = m.steps[b.first + loop.index0] %}{% set x = (b.lines | selectattr("tensor", "equalto", s.tensor) | list + [none])[0] %}

@@ -30,6 +30,6 @@ def context(data: Data) -> Mapping[str, Any] | None:
 
 TEMPLATE = """
 <h2>Noise along the network</h2>
-<p class="lead">Signal to quantization noise of every tensor, dB, in the order of the graph, {{ samples }} samples. Filled: against the float model; hollow: by the tensor's own rounding alone. A fall of the filled line where the hollow one stays is noise from before. What is exact is drawn at {{ top | number(3) }} dB.</p>
+<p class="lead">Signal to quantization noise of every tensor, dB, in the order of the graph, {{ samples }} samples. Filled: against the float model; hollow: by the tensor's own rounding alone. Where the filled line falls and the hollow one does not, the noise comes from earlier tensors. What is exact is drawn at {{ top | number(3) }} dB.</p>
 <div class="panel"><div class="scroll pad">{{ plot }}</div></div>
 """

@@ -21,13 +21,13 @@ def context(data: Data) -> Mapping[str, Any] | None:
 
 TEMPLATE = """
 <h2>Precision</h2>
-<p class="lead">What every node is computed in, chosen within the budget: {{ a.sqnr_db }} dB measured{% if a.loss is defined %}, {{ a.loss }} % of the right answers lost{% endif %}. The drawing has the allocations that no other beats in both cost and predicted noise, the chosen one in red; hover over a point for what it is.</p>
+<p class="lead">What every node is computed in, chosen within the budget: {{ a.sqnr_db }} dB measured{% if a.loss is defined %}, {{ a.loss }} % of the right answers lost{% endif %}. The drawing shows the allocations on the Pareto front of cost and predicted noise, the chosen one in red; hover over a point for details.</p>
 <div class="panel">
 <div class="scroll pad">
 {{ drawing }}
 </div>
 <div class="scroll"><table>
-  <thead><tr><th>node</th><th>computed in</th><th>roles</th><th class="n">SQNR with it alone so</th><th class="n">flash</th><th class="n">instructions</th></tr></thead>
+  <thead><tr><th>node</th><th>computed in</th><th>roles</th><th class="n">SQNR, this node alone</th><th class="n">flash</th><th class="n">instructions</th></tr></thead>
   <tbody>
 {% for n in a.nodes %}
   <tr><td class="name">{{ n.name | named }}</td><td>{{ n.storage }}</td><td class="mono">{{ n.roles }}</td><td class="n">{{ n.sqnr_db[n.storage] | number }}</td><td class="n">{{ n.flash[n.storage] | count }}</td><td class="n">{{ n.instructions[n.storage] | count }}</td></tr>
