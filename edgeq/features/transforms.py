@@ -11,7 +11,6 @@ from edgeq.errors import EdgeqError
 from edgeq.features import windows
 from edgeq.features.description import Description, parse
 
-AMIN = 1e-10  # of AmplitudeToDB
 MFCC_FLOOR = 1e-6  # what torchaudio's MFCC adds with log_mels
 FIX = "write a description (docs/features.md)"
 
