@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 from week_of_noise import hear
 
 from edgeq import api, features, target
+from edgeq.api.sounds import features_of
 from edgeq.cli import main
 from edgeq.compare import compare
 from edgeq.emit import emit, write
@@ -101,6 +102,15 @@ def test_features_are_those_of_the_formula(kind: str, precision: str, more: dict
     program = lower(graph, target.load("host"))
     write(emit(program, plan(program), "m"), tmp_path / "m")
     assert compare(got, run(tmp_path / "m", target.load("host"), {"samples": x}, chain="gcc")).bit_exact
+
+
+def test_pcen_keeps_the_digits_of_small_means(speech: Array) -> None:
+    """Magnitudes of speech at a thousandth of full scale, under a mean that follows fast; a silence does not begin anew."""
+    more = {"power": 1, "n_fft": 64, "hop_length": 16, "n_mels": 4, "time_constant": 0.06, "bias": 10.0, "pcen_power": 0.25}
+    d, quiet = features.parse({"kind": "pcen", **more}), speech[:8000] // 1000
+    x = np.concatenate([np.zeros(16000, np.int16), quiet])
+    want, got = formula(d, x), features_of(d, x)
+    assert 10 * np.log10((want**2).sum() / ((got - want) ** 2).sum()) > LEAST["float32"]
 
 
 @pytest.mark.parametrize("chip", ["cortex-m4", "riscv"])

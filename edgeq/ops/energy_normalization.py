@@ -18,6 +18,7 @@ MEAN_BITS = 40  # behind the point of a running mean
 LOUDEST, HIGHEST = 22, 20  # octaves that bands and results are limited to
 POWER_BITS, POWERS = 30, 64  # behind the point of 2^t, and how many t in its table
 DIFFERENCE_BITS = 20  # behind the point of what is multiplied by the output's step
+LEAST_MEAN = np.float32(2.0**-126)  # of floats, the smallest normal number
 LN2 = math.log(2)
 
 
@@ -27,10 +28,11 @@ def _two_to(x: Array | float) -> Array:
 
 @dataclass(frozen=True)
 class EnergyNormalization(Op):
-    """x ``[F, M]`` in turn, mean before ``[M]`` less `initial` -> x under per-channel energy normalization (PCEN), and the mean after.
+    """x ``[F, M]`` in turn, mean before ``[M]`` -> x under per-channel energy normalization (PCEN), and the mean after.
 
-    m = (1 - smoothing) m + smoothing x; y = (x / (eps + m)^gain + bias)^power - bias^power. On float32; or x in octaves, int32 in Q16,
-    with a mean of int32 ``[M, 2]`` (Q40, low words first) and y int16 or int8 with a scale.
+    m = (1 - smoothing) m + smoothing x; y = (x / (eps + m)^gain + bias)^power - bias^power. On float32, where a mean of 0 stands for
+    `initial` and means are at least 2^-126; or x in octaves, int32 in Q16, with a mean less `initial` of int32 ``[M, 2]`` (Q40, low
+    words first) and y int16 or int8 with a scale.
     """
 
     traits: ClassVar[Traits] = Traits("recurrent")
@@ -115,12 +117,13 @@ class EnergyNormalization(Op):
         own, rest, initial, eps, gain, bias, power, less = params.constants
         data = np.asarray(x[0], np.float32)
         mean = np.array(np.broadcast_to(np.asarray(x[1], np.float32), (len(data), data.shape[-1])))
+        mean[mean == 0] = initial
         rows = []
         for i in range(params.rows):
             now = data[:, i]
-            m = rest * (mean + initial) + own * now
-            mean = m - initial
-            rows.append(floats.exp(floats.log(now * floats.exp(floats.log(m + eps) * gain) + bias) * power) - less)
+            mean = rest * mean + own * now
+            mean = np.where(mean < LEAST_MEAN, LEAST_MEAN, mean)
+            rows.append(floats.exp(floats.log(now * floats.exp(floats.log(mean + eps) * gain) + bias) * power) - less)
         return np.stack(rows, 1), mean
 
     def _in_octaves(self, p: Params, *x: Array) -> tuple[Array, ...]:

@@ -244,12 +244,13 @@ def normalization_floats(
     own, channel = i // channels, i % channels
     mean = tl.load(before_ptr + own // vectors * pattern + own % vectors * vector + channel, mask=live, other=0.0)
     c = constants_ptr
+    mean = tl.where(mean == 0.0, tl.load(c + 2), mean)
     for row in range(rows):
         at = (own * rows + row) * channels + channel
         x = tl.load(x_ptr + at, mask=live, other=0.0)
-        now = tl.load(c + 1) * (mean + tl.load(c + 2)) + tl.load(c) * x
-        mean = now - tl.load(c + 2)
-        gain = halves.exp(halves.log(now + tl.load(c + 3)) * tl.load(c + 4))
+        mean = tl.load(c + 1) * mean + tl.load(c) * x
+        mean = tl.where(mean < 1.1754943508222875e-38, 1.1754943508222875e-38, mean)
+        gain = halves.exp(halves.log(mean + tl.load(c + 3)) * tl.load(c + 4))
         y = halves.exp(halves.log(x * gain + tl.load(c + 5)) * tl.load(c + 6)) - tl.load(c + 7)
         tl.store(y_ptr + at, y, mask=live)
     tl.store(after_ptr + i, mean, mask=live)
