@@ -103,7 +103,7 @@ def test_what_is_computed_or_too_long_is_refused(monkeypatch: pytest.MonkeyPatch
             from_model(parse(model.SerializeToString(), "m"), "m")
         return str(e.value)
 
-    assert "Loop by a computed number of turns" in message(counted(None, computed=True))
+    assert "Loop with a computed number of iterations" in message(counted(None, computed=True))
     body = cell()
     body.node[0].op_type = "Mystery"
     node = N("Scan", ["start", "x"], ["last", "y"], body=body, num_scan_inputs=1)

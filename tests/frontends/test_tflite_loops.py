@@ -131,5 +131,5 @@ def test_a_loop_that_holds_itself_is_refused(tmp_path: Path) -> None:
     m.subgraph()
     m.graph.inputs, m.graph.outputs = [m.tensor("b", (2,))], [m.tensor("c", (2,))]
     m.operator("WHILE", m.graph.inputs, m.graph.outputs, whole)
-    with pytest.raises(EdgeqError, match="WHILE in more than 8 others"):
+    with pytest.raises(EdgeqError, match="WHILE nested in more than 8 others"):
         read(m.finish(y), tmp_path)

@@ -78,7 +78,7 @@ def _loop(call: Call, body: GraphProto, attributes: Mapping[str, Any], run: Run)
     del attributes
     limit, going, states = call.value(0), call.value(1), [call.required(i) for i in range(2, len(call.values))]
     if len(body.input) != len(states) + 2 or not all(v is None or isinstance(v, Constant) for v in (limit, going)):
-        raise EdgeqError("Loop by a computed number of turns is not supported", fix="export the model without control flow")
+        raise EdgeqError("Loop with a computed number of iterations is not supported", fix="export the model without control flow")
     most = int(limit.array.ravel()[0]) if isinstance(limit, Constant) else math.inf
     on = not isinstance(going, Constant) or bool(going.array.ravel()[0])
     found: list[list[Value]] = [[] for _ in range(len(body.output) - 1 - len(states))]
@@ -93,7 +93,7 @@ def _loop(call: Call, body: GraphProto, attributes: Mapping[str, Any], run: Run)
         for rows, value in zip(found, results[1 + len(states) :], strict=True):
             rows.append(value)
     if found and not turn:
-        raise EdgeqError("Loop that never turns gives nothing", why=DAMAGED)
+        raise EdgeqError("Loop without iterations has no results", why=DAMAGED)
     return [*states, *(_stacked(call, rows, 0, f"stack{k}") for k, rows in enumerate(found))]
 
 

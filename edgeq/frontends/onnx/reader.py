@@ -275,7 +275,7 @@ class Reader:
         if branch is None or len(branch.output) != len(node.output):
             raise EdgeqError(f"If without a {name} that gives its outputs", why=DAMAGED)
         if self.depth >= MAX_DEPTH:
-            raise EdgeqError(f"If in more than {MAX_DEPTH} others is not supported")
+            raise EdgeqError(f"If nested in more than {MAX_DEPTH} others is not supported")
         return self._inside(branch, {})
 
     def _inside(self, part: GraphProto, given: Mapping[str, Value], anonymous: bool = False) -> list[Value | Refused | None]:
@@ -299,7 +299,7 @@ class Reader:
         """
         body: GraphProto | None = next((a.g for a in node.attribute if a.name == "body" and a.HasField("g")), None)
         if self.depth >= MAX_DEPTH or body is None:
-            raise EdgeqError(f"{node.op_type} without a body, or in more than {MAX_DEPTH} others is not supported")
+            raise EdgeqError(f"{node.op_type} without a body, or nested in more than {MAX_DEPTH} others is not supported")
         if unknown:
             return [Refused() for _ in node.output]
         part, first = body, len(self.builder.nodes)
@@ -333,7 +333,7 @@ class Reader:
             EdgeqError: the body holds what cannot be read.
         """
         if self.depth >= MAX_DEPTH:
-            raise EdgeqError(f"{node.op_type} in more than {MAX_DEPTH} others is not supported")
+            raise EdgeqError(f"{node.op_type} nested in more than {MAX_DEPTH} others is not supported")
         outer, used, own = self.values, self.used, self.version
         before, first = len(self.refusals), len(self.builder.nodes)
         given = {n: v for n, v in zip(body.input, call.values, strict=False) if v is not None}

@@ -38,7 +38,7 @@ def unrolled(b: Builder, op: FileOperator, translate: Translate) -> None:
     if not len(op.inputs) == len(op.outputs) == len(body.graph.inputs) == len(body.graph.outputs) or -1 in op.inputs:
         raise EdgeqError("the ends of WHILE do not fit its body", why="the file is damaged")
     if b.depth >= MAX_DEPTH:
-        raise EdgeqError(f"WHILE in more than {MAX_DEPTH} others is not supported", fix=FIX)
+        raise EdgeqError(f"WHILE nested in more than {MAX_DEPTH} others is not supported", fix=FIX)
     current: Sequence[int] = op.inputs
     changed = [i for i, (given, made) in enumerate(zip(body.graph.inputs, body.graph.outputs, strict=True)) if given != made]
     for i in changed:  # what begins with int8 constants is computed: operators on int8 constants alone are not folded
