@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray  # numpy itself is imported where it is used: `edgeq --help` needs none
 
 TEMPORARY = "edgeq-"
+MADE = re.compile(r"(\d{1,9})-[0-9a-f]+")  # what follows in the names of edgeq's own: the process that made it, and what tells them apart
 JUST_MADE = 5  # seconds within which a folder may not be locked yet
 BEGINNING = 4  # bytes by which files of different kinds differ
 EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -81,10 +82,13 @@ def temporary_folder() -> Iterator[str]:
 def _remove_stale(above: Path) -> None:
     """Remove the temporary folders of processes that were killed: nobody holds their locks, or without locks, nobody has their number."""
     for path in above.glob(f"{TEMPORARY}*-*"):
+        made = MADE.fullmatch(path.name.removeprefix(TEMPORARY))
+        if made is None:  # somebody else's
+            continue
         with contextlib.suppress(OSError):
             state = path.lstat()
             if fcntl is None:
-                if stat.S_ISDIR(state.st_mode) and not alive(path.name.removeprefix(TEMPORARY).partition("-")[0]):
+                if stat.S_ISDIR(state.st_mode) and not alive(made[1]):
                     shutil.rmtree(path, ignore_errors=True)
                 continue
             if not stat.S_ISDIR(state.st_mode) or state.st_uid != os.getuid() or time.time() - state.st_mtime < JUST_MADE:
@@ -158,7 +162,8 @@ def write_bytes(path: Path, content: bytes) -> None:
         mode = stat.S_IMODE(place.stat().st_mode) if place.is_file() else None  # a new file has what the umask leaves
         stem = f".{place.name[:100]}.edgeq-"
         for old in place.parent.glob(f"{glob.escape(stem)}*"):
-            if not alive(old.name.removeprefix(stem).partition("-")[0]):
+            made = MADE.fullmatch(old.name.removeprefix(stem))
+            if made and not alive(made[1]):
                 old.unlink(missing_ok=True)  # of a process that was killed
         temporary = place.parent / f"{stem}{os.getpid()}-{secrets.token_hex(4)}"
         leftovers.PATHS.add(temporary)

@@ -78,9 +78,11 @@ def test_a_signal_waits_for_what_must_not_be_torn_apart() -> None:
 
 def test_folders_of_killed_processes_are_removed_and_those_of_living_ones_stay(tmp_path: Path) -> None:
     stale = tmp_path / f"{TEMPORARY}99-abc"
-    stale.mkdir()
-    (stale / "file").write_text("x")
-    os.utime(stale, (0, time.time() - 2 * JUST_MADE))
+    others = tmp_path / f"{TEMPORARY}my-notes"  # nothing that edgeq made
+    for folder in (stale, others):
+        folder.mkdir()
+        (folder / "file").write_text("x")
+        os.utime(folder, (0, time.time() - 2 * JUST_MADE))
     code = "from edgeq.files import temporary_folder\nwith temporary_folder() as f: print(f)"
     variables = {**os.environ, "TMPDIR": str(tmp_path)}
     with temporary_folder() as mine:
@@ -88,7 +90,7 @@ def test_folders_of_killed_processes_are_removed_and_those_of_living_ones_stay(t
         Path(mine).rename(moved) if Path(mine).stat().st_dev == tmp_path.stat().st_dev else moved.mkdir()
         os.utime(moved, (0, time.time() - 2 * JUST_MADE))
         subprocess.run(python(code), env=variables, check=True, capture_output=True)
-        assert not stale.exists() and moved.exists()
+        assert not stale.exists() and moved.exists() and (others / "file").exists()
         moved.rmdir()
 
 
@@ -96,8 +98,9 @@ def test_files_of_killed_processes_are_removed(tmp_path: Path) -> None:
     ended = subprocess.run(python("import os; print(os.getpid())"), capture_output=True, text=True, check=True).stdout.strip()
     (tmp_path / f".y.npz.edgeq-{ended}-0a1b").write_bytes(b"half")
     (tmp_path / f".y.npz.edgeq-{os.getpid()}-0a1b").write_bytes(b"being written")
+    (tmp_path / ".y.npz.edgeq-notes").write_bytes(b"somebody's")
     write_bytes(tmp_path / "y.npz", b"whole")
-    assert sorted(p.name for p in tmp_path.iterdir()) == [f".y.npz.edgeq-{os.getpid()}-0a1b", "y.npz"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [f".y.npz.edgeq-{os.getpid()}-0a1b", ".y.npz.edgeq-notes", "y.npz"]
 
 
 def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path) -> None:

@@ -67,8 +67,8 @@ def test_stale_temporary_folders_on_windows(windows: Kernel, monkeypatch: pytest
         (tmp_path / name).mkdir()
     (tmp_path / "edgeq-101-file").write_text("mine")
     with files.temporary_folder() as work:
-        assert {p.name for p in tmp_path.iterdir()} - {Path(work).name} >= {"edgeq-100-aa", "edgeq-101-file", "other-101-cc"}
-        assert not (tmp_path / "edgeq-101-bb").exists()
+        assert not (tmp_path / "edgeq-101-bb").exists() and Path(work).exists()
+        assert all((tmp_path / name).exists() for name in ("edgeq-100-aa", "edgeq-notes-x", "edgeq-101-file", "other-101-cc"))
     assert not Path(work).exists()
 
 
