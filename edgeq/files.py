@@ -139,8 +139,8 @@ def _refuse_another_kind(path: Path, begins: bytes, where: Path) -> None:
     with path.open("rb") as file:
         there = file.read(BEGINNING)
     if there and there != begins[:BEGINNING]:
-        why = f"it is of another kind: it begins with {there!r}, what would be written with {begins[:BEGINNING]!r}"
-        raise EdgeqError("this file would be written over", where=str(where), why=why, fix="write another file, or remove this one first")
+        why = f"it is of another kind: it begins with {there!r}, the new content with {begins[:BEGINNING]!r}"
+        raise EdgeqError("this file would be overwritten", where=str(where), why=why, fix="write another file, or remove this one first")
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -23,7 +23,7 @@ from edgeq.target import Target
 
 PORTABLE = "c"
 UNBOUNDED: dict[str, int | str] = {"pairs": 0, "twos": 0, "tap_twos": 0, "group": 1, "stretch": 0, "has_least": 1}  # of any weights
-LITTLE = 1 / 100  # of all multiply-accumulates: a kernel for less is not worth its code where another one computes the same
+RARE = 1 / 100  # of all multiply-accumulates: a kernel for less is not worth its code where another one computes the same
 
 SUMS = {half.SUMS: "f16", half.LAW: "f32"}  # what the laws of halves sum products up in
 
@@ -81,7 +81,7 @@ def candidates(graph: Graph, node: Node, isa: tuple[str, ...], core: str = "") -
     return [k for k in kernels.candidates(wanted, params, isa, core) if allowed is None or allowed(k)]
 
 
-def outpaced(program: Program) -> dict[str, list[str]]:
+def portable_only(program: Program) -> dict[str, list[str]]:
     """Format of weights -> the layers that have portable kernels for it alone, where the target has others for such weights in int8."""
     found: dict[str, list[str]] = {}
     for call in program.calls:
@@ -149,22 +149,22 @@ def lower(graph: Graph, target: Target, choices: Mapping[str, str] | None = None
         else:
             calls.append(_call(graph, node, kernel, params, names, node.outputs, macs))
     if choices is None:
-        calls = _without_little_ones(graph, calls)
+        calls = _without_rare_kernels(graph, calls)
     return stage(_ordered(Program(graph, target, tuple(calls), views)), tiles)
 
 
-def _without_little_ones(graph: Graph, calls: list[Call]) -> list[Call]:
+def _without_rare_kernels(graph: Graph, calls: list[Call]) -> list[Call]:
     """The calls, without the code of a kernel that computes next to nothing where another one of its template, which is there anyway,
     suits all of its calls and saves as much memory."""
     every = sum(c.macs for c in calls)
     by_kernel: dict[str, list[Call]] = {}
     for call in calls:
         by_kernel.setdefault(call.kernel.name, []).append(call)
-    little = {n for n, of in by_kernel.items() if 0 < sum(c.macs for c in of) < LITTLE * every}
+    rare = {n for n, of in by_kernel.items() if 0 < sum(c.macs for c in of) < RARE * every}
     instead: dict[str, Kernel] = {}
-    for name in little:
+    for name in rare:
         first = by_kernel[name][0].kernel
-        for other in (of[0].kernel for n, of in by_kernel.items() if n not in little):
+        for other in (of[0].kernel for n, of in by_kernel.items() if n not in rare):
             alike = (other.path, other.signature, other.isa) == (first.path, first.signature, first.isa)
             if alike and all(other.applies(c.params) and other.overwrites(c.params) == c.inplace for c in by_kernel[name]):
                 instead[name] = other

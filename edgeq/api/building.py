@@ -28,7 +28,7 @@ from edgeq.errors import EdgeqError
 from edgeq.files import temporary_folder
 from edgeq.ir import Graph
 from edgeq.latency import latency
-from edgeq.lower import lower, outpaced
+from edgeq.lower import lower, portable_only
 from edgeq.plan.fit import Way, ways
 from edgeq.plan.room import filled
 from edgeq.record import BuildRecord, InstructionsRecord, Manifest, Measured, measured
@@ -93,7 +93,7 @@ def artifact(
 ) -> Artifact:  # fmt: skip
     """Lower, plan and emit a quantized graph; the graph itself and the files `beside` it travel in the folder."""
     program, memory = (layout or Layout()).of(graph, target)
-    for form, layers in outpaced(program).items():
+    for form, layers in portable_only(program).items():
         names = ", ".join(f"'{n}'" for n in layers[:NAMED]) + (f" and {len(layers) - NAMED} more" if len(layers) > NAMED else "")
         LOG.warning(
             "%s: portable kernels, as %s has no others for weights in %s. Fix: store them in int4 or int8", names, target.name, form

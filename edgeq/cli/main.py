@@ -143,7 +143,7 @@ def refuse_overwriting(values: Mapping[str, Any]) -> None:
     for output in written:
         if given := [str(p) for p in read if p.samefile(output)]:
             why = f"it is {given[0]}"
-            raise EdgeqError("this file is read and would be written over", where=str(output), why=why, fix="write another file")
+            raise EdgeqError("this file is read and would be overwritten", where=str(output), why=why, fix="write another file")
 
 
 def _is_file(path: Path) -> bool:

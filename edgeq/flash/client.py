@@ -34,7 +34,7 @@ class Refused(EdgeqError):
     """The bootloader answered NACK."""
 
 
-class Unheard(EdgeqError):
+class Unacknowledged(EdgeqError):
     """A program may have been started: the bootloader did not say so."""
 
 
@@ -265,7 +265,7 @@ class Client:
         """`go`, repeated after a damaged exchange.
 
         Raises:
-            Unheard: the board does not say whether it has.
+            Unacknowledged: the board did not answer.
             EdgeqError: it refuses to.
         """
         try:
@@ -274,8 +274,8 @@ class Client:
             why = "it is damaged there, made for another core, or its trial cannot be noted" if DESCRIBE in self.commands else ""
             raise EdgeqError("the board refuses to start the program", where=self.line.port, why=why, fix="flash it again") from e
         except (Garbled, Silent) as e:
-            what, fix = "the board does not say whether it has started the program", "it is there, verified: reset the board"
-            raise Unheard(what, where=self.line.port, why=e.what, fix=fix) from e
+            what, fix = "the board did not acknowledge the start of the program", "it is written and verified: reset the board"
+            raise Unacknowledged(what, where=self.line.port, why=e.what, fix=fix) from e
 
 
 def erase_all(client: Client, pages: Iterable[int], progress: Progress) -> None:

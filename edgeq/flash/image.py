@@ -127,7 +127,7 @@ def check_start(firmware: Firmware, ram: Region) -> None:
     """
     start, why = firmware.data[:8].ljust(8, b"\0"), ""
     if firmware.machine == "riscv":
-        why = "it begins with no instruction" if start[:2] in (bytes(2), ERASED * 2) else ""
+        why = "it does not begin with an instruction" if start[:2] in (bytes(2), ERASED * 2) else ""
     else:
         stack, entry = struct.unpack("<II", start)
         if not ram.origin < stack <= ram.origin + ram.bytes or stack % 4:

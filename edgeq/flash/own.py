@@ -25,7 +25,7 @@ from edgeq.flash.client import (
     Held,
     Refused,
     Region,
-    Unheard,
+    Unacknowledged,
     erase_all,
     write_all,
 )  # fmt: skip
@@ -98,7 +98,7 @@ def _update(client: Client, job: Job, region: Region, boot: Boot, progress: Prog
     done = f"version {version}, {len(body)} bytes at {place.origin:#x} in slot {free + 1}, verified"
     if not job.start:
         return f"{done}; the next restart tries it"
-    with contextlib.suppress(Unheard):  # a program that was started shows itself
+    with contextlib.suppress(Unacknowledged):  # a program that was started shows itself
         client.start(place.origin - len(header), len(body))
     _try(client, region, free, boot.trial + 2 * len(body) / 1e6, kept)
     client.start(boot.application.origin, len(body))

@@ -104,7 +104,7 @@ def test_a_program_that_is_not_started_is_told(monkeypatch: pytest.MonkeyPatch) 
 
     for kind, words in (
         (Refuses, r"the board refuses to start the program \(it is damaged there.*flash it again"),
-        (Leaves, r"does not say whether it has started the program \(the board does not answer any more\).*verified: reset the board"),
+        (Leaves, r"did not acknowledge the start of the program \(the board does not answer any more\).*verified: reset the board"),
     ):
         fake = kind(0x21000000, 4 * 2**20, [4096] * 1024, 0x4D04, own=True)
         with pytest.raises(EdgeqError, match=words):

@@ -97,7 +97,7 @@ def test_what_is_read_is_not_written_over(edgeq, model: Path, tmp_path: Path, na
         (tmp_path / name).symlink_to(given)
     before = given.read_bytes()
     for words in (("simulate", given, "-n", 2), ("tune", given, "-t", "cortex-m4")):
-        assert "read and would be written over" in edgeq(*words, "-o", tmp_path / name).error
+        assert "read and would be overwritten" in edgeq(*words, "-o", tmp_path / name).error
     assert given.read_bytes() == before
 
 

@@ -12,7 +12,7 @@ from edgeq.errors import EdgeqError
 from edgeq.formats import even, of_weights, parse
 from edgeq.formats.codebook import _means
 from edgeq.ir import Graph
-from edgeq.lower import lower, outpaced
+from edgeq.lower import lower, portable_only
 from edgeq.ops.conv2d import Conv2d
 from edgeq.passes import normalise
 from edgeq.quantize import Options, quantize, read_precision, write_precision
@@ -97,4 +97,4 @@ def test_layers_that_fall_back_to_portable_kernels_are_named(target: str, weight
     graph = f.graph(f.layer(Conv2d(), x, RNG.laplace(0, 0.3, (6, 3, 3, 8))))
     samples = RNG.normal(size=(16, 1, 5, 5, 8)).astype(np.float32)
     graph = normalise(quantize(graph, {"x": samples}, Options(weights=weights, rounding="nearest")))
-    assert bool(outpaced(lower(graph, load(target))).get(weights)) == portable
+    assert bool(portable_only(lower(graph, load(target))).get(weights)) == portable
