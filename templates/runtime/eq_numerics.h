@@ -128,6 +128,18 @@ static inline int8_t eq_saturate_offset(int32_t x)
 
 #endif
 
+/* The larger of two bytes, by the same instructions for every two. */
+static inline int32_t eq_larger(int32_t a, int32_t b)
+{
+#if defined(__thumb2__)
+    return b > a ? b : a;
+#else
+    int32_t more = b - a;
+    EQ_KEEP_RANGE(more);
+    return a + eq_positive(more);
+#endif
+}
+
 /* Any x limited to [0, high]: what a caller says is a row, a place or a count. */
 static inline int32_t eq_limit_index(int32_t x, int32_t high)
 {
