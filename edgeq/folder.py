@@ -21,6 +21,7 @@ from typing import Any
 from edgeq import leftovers
 from edgeq.errors import EdgeqError
 from edgeq.files import alive, json_text, reason
+from edgeq.text import first_of
 
 try:
     import fcntl
@@ -111,9 +112,8 @@ def refuse_strangers(folder: Path, force: bool) -> None:
     """
     found = [] if force else strangers(folder)
     if found:
-        more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
         raise EdgeqError(
-            f"the output folder holds something else: {', '.join(found[:SHOWN])}{more}", where=str(folder),
+            f"the output folder holds something else: {first_of(found, SHOWN)}", where=str(folder),
             why="not written by edgeq, or changed since",
             fix="choose another folder with -o, or --force: it replaces what edgeq wrote and keeps everything else",
         )  # fmt: skip
@@ -239,7 +239,7 @@ def write(folder: Path, files: Mapping[str, bytes], *, force: bool = False) -> N
 def _refuse_taken(folder: Path, names: list[str]) -> None:
     if names:
         raise EdgeqError(
-            f"files of that name are not edgeq's: {', '.join(sorted(names)[:SHOWN])}", where=str(folder),
+            f"files of that name are not edgeq's: {first_of(sorted(names), SHOWN)}", where=str(folder),
             why="not written by edgeq, or changed since", fix="move them away, or choose another folder with -o",
         )  # fmt: skip
 
@@ -253,7 +253,7 @@ def _refuse_locked(folder: Path, names: Iterable[str]) -> None:
     found = [n for n in names if _locked(folder / n)]
     if found:
         raise EdgeqError(
-            f"files that this user may not replace: {', '.join(sorted(found)[:SHOWN])}", where=str(folder),
+            f"files that this user may not replace: {first_of(sorted(found), SHOWN)}", where=str(folder),
             why="another user's, or in a folder that is not writable", fix="choose another folder with -o",
         )  # fmt: skip
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 def size(n: float | None, space: str = " ", unknown: str = "-") -> str:
     """Bytes as B, KiB or MiB."""
@@ -19,6 +21,11 @@ def count(n: float | None, space: str = " ", unknown: str = "-") -> str:
 def many(n: int, thing: str) -> str:
     """``1 sample``, ``2 samples``."""
     return f"{count(n)} {thing}{'' if n == 1 else 's'}"
+
+
+def first_of(items: Sequence[str], most: int = 3) -> str:
+    """``a, b, c and 4 more``: the first `most` items, and how many are left."""
+    return ", ".join(items[:most]) + (f" and {len(items) - most} more" if len(items) > most else "")
 
 
 def first_name(name: str) -> tuple[str, int]:

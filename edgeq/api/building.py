@@ -36,10 +36,10 @@ from edgeq.record import manifest as read_manifest
 from edgeq.run import missing
 from edgeq.simulate import Run, fit_inputs, simulate
 from edgeq.target import Target
+from edgeq.text import first_of
 from edgeq.tune import costs
 
 LOG = logging.getLogger("edgeq")
-NAMED = 3  # layers that a line names
 TEST_VECTORS = 4
 OPTIMIZE = "s"
 LEVELS = ("s", "2", "3")
@@ -94,7 +94,7 @@ def artifact(
     """Lower, plan and emit a quantized graph; the graph itself and the files `beside` it travel in the folder."""
     program, memory = (layout or Layout()).of(graph, target)
     for form, layers in portable_only(program).items():
-        names = ", ".join(f"'{n}'" for n in layers[:NAMED]) + (f" and {len(layers) - NAMED} more" if len(layers) > NAMED else "")
+        names = first_of([f"'{n}'" for n in layers])
         LOG.warning(
             "%s: portable kernels, as %s has no others for weights in %s. Fix: store them in int4 or int8", names, target.name, form
         )  # fmt: skip

@@ -16,6 +16,7 @@ from edgeq.quantize.bounds import NONE, bounds
 from edgeq.quantize.floating import Progress, real_step, require_float, stream
 from edgeq.quantize.statistics import Channels, Observer
 from edgeq.simulate import fit_inputs
+from edgeq.text import first_of
 
 LOG = logging.getLogger("edgeq")
 FEWEST = 4  # steps of int8 that a tensor should span
@@ -88,9 +89,8 @@ def advise(graph: Graph, found: Mapping[str, TensorRange]) -> None:
     own = {n.outputs[0] for n in graph.nodes if n.op.traits.natural is not None}
     still = [n for n, r in found.items() if r.seen[0] == r.seen[1]]
     if still:
-        more = f" and {len(still) - NAMED} more" if len(still) > NAMED else ""
-        names = ", ".join(f"'{n}'" for n in still[:NAMED])
-        LOG.warning("the same value in every sample: %s%s. Fix: calibrate with samples that are more varied", names, more)
+        names = first_of([f"'{n}'" for n in still], NAMED)
+        LOG.warning("the same value in every sample: %s. Fix: calibrate with samples that are more varied", names)
     for name, r in found.items():
         (low, high), step = r.seen, (max(r.seen[1], 0.0) - min(r.seen[0], 0.0)) / 255
         if name not in own and low < high < low + FEWEST * step:

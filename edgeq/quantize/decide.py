@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -28,9 +28,9 @@ from edgeq.quantize.released import released
 from edgeq.quantize.scales import assign, symmetric
 from edgeq.quantize.storage import Storage, complete
 from edgeq.quantize.weight_scales.stored import known
+from edgeq.text import first_of
 
 LOG = logging.getLogger("edgeq")
-NAMED = 3  # tensors that a line names
 WHOLE: Scale = (1.0, 0)  # of numbers that stand for themselves
 
 
@@ -163,13 +163,7 @@ def _tell(tensors: Mapping[str, TensorPrecision]) -> None:
     given = [n for n, t in tensors.items() if t.method == "given"]
     others = [n for n, t in tensors.items() if t.method not in ("given", "fixed") and t.dtype is DType.INT8]
     if given and others:
-        LOG.warning("%d tensors keep the scales of the model's file; calibrated: %s", len(given), _named(others))
-
-
-def _named(names: Sequence[str]) -> str:
-    """The first of them, and how many more there are."""
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(f"'{n}'" for n in names[:NAMED]) + more
+        LOG.warning("%d tensors keep the scales of the model's file; calibrated: %s", len(given), first_of([f"'{n}'" for n in others]))
 
 
 def _layers(graph: Graph, given: Precision, options: Options) -> dict[str, LayerPrecision]:
@@ -179,9 +173,8 @@ def _layers(graph: Graph, given: Precision, options: Options) -> dict[str, Layer
     kept = {n: LayerPrecision("stored", "nearest", False, form) for n, form in own.items() if form}
     wider = [n for n, p in kept.items() if p.weights != options.weights and n not in given.layers]
     if wider:
-        LOG.warning(
-            "%d layers keep more bits than %s, as the model's file has their weights: %s", len(wider), options.weights, _named(wider)
-        )
+        names = first_of([f"'{n}'" for n in wider])
+        LOG.warning("%d layers keep more bits than %s, as the model's file has their weights: %s", len(wider), options.weights, names)
     found = {n.name: given.layers.get(n.name, kept.get(n.name, usual)) for n in graph.nodes if n.op.traits.products}
     for name in given.layers:
         if name not in found:

@@ -8,11 +8,11 @@ import math
 
 from edgeq.ir import Graph
 from edgeq.quantize.ranges import DEVIATIONS, FEW
+from edgeq.text import first_of
 
 LOG = logging.getLogger("edgeq")
 ROWS = 0.5  # per weight of an output: fewer leave it open what most of them are for
 LEAST = 128  # weights of an output: of fewer there is little to go wrong
-NAMED = 3  # layers in a line
 
 
 def advise(graph: Graph, vectors: int) -> None:
@@ -41,8 +41,7 @@ def advise(graph: Graph, vectors: int) -> None:
             short[node.name] = math.ceil(weights / rows)
     if short:
         worst = sorted(short, key=lambda n: -short[n])
-        names = ", ".join(f"'{n}'" for n in worst[:NAMED]) + (f" and {len(worst) - NAMED} more" if len(worst) > NAMED else "")
         LOG.warning(
             "%d samples are few for %s: an output has more weights than it sees inputs. Fix: calibrate with %d or more",
-            vectors, names, max(short.values()),
+            vectors, first_of([f"'{n}'" for n in worst]), max(short.values()),
         )  # fmt: skip

@@ -13,6 +13,7 @@ from edgeq.errors import EdgeqError
 from edgeq.files import json_text, reason
 from edgeq.folder import MANIFEST, SEAL, changed, digest, sealed
 from edgeq.record.values import FORMAT, Check, CName, Count, Hash, Integer, Shape, Size, TargetName, convert
+from edgeq.text import first_of
 
 
 @dataclass(frozen=True)
@@ -259,8 +260,7 @@ def check_unchanged(folder: Path, found: Manifest, why: str = "its C would be co
     """
     names = changed(folder, found.files)
     if names:
-        more = f" and {len(names) - 8} more" if len(names) > 8 else ""
         raise EdgeqError(
-            f"changed after edgeq wrote it: {', '.join(names[:8])}{more}", where=str(folder),
+            f"changed after edgeq wrote it: {first_of(names, 8)}", where=str(folder),
             why=why, fix="build the model again, or --trust if you know who changed it",
         )  # fmt: skip

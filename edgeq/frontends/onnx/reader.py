@@ -43,11 +43,11 @@ from edgeq.frontends.onnx.loops import unrolled
 from edgeq.frontends.onnx.registry import READERS
 from edgeq.frontends.onnx.values import Constant, Index, Value, is_integer, is_whole, whole
 from edgeq.ir import DType, Graph, QParams, Tensor, TensorType
+from edgeq.text import first_of
 
 LOG = logging.getLogger("edgeq")
 Shapes = Mapping[str, tuple[int, ...]]
 Consts = Mapping[str, ArrayLike]
-SHOWN = 3  # nodes that a refusal names
 MAX_DEPTH = 20  # of an If in an If
 # importing them registers their readers
 MODULES = (
@@ -115,9 +115,8 @@ class Reader:
             raise EdgeqError("the model has no outputs, or one of them twice", where=self.where, why=DAMAGED)
         for said, noted in (("stored in INT16 or UINT16", self.builder.words), ("quantized at run time", self.builder.dynamic)):
             if noted:
-                names = ", ".join(f"'{printable(n)}'" for n in noted[:SHOWN])
-                more = f" and {len(noted) - SHOWN} more" if len(noted) > SHOWN else ""
-                LOG.warning("%s, read as floats: %s%s. Calibrate (--calib), or take --recipe fp16", said, names, more)
+                names = first_of([f"'{printable(n)}'" for n in noted])
+                LOG.warning("%s, read as floats: %s. Calibrate (--calib), or take --recipe fp16", said, names)
         return self.builder.finish(outputs)
 
     def _define(self, name: str, value: Value | Refused) -> None:
@@ -380,11 +379,7 @@ class Reader:
         groups: dict[str, list[str]] = {}
         for name, text in self.refusals:
             groups.setdefault(text, []).append(f"'{name}'")
-        lines = []
-        for text, names in groups.items():
-            more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-            lines.append(f"{', '.join(names[:SHOWN])}{more}: {text}")
-        raise EdgeqError(what, where=self.where, why="; ".join(lines))
+        raise EdgeqError(what, where=self.where, why="; ".join(f"{first_of(names)}: {text}" for text, names in groups.items()))
 
     def _placeholder(self, name: str) -> Value | Refused:
         """A tensor of the shape that onnx infers, so that the nodes after a refused one are examined as well."""
