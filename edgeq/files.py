@@ -1,4 +1,4 @@
-"""Writing files whole or not at all, and reading arrays from files that nobody vouches for."""
+"""Writing files whole or not at all, and reading arrays from untrusted files."""
 
 from __future__ import annotations
 

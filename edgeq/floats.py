@@ -1,6 +1,6 @@
 """Functions of float32 as fixed sequences of additions, products, quotients and roots, each rounded once.
 
-Twin of `templates/runtime/eq_float.h` and `eq_float_functions.h`; every function bears its C twin's name without the ``eq_`` prefix. No
+Twin of `templates/runtime/eq_float.h` and `eq_float_functions.h`; every function has its C twin's name without the ``eq_`` prefix. No
 libm takes part, nothing is contracted to a fused operation, so that a desktop, an FPU and soft-float give the same bits. The polynomials
 are minimax fits of edgeq's own (Lawson's iteration, relative error). Measured over all halves, results differ from float64 by less than
 `ACCURACY` relative to the result, except near zeros of sin, cos and hard_sigmoid, where the error is absolute.

@@ -205,7 +205,7 @@ def write(folder: Path, files: Mapping[str, bytes], *, force: bool = False) -> N
         force: replace edgeq's own files although they were changed.
 
     Raises:
-        EdgeqError: the place cannot be written, or a file that is not edgeq's, or not any more, bears one of the names; nothing is
+        EdgeqError: the place cannot be written, or a file that is not edgeq's, or not any more, has one of the names; nothing is
             changed then.
     """
     folder = _resolved(folder)

@@ -135,7 +135,7 @@ class Params:
 class Op:
     """An operator; the instance holds its attributes.
 
-    Arrays given to `real` and `reference` bear one extra leading axis V (vectors) on activations;
+    Arrays given to `real` and `reference` have one extra leading axis V (vectors) on activations;
     constants come without it. Several inputs of an elementwise operator have equal rank.
     `parameters` are the input positions that `bind` absorbs (weights, biases): a kernel does not
     receive them as operands. Other constant inputs reach the kernel as pointers into flash. `traits` are what others may know of it.

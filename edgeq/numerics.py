@@ -1,6 +1,6 @@
 """The arithmetic law: fixed-point requantization, bit for bit.
 
-Twin of `templates/runtime/eq_numerics.h`; every function here that has a C twin bears its name
+Twin of `templates/runtime/eq_numerics.h`; every function here that has a C twin has its name
 without the `eq_` prefix. Arrays may have any shape; multiplier and shift broadcast against them.
 
 Two requantization laws exist (docs/arithmetic.md): ``single`` rounds once, to nearest, ties toward

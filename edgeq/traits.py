@@ -140,7 +140,7 @@ class Natural(NamedTuple):
     """The int8 scale and zero point that hold all that an operator can give.
 
     `when`: ``demanded``: its arithmetic has no other; ``always``: the quantizer takes no other; ``unknown``: where nothing is known of
-    its values, which often span less; ``given``: not these but those that the operator bears as attributes of these names.
+    its values, which often span less; ``given``: not these but those that the operator has as attributes of these names.
     """
 
     scale: float

@@ -210,7 +210,7 @@ def pair_of(result: BoardBench, folder: str | Path) -> Pair:
 
 
 def described(device: Device) -> Layout:
-    """The layout of the model that a board says it runs; nobody vouches for it.
+    """The layout of the model that a board says it runs; not checked against any folder.
 
     Raises:
         EdgeqError: it is none.

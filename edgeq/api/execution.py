@@ -259,7 +259,7 @@ def run(
     Args:
         model: an emitted folder; or a quantized model, which is built in a temporary folder.
         inputs, vectors: see `simulate`.
-        target: default: the folder's own, else ``host``. Another than the folder's builds it anew.
+        target: default: the folder's own, else ``host``. Another than the folder's builds it again.
         runner: ``host``, ``unicorn`` or ``qemu`` (default: the target's first).
         steps: compare, keep and count every step too; None does where the runner counts instructions.
         check: False leaves the comparison out.

@@ -42,7 +42,7 @@ class Choices(TypedDict, total=False):
     classes: names of the classes in the model's order, where labels are the names of folders or of a column (default: sorted).
     options: method, law, rounding and more; the defaults measured best.
     precision: a precision.toml that somebody edited.
-    sensitivity: of ``auto`` and ``few-bits``, how the noise of nodes is foretold.
+    sensitivity: of ``auto`` and ``few-bits``, how the noise of nodes is predicted.
     allocate: of ``auto`` and ``few-bits``, how storages are chosen by it.
     aim: of ``auto`` and ``few-bits``, what is made small within the budget: ``flash``, ``instructions``, ``latency`` or ``noise``.
     factors: ``keep`` or ``multiply``: what becomes of factors of the matrices of recurrent layers; by default what takes fewer

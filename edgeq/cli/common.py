@@ -168,7 +168,7 @@ def parse_rate(text: str, option: str = "--p") -> float:
 
 
 def console() -> Console:
-    """Stdout for people; made anew for each use, so that a redirected stdout is respected: there lines may be long."""
+    """Stdout for people; made again for each use, so that a redirected stdout is respected: there lines may be long."""
     from rich.console import Console
 
     return Console(highlight=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 200)

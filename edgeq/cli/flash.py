@@ -45,7 +45,7 @@ def flash(
     """Write a firmware to a board, verify it there and start it.
 
     A firmware for another core, or one that does not fit, is refused. When flashing is cut short, the board's bootloader
-    remains, starts nothing that is incomplete, and the next attempt begins anew. A board with two slots keeps the program
+    remains, starts nothing that is incomplete, and the next attempt begins again. A board with two slots keeps the program
     of before until the new one has confirmed that it works.
     """
     from edgeq import api

@@ -1,4 +1,4 @@
-"""Reads a torch.export archive (.pt2) as hostile input and writes it anew with nothing in it that could be executed.
+"""Reads a torch.export archive (.pt2) as hostile input and rewrites it with nothing in it that could be executed.
 
 PyTorch's own loader unpickles parts of an archive, evaluates expressions and names in it as Python, and loads native
 libraries from it. Here only plain weights and a graph of operators of ATen and of PT2E quantization pass, every string in it a mere name.

@@ -54,7 +54,7 @@ def _inputs(program: Any, graph: Graph, const: Mapping[str, Any], rng: np.random
     """Per user input an array, or the constant that the program was exported with."""
     values: dict[str, Any] = {n.name: n.meta.get("val") for n in program.graph.nodes if n.op == "placeholder"}
     found: dict[str, Any] = {}
-    shapes = iter([graph.type(n).shape for n in graph.inputs])  # the exporter may name an input anew, but keeps their order
+    shapes = iter([graph.type(n).shape for n in graph.inputs])  # the exporter may rename an input, but keeps their order
     for spec in program.graph_signature.input_specs:
         if spec.kind.name != "USER_INPUT":
             continue

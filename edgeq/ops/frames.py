@@ -47,7 +47,7 @@ class FrameWindow(Op):
 class AutoScale(Op):
     """x int16 -> x * 2^bits, int16, and the bits, int32 ``[]``: as many as the largest magnitude leaves free.
 
-    A magnitude of 32768 begins the search anew, as in TFLM.
+    A magnitude of 32768 starts the search again, as in TFLM.
     """
 
     traits: ClassVar[Traits] = Traits()

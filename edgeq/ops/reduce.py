@@ -48,7 +48,7 @@ class _Reduction(Op):
         return replace(types[0], shape=tuple(kept))
 
     def vector_axes(self) -> tuple[int, ...]:
-        """The axes of an array that bears the leading vectors axis."""
+        """The axes of an array that has the leading vectors axis."""
         return tuple(a + 1 for a in self.axes)
 
     def count(self, x: TensorType) -> int:

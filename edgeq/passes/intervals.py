@@ -77,7 +77,7 @@ def _step(graph: Graph, node: Node, known: Mapping[str, Interval]) -> Interval |
 
     def run(*values: Array) -> Array:
         arrays = [v.astype(graph.type(n).dtype.numpy) for n, v in zip(x, values, strict=True)]
-        bare = [graph.tensors[n].is_constant for n in x]  # a constant bears no vectors axis beside activations
+        bare = [graph.tensors[n].is_constant for n in x]  # a constant has no vectors axis beside activations
         given = [a if fixed and not all(bare) else a[None] for a, fixed in zip(arrays, bare, strict=True)]
         y = node.op.reference(params, *given).astype(np.int64)
         return y.reshape(graph.type(node.outputs[0]).shape)

@@ -1,4 +1,4 @@
-"""A graph written anew with every chain of moves collapsed and every node in its chosen layout."""
+"""A graph rewritten with every chain of moves collapsed and every node in its chosen layout."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class _Rebuild:
     # naming
 
     def _fresh(self, name: str) -> str:
-        """A tensor name that nothing else bears or will bear."""
+        """A tensor name that nothing else has or gets."""
         while name in self.tensors or name in self.live:
             name += MARK
         return name

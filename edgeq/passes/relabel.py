@@ -52,7 +52,7 @@ def relabel(op: Op, shapes: Sequence[Shape], output: Shape, layout: Layout) -> O
 
     Args:
         op: a transparent one.
-        shapes: of the inputs that are laid out anew (not its parameters), in the old layout.
+        shapes: of the inputs that are laid out again (not its parameters), in the old layout.
         output: shape of the output in the old layout.
     """
     if any(layout.shape(s) is None for s in (*shapes, output)):

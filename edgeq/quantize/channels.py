@@ -34,7 +34,7 @@ def powers(exponents: Array) -> Float:
 
 @dataclass(frozen=True)
 class Group:
-    """Tensors whose channels bear the same factors, with the layers that produce and consume them."""
+    """Tensors whose channels have the same factors, with the layers that produce and consume them."""
 
     tensors: tuple[str, ...]
     producers: tuple[Node, ...]

@@ -57,7 +57,7 @@ def bears_scale(op: Op) -> bool:
 
 
 def given_scales(graph: Graph) -> bool:
-    """Whether a float graph bears scales for some of its tensors."""
+    """Whether a float graph has scales for some of its tensors."""
     return any(bears_scale(n.op) for n in graph.nodes)
 
 

@@ -39,7 +39,7 @@ HEADER = f"""\
 #   real = scale * (q - zero_point), q in -128 ... 127; range is what follows from the two.
 #   To change a tensor give scale and zero_point, or a range alone, or a method alone ({", ".join(METHODS)}).
 #   equalize: channel c is stored divided by 2^(equalize[c] / 4); the layers around it make up for it exactly.
-#   A tensor or layer that is left out is decided anew; a node that is left out of [nodes] stays what the recipe gives it (int8
+#   A tensor or layer that is left out is decided again; a node that is left out of [nodes] stays what the recipe gives it (int8
 #   without --recipe). With [nodes] the inputs and outputs of the model are float16.
 #   weights of a layer: int8, or a format in fewer bits, such as int4, that takes less flash.
 #   [nodes], where there is more than int8: what a node is computed in: int8; float16 (sums in float32); float16-sums (sums in float16,

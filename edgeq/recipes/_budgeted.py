@@ -18,10 +18,10 @@ from edgeq.tune.wanted import Wanted
 
 @dataclass(frozen=True)
 class Budgeted(Recipe):
-    """A recipe that chooses storages by the noise and the price that each is foretold.
+    """A recipe that chooses storages by the predicted noise and price of each.
 
     Attributes:
-        sensitivity: how noise is foretold, ``output-noise`` where nobody says.
+        sensitivity: how noise is predicted, ``output-noise`` by default.
         allocate: how storages are chosen by it, ``integer-program`` where nobody says.
         aim: what is made small within the limits, ``flash`` where nobody says.
     """

@@ -250,7 +250,7 @@ def manifest(folder: Path) -> Manifest:
 
 
 def check_unchanged(folder: Path, found: Manifest, why: str = "its C would be compiled and run on this computer") -> None:
-    """Refuse code that was changed after edgeq wrote it: nobody vouches for what it does.
+    """Refuse code that was changed after edgeq wrote it: what it does is unknown.
 
     Args:
         why: what would be done with it.

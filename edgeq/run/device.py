@@ -202,7 +202,7 @@ class Device:
             self.link.transact([(Command.FAULT, part)])
 
     def restore(self) -> None:
-        """Load the weights anew from flash.
+        """Load the weights again from flash.
 
         Raises:
             EdgeqError: they lie there.

@@ -52,7 +52,7 @@ def stream(graph: Graph, axes: Mapping[str, int], hop: int = 0, answer: str = "w
         graph: float or quantized, without states.
         axes: input -> its axis along the stream; other inputs are given at each step.
         hop: frames of a step, a multiple of the network's own steps; 0 for those.
-        answer: where the network pads along the stream: ``window``: what it says of the window, whose borders are computed anew at
+        answer: where the network pads along the stream: ``window``: what it says of the window, whose borders are computed again at
             each step; ``stream``: padding is left out, for there the stream has frames, so that the answer is another, and perhaps later.
 
     Raises:

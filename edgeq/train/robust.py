@@ -175,7 +175,7 @@ class Robust(nn.Module):
     def _offset(self, i: int, layer: Any) -> Tensor:
         """What errors add to every output of a channel, beside the changed products: ``[O]``.
 
-        Kernels multiply integers that still bear their zero point, and take its share off the stored bias, which knows nothing of
+        Kernels multiply integers that still have their zero point, and take its share off the stored bias, which knows nothing of
         the errors in the weights. Then the bias's own errors. Float activations have neither.
         """
         weight = self.weights[i]

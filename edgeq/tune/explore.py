@@ -2,7 +2,7 @@
 
 A point is one value for each option. The model says what each value adds to the quality and to the logarithm of each cost, against the
 usual one: a ridge regression on main effects, fitted by sweeps in a fixed order, so that it is the same on every computer. The next
-point is the one whose foretold quality lies furthest above the best of as low a cost. After Quantune (Lee et al. 2022), which learns
+point is the one whose predicted quality lies furthest above the best of as low a cost. After Quantune (Lee et al. 2022), which learns
 from trials which options of quantization pay, with boosted trees, and SimQ-NAS (Mehta et al. 2023), whose predictors of accuracy and
 latency are linear.
 """
@@ -127,7 +127,7 @@ def fit(space: Space, points: Sequence[Point], values: Sequence[float]) -> Effec
 
 
 class Model:
-    """What is foretold of points that nobody has tried, from the trials that were not refused."""
+    """What is predicted of points that have not been tried, from the trials that were not refused."""
 
     def __init__(self, space: Space, trials: Sequence[Trial]) -> None:
         done = [t for t in trials if not t.refused]
@@ -167,24 +167,24 @@ def propose(space: Space, trials: Sequence[Trial], count: int) -> list[Point]:
     able = space.without(bad)
     if all(t.refused for t in trials):
         return list(itertools.islice((p for p in able if p not in tried), count))
-    foretold = functools.cache(Model(space, trials))
+    predicted = functools.cache(Model(space, trials))
     found: list[Point] = []
     while len(found) < count:
-        points = [p for p in _candidates(able, foretold, known) if p not in tried]
+        points = [p for p in _candidates(able, predicted, known) if p not in tried]
         if not points:
             break
-        best = max(map(foretold, points), key=lambda t: _gain(t, known))
+        best = max(map(predicted, points), key=lambda t: _gain(t, known))
         found.append(best.point)
         tried.add(best.point)
         known.append(best)  # others of the same round look elsewhere
     return found
 
 
-def _candidates(space: Space, foretold: Callable[[Point], Trial], known: Sequence[Trial]) -> Iterable[Point]:
+def _candidates(space: Space, predicted: Callable[[Point], Trial], known: Sequence[Trial]) -> Iterable[Point]:
     """All points, or of a large space those met on the way to more gain."""
     if len(space) <= WHOLE:
         return space
-    gain = functools.cache(lambda point: _gain(foretold(point), known))
+    gain = functools.cache(lambda point: _gain(predicted(point), known))
     met: dict[Point, None] = {}
     for start in [*(t.point for t in front(known) if t.point in space), *space.drawn(DRAWN, len(known))]:
         point, best = None, start
@@ -202,6 +202,6 @@ def _alone(point: Point, usual: Point) -> bool:
 
 
 def _gain(trial: Trial, known: Sequence[Trial]) -> float:
-    """How far a foretold quality lies above the best that costs no more."""
+    """How far a predicted quality lies above the best that costs no more."""
     cheaper = [k.quality for k in known if not k.refused and all(k.costs[n] <= trial.costs[n] for n in trial.costs)]
     return trial.quality - max(cheaper, default=min((k.quality for k in known if not k.refused), default=0.0))

@@ -1,7 +1,7 @@
 """Chooses what every node is computed in: an exact integer program over accuracy, flash, RAM and instructions.
 
 Noise is measured node by node (that one in the storage in question, the others in half precision, states carried along) and
-taken to add up; what was chosen is then simulated as it is, and chosen anew with a stricter limit until it holds. After HAWQ-V3
+taken to add up; what was chosen is then simulated as it is, and chosen again with a stricter limit until it holds. After HAWQ-V3
 (Yao et al. 2021) and AdaQuant (Hubara et al. 2021), with costs that are measured on the target.
 """
 

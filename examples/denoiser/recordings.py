@@ -63,7 +63,7 @@ def _pairs(folder: Path) -> list[Path]:
 
 
 class Pool:
-    """What training draws from: pieces of clean sound and of noise, float32, mixed anew each time.
+    """What training draws from: pieces of clean sound and of noise, float32, mixed afresh each time.
 
     Args:
         folder: of recordings that are used beside the synthetic sound, half and half; None: synthetic only.

@@ -3,7 +3,7 @@
 Activations are transposed to NHWC around the operators that want it, exactly; the passes remove what cancels.
 The model's own inputs and outputs keep their names and layout; nodes have the names of PyTorch's modules where its exporter
 noted them. Quantized models become int8 graphs of law ``single`` with the scales of the file; uint8 values are stored as int8,
-moved down by 128. Models of which only parts are quantized become float graphs that bear the file's scales (`ops.fake_quantize`).
+moved down by 128. Models of which only parts are quantized become float graphs that have the file's scales (`ops.fake_quantize`).
 """
 
 from __future__ import annotations

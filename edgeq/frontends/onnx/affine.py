@@ -21,7 +21,7 @@ def fold_into_layers(graph: Graph, stored: dict[str, Stored]) -> Graph:
     """Fold every Mul and Add of constants that directly follows a layer, up to transposes and reshapes.
 
     Args:
-        stored: constant -> its integers; changed constants are filed anew.
+        stored: constant -> its integers; changed constants are stored again.
     """
     while (folded := _fold_one(graph, stored)) is not None:
         graph = folded

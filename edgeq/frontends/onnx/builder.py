@@ -80,7 +80,7 @@ class Builder:
             )
 
     def fresh(self, name: str) -> str:
-        """A tensor name that nothing bears yet."""
+        """A tensor name that is not taken yet."""
         return self._free(name, self.tensor_counts, lambda n: n in self.tensors or n in self.reserved)
 
     def node_name(self, name: str) -> str:

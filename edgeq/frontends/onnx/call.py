@@ -169,7 +169,7 @@ class Call:
     # output
 
     def emit(self, op: Op, *inputs: Tensor, tag: str = "", like: TensorType | None = None) -> Tensor:
-        """Add a node. The one without a tag bears the ONNX node's own name, its output that of the node's output."""
+        """Add a node. The one without a tag has the ONNX node's own name, its output that of the node's output."""
         node = f"{self.label}/{tag}" if tag else self.label
         tensor = self.builder.emit(op, inputs, node, f"{self.output}.{tag}" if tag else f"{self.output}{MARK}", like)
         self.created.append(tensor)

@@ -2,7 +2,7 @@
 
 Every float tensor gets the scale of the QuantizeLinear behind it or the DequantizeLinear before it; operators that
 only move or select values hand a scale on. Where two scales meet, a requantize node stands. A graph in which a tensor has
-no scale after all that stays float and bears those that it has.
+no scale after all that stays float and has those that it has.
 """
 
 from __future__ import annotations

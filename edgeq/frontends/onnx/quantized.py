@@ -201,7 +201,7 @@ def _centred(data: Array, zeros: Array, axis: int) -> tuple[Array, int | None]:
 
 
 def _blockwise(call: Call, value: Constant, block: int) -> Constant:
-    """Weights with a scale per block: floats, which edgeq quantizes anew."""
+    """Weights with a scale per block: floats, which edgeq quantizes again."""
     data, scale, zero = value.array, call.data(1, "the scale"), call.data(2, "the zero point")
     axis = call.axis(1, data.ndim)
     fits = scale is not None and scale.ndim == data.ndim and -(-data.shape[axis] // block) == scale.shape[axis]

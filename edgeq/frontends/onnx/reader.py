@@ -79,7 +79,7 @@ class Reader:
         self.values: MutableMapping[str, Value | Refused] = {}
         self.refusals: list[tuple[str, str]] = []
         self.used = {n for g in parts for node in g.node for n in node.input} | {o.name for g in parts for o in g.output}
-        self.bound: set[str] = set()  # names of the file that tensors bear
+        self.bound: set[str] = set()  # names of the file that tensors have
         self.depth = 0  # of the If that is read
         self.inferred: dict[str, TensorType] | None = None
 

@@ -35,7 +35,7 @@ class Work:
 
     @cached_property
     def groups(self) -> list[Group]:
-        """What may be scaled: tensors whose channels bear the same factors, with the layers that make and read them."""
+        """What may be scaled: tensors whose channels have the same factors, with the layers that make and read them."""
         return scalable(self.graph)
 
 

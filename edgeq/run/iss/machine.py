@@ -94,7 +94,7 @@ def library() -> ctypes.CDLL:
     if kept is not None and kept.is_file():
         try:
             return _declared(ctypes.CDLL(str(kept)))
-        except OSError:  # damaged, or of another processor: made anew
+        except OSError:  # damaged, or of another processor: made again
             pass
     with temporary_folder() as work:
         made = Path(work) / f"iss-{key}.so"
