@@ -213,7 +213,7 @@ def search(
     model: str | Path | Graph, data: Samples = None, *, target: str = "", vary: Mapping[str, Sequence[str]] | None = None,
     trials: int = TRIALS, workers: int | str = 1, progress: Progress | None = None, **recipe: Unpack[Recipe],
 ) -> Searched:  # fmt: skip
-    """Try options of quantization on a float model and keep those that nothing beats.
+    """Try options of quantization on a float model and find the Pareto front of quality and cost.
 
     The usual options come first, then each change of one option, then what a model of these promises most of (`tune.explore`). Where an
     earlier run of the same model, data and options was ended, its trials are not made again.

@@ -45,7 +45,7 @@ def accuracy(
     *,
     chosen: Any,
 ) -> None:
-    """Top-1 accuracy on labelled data: the simulator's, the float model's if there is one, a runner's if asked for.
+    """Score top-1 accuracy on labelled data: of the simulator, of the float model if there is one, and of a runner if asked for.
 
     A float MODEL is quantized with --calib; without it the float model alone is scored.
     """

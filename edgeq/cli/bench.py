@@ -38,9 +38,9 @@ def bench(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure a board on random vectors: latency in ticks of its clock, per step too, stack, arena, and the line.
+    """Measure a board on random vectors: latency in ticks of its clock, also per step, stack, arena and transfer speed.
 
-    What an emulated chip takes, `edgeq run` says.
+    For emulated chips use `edgeq run`.
     """
     from edgeq import api
     from edgeq.api.device import pair_of

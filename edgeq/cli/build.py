@@ -102,7 +102,7 @@ def build(
 ) -> None:
     """Turn a model into a self-contained folder of C for a target, and measure it.
 
-    A float model is quantized first. One that does not fit the target or the budget fails and leaves nothing behind.
+    A float model is quantized first. A model that does not fit the target or the budget is refused, and nothing is written.
     """
     from edgeq import api
     from edgeq.api.budget import parse

@@ -84,7 +84,7 @@ def examine(
 
 
 def doctor(as_json: JsonOption = False) -> None:
-    """Say what is installed, and what each missing piece would give. Exit code 1 if an essential one is missing."""
+    """Show what is installed, and what each missing piece is for. Exit code 1 if an essential one is missing."""
     from edgeq import __version__
 
     found = examine(PIECES)

@@ -85,9 +85,9 @@ def faults(
     *,
     chosen: Any,
 ) -> None:
-    """Flip stored bits of weights and biases and count what still comes out right, at every rate over many patterns.
+    """Flip stored bits of weights and biases and measure the accuracy, at every rate over many patterns.
 
-    A pattern is one chip: what is faulty at some rate is so at every larger one. A float MODEL is quantized with --calib.
+    A pattern stands for one chip: a bit that is faulty at some rate is faulty at every higher one. A float MODEL is quantized with --calib.
     """
     from edgeq.api.budget import parse
     from edgeq.api.robustness import robustness

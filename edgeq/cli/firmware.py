@@ -52,7 +52,7 @@ def firmware(
     ] = "0.0.0",
     as_json: JsonOption = False,
 ) -> None:
-    """Compile a folder of edgeq's into a program for a board, ready for `edgeq flash`."""
+    """Compile a folder that edgeq wrote into a program for a board, ready for `edgeq flash`."""
     from edgeq import api
 
     made = api.firmware(

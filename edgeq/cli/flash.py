@@ -44,9 +44,9 @@ def flash(
 ) -> None:
     """Write a firmware to a board, verify it there and start it.
 
-    A firmware for another core, or one that does not fit, is refused. When flashing is cut short, the board's bootloader
-    remains, starts nothing that is incomplete, and the next attempt begins again. A board with two slots keeps the program
-    of before until the new one has confirmed that it works.
+    A firmware for another core, or one that does not fit, is refused. If flashing is interrupted, the board's bootloader
+    remains and starts no incomplete program, and the next attempt starts from the beginning. A board with two slots keeps
+    the previous program until the new one has confirmed that it works.
     """
     from edgeq import api
 

@@ -20,7 +20,7 @@ def new(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write a target, a board and a UART driver to fill in; docs/boards.md says how to go on."""
+    """Write a target, a board and a UART driver to fill in; docs/boards.md describes the next steps."""
     from edgeq import api
 
     written = [str(path) for path in api.new(board, core=core, root=root)]

@@ -33,7 +33,7 @@ def profile(
 ) -> None:
     """Show where an inference spends its cycles: functions, and the hottest instructions.
 
-    Cycles are those of a CV32E40P core with memory that answers at once. What an instruction takes beyond one cycle is what it waited for.
+    Cycles are those of a CV32E40P core with zero-wait memory. Cycles of an instruction beyond the first are stalls.
     """
     from edgeq import api
 

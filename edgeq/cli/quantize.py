@@ -55,7 +55,7 @@ def quantize(
     *,
     chosen: Any,
 ) -> None:
-    """Quantize a float model to int8, half precision or both and say how well each tensor survived.
+    """Quantize a float model to int8, half precision or both, and show the accuracy of each tensor.
 
     DIR gets graph.eqg, which every verb reads, and precision.toml, to review, edit and feed back with --precision.
     """

@@ -1,4 +1,4 @@
-"""edgeq search: try options of quantization, and keep what nothing beats."""
+"""edgeq search: try options of quantization, and show the Pareto front."""
 
 from __future__ import annotations
 
@@ -59,9 +59,9 @@ def search(
     *,
     chosen: Any,
 ) -> None:
-    """Try options of quantization on a float model, learn what each adds, and keep the trials that nothing beats.
+    """Try options of quantization on a float model, learn what each adds, and show the Pareto front.
 
-    A run that was ended goes on where it was.
+    An interrupted run continues where it stopped.
     """
     from edgeq import api
     from edgeq.report import pareto

@@ -34,7 +34,7 @@ def simulate(
     signature: SignatureOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Run a quantized model on the simulator: what every chip must answer, bit for bit."""
+    """Run a quantized model on the simulator, whose outputs every chip must match bit for bit."""
     from edgeq import api
 
     with common.bars() as progress:
