@@ -27,6 +27,7 @@ from edgeq.ops.conv2d import Conv2d
 from edgeq.ops.mul import Mul
 from edgeq.ops.pad import Pad
 from edgeq.ops.slice import Slice
+from edgeq.ops.slide import Slide
 from edgeq.ops.transpose import Transpose
 from edgeq.plan import plan
 from edgeq.record import manifest
@@ -106,6 +107,14 @@ def test_what_is_added_up_may_count_for_ever() -> None:
     graph = b.graph(b.add(x, kept))
     assert warm_up(graph) == 1
     assert warm_up(replace(graph, states=((kept, graph.outputs[0]),))) is None
+
+
+def test_a_window_may_meet_a_row_of_something_else() -> None:
+    b = Builder(2, "single")
+    row, kept, other = b.input(1, 1, 1, 2), b.input(1, 4, 1, 2), b.input(1, 1, 1, 2)
+    slid = b.node(Slide(1), row, kept)
+    graph = b.graph(b.add(slid, other), slid)
+    assert warm_up(replace(graph, states=((kept, slid),))) == 4
 
 
 def test_rows_out_for_rows_in() -> None:

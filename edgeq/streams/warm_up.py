@@ -58,10 +58,12 @@ def _of(graph: Graph, node: Node, ages: Mapping[str, Ages]) -> Ages:
         return Ages(op.axis, np.concatenate([a.along(op.axis, s[op.axis]) for a, s in zip(own, shapes, strict=True)]))
     axis = next((a.axis for a in own if len(a.rows) > 1), 0)
     found = sliding(op, shapes, axis) if any(len(a.rows) > 1 for a in own) else None
-    if found is None or len(node.outputs) > 1:
+    moving = [(a, s) for n, a, s in zip(node.inputs, own, shapes, strict=True) if not graph.tensors[n].is_constant]
+    rows = {s[axis] if axis < len(s) else 0 for _, s in moving}
+    if found is None or len(node.outputs) > 1 or len(rows) != 1:
         return Ages(0, np.full(1, max((a.most for a in own), default=0)))
-    moving = [a.along(axis, s[axis]) for n, a, s in zip(node.inputs, own, shapes, strict=True) if not graph.tensors[n].is_constant]
+    (count,) = rows
+    read = np.maximum.reduce([a.along(axis, count) for a, _ in moving])
     first = np.arange(graph.type(node.outputs[0]).shape[found.axis]) * found.step - found.before
-    last = min(map(len, moving)) - 1
-    taps = [np.maximum.reduce(moving)[np.clip(first + k, 0, last)] for k in range(found.extent)]
+    taps = [read[np.clip(first + k, 0, count - 1)] for k in range(found.extent)]
     return Ages(found.axis, np.maximum.reduce(taps))
