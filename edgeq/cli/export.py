@@ -23,7 +23,7 @@ def export(
     ] = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Export a folder that edgeq wrote as plain C, a CMake library, a CMSIS-Pack, a Zephyr module, an Arduino library or an ESP-IDF component."""
+    """Export a folder of `edgeq build` as plain C, CMake library, CMSIS-Pack, Zephyr module, Arduino library or ESP-IDF component."""
     from edgeq import api
 
     written = api.export(folder, form=form, output=output, trust=trust, force=force, annotate=annotate)

@@ -141,7 +141,7 @@ def show_stream(found: Mapping[str, Any]) -> None:
     later = f", {found['lag']} frames later" if found["lag"] else ""
     other, borders = ("stream", "no") if found["exact"] else ("window", "the")
     level = "" if d["sqnr_db"] is None else f", SQNR {d['sqnr_db']:.1f} dB, the same class in {d['same_class']}"
-    says = "the window's" if found["exact"] else f"the stream's own{later}, for {len(found['padded'])} layers pad along it"
+    says = "the window's" if found["exact"] else f"the stream's own{later}, as {len(found['padded'])} layers pad along it"
     common.facts(
         "on a stream",
         {
