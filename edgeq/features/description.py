@@ -24,7 +24,7 @@ ALIASES = {
     "frame_length": "win_length", "frame_step": "hop_length", "num_mel_bins": "n_mels", "window_fn": "window", "num_channels": "n_mels",
     "dct_coefficient_count": "n_mfcc", "num_mfccs": "n_mfcc",
 }  # fmt: skip
-# keywords of theirs that a stream has one value of: what that is, and why
+# keywords of other libraries with only one possible value on a stream: the value, the reason, the fix
 FIXED = {
     "center": (False, "a stream has no ends to pad: its frames are the same, half a window later", "train with center=False"),
     "top_db": (None, "a stream does not know the peak of the whole recording", "train with top_db=None, and a log_floor"),

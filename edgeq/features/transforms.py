@@ -34,13 +34,14 @@ def of_transform(module: Any, **more: Any) -> Description:
     table = _first(parts[0])
     for part in parts[1:]:
         if _kind(part) != "AmplitudeToDB" or len(parts) > 2 or table["kind"] not in ("mel", "stft"):
-            raise EdgeqError(f"{_kind(part)} behind {_kind(parts[0])} is not read", why="one AmplitudeToDB may follow", fix=FIX)
+            raise EdgeqError(f"{_kind(part)} after {_kind(parts[0])} is not supported", why="one AmplitudeToDB may follow", fix=FIX)
         if table["kind"] == "stft":
-            raise EdgeqError("decibels of a spectrum without bands are not computed", fix="take a MelSpectrogram")
+            raise EdgeqError("decibels of a Spectrogram are not supported", fix="use a MelSpectrogram")
         table |= {"kind": "log_mel", "log": "db", "log_mode": "max", "log_floor": float(part.amin), "top_db": part.top_db}
         if float(part.multiplier) != (10.0 if table["power"] == 2 else 20.0) or float(part.db_multiplier) != 0.0:
             why = f"power is {table['power']}, the multiplier {float(part.multiplier):g}"
-            raise EdgeqError("AmplitudeToDB does not fit the spectrum before it", why=why, fix="stype='power' behind power=2")
+            fix = "stype='power' for power=2, 'magnitude' for power=1"
+            raise EdgeqError("AmplitudeToDB does not fit the spectrum before it", why=why, fix=fix)
     return parse(table | more)
 
 
@@ -67,14 +68,14 @@ def _first(part: Any) -> dict[str, Any]:
             raise EdgeqError(f"norm = {part.norm!r} of MFCC", why=why, fix="train with norm='ortho'")
         levels = {"kind": "mfcc", "n_mfcc": int(part.n_mfcc), "dct_type": part.dct_type}
         return {**_first(part.MelSpectrogram), **levels, "log": "ln", "log_mode": "add", "log_floor": MFCC_FLOOR}
-    raise EdgeqError(f"torchaudio's {kind} is not read", why="Spectrogram, MelSpectrogram and MFCC are", fix=FIX)
+    raise EdgeqError(f"torchaudio's {kind} is not supported", why="Spectrogram, MelSpectrogram and MFCC are", fix=FIX)
 
 
 def _spectrum(part: Any) -> dict[str, Any]:
     if part.pad:
         raise EdgeqError(f"pad = {part.pad}", why="a stream has no ends to pad", fix="train with pad=0")
     if part.power not in (1, 2):
-        raise EdgeqError(f"power = {part.power} of a Spectrogram", why="1 and 2 are computed")
+        raise EdgeqError(f"power = {part.power} of a Spectrogram is not supported", why="1 and 2 are")
     own = np.asarray(part.window, np.float64)
     names = [name for name in windows.NAMES if np.allclose(windows.weights(name, len(own)), own, atol=1e-6)]
     if not names:

@@ -29,7 +29,7 @@ class Budget:
 
     Attributes:
         bits: 2 to 8.
-        seen: what each layer has mattered since the gates moved, by name; gates: likewise.
+        seen: the importance of each layer since the gates last moved, by name. gates: of each layer, by name.
     """
 
     bits: float

@@ -41,7 +41,7 @@ class LearnedWeight(nn.Module):
 
     @torch.no_grad()
     def narrow(self, bits: int, weight: Tensor) -> None:
-        """From now on so many bits, at the scales of least error for the real `weight`."""
+        """Use `bits` bits from now on, at the scales of least error for the real `weight`."""
         self.bits = bits
         self.log_scale.copy_(_weight_scales(weight, self.limit).clamp_min(TINY).log())
 
