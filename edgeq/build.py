@@ -36,7 +36,6 @@ FIRMWARE_FLAGS = (
 )  # fmt: skip
 SECOND = "second"  # the folder of what is linked for the second slot
 HALT = "halt.c"  # the end of programs that nobody watches
-COPYING = {"bench", "serve"}  # applications that copy weights to RAM where they are linked to lie there
 # Where weights lie -> flags of the compiler: those in RAM may be damaged, so that sums overflow.
 WEIGHTS: Mapping[str, tuple[str, ...]] = {"flash": (), "ram": ("-fwrapv",)}
 OPTIMIZE = ("-O0", "-O1", "-O2", "-O3", "-Os", "-Oz", "-Og")
@@ -85,7 +84,7 @@ class Installation:
     Attributes:
         deployed: for the board as it is used: edgeq's bootloader starts the program where it serves the board, and nobody watches
             its end: it halts.
-        weights: flash, or ram: there the application copies them, and faults may hit them (bench, serve).
+        weights: flash, or ram: there the application copies them, and faults may hit them.
         slots: of the bootloader that starts it; None is the board's number.
         version: of the program (`slots.version`).
     """
@@ -244,9 +243,6 @@ def build_programs(
     """
     check_level(optimize)
     weights = installation.weights
-    if weights == "ram" and (stuck := {p.app for p in programs} - COPYING):
-        fix = f"choose one of {', '.join(sorted(COPYING))}"
-        raise EdgeqError(f"application '{min(stuck)}' reads its weights from flash", where=str(folder), fix=fix)
     place, work, data = with_slots(board.load(target), installation.slots), work.resolve(), manifest(folder)
     boot = place.boot if installation.deployed else None
     scripts = _write_scripts(place, boot, weights, work)
@@ -260,7 +256,7 @@ def build_programs(
         {"output": str(Path(script).parent / p.file), "app": p.app, "hook": p.hook, "script": script}
         for script in scripts for p in programs
     ]  # fmt: skip
-    in_ram = "its weights lie there too, so that faults can hit them" if weights == "ram" else ""
+    in_ram = "its weights lie there too" if weights == "ram" else ""
     _make(
         {**settings, "name": data.model, "model": sources(Path("model"), data), "programs": wanted}, place.name, str(folder), work, in_ram
     )

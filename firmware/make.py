@@ -28,7 +28,7 @@ from pathlib import Path
 JOBS = 2
 SHARED = ("lib", "protocol", "bootloader", "bsp/common")
 ALWAYS = ("confirm", "crc", "memory", "read", "stream")  # of lib
-PARTS = {"serve": ["lib/faults.c", "protocol/frame.c", "protocol/link.c"], "bench": ["lib/faults.c"]}  # what applications need besides
+PARTS = {"serve": ["protocol/frame.c", "protocol/link.c"]}  # what applications need besides
 BOOTLOADER = ("bootloader/main.c", "bootloader/boot.c", "bootloader/slots.c")
 
 
@@ -108,7 +108,7 @@ class Build:
         """Objects of an application."""
         name, folder = self.settings["name"], f"app_{app}_{hook:d}"
         flags = [*self.board_flags, *(["-DEQ_HOOK"] if hook else [])]
-        files = [f"apps/{app}.c", *PARTS.get(app, ())] if name else BOOTLOADER
+        files = [f"apps/{app}.c", "lib/faults.c", *PARTS.get(app, ())] if name else BOOTLOADER
         parts = [self.add(f"{folder}/{Path(f).stem}.o", self.root / f, *flags) for f in files]
         if app == "selftest":
             parts.append(self.add(f"{folder}/example.o", "model/main.c", *flags, "-Dmain=eq_selftest_main"))

@@ -189,14 +189,14 @@ def test_pairs_of_estimates_and_measurements_widen_the_bars(tmp_path: Path, monk
     assert run.cycles is not None
     ticks = np.array([round(1.2 * run.cycles.total), 1])
     result = SimpleNamespace(measured=SimpleNamespace(ticks=ticks))
-    with pytest.raises(EdgeqError, match="another clock"):  # as edgeq starts it, at 4 MHz
-        device.pair_of(result, folder)
+    with pytest.raises(EdgeqError, match=r"leaves it at 4 MHz.*EQ_TICKS_PER_MS = 120000; or \[estimate\] clock = 4000000"):
+        device.expected(folder)
     place = board.load(L4R5)
     fast = replace(place, folder=tmp_path, defines={**place.defines, "EQ_TICKS_PER_MS": 120_000})
     monkeypatch.setattr(device, "load_board", lambda target: fast)
     file = tmp_path / pairs.NAME
     for _ in range(2):
-        pairs.add(file, device.pair_of(result, folder))
+        pairs.add(file, device.expected(folder).measured(result))
     assert [p.ratio for p in pairs.read(file)] == [pytest.approx(1.2, abs=0.01)]
     wide, narrow = timing(L4R5, fast), timing(L4R5, place)
     assert wide is not None and narrow is not None and (wide.low, wide.costs) == (narrow.low, narrow.costs)

@@ -109,7 +109,7 @@ def firmware(
     board: str,
     output: str | Path,
     app: str = "selftest",
-    weights: str = "flash",
+    weights: str | None = None,
     bootloader: str | Path | None = None,
     toolchain: str | None = None,
     optimize: str = "s",
@@ -125,7 +125,8 @@ def firmware(
         board: a target with a board.
         output: the ELF file to write.
         app: serve (speaks the device link), selftest or mlperf (answers the MLPerf Tiny runner).
-        weights: flash, or ram: there a host may damage them over the device link.
+        weights: where they lie while it runs: flash, or ram: there a host may damage them over the device link. None: as the folder was
+            built (`weights_in`).
         bootloader: also write edgeq's bootloader for the board here, to be put there once by a debug probe or an emulator.
         toolchain: zig (default), gcc or clang.
         optimize: s, 2 or 3.
@@ -139,8 +140,9 @@ def firmware(
             there is no such application; or edgeq's bootloader does not serve the board. Nothing is written then.
     """
     target = targets.load(board)
-    place = _checked(target, app, weights, bootloader is not None)
     found = manifest(Path(folder))
+    weights = weights or ("ram" if found.weights_in == "ram" else "flash")
+    place = _checked(target, app, weights, bootloader is not None)
     if not trust:
         check_unchanged(Path(folder), found)
     if not force and found.target in targets.names() and not target.runs(targets.load(found.target)):

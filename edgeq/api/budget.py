@@ -134,19 +134,22 @@ def check_cycles(found: Latency, limit: Budget) -> None:
 
 
 def check_ram(manifest: Manifest, limit: Budget, stack: int | None = None) -> None:
-    """Arena, state and (where known) stack against the limit.
+    """Arena, state, weights that lie in RAM, and (where known) stack against the limit.
 
     Raises:
         EdgeqError: it does not fit; names the peak step and its tensors.
     """
     arena, state = manifest.arena_bytes, manifest.state_bytes
-    need = arena + state + (stack or 0)
+    need = manifest.ram_bytes + (stack or 0)
     if limit.ram is None or need <= limit.ram:
         return
+    weights = f", weights {size(manifest.weight_bytes)}" if manifest.weights_in == "ram" else ""
+    also = f"{f', state {size(state)}' if state else ''}{weights}{f', stack {size(stack)}' if stack else ''}"
+    smaller = "a smaller input or fewer channels at that step, or more RAM; `--budget ram=least` gives the least that there is"
     raise EdgeqError(
         f"the model needs {size(need)} of RAM, {limit.source} has {size(limit.ram)}: {size(need - limit.ram)} too much",
-        why=f"arena {size(arena)}{f', state {size(state)}' if state else ''}{f', stack {size(stack)}' if stack else ''}; {peak(manifest)}",
-        fix="a smaller input or fewer channels at that step, or a target with more RAM; `--budget ram=least` gives the least that there is",
+        why=f"arena {size(arena)}{also}; {peak(manifest)}",
+        fix="--weights-in auto leaves the weights in flash; or a target with more RAM" if weights else smaller,
     )
 
 

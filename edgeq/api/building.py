@@ -30,7 +30,6 @@ from edgeq.ir import Graph
 from edgeq.latency import latency
 from edgeq.lower import lower, portable_only
 from edgeq.plan.fit import Way, ways
-from edgeq.plan.room import filled
 from edgeq.record import BuildRecord, InstructionsRecord, Manifest, Measured, measured
 from edgeq.record import manifest as read_manifest
 from edgeq.run import missing
@@ -92,17 +91,18 @@ def artifact(
     beside: Mapping[str, bytes] | None = None,
 ) -> Artifact:  # fmt: skip
     """Lower, plan and emit a quantized graph; the graph itself and the files `beside` it travel in the folder."""
-    program, memory = (layout or Layout()).of(graph, target)
+    layout = layout or Layout()
+    program, memory = layout.of(graph, target)
     for form, layers in portable_only(program).items():
         names = first_of([f"'{n}'" for n in layers])
         LOG.warning(
             "%s: portable kernels, as %s has no others for weights in %s. Fix: store them in int4 or int8", names, target.name, form
         )  # fmt: skip
-    emitted = emit(*filled(program, memory), name, vectors)
+    emitted = emit(program, memory, name, vectors)
     stored = graphfile.dumps(graph)
     more = {**(beside or {}), graphfile.NAME: stored}
     named = dict(sorted({**emitted.manifest.files, **folders.digests(more)}.items()))
-    manifest = replace(emitted.manifest, graph_sha256=folders.digest(stored), files=named)
+    manifest = replace(emitted.manifest, graph_sha256=folders.digest(stored), files=named, weights_in=layout.weights_in)
     files = {**emitted.files, **more, folders.MANIFEST: manifest.text().encode()}
     return Artifact(emitted.name, dict(sorted(files.items())), manifest)
 
@@ -240,6 +240,7 @@ def build(
     feed: str = "",
     stream: str = "",
     weights_stream: str | int | None = None,
+    weights_in: str = "auto",
     cores: int | None = None,
     force: bool = False,
     progress: Progress | None = None,
@@ -267,6 +268,9 @@ def build(
         weights_stream: bytes of fast memory (``"64K"``) that the tables of a step are copied to while the step before runs; 0: they are
             read where they are stored; None: as the target has it. A step whose tables take more than half is read where it is
             stored, or runs by tiles where its output is one vector.
+        weights_in: where an inference reads weights: ``flash``, where they are stored; ``ram``: they are copied there when the program
+            starts, and need as much of it beside the arena; ``auto``: flash, with some rows copied to what the arena has left where
+            that saves cycles by the model of the core.
         cores: among which steps are divided, 1 to 16; None: as many as the target has.
         force: other files in `output` stay; what edgeq wrote there is replaced although it was changed since.
         progress: called with (stage, done, total).
@@ -283,7 +287,7 @@ def build(
         raise EdgeqError(f"{vectors} test vectors", fix="give 0 or more")
     chain = find_toolchain(chip, toolchain)
     choices = choices_for(tuning, costs.key_of(target, chain.name, optimize), hardened)
-    layout = Layout(choices, hardened, None, feed, spreads_of(chip, cores, weights_stream, hardened))
+    layout = Layout(choices, hardened, None, feed, spreads_of(chip, cores, weights_stream, hardened), weights_in)
     with folders.claimed(Path(output), force=force) as place:
         source, how = read(model, recipe), How(chip, None, chain.name, optimize)
         samples = calibration_samples(source, recipe)
@@ -295,7 +299,9 @@ def build(
         tests = test_vectors(graph, random_inputs(graph, vectors) if samples is None else samples, vectors)
         limit = budgets.budget(chip, {key: n for key, n in (budget or {}).items() if key in ("flash", "ram", *budgets.SPEED)})
         proven, not_run = to_run(tests if check else None, chip, limit)
-        layout = replace(layout, arena=limit.arena(sum(graph.type(a).bytes for a, _ in graph.states)))
+        beside = sum(graph.type(a).bytes for a, _ in graph.states)
+        beside += sum(t.data.nbytes for t in graph.tensors.values() if t.data is not None) if weights_in == "ram" else 0
+        layout = replace(layout, arena=limit.arena(beside))
         emitted = artifact(graph, chip, name or default_name(model, graph), tests.arrays if tests else None, layout, step.files)
         budgets.check_ram(emitted.manifest, limit)
         budgets.check_flash(emitted.manifest, None, limit)

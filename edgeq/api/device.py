@@ -166,6 +166,23 @@ class BoardBench:
     line: tuple[float, float]
 
 
+@dataclass(frozen=True)
+class Expected:
+    """A pair that waits for its measurement.
+
+    Attributes:
+        pair: measured as estimated.
+        cycles: in a tick of the board's timer.
+    """
+
+    pair: Pair
+    cycles: float
+
+    def measured(self, result: BoardBench) -> Pair:
+        """With what the board took."""
+        return replace(self.pair, measured=round(int(result.measured.ticks.max()) * self.cycles))
+
+
 def bench_board(port: Port, folder: str | Path | None = None, *, vectors: int = 16, progress: Progress | None = None) -> BoardBench:
     """Measure latency, stack, arena and the line of a board, on random vectors.
 
@@ -185,8 +202,8 @@ def bench_board(port: Port, folder: str | Path | None = None, *, vectors: int = 
         return BoardBench(device.description, measured, ticks, device.statistics(), serial.line_speed(device, TRANSFER))
 
 
-def pair_of(result: BoardBench, folder: str | Path) -> Pair:
-    """What the model of the core said of a folder's program beside what the board took, which runs it at the clock of its [estimate].
+def expected(folder: str | Path) -> Expected:
+    """What the model of the core said of a folder's program, for a board that runs at the clock of its [estimate].
 
     Raises:
         EdgeqError: nothing was estimated in the folder, the board's timer or clock is not known, or the board runs at another clock.
@@ -203,10 +220,13 @@ def pair_of(result: BoardBench, folder: str | Path) -> Pair:
             f"the clock of board {place.name} is not known", fix="give its bsp.toml `clock` under [estimate], and EQ_TICKS_PER_MS"
         )
     if CYCLE_COUNTER in place.sources and timer != clock:
-        why = f"its start-up code leaves it at {timer / 1e6:g} MHz, [estimate] is for {clock / 1e6:g}"
-        raise EdgeqError(f"board {place.name} runs at another clock", why=why, fix="set the clock in its start-up code, or in [estimate]")
-    taken = round(int(result.measured.ticks.max()) * clock / timer)
-    return Pair(target.name, model.sources_sha256, run.toolchain, run.optimize, run.cycles.total, taken)
+        raise EdgeqError(
+            f"board {place.name} runs at another clock", where=str(place.folder / "bsp.toml"),
+            why=f"its start-up code leaves it at {timer / 1e6:g} MHz, [estimate] is for {clock / 1e6:g}: flash waits differ",
+            fix=f"in a bsp.toml that inherits {place.name}, give start-up code that sets {clock / 1e6:g} MHz, and EQ_TICKS_PER_MS = "
+            f"{clock // 1000}; or [estimate] clock = {timer} with the flash_waits of that clock. Build for that board, then `edgeq bench`",
+        )  # fmt: skip
+    return Expected(Pair(target.name, model.sources_sha256, run.toolchain, run.optimize, run.cycles.total, run.cycles.total), clock / timer)
 
 
 def described(device: Device) -> Layout:

@@ -13,6 +13,7 @@ from edgeq.ir import Graph
 from edgeq.lower import lower
 from edgeq.plan import MemoryPlan, plan
 from edgeq.plan.fit import fed, fitted
+from edgeq.plan.room import WEIGHTS_IN, filled
 from edgeq.plan.shares import spread
 from edgeq.program import Program
 from edgeq.target import Target
@@ -77,6 +78,7 @@ class Layout:
         arena: bytes that it should stay within, by bands of rows where it needs them; 0 for as few as can be; None: as it comes.
         feed: ``rows`` for an input that comes row by row.
         spreads: cores, and memory for copies of tables; None: as the target has them. Hardened programs have neither.
+        weights_in: where an inference reads weights, of `WEIGHTS_IN`; ``ram``: all are copied there when the program starts.
     """
 
     choices: Mapping[str, str] | None = None
@@ -84,14 +86,30 @@ class Layout:
     arena: int | None = None
     feed: str = ""
     spreads: Spreads | None = None
+    weights_in: str = "auto"
 
     def __post_init__(self) -> None:
+        if self.weights_in not in WEIGHTS_IN:
+            raise EdgeqError(f"no weights in '{self.weights_in}'", fix=f"choose one of {', '.join(WEIGHTS_IN)}")
         if self.feed not in FEEDS or (self.feed and self.hardened):
             kernels = " and hardened kernels" if self.hardened else ""
             raise EdgeqError(f"feed '{self.feed}'{kernels}", fix="give feed rows, or leave it out")
 
     def of(self, graph: Graph, target: Target) -> tuple[Program, MemoryPlan]:
-        """A quantized graph, lowered and planned."""
+        """A quantized graph, lowered and planned.
+
+        Raises:
+            EdgeqError: weights shall lie in RAM on a target without flash, or its kernels cannot do what is asked for.
+        """
+        if self.weights_in != "auto" and not target.bsp:
+            why = "its programs have no flash"
+            raise EdgeqError(
+                f"weights in {self.weights_in} on target {target.name}", why=why, fix="choose a chip, or leave --weights-in out"
+            )
+        return filled(*self._planned(graph, target), self.weights_in)
+
+    def _planned(self, graph: Graph, target: Target) -> tuple[Program, MemoryPlan]:
+        """Before calls get the scratch that there is room for."""
         program = faults.hardened(graph, target) if self.hardened else lower(graph, target, self.choices)
         wanted = Spreads() if self.hardened else self.spreads or Spreads(target.cores, target.fast)
         if self.feed:

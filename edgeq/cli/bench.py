@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -43,21 +44,28 @@ def bench(
     For emulated chips use `edgeq run`.
     """
     from edgeq import api
-    from edgeq.api.device import pair_of
+    from edgeq.api.device import expected
     from edgeq.errors import EdgeqError
-    from edgeq.record.pairs import add
+    from edgeq.record.pairs import add, read
     from edgeq.run.ports import Port
 
     if pairs is not None and model is None:
         raise EdgeqError("--pairs without a folder", why="the estimate is in it", fix="give DIR, which the firmware was built from")
+    wanted = None if pairs is None or model is None else expected(model)
+    if pairs is not None:
+        read(pairs)  # a file that cannot be added to is known before anything is measured
     with common.bars() as progress:
         result = api.bench_board(Port(port, baud, timeout), model, vectors=vectors, progress=progress)
-    if pairs is not None and model is not None:
-        add(pairs, pair_of(result, model))
+    pair = None if wanted is None else wanted.measured(result)
+    if pairs is not None and pair is not None:
+        add(pairs, pair)
     if as_json:
-        common.print_json(record(result))
-    else:
-        show(result, names(model))
+        common.print_json(record(result) | ({"pair": asdict(pair)} if pair else {}))
+        return
+    show(result, names(model))
+    if pair is not None:
+        told = f"{count(pair.measured)} cycles, {count(pair.estimate)} estimated: {100 * (pair.ratio - 1):+.1f} %"
+        common.facts(f"1 pair added to {pairs}", {"measured": told})
 
 
 def names(model: Path | None) -> list[str]:

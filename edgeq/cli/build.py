@@ -88,6 +88,15 @@ def build(
             show_default=False,
         ),
     ] = None,
+    weights_in: Annotated[
+        str,
+        typer.Option(
+            "--weights-in",
+            metavar="ram|flash|auto",
+            help="Where an inference reads weights: ram, copied there at the start; flash; auto: flash, with copies of rows where the "
+            "arena has room and that saves cycles (docs/timing.md).",
+        ),
+    ] = "auto",
     cores: Annotated[
         int | None, typer.Option(min=1, max=16, help="Cores among which steps are divided. Default: the target's.", show_default=False)
     ] = None,
@@ -114,8 +123,8 @@ def build(
         common.check_plot(plot, chosen.get("recipe"), chosen.get("precision"))
     shapes, consts, states = common.parse_shapes(shape), common.parse_consts(const), common.parse_states(state)
     if plan_only:
-        if cores is not None or weights_stream is not None:
-            why = "the ways are those of one core that reads weights where they are stored: leave --cores and --weights-stream out"
+        if cores is not None or weights_stream is not None or weights_in != "auto":
+            why = "the ways are those of one core and weights in flash: leave --cores, --weights-stream and --weights-in out"
             raise typer.BadParameter(why, param_hint="--plan-only")
         found = api.memory_ways(
             model, target=target, shapes=shapes, const=consts, states=states, signature=signature, stream=stream, **chosen
@@ -134,8 +143,8 @@ def build(
             model, output=output, target=target, name=name, shapes=shapes, const=consts, states=states, signature=signature,
             toolchain=toolchain, optimize=optimize.value,
             budget=parse(budget) if budget else None, vectors=test_vectors, check=check,
-            tuning=tuning, hardened=hardened, feed=feed, stream=stream, weights_stream=weights_stream, cores=cores, force=force,
-            progress=progress, unseen=True, **chosen,
+            tuning=tuning, hardened=hardened, feed=feed, stream=stream, weights_stream=weights_stream, weights_in=weights_in,
+            cores=cores, force=force, progress=progress, unseen=True, **chosen,
         )  # fmt: skip
     common.write_plot(plot, built.measured.quantization)
     if as_json:
@@ -167,7 +176,7 @@ def summary(built: Built) -> dict[str, Any]:
     m, plain = built.manifest, asdict(built.measured)
     return {
         "model": m.model, "folder": str(built.folder), "target": m.target, "law": m.law,
-        "flash": {"code": built.code_bytes, "weights": m.weight_bytes}, "arena_bytes": m.arena_bytes,
+        "flash": {"code": built.code_bytes, "weights": m.weight_bytes}, "weights_in": m.weights_in, "arena_bytes": m.arena_bytes,
         "arena_lower_bound": m.arena_lower_bound, "io_bytes": m.io_bytes, "state_bytes": m.state_bytes,
         "macs": m.macs, "steps": len(m.steps), "build": plain["build"],
         "runs": plain["runs"], "comparisons": plain["comparisons"],
@@ -186,13 +195,14 @@ def show(built: Built) -> None:
     state = f", state {size(m.state_bytes)}" if m.state_bytes else ""
     runner, run = next(iter(built.measured.runs.items()), ("", None))
     stack = f", stack {size(run.stack)}" if run and run.stack is not None else ""
+    in_ram = f", weights {weights}" if m.weights_in == "ram" else ""
     n = run.instructions if run else None
     proof = built.measured.comparisons.get(runner)
     common.facts(
         f"{m.model} for {m.target}, rounding {m.law}",
         {
             "flash": flash,
-            "RAM": f"arena {size(m.arena_bytes)} with input and output (lower bound {bound}){state}{stack}",
+            "RAM": f"arena {size(m.arena_bytes)} with input and output (lower bound {bound}){state}{stack}{in_ram}",
             "bands": bands(built),
             "work": f"{count(m.macs)} MACs in {len(m.steps)} steps",
             "instructions": f"{count(n)} per inference, {n / m.macs:.2f} per MAC" if n and m.macs else "",

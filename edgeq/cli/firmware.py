@@ -26,8 +26,14 @@ def firmware(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="ELF file to write.", show_default=False)],
     app: Annotated[str, typer.Option("--app", help=APPS)] = "selftest",
     weights: Annotated[
-        str, typer.Option("--weights", help="Where weights are at run time: flash, or ram (serve), where a host can inject faults.")
-    ] = "flash",
+        str | None,
+        typer.Option(
+            "--weights",
+            metavar="flash|ram",
+            help="Where weights are at run time; in ram a host can inject faults (serve). Default: as the folder was built.",
+            show_default=False,
+        ),
+    ] = None,
     bootloader: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Also write edgeq's bootloader for the board, to be put there once.", show_default=False),

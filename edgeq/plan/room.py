@@ -17,6 +17,7 @@ from edgeq.program import Call, Program
 from edgeq.target import Target
 from edgeq.timing import timing
 
+WEIGHTS_IN = ("auto", "flash", "ram")  # where an inference reads weights; auto: flash, with copies of rows where these save time
 BLOCK = 32  # bytes that a kernel copies at a time: eight words by one LDM and one STM
 CONSTANTS = 2  # lines of the cache that a channel's constants take
 
@@ -28,6 +29,7 @@ class Flash:
     Attributes:
         line, lines: bytes of a line and lines of the cache for data.
         wait: cycles of a line that is not in the cache.
+        copies: whether rows may be copied to scratch.
         copying: cycles of a block of `BLOCK` bytes to scratch, without the wait.
     """
 
@@ -35,6 +37,7 @@ class Flash:
     lines: int
     wait: float
     copying: float
+    copies: bool = True
 
     def cycles(self, row: int, triples: int, copied: int) -> float:
         """Of two rows of weights, `row` bytes, that `triples` times three pixels meet."""
@@ -44,14 +47,14 @@ class Flash:
         return waits * (1 if row <= (self.lines - CONSTANTS) * self.line else triples)
 
 
-def _flash(target: Target) -> Flash:
-    """A target's; without a model of its core, or a cache before its flash, nothing waits."""
-    model = timing(target, place := load_board(target)) if target.data.get("timing") else None
+def _flash(target: Target, weights: str) -> Flash:
+    """A target's; without a model of its core, or a cache before its flash, nothing waits, nor where weights lie in RAM."""
+    model = timing(target, place := load_board(target)) if target.data.get("timing") and weights != "ram" else None
     if model is None or not place.estimate.flash_lines:
-        return Flash(BLOCK, 0, 0, 0)
+        return Flash(BLOCK, 0, 0, 0, weights == "auto")
     words = BLOCK // 4 * (model.cost("load_words") + model.cost("store_words"))
     copying = 4 * model.cost("instruction") + words + model.cost("taken")  # LDM, STM, SUBS and the branch
-    return Flash(place.estimate.flash_line, place.estimate.flash_lines, model.cost("data_miss"), copying)
+    return Flash(place.estimate.flash_line, place.estimate.flash_lines, model.cost("data_miss"), copying, weights == "auto")
 
 
 def gaps(program: Program, plan: MemoryPlan, index: int) -> Iterator[tuple[int, int]]:
@@ -86,7 +89,7 @@ def _grown(call: Call, room: int, flash: Flash) -> Params:
 
     one, two, row = scratch(1, 0), scratch(2, 0), scratch(1, 1) - scratch(1, 0)
     found = []
-    for copied in (0, 1) if row % BLOCK == 0 else (0,):
+    for copied in (0, 1) if flash.copies and row % BLOCK == 0 else (0,):
         triples = min(most, 1 + max(0, room - one - copied * row) // (two - one))
         if copied and triples == 1:
             continue
@@ -95,11 +98,15 @@ def _grown(call: Call, room: int, flash: Flash) -> Params:
     return min(found, key=lambda f: f[1])[0]
 
 
-def filled(program: Program, plan: MemoryPlan) -> tuple[Program, MemoryPlan]:
-    """Give calls outside of bands what their kernels can use of the gaps of the arena. Where tables are copied to it there is none."""
+def filled(program: Program, plan: MemoryPlan, weights: str = "auto") -> tuple[Program, MemoryPlan]:
+    """Give calls outside of bands what their kernels can use of the gaps of the arena. Where tables are copied to it there is none.
+
+    Args:
+        weights: of `WEIGHTS_IN`.
+    """
     if plan.buffers:
         return program, plan
-    flash = _flash(program.target)
+    flash = _flash(program.target, weights)
     banded = {i for b in program.bands for i in range(b.first, b.last + 1)}
     calls, places = list(program.calls), dict(plan.scratch)
     for i, call in enumerate(program.calls):

@@ -176,6 +176,7 @@ class Manifest:
         sources_sha256: of all emitted C; measurements belong to it.
         files: SHA-256 of each file that edgeq wrote into the folder, but for the two records.
         instructions: None where nothing counted them when the folder was built.
+        weights_in: where an inference reads weights: auto, flash or ram (`edgeq.build`).
         warm_up: the first inference after a reset, counted from 1, whose results no longer depend on what states begin with; None of a
             model without states, or where they always may.
     """
@@ -207,6 +208,12 @@ class Manifest:
     bands: tuple[BandRecord, ...] = ()
     instructions: InstructionsRecord | None = None
     warm_up: Count | None = None
+    weights_in: Annotated[str, Meta(pattern=r"^(auto|flash|ram)\Z")] = "auto"
+
+    @property
+    def ram_bytes(self) -> int:
+        """Of arena, state and the weights that are copied to RAM when the program starts; the stack comes to it."""
+        return self.arena_bytes + self.state_bytes + (self.weight_bytes if self.weights_in == "ram" else 0)
 
     def __post_init__(self) -> None:
         """Raises ValueError where its parts do not fit together."""

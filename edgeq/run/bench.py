@@ -315,11 +315,12 @@ class Runner:
             EdgeqError: the emulator is not installed or has no such board, the build fails, the program faults or does not end
                 in time, or its results arrive damaged.
         """
-        layout, place, ratio = Layout(manifest(folder)), board.load(target), self.ratio(target)
+        model = manifest(folder)
+        layout, place, ratio = Layout(model), board.load(target), self.ratio(target)
         session = _Session(folder, layout, partial(self._execution, target), ratio, faults)
         vectors, packed = layout.pack(inputs)
         programs = [Program("bench", hook) for hook in ((True, False) if steps else (False,))]
-        installation = Installation(weights="ram" if faults else "flash")
+        installation = Installation(weights="ram" if faults or model.weights_in == "ram" else "flash")
 
         def done(first: int, finished: int) -> None:
             if progress:
@@ -337,10 +338,10 @@ class Runner:
             why = f"board {place.name} reserves {place.stack} bytes"
             raise EdgeqError("the stack overflowed", where=str(folder), why=why, fix="raise `stack` in its bsp.toml")
         ran = Run(self.name, layout.unpack_outputs(measured.outputs), layout.unpack_steps(measured.steps) if steps else {})
-        model = timing(target, place)
-        limits = self.bounds(target) or ((model.low, model.high) if model else (1.0, 1.0))
+        core = timing(target, place)
+        limits = self.bounds(target) or ((core.low, core.high) if core else (1.0, 1.0))
         counted = replace(_counted(ran, measured, plain, steps, limits), stack_bound=most, code_bytes=code)
-        return _estimated(counted, model)
+        return _estimated(counted, core)
 
     def _execution(self, target: Target, elf: Path, vectors: bytes, received: Received) -> Execution:
         return self.execute(elf, target, vectors, timeout=self.timeout, received=received)

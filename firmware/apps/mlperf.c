@@ -6,8 +6,10 @@
 
 #include "buffer.h"
 #include "eq_board.h"
+#include "eq_description.h"
 #include "eq_mlperf.h"
 #include "eq_model.h"
+#include "faults.h"
 
 #define COMMAND_BYTES 80u
 #define END '%'
@@ -290,6 +292,9 @@ int main(void)
 {
     uint32_t overlong = 0;
     char byte;
+    if (EQ_WEIGHTS_IN_RAM) {
+        eq_faults_clear();
+    }
     say("m-timestamp-mode-performance\r\nm-init-done\r\nm-ready\r\n");
     for (;;) {
         (void)microseconds();

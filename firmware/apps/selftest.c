@@ -3,8 +3,10 @@
  * the simulator gave. */
 #include "eq_board.h"
 #include "eq_crc.h"
+#include "eq_description.h"
 #include "eq_model.h"
 #include "eq_step.h"
+#include "faults.h"
 
 int eq_selftest_main(void);
 
@@ -69,6 +71,9 @@ static int steps_failed(void)
 
 int main(void)
 {
+    if (EQ_WEIGHTS_IN_RAM) {
+        eq_faults_clear();
+    }
     const int failed = eq_selftest_main();
     const int bad = verdict(steps_failed() | failed);
     if (!bad) {

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from installed import need
 from test_firmware import make
 
+from edgeq import target as targets
+from edgeq.build import build_firmware, toolchain
 from edgeq.flash import ports
 from edgeq.flash.ports import Connected
+from edgeq.record.pairs import read
+from edgeq.run.emulated import EmulatedBoard
 
 
 @pytest.fixture(scope="module")
@@ -116,3 +122,35 @@ def test_boards_of_ones_own(edgeq, model: Path, tmp_path: Path, monkeypatch: pyt
     assert "unknown target 'my-board'" in edgeq("run", "o", "-n", 1).error
     monkeypatch.setenv("EDGEQ_PATH", str(tmp_path / "project"))
     assert edgeq("build", model, "-t", "my-board", "-o", "p", "--no-check", "--json").json["target"] == "my-board"
+
+
+def test_bench_adds_pairs(edgeq, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chain: str) -> None:
+    """An emulated board of one's own, whose clock is that of its instructions, 128 ns each; then one at another clock."""
+    need("mps2-an386", chain, "qemu")
+    monkeypatch.chdir(tmp_path)
+    own = tmp_path / "firmware" / "bsp" / "measured" / "bsp.toml"
+    own.parent.mkdir(parents=True)
+    (tmp_path / "targets").mkdir()
+    (tmp_path / "targets" / "measured.toml").write_text("inherits = 'mps2-an386'\nbsp = 'measured'\n")
+    board = "inherits = 'mps2-an386'\n{}\n[estimate]\nclock = 7_812_500\n"
+    own.write_text(board.format(""))
+    built = edgeq("build", model, "-t", "measured", "-o", "o", "--toolchain", chain, "--json").json
+    machine = targets.load("measured")
+    build_firmware(Path("o"), machine, toolchain(machine, chain), Path("s.elf"), app="serve", optimize="-Os")  # which no bootloader starts
+    asked = ("bench", "o", "-n", 2, "--timeout", 60, "--pairs", "pairs.json", "--port")
+    with EmulatedBoard(tmp_path / "s.elf", machine) as emulated:
+        emulated.start()
+        assert "1 pair" in edgeq(*asked, emulated.port).out
+        pair = edgeq(*asked, emulated.port, "--json").json["pair"]
+    run = built["runs"]["unicorn"]
+    assert pair["estimate"] == run["cycles"]["total"] and pair["measured"] == pytest.approx(run["instructions"], rel=0.05)
+    assert [asdict(p) for p in read(tmp_path / "pairs.json")] == [pair], "the same program once"
+    shutil.copy("pairs.json", own.parent)
+    wider = edgeq("build", model, "-t", "measured", "-o", "p", "--toolchain", chain, "--json").json["runs"]["unicorn"]["cycles"]
+    assert wider["low"] == pytest.approx(pair["measured"] / pair["estimate"]) and wider["low"] < run["cycles"]["low"]
+    own.write_text(board.format("sources = ['cortex_m.S', 'cortex_m_wait.c', 'cmsdk.c', 'dwt_clock.c']"))
+    other = edgeq(*asked, "nowhere").error
+    assert "leaves it at 25 MHz, [estimate] is for 7.8125" in other and "EQ_TICKS_PER_MS = 7812" in other, "before it is measured"
+    Path("pairs.json").write_text("{}x")
+    own.write_text(board.format(""))
+    assert "no file of pairs" in edgeq(*asked, "nowhere").error and Path("pairs.json").read_text() == "{}x"

@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
+from installed import need_emulator
 from random_graphs import Builder
 
 from edgeq import graphfile
 from edgeq.ops.average_pool2d import AveragePool2d
 from edgeq.ops.conv2d import Conv2d
+from edgeq.record import manifest
 
 
 @pytest.fixture
@@ -73,3 +75,31 @@ def test_ways_to_use_memory_are_those_of_one_core(edgeq, tall: Path, tmp_path: P
     assert edgeq("build", tall, "--plan-only", "--plot", tmp_path / "ways.png").code != 0
     refused = edgeq("build", tall, "--plan-only", "--cores", 2)
     assert refused.code == 2 and "one core" in refused.err
+
+
+def test_weights_in_ram_take_fewer_cycles_and_must_fit(edgeq, tmp_path: Path) -> None:
+    need_emulator("nucleo-l4r5")
+    b = Builder(1, "tflm")
+    x = b.linear(Conv2d((2, 2)), b.input(1, 24, 24, 16), (16, 3, 3, 16), 0, 0.0)
+    x = b.linear(Conv2d(), x, (16, 3, 3, 16), 0, 0.0)  # while it runs the input's place is free for two rows of its weights
+    graphfile.save(b.graph(x), tmp_path / "m.eqg")
+    cycles, found = {}, {}
+    for place in ("flash", "auto", "ram"):
+        out = tmp_path / place
+        made = edgeq("build", tmp_path / "m.eqg", "-o", out, "-t", "nucleo-l4r5", "--weights-in", place, "--json").json
+        found[place] = manifest(out)
+        assert made["weights_in"] == found[place].weights_in == place and made["comparisons"]["unicorn"]["difference"] is None
+        cycles[place] = made["runs"]["unicorn"]["cycles"]["total"]
+    assert cycles["ram"] < cycles["auto"] < cycles["flash"]
+    ram, auto = found["ram"], found["auto"]
+    assert ram.weight_bytes > 4000 and ram.ram_bytes == ram.arena_bytes + ram.weight_bytes and auto.ram_bytes == auto.arena_bytes
+    assert edgeq("report", tmp_path / "ram").code == 0
+    shown = (tmp_path / "ram" / "report.html").read_text().split("RAM</h3>")[1].split("<h3>")[0]
+    assert "<dt>weights</dt>" in shown
+    little = edgeq("build", tmp_path / "m.eqg", "-o", tmp_path / "o", "-t", "nucleo-l4r5", "--weights-in", "ram", "--budget", "ram=12K")
+    assert (
+        "of RAM" in little.error and ", weights " in little.error and "--weights-in auto" in little.error and not (tmp_path / "o").exists()
+    )
+    host = edgeq("build", tmp_path / "m.eqg", "-o", tmp_path / "o", "--weights-in", "ram")
+    assert "on target host" in host.error and not (tmp_path / "o").exists()
+    assert "choose one of auto, flash, ram" in edgeq("build", tmp_path / "m.eqg", "-o", tmp_path / "o", "--weights-in", "rom").error

@@ -27,7 +27,7 @@ def context(data: Data) -> Mapping[str, Any]:
     stack = larger(*(r.stack for r in runs))
     measured = larger(*(r.stack_bytes for r in runs))
     flash = m.weight_bytes + (code or 0)
-    ram = m.arena_bytes + m.state_bytes + (stack or 0)
+    ram = m.ram_bytes + (stack or 0)
     return {
         "flash": flash, "code": code, "flash_share": share(flash, data.target.flash),
         "ram": ram, "stack": stack, "measured_stack": measured, "ram_share": share(ram, data.target.ram),
@@ -60,6 +60,7 @@ TEMPLATE = """
     <div class="gauge"><i style="width:{{ "%.1f" | format(ram_share) }}%"></i></div>
 {% endif %}
     <dl><dt>arena</dt><dd>{{ m.arena_bytes | count }} B</dd>{% if m.state_bytes %}<dt>state</dt><dd>{{ m.state_bytes | count }} B</dd>{% endif %}
+    {% if m.weights_in == "ram" %}<dt>weights</dt><dd>{{ m.weight_bytes | count }} B</dd>{% endif %}
     <dt>stack</dt><dd>{{ stack | count }}{% if stack is not none %} B{% endif %}</dd>
 {% if measured_stack is not none and measured_stack != stack %}
     <dt>of it seen used</dt><dd>{{ measured_stack | count }} B</dd>
