@@ -136,7 +136,8 @@ def _checked(d: Description) -> Description:
     if not 2 <= d.length <= d.n_fft:
         raise EdgeqError(f"win_length = {d.win_length} does not fit n_fft = {d.n_fft}", why="a window has 2 to n_fft samples")
     if not 1 <= d.hop_length <= d.length:
-        raise EdgeqError(f"hop_length = {d.hop_length} does not fit a window of {d.length}", why="samples between windows would be lost")
+        why = "samples between windows would be lost" if d.hop_length > 0 else "expected 1 or more"
+        raise EdgeqError(f"hop_length = {d.hop_length} does not fit a window of {d.length}", why=why)
     if not 0 <= d.f_min < d.highest <= d.sample_rate / 2:
         why = f"it holds 0 to {d.sample_rate / 2:g} Hz"
         raise EdgeqError(f"bands from {d.f_min:g} to {d.highest:g} Hz do not fit a sample rate of {d.sample_rate} Hz", why=why)
@@ -144,8 +145,9 @@ def _checked(d: Description) -> Description:
         raise EdgeqError(f"n_mfcc = {d.n_mfcc} of n_mels = {d.n_mels}", why="there are no more coefficients than bands")
     if d.lifter < 0:
         raise EdgeqError(f"lifter = {d.lifter:g}", why="expected 0 or above")
-    if not (d.log_floor > 0 and d.eps > 0 and d.bias > 0 and d.time_constant > 0):
-        raise EdgeqError("log_floor, eps, bias and time_constant must be above 0")
+    for name in ("log_floor", "eps", "bias", "gain", "pcen_power", "time_constant"):
+        if getattr(d, name) <= 0:
+            raise EdgeqError(f"{name} = {getattr(d, name):g}", why="expected above 0")
     if d.precision == "int16" and (d.kind == "mel" or (d.kind == "stft" and d.power == 2)):
         why = "energies without a logarithm span more than int16 holds"
         fix = "kind = 'log_mel', power = 1, or another precision"

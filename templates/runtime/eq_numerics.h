@@ -291,6 +291,9 @@ static inline int32_t eq_round_float(float x, int32_t to_even)
 /* Leading zero bits of x != 0. */
 static inline int32_t eq_leading_zeros(uint32_t x)
 {
+#if defined(__GNUC__) && (defined(__ARM_FEATURE_CLZ) || defined(__riscv_zbb)) /* an instruction */
+    return __builtin_clz(x);
+#else
     int32_t n = 0;
     for (int32_t step = 16; step > 0; step >>= 1) {
         const int32_t empty = ((int32_t)((x >> (32 - step)) - 1u) >> 31) & step; /* step where the top bits are zero */
@@ -298,6 +301,7 @@ static inline int32_t eq_leading_zeros(uint32_t x)
         x <<= empty;
     }
     return n;
+#endif
 }
 
 #endif

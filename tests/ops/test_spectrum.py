@@ -120,7 +120,7 @@ def test_c_computes_the_same(bench: _Bench, chain: str, tmp_path: Path) -> None:
     _check_equal(bench.expected, host.run(bench.folder(bench.program("host"), tmp_path / "m"), bench.data, steps=True, chain=chain))
 
 
-@pytest.mark.parametrize("isa", ["mve", "rvv", "zvfh"])
+@pytest.mark.parametrize("isa", ["armv7em", "mve", "rvv", "zvfh"])
 def test_vectors_stay_inside(bench: _Bench, isa: str, tmp_path: Path) -> None:
     """What the kernels of an instruction set read and write, on this computer under the sanitizers."""
     need_programs("gcc")
