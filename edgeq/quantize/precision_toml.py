@@ -246,7 +246,7 @@ def split_in(text: str) -> str:
         found = tomllib.loads(text).get("split", NONE)
     except (tomllib.TOMLDecodeError, RecursionError):
         return NONE
-    return found if found in SPLITS else NONE
+    return found if isinstance(found, str) and found in SPLITS else NONE
 
 
 def read_precision(text: str, graph: Graph, where: str = "precision.toml") -> Precision:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -71,9 +72,10 @@ def test_a_precision_file_says_how_channels_are_split(tmp_path: Path) -> None:
     again = api.quantize(network(), X, precision=path)
     assert b'split = "ocs"' in path.read_bytes() and again.files == first.files
     assert np.array_equal(again.predict(X), first.predict(X)) and again.record["options"]["split"] == "ocs"
-    path.write_text(path.read_text().replace('"ocs"', '"csp"'))
-    with pytest.raises(EdgeqError, match="split is 'csp'"):
-        api.quantize(network(), X, precision=path)
+    for wrong in ("'csp'", "['ocs']"):
+        path.write_text(first.files["precision.toml"].decode().replace('"ocs"', wrong))
+        with pytest.raises(EdgeqError, match=f"split is {re.escape(wrong)}"):
+            api.quantize(network(), X, precision=path)
 
 
 def test_what_cannot_be_split_is_refused() -> None:
