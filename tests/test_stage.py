@@ -216,7 +216,7 @@ def test_a_float_model_is_quantized_for_its_formats(tmp_path: Path) -> None:
     assert [mixed.tensors[n].format for n in ("w0", "w1")] == [PLAIN, INT4]
     largest = [[int(np.abs(np.asarray(q.tensors[n].data)).max()) for n in ("w0", "w1")] for q in (plain, small, mixed)]
     assert largest[0][0] > 7 and largest[1] == [7, 7] and largest[2][0] > 7 and largest[2][1] == 7
-    with pytest.raises(EdgeqError, match=r"weights is 'int5'.*choose one of int8, codebook, codebook8, fp4, int2"):
+    with pytest.raises(EdgeqError, match=r"weights is 'int7'.*choose one of int8, codebook, codebook8, fp4, int2"):
         read_precision(text.replace('"int4"', '"int7"', 1), graph)
     with pytest.raises(EdgeqError, match="choose one of them"):
         Options(weights="int4", code=Code(6))
