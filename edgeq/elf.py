@@ -13,16 +13,19 @@ def loads(elf: ELFFile) -> list[tuple[int, bytes]]:
     at an address where the chip may have no memory.
 
     Raises:
-        ValueError: it has more segments or sections than any program.
+        ValueError: it has more segments or sections than any program, or they lie over each other or are compressed.
     """
     if elf.num_segments() > MOST_SEGMENTS or elf.num_sections() > MOST_SECTIONS:
         raise ValueError(f"{elf.num_segments()} segments and {elf.num_sections()} sections")
     sections = [s for s in elf.iter_sections() if int(s["sh_flags"]) & SH_FLAGS.SHF_ALLOC and s["sh_type"] != "SHT_NOBITS" and s["sh_size"]]
-    found = []
+    found, left = list[tuple[int, bytes]](), elf.stream_len
     for segment in elf.iter_segments("PT_LOAD"):
         begin, end = int(segment["p_offset"]), int(segment["p_offset"]) + int(segment["p_filesz"])
         for section in sections:
             at, size = int(section["sh_offset"]), int(section["sh_size"])
             if begin <= at and at + size <= end:
+                left -= size
+                if left < 0 or section.compressed:  # what a linker writes is in the file once, and as it is loaded
+                    raise ValueError("sections overlap, or are compressed")
                 found.append((int(segment["p_paddr"]) + at - begin, bytes(section.data())))
     return found
