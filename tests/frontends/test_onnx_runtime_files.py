@@ -193,6 +193,9 @@ STRANGE = {
     "another zero point": "MatMulInteger of the integers of 'input' and the scale or zero point that 'other' is quantized with",
     "no zero point": "MatMulInteger of dynamically quantized integers without their scale or zero point",
     "another's scale": "DequantizeLinear of the integers of 'input' and the scale or zero point that 'other' is quantized with",
+    "weights by a scale of run time": "DequantizeLinear of integers of the file and the scale or zero point that 'input' is quantized with",
+    "weights less a zero point of run time": "MatMulInteger of integers of the file and the scale or zero point that 'input'",
+    "a zero point as an integer": "DequantizeLinear of a scale or zero point that 'input' is quantized with",
 }
 
 
@@ -213,6 +216,9 @@ def test_scales_of_run_time_belong_to_their_tensors(case: str) -> None:
         "another zero point": lambda: b.op("Mul", product(q, weights, zero2), scale),
         "no zero point": lambda: b.op("Mul", product(q, weights), scale),
         "another's scale": lambda: b.op("DequantizeLinear", q, scale2, zero2),
+        "weights by a scale of run time": lambda: b.op("DequantizeLinear", weights, scale),
+        "weights less a zero point of run time": lambda: b.op("Mul", product(q, weights, zero, zero), scale),
+        "a zero point as an integer": lambda: b.op("Add", x, b.op("DequantizeLinear", zero, b.const(np.float32(0.5)))),
     }[case]()
     with pytest.raises(EdgeqError, match=STRANGE[case]):
         load(b.model(y))

@@ -63,15 +63,19 @@ def _stranger(call: Call, source: str, what: str) -> EdgeqError:
 
 
 def own(call: Call, integers: int, *parameters: int) -> None:
-    """Check that integers are read with their own scale and zero point, both of run time.
+    """Check that integers are read with their own scale and zero point, both of run time, and a file's own with none of run time.
 
     Raises:
-        EdgeqError: a parameter is a number, is left out, or is another tensor's.
+        EdgeqError: a parameter is a number, is left out, or is another tensor's; or integers are themselves a zero point of run time.
     """
     value = call.value(integers)
-    if not isinstance(value, Unscaled):
-        return
+    if isinstance(value, UnknownScale):
+        raise EdgeqError(f"{call.kind} of a scale or zero point that '{value.sources[0]}' is quantized with at run time", fix=FIX)
     for found in map(call.value, parameters):
+        if not isinstance(value, Unscaled):
+            if isinstance(found, UnknownScale):
+                raise _stranger(call, found.sources[0], "integers of the file")
+            continue
         if not isinstance(found, UnknownScale):
             raise EdgeqError(f"{call.kind} of dynamically quantized integers without their scale or zero point is not supported", fix=FIX)
         if found.sources != value.sources:

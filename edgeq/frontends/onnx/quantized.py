@@ -135,10 +135,10 @@ def _quantized_constant(call: Call, value: Constant) -> Constant:
 @reads("DequantizeLinear", domain=MICROSOFT, integers=True)
 def dequantize_linear(call: Call) -> Value:
     value = call.required(0)
+    dynamic.own(call, 0, 1, 2)
     if isinstance(value, Constant):
         return _dequantized_constant(call, value, 1, 2)
     if isinstance(value, Unscaled):
-        dynamic.own(call, 0, 1, 2)
         return Tensor(value.name, value.type, value.data)
     if call.integer("block_size", 0):
         raise EdgeqError("activations with a scale per block are not supported", fix="quantize activations per tensor")
