@@ -102,7 +102,7 @@ def test_sixteen_bits_are_read_as_floats(dtype: type, tmp_path: Path, caplog: py
     ("name", "match"),
     [
         ("m.h5", "from_keras_model"), ("m.keras", "from_keras_model"), ("m.safetensors", "weights alone"), ("m.npz", "weights alone"),
-        ("m.engine", "another runtime"), ("m.ort", "another runtime"), ("m.pkl", "is not opened"), ("m.pb", "from_saved_model"),
+        ("m.engine", "another runtime"), ("m.ort", "another runtime"), ("m.pkl", "edgeq opens none"), ("m.pb", "from_saved_model"),
         ("saved", "from_saved_model"),
     ],
 )  # fmt: skip
