@@ -193,7 +193,8 @@ class _Transform(Op):
     def bind(self, law: str, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
         x = inputs[0].type
         if x.dtype not in NUMBERS or output.dtype is not x.dtype or (x.q is None) != (output.q is None):
-            raise EdgeqError(f"{self.kind()} of {x} giving {output} is not computed", where=where)
+            fix = "--recipe mixed or fp16: a spectrum spans more than int8 holds"
+            raise EdgeqError(f"{self.kind()} of {x} giving {output} is not computed", where=where, fix=fix)
         if self.block and x.dtype is not DType.INT32:
             raise EdgeqError(f"a common exponent of {x}", where=where, why="int32 has one")
         numbers, count = NUMBERS[x.dtype], self.length // 2

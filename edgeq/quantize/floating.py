@@ -17,13 +17,14 @@ Progress = Callable[[int, int], None]
 
 
 def require_float(graph: Graph, fix: str) -> None:
-    """Refuse a graph that carries scales.
+    """Refuse a graph that carries scales; integers that an operator reads as constants, such as the first bins of bands, are its own.
 
     Raises:
         EdgeqError: some tensor is stored in integers.
     """
     for name, tensor in graph.tensors.items():
-        if tensor.type.dtype is not DType.FLOAT32:
+        table = tensor.data is not None and tensor.type.q is None and tensor.type.dtype in (DType.INT16, DType.INT32)
+        if tensor.type.dtype is not DType.FLOAT32 and not table:
             raise EdgeqError(f"tensor '{name}' is {tensor.type}, the float meaning was asked for", where=graph.name, fix=fix)
 
 
