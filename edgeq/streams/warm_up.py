@@ -37,7 +37,9 @@ def warm_up(graph: Graph) -> int | None:
     pass through windows, they have all left them after as many rounds as there are rows.
     """
     states = {a: Ages(0, np.zeros(1, np.int64)) for a, _ in graph.states}
-    for _ in range(2 + sum(max(graph.type(a).shape, default=1) for a in states)):
+    rounds = 0
+    while rounds <= 2 * (1 + sum(len(ages.rows) for ages in states.values())):  # rows are found in some, and leave in as many as there are
+        rounds += 1
         ages = {n: Ages(0, np.zeros(1, np.int64)) for n, t in graph.tensors.items() if t.is_constant or n in graph.given} | states
         for node in graph.nodes:
             ages |= dict.fromkeys(node.outputs, _of(graph, node, ages))
