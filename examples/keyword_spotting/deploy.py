@@ -3,7 +3,8 @@
     python examples/keyword_spotting/deploy.py            # writes keyword_spotting/: one folder of C per chip
 
 Prints the accuracy on the speakers held out, from raw audio: of the float pipeline (features and network in float) and of what the
-chips compute, and per chip the instructions of a step, the RAM and whether every answer equals the simulator's byte for byte.
+chips compute, and per chip the instructions of a step, the RAM and whether every answer equals the simulator's byte for byte, read
+from the emulator and over a serial line.
 """
 
 from __future__ import annotations
@@ -17,8 +18,11 @@ from numpy.typing import NDArray
 from sounds import HELD_OUT, Clip, clips, placed
 
 import edgeq
-from edgeq import api, graphfile
+from edgeq import api, graphfile, target
+from edgeq.build import build_firmware, toolchain
 from edgeq.evaluate import evaluate
+from edgeq.run.emulated import EmulatedBoard
+from edgeq.run.ports import Port
 from edgeq.simulate import simulate
 
 HERE = Path(__file__).parent
@@ -48,6 +52,20 @@ def save_words(folder: Path, every: int = 4) -> None:
     graphfile.save(edgeq.quantize(edgeq.load(HERE / "words.onnx"), samples).graph, folder / "words.eqg")
 
 
+def exact(outcome: api.Outcome) -> bool:
+    """Whether the chip's answers are the simulator's."""
+    return outcome.comparison is not None and outcome.comparison.bit_exact
+
+
+def over_the_link(folder: Path, chip: str, samples: NDArray[np.int16]) -> bool:
+    """The same as firmware that is asked over a serial line, as a board is (docs/link.md); on a board that QEMU emulates."""
+    machine = target.load(chip)
+    elf = build_firmware(folder, machine, toolchain(machine), folder.with_suffix(".elf"), app="serve", optimize="-Os")
+    with EmulatedBoard(elf, machine) as board:
+        board.start()
+        return exact(api.compare(folder, {"samples": samples}, port=Port(board.port)))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-o", "--output", type=Path, default=Path("keyword_spotting"))
@@ -71,10 +89,10 @@ def main() -> None:
     for chip in CHIPS:
         built = edgeq.build(stream, target=chip, output=folder / chip)
         outcome = api.compare(folder / chip, {"samples": steps})
-        exact = outcome.comparison is not None and outcome.comparison.bit_exact
-        equal = "every step equals the simulator's" if exact else "DIFFERS from the simulator"
+        equal = "every step equals the simulator's" if exact(outcome) else "DIFFERS from the simulator"
         print(f"{chip}: {outcome.run.instructions} instructions a step of 256 ms, {built.manifest.arena_bytes} bytes of arena, "
               f"{built.manifest.state_bytes} of state; {equal}")  # fmt: skip
+        print(f"{chip} over a serial line: {'the same' if over_the_link(folder / chip, chip, steps) else 'DIFFERS from the simulator'}")
 
 
 if __name__ == "__main__":
