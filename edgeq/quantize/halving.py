@@ -69,14 +69,22 @@ def check_range(graph: Graph, samples: Mapping[str, Array], progress: Progress |
     """
 
     def visit(name: str, values: Array) -> None:
-        worst = float(np.abs(values).max())
-        if not worst <= half.LARGEST:
-            raise EdgeqError(
-                f"tensor '{name}' reaches {worst:g} on the samples, half precision ends at {half.LARGEST:g}", where=graph.name,
-                fix="quantize with --recipe int8, or scale the model's inputs",
-            )  # fmt: skip
+        check_peak(graph, name, float(np.abs(values).max()))
 
     stream(graph, check_samples(graph, samples), visit, progress)
+
+
+def check_peak(graph: Graph, name: str, peak: float) -> None:
+    """Refuse a largest magnitude of an activation that half precision cannot hold.
+
+    Raises:
+        EdgeqError: it overflows.
+    """
+    if not peak <= half.LARGEST:
+        raise EdgeqError(
+            f"tensor '{name}' reaches {peak:g} on the samples, half precision ends at {half.LARGEST:g}", where=graph.name,
+            fix="quantize with --recipe int8, or scale the model's inputs",
+        )  # fmt: skip
 
 
 def describe_half(graph: Graph) -> str:

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from edgeq.errors import EdgeqError
-from edgeq.ir import Array, Graph
+from edgeq.ir import Array, DType, Graph
 from edgeq.passes.multiply_out import multiply_out
 from edgeq.quantize import enough, storage
 from edgeq.quantize.allocate import Goal
 from edgeq.quantize.calibrate import Ranges
 from edgeq.quantize.changes import changes, halved
 from edgeq.quantize.decide import Decision, decide, describe
-from edgeq.quantize.halving import check_range, describe_half, to_half
+from edgeq.quantize.halving import check_peak, check_range, describe_half, to_half
 from edgeq.quantize.plan import Options, Precision, with_weights
 from edgeq.quantize.refine import NONE
 from edgeq.quantize.split import split
@@ -195,6 +195,9 @@ def decided(
     decision = decide(real, data or job.given, options or job.options, job.written, job.stage("calibrate"), nodes)
     if weights:
         decision = replace(decision, precision=with_weights(decision.precision, weights))
+    halves = [n for n, t in decision.precision.tensors.items() if t.dtype is DType.FLOAT16]
+    for tensor, seen in ((n, decision.ranges.observers[n]) for n in halves if n in decision.ranges.observers):
+        check_peak(real, tensor, max(-seen.low, seen.high))
     result = quantize_decided(decision, job.stage("quantize"))
     record = {"law": decision.precision.law, "method": decision.precision.method, **layer_options(decision)}
     if decision.precision.nodes or weights:

@@ -81,5 +81,6 @@ def test_halves_that_overflow_on_what_is_not_seen() -> None:
     x = samples(12, 1)
     x[1::2] *= 100
     assert unseen(Job(graph, {"x": x}), RECIPES["fp16"]())["sqnr_db"] == NOTHING
-    with pytest.raises(EdgeqError, match="half precision ends at 65504"):
-        api.quantize(graph, {"x": x}, recipe="w8a16")
+    for recipe in ("w8a16", "mixed"):
+        with pytest.raises(EdgeqError, match="half precision ends at 65504"):
+            api.quantize(graph, {"x": x}, recipe=recipe)
