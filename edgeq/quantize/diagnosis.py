@@ -48,7 +48,7 @@ class Histogram:
     def add(self, real: Array, meant: Array) -> None:
         low, high = self.ends
         for counts, values in ((self.real, real), (self.stored, meant)):
-            inside = np.clip(values[~np.isnan(values)], low, high)
+            inside = np.clip(values[~np.isnan(values)].astype(np.float64), low, high)
             at = np.minimum((inside - low) * (BINS / (high - low)), BINS - 1)
             counts += np.bincount(at.astype(np.int64), minlength=BINS)
 
