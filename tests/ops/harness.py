@@ -108,6 +108,14 @@ def constant(data: Array, scale: float | Sequence[float] | None, axis: int | Non
     return Tensor("", TensorType(data.shape, dtype, None if scales is None else QParams(scales, zero_point, axis)), data)
 
 
+def with_vectors(name: str, bits: int) -> target.Target:
+    """A target of RISC-V vectors with registers of so many bits instead of 128; QEMU alone runs it."""
+    machine = target.load(name)
+    cpu = machine.data["qemu"]["cpu"]
+    assert "vlen=128" in cpu
+    return replace(machine, data={**machine.data, "qemu": {"cpu": cpu.replace("vlen=128", f"vlen={bits}")}})
+
+
 def halved(case: Case) -> Case:
     """A case on int8 as one in half precision: the same shapes, constants in real numbers, biases in float32."""
 

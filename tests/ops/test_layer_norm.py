@@ -39,7 +39,8 @@ INT8 = [
     replace(int8_case("int8_coarse", (4, 9), 0, QParams((0.02,), 0)), op=LayerNorm(3.0)),
 ]
 HALF = [case("image", (1, 4, 3, 5)), case("sequence", (1, 7, 64)), case("one", (3, 1)), case("coarse", (2, 33), 0.1)]
-test_layer_norm = suite([*INT8, *HALF])
+CASES = [*INT8, *HALF]
+test_layer_norm = suite(CASES)
 
 
 def test_inverse_root_is_a_root() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import sanitized
-from harness import Case, _Bench, _check_equal
+from harness import Case, _Bench, _check_equal, with_vectors
 from installed import need_emulator, need_programs, uncounted
 
 from edgeq.errors import EdgeqError
@@ -15,7 +15,7 @@ from edgeq.ir import Array, DType, QParams, Tensor, TensorType
 from edgeq.ops.energy_normalization import EnergyNormalization
 from edgeq.ops.fourier import Irfft, Rfft
 from edgeq.ops.spectrum import MODES, ApplyWindow, BandLevels, CosineTransform
-from edgeq.run import gpu, host, run
+from edgeq.run import gpu, host, qemu, run
 
 F32, F16, S8, S16, S32 = DType.FLOAT32, DType.FLOAT16, DType.INT8, DType.INT16, DType.INT32
 RNG = np.random.default_rng(0)
@@ -134,6 +134,13 @@ def test_chips_compute_the_same(bench: _Bench, chip: str, tmp_path: Path) -> Non
     need_emulator(chip)
     few, expected = bench.first(6)
     _check_equal(expected, run(bench.folder(bench.program(chip), tmp_path / "m"), uncounted(chip), few, steps=True))
+
+
+@pytest.mark.parametrize(("chip", "bits"), [("riscv-v", 512), ("riscv-vh", 256)])
+def test_bytes_do_not_depend_on_the_length_of_a_vector(bench: _Bench, chip: str, bits: int, tmp_path: Path) -> None:
+    need_programs("qemu-system-riscv32")
+    few, expected = bench.first(6)
+    _check_equal(expected, qemu.run(bench.folder(bench.program(chip), tmp_path / "m"), with_vectors(chip, bits), few, steps=True))
 
 
 def test_the_gpus_kernels_compute_the_same(bench: _Bench) -> None:

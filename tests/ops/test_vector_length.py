@@ -10,26 +10,31 @@ from types import ModuleType
 import pytest
 import test_attention
 import test_average_pool2d
+import test_cache
 import test_conv2d
 import test_depthwise_conv2d
 import test_elementwise
 import test_fully_connected
+import test_layer_norm
 import test_mat_mul
 import test_max_pool2d
 import test_recurrent
 import test_reduce
-from harness import Case, _Bench, computes_halves, halved
+from harness import Case, _Bench, computes_halves, halved, with_vectors
 from installed import need_programs
 
-from edgeq import kernels, target
+from edgeq import kernels
 from edgeq.compare import compare
 from edgeq.half import LAW
+from edgeq.ops.fourier import Irfft, Rfft
+from edgeq.ops.spectrum import ApplyWindow, BandLevels, CosineTransform
 from edgeq.run import qemu
 from edgeq.simulate import simulate
 
 HALF = ("test_conv2d", "test_depthwise_conv2d", "test_fully_connected", "recurrent")  # of which zvfh has kernels
 SUM = test_elementwise.SUM
 VECTORS = 4
+SPECTRA = {op.kind() for op in (ApplyWindow, BandLevels, CosineTransform, Irfft, Rfft)}
 PARTS = 2  # LLVM has no registers left where one program has all the cases
 MODULES: Sequence[ModuleType] = (
     test_attention, test_average_pool2d, test_conv2d, test_depthwise_conv2d, test_fully_connected, test_mat_mul, test_max_pool2d,
@@ -48,8 +53,9 @@ def some_cases(law: str) -> list[Case]:
     suites = (test_fully_connected.test_fully_connected, test_recurrent.test_lstm, test_recurrent.test_gru)
     int8_weights = [(test.__name__, c) for test in suites for c in test.cases if law in c.laws and c.name.endswith(("_w8", "_w88"))]  # type: ignore[attr-defined]
     narrow = [("four_bits", c) for m in (test_conv2d, test_fully_connected) for c in m.NARROW if law in c.laws]
+    whole = [(m.__name__, c) for m in (test_cache, test_layer_norm) for c in m.CASES if law in c.laws]
     chosen = [(n, c) for i, (n, c) in enumerate(found) if i % 4 == 0 or any(n > 30 for t in c.types for n in t.shape[-1:])]
-    return [replace(c, name=f"{n}_{i}_{c.name}") for i, (n, c) in enumerate([*chosen, *int8_weights, *narrow])]
+    return [replace(c, name=f"{n}_{i}_{c.name}") for i, (n, c) in enumerate([*chosen, *int8_weights, *narrow, *whole])]
 
 
 @pytest.mark.parametrize(
@@ -57,10 +63,7 @@ def some_cases(law: str) -> list[Case]:
 )
 def test_bytes_do_not_depend_on_the_length_of_a_vector(law: str, bits: int, name: str, isa: str, tmp_path: Path) -> None:
     need_programs("qemu-system-riscv32")
-    machine = target.load(name)
-    cpu = machine.data["qemu"]["cpu"]
-    assert "vlen=128" in cpu
-    longer = replace(machine, data={**machine.data, "qemu": {"cpu": cpu.replace("vlen=128", f"vlen={bits}")}})
+    longer = with_vectors(name, bits)
     cases, used = some_cases(law), set()
     for part in range(PARTS):
         bench = _Bench(cases[part::PARTS], law)
@@ -69,5 +72,5 @@ def test_bytes_do_not_depend_on_the_length_of_a_vector(law: str, bits: int, name
         few = {n: a[:VECTORS] for n, a in bench.data.items()}
         result = compare(simulate(bench.graph, few), qemu.run(bench.folder(program, tmp_path / f"model{part}"), longer, few))
         assert result.bit_exact, f"VLEN {bits}: {result.difference}"
-    rows = {k.stem for k in kernels.scan() if k.op.endswith("_rows")}  # some rows at a time, see test_rows
-    assert {k.stem for k in kernels.scan() if k.isa == isa} - rows == used
+    elsewhere = {k.stem for k in kernels.scan() if k.op.endswith("_rows") or k.op in SPECTRA}  # see test_rows, test_spectrum
+    assert {k.stem for k in kernels.scan() if k.isa == isa} - elsewhere == used
