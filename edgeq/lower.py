@@ -114,7 +114,7 @@ def lower(graph: Graph, target: Target, choices: Mapping[str, str] | None = None
     calls: list[Call] = []
     views: dict[str, str] = {}
     owners = {n: n for n in graph.inputs}  # storage -> the graph input or output that it belongs to
-    folded = _folded_additions(graph)
+    folded = folded_additions(graph)
     joined = chains(graph, {n.name for n in folded.values()})
     waiting: dict[str, Call] = {}
     for node in graph.nodes:
@@ -188,7 +188,7 @@ def _call(
     return Call(node, kernel, params, names, outputs, scratch, tables, macs, inplace, epilogue, formats)
 
 
-def _folded_additions(graph: Graph) -> dict[str, Node]:
+def folded_additions(graph: Graph) -> dict[str, Node]:
     """Convolution -> the addition that may be folded into it: the only reader of its result, with another operand of that shape.
 
     Where both operands come from convolutions it is the later one.

@@ -12,6 +12,7 @@ from edgeq import api, kernels
 from edgeq.errors import EdgeqError
 from edgeq.ir import Graph
 from edgeq.lower import lower, request
+from edgeq.ops.add import Add
 from edgeq.target import load
 from edgeq.tune import costs
 
@@ -39,7 +40,7 @@ def test_every_candidate_is_measured_and_the_cheapest_is_chosen(tuned: api.Tuned
         wanted = request(graph, node)
         names = {k.name for k in kernels.candidates(*wanted, chip.isa)}
         found = known.get(kernels.cost_key(*wanted), {})
-        assert (set(found) == names) if len(names) > 1 else not found
+        assert (set(found) == names) if len(names) > 1 and not isinstance(node.op, Add) else not found  # it may be part of a convolution
         assert not found or choices[kernels.cost_key(*wanted)] == min(found, key=lambda k: found[k])
     assert tuned.key == KEY and tuned.unit == "cycles" and tuned.measured == len(known) >= 2
 

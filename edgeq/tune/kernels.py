@@ -12,7 +12,7 @@ from edgeq.compare import compare
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Graph
 from edgeq.journal import journal
-from edgeq.lower import candidates, lower, request
+from edgeq.lower import candidates, folded_additions, lower, request
 from edgeq.ops.add import Add
 from edgeq.program import Program
 from edgeq.simulate import simulate
@@ -37,10 +37,14 @@ class Layer:
 
 
 def layers(graph: Graph, target: Target, known: Costs) -> list[Layer]:
-    """The nodes that several kernels can compute, less those whose candidates have all been measured."""
+    """The nodes that several kernels can compute, less those whose candidates have all been measured.
+
+    An addition that may be folded into a convolution is measured with that.
+    """
     found, joined = [], chains(graph)
+    inside = {*joined.nodes, *joined.inside, *(n.name for n in folded_additions(graph).values())}
     for node in graph.nodes:
-        if node.op.traits.view or node.name in joined.nodes or node.name in joined.inside:
+        if node.op.traits.view or node.name in inside:
             continue
         wanted, params = request(graph, node)
         names = tuple(k.name for k in candidates(graph, node, target.isa, target.core))

@@ -26,7 +26,7 @@ def wide() -> Graph:
 
 
 def told(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [r.getMessage() for r in caplog.records if "samples are few" in r.getMessage()]
+    return [r.getMessage() for r in caplog.records if "samples are few for" in r.getMessage()]
 
 
 @pytest.mark.parametrize(("count", "lines"), [(128, 1), (330, 0)])
