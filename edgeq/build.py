@@ -209,14 +209,14 @@ def _make(settings: Mapping[str, Any], name: str, where: str, work: Path, in_ram
         raise
 
 
-def check_level(optimize: str) -> None:
+def check_level(optimize: str, known: Sequence[str] = OPTIMIZE) -> None:
     """Refuse what is no optimization level.
 
     Raises:
         EdgeqError: it is none.
     """
-    if optimize not in OPTIMIZE:
-        raise EdgeqError(f"unknown optimization level '{optimize}'", fix=f"choose one of {', '.join(OPTIMIZE)}")
+    if optimize not in known:
+        raise EdgeqError(f"unknown optimization level '{optimize}'", fix=f"choose one of {', '.join(known)}")
 
 
 def build_programs(

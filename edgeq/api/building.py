@@ -21,7 +21,7 @@ from edgeq.api.models import Arrays, Progress, random_inputs
 from edgeq.api.proving import How, Proof, prove, recorded
 from edgeq.api.quantizing import PRECISION, Quantized, goal_of, on_stream, quantized
 from edgeq.api.recipe import Recipe, read
-from edgeq.build import Program, Toolchain, build_library, build_programs, section_sizes
+from edgeq.build import Program, Toolchain, build_library, build_programs, check_level, section_sizes
 from edgeq.build import toolchain as find_toolchain
 from edgeq.emit import Artifact, emit, write
 from edgeq.errors import EdgeqError
@@ -281,8 +281,7 @@ def build(
     """
     chip = targets.load(target)
     known, model = (model, model.graph) if isinstance(model, Quantized) else (None, model)
-    if optimize not in LEVELS:
-        raise EdgeqError(f"unknown optimization level '{optimize}'", fix=f"choose one of {', '.join(LEVELS)}")
+    check_level(optimize, LEVELS)
     if vectors < 0:
         raise EdgeqError(f"{vectors} test vectors", fix="give 0 or more")
     chain = find_toolchain(chip, toolchain)

@@ -14,6 +14,7 @@ from edgeq.api.calibration import calibration_samples
 from edgeq.api.models import Progress, random_inputs, stage
 from edgeq.api.quantizing import goal_of, quantized
 from edgeq.api.recipe import Recipe, read
+from edgeq.build import check_level
 from edgeq.build import toolchain as find_toolchain
 from edgeq.errors import EdgeqError
 from edgeq.ir import Graph
@@ -78,8 +79,7 @@ def tune(
         EdgeqError: the target counts no instructions, a tool is missing, or a kernel is wrong.
     """
     chip, path = targets.load(target), Path(output)
-    if optimize not in LEVELS:
-        raise EdgeqError(f"unknown optimization level '{optimize}'", fix=f"choose one of {', '.join(LEVELS)}")
+    check_level(optimize, LEVELS)
     if chip.runners[0] == "host":
         raise EdgeqError(f"target {target} counts no instructions", fix="choose a chip, see `edgeq targets`")
     chain = find_toolchain(chip, toolchain)
