@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import time
 from types import TracebackType
 from typing import Self
 
@@ -13,6 +14,7 @@ from edgeq.errors import EdgeqError
 from edgeq.files import reason
 
 LONGEST = 70_000  # bytes that are written at once
+NOISE = 10.0  # seconds of bytes that nobody asked for, however few
 
 
 class LineLost(EdgeqError):
@@ -72,10 +74,10 @@ class Line:
         Raises:
             EdgeqError: it does not end.
         """
-        dropped = 0
+        dropped, begin = 0, time.monotonic()
         while chunk := self.read(256, seconds):
             dropped += len(chunk)
-            if dropped > most:
+            if dropped > most or time.monotonic() - begin > NOISE:
                 raise EdgeqError("the board does not stop sending", where=self.port, fix="reset it, or check --board and --baud")
 
     def signals(self, dtr: bool | None, rts: bool | None) -> None:

@@ -13,7 +13,8 @@
 #define PAGES 256u    /* most pages of one EXTENDED_ERASE */
 
 #define COMMAND_TICKS (2000u * EQ_TICKS_PER_MS)
-#define BYTE_TICKS (500u * EQ_TICKS_PER_MS)
+#define PIECE 64u /* bytes that come within PIECE_TICKS, however slow the line: a block of 4096 ends within 32 s */
+#define PIECE_TICKS (500u * EQ_TICKS_PER_MS)
 #define QUIET_TICKS (20u * EQ_TICKS_PER_MS)
 #define NOISE_TICKS (1000u * EQ_TICKS_PER_MS) /* longest wait for quiet */
 #define LEAVE_TICKS (2u * EQ_TICKS_PER_MS)    /* until the last acknowledgement has left the UART, from 9600 bits per second on */
@@ -30,7 +31,16 @@ static union {
 
 static int take(void *to, uint32_t bytes)
 {
-    return eq_board_read(to, bytes, BYTE_TICKS) == bytes;
+    unsigned char *const p = (unsigned char *)to;
+    uint32_t begin = eq_board_clock();
+    for (uint32_t i = 0; i < bytes; i++) {
+        begin = i % PIECE == 0 ? eq_board_clock() : begin;
+        const uint32_t spent = eq_board_clock() - begin;
+        if (spent >= PIECE_TICKS || eq_board_read(p + i, 1, PIECE_TICKS - spent) == 0) {
+            return 0;
+        }
+    }
+    return 1;
 }
 
 __attribute__((noinline)) void eq_boot_acknowledge(void) /* a fifth of Zig's code for RISC-V, where it is inlined */

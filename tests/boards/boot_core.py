@@ -32,6 +32,7 @@ DEVICES, DEVICE_BYTES, SYSTEM_CONTROL = 0x40000000, 0x10000, 0xE000E000
 SEEN = 8192  # bytes of a slot; a sector has 4096
 LAST = 5_000_000  # instructions, more than any run takes
 BYTE = 2170  # ticks, at 115 200 bits per second
+SLOW = 10_000_000  # 0.4 s
 
 
 class PowerFailed(Exception):
@@ -69,13 +70,14 @@ class Core:
         self.firmware = image.read(self.elf)
         self.flash = self.flash or bytearray(b"\xff" * 2 * SEEN)
 
-    def run(self, line: bytes = b"", cut: int = -1, noise: int | None = None) -> int | None:
+    def run(self, line: bytes = b"", cut: int = -1, noise: int | None = None, slow: int | None = None) -> int | None:
         """From reset to the start of an application: the slot that is started, None if nothing is.
 
         Args:
             line: what a programmer sends.
             noise: seed of bytes that never end and come after it; None: silence.
             cut: the write to the region before which power fails.
+            slow: the byte of the line from which on each takes `SLOW` ticks.
 
         Raises:
             PowerFailed: it did.
@@ -103,9 +105,12 @@ class Core:
         def read() -> None:
             data, count, ticks = (engine.reg_read(r) for r in (arm.UC_ARM_REG_R0, arm.UC_ARM_REG_R1, arm.UC_ARM_REG_R2))
             now = line[state["at"] : state["at"] + count]
+            late = 0 if slow is None else min(len(now), max(0, state["at"] + len(now) - slow))
+            if late and ticks < SLOW:
+                now, late = now[:-late], 0
             state["at"] += len(now)
             now += b"" if noise is None else dice.randbytes(count - len(now))
-            state["clock"] += ticks if len(now) < count else BYTE * count
+            state["clock"] += BYTE * (len(now) - late) + SLOW * late + (ticks if len(now) < count else 0)
             engine.mem_write(data, now)
             give(len(now))
 

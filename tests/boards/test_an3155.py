@@ -113,6 +113,21 @@ def test_a_program_that_is_not_started_is_told(monkeypatch: pytest.MonkeyPatch) 
         flash(Refuses(ORIGIN, 2**20, SECTORS, 0x413), job(chip(), firmware(9000, ORIGIN)), monkeypatch)
 
 
+def test_a_board_that_trickles_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A byte every half a second, whatever it is asked: no 65536 of them are waited for."""
+    line, now = FakeLine(lambda data: b""), [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+
+    def read(count: int, seconds: float) -> bytes:
+        now[0] += 0.5
+        return b"\x55"
+
+    monkeypatch.setattr(line, "read", read)
+    with pytest.raises(EdgeqError, match="does not stop sending"):
+        line.quiet(0.6)
+    assert now[0] < 12
+
+
 @pytest.mark.parametrize("rate", [0.002, 0.02])
 def test_a_damaged_line_never_leads_to_a_wrong_success(rate: float, monkeypatch: pytest.MonkeyPatch) -> None:
     place = board.load(load("mps2-an386"))

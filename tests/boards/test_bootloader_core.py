@@ -115,6 +115,16 @@ def test_noise_that_does_not_end_does_not_keep_a_board(noise: int, core: boot_co
         assert made.run(line, noise=noise) == slot and made.ticks < 30 * seconds, len(line)
 
 
+def test_a_block_that_trickles_in_ends(core: boot_core.Core) -> None:
+    """Of 500 bytes, 0.4 s each, the first takes the board's patience; the old program runs within half a minute, not after 200 s."""
+    boot, seconds = core.boot, 25_000_000
+    line = boot_core.update(boot, 1, boot_core.content(boot, 1, 500, 3 << 24, 8))
+    for slow in (len(line) - 700, len(line) - 400):
+        made = copy.deepcopy(core)
+        assert made.run(line[: slow + 75], slow=slow) == 0 and made.ticks < 30 * seconds, slow
+    assert copy.deepcopy(core).run(line, slow=len(line)) == 1
+
+
 def test_a_program_that_never_ran_cannot_confirm_itself(core: boot_core.Core) -> None:
     made = copy.deepcopy(core)
     made.put(1, boot_core.content(core.boot, 1, 500, 3 << 24, 8), confirmed=False)
