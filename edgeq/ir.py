@@ -214,8 +214,8 @@ class Op:
         return (self.reference_half(params, *x),)
 
     def bound(self, law: str, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
-        """`bind_half` where all operands and the output are halves, else `bind`."""
-        operands = [t.type.dtype for i, t in enumerate(inputs) if i not in self.parameters]
+        """`bind_half` where the output and all operands but indices are halves, else `bind`."""
+        operands = [t.type.dtype for i, t in enumerate(inputs) if i not in (*self.parameters, *self.traits.indices)]
         if all(d is DType.FLOAT16 for d in (*operands, output.dtype)):
             return self.bind_half(where, inputs, output)
         return self.bind(law, where, inputs, output)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -204,20 +204,28 @@ class CachedAttention(Attention):
         return zip(q, k, v, seen.tolist(), strict=True)
 
     def bind(self, law: str, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
-        if inputs[3].type.dtype is not DType.INT32:
-            raise EdgeqError(f"a number of keys is int32, not {inputs[3].type}", where=where)
-        params = super().bind(law, where, inputs[:3], output)
+        return self._counted(where, super().bind(law, where, inputs[:3], output), inputs[3])
+
+    def _counted(self, where: str, params: Params, number: Tensor) -> Params:
+        if number.type.dtype is not DType.INT32:
+            raise EdgeqError(f"a number of keys is int32, not {number.type}", where=where)
         return replace(params, scalars={**params.scalars, "ahead": self.ahead})
 
     def reference(self, params: Params, *x: Array) -> Array:
+        return self._by_vector(super().reference, params, *x)
+
+    def _by_vector(self, compute: Callable[..., Array], params: Params, *x: Array) -> Array:
         rows = []
         for q, k, v, n in self._vectors(*x):
             own = replace(params, scalars={**params.scalars, "keys": n})
-            rows.append(super().reference(own, q[None], k[None, :, :n], v[None, :, :n]))
+            rows.append(compute(own, q[None], k[None, :, :n], v[None, :, :n]))
         return np.concatenate(rows)
 
     def bind_half(self, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
-        return Op.bind_half(self, where, inputs, output)
+        return self._counted(where, super().bind_half(where, inputs[:3], output), inputs[3])
+
+    def reference_half(self, params: Params, *x: Array) -> Array:
+        return self._by_vector(super().reference_half, params, *x)
 
 
 def _seen(queries: int, keys: int) -> Array:

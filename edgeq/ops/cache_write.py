@@ -10,6 +10,7 @@ import numpy as np
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, DType, Op, Params, Tensor, TensorType
 from edgeq.ops.elementwise import require_int8
+from edgeq.ops.halves import half_params
 from edgeq.ops.move import same_values
 from edgeq.ops.traits import SHARED, Traits
 
@@ -48,15 +49,24 @@ class CacheWrite(Op):
         return y
 
     def bind(self, law: str, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
-        kept, rows, place = (t.type for t in inputs)
-        require_int8(where, self, kept, output)
+        require_int8(where, self, inputs[0].type, output)
         same_values(law, where, inputs[:2], output)
+        return Params(law, self._sizes(where, inputs))
+
+    def _sizes(self, where: str, inputs: tuple[Tensor, ...]) -> dict[str, int | str]:
+        kept, rows, place = (t.type for t in inputs)
         if place.dtype is not DType.INT32:
             raise EdgeqError(f"the place in a cache is int32, not {place}", where=where)
         inner = int(np.prod(kept.shape[self.axis + 1 :], dtype=np.int64))
         outer = int(np.prod(kept.shape[: self.axis], dtype=np.int64))
-        sizes = {"outer": outer, "kept": kept.shape[self.axis], "rows": rows.shape[self.axis], "inner": inner}
-        return Params(law, {**sizes, "ring": int(self.ring), "size": kept.size})
+        sizes: dict[str, int | str] = {"outer": outer, "kept": kept.shape[self.axis], "rows": rows.shape[self.axis], "inner": inner}
+        return {**sizes, "ring": int(self.ring), "size": kept.size}
 
     def reference(self, params: Params, *x: Array) -> Array:
+        return self.real(*x)
+
+    def bind_half(self, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
+        return half_params(self._sizes(where, inputs))
+
+    def reference_half(self, params: Params, *x: Array) -> Array:
         return self.real(*x)

@@ -11,6 +11,7 @@ from edgeq import numerics
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, DType, Op, Params, Tensor, TensorType
 from edgeq.ops.elementwise import require_int8
+from edgeq.ops.halves import half_params
 from edgeq.ops.traits import Traits
 
 
@@ -18,7 +19,7 @@ from edgeq.ops.traits import Traits
 class Lookup(Op):
     """Indices ``[...]``, constant table float32 ``[N, D]`` -> its rows ``[..., D]``; an index beyond the ends is that of the end.
 
-    Indices are int32. The table is stored in int8 in the output's scale, so that a row is copied as it is.
+    Indices are int32. The table is stored in int8 in the output's scale, or in halves, so that a row is copied as it is.
     """
 
     traits: ClassVar[Traits] = Traits("move", real=(1,), indices=(0,))
@@ -43,3 +44,12 @@ class Lookup(Op):
 
     def reference(self, params: Params, *x: Array) -> Array:
         return np.asarray(params.rows[np.clip(x[0], 0, params.last)])
+
+    def bind_half(self, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
+        index, table = inputs
+        if index.type.dtype is not DType.INT32 or table.data is None or table.type.dtype is not DType.FLOAT16:
+            raise EdgeqError(f"a look-up wants int32 indices and constant halves, not {index.type} and {table.type}", where=where)
+        return half_params({"count": index.type.size, "last": len(table.data) - 1, "depth": table.type.shape[1]}, {"rows": table.data})
+
+    def reference_half(self, params: Params, *x: Array) -> Array:
+        return self.reference(params, *x)

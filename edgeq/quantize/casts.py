@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from edgeq.errors import EdgeqError
 from edgeq.ir import Graph, Node, Tensor, check
 from edgeq.ops.quantize import Dequantize, Quantize
-from edgeq.quantize.constraints import cells
+from edgeq.quantize.constraints import cells, indices
 from edgeq.quantize.storage import HALF, INTEGERS, SUFFIX, Storage
 
 
@@ -31,8 +31,8 @@ class Bordered:
 
 
 def bordered(graph: Graph, storage: Storage) -> Bordered:
-    """Insert casts. Graph inputs and outputs are halves, states what their layers compute in; cell states in integers stay
-    integers.
+    """Insert casts. Graph inputs and outputs are halves, indices int32, states what their layers compute in; cell states in integers
+    stay integers.
 
     A tensor keeps its name in the storage that it is computed in; its copy is called ``x.s8`` or ``x.f16``. An output that is
     computed in int8 is called ``y.s8``, its copy in halves ``y``.
@@ -43,8 +43,9 @@ def bordered(graph: Graph, storage: Storage) -> Bordered:
     kinds = {n.name: storage[n.name] if storage[n.name] in INTEGERS else HALF for n in graph.nodes}
     home = {t: kinds[n.name] for n in graph.nodes for t in n.outputs}
     home |= dict.fromkeys(graph.given, HALF) | {a: home.get(b, HALF) for a, b in graph.states}
+    numbers = indices(graph, "single")
     wide = {t for t in cells(graph, "single") if home[t] in INTEGERS}
-    cast_back = {t for t in graph.results if home.get(t) in INTEGERS and t not in wide}
+    cast_back = {t for t in graph.results if home.get(t) in INTEGERS and t not in wide | numbers}
     own = {t: f"{t}.{SUFFIX[kind]}" if t in cast_back else t for t, kind in home.items()}
     names = {(t, kind): own[t] for t, kind in home.items()}
     tensors = dict(graph.tensors)
@@ -52,14 +53,14 @@ def bordered(graph: Graph, storage: Storage) -> Bordered:
 
     def cast(t: str, wanted: str) -> str:
         """The name of a tensor in a storage."""
-        if (t, wanted) not in names:
+        if (t, wanted) not in names and t not in numbers:
             if t in wide or (wanted in INTEGERS and t in cells(graph, "single")):
                 raise EdgeqError("a cell state is read in another storage than it is kept in", where=t, fix="give its readers one storage")
             source = cast(t, HALF) if wanted in INTEGERS and home[t] in INTEGERS else own[t]  # from integers to others by halves
             names[t, wanted] = t if own[t] != t and wanted == HALF else f"{t}.{SUFFIX[wanted]}"
             op = Quantize() if wanted in INTEGERS else Dequantize()
             nodes.append(Node(f"{t}/to_{SUFFIX[wanted]}", op, (source,), (names[t, wanted],)))
-        return names[t, wanted]
+        return t if t in numbers else names[t, wanted]
 
     for node in graph.nodes:
         wanted = kinds[node.name]

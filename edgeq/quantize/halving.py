@@ -9,8 +9,9 @@ import numpy as np
 
 from edgeq import half
 from edgeq.errors import EdgeqError
-from edgeq.ir import Array, DType, Graph, Node, Op, Tensor, TensorType, check
+from edgeq.ir import Array, DType, Graph, Node, Op, QParams, Tensor, TensorType, check
 from edgeq.quantize.calibrate import check_samples
+from edgeq.quantize.constraints import indices
 from edgeq.quantize.floating import Progress, require_float, stream
 from edgeq.quantize.plan import Precision
 from edgeq.quantize.precision_toml import format_precision
@@ -18,7 +19,7 @@ from edgeq.quantize.storage import HALF, roles, written
 
 
 def to_half(graph: Graph) -> Graph:
-    """A float graph in half precision. Tensors and nodes keep their names; inputs and outputs become halves, too.
+    """A float graph in half precision. Tensors and nodes keep their names; inputs and outputs become halves, too, but indices int32.
 
     Raises:
         EdgeqError: the graph is not float, an operator has no half meaning, or a constant overflows.
@@ -27,7 +28,10 @@ def to_half(graph: Graph) -> Graph:
     missing = sorted({n.op.kind() for n in graph.nodes if type(n.op).bind_half is Op.bind_half})
     if missing:
         raise EdgeqError(f"not computed in half precision: {', '.join(missing)}", where=graph.name, fix="quantize with --recipe int8")
-    tensors = {n: Tensor(n, TensorType(t.type.shape, DType.FLOAT16)) for n, t in graph.tensors.items() if not t.is_constant}
+    numbers = indices(graph, "single")
+    kept = {n: TensorType(t.type.shape, DType.FLOAT16) for n, t in graph.tensors.items() if not t.is_constant}
+    kept |= {n: TensorType(t.shape, DType.INT32, QParams((1.0,))) for n, t in kept.items() if n in numbers}
+    tensors = {n: Tensor(n, t) for n, t in kept.items()}
     nodes = []
     for node in graph.nodes:
         names = list(node.inputs)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from installed import need_emulator
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
@@ -15,7 +16,8 @@ from edgeq import api
 from edgeq.frontends.onnx import from_model
 from edgeq.ir import DType
 from edgeq.passes import declare_states, normalise
-from edgeq.quantize import evaluate_float, quantize
+from edgeq.quantize import decide, evaluate_float, quantize, quantize_decided
+from edgeq.quantize.storage import complete, mixed
 
 S, H, D, N = 6, 2, 4, 11
 RNG = np.random.default_rng(2)
@@ -86,3 +88,32 @@ def test_int8_on_a_chip(tmp_path: Path) -> None:
     edgeq.build(quantized, target="cortex-m4", output=tmp_path / "step")
     compared = api.compare(tmp_path / "step", given)
     assert compared.comparison is not None and compared.comparison.bit_exact
+
+
+@pytest.mark.parametrize(("recipe", "chip"), [("fp16", "cortex-m4"), ("fp16", "riscv"), ("mixed", "cortex-m55")])
+def test_halves_on_a_chip(recipe: str, chip: str, tmp_path: Path) -> None:
+    """Indices are int32 beside halves; the caches are states in half precision; the chip computes what the simulator does."""
+    need_emulator(chip)
+    graph = normalise(declare_states(from_model(step("circular", 1), "step")))
+    quantized = edgeq.quantize(graph, feeds(24, True), recipe=recipe).graph
+    assert {quantized.type(n).dtype for n in quantized.given} == {DType.INT32}
+    assert {quantized.type(a).dtype for a, _ in quantized.states} == {DType.FLOAT16}
+    given = feeds(9, True)
+    real = evaluate_float(graph, given)[graph.results[0]]
+    error = api.simulate(quantized, given).outputs(real=True)[quantized.results[0]].reshape(real.shape) - real
+    assert 10 * np.log10((real**2).mean() / (error**2).mean()) > 50
+    edgeq.build(quantized, target=chip, output=tmp_path / "step")
+    compared = api.compare(tmp_path / "step", given)
+    assert compared.comparison is not None and compared.comparison.bit_exact
+
+
+def test_caches_in_int8_beside_halves() -> None:
+    """What stores keys and values may stay in int8 where the rest is in half precision: its index is cast nowhere."""
+    graph = normalise(declare_states(from_model(step("circular", 1), "step")))
+    nodes = {n.name: "int8" for n in graph.nodes if n.op.kind() in ("fully_connected", "rotary", "lookup")}
+    quantized = quantize_decided(decide(graph, feeds(24, True), nodes=complete(graph, nodes, mixed(graph))))
+    assert {quantized.type(a).dtype for a, _ in quantized.states} == {DType.INT8}
+    given = feeds(9, True)
+    real = evaluate_float(graph, given)[graph.results[0]]
+    error = api.simulate(quantized, given).outputs(real=True)[quantized.results[0]].reshape(real.shape) - real
+    assert 10 * np.log10((real**2).mean() / (error**2).mean()) > 30

@@ -119,7 +119,9 @@ def with_vectors(name: str, bits: int) -> target.Target:
 def halved(case: Case) -> Case:
     """A case on int8 as one in half precision: the same shapes, constants in real numbers, biases in float32."""
 
-    def convert(x: TensorType | Tensor) -> TensorType | Tensor:
+    def convert(position: int, x: TensorType | Tensor) -> TensorType | Tensor:
+        if position in case.op.traits.indices:
+            return x
         if isinstance(x, TensorType):
             return TensorType(x.shape, DType.FLOAT16)
         assert x.data is not None
@@ -127,7 +129,7 @@ def halved(case: Case) -> Case:
         real = (_dequantized(x.type, x.data) / (64 if bias else 1)).astype(np.float32 if bias else np.float16)
         return Tensor("", TensorType(x.type.shape, DType.FLOAT32 if bias else DType.FLOAT16), real)
 
-    inputs = tuple(convert(x) for x in case.inputs)
+    inputs = tuple(convert(i, x) for i, x in enumerate(case.inputs))
     return replace(case, inputs=inputs, output=TensorType(case.output_type.shape, DType.FLOAT16), laws=(LAW,), addend=None, total=None)
 
 
@@ -188,7 +190,7 @@ def computes_halves(case: Case) -> bool:
     """Whether `halved` applies: integers in and out, and the operator is not int8's own."""
     if case.name.endswith("_words"):
         return False
-    types = [case.output_type, *(t for i, t in enumerate(case.types) if i not in case.op.parameters)]
+    types = [case.output_type, *(t for i, t in enumerate(case.types) if i not in (*case.op.parameters, *case.op.traits.indices))]
     return all(t.dtype in (DType.INT8, DType.INT16) for t in types) and type(case.op).bind_half is not Op.bind_half
 
 

@@ -39,7 +39,7 @@ def write(name: str, kept: tuple[int, ...], rows: int, axis: int, ring: bool) ->
 def cached(name: str, heads: int, share: int, keys: int, depth: int, width: int, ahead: int = 0) -> Case:
     shapes = (1, 1, heads, depth), (1, keys, heads // share, depth), (1, keys, heads // share, width)
     types = [activation(s, f, z) for s, f, z in zip(shapes, (0.05, 0.04, 0.03), (3, -5, 7), strict=True)]
-    return Case(name, CachedAttention(depth**-0.5, False, ahead), (*types, INDEX), QParams((0.025,), -9), tolerance=1.05)
+    return Case(name, CachedAttention(depth**-0.5, False, ahead), (*types, INDEX), QParams((0.025,), -9), tolerance=1.05, half_tolerance=20)
 
 
 CASES = [

@@ -102,10 +102,10 @@ def attention_s8(
 def attention_f16(
     q_ptr, k_ptr, v_ptr, scale_ptr, mask_ptr, e_ptr, y_ptr, total, vectors,
     q_pattern, q_vector, k_pattern, k_vector, v_pattern, v_vector, batches, queries, keys, heads, share, depth, width,
-    given_ptr, given_pattern, given_vector, batch_step, head_step, query_step,
-    CAUSAL: tl.constexpr, MASKS: tl.constexpr, GIVEN: tl.constexpr, BLOCK: tl.constexpr,
+    n_ptr, n_pattern, n_vector, ahead, given_ptr, given_pattern, given_vector, batch_step, head_step, query_step,
+    CAUSAL: tl.constexpr, MASKS: tl.constexpr, CACHED: tl.constexpr, GIVEN: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """e float32 ``[total, keys]`` is scratch."""
+    """e float32 ``[total, keys]`` is scratch; n, where cached, is how many keys are there."""
     i = elements(BLOCK)
     live = i < total
     q_ptr += own_query(i, vectors, batches * queries * heads, depth, q_pattern, q_vector)
@@ -113,10 +113,13 @@ def attention_f16(
     v_at, query, head = places(i, vectors, batches, queries, keys, heads, share, width, v_pattern, v_vector)
     e_ptr += i * keys
     seen = query + keys - queries if CAUSAL else query * 0 + keys
+    if CACHED:
+        n = tl.load(n_ptr + own_query(i, vectors, batches * queries * heads, 0, n_pattern, n_vector), mask=live, other=0)
+        seen = limit(limit(n.to(tl.int64), 0, keys) + ahead, 1, keys) - 1
     mask_ptr += (query if MASKS == 1 else head * queries + query) * keys
     if GIVEN:
         given_ptr += given_row(i, vectors, batches, queries, heads, batch_step, head_step, query_step, given_pattern, given_vector)
-    n = tl.full((BLOCK,), LOWEST, tl.int32)
+    highest = tl.full((BLOCK,), LOWEST, tl.int32)
     for j in range(keys):
         score = tl.zeros((BLOCK,), tl.float32)
         for d in range(depth):
@@ -128,9 +131,9 @@ def attention_f16(
         if GIVEN:
             score = score + tl.load(given_ptr + j, mask=live, other=0.0).to(tl.float32)
         rounded = from_float(score)
-        n = tl.maximum(n, tl.where(j <= seen, order(rounded), LOWEST))
+        highest = tl.maximum(highest, tl.where(j <= seen, order(rounded), LOWEST))
         tl.store(e_ptr + j, rounded.to(tl.float32), mask=live)
-    largest = of_order(n).to(tl.float32)
+    largest = of_order(highest).to(tl.float32)
     whole = tl.zeros((BLOCK,), tl.float32)
     for j in range(keys):
         e = halves.exp(halves.number(tl.load(e_ptr + j, mask=live, other=0.0) - largest))
@@ -161,16 +164,17 @@ def attention(step: Step) -> tuple[Value, ...]:
     fixed = {"CAUSAL": bool(p.causal), "MASKS": p.masks, "GIVEN": masked, "BLOCK": block}
     given = (step.operands[3].data, *step.operands[3].steps) if masked else (operands[0], 0, 0)
     strides = (p.batch_step, p.head_step, p.query_step) if masked else (0, 0, 0)
+    places = (step.operands[3].data, *step.operands[3].steps, p.ahead) if cached else (operands[0], 0, 0, 0)
     kept = step.device.empty((rows * p.keys,), np.dtype(np.float32 if step.half else np.int32))
     if step.half:
         mask = step.table("mask")[0] if p.masks else operands[0]
-        step.device.launch(attention_f16, grid, *operands, step.table("scale")[0], mask, kept, y.data, *sizes, *given, *strides, **fixed)
+        numbers = (step.table("scale")[0], mask, kept, y.data, *sizes, *places, *given, *strides)
+        step.device.launch(attention_f16, grid, *operands, *numbers, CACHED=cached, **fixed)
         return (y,)
     weights = step.constant("weights", lambda: p.weights.astype(np.int32))
     terms = step.table("terms")[0] if p.masks else weights
     codes = step.constant("codes", lambda: p.codes.astype(np.int16)) if p.masks else weights
     added = step.table("added")[0] if masked else weights
-    places = (step.operands[3].data, *step.operands[3].steps, p.ahead) if cached else (weights, 0, 0, 0)
     numbers = p.q_zero, p.v_zero, p.out_offset, p.limit, p.rate, p.rate_shift, p.multiplier, p.shift, *places
     launch = (*operands, weights, terms, codes, kept, y.data, *sizes, *numbers, *given, added, *strides, EXCLUDED // 2)
     step.device.launch(attention_s8, grid, *launch, CACHED=cached, **fixed)
