@@ -80,11 +80,16 @@ def _gradient(node: Node, x: list[Array], at: int, y: Array, g: Array) -> Array:
         return _linear(node, x, y, g)
     if node.op.traits.elementwise:
         return _elementwise(node, x, at, g)
-    found = _selected(node, x, at, y, g) if len(x) == 1 or node.op.traits.moves else None
+    found = _selected(node, x, at, y, g) if len(x) == 1 or _puts_together(node) else None
     found = _averaged(node, x, y, g) if found is None and len(x) == 1 else found
     if found is None:
         raise _unknown(node)
     return found
+
+
+def _puts_together(node: Node) -> bool:
+    """Whether values of all inputs end up in the output as they are, wherever those of others lie."""
+    return node.op.traits.moves or node.op.traits.merges
 
 
 def _inside(node: Node, y: Array, g: Array) -> Array:
@@ -153,7 +158,7 @@ def _selected(node: Node, x: list[Array], at: int, y: Array, g: Array) -> Array 
     moved = replace(node, op=_unclamped(node.op))
     found = real_step(moved, [a.astype(np.float32) for a in others])[0].reshape(count, -1)
     chosen = np.clip(np.rint(found), 0, size).astype(np.int64)
-    if not node.op.traits.moves:
+    if not _puts_together(node):
         real = real_step(moved, x)[0].reshape(count, -1)
         values = np.take_along_axis(x[at].reshape(count, -1), np.take_along_axis(order, np.maximum(chosen - 1, 0), 1), 1)
         if (found != chosen).any() or (chosen == 0).any() or not np.array_equal(values, real):
