@@ -63,7 +63,8 @@ FOUR = (-4.4, 4.4)
 OPS: dict[str, Op] = {
     "transpose": Transpose((0, 3, 1, 2)), "reshape": Reshape((1, 24)), "slice": Slice((0, 1, 3, 1), (1, 2, 2, 1), (1, 1, -2, 1)),
     "pad": Pad(((0, 0), (1, 0), (0, 2), (0, 0))), "reflect": Pad(((0, 0), (1, 0), (0, 2), (0, 0)), mode="reflect"),
-    "every value": MaxPool2d((1, 1), (1, 1)), "windows": MaxPool2d((2, 2), (1, 1)), "windows with borders": MaxPool2d((2, 2), (2, 2), pads=(1, 1, 0, 0)),
+    "every value": MaxPool2d((1, 1), (1, 1)), "windows": MaxPool2d((2, 2), (1, 1)),
+    "windows with borders": MaxPool2d((2, 2), (2, 2), pads=(1, 1, 0, 0)),
     "cut off": MaxPool2d((2, 2), (1, 1), clamp=FOUR), "largest": ReduceMax((1, 2)), "largest of channels": ReduceMax((3,), True),
     "averages": AveragePool2d((2, 3)), "averages beside borders": AveragePool2d((2, 2), (1, 2), (1, 0, 0, 1)),
     "averages with borders": AveragePool2d((2, 2), (1, 2), (1, 0, 0, 1), count_include_pad=True),

@@ -158,7 +158,7 @@ def test_a_file_may_say_some(kinds: Graph) -> None:
     assert (found["layer"], found["moved"], found["leaky"], found["own"], found["cell"]) == (INT16, INT16, INT8, INT8, HALF)
     base = dict.fromkeys(found, WEIGHTS)
     assert storage.complete(kinds, {"leaky": HALF}, base) == base | {"leaky": HALF}
-    with pytest.raises(EdgeqError, match="layer.*belong together.*layer int8, moved float16"):
+    with pytest.raises(EdgeqError, match=r"layer.*belong together.*layer int8, moved float16"):
         storage.complete(kinds, {"layer": INT8, "moved": HALF})
     with pytest.raises(EdgeqError, match=r"leaky.*not computed in w8a16.*choose one of int8, float16"):
         storage.complete(kinds, {"leaky": WEIGHTS})
@@ -204,7 +204,9 @@ def test_mixed_keeps_products_of_gates_in_int16() -> None:
     back = b.dense(also, "back", units=4 * UNITS)
     shown = b.dense(x, "an output, too")
     both = b.op(Add(), b.dense(shown, "behind it", units=4 * UNITS), own, name="no layer")
-    cells = [b.op(LstmCell(), y, b.const(np.zeros(4 * UNITS)), back, b.input(1, UNITS), name=n) for n, y in (("cell", own), ("other", both))]
+    cells = [
+        b.op(LstmCell(), y, b.const(np.zeros(4 * UNITS)), back, b.input(1, UNITS), name=n) for n, y in (("cell", own), ("other", both))
+    ]
     found = storage.mixed(b.graph(*cells, b.leaky(also, "leaky"), shown))
     assert {n for n, s in found.items() if s == INT16} == {"cell", "other", "back"}
     alone = Net()
