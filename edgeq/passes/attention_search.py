@@ -148,18 +148,17 @@ class Search:
         """Past a sum of scores and a computed mask, whichever of the two is the mask."""
         if type(node.op) not in (Add, Sub) or walk.factor.size != 1:
             return None
-        shape = self.graph.type(node.outputs[0]).shape
+        shape, sign = self.graph.type(node.outputs[0]).shape, -1.0 if isinstance(node.op, Sub) else 1.0
         for x, mask in (node.inputs, node.inputs[::-1]):
             if isinstance(node.op, Sub) and mask == node.inputs[0]:
                 return None
             if self.graph.type(mask).size > self.graph.type(x).size or self.graph.tensors[mask].is_constant:
                 continue
-            x = chosen(self.graph, self.producers, x, mask) or x
+            x = chosen(self.graph, self.producers, x, mask, sign) or x
             if self.graph.type(x).shape != shape:
                 continue
-            factor = walk.factor.item() * (-1.0 if isinstance(node.op, Sub) else 1.0)
             places = np.arange(self.graph.type(mask).size).reshape(self.graph.type(mask).shape)
-            view = View(mask, walk.at_softmax(places, shape), factor)
+            view = View(mask, walk.at_softmax(places, shape), walk.factor.item() * sign)
             found = self._scores(replace(walk, name=x, given=(*walk.given, view)))
             if found is not None:
                 return found

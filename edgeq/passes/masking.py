@@ -11,19 +11,15 @@ from edgeq.ops.add import Add, Sub
 from edgeq.ops.attention import MASKED
 from edgeq.ops.concat import Concat
 from edgeq.ops.gather import Gather
-from edgeq.ops.linear import NO_CLAMP
 from edgeq.ops.logic import IsZero
 from edgeq.ops.mul import Mul
 from edgeq.ops.reduce_max import ReduceMax
 from edgeq.passes.places import constant_operand, is_moving
+from edgeq.passes.rewrite import computes
 
 Producers = Mapping[str, Node]
 DEEPEST = 12  # nodes between a mask and the flags of its rows
 LOWEST = -1e38  # stands for minus infinity
-
-
-def _plain(node: Node | None, kind: type) -> bool:
-    return node is not None and type(node.op) is kind and getattr(node.op, "clamp", NO_CLAMP) == NO_CLAMP
 
 
 def _complements(graph: Graph, producers: Producers, a: str, b: str) -> bool:
@@ -34,19 +30,23 @@ def _complements(graph: Graph, producers: Producers, a: str, b: str) -> bool:
             continue
         if isinstance(node.op, IsZero) and node.inputs[0] == y:
             return True
-        operand = constant_operand(graph, node) if _plain(node, Sub) else None
+        operand = constant_operand(graph, node) if computes(node, Sub) else None
         if operand is not None and node.inputs[1] == y and (operand[1] == 1).all():
             return True
     return False
 
 
-def chosen(graph: Graph, producers: Producers, name: str, mask: str) -> str | None:
-    """s of ``s * kept``, where the computed mask excludes what is not kept: ``(1 - kept)`` times a number far from all scores."""
+def chosen(graph: Graph, producers: Producers, name: str, mask: str, sign: float) -> str | None:
+    """s of ``s * kept``, where a computed mask excludes what is not kept: ``(1 - kept)`` times a number far below all scores.
+
+    Args:
+        sign: -1 where the mask is subtracted, else 1.
+    """
     product, outside = producers.get(name), producers.get(mask)
-    if not _plain(product, Mul) or outside is None or not _plain(outside, Mul):
+    if not computes(product, Mul) or outside is None or not computes(outside, Mul):
         return None
     operand = constant_operand(graph, outside)
-    if operand is None or not (np.abs(operand[1]) >= -MASKED).all():
+    if operand is None or not (sign * operand[1] <= MASKED).all():
         return None
     assert product is not None
     for s, kept in (product.inputs, product.inputs[::-1]):

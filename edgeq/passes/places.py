@@ -9,10 +9,10 @@ import numpy as np
 
 from edgeq.ir import Array, Graph, Node
 from edgeq.ops.concat import Concat
-from edgeq.ops.linear import NO_CLAMP
 from edgeq.ops.mul import Mul
 from edgeq.ops.reshape import Reshape
 from edgeq.ops.transpose import Transpose
+from edgeq.passes.rewrite import computes
 
 Moves = tuple[Reshape | Transpose, ...]
 
@@ -58,7 +58,7 @@ def constant_operand(graph: Graph, node: Node) -> tuple[str, Array] | None:
 
 def _factor(graph: Graph, node: Node) -> tuple[str, float] | None:
     """What a node multiplies by a number above 0, and that number."""
-    operand = constant_operand(graph, node) if isinstance(node.op, Mul) and node.op.clamp == NO_CLAMP else None
+    operand = constant_operand(graph, node) if computes(node, Mul) else None
     if operand is None or operand[1].size != 1 or not operand[1].item() > 0:
         return None
     return (operand[0], operand[1].item()) if graph.type(operand[0]).shape == graph.type(node.outputs[0]).shape else None

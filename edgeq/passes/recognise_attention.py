@@ -25,7 +25,7 @@ from edgeq.ops.transpose import Transpose
 from edgeq.passes.attention_search import Found, Search
 from edgeq.passes.fold_constants import fold_constants
 from edgeq.passes.places import Moves, View, constant_operand, moves, views
-from edgeq.passes.rewrite import Names, constant, repeated
+from edgeq.passes.rewrite import Names, computes, constant, repeated
 
 
 @repeated
@@ -234,7 +234,7 @@ def _assembled(graph: Graph, node: Node, found: Found, parts: _Assembly, heads: 
 def _softened(new: _Builder, name: str) -> str:
     """A mask that is a product with numbers for minus infinity, with numbers that int8 and half precision can stand."""
     node = new.graph.producers().get(name)
-    operand = constant_operand(new.graph, node) if node is not None and isinstance(node.op, Mul) else None
+    operand = constant_operand(new.graph, node) if node is not None and computes(node, Mul) else None
     if operand is None or not (operand[1] < 2 * MASKED).all():
         return name
     shape = (1,) * (len(new.shape(name)) - operand[1].ndim) + operand[1].shape

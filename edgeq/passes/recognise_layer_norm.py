@@ -12,11 +12,10 @@ import numpy as np
 from edgeq.ir import Array, Graph, Node, Op
 from edgeq.ops.add import Add, Sub
 from edgeq.ops.layer_norm import LayerNorm
-from edgeq.ops.linear import NO_CLAMP
 from edgeq.ops.mathematics import Reciprocal, Rsqrt, Sqrt, Square
 from edgeq.ops.mean import Mean
 from edgeq.ops.mul import Mul
-from edgeq.passes.rewrite import Names, constant, repeated
+from edgeq.passes.rewrite import Names, computes, constant, repeated
 
 Operands = Callable[..., tuple[str, ...] | None]
 
@@ -29,8 +28,7 @@ def recognise_layer_norm(graph: Graph) -> Graph | None:
     def operands(name: str, *kinds: type[Op]) -> tuple[str, ...] | None:
         """The inputs of the node of some class that computes `name`; None where another does."""
         node = producers.get(name)
-        known = node is not None and type(node.op) in kinds and getattr(node.op, "clamp", NO_CLAMP) == NO_CLAMP
-        return node.inputs if node is not None and known else None
+        return node.inputs if node is not None and computes(node, *kinds) else None
 
     for node in graph.nodes:
         core = _core(graph, producers, operands, node)
@@ -41,9 +39,10 @@ def recognise_layer_norm(graph: Graph) -> Graph | None:
 
 def _core(graph: Graph, producers: dict[str, Node], operands: Operands, node: Node) -> tuple[str, float] | None:
     """The tensor that a node's result is the normalization of, and epsilon; None where it is none."""
-    if not isinstance(node.op, Mul) or graph.type(node.outputs[0]).q is not None:
+    factors = operands(node.outputs[0], Mul)
+    if factors is None or graph.type(node.outputs[0]).q is not None:
         return None
-    for d, other in (node.inputs, node.inputs[::-1]):
+    for d, other in (factors, factors[::-1]):
         inverse = operands(other, Reciprocal)
         root = operands(other, Rsqrt) or (operands(inverse[0], Sqrt) if inverse else None)
         terms, parts = (operands(root[0], Add) if root else None), operands(d, Sub)
@@ -69,7 +68,7 @@ def _is_mean(graph: Graph, producers: dict[str, Node], name: str, of: str | None
 def _row(graph: Graph, node: Node, kind: type[Op], name: str) -> Array | None:
     """What a node of some class does to the last axis of `name`, alike for all rows: its other operand ``[C]``; None otherwise."""
     t = graph.type(name)
-    if type(node.op) is not kind or getattr(node.op, "clamp", NO_CLAMP) != NO_CLAMP or graph.type(node.outputs[0]).shape != t.shape:
+    if not computes(node, kind) or graph.type(node.outputs[0]).shape != t.shape:
         return None
     data = next((graph.tensors[n].data for n in node.inputs if n != name), None)
     if data is None or data.size not in (1, t.shape[-1]) or data.size != (data.shape or (1,))[-1]:

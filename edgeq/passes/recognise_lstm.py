@@ -15,11 +15,10 @@ import numpy as np
 from edgeq.ir import Array, Graph, Node, Op, TensorType
 from edgeq.ops.activations import Sigmoid, Tanh
 from edgeq.ops.add import Add
-from edgeq.ops.linear import NO_CLAMP
 from edgeq.ops.mul import Mul
 from edgeq.passes.affine_region import MAX_ELEMENTS, Region, parameters
 from edgeq.passes.lstm_writer import GATES, Writer
-from edgeq.passes.rewrite import repeated
+from edgeq.passes.rewrite import computes, repeated
 
 
 @dataclass(frozen=True)
@@ -48,9 +47,7 @@ def recognise_lstm(graph: Graph) -> Graph | None:
 def _operands(producers: dict[str, Node], name: str, kind: type[Op]) -> tuple[str, ...] | None:
     """The inputs of the node of a class that computes `name`; None where another does. A fused clamp does not match."""
     node = producers.get(name)
-    if node is None or type(node.op) is not kind or getattr(node.op, "clamp", NO_CLAMP) != NO_CLAMP:
-        return None
-    return node.inputs
+    return node.inputs if node is not None and computes(node, kind) else None
 
 
 def _cells(graph: Graph) -> Iterator[_Cell]:

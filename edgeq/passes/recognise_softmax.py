@@ -5,7 +5,6 @@ from __future__ import annotations
 from edgeq.ir import DType, Graph, Node, Tensor, TensorType
 from edgeq.ops.add import Sub
 from edgeq.ops.div import Div
-from edgeq.ops.linear import NO_CLAMP
 from edgeq.ops.mat_mul import MatMul
 from edgeq.ops.mathematics import Exp, Reciprocal
 from edgeq.ops.mul import Mul
@@ -13,7 +12,7 @@ from edgeq.ops.reduce_max import ReduceMax
 from edgeq.ops.reduce_sum import ReduceSum
 from edgeq.ops.softmax import Softmax
 from edgeq.passes.remove_dead import remove_dead
-from edgeq.passes.rewrite import Names, repeated
+from edgeq.passes.rewrite import Names, computes, repeated
 
 
 @repeated
@@ -42,7 +41,7 @@ def _reduced(graph: Graph, producers: dict[str, Node], name: str, kind: type) ->
 def _shifted(graph: Graph, producers: dict[str, Node], node: Node) -> Graph | None:
     """A softmax of scores less their maximum is that of the scores."""
     before = producers.get(node.inputs[0]) if isinstance(node.op, Softmax) else None
-    if before is None or type(before.op) is not Sub or before.op.clamp != NO_CLAMP:
+    if before is None or not computes(before, Sub):
         return None
     if _reduced(graph, producers, before.inputs[1], ReduceMax) != before.inputs[0]:
         return None
@@ -57,7 +56,7 @@ def _exponentials(producers: dict[str, Node], name: str) -> str | None:
 
 def _divided(graph: Graph, producers: dict[str, Node], node: Node) -> Graph | None:
     """Exponentials, or a matrix product of them, over their sum."""
-    if type(node.op) not in (Mul, Div) or getattr(node.op, "clamp", NO_CLAMP) != NO_CLAMP:
+    if not computes(node, Mul, Div):
         return None
     for x, other in (node.inputs, node.inputs[::-1])[: 1 if type(node.op) is Div else 2]:
         inverse = producers.get(other)

@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from edgeq.ir import Array, DType, Graph, Node, QParams, Tensor, TensorType
+from edgeq.ir import Array, DType, Graph, Node, Op, QParams, Tensor, TensorType
+from edgeq.ops.linear import NO_CLAMP
 from edgeq.text import unused
 
 
@@ -23,6 +24,11 @@ def is_pointwise(graph: Graph, node: Node) -> bool:
     if not node.op.traits.elementwise or node.op.traits.casts or all(t.is_constant for t in tensors):
         return False
     return all(t.type.size == 1 if t.is_constant else t.type.shape == shape for t in tensors)
+
+
+def computes(node: Node | None, *kinds: type[Op]) -> bool:
+    """Whether there is a node of one of some classes, and it limits nothing: an activation that was fused into it is not lost."""
+    return node is not None and type(node.op) in kinds and getattr(node.op, "clamp", NO_CLAMP) == NO_CLAMP
 
 
 def repeated(step: Callable[[Graph], Graph | None]) -> Callable[[Graph], Graph]:
