@@ -29,7 +29,7 @@ def _handle(number: int, frame: FrameType | None) -> None:
 def _finish(number: int) -> None:
     """Remove what is left and end the program here and now."""
     leftovers.sweep()
-    cursor = "\x1b[?25h" if sys.stderr is not None and sys.stderr.isatty() else ""  # a progress bar hides it
+    cursor = "\x1b[?25h" if sys.stderr.isatty() else ""  # a progress bar hides it
     os.write(2, f"{cursor}edgeq: interrupted\n".encode())
     os._exit(128 + number)
 
@@ -61,8 +61,20 @@ def listen() -> None:
         signal.signal(s, _handle)
 
 
+def fill() -> None:
+    """Open /dev/null where the caller has closed a standard stream: else the next file would be in its place, and get our messages."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # which takes the lowest number that is free
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "w" if number else "r", encoding="utf-8", closefd=False))  # noqa: SIM115
+
+
 def main() -> None:
     """The program `edgeq`."""
+    fill()
     try:
         listen()
         from edgeq.cli.main import main as program

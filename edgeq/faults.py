@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from edgeq.chains import Composite
 from edgeq.errors import EdgeqError
+from edgeq.files import read_text
 from edgeq.ir import Array, Graph, Params
 from edgeq.kernels.layouts import places
 from edgeq.lower import lower
@@ -174,7 +175,7 @@ def parse(text: str) -> FaultMap:
     if not path.is_file():
         raise EdgeqError(f"no fault map '{text}'", fix="choose random, columns, stuck, asymmetric, or a JSON file of faults")
     try:
-        rows = json.loads(path.read_text(encoding="utf-8"))["faults"]
+        rows = json.loads(read_text(path))["faults"]
         return FaultMap("list", entries=tuple(_entry(row) for row in rows))
     except (OSError, ValueError, LookupError, TypeError, RecursionError) as e:
         why = str(e)[:120]

@@ -39,6 +39,7 @@ MADE = re.compile(r"(\d{1,9})-[0-9a-f]+")  # what follows in the names of edgeq'
 JUST_MADE = 5  # seconds within which a folder may not be locked yet
 BEGINNING = 4  # bytes by which files of different kinds differ
 EPOCH = (1980, 1, 1, 0, 0, 0)
+TEXT = 2**26  # bytes of a text file that are read
 UNPACKED, RATIO = 2**28, 20  # bytes that an archive may unpack to, and times its own size, whichever is more
 DAMAGED_ARRAYS = (
     OSError, ValueError, EOFError, KeyError, MemoryError, RuntimeError, SyntaxError, TypeError, OverflowError, TokenError, zlib.error,
@@ -205,6 +206,34 @@ def check_place(path: Path | None, begins: bytes = b"") -> None:
             raise EdgeqError("cannot write the file", where=str(path), why=reason(e)) from e
 
 
+def read_bytes(path: Path, most: int) -> bytes:
+    """What a file holds, or a pipe that somebody gave, such as ``<(…)``: a named one in a folder might never have a writer.
+
+    Raises:
+        OSError: it cannot be read, holds more than `most` bytes, or is a device, which may never end.
+    """
+    if path.is_fifo() and path.parts[1:2] not in (("dev",), ("proc",)):
+        raise OSError(errno.ESPIPE, "it is a named pipe")
+    with path.open("rb") as file:
+        state = os.fstat(file.fileno())
+        if not (stat.S_ISREG(state.st_mode) or stat.S_ISFIFO(state.st_mode)):
+            raise OSError(errno.ENODEV, "it is a device")
+        content = file.read(min(state.st_size, most) + 1 if stat.S_ISREG(state.st_mode) else most + 1)
+    if len(content) > most:
+        raise OSError(errno.EFBIG, f"it holds more than {most} bytes")
+    return content
+
+
+def read_text(path: Path, most: int = TEXT, encoding: str = "utf-8") -> str:
+    """`read_bytes` as text, a line's end as ``\\n``.
+
+    Raises:
+        OSError: see `read_bytes`.
+        ValueError: it is no text.
+    """
+    return read_bytes(path, most).decode(encoding).replace("\r\n", "\n").replace("\r", "\n")
+
+
 def json_text(value: Any) -> str:
     """JSON for files: indented, keys in the given order, no NaN."""
     return json.dumps(value, indent=1, allow_nan=False) + "\n"
@@ -241,12 +270,14 @@ def check_archive(archive: zipfile.ZipFile, path: Path) -> None:
 
 
 def check_arrays(path: Path) -> None:
-    """`check_archive` of an .npz; anything else passes, for its size is what it says.
+    """`check_archive` of an .npz; any other file passes, for its size is what it says.
 
     Raises:
-        EdgeqError: see `check_archive`.
+        EdgeqError: see `check_archive`; or it is a device or a pipe, in which NumPy cannot go back.
         OSError, zipfile.BadZipFile: it cannot be read.
     """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise EdgeqError("this is a device or a pipe, not a file of arrays", where=str(path), fix="write it to a file first")
     with path.open("rb") as file:
         packed = file.read(2) == b"PK"
     if packed:

@@ -21,7 +21,7 @@ import numpy as np
 
 from edgeq import formats, numerics, ops
 from edgeq.errors import EdgeqError
-from edgeq.files import reason, write_bytes
+from edgeq.files import read_bytes, reason, write_bytes
 from edgeq.formats.code import Code
 from edgeq.formats.votes import Votes
 from edgeq.ir import DType, Graph, Node, Op, QParams, Tensor, TensorType, check
@@ -246,9 +246,7 @@ def load(path: str | Path) -> Graph:
         raise EdgeqError("this folder holds no model", where=str(path), why=f"there is no {NAME} in it", fix=fix)
     path = path / NAME if path.is_dir() else path
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise EdgeqError(f"the graph file has more than {MAX_BYTES} bytes", where=str(path))
-        content = path.read_bytes()
+        content = read_bytes(path, MAX_BYTES)
     except OSError as e:
         raise EdgeqError("cannot read the graph", where=str(path), why=reason(e), fix=FIX) from e
     return loads(content, str(path))

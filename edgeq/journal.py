@@ -31,7 +31,7 @@ LOG = logging.getLogger("edgeq")
 
 def folder() -> Path:
     """Where journals lie: ``$EDGEQ_CACHE``, or ``edgeq`` in the user's cache."""
-    if "EDGEQ_CACHE" in os.environ:
+    if os.environ.get("EDGEQ_CACHE"):
         return Path(os.environ["EDGEQ_CACHE"])
     return system.cache() / "edgeq"
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeq.errors import EdgeqError
+from edgeq.files import read_text
 from edgeq.resources import resource
 
 PLAIN = {"c", "armv6m", "armv7m"}  # kernel folders whose C every core runs
@@ -117,7 +118,7 @@ def read_inherited(path: Path, inherited: Callable[[str], Path], seen: tuple[Pat
     if path in seen:
         raise EdgeqError("inherits itself", where=str(path))
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = tomllib.loads(read_text(path))
     except (OSError, ValueError) as e:
         raise EdgeqError("cannot be read", where=str(path), why=str(e)) from e
     parent = data.pop("inherits", None)

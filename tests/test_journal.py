@@ -78,6 +78,11 @@ def test_a_place_that_cannot_be_written_is_told_once(cache: Path, caplog: pytest
     assert [r.levelno for r in caplog.records] == [logging.WARNING] and "cannot be written" in caplog.text
 
 
+def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGEQ_CACHE", "")
+    assert journal.folder() == journal.system.cache() / "edgeq"
+
+
 def test_old_journals_go(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     old, other = ended(parts=("old",), n=1), cache / "notes.txt"
     other.write_text("a user's")

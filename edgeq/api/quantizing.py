@@ -18,7 +18,7 @@ from edgeq.api.models import Arrays, Progress, is_quantized, read_inputs, stage
 from edgeq.api.recipe import Choices, Recipe, read
 from edgeq.api.samples import Samples
 from edgeq.errors import EdgeqError
-from edgeq.files import reason, write_bytes
+from edgeq.files import read_text, reason, write_bytes
 from edgeq.ir import Array, Graph
 from edgeq.passes import normalise
 from edgeq.passes.multiply_out import multiply_out
@@ -214,7 +214,7 @@ def _text(path: str | Path | None) -> str | None:
     if path is None:
         return None
     try:
-        return Path(path).read_text(encoding="utf-8")
+        return read_text(Path(path))
     except (OSError, ValueError) as e:
         raise EdgeqError("cannot read the precision file", where=str(path), why=reason(e)) from e
 

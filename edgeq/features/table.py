@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeq.errors import EdgeqError
+from edgeq.files import read_text
 
 WANTED = {int: "a whole number", float: "a number", str: "a word", bool: "true or false", tuple: "a list of numbers"}
 LARGEST = 1e30  # whose float32 is finite
@@ -22,7 +23,7 @@ def read_table(path: Path) -> dict[str, Any]:
         EdgeqError: it cannot be read, or is no TOML.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(read_text(path))
     except OSError as e:
         raise EdgeqError("cannot read the description", where=str(path), why=e.strerror or type(e).__name__) from e
     except ValueError as e:  # of TOML, of UTF-8, or of an integer of thousands of digits

@@ -15,12 +15,13 @@ from elftools.elf.elffile import ELFFile
 from edgeq.board import IMAGE_HEADER, Boot, Region
 from edgeq.elf import loads
 from edgeq.errors import EdgeqError
-from edgeq.files import reason
+from edgeq.files import read_bytes, reason
 from edgeq.slots import split
 
 MAGIC, MAGIC_SLOTS = 0x31495145, 0x32495145  # "EQI1", "EQI2", eq_image.h
 DOWNGRADE = 1  # eq_image.h
 LARGEST = 64 * 1024**2  # bytes of flash that a firmware may span
+MAX_BYTES = 2**30
 ERASED = b"\xff"
 
 
@@ -80,7 +81,7 @@ def read(path: Path) -> Firmware:
         EdgeqError: it cannot be read, is no 32-bit executable for Arm or RISC-V, or loads nothing.
     """
     try:
-        parts = split(path.read_bytes())
+        parts = split(read_bytes(path, MAX_BYTES))
         second = _program(path, parts.second, 0, None) if parts.second else None
         return _program(path, parts.first, parts.version, second)
     except OSError as e:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from edgeq.errors import EdgeqError
+from edgeq.files import read_text
 from edgeq.ir import Array
 
 
@@ -19,7 +20,7 @@ def names_of(text: str) -> tuple[str, ...]:
     """
     path = Path(text)
     try:
-        found = path.read_text(encoding="utf-8").splitlines() if "," not in text and path.is_file() else text.split(",")
+        found = read_text(path).splitlines() if "," not in text and path.is_file() else text.split(",")
     except (OSError, ValueError) as e:
         raise EdgeqError("cannot read the names of the classes", where=text, why=str(e)) from e
     names = tuple(n.strip() for n in found if n.strip())

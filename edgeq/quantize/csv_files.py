@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from edgeq.errors import EdgeqError
+from edgeq.files import read_text
 from edgeq.ir import Array, Graph, TensorType
 
 LABELS = ("y", "label", "labels", "class")
@@ -52,9 +53,7 @@ def read_table(path: Path) -> Table:
         EdgeqError: it cannot be read, or a cell is no number.
     """
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise EdgeqError(f"the file has {path.stat().st_size} bytes", where=str(path), why=f"at most {MAX_BYTES} are read")
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text(path, MAX_BYTES, "utf-8-sig")
     except (OSError, ValueError) as e:
         raise EdgeqError("cannot read the samples", where=str(path), why=str(e).splitlines()[0]) from e
     lines = [(i, line) for i, line in enumerate(text.splitlines(), 1) if line.strip() and not line.startswith("#")]

@@ -10,7 +10,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from edgeq.errors import EdgeqError
-from edgeq.files import json_text, reason
+from edgeq.files import json_text, read_text, reason
 from edgeq.folder import MANIFEST, SEAL, changed, digest, sealed
 from edgeq.record.values import FORMAT, Check, CName, Count, Hash, Integer, Shape, Size, TargetName, convert
 from edgeq.text import first_of
@@ -236,7 +236,7 @@ def manifest(folder: Path) -> Manifest:
     """
     fix = "build the model again"
     try:
-        data = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        data = json.loads(read_text(folder / MANIFEST))
     except (OSError, ValueError, RecursionError) as e:
         missing = isinstance(e, OSError)
         why = reason(e) if missing else "it is no JSON text"

@@ -10,6 +10,8 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from msgspec import Meta
 
+from edgeq.files import read_text
+
 FORMAT = 1  # of both
 Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Size = Annotated[int, Meta(ge=0, lt=2**31)]  # bytes, or an offset, in a memory of 32 bits
@@ -28,7 +30,7 @@ def parse(path: Path) -> Any:
     def refuse(name: str) -> float:
         raise ValueError(f"{name} is not a number in JSON")
 
-    return json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
+    return json.loads(read_text(path), parse_constant=refuse)
 
 
 def finite(value: float) -> float | str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgeq.errors import EdgeqError
-from edgeq.files import json_text, reason, write_bytes
+from edgeq.files import json_text, read_text, reason, write_bytes
 
 FORMAT = 2  # 1 had instructions alone
 Costs = Mapping[str, Mapping[str, int]]  # signature -> kernel -> cycles, or instructions where the core has no model
@@ -57,7 +57,7 @@ def read(path: Path) -> Tuning:
         EdgeqError: it is missing, damaged or of another format.
     """
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(read_text(path))
     except (OSError, ValueError, RecursionError) as e:
         raise EdgeqError("cannot read the tuning file", where=str(path), why=reason(e), fix="make one with `edgeq tune`") from e
     costs = data.get("costs") if isinstance(data, dict) and data.get("format") == FORMAT else None
