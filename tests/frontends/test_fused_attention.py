@@ -102,7 +102,9 @@ def test_equals_onnxruntime(name: str) -> None:
     np.testing.assert_allclose(got, want, rtol=0, atol=2e-5)
 
 
-@pytest.mark.parametrize(("name", "message"), [("rotary", "rotary embeddings"), ("cache", "a cache"), ("shape", r"mask of shape \[3\]")])
+@pytest.mark.parametrize(
+    ("name", "message"), [("rotary", "rotary embeddings"), ("cache", "a cache's length"), ("shape", r"mask of shape \[3\]")]
+)
 def test_refused(name: str, message: str) -> None:
     net = Net()
     if name == "rotary":
@@ -111,6 +113,50 @@ def test_refused(name: str, message: str) -> None:
         y = whole(net, constant(net, [1, 2, 3]))
     else:
         x, w = net.input(B, T, C), net.const(net.rng.normal(0, 0.4, (C, 3 * C)), F)
-        y = str(net.op("Attention", x, w, "", "", net.input(2, B, N, 3, D, name="past"), domain=MS, num_heads=N))
+        past, length = net.input(2, B, N, 3, D, name="past"), net.const([3], np.int32)
+        y = str(net.op("Attention", x, w, "", "", past, "", length, domain=MS, num_heads=N))
     with pytest.raises(EdgeqError, match=message):
         load(net.model(y))
+
+
+def cached(net: Net, whole: bool, causal: int) -> tuple[str, ...]:
+    """Rows behind those of a cache, which come out together."""
+    x, w = net.input(B, 2, C), net.const(net.rng.normal(0, 0.4, (C, 3 * C)), F)
+    options = {"domain": MS, "num_heads": N, "unidirectional": causal}
+    if whole:
+        bias, past = net.const(net.rng.normal(0, 1, 3 * C), F), net.input(2, B, N, 3, D, name="past")
+        return tuple(net.op("Attention", x, w, bias, "", past, outputs=2, **options))
+    q, k, v = net.op("Split", net.op("MatMul", x, w), net.ints(C, C, C), axis=2, outputs=3)
+    pasts = [net.input(B, N, 3, D, name=f"past_{t}") for t in "kv"]
+    return tuple(net.op("MultiHeadAttention", q, k, v, "", "", "", *pasts, outputs=3, **options))
+
+
+@pytest.mark.parametrize("causal", [0, 1])
+@pytest.mark.parametrize("whole", [True, False], ids=["whole", "apart"])
+def test_growing_caches(whole: bool, causal: int) -> None:
+    net = Net()
+    model = net.model(*cached(net, whole, causal))
+    arrays = samples(model)
+    want, got = onnxruntime_outputs(model, arrays), real_outputs(normalise(load(model)), arrays)
+    for a, b in zip(got.values(), want.values(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("dynamic", [False, True], ids=["static", "dynamic"])
+def test_of_integers(dynamic: bool) -> None:
+    """`QAttention`, as the optimizer of transformers writes it, on int8 or on what is quantized at run time."""
+    net = Net(13)
+    x = net.input(B, T, C)
+    w = net.const(net.rng.integers(-127, 128, (C, 3 * C)), np.int8)
+    q, scale, zero = net.op("DynamicQuantizeLinear", x, outputs=3)
+    if not dynamic:
+        scale, zero = net.const(0.03, F), net.const(128, np.uint8)
+        q = net.op("QuantizeLinear", x, scale, zero)
+    own, bias = net.const(0.004, F), net.const(net.rng.normal(0, 1, 3 * C), F)
+    mask = constant(net, KEPT[:1].repeat(B, 0))
+    model = net.model(net.op("QAttention", q, w, bias, scale, own, mask, zero, net.const(0, np.int8), domain=MS, num_heads=N))
+    arrays = samples(model)
+    graph = normalise(load(model))
+    values = {n: a.astype(F) for n, a in arrays.items()}
+    (got,), (want,) = real_outputs(graph, values).values(), onnxruntime_outputs(model, arrays).values()
+    assert float(((got - want) ** 2).mean() / (want**2).mean()) < 1e-3  # 30 dB: the input's rounding

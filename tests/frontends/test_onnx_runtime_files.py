@@ -11,7 +11,7 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import ModelProto, TensorProto
-from onnx_models import Net, close, feeds, keywords, load, mobilenet, onnxruntime_outputs, real_outputs
+from onnx_models import Net, close, feeds, keywords, kinds, load, mobilenet, onnxruntime_outputs, real_outputs, resnet
 from onnxruntime.quantization import QuantFormat, QuantType, quantize_dynamic, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from test_onnx_quantized import Calibration, steps_off
@@ -45,10 +45,10 @@ def quietly(quantizer: Any, *arguments: Any, **options: Any) -> None:
         logging.disable(logging.NOTSET)
 
 
-def optimized(model: ModelProto, folder: Path) -> ModelProto:
+def optimized(model: ModelProto, folder: Path, level: str = "EXTENDED") -> ModelProto:
     options = onnxruntime.SessionOptions()
     options.log_severity_level, options.optimized_model_filepath = 4, str(folder / "optimized.onnx")
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, f"ORT_ENABLE_{level}")
     onnxruntime.InferenceSession(model.SerializeToString(), options)
     return onnx.load(folder / "optimized.onnx")
 
@@ -284,3 +284,38 @@ def test_normalizations_of_sums() -> None:
     z, _, _, t = b.op("SkipSimplifiedLayerNormalization", y, s, b.random(8), b.random(8), outputs=4, domain=MICROSOFT, epsilon=1e-5)
     w = b.op("SkipLayerNormalization", z, t, b.random(8), domain=MICROSOFT, epsilon=1e-4)
     compare(b.model(b.op("SimplifiedLayerNormalization", w, b.random(8), axis=-1, epsilon=1e-5, stash_type=1)))
+
+
+def quantized_file(build: Any, folder: Path, **options: Any) -> tuple[ModelProto, ModelProto]:
+    """A network and what onnxruntime makes of it."""
+    model = build()
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+    source, goal = prepared(model, folder)
+    quietly(quantize_static, source, goal, Calibration(model), quant_format=QuantFormat.QDQ, weight_type=QuantType.QInt8, **options)
+    return model, onnx.load(goal)
+
+
+@pytest.mark.parametrize("build", [keywords, mobilenet, resnet], ids=["keywords", "mobilenet", "resnet"])
+def test_channels_last(build: Any, tmp_path: Path) -> None:
+    """A quantized model saved after all optimization: its convolutions and pools have their channels last."""
+    _, found = quantized_file(build, tmp_path, activation_type=QuantType.QUInt8, per_channel=True)
+    saved = optimized(found, tmp_path, "ALL")
+    last = {n.op_type for n in saved.graph.node if any(a.name == "channels_last" for a in n.attribute) or n.op_type == "NhwcMaxPool"}
+    assert last >= {"QLinearConv", "NhwcMaxPool" if build is keywords else "QLinearGlobalAveragePool"}
+    plain, graph = normalise(load(optimized(found, tmp_path))), normalise(load(saved))
+    arrays = feeds(found, 8)
+    got, want = simulate(graph, fit_inputs(graph, arrays)), simulate(plain, fit_inputs(plain, arrays))
+    for name in plain.outputs:
+        np.testing.assert_array_equal(got.outputs[name], want.outputs[name])
+    assert "transpose" not in kinds(graph)[1:-1]
+
+
+@pytest.mark.parametrize("dtype", [QuantType.QInt16, QuantType.QUInt16], ids=["int16", "uint16"])
+def test_limits_of_sixteen_bits_stand_for_a_relu(dtype: Any, tmp_path: Path) -> None:
+    """onnxruntime leaves out a ReLU or a Clip before integers that begin at 0."""
+    source, found = quantized_file(mobilenet, tmp_path, activation_type=dtype)
+    left, right = ({n.op_type for n in m.graph.node} for m in (source, found))
+    assert "Clip" in left and not {"Relu", "Clip"} & right
+    arrays = feeds(found, 8)
+    (want,), (got,) = onnxruntime_outputs(found, arrays).values(), real_outputs(load(found), arrays).values()
+    np.testing.assert_allclose(got, want, rtol=0, atol=2e-3 * float(np.abs(want).max()))

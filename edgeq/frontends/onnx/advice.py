@@ -34,9 +34,16 @@ ADVICE = {
     **dict.fromkeys(("TreeEnsemble", "TreeEnsembleClassifier", "TreeEnsembleRegressor", "SVMClassifier", "SVMRegressor"), TREES),
     "ATen": "PyTorch's exporter did not know the operator: export with a newer PyTorch, or replace it in the model",
     "Range": "its limits are computed: bind the inputs that decide them to values (--const NAME=VALUE), or fix the shapes (--shape)",
-    "GroupQueryAttention": "export it as the standard's Attention of operator set 24, a token at a time, its caches by TensorScatter",
     "NonMaxSuppression": "cut the model before it and do it outside",
 }
+LAYOUTS = "com.microsoft.nchwc"  # of onnxruntime for the processor that it ran on, whose block of channels the file does not tell
+
+
+def advice(domain: str, kind: str) -> str:
+    """What to do about an operator that is not read."""
+    if domain == LAYOUTS:
+        return "it is laid out for one kind of processor: save the model with ORT_ENABLE_EXTENDED or less, or take the one before it"
+    return ADVICE.get(kind, "replace it, or cut the model before it")
 
 
 # Attributes that change nothing where their operator can be read at all, or that other inputs imply.

@@ -15,7 +15,7 @@ from edgeq.frontends.onnx.call import Call
 from edgeq.frontends.onnx.file import DAMAGED
 from edgeq.frontends.onnx.linear import dense
 from edgeq.frontends.onnx.movement import part
-from edgeq.frontends.onnx.registry import reads
+from edgeq.frontends.onnx.registry import MICROSOFT, reads
 from edgeq.frontends.onnx.values import Constant, Value, is_whole
 from edgeq.ir import Array, Tensor
 from edgeq.ops.concat import Concat
@@ -45,6 +45,7 @@ def cumulative_sum(call: Call) -> Tensor:
 
 
 @reads("Trilu")
+@reads("Trilu", domain=MICROSOFT)
 def triangle(call: Call) -> Tensor:
     x, shift = call.x(), call.vector(1, "k")
     if len(x.type.shape) < 2:

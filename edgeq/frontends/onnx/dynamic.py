@@ -18,7 +18,7 @@ from edgeq.frontends.onnx.values import Constant, UnknownScale, Unscaled, Value
 from edgeq.ir import Array, Tensor
 from edgeq.ops.add import Add
 
-PRODUCTS = ("MatMulInteger", "ConvInteger", "MatMulIntegerToFloat")
+PRODUCTS = ("MatMulInteger", "ConvInteger", "MatMulIntegerToFloat", "QAttention")
 FIX = "use static quantization, or the float model"
 
 

@@ -9,21 +9,30 @@ import numpy as np
 import onnx
 from onnx import AttributeProto, FunctionProto, NodeProto, TypeProto, helper
 
+from edgeq.frontends.onnx.call import Call
+from edgeq.frontends.onnx.definitions import VERSION, definition
+from edgeq.frontends.onnx.registry import MICROSOFT
 from edgeq.frontends.onnx.values import Constant, Value, Whole
 
 MAX_NODES = 2000  # of one body
 
 
-def body_of(node: NodeProto, version: int, values: Sequence[Value | None]) -> tuple[FunctionProto, int] | None:
-    """The body of an operator of the standard, its attributes filled in, and the operator set that it is written in.
-
-    Args:
-        version: of the file's operators.
-        values: of the node's inputs.
+def body_of(call: Call, domain: str) -> tuple[FunctionProto, int] | None:
+    """The body of an operator of the standard or of onnxruntime, its attributes filled in, and the operator set that it is written in.
 
     Returns:
-        None where the standard does not define the operator by others.
+        None where the operator is not defined by others.
+
+    Raises:
+        EdgeqError: it is, but not in this form.
     """
+    if domain == MICROSOFT:
+        own = definition(call)
+        return None if own is None else (own, VERSION)
+    return _of_standard(call.node, call.version, call.values) if domain == "" else None
+
+
+def _of_standard(node: NodeProto, version: int, values: Sequence[Value | None]) -> tuple[FunctionProto, int] | None:
     try:
         schema: Any = onnx.defs.get_schema(node.op_type, version, "")  # its type annotations lag behind
     except onnx.defs.SchemaError:

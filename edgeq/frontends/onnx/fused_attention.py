@@ -5,16 +5,18 @@ from __future__ import annotations
 import numpy as np
 
 from edgeq.errors import EdgeqError
+from edgeq.frontends.onnx import dynamic, linear, quantized
 from edgeq.frontends.onnx.call import Call
 from edgeq.frontends.onnx.file import DAMAGED
 from edgeq.frontends.onnx.linear import scalar
 from edgeq.frontends.onnx.logic import binary
 from edgeq.frontends.onnx.movement import part
-from edgeq.frontends.onnx.registry import MICROSOFT, reads
-from edgeq.frontends.onnx.values import Constant, Value
+from edgeq.frontends.onnx.registry import MICROSOFT, Result, reads
+from edgeq.frontends.onnx.values import Constant, Unscaled, Value
 from edgeq.ir import Tensor
 from edgeq.ops.add import Add, Sub
 from edgeq.ops.attention import FAR, Attention
+from edgeq.ops.concat import Concat
 from edgeq.ops.fully_connected import FullyConnected
 from edgeq.ops.logic import IsZero, Step
 from edgeq.ops.masked_attention import MaskedAttention
@@ -80,6 +82,8 @@ def _attend(call: Call, q: Tensor, k: Tensor, v: Tensor, terms: list[Tensor]) ->
     batch, queries, count, _ = q.type.shape
     keys = k.type.shape[1]
     fixed = np.zeros((1, 1, 1, keys), np.float32)
+    if causal and keys != queries:  # those of a cache come before all queries
+        causal, fixed = False, np.where(np.tri(queries, keys, keys - queries, bool), np.float32(0), np.float32(FAR))[None, None]
     for term in terms:
         if term.data is not None:
             fixed = fixed + term.data.astype(np.float32)
@@ -99,11 +103,22 @@ def _attend(call: Call, q: Tensor, k: Tensor, v: Tensor, terms: list[Tensor]) ->
     return call.reshape(y, (batch, queries, count * y.type.shape[3]), "flat")
 
 
+def _grown(call: Call, past: Tensor | None, new: Tensor, tag: str) -> Tensor:
+    """Rows ``[B, T, N, D]`` behind those of a cache ``[B, N, P, D]``."""
+    if past is None:
+        return new
+    return call.emit(Concat(1), call.transpose(past, (0, 2, 1, 3), f"past_{tag}"), new, tag=f"all_{tag}")
+
+
+def _cache(call: Call, rows: Tensor, tag: str) -> Tensor:
+    """``[B, S, N, D]`` as a cache."""
+    return call.transpose(rows, (0, 2, 1, 3), f"present_{tag}")
+
+
 @reads("Attention", domain=MICROSOFT)
-def attention(call: Call) -> Tensor:
-    """``[B, T, C]``, one matrix for q, k and v, a mask of keys and a bias of scores."""
+def attention(call: Call) -> Result:
+    """``[B, T, C]``, one matrix for q, k and v, a mask of keys, a cache ``[2, B, N, P, D]`` that grows, and a bias of scores."""
     x, weights, bias = call.x(0), call.data(1, "the weights"), call.data(2, "the bias")
-    _absent(call, 4, ("a cache",))
     _absent(call, 6, ("a cache's length",))
     if call.integer("do_rotary", 0):
         raise EdgeqError(f"{call.kind} with rotary embeddings is not supported", fix="export the model without this fusion")
@@ -120,8 +135,32 @@ def attention(call: Call) -> Tensor:
         data = {"weights": np.ascontiguousarray(weights[:, end - size : end].T, np.float32), "bias": row.astype(np.float32)}
         own = [call.builder.constant(f"{call.output}.{tag}.{name}", a) for name, a in data.items()]
         projected.append(_heads(call, call.emit(FullyConnected(), x, *own, tag=tag), count, f"{tag}_heads"))
-    q, k, v = projected
-    return _attend(call, q, k, v, _excluding(call, call.value(3), q, k) + _bias(call, call.value(5)))
+    q, *rows = projected
+    if call.value(4) is not None:
+        pasts = [part(call, call.x(4), 0, i, 1, f"past{i}") for i in range(2)]
+        pasts = [call.reshape(p, p.type.shape[1:], f"past{i}_heads") for i, p in enumerate(pasts)]
+        rows = [_grown(call, p, new, t) for p, new, t in zip(pasts, rows, "kv", strict=True)]
+    k, v = rows
+    y = _attend(call, q, k, v, _excluding(call, call.value(3), q, k) + _bias(call, call.value(5)))
+    if call.value(4) is None:
+        return y
+    caches = [_cache(call, r, t) for r, t in zip(rows, "kv", strict=True)]
+    return y, call.emit(Concat(0), *(call.reshape(c, (1, *c.type.shape), f"one{i}") for i, c in enumerate(caches)), tag="present")
+
+
+@reads("QAttention", domain=MICROSOFT, integers=True)
+def quantized_attention(call: Call) -> Result:
+    """`attention` of an int8 input and weights; what it gives are floats."""
+    x, weights = call.required(0), call.required(1)
+    if not isinstance(weights, Constant):
+        raise EdgeqError(f"{call.kind} with computed weights is not supported", fix=linear.WEIGHTS_FIX)
+    if isinstance(x, Unscaled):
+        dynamic.own(call, 0, 3, 6)
+        real: Tensor = Tensor(x.name, x.type, x.data)
+    else:
+        real = quantized.dequantize(call, call.x(0), quantized.activation(call, call.x(0), 3, 6), "real")
+    floats = Constant(weights.name, quantized.dequantized_constant(call, weights, 4, 7, 1).array)
+    return attention(call.with_values([real, floats, call.value(2), call.value(5), call.value(8)], "Attention"))
 
 
 def _packed(call: Call, x: Tensor, parts: int) -> list[Tensor]:
@@ -131,10 +170,10 @@ def _packed(call: Call, x: Tensor, parts: int) -> list[Tensor]:
 
 
 @reads("MultiHeadAttention", domain=MICROSOFT)
-def multi_head_attention(call: Call) -> Tensor:
-    """q ``[B, T, N D]`` with k and v likewise, as ``[B, N, S, D]``, or packed ``[B, S, N, 2 or 3, D]``; a bias for all three."""
+def multi_head_attention(call: Call) -> Result:
+    """q ``[B, T, N D]``, k and v likewise, as ``[B, N, S, D]``, or packed ``[B, S, N, 2 or 3, D]``; one bias; growing caches."""
     count = _count(call)
-    _absent(call, 6, ("a cache of keys", "a cache of values", "a cache's length", "a cache's indirection"))
+    _absent(call, 8, ("a cache's length", "a cache's indirection"))
     x, second = call.x(0), call.value(1)
     if len(x.type.shape) == 5:
         operands = _packed(call, x, 3)
@@ -157,5 +196,8 @@ def multi_head_attention(call: Call) -> Tensor:
             row = bias.reshape(-1)[end - sizes[i] : end].astype(np.float32).reshape(1, 1, *own.type.shape[2:])
             added = call.builder.constant(call.builder.fresh(f"{call.output}.bias{i}"), row)
             operands[i] = call.emit(Add(), own, added, tag=f"biased{i}")
-    q, k, v = operands
-    return _attend(call, q, k, v, _excluding(call, call.value(4), q, k) + _bias(call, call.value(5)))
+    q, *rows = operands
+    pasts = [call.x(i) if call.value(i) is not None else None for i in (6, 7)]
+    k, v = (_grown(call, p, new, t) for p, new, t in zip(pasts, rows, "kv", strict=True))
+    y = _attend(call, q, k, v, _excluding(call, call.value(4), q, k) + _bias(call, call.value(5)))
+    return y, _cache(call, k, "k"), _cache(call, v, "v")

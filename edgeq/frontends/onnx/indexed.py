@@ -21,7 +21,9 @@ from edgeq.ops.cache_write import CacheWrite
 from edgeq.ops.lookup import Lookup
 from edgeq.ops.rotary import Rotary
 
-PLACES = {("Gather", 1), ("RotaryEmbedding", 3), ("TensorScatter", 2), ("Attention", 6)}  # operator and the input that is an index
+PLACES = {
+    ("Gather", 1), ("GatherBlockQuantized", 1), ("RotaryEmbedding", 3), ("TensorScatter", 2), ("Attention", 6), ("GroupQueryAttention", 5),
+}  # fmt: skip
 BY_DEFINITION = ("RotaryEmbedding", "Attention")  # read by their definitions where they have no such input
 
 

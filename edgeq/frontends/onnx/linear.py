@@ -200,9 +200,9 @@ def _add_scaled(call: Call, y: Tensor, beta: float) -> Tensor:
 
 
 @reads("MatMul")
-@reads("FusedMatMul", domain=MICROSOFT)
+@reads("FusedMatMul", "TransposeMatMul", domain=MICROSOFT)
 def matmul(call: Call) -> Tensor:
-    if call.kind == "FusedMatMul":
+    if call.kind in ("FusedMatMul", "TransposeMatMul"):
         call = _untransposed(call)
     left, right = call.required(0), call.required(1)
     scale = np.float32(call.number("alpha", 1.0))
@@ -225,16 +225,18 @@ def matmul(call: Call) -> Tensor:
 
 
 def _untransposed(call: Call) -> Call:
-    """A FusedMatMul whose operands are transposed before it."""
-    if any(call.integer(n, 0) for n in ("transBatchA", "transBatchB")):
-        raise EdgeqError("FusedMatMul with transposed batches is not supported", fix="save the model without optimizing it")
+    """A FusedMatMul whose operands are transposed before it, or have their rows in front of the batch."""
     values = list(call.values)
-    for i, name in enumerate(("transA", "transB")):
+    for i, side in enumerate("AB"):
         value = call.required(i)
-        rank = len(value.type.shape) if isinstance(value, Tensor) else value.array.ndim
-        if call.integer(name, 0) and rank > 1:
-            perm = (*range(rank - 2), rank - 1, rank - 2)
-            values[i] = call.transpose(value, perm, name) if isinstance(value, Tensor) else value.transposed(perm)
+        order = list(range(len(value.type.shape) if isinstance(value, Tensor) else value.array.ndim))
+        if call.integer(f"transBatch{side}", 0):
+            order = [*order[1:-1], 0, order[-1]]
+        if call.integer(f"trans{side}", 0) and len(order) > 1:
+            order = [*order[:-2], order[-1], order[-2]]
+        perm = tuple(order)
+        if perm != tuple(range(len(perm))):
+            values[i] = call.transpose(value, perm, f"trans{side}") if isinstance(value, Tensor) else value.transposed(perm)
     return call.with_values(values)
 
 

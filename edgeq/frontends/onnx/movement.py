@@ -12,7 +12,7 @@ from edgeq.frontends.onnx.call import Call
 from edgeq.frontends.onnx.file import MAX_ELEMENTS
 from edgeq.frontends.onnx.indexed import looked_up
 from edgeq.frontends.onnx.indexing import gather_computed
-from edgeq.frontends.onnx.registry import reads
+from edgeq.frontends.onnx.registry import MICROSOFT, reads
 from edgeq.frontends.onnx.values import Constant, Index, Value
 from edgeq.ir import DType, Tensor
 from edgeq.ops.concat import Concat
@@ -168,6 +168,7 @@ def slice_(call: Call) -> Value:
 
 
 @reads("Pad", integers=True)
+@reads("Pad", domain=MICROSOFT, integers=True)
 def pad(call: Call) -> Tensor:
     x = call.x()
     shape = x.type.shape

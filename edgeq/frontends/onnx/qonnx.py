@@ -11,10 +11,10 @@ from edgeq.errors import EdgeqError
 from edgeq.frontends.onnx.call import Call
 from edgeq.frontends.onnx.linear import scalar
 from edgeq.frontends.onnx.logic import binary
-from edgeq.frontends.onnx.quantized import dequantize, quantize
+from edgeq.frontends.onnx.quantized import dequantize, in_words, quantize
 from edgeq.frontends.onnx.registry import reads
 from edgeq.frontends.onnx.values import Constant, Stored, Value
-from edgeq.ir import Array, QParams, Tensor
+from edgeq.ir import Array, QParams
 from edgeq.ops.add import Sub
 from edgeq.ops.clamp import Clamp
 from edgeq.ops.logic import Step
@@ -75,12 +75,11 @@ def quant(call: Call) -> Value:
         return _rounded(call, value.array, grid, ROUNDINGS[mode])
     if grid.scale.size != 1 or grid.zero.size != 1:
         raise EdgeqError("activations with a scale per channel are not supported", fix="quantize activations per tensor")
+    scale, zero = float(grid.scale.ravel()[0]), int(grid.zero.ravel()[0])
     if grid.high - grid.low > 2**BYTE - 1:
-        call.builder.words.append(call.node.input[0])
-        return Tensor(value.name, value.type, value.data)
+        return in_words(call, value, (grid.low - zero) * scale, (grid.high - zero) * scale)
     if ROUNDINGS[mode] is not np.rint:
         raise EdgeqError(f"activations rounded by {mode} are not supported", fix="round to nearest, halves to even (ROUND)")
-    scale, zero = float(grid.scale.ravel()[0]), int(grid.zero.ravel()[0])
     if not grid.low <= zero <= grid.high:
         raise EdgeqError(f"{call.kind} with a zero point of {zero} is not supported", why=f"its integers are {grid.low} to {grid.high}")
     shift = -(2 ** (BYTE - 1)) - grid.low if grid.low == 0 else 0

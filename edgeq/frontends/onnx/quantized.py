@@ -11,7 +11,7 @@ import numpy as np
 from onnx import TensorProto
 
 from edgeq.errors import EdgeqError
-from edgeq.frontends.onnx import dynamic, elementwise, linear, movement, pooling
+from edgeq.frontends.onnx import dynamic, elementwise, linear, logic, movement, pooling
 from edgeq.frontends.onnx.call import Call
 from edgeq.frontends.onnx.casts import FromInteger, ToInteger
 from edgeq.frontends.onnx.file import printable, type_name
@@ -19,6 +19,8 @@ from edgeq.frontends.onnx.registry import MICROSOFT, Result, reads
 from edgeq.frontends.onnx.values import INTEGERS, Constant, Stored, Unscaled, Value, is_integer, is_whole
 from edgeq.ir import Array, DType, QParams, Tensor, TensorType
 from edgeq.ops.add import Sub
+from edgeq.ops.clamp import Clamp
+from edgeq.ops.max_pool2d import MaxPool2d
 from edgeq.ops.mul import Mul
 
 CLOSE = 1e-5  # relative difference of two scales that are one
@@ -88,10 +90,26 @@ def quantize_linear(call: Call) -> Value:
     if isinstance(value, Constant):
         return _quantized_constant(call, value)
     if _in_words(call):
-        call.builder.words.append(call.node.input[0])
-        return Tensor(value.name, value.type, value.data)
+        scale, zero = float(_scale(call, 1)[0]), call.data(2, "the zero point")
+        info, offset = np.iinfo(np.uint16 if zero is None else zero.dtype), 0 if zero is None else int(zero.ravel()[0])
+        if zero is None and call.integer("output_dtype", 0) == TensorProto.INT16:
+            info = np.iinfo(np.int16)
+        return in_words(call, value, (info.min - offset) * scale, (info.max - offset) * scale)
     q, unsigned = _qparams(call, 1, 2)
     return quantize(call, value, q, unsigned)
+
+
+def in_words(call: Call, x: Tensor, low: float, high: float) -> Tensor:
+    """A tensor of 16 bits, whose steps are so fine that it is read as floats, within its limits: they stand for a ReLU that is left out."""
+    call.builder.words.append(call.node.input[0])
+    makers = {o: n for n in call.builder.nodes for o in n.outputs}
+    source = x.name
+    while (maker := makers.get(source)) is not None and (maker.op.traits.moves or isinstance(maker.op, MaxPool2d)):
+        source = maker.inputs[0]
+    if maker is not None and isinstance(maker.op, Clamp) and maker.op.clamp[0] >= low and maker.op.clamp[1] <= high:
+        return Tensor(x.name, x.type, x.data)
+    y = call.emit(Clamp((low, high)), x, tag="limited")
+    return Tensor(y.name, y.type, y.data)
 
 
 def _in_words(call: Call) -> bool:
@@ -137,7 +155,7 @@ def dequantize_linear(call: Call) -> Value:
     value = call.required(0)
     dynamic.own(call, 0, 1, 2)
     if isinstance(value, Constant):
-        return _dequantized_constant(call, value, 1, 2)
+        return dequantized_constant(call, value, 1, 2)
     if isinstance(value, Unscaled):
         return Tensor(value.name, value.type, value.data)
     if call.integer("block_size", 0):
@@ -146,7 +164,7 @@ def dequantize_linear(call: Call) -> Value:
         return _dequantized_whole(call, value)
     if not is_integer(value) and (call.value(2) is None or _in_words(call)):  # quantized to int16 or uint16: a float
         return Tensor(value.name, value.type, value.data)
-    return dequantize(call, value, _activation(call, value, 1, 2))
+    return dequantize(call, value, activation(call, value, 1, 2))
 
 
 def _dequantized_whole(call: Call, value: Tensor) -> Tensor:
@@ -159,7 +177,7 @@ def _dequantized_whole(call: Call, value: Tensor) -> Tensor:
     return call.emit(Mul(), value, linear.scalar(call, float(scale.ravel()[0]), rank))
 
 
-def _activation(call: Call, x: Tensor, scale_at: int, zero_at: int) -> QParams:
+def activation(call: Call, x: Tensor, scale_at: int, zero_at: int) -> QParams:
     """Scale and zero point of an int8 or uint8 tensor, whose type the file may leave to the tensor itself."""
     if call.value(zero_at) is not None:
         return _qparams(call, scale_at, zero_at)[0]
@@ -169,7 +187,7 @@ def _activation(call: Call, x: Tensor, scale_at: int, zero_at: int) -> QParams:
     return QParams((float(scale[0]),), -128 if x.name in call.builder.unsigned else 0)
 
 
-def _dequantized_constant(call: Call, value: Constant, scale_at: int, zero_at: int, axis: int | None = None) -> Constant:
+def dequantized_constant(call: Call, value: Constant, scale_at: int, zero_at: int, axis: int | None = None) -> Constant:
     """Integer weights as floats that remember their integers, where edgeq can keep them."""
     data = value.array
     if data.dtype.kind not in "iu":
@@ -222,10 +240,10 @@ def _operand(call: Call, position: int) -> Value:
     """The float meaning of the quantized input at `position`, followed by its scale and zero point."""
     value = call.required(position)
     if isinstance(value, Constant):
-        return _dequantized_constant(call, value, position + 1, position + 2, 0)
+        return dequantized_constant(call, value, position + 1, position + 2, 0)
     if not is_integer(value):
         raise EdgeqError(f"input {position} of {call.kind} is not quantized", why="the file is damaged")
-    return dequantize(call, value, _activation(call, value, position + 1, position + 2), f"real{position}")
+    return dequantize(call, value, activation(call, value, position + 1, position + 2), f"real{position}")
 
 
 def _quantized_result(call: Call, result: Result, scale_at: int, zero_at: int) -> Tensor:
@@ -253,7 +271,7 @@ def qlinear_conv(call: Call) -> Tensor:
 def qlinear_matmul(call: Call) -> Tensor:
     a = _operand(call, 0)
     b = call.required(3)
-    right = _dequantized_constant(call, b, 4, 5, b.array.ndim - 1) if isinstance(b, Constant) else _operand(call, 3)
+    right = dequantized_constant(call, b, 4, 5, b.array.ndim - 1) if isinstance(b, Constant) else _operand(call, 3)
     return _quantized_result(call, linear.matmul(call.with_values([a, right])), 6, 7)
 
 
@@ -262,7 +280,7 @@ def qgemm(call: Call) -> Tensor:
     a, b, bias = _operand(call, 0), call.required(3), call.constant(6, "the bias")
     if isinstance(b, Tensor):
         raise EdgeqError("QGemm with computed weights is not supported", fix=linear.WEIGHTS_FIX)
-    w = _dequantized_constant(call, b, 4, 5, 0 if call.integer("transB", 0) else 1)
+    w = dequantized_constant(call, b, 4, 5, 0 if call.integer("transB", 0) else 1)
     c: Value | None = None
     if bias is not None:
         scale = (_scale(call, 1) * _scale(call, 4) * np.float32(call.number("alpha", 1.0))).astype(np.float32)
@@ -285,14 +303,18 @@ UNARY = {
 }  # fmt: skip
 
 
-@reads(*UNARY, domain=MICROSOFT, integers=True)
+@reads(*(k for k in UNARY if not k.endswith("Pool")), domain=MICROSOFT, integers=True)
 def qlinear_unary(call: Call) -> Tensor:
-    if call.integer("channels_last", 0):
-        raise EdgeqError(f"{call.kind} with channels last is not supported", fix="quantize without layout optimization")
     inner = call.with_values([_operand(call, 0)], call.kind.removeprefix("QLinear"))
     if call.kind == "QLinearSoftmax":
         inner.version = call.integer("opset", 13)
     return _quantized_result(call, UNARY[call.kind](inner), 3, 4)
+
+
+@reads("QLinearWhere", domain=MICROSOFT, integers=True)
+def qlinear_where(call: Call) -> Tensor:
+    values = [call.required(0), _operand(call, 1), _operand(call, 4)]
+    return _quantized_result(call, logic.where(call.with_values(values, "Where")), 7, 8)
 
 
 @reads("QLinearConcat", domain=MICROSOFT, integers=True)

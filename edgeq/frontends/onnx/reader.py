@@ -12,6 +12,8 @@ from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto, 
 
 from edgeq.errors import EdgeqError
 from edgeq.frontends.onnx import (
+    blockwise,
+    channels_last,
     classical,
     contraction,
     dynamic,
@@ -29,7 +31,7 @@ from edgeq.frontends.onnx import (
     recurrent,
     resizing,
 )  # fmt: skip
-from edgeq.frontends.onnx.advice import ADVICE, MEANINGLESS
+from edgeq.frontends.onnx.advice import ADVICE, MEANINGLESS, advice
 from edgeq.frontends.onnx.builder import CONTRADICTIONS, Builder
 from edgeq.frontends.onnx.call import Call
 from edgeq.frontends.onnx.expansion import body_of
@@ -51,8 +53,8 @@ Consts = Mapping[str, ArrayLike]
 MAX_DEPTH = 20  # of an If in an If
 # importing them registers their readers
 MODULES = (
-    classical, contraction, dynamic, elementwise, fused, fused_attention, indexing, linear, logic, movement, normal, pooling, qonnx,
-    quantized, recurrent, resizing,
+    blockwise, channels_last, classical, contraction, dynamic, elementwise, fused, fused_attention, indexing, linear, logic, movement,
+    normal, pooling, qonnx, quantized, recurrent, resizing,
 )  # fmt: skip
 INTEGERS = (TensorProto.INT8, TensorProto.UINT8)
 WHOLE = (TensorProto.BOOL, TensorProto.INT32, TensorProto.INT64)
@@ -240,13 +242,13 @@ class Reader:
         if not unknown and (constant or foldable(call)):
             return [constant_node(call)] if constant else list(dynamic.carried(call, fold(call)))
         reader = READERS.get((domain, node.op_type))
-        if domain == "" and not unknown and (reader is None or self._wants_body(node, call)):
-            expanded = body_of(node, self.version, call.values)
+        if not unknown and (reader is None or (domain == "" and self._wants_body(node, call))):
+            expanded = body_of(call, domain)
             if expanded is not None:
                 return self._body(node, call, *expanded)
         if reader is None:
             name = f"{domain}::{node.op_type}" if domain else node.op_type
-            raise EdgeqError(f"{printable(name)} is not supported", fix=ADVICE.get(node.op_type, "replace it, or cut the model before it"))
+            raise EdgeqError(f"{printable(name)} is not supported", fix=advice(domain, node.op_type))
         if unknown:
             return [self._placeholder(o) for o in node.output]
         integers = any(isinstance(v, Tensor) and is_integer(v) for v in call.values)
