@@ -156,8 +156,8 @@ class Board:
     """A bsp.toml, its `inherits` chain merged (docs/add-a-target.md).
 
     Attributes:
-        folder: where bsp.toml lies.
-        sources: C and assembly files, in `folder` or else in firmware/bsp/common.
+        folder: where bsp.toml lies; `inherited`: where those lie that it inherits, the nearest first.
+        sources: C and assembly files, in `folder`, in one of `inherited`, or else in firmware/bsp/common.
         exit: the file that ends a program, where somebody watches: an emulator or a debugger.
         defines: macros for them: addresses of devices.
         memory: flash, ram, and where an emulator's loader puts test vectors.
@@ -183,6 +183,7 @@ class Board:
     qemu: Emulation | None
     estimate: Estimate = field(default_factory=lambda: Estimate())
     cluster: Cluster | None = None
+    inherited: tuple[Path, ...] = ()
 
     def linker_memory(self, flash: Region | None = None, weights: str = "flash", note: bool = False) -> str:
         """The linker script, before what all boards have in common (firmware/bsp/common/board.ld).
@@ -241,7 +242,13 @@ def load(target: Target) -> Board:
     inside = resource("firmware") / "bsp"
     own = [f / "firmware" / "bsp" for f in (target.file.parent, target.file.resolve().parent.parent)]
     path = _found(target.bsp, own, inside)
-    data = read_inherited(path, lambda parent: _found(parent, own, inside))
+    inherited = list[Path]()
+
+    def above(parent: str) -> Path:
+        inherited.append((found := _found(parent, own, inside)).parent)
+        return found
+
+    data = read_inherited(path, above)
     try:
         found = Board(
             name=target.bsp,
@@ -258,6 +265,7 @@ def load(target: Target) -> Board:
             qemu=_emulation(data["qemu"]) if data.get("qemu") else None,
             estimate=_estimate(data.get("estimate", {})),
             cluster=Cluster(**data["cluster"]) if data.get("cluster") else None,
+            inherited=tuple(inherited),
         )
     except KeyError as e:
         raise EdgeqError("incomplete", where=str(path), why=f"no {e}") from e

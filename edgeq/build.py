@@ -182,7 +182,8 @@ def _settings(place: Board, chain: Toolchain, sources: Sequence[str], defines: M
     compiler = [*chain.command, *chain.flags, *COMMON_FLAGS, *FIRMWARE_FLAGS, optimize]
     script = ["-Wl,--gc-sections", "-Wl,-e,eq_reset", f"-L{bsp}"]
     return {
-        "firmware": str(resource("firmware")), "runtime": str(resource("templates") / "runtime"), "board": str(place.folder),
+        "firmware": str(resource("firmware")), "runtime": str(resource("templates") / "runtime"),
+        "board": [str(f) for f in (place.folder, *place.inherited)],
         "compile": compiler,
         "link": [*chain.link, optimize, "-g", *script], "libraries": list(chain.libraries), "sources": list(sources),
         "defines": {k: f"{v:#x}u" for k, v in {**place.defines, **defines}.items()},

@@ -258,6 +258,17 @@ def test_a_board_says_what_is_out_of_range(tmp_path: Path) -> None:
         board.load(targets.load(str(tmp_path / "targets" / "own.toml")))
 
 
+def test_a_board_of_ones_own_has_the_sources_of_the_one_that_it_inherits(tmp_path: Path) -> None:
+    (tmp_path / "targets").mkdir()
+    (tmp_path / "firmware" / "bsp" / "own").mkdir(parents=True)
+    (tmp_path / "targets" / "own.toml").write_text('inherits = "pulp-cluster"\nbsp = "own"\n')
+    (tmp_path / "firmware" / "bsp" / "own" / "bsp.toml").write_text('inherits = "pulp-cluster"\n[cluster]\nharts = 3\n')
+    target = str(tmp_path / "targets" / "own.toml")
+    assert board.load(targets.load(target)).inherited[0].name == "pulp-cluster"
+    built = api.build(model(2), output=tmp_path / "m", target=target, name="m", vectors=1)
+    assert built.measured.comparisons["iss"].bit_exact
+
+
 @pytest.mark.skipif(shutil.which("qemu-system-riscv32") is None, reason="needs QEMU")
 def test_nine_harts_of_qemu_compute_the_same_bytes(tmp_path: Path) -> None:
     graph = model(11)

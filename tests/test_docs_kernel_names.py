@@ -17,7 +17,7 @@ from edgeq.kernels import kernel as kernel_module
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "kernel-names.md"
-ISAS = "armv6m", "armv7em", "armv7m", "host", "mve", "rv32im", "rvv", "xcv", "zvfh"
+ISAS = "armv6m", "armv7em", "armv7m", "host", "mve", "rv32im", "rvv", "xcv", "xfvec", "zvfh"
 USE = """
 import sys; sys.path.insert(0, {tests!r})
 import numpy as np
@@ -47,7 +47,7 @@ def test_kernels_and_primitives_follow_the_grammar() -> None:
         assert k.isa in ("c", *ISAS)
     for header in runtime.headers().values():
         isa = next((i for i in ISAS if i in header.name), None)
-        for name in header.defines - {header.name.upper().replace(".", "_"), "EQ_MVE", "EQ_DSP", "EQ_RVV", "EQ_ZVFH"}:
+        for name in header.defines - {header.name.upper().replace(".", "_"), "EQ_MVE", "EQ_DSP", "EQ_RVV", "EQ_ZVFH", "EQ_XFVEC"}:
             assert re.match(rf"(eq_{isa}_|EQ_{isa.upper()}(_|$))" if isa else r"eq_|EQ_", name), (header.name, name)
 
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from edgeq import kernels
-from edgeq.ir import Params
+from edgeq import half, kernels
+from edgeq.ir import Array, Params
 from edgeq.kernels import Kernel, facts
 from edgeq.ops.conv2d import Conv2d
 from edgeq.ops.fully_connected import FullyConnected
@@ -188,20 +188,28 @@ class _Axis:
         sizes: parts are multiples of one of these.
         rows: of weights for each.
         moved: positions of the operands and results of which a part has a part.
+        apart: rows lie gate after gate, not unit after unit.
     """
 
     count: int
     sizes: tuple[int, ...]
     rows: int
     moved: tuple[int, ...]
+    apart: bool = False
 
     def part(self, params: Params, first: int, count: int) -> Params:
         """The constants of some."""
         if self.rows == 1:
             return part(params, first, count)
-        own = slice(self.rows * first, self.rows * (first + count))
-        tables = {n: t[own] if n.startswith(("x_", "h_")) else t for n, t in params.tables.items()}
+        tables = {n: self._own(t, first, count) if n.startswith(("x_", "h_")) else t for n, t in params.tables.items()}
         return replace(params, scalars={**params.scalars, "own_units": count, "first_unit": first}, tables=tables)
+
+    def _own(self, table: Array, first: int, count: int) -> Array:
+        """The rows of some units."""
+        if not self.apart:
+            return table[self.rows * first : self.rows * (first + count)]
+        gates = table.reshape(-1, self.count, *table.shape[1:])
+        return np.ascontiguousarray(gates[:, first : first + count]).reshape(-1, *table.shape[1:])
 
 
 def _axis(call: Call) -> _Axis | None:
@@ -212,7 +220,9 @@ def _axis(call: Call) -> _Axis | None:
         moved = (*range(2, operands), *range(operands, operands + len(call.outputs)))
         fits = "parted" in call.kernel.specialize and s["steps"] == 1
         some = call.kernel.tile.get("rows", 16)  # rows that the kernel computes at a time; three gates fill groups of so many units
-        return _Axis(int(s["units"]), (some // 4 if rows == 4 else some,), rows, moved) if fits else None
+        apart = rows == 3 and call.params.law in half.LAWS
+        unit = some // rows if rows == 4 or apart else some
+        return _Axis(int(s["units"]), (unit,), rows, moved, apart) if fits else None
     dense = isinstance(op, FullyConnected)
     one = isinstance(op, Conv2d) and s.get("groups", 1) == 1 and int(s["out_h"]) * int(s["out_w"]) == 1
     fits = (dense or one) and s.get("batches", 1) == 1

@@ -77,6 +77,14 @@ static void op_register(eq_op *o, eq_timing *t, const fields *f)
     static const eq_kind base[8] = { EQ_ADD, EQ_SLL, EQ_SLT, EQ_SLTU, EQ_XOR, EQ_SRL, EQ_OR, EQ_AND };
     static const eq_kind product[8] = { EQ_MUL, EQ_MULH, EQ_MULHSU, EQ_MULHU, EQ_DIV, EQ_DIVU, EQ_REM, EQ_REMU };
     eq_kind kind = base[f->f3];
+    if (f->f7 >= 0x40u) { /* lanes of halves, in registers of F */
+        if (f->f3 == 2u || f->f3 == 6u) {
+            store(o, t, f, EQ_LANES, 0, 0);
+            o->x = (uint8_t)f->f7;
+            o->imm = f->f3;
+        }
+        return;
+    }
     if (f->f7 == 1u) {
         kind = product[f->f3];
         t->multi = f->f3 != 0;
@@ -278,12 +286,17 @@ static void custom3(eq_op *o, eq_timing *t, const fields *f)
 
 static void float_instruction(eq_op *o, eq_timing *t, const fields *f, uint32_t w)
 {
-    if (f->op == 0x07u && f->f3 == 2u) {
-        store(o, t, f, EQ_FLW, bit(f->rs1), 0);
+    const int is_half = (f->f7 & 3u) == 2u || (f->f7 == 0x20u && f->rs2 == 2u);
+    if (f->op == 0x07u && (f->f3 == 2u || f->f3 == 1u)) {
+        store(o, t, f, f->f3 == 2u ? EQ_FLW : EQ_FLH, bit(f->rs1), 0);
         o->imm = (uint32_t)f->i;
-    } else if (f->op == 0x27u && f->f3 == 2u) {
-        store(o, t, f, EQ_FSW, bit(f->rs1), 0);
+    } else if (f->op == 0x27u && (f->f3 == 2u || f->f3 == 1u)) {
+        store(o, t, f, f->f3 == 2u ? EQ_FSW : EQ_FSH, bit(f->rs1), 0);
         o->imm = (uint32_t)f->s;
+    } else if (f->op == 0x53u && is_half) {
+        store(o, t, f, EQ_HALF, f->f7 == 0x7Au ? bit(f->rs1) : 0, f->f7 == 0x72u ? bit(f->rd) : 0);
+        o->x = (uint8_t)f->f7;
+        o->imm = f->f3;
     } else if (f->op == 0x53u) {
         const int to_integer = f->f7 == 0x50u || f->f7 == 0x60u || f->f7 == 0x70u, from = f->f7 == 0x68u || f->f7 == 0x78u;
         store(o, t, f, EQ_FLOAT, from ? bit(f->rs1) : 0, to_integer ? bit(f->rd) : 0);

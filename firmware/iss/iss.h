@@ -1,4 +1,4 @@
-/* An instruction-set simulator of RV32IMFC, Zicsr and XCV with the timing of a CV32E40P core.
+/* An instruction-set simulator of RV32IMFC, Zicsr, XCV and smallFloat's halves with the timing of a CV32E40P core.
  * A host library that edgeq/run/iss.py loads; docs/iss.md says what is modelled. */
 #ifndef EQ_ISS_H
 #define EQ_ISS_H
@@ -17,7 +17,7 @@
     X(LOAD_POST) X(LOAD_POST_R) X(LOAD_R) X(STORE_POST) X(STORE_POST_R) X(STORE_R)                                      \
     X(MAC) X(MSU) X(SDOTSP_B) X(SDOTUSP_B) X(SDOTUP_B) X(SDOTSP_H)                                                      \
     X(ALU) X(ALU_I) X(MULN) X(SIMD) X(SIMD_SC) X(SIMD_I) X(LOOP)                                                        \
-    X(FLW) X(FSW) X(FLOAT) X(FMA) X(ELW)
+    X(FLW) X(FSW) X(FLOAT) X(FMA) X(FLH) X(FSH) X(HALF) X(LANES) X(ELW)
 
 typedef enum {
 #define X(name) EQ_##name,
@@ -112,6 +112,8 @@ uint32_t eq_muln(uint32_t code, uint32_t shift, uint32_t a, uint32_t b, uint32_t
 uint32_t eq_simd(uint32_t code, uint32_t a, uint32_t b, uint32_t c);
 int eq_float(eq_machine *m, const eq_op *op);
 int eq_fma(eq_machine *m, const eq_op *op);
+int eq_half(eq_machine *m, const eq_op *op);
+int eq_half_lanes(eq_machine *m, const eq_op *op);
 uint32_t eq_float_flags(void);
 void eq_float_set_flags(uint32_t flags);
 

@@ -296,6 +296,10 @@ do_FLW: { LOAD(A + IMM, 4, uint32_t) m->f[o->rd] = v; NEXT; }
 do_FSW: { STORE(A + IMM, 4, m->f[o->rs2]) STORED; NEXT; }
 do_FLOAT: if (!eq_float(m, o)) TRAP(CAUSE_ILLEGAL, 0); NEXT;
 do_FMA: if (!eq_fma(m, o)) TRAP(CAUSE_ILLEGAL, 0); NEXT;
+do_FLH: { LOAD(A + IMM, 2, uint16_t) m->f[o->rd] = 0xFFFF0000u | v; NEXT; }
+do_FSH: { STORE(A + IMM, 2, m->f[o->rs2]) STORED; NEXT; }
+do_HALF: if (!eq_half(m, o)) TRAP(CAUSE_ILLEGAL, 0); NEXT;
+do_LANES: if (!eq_half_lanes(m, o)) TRAP(CAUSE_ILLEGAL, 0); NEXT;
 
 device_stop: /* behind the store: what of the block is left has not been executed */
     result = reason;

@@ -26,6 +26,12 @@ static const char *alu_name(uint32_t code)
     return code == 0x80u ? "bitrev" : code >= 0x18u && code < 0x48u ? low[code - 0x18u] : "?";
 }
 
+static const char *lanes_name(uint32_t code)
+{
+    static const char *const names[] = { "vfadd.h", "vfsub.h", "vfmul.h", "", "vfmin.h", "vfmax.h", "", "vfmac.h", "", "", "vfdotpex.s.h" };
+    return code == 0x58u ? "vfcpka.h.s" : code >= 0x41u && code <= 0x4Bu ? names[code - 0x41u] : "?";
+}
+
 static void name_of(const eq_op *o, char *name, size_t room)
 {
     static const char *const names[] = {
@@ -37,6 +43,7 @@ static void name_of(const eq_op *o, char *name, size_t room)
     switch (o->kind) {
     case EQ_LOAD_POST: case EQ_LOAD_POST_R: case EQ_LOAD_R: snprintf(name, room, "cv.l%s", sizes[o->x]); return;
     case EQ_STORE_POST: case EQ_STORE_POST_R: case EQ_STORE_R: snprintf(name, room, "cv.s%s", sizes[o->x]); return;
+    case EQ_LANES: snprintf(name, room, "%s%s", lanes_name(o->x), o->imm == 6u ? ".r" : ""); return;
     case EQ_ELW: snprintf(name, room, "cv.elw"); return;
     case EQ_LOOP: snprintf(name, room, "cv.%s", loops[o->x >> 1]); return;
     case EQ_ALU: case EQ_ALU_I: snprintf(name, room, "cv.%s", alu_name(o->x)); return;
@@ -71,10 +78,10 @@ static void operands(const eq_op *o, const eq_timing *t, char *text, size_t room
         snprintf(text, room, "%s, %#x", rd, (unsigned)imm);
     } else if ((k >= EQ_ADDI && k <= EQ_SRAI) || k == EQ_ALU_I || k == EQ_SIMD_I) {
         snprintf(text, room, "%s, %s, %d", rd, rs1, imm);
-    } else if ((k >= EQ_LB && k <= EQ_LHU) || k == EQ_FLW || k == EQ_JALR) {
-        snprintf(text, room, "%s, %d(%s)", k == EQ_FLW ? "f" : rd, imm, rs1);
-    } else if ((k >= EQ_SB && k <= EQ_SW) || k == EQ_FSW) {
-        snprintf(text, room, "%s, %d(%s)", k == EQ_FSW ? "f" : rs2, imm, rs1);
+    } else if ((k >= EQ_LB && k <= EQ_LHU) || k == EQ_FLW || k == EQ_FLH || k == EQ_JALR) {
+        snprintf(text, room, "%s, %d(%s)", k == EQ_JALR || k < EQ_FLW ? rd : "f", imm, rs1);
+    } else if ((k >= EQ_SB && k <= EQ_SW) || k == EQ_FSW || k == EQ_FSH) {
+        snprintf(text, room, "%s, %d(%s)", k >= EQ_FSW ? "f" : rs2, imm, rs1);
     } else if (k >= EQ_BEQ && k <= EQ_BGEU) {
         snprintf(text, room, "%s, %s, %#x", rs1, rs2, (unsigned)imm);
     } else if (k == EQ_BEQIMM || k == EQ_BNEIMM || k == EQ_JAL) {

@@ -11,11 +11,15 @@
 #define EQ_HALF_CONVERSIONS 1
 #elif defined(__riscv_zfh) && defined(__FLT16_MANT_DIG__)
 #define EQ_HALF_CONVERSIONS 1
+#define EQ_HALF_TYPE 1
 /* The compiler's own type, so that it may take several at once. */
 typedef union {
     uint16_t bits;
     _Float16 half;
 } eq_float16_t;
+#elif defined(__riscv_flen) && defined(EQ_HAS_XFVEC) /* by .insn, as compilers do not know them */
+#define EQ_HALF_CONVERSIONS 1
+#define EQ_HALF_TYPE 0
 #else
 #define EQ_HALF_CONVERSIONS 0
 #endif
@@ -23,10 +27,14 @@ typedef union {
 /* Exact. */
 static inline float eq_float_from_half(uint16_t h)
 {
-#if EQ_HALF_CONVERSIONS && defined(__riscv)
+#if EQ_HALF_CONVERSIONS && defined(__riscv) && EQ_HALF_TYPE
     eq_float16_t x;
     x.bits = h;
     return (float)x.half;
+#elif EQ_HALF_CONVERSIONS && defined(__riscv)
+    float y;
+    __asm__(".insn r 0x53, 0, 0x7a, %0, %1, x0\n\t.insn r 0x53, 0, 0x20, %0, %0, x2" : "=f"(y) : "r"((int32_t)h)); /* fmv.h.x, fcvt.s.h */
+    return y;
 #elif EQ_HALF_CONVERSIONS
     float y;
     __asm__("vcvtb.f32.f16 %0, %1" : "=t"(y) : "t"(eq_from_bits(h)));
@@ -41,10 +49,15 @@ static inline float eq_float_from_half(uint16_t h)
 /* To nearest, halves to even; overflows to infinity; not-a-number becomes 0x7e00 (Arm keeps its sign and payload). */
 static inline uint16_t eq_half_from_float(float x)
 {
-#if EQ_HALF_CONVERSIONS && defined(__riscv)
+#if EQ_HALF_CONVERSIONS && defined(__riscv) && EQ_HALF_TYPE
     eq_float16_t y;
     y.half = (_Float16)x;
     return y.bits;
+#elif EQ_HALF_CONVERSIONS && defined(__riscv)
+    int32_t y;
+    float rounded;
+    __asm__(".insn r 0x53, 0, 0x22, %1, %2, x0\n\t.insn r 0x53, 0, 0x72, %0, %1, x0" : "=r"(y), "=f"(rounded) : "f"(x)); /* fcvt.h.s, fmv.x.h */
+    return (uint16_t)y;
 #elif EQ_HALF_CONVERSIONS
     float y;
     __asm__("vcvtb.f16.f32 %0, %1" : "=t"(y) : "t"(x));

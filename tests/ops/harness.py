@@ -46,6 +46,7 @@ SAME_KERNELS = ("riscv", "riscv-b")  # flags of compilers alone tell them apart:
 FEW_CASES = 12
 HALF_EMULATORS = [*EMULATORS, "riscv-f"]
 HALF_VECTORS = "riscv-vh"  # for operators that have kernels of its own
+HALF_PAIRS = "riscv-xcv-half"  # likewise
 CORE_V = "riscv-xcv"  # likewise
 ISAS = sorted({k.isa for k in kernels.scan()} - {"c"})  # their kernels run on this computer too, under the sanitizers
 
@@ -425,7 +426,7 @@ def _checks(cases: Sequence[Case], operators: set[str]) -> tuple[dict[str, list[
     isas_of = {law: _own_text([k for k in own if k.signature.types.startswith("f16") == (law == LAW)]) for law in laws}
     checks = ["real", *(["gpu"] if any(c.gpu for c in cases) else []), "sanitizers"]
     compilers = {law: COMPILERS if len(laws) == 1 else COMPILERS[i % 2 : i % 2 + 1] for i, law in enumerate(laws)}  # in turn
-    half_emulators = [*HALF_EMULATORS, *([HALF_VECTORS] if "zvfh" in isas else [])]
+    half_emulators = [*HALF_EMULATORS, *([HALF_VECTORS] if "zvfh" in isas else []), *([HALF_PAIRS] if "xfvec" in isas else [])]
     if "rvv" not in isas_of.get(LAW, ()):
         half_emulators.remove("riscv-v")  # the kernels of `riscv-f`
     emulators = {law: half_emulators if law == LAW else [*EMULATORS, *([CORE_V] if "xcv" in isas_of[law] else [])] for law in laws}

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 
 from edgeq.ir import Array
-from edgeq.kernels.layouts.blocks import blocks, filled
+from edgeq.kernels.layouts.blocks import blocks, filled, interleaved
 
-__all__ = ["halves", "magnitudes", "mixed"]
+__all__ = ["halves", "magnitudes", "mixed", "twos"]
 
 
 def halves(rows: int) -> Callable[[Array], Array]:
@@ -24,6 +24,21 @@ def halves(rows: int) -> Callable[[Array], Array]:
         filled = np.pad(matrix, ((0, -len(matrix) % rows), (0, 0)))
         blocks = filled.reshape(-1, rows, matrix.shape[1]).transpose(0, 2, 1)
         return np.ascontiguousarray(blocks).view("<u4").astype(np.uint32)
+
+    return pack
+
+
+def twos(rows: int) -> Callable[[Array], Array]:
+    """The layout of kernels that multiply two halves of a row at a time.
+
+    float16 ``[N, ...]`` -> flat uint32: blocks of `rows` rows as in `interleaved`, but of words that hold two elements of a row, the first
+    in the low half; each row is filled with a zero to an even number of elements, the last block with rows of zeros.
+    """
+
+    def pack(weights: Array) -> Array:
+        matrix = filled(rows)(weights.reshape(len(weights), -1))
+        even = np.pad(matrix, ((0, 0), (0, matrix.shape[1] % 2)))
+        return interleaved(rows)(np.ascontiguousarray(even).view("<u4").astype(np.uint32))
 
     return pack
 
