@@ -31,6 +31,7 @@ from edgeq.ir import Array, Graph, Params
 from edgeq.kernels.layouts import places
 from edgeq.lower import lower
 from edgeq.ops.weights import has_weights
+from edgeq.plan.stage import WHOLE
 from edgeq.program import Call, Program
 from edgeq.tables import Constant, Constants
 from edgeq.target import Target
@@ -192,7 +193,7 @@ def _entry(row: object) -> tuple[str, int, int, float]:
     return symbol, byte, xor, float(least)
 
 
-def hardened(graph: Graph, target: Target, isa: tuple[str, ...] = ("c",)) -> Program:
+def hardened(graph: Graph, target: Target, isa: tuple[str, ...] = ("c",), decode: str = WHOLE) -> Program:
     """The program that faults are studied on: portable kernels, which give the simulator's bytes whatever the weights and biases.
 
     The others, but those of ISA ``host``, rely on bounds of this model's weights. Sums wrap modulo 2^32 (build with ``-fwrapv``).
@@ -200,7 +201,7 @@ def hardened(graph: Graph, target: Target, isa: tuple[str, ...] = ("c",)) -> Pro
     Raises:
         EdgeqError: see `lower`.
     """
-    program = lower(graph, replace(target, isa=isa), tiles=False)
+    program = lower(graph, replace(target, isa=isa), decode=decode)
     return replace(program, target=target, calls=tuple(_hardened(c) for c in program.calls))
 
 

@@ -17,7 +17,7 @@ from edgeq.ops.conv2d import Conv2d
 from edgeq.ops.reshape import Reshape
 from edgeq.ops.weights import table_formats
 from edgeq.plan.order import Step, best_order
-from edgeq.plan.stage import decoded_formats, stage, storable
+from edgeq.plan.stage import TILES, decoded_formats, stage, storable
 from edgeq.program import Call, Program
 from edgeq.target import Target
 
@@ -93,7 +93,7 @@ def portable_only(program: Program) -> dict[str, list[str]]:
     return found
 
 
-def lower(graph: Graph, target: Target, choices: Mapping[str, str] | None = None, tiles: bool = True) -> Program:
+def lower(graph: Graph, target: Target, choices: Mapping[str, str] | None = None, decode: str = TILES) -> Program:
     """Choose a kernel for every node of a quantized graph.
 
     A reshape costs nothing: its output is a view, unless both ends are the caller's own buffers. An addition is folded into
@@ -105,8 +105,7 @@ def lower(graph: Graph, target: Target, choices: Mapping[str, str] | None = None
 
     Args:
         choices: kernels to take instead of the preferred ones, see `kernels.select`.
-
-        tiles: decode weights in a storage format by tiles where that saves memory.
+        decode: when weights in a storage format are decoded, see `stage`.
 
     Raises:
         EdgeqError: the graph is not quantized, or no kernel applies to a node.
@@ -150,7 +149,7 @@ def lower(graph: Graph, target: Target, choices: Mapping[str, str] | None = None
             calls.append(_call(graph, node, kernel, params, names, node.outputs, macs))
     if choices is None:
         calls = _without_rare_kernels(graph, calls)
-    return stage(_ordered(Program(graph, target, tuple(calls), views)), tiles)
+    return stage(_ordered(Program(graph, target, tuple(calls), views)), decode)
 
 
 def _without_rare_kernels(graph: Graph, calls: list[Call]) -> list[Call]:

@@ -11,64 +11,11 @@ import numpy as np
 
 from edgeq.chains import Composite
 from edgeq.formats import Format
-from edgeq.formats.format import Records
-from edgeq.formats.format import Target as Decoding
 from edgeq.ir import Array, Graph, Node, Params
 from edgeq.kernels import Kernel
+from edgeq.staged import Staged, room
 from edgeq.target import Target
 from edgeq.traits import Rows
-
-
-@dataclass(frozen=True, eq=False)
-class Staged:
-    """A table that is stored otherwise than the kernel reads it, and decoded into scratch before.
-
-    Attributes:
-        data: what is stored.
-        format: that of the table.
-        offset: where its decoded form lies in the call's scratch.
-        records: how the kernel's table divides, of a format that is `Packed`.
-        places: of a format by rows, where the elements of each row ``[rows, length]`` lie in the kernel's table.
-    """
-
-    data: Array
-    format: Format
-    offset: int
-    places: Array | None = None
-    records: Records | None = None
-
-    def decoded(self, data: Array, like: Array) -> Array:
-        """What the kernel reads of stored `data`, which may be faulty; `like` a table of its form."""
-        if self.places is None:
-            return self.format.decode(data, *like.shape)
-        table = np.empty_like(like)
-        table.reshape(-1)[self.places] = self.format.decode(data, *self.places.shape)
-        return table
-
-    def stored_form(self, table: Array) -> Array:
-        """A kernel's table in the form that the format takes."""
-        return table if self.places is None else table.ravel()[self.places]
-
-    def statements(self, source: str, place: str, table: Array) -> list[str]:
-        """C that decodes `source` to `place`, both C expressions."""
-        rows, length = (1, table.size) if self.places is None else self.places.shape
-        return self.format.statements(Decoding(source, place, rows, length, [] if self.places is None else self.blocks, self.records))
-
-    @property
-    def blocks(self) -> list[tuple[int, int, int, int]]:
-        """Of a format by rows, runs of rows that lie alike in the kernel's table: (first row, rows, place of its first weight, rows of a
-        block whose first weights lie side by side, then the second ones, and so on)."""
-        assert self.places is not None
-        rows, length = self.places.shape
-        starts, strides = self.places[:, 0], self.places[:, 1] - self.places[:, 0] if length > 1 else np.ones(rows, np.int64)
-        found, first = [], 0
-        while first < rows:
-            block, at = int(strides[first]), np.arange(rows - first)
-            alike = (strides[first:] == block) & (starts[first:] - starts[first] == at // block * block * length + at % block)
-            count = rows - first if alike.all() else int(np.argmin(alike))
-            found.append((first, count, int(starts[first]), block))
-            first += count
-        return found
 
 
 @dataclass(frozen=True)
@@ -130,7 +77,7 @@ class Call:
         inplace: positions of the operands whose storage the output may take.
         epilogue: the nodes that the kernel computes too, on the first one's result; `output` and the last operands are theirs.
         formats: how tables are stored, of those that are not plain.
-        staged: the tables that are stored otherwise, and decoded into scratch, behind the kernel's own, before it runs.
+        staged: the tables that are stored otherwise, and decoded before it runs: into scratch, behind the kernel's own, or at the start.
         shares: what each core computes, which all together do the call; each has an equal part of its scratch. None: one core, as it is.
         fetched: None where tables are read where they are stored.
     """
@@ -391,6 +338,12 @@ class Program:
             if len(read) == 1 and read[0][0] is makers.get(b) and read[0][1] in read[0][0].inplace and b not in self.graph.results:
                 found[b] = a
         return found
+
+    @property
+    def decoded(self) -> dict[tuple[int, str], int]:
+        """The tables that are decoded at the start, by call and name -> their bytes in the state."""
+        every = ((i, n, s, c.tables[n]) for i, c in enumerate(self.calls) for n, s in c.staged.items())
+        return {(i, n): room(table.nbytes, s.format) for i, n, s, table in every if s.offset < 0}
 
     def storage(self, name: str) -> str:
         """The tensor that owns the bytes of `name`."""

@@ -29,13 +29,13 @@ from edgeq.ops.depthwise_conv2d import DepthwiseConv2d
 from edgeq.ops.svdf import Svdf
 from edgeq.ops.weights import with_formats
 from edgeq.plan import plan
-from edgeq.program import Staged
 from edgeq.quantize import Options
 from edgeq.record import manifest
 from edgeq.run import bench, gpu, qemu, unicorn
 from edgeq.run.layout import Layout
 from edgeq.run.patched import Repacked, patched
 from edgeq.simulate import simulate
+from edgeq.staged import Staged
 from edgeq.tables import Constants
 from edgeq.target import load
 

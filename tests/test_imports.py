@@ -21,7 +21,7 @@ LAYERS = (
     ("latency", "timing"),
     ("frontends", "features", "passes", "kernels", "graphfile"),
     ("streams",),
-    ("chains",),
+    ("chains", "staged"),
     ("program",),
     ("plan",),
     ("evaluate", "lower"),

@@ -145,11 +145,12 @@ def check_ram(manifest: Manifest, limit: Budget, stack: int | None = None) -> No
         return
     weights = f", weights {size(manifest.weight_bytes)}" if manifest.weights_in == "ram" else ""
     also = f"{f', state {size(state)}' if state else ''}{weights}{f', stack {size(stack)}' if stack else ''}"
+    decoded, less = manifest.decode != "call", "--decode call decodes weights step by step; or a target with more RAM"
     smaller = "a smaller input or fewer channels at that step, or more RAM; `--budget ram=least` gives the least that there is"
     raise EdgeqError(
         f"the model needs {size(need)} of RAM, {limit.source} has {size(limit.ram)}: {size(need - limit.ram)} too much",
         why=f"arena {size(arena)}{also}; {peak(manifest)}",
-        fix="--weights-in auto leaves the weights in flash; or a target with more RAM" if weights else smaller,
+        fix="--weights-in auto leaves the weights in flash; or a target with more RAM" if weights else less if decoded else smaller,
     )
 
 

@@ -102,7 +102,8 @@ def artifact(
     stored = graphfile.dumps(graph)
     more = {**(beside or {}), graphfile.NAME: stored}
     named = dict(sorted({**emitted.manifest.files, **folders.digests(more)}.items()))
-    manifest = replace(emitted.manifest, graph_sha256=folders.digest(stored), files=named, weights_in=layout.weights_in)
+    asked = {"weights_in": layout.weights_in, "decode": layout.decode}
+    manifest = replace(emitted.manifest, graph_sha256=folders.digest(stored), files=named, **asked)
     files = {**emitted.files, **more, folders.MANIFEST: manifest.text().encode()}
     return Artifact(emitted.name, dict(sorted(files.items())), manifest)
 
@@ -241,6 +242,7 @@ def build(
     stream: str = "",
     weights_stream: str | int | None = None,
     weights_in: str = "auto",
+    decode: str = "call",
     cores: int | None = None,
     force: bool = False,
     progress: Progress | None = None,
@@ -271,6 +273,8 @@ def build(
         weights_in: where an inference reads weights: ``flash``, where they are stored; ``ram``: they are copied there when the program
             starts, and need as much of it beside the arena; ``auto``: flash, with some rows copied to what the arena has left where
             that saves cycles by the model of the core.
+        decode: when weights are decoded that no kernel reads as they are stored (storage codes, code books, few bits): ``call``, by tiles
+            or whole before each call; ``start``: once, by the reset of the state, where they lie from then on as int8.
         cores: among which steps are divided, 1 to 16; None: as many as the target has.
         force: other files in `output` stay; what edgeq wrote there is replaced although it was changed since.
         progress: called with (stage, done, total).
@@ -286,7 +290,7 @@ def build(
         raise EdgeqError(f"{vectors} test vectors", fix="give 0 or more")
     chain = find_toolchain(chip, toolchain)
     choices = choices_for(tuning, costs.key_of(target, chain.name, optimize), hardened)
-    layout = Layout(choices, hardened, None, feed, spreads_of(chip, cores, weights_stream, hardened), weights_in)
+    layout = Layout(choices, hardened, None, feed, spreads_of(chip, cores, weights_stream, hardened), weights_in, decode)
     with folders.claimed(Path(output), force=force) as place:
         source, how = read(model, recipe), How(chip, None, chain.name, optimize)
         samples = calibration_samples(source, recipe)
@@ -300,7 +304,7 @@ def build(
         proven, not_run = to_run(tests if check else None, chip, limit)
         beside = sum(graph.type(a).bytes for a, _ in graph.states)
         beside += sum(t.data.nbytes for t in graph.tensors.values() if t.data is not None) if weights_in == "ram" else 0
-        layout = replace(layout, arena=limit.arena(beside))
+        layout = replace(layout, arena=limit.arena(beside + layout.decoded_bytes(graph, chip)))
         emitted = artifact(graph, chip, name or default_name(model, graph), tests.arrays if tests else None, layout, step.files)
         budgets.check_ram(emitted.manifest, limit)
         budgets.check_flash(emitted.manifest, None, limit)

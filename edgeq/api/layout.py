@@ -11,7 +11,7 @@ from edgeq import target as targets
 from edgeq.errors import EdgeqError
 from edgeq.ir import Graph
 from edgeq.lower import lower
-from edgeq.plan import MemoryPlan, plan
+from edgeq.plan import MemoryPlan, plan, stage
 from edgeq.plan.fit import fed, fitted
 from edgeq.plan.room import WEIGHTS_IN, filled
 from edgeq.plan.shares import spread
@@ -20,6 +20,8 @@ from edgeq.target import Target
 
 MOST_CORES = 16
 FEEDS = ("", "rows")
+CALL = "call"
+DECODES = (CALL, stage.START)
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,8 @@ class Layout:
         feed: ``rows`` for an input that comes row by row.
         spreads: cores, and memory for copies of tables; None: as the target has them. Hardened programs have neither.
         weights_in: where an inference reads weights, of `WEIGHTS_IN`; ``ram``: all are copied there when the program starts.
+        decode: when weights in a storage format are decoded that no kernel reads as they are: ``call``, before each call; ``start``: once,
+            into the state.
     """
 
     choices: Mapping[str, str] | None = None
@@ -87,10 +91,16 @@ class Layout:
     feed: str = ""
     spreads: Spreads | None = None
     weights_in: str = "auto"
+    decode: str = CALL
 
     def __post_init__(self) -> None:
         if self.weights_in not in WEIGHTS_IN:
             raise EdgeqError(f"no weights in '{self.weights_in}'", fix=f"choose one of {', '.join(WEIGHTS_IN)}")
+        if self.decode not in DECODES:
+            raise EdgeqError(f"no decoding at '{self.decode[:40]}'", fix=f"choose one of {', '.join(DECODES)}")
+        if self.decode == stage.START and self.feed:
+            why = "an input row by row has no state, where decoded weights lie"
+            raise EdgeqError("weights decoded at the start, and an input row by row", why=why, fix="leave --decode or --feed out")
         if self.feed not in FEEDS or (self.feed and self.hardened):
             kernels = " and hardened kernels" if self.hardened else ""
             raise EdgeqError(f"feed '{self.feed}'{kernels}", fix="give feed rows, or leave it out")
@@ -108,9 +118,18 @@ class Layout:
             )
         return filled(*self._planned(graph, target), self.weights_in)
 
+    def decoded_bytes(self, graph: Graph, target: Target) -> int:
+        """Of tables that are decoded at the start, as the state has them."""
+        return 0 if self.decode == CALL else sum(self._lowered(graph, target).decoded.values())
+
+    def _lowered(self, graph: Graph, target: Target) -> Program:
+        if self.hardened:
+            return faults.hardened(graph, target, decode=stage.START if self.decode == stage.START else stage.WHOLE)
+        return lower(graph, target, self.choices, stage.START if self.decode == stage.START else stage.TILES)
+
     def _planned(self, graph: Graph, target: Target) -> tuple[Program, MemoryPlan]:
         """Before calls get the scratch that there is room for."""
-        program = faults.hardened(graph, target) if self.hardened else lower(graph, target, self.choices)
+        program = self._lowered(graph, target)
         wanted = Spreads() if self.hardened else self.spreads or Spreads(target.cores, target.fast)
         if self.feed:
             return wanted.of(*fed(program, math.inf if self.arena is None else self.arena or None))

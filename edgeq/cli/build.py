@@ -97,6 +97,14 @@ def build(
             "arena has room and that saves cycles (docs/timing.md).",
         ),
     ] = "auto",
+    decode: Annotated[
+        str,
+        typer.Option(
+            metavar="call|start",
+            help="When weights are decoded that no kernel reads as they are stored: call, before each step; start, once, into the "
+            "state, which takes a byte of RAM for each of them.",
+        ),
+    ] = "call",
     cores: Annotated[
         int | None, typer.Option(min=1, max=16, help="Cores among which steps are divided. Default: the target's.", show_default=False)
     ] = None,
@@ -123,8 +131,9 @@ def build(
         common.check_plot(plot, chosen.get("recipe"), chosen.get("precision"))
     shapes, consts, states = common.parse_shapes(shape), common.parse_consts(const), common.parse_states(state)
     if plan_only:
-        if cores is not None or weights_stream is not None or weights_in != "auto":
-            why = "the ways are those of one core and weights in flash: leave --cores, --weights-stream and --weights-in out"
+        if cores is not None or weights_stream is not None or weights_in != "auto" or decode != "call":
+            why = "the ways are those of one core, weights in flash and decoded before each step: leave --cores, --weights-stream, "
+            why += "--weights-in and --decode out"
             raise typer.BadParameter(why, param_hint="--plan-only")
         found = api.memory_ways(
             model, target=target, shapes=shapes, const=consts, states=states, signature=signature, stream=stream, **chosen
@@ -144,7 +153,7 @@ def build(
             toolchain=toolchain, optimize=optimize.value,
             budget=parse(budget) if budget else None, vectors=test_vectors, check=check,
             tuning=tuning, hardened=hardened, feed=feed, stream=stream, weights_stream=weights_stream, weights_in=weights_in,
-            cores=cores, force=force, progress=progress, unseen=True, **chosen,
+            decode=decode, cores=cores, force=force, progress=progress, unseen=True, **chosen,
         )  # fmt: skip
     common.write_plot(plot, built.measured.quantization)
     if as_json:

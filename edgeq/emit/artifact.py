@@ -63,6 +63,10 @@ class _Emitter:
         for name, _ in self.graph.states:
             self.state_offsets[name] = self.state_bytes
             self.state_bytes += -(-self.graph.type(name).bytes // plan.alignment) * plan.alignment
+        self.decoded: dict[tuple[int, str], int] = {}  # a table that is decoded at the start -> where in the state
+        for key, size in program.decoded.items():
+            self.decoded[key] = self.state_bytes
+            self.state_bytes += -(-size // plan.alignment) * plan.alignment
 
     @functools.cached_property
     def tables(self) -> list[Table]:
@@ -195,10 +199,11 @@ class _Emitter:
         for name, staged in call.staged.items():
             if call.tiled and name == "weights":
                 continue
-            table = call.tables[name]
-            place = f"({ctype_of(table)} *)(void *)(bytes + {self.plan.scratch[step] + staged.offset})"
+            table, at = call.tables[name], self.decoded.get((step, name))
+            where = f"kept + {at}" if at is not None else f"bytes + {self.plan.scratch[step] + staged.offset}"
+            place = f"({ctype_of(table)} *)(void *)({where})"
             lines = staged.statements(symbols[name], place, table)
-            result.append({"member": name, "place": f"(const {place[1:]}", "lines": lines})
+            result.append({"member": name, "place": f"(const {place[1:]}", "lines": lines, "start": at is not None})
         return result
 
     def interface(self, names: tuple[str, ...]) -> list[dict[str, Any]]:
@@ -322,7 +327,7 @@ def emit(program: Program, plan: MemoryPlan, name: str, vectors: Mapping[str, Ar
         **emitter.locals,
         "comment": comment, "block_comment": block_comment, "brief": brief,
         "by_words": any(BY_WORDS in words(runtime[h]) for h in includes) and program.target.data.get("timing", {}).get("load_words", 0) > 0,
-        "states": emitter.states(), "includes": includes, "feeding": emitter.feeding,
+        "states": emitter.states(), "decoded_bytes": sum(program.decoded.values()), "includes": includes, "feeding": emitter.feeding,
         "flags": EXACT_FLAGS, "floats": floats, "version": __version__,
         "decoders": list(reached(decoding)), "hook_headers": hooks, "shared_calls": [p.lines() for p in shares.parts()], "fetches": fetches,
         "buffers": [(i, o, f.bytes) for i, own in plan.buffers.items() for o in own if (f := program.calls[i].fetched)],

@@ -23,14 +23,15 @@ from edgeq.ops.conv2d import Conv2d
 from edgeq.ops.depthwise_conv2d import DepthwiseConv2d
 from edgeq.ops.fully_connected import FullyConnected
 from edgeq.plan.arena import lifetimes, live, overwritable
-from edgeq.program import Call, Program, Staged, Tiled
+from edgeq.program import Call, Program, Tiled
+from edgeq.staged import ALIGNMENT, Staged, room
 
-ALIGNMENT = 8  # of what lies in a call's scratch
 ROOM = 4 / 3  # of the arena that resident tables would need
 LEAST = 12  # pixels of a band
 # Instructions, as measured on a Cortex-M4: of a weight decoded, of an output stored again, of a pixel's input read again, of a window's
 # input gathered again and of each run of them that lie side by side, of a call.
 DECODE, SCATTER, READ, GATHER, PIECE, CALL = 1.5, 3.0, 1.2, 3.0, 80.0, 200.0
+TILES, WHOLE, START = "tiles", "whole", "start"  # when tables are decoded
 BOUNDS = ("pairs", "twos", "group", "has_least")
 HEAD, TAIL = 16, 20  # bytes of `chunks` before and behind the weights of four rows
 
@@ -70,6 +71,8 @@ def _form(kernel: Kernel, params: Params, name: str, format: Format) -> tuple[Ar
     """
     packed, layout = table(kernel, name, params.tables), (kernel.pack.get(name) or "").partition(" with ")[0]
     if not isinstance(format, Packed):
+        if layout.startswith(("quads(", "lanes(")) and not format.by_rows:
+            return packed, Records(1, 0, packed.nbytes, 0, 128 * layout.startswith("lanes("))
         if packed.dtype != np.int8 or not _moved(layout, name, params):
             raise Unstorable
         return packed, None
@@ -94,8 +97,11 @@ def _moved(layout: str, name: str, params: Params) -> bool:
     return True
 
 
-def whole(call: Call) -> Call:
+def whole(call: Call, start: bool = False) -> Call:
     """The call with all tables decoded before it runs that are not stored as the kernel reads them.
+
+    Args:
+        start: once, at the start, and not into its scratch.
 
     Raises:
         EdgeqError: the kernel keeps no bytes of weights.
@@ -104,23 +110,22 @@ def whole(call: Call) -> Call:
     end = call.scratch
     for name, kept in call.tables.items():
         format = call.formats[name].fitted(call.params.tables[name]) if name in call.formats else None
-        if format is None or format.plain(kept.size):
+        if format is None or format.plain(call.params.tables[name].size):
             continue
         records = _form(call.kernel, call.params, name, format)[1] if "weights" in name else None
-        start = _aligned(end)
+        at = -1 if start else _aligned(end)
         if isinstance(format, Packed) and records:
-            found[name] = Staged(format.stream(kept, records), format, start, records=records)
+            found[name] = Staged(format.stream(kept, records), format, at, records=records)
         else:
-            form = Staged(kept, format, start, _rows(call, name) if format.by_rows else None)
+            form = Staged(kept, format, at, _rows(call, name) if format.by_rows else None, records)
             found[name] = replace(form, data=format.encode(form.stored_form(kept)))
-        end = start + _aligned(kept.nbytes, format)
+        end = end if start else at + room(kept.nbytes, format)
     return replace(call, staged=found, scratch=end)
 
 
-def _aligned(at: int, format: Format | None = None) -> int:
-    """Bytes up to where the next thing may begin; a decoder writes whole groups of weights."""
-    step = max(ALIGNMENT, format.group) if isinstance(format, Packed) else ALIGNMENT
-    return -(-at // step) * step
+def _aligned(at: int) -> int:
+    """Bytes up to where the next thing may begin."""
+    return -(-at // ALIGNMENT) * ALIGNMENT
 
 
 def _rows(call: Call, name: str) -> Array:
@@ -151,16 +156,16 @@ class _Way:
     call: Call
 
 
-def stage(program: Program, tiles: bool = True) -> Program:
+def stage(program: Program, how: str = TILES) -> Program:
     """The program with every table resident or staged.
 
     Args:
-        tiles: decode by tiles where that saves memory; else whole tables.
+        how: decode by tiles where that saves memory, whole tables before each call, or all once at the start.
     """
     if not any(c.formats for c in program.calls):
         return program
-    if not tiles:
-        return replace(program, calls=tuple(whole(c) for c in program.calls))
+    if how != TILES:
+        return replace(program, calls=tuple(whole(c, how == START) for c in program.calls))
     sizes, spans = live(program), lifetimes(program)
     limit, calls = int(max(sizes) * ROOM), []
     for i, call in enumerate(program.calls):
@@ -215,7 +220,7 @@ def _tiling(program: Program, call: Call, rows: int, pixels: int, copied: bool) 
     if not fitting:
         return None
     kernel = fitting[0]
-    weights = _aligned(table(kernel, "weights", parts[0].tables).nbytes, call.formats["weights"])
+    weights = room(table(kernel, "weights", parts[0].tables).nbytes, call.formats["weights"])
     at = _aligned(max(kernel.scratch_bytes(p) for p in parts))
     first, at = at, at + weights
     depth = call.params.tables["weights"].size // all_rows

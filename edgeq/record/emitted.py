@@ -177,6 +177,7 @@ class Manifest:
         files: SHA-256 of each file that edgeq wrote into the folder, but for the two records.
         instructions: None where nothing counted them when the folder was built.
         weights_in: where an inference reads weights: auto, flash or ram (`edgeq.build`).
+        decode: when weights that no kernel reads as they are stored are decoded: before each call, or at the start, into the state.
         warm_up: the first inference after a reset, counted from 1, whose results no longer depend on what states begin with; None of a
             model without states, or where they always may.
     """
@@ -209,6 +210,7 @@ class Manifest:
     instructions: InstructionsRecord | None = None
     warm_up: Count | None = None
     weights_in: Annotated[str, Meta(pattern=r"^(auto|flash|ram)\Z")] = "auto"
+    decode: Annotated[str, Meta(pattern=r"^(call|start)\Z")] = "call"
 
     @property
     def ram_bytes(self) -> int:
