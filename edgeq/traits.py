@@ -75,6 +75,11 @@ class Rows(NamedTuple):
 RowsOf = Callable[[Any, Sequence[Shape]], Rows | None]
 
 
+# (op, shapes of its inputs, shape of its output) -> of each input, int64, non-decreasing: for each of some equal runs of results, in order,
+# the first element that it or one behind it reads
+Firsts = Callable[[Any, Sequence[Shape], Shape], Sequence[Array | None]]
+
+
 class Sliding(NamedTuple):
     """How an operator computes rows along one axis of its output from rows along one axis of its inputs.
 
@@ -178,6 +183,7 @@ class Traits:
             monotone on either side of the zero point.
         bounds: ``(params, low, high)`` -> bounds of its int8 results, where no `monotone` says them, from those of its input.
         rows: which rows of its inputs some rows of its output read, where it can be computed by rows and is not `elementwise`.
+        firsts: what of its inputs is of no more need as its results come, one after the other; None of an input: nothing is known.
         slides: how it computes rows along an axis, where that does not follow from `elementwise` or `axes`.
         gathers: ``(operator, shape of its input)`` -> whether it takes in all rows and columns of ``[1, H, W, C]``, of which kernels of
             ``<its kernels'>_rows`` may be given some at a time.
@@ -221,6 +227,7 @@ class Traits:
     bounds: Callable[[Any, Array, Array], tuple[Array, Array]] | None = None
     affine: Callable[[Array, bool], tuple[Array, Array]] | None = None
     rows: RowsOf | None = None
+    firsts: Firsts | None = None
     slides: Slides | None = None
     gathers: Callable[[Any, Shape], bool] | None = None
 

@@ -40,7 +40,7 @@ LAYERS = (
     ("cli", "__main__", ""),
 )
 INSIDE = {  # of a package whose modules are stages too
-    "plan": (("order", "place"), ("arena",), ("room",), ("stage",), ("lines",), ("bands",), ("segments", "shares"), ("fit",)),
+    "plan": (("order", "place"), ("trails",), ("arena",), ("room",), ("stage",), ("lines",), ("bands",), ("segments", "shares"), ("fit",)),
     "emit": (("syntax", "runtime", "description"), ("functions",), ("tiles", "bands", "shares"), ("artifact",)),
 }
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}

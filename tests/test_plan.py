@@ -44,10 +44,12 @@ def assert_valid(program: Program, m: MemoryPlan) -> None:
     assert set(m.scratch) == {i for i, c in enumerate(program.calls) if c.scratch}
     for step in range(max(1, len(program.calls))):
         rows = sorted(occupied(program, m, step))
+        behind = {program.calls[step].output: [program.storage(n) for n in program.calls[step].operands]} if step in m.trails else {}
         assert all(end <= m.arena_bytes for _, end, _ in rows)
         for i, (_, end, a) in enumerate(rows):
             for start, _, b in rows[i + 1 :]:
-                assert end <= start or m.inplace.get(b) == a or m.inplace.get(a) == b, f"step {step}: {a} and {b} overlap"
+                over = b in (m.inplace.get(a), *behind.get(a, ())) or a in (m.inplace.get(b), *behind.get(b, ()))
+                assert end <= start or over, f"step {step}: {a} and {b} overlap"
     for new, old in m.inplace.items():
         born = m.lifetimes[new][0]
         call = program.calls[born]

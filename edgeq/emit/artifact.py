@@ -49,7 +49,7 @@ class _Emitter:
         self.program, self.plan, self.graph, self.name = program, plan, program.graph, model_name(name)
         self.env = environment()
         self.constants = Constants(program)
-        self.functions = Functions(program, self.name)
+        self.functions = Functions(program, self.name, plan.trails)
         self.names = Names(self.name)  # of the functions that have the model's inputs and outputs as arguments
         if any(b.fed for b in program.bands):
             for word in ("fed", "rows", "count"):

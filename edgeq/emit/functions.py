@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import jinja2
@@ -69,9 +69,9 @@ def environment() -> jinja2.Environment:
     return env
 
 
-def _signature(call: Call, graph: Graph, params: bool) -> str:
+def _signature(call: Call, graph: Graph, params: bool, apart: bool) -> str:
     types = [graph.type(n).dtype.c for n in call.operands]
-    keep = "" if call.kernel.inplace else "restrict "
+    keep = "restrict " if apart and not call.kernel.inplace else ""
     parts = [f"const {SYMBOL}_params *p"] if params else []
     if getattr(call.node.op, "variadic", False):
         parts.append(f"const {types[0]} *const *x")
@@ -89,11 +89,13 @@ class Functions:
 
     Args:
         model: the model's name, which every symbol begins with.
+        trails: calls whose results are stored over their operands, see `MemoryPlan`.
     """
 
-    def __init__(self, program: Program, model: str) -> None:
+    def __init__(self, program: Program, model: str, trails: Collection[int] = ()) -> None:
         self._graph, self._env, self._model = program.graph, environment(), model
         self._program = program
+        self._trailing = {program.calls[i].kernel.name for i in trails}
         self._parts: dict[str, str] = {}  # a rendered text -> its symbol
         bodies: dict[str, tuple[str, str, tuple[Member, ...]]] = {}  # a rendered text -> signature and members
         first: dict[str, Call] = {}
@@ -157,7 +159,7 @@ class Functions:
         tables = [Member(n, f"const {ctype_of(a)} *", True) for n, a in call.tables.items() if n in read]
         scalars = sorted((n for n in read if n not in call.tables), key=[*call.params.scalars, *facts.FACTS].index)
         members = (*tables, *(Member(n, "int32_t ", False) for n in scalars))
-        signature = _signature(call, graph, bool(members))
+        signature = _signature(call, graph, bool(members), call.kernel.name not in self._trailing)
         return text.replace(SIGNATURE, signature), signature, members
 
     @staticmethod

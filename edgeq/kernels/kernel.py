@@ -17,6 +17,9 @@ A kernel is `templates/kernels/<isa>/<name>_<types>.c.j2`; its front matter is T
                                    `all_lines`, which `scratch` names, see `edgeq.plan.room` (default: never)
     inplace = [0]                  operands that may share their storage with the output
     inplace_when = "kernel_h == 1" condition on the scalars for that (default: always)
+    trails = "2"                   results are stored in order, and while what a pixel needs of an operand is still read, those of so many
+                                   pixels from it on are at most: 0 where it is read before; elements where data are only moved. See
+                                   `edgeq.plan.trails` (default: in no order, or none that is known)
     pack = { weights = "interleaved(4)" }   layouts applied to tables, see `layouts`: "thirds(filled(32))", "chunks with bias" where
                                    "" where the kernel needs none of this one
     drop = { loops = "not axes" }  tables that the template does not read where the condition on the scalars holds
@@ -69,6 +72,7 @@ class Kernel:
     roomy: str = "false"
     inplace: tuple[int, ...] = ()
     inplace_when: str = "true"
+    trails: str = ""
     pack: Mapping[str, str] = field(default_factory=dict)
     drop: Mapping[str, str] = field(default_factory=dict)
     base: str = ""
@@ -128,6 +132,10 @@ class Kernel:
     def overwrites(self, params: Params) -> tuple[int, ...]:
         """Positions of the operands whose storage the output may take."""
         return self.inplace if self.inplace and self._evaluate(self.inplace_when, params) else ()
+
+    def ahead(self, params: Params) -> int | None:
+        """How many pixels may be stored, from the first on of which operands are still read; None: results are in no known order."""
+        return int(str(self._evaluate(self.trails, params))) if self.trails else None
 
 
 def _tiled(kernel: Kernel, tiles: Sequence[Mapping[str, int]]) -> Iterator[Kernel]:

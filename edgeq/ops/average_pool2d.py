@@ -15,7 +15,7 @@ from edgeq.ops.elementwise import reach
 from edgeq.ops.halves import finish, half_params, reciprocals
 from edgeq.ops.linear import NO_CLAMP, Clamp, apply_rescaling, clamp_limits, require_same_scale, rescaling
 from edgeq.ops.traits import TFLM, Traits, same
-from edgeq.ops.windows import Pads, Pair, output_size, patches, taps, taps_inside, window_rows, window_slides
+from edgeq.ops.windows import Pads, Pair, output_size, patches, taps, taps_inside, window_firsts, window_rows, window_slides
 
 ONES = (1, 1)
 
@@ -31,7 +31,7 @@ class AveragePool2d(Op):
 
     traits: ClassVar[Traits] = Traits(
         "pool", same_scale=TFLM, averages=True, channels=same, homogeneous=True, monotone="increasing", rows=window_rows,
-        slides=window_slides,
+        firsts=window_firsts, slides=window_slides,
         file_words=True,
         gathers=lambda op, x: op.kernel == x[1:3] and not any(op.pads),
     )  # fmt: skip

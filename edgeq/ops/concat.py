@@ -31,6 +31,14 @@ def _ties(op: Any, inputs: Sequence[Shape | None], output: Shape) -> list[Tie] |
     return ties
 
 
+def _firsts(op: Any, shapes: Sequence[Shape], output: Shape) -> list[Array]:
+    """Of each element."""
+    runs = [math.prod(s[op.axis :]) for s in shapes]
+    at = np.arange(math.prod(output))
+    outer, place = at // sum(runs), at % sum(runs)
+    return [outer * run + np.clip(place - sum(runs[:k]), 0, run) for k, run in enumerate(runs)]
+
+
 @dataclass(frozen=True)
 class Concat(Op):
     """x0, x1, ... -> the inputs one after the other along `axis`; an input in another scale than the output's is rescaled."""
@@ -41,6 +49,7 @@ class Concat(Op):
         axes=Axes(single=("axis",)),
         channels=_ties,
         monotone="increasing",
+        firsts=_firsts,
         rows=lambda op, shapes: Rows() if op.axis > 1 else None,
     )
 

@@ -24,7 +24,7 @@ from edgeq.ops.linear import (
 )
 from edgeq.ops.traits import Linear, Product, Traits
 from edgeq.ops.views import convolution
-from edgeq.ops.windows import Pads, Pair, geometry, output_size, patches, window_rows, window_slides
+from edgeq.ops.windows import Pads, Pair, geometry, output_size, patches, window_firsts, window_rows, window_slides
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Conv2d(Op):
 
     traits: ClassVar[Traits] = Traits(
         "conv", linear=Linear(0, convolution), products=(Product(1, 2, 0),), narrow=True, rows=window_rows,
-        slides=window_slides, file_words=True,
+        firsts=window_firsts, slides=window_slides, file_words=True,
     )  # fmt: skip
 
     stride: Pair = (1, 1)

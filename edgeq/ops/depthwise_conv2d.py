@@ -15,7 +15,7 @@ from edgeq.ops.halves import finish, half_layer
 from edgeq.ops.linear import BLOCK, NO_CLAMP, Clamp, centred, finish_sums, largest_sums, output_stage, weight_zero
 from edgeq.ops.traits import Linear, Product, Shape, Tie, Traits, channel_count
 from edgeq.ops.views import depthwise
-from edgeq.ops.windows import Pads, Pair, geometry, output_size, taps, window_rows, window_slides
+from edgeq.ops.windows import Pads, Pair, geometry, output_size, taps, window_firsts, window_rows, window_slides
 
 
 def _ties(op: Any, inputs: Sequence[Shape | None], output: Shape) -> list[Tie]:
@@ -34,7 +34,7 @@ class DepthwiseConv2d(Op):
 
     traits: ClassVar[Traits] = Traits(
         "depthwise", channels=_ties, linear=Linear(3, depthwise, depthwise=True), products=(Product(1, 2, 0),), rows=window_rows,
-        slides=window_slides, file_words=True,
+        firsts=window_firsts, slides=window_slides, file_words=True,
     )  # fmt: skip
 
     stride: Pair = (1, 1)

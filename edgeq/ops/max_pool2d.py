@@ -14,7 +14,7 @@ from edgeq.ops import words
 from edgeq.ops.halves import half_params
 from edgeq.ops.linear import NO_CLAMP, Clamp, clamp_limits, require_same_scale
 from edgeq.ops.traits import SHARED, Traits, same
-from edgeq.ops.windows import Pads, Pair, output_size, taps, taps_inside, window_rows, window_slides
+from edgeq.ops.windows import Pads, Pair, output_size, taps, taps_inside, window_firsts, window_rows, window_slides
 
 NO_LIMIT = 0x7FFF  # of `half.order`
 
@@ -25,7 +25,7 @@ class MaxPool2d(Op):
 
     traits: ClassVar[Traits] = Traits(
         "pool", same_scale=SHARED, channels=same, homogeneous=True, monotone="increasing", rows=window_rows,
-        slides=window_slides, file_words=True,
+        firsts=window_firsts, slides=window_slides, file_words=True,
     )  # fmt: skip
 
     kernel: Pair

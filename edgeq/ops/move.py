@@ -7,8 +7,9 @@ computes them: nested loops that either step through the input or look the next 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -49,11 +50,19 @@ class _Moving(Op):
         return self.reference(params, *x)
 
 
+def _firsts(op: Any, shapes: Sequence[Shape], _: Shape) -> list[Array]:
+    """Of each element."""
+    read = np.zeros(1, np.int64)
+    for axis, indices in op.axes(shapes[0]):
+        read = (read[:, None] + indices * strides(shapes[0])[axis]).reshape(-1)
+    return [np.minimum.accumulate(read[::-1])[::-1]]
+
+
 @dataclass(frozen=True)
 class _Move(_Moving):
     """x -> its elements in another order; a new one overrides `infer` and `axes`."""
 
-    traits: ClassVar[Traits] = Traits("move", same_scale=SHARED, moves=True, monotone="increasing", words=True)
+    traits: ClassVar[Traits] = Traits("move", same_scale=SHARED, moves=True, monotone="increasing", words=True, firsts=_firsts)
 
     def axes(self, shape: Shape) -> list[Axis]:
         """The axes of the output, outermost first, for an input of `shape`; their product is the output's size."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -13,9 +14,18 @@ from edgeq.ir import Array, Op, Params, Tensor, TensorType
 from edgeq.ops import words
 from edgeq.ops.halves import finish, half_layer
 from edgeq.ops.linear import NO_CLAMP, Clamp, apply_output_stage, output_stage
-from edgeq.ops.traits import Linear, Product, Traits
+from edgeq.ops.traits import Linear, Product, Shape, Traits
 from edgeq.ops.views import transposed
-from edgeq.ops.windows import Pads, Pair, geometry
+from edgeq.ops.windows import Pads, Pair, geometry, pixels_on
+
+
+def _firsts(op: Any, shapes: Sequence[Shape], output: Shape) -> list[Array]:
+    """Of the input, of which results are pixels."""
+    starts = []
+    for side in (0, 1):
+        reach = (shapes[1][1 + side] - 1) * op.dilation[side] - op.pads[side]
+        starts.append(-((reach - np.arange(output[1 + side])) // op.stride[side]))
+    return [pixels_on(starts[0], starts[1], shapes[0])]
 
 
 @dataclass(frozen=True)
@@ -27,8 +37,9 @@ class TransposeConv2d(Op):
     """
 
     traits: ClassVar[Traits] = Traits(
-        "conv", linear=Linear(0, transposed, equalized=False, folds_behind=False), products=(Product(1, 2, 0),), file_words=True
-    )
+        "conv", linear=Linear(0, transposed, equalized=False, folds_behind=False), products=(Product(1, 2, 0),),
+        firsts=_firsts, file_words=True,
+    )  # fmt: skip
 
     stride: Pair = (1, 1)
     dilation: Pair = (1, 1)

@@ -104,6 +104,24 @@ def window_rows(op: Any, shapes: Sequence[Shape]) -> Rows:
     return _window(op, shapes, 0)
 
 
+def window_firsts(op: Any, shapes: Sequence[Shape], output: Shape) -> list[Array]:
+    """Of the input of a convolution or pooling, of which results are pixels."""
+    starts = []
+    for side in (0, 1):
+        rows = _window(op, shapes, side)
+        starts.append(np.arange(output[1 + side]) * rows.step - rows.before)
+    return [pixels_on(starts[0], starts[1], shapes[0])]
+
+
+def pixels_on(rows: Array, columns: Array, shape: Shape) -> Array:
+    """The first element of ``[N, H, W, C]`` that a pixel or one behind it reads, by the first row and column that each row and column of
+    pixels reads; those in padding are moved inside."""
+    n, h, w, c = shape
+    inside = np.clip(rows, 0, h - 1)[:, None] * w + np.clip(columns, 0, w - 1)
+    first = (np.arange(n)[:, None] * h * w + inside.reshape(1, -1)).reshape(-1) * c
+    return np.asarray(np.minimum.accumulate(first[::-1])[::-1])
+
+
 def _window(op: Any, shapes: Sequence[Shape], side: int) -> Rows:
     """The rows (side 0) or columns (1) that a convolution or pooling reads."""
     length = op.kernel[side] if hasattr(op, "kernel") else shapes[1][1 + side]

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from itertools import groupby, pairwise
 
 from edgeq.plan.place import Block, place, turned
+from edgeq.plan.trails import distances, need
 from edgeq.program import Fetched, Program
 
 
@@ -33,6 +34,7 @@ class MemoryPlan:
         counters: offset of what a band keeps whose input comes row by row, None without.
         buffers: call index -> offsets of the buffers that its tables are copied to, one or two.
         behind: buffers of rows whose kept rows lie at their end.
+        trails: calls whose result is stored over what they have read of an operand, at another address.
     """
 
     arena_bytes: int
@@ -47,6 +49,7 @@ class MemoryPlan:
     counters: int | None = None
     buffers: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     behind: frozenset[str] = frozenset()
+    trails: frozenset[int] = frozenset()
 
 
 def lifetimes(program: Program) -> dict[str, tuple[int, int]]:
@@ -126,10 +129,45 @@ def _either(program: Program, chains: Sequence[Sequence[str]], alignment: int) -
     return [i for i, lines in buffers if lines.either and lines.bytes % alignment == 0]
 
 
-def _trails(program: Program, chains: Sequence[Sequence[str]], alignment: int) -> dict[tuple[int, int], int]:
-    """Pairs of chains of which the first may follow the second's rows while it runs, and by how many units it begins below."""
+Followed = Mapping[int, Mapping[str, int]]  # call -> an operand that its result may be stored over, and how far before it it must begin
+
+
+def _followed(program: Program, spans: Mapping[str, tuple[int, int]], candidates: Mapping[str, Sequence[str]]) -> dict[int, dict[str, int]]:
+    """All calls whose results may be stored over operands, but those that are computed in place."""
+    banded = {i for b in program.bands for i in range(b.first, b.last + 1)}
+    alone = [i for i, c in enumerate(program.calls) if i not in banded and not candidates[c.output]]
+    return {i: found for i in alone if (found := distances(program, i, spans))}
+
+
+def _together(program: Program, result: str, operands: Mapping[str, int], unit: int) -> int:
+    """Units that a result saves which is stored over operands."""
+
+    def units(size: int) -> int:
+        return -(-size // unit)
+
+    sizes, whole = {n: units(program.room(n)) for n in operands}, units(program.room(result))
+    return whole + sum(sizes.values()) - need(whole, [(units(d), sizes[n]) for n, d in operands.items()])
+
+
+def _needed(program: Program, totals: Sequence[int], followed: Followed, unit: int) -> tuple[list[int], Followed]:
+    """Units that each step takes at least, of so many without anything that trails, and the calls whose results have to: elsewhere a
+    result may as well lie apart."""
+    totals = list(totals)
+    for band in program.bands:
+        for (y, x), distance in band.overlaps.items():
+            saved = _together(program, y, {x: max(distance, 0)}, unit)
+            totals[band.first : band.last + 1] = [t - saved for t in totals[band.first : band.last + 1]]
+    least = [t - _together(program, program.calls[i].output, followed.get(i, {}), unit) for i, t in enumerate(totals[: len(program.calls)])]
+    most = max(least, default=0)
+    needed = {i: operands for i, operands in followed.items() if totals[i] > most}
+    return [least[i] if i in needed else t for i, t in enumerate(totals)], needed
+
+
+def _trails(program: Program, chains: Sequence[Sequence[str]], alignment: int, followed: Followed) -> dict[tuple[int, int], int]:
+    """Pairs of chains of which the first may follow what is read of the second, and by how many units it begins below."""
     chain = {n: i for i, c in enumerate(chains) for n in c}
-    pairs = ((chain[y], chain[x], distance) for b in program.bands for (y, x), distance in b.overlaps.items())
+    pairs = [(chain[y], chain[x], distance) for b in program.bands for (y, x), distance in b.overlaps.items()]
+    pairs += [(chain[program.calls[i].output], chain[x], d) for i, operands in followed.items() for x, d in operands.items()]
     return {(y, x): -(-distance // alignment) for y, x, distance in pairs}
 
 
@@ -144,7 +182,9 @@ def live(program: Program) -> list[int]:
     spans = dict(sorted(spans.items(), key=lambda item: item[1][0]))
     candidates = {c.output: overwritable(program, i, spans) for i, c in enumerate(program.calls)}
     blocks = [_block(_members(program, spans, c)) for c in _chains(program, spans, candidates, 0)]
-    return [sum(b.at(i) for b in blocks) + c.scratch for i, c in enumerate(program.calls)]
+    followed = _followed(program, spans, candidates)
+    saved = [_together(program, c.output, followed.get(i, {}), 1) for i, c in enumerate(program.calls)]
+    return [sum(b.at(i) for b in blocks) + c.scratch - saved[i] for i, c in enumerate(program.calls)]
 
 
 def plan(program: Program, alignment: int = 4) -> MemoryPlan:
@@ -165,25 +205,28 @@ def plan(program: Program, alignment: int = 4) -> MemoryPlan:
 
     sizes = {n: units(program.room(n)) for n in spans}
     scratch = [(i, units(c.scratch)) for i, c in enumerate(program.calls) if c.scratch]
-    candidates = {c.output: overwritable(program, i, spans) for i, c in enumerate(program.calls)}
-
-    layouts = [chains for chains, _ in groupby(_chains(program, spans, candidates, pick) for pick in (0, -1))]
     kept = {b.last: b.first for b in program.bands if b.parts[-1].gathers}  # sums, from turn to turn
     inside = [Block(kept.get(i, i), (s,) * (i + 1 - kept.get(i, i))) for i, s in scratch]
     fetched = [(i, Block(a, (units(c.bytes),) * (i + 1 - a))) for i, a, c in _fetches(program)]
     fetched += [(i, Block(i, (units(c.bytes),))) for i, _, c in _fetches(program) if c.tiles > 1]
     inside += [block for _, block in fetched]
     inside += [Block(b.first, (units(4 * b.counters),) * len(b.parts)) for b in program.bands if b.counters]
-    members = [[_members(program, spans, c) for c in chains] for chains in layouts]
-    problems = [[_block([(units(size), a, b) for size, a, b in m]) for m in own] + inside for own in members]
+
+    def blocks(chains: Sequence[Sequence[str]]) -> list[Block]:
+        members = ([(units(size), a, b) for size, a, b in _members(program, spans, c)] for c in chains)
+        return [_block(m) for m in members] + inside
+
+    candidates = {c.output: overwritable(program, i, spans) for i, c in enumerate(program.calls)}
+    usual = blocks(_chains(program, spans, candidates, 0))
+    totals, needed = _needed(program, [sum(b.at(t) for b in usual) for t in range(steps)], _followed(program, spans, candidates), alignment)
+    bound = max(totals)
+    apart = {n: c for n, c in candidates.items() if all(n not in operands for operands in needed.values())}
+    ways = [(candidates, 0), (candidates, -1), *([(apart, 0)] if apart != candidates else [])]
+    layouts = [chains for chains, _ in groupby(_chains(program, spans, choices, pick) for choices, pick in ways)]
+    problems = [blocks(chains) for chains in layouts]
     if any(lines.busy for lines in program.lines.values()):  # simpler shapes are sometimes placed lower
         problems += [[_block([(sizes[n], *spans[n]) for n in c]) for c in chains] + inside for chains in layouts]
-    totals = [sum(b.at(t) for b in problems[0]) for t in range(steps)]
-    trails = [_trails(program, chains, alignment) for chains in layouts] * (len(problems) // len(layouts))
-    for band in program.bands:
-        saved = sum(sizes[x] + sizes[y] - max(sizes[y], max(units(d), 0) + sizes[x]) for (y, x), d in band.overlaps.items())
-        totals[band.first : band.last + 1] = [t - saved for t in totals[band.first : band.last + 1]]
-    bound = max(totals)
+    trails = [_trails(program, chains, alignment, needed) for chains in layouts] * (len(problems) // len(layouts))
     problems[: len(layouts)] = [
         turned(p, _either(program, c, alignment), bound, t) for p, c, t in zip(problems, layouts, trails, strict=False)
     ]
@@ -191,10 +234,11 @@ def plan(program: Program, alignment: int = 4) -> MemoryPlan:
     chains = layouts[best % len(layouts)]
     copied = [o * alignment for o in offsets[len(chains) + len(scratch) :]]
     buffers = {i: tuple(o for (k, _), o in zip(fetched, copied, strict=False) if k == i) for i, _ in fetched}
+    places = {n: o * alignment for c, o in zip(chains, offsets, strict=False) for n in c}
     return MemoryPlan(
         arena_bytes=arena * alignment,
         alignment=alignment,
-        offsets={n: o * alignment for c, o in zip(chains, offsets, strict=False) for n in c},
+        offsets=places,
         lifetimes=spans,
         scratch={i: o * alignment for (i, _), o in zip(scratch, offsets[len(chains) :], strict=False)},
         lower_bound=bound * alignment,
@@ -204,4 +248,10 @@ def plan(program: Program, alignment: int = 4) -> MemoryPlan:
         counters=offsets[-1] * alignment if any(b.counters for b in program.bands) else None,
         buffers=buffers,
         behind=frozenset(n for c, b in zip(chains, problems[best], strict=False) if b.behind for n in c),
+        trails=frozenset(i for i, operands in needed.items() for x in operands if _meet(program, places, program.calls[i].output, x)),
     )
+
+
+def _meet(program: Program, places: Mapping[str, int], a: str, b: str) -> bool:
+    """Whether two tensors share bytes."""
+    return places[a] < places[b] + program.room(b) and places[b] < places[a] + program.room(a)
