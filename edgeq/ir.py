@@ -214,9 +214,10 @@ class Op:
         return (self.reference_half(params, *x),)
 
     def bound(self, law: str, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
-        """`bind_half` where the output and all operands but indices are halves, else `bind`."""
+        """`bind_half` where output and operands are halves, indices and whole numbers aside, else `bind`."""
         operands = [t.type.dtype for i, t in enumerate(inputs) if i not in (*self.parameters, *self.traits.indices)]
-        if all(d is DType.FLOAT16 for d in (*operands, output.dtype)):
+        results = () if self.traits.counts_whole else (output.dtype,)
+        if all(d is DType.FLOAT16 for d in (*operands, *results)):
             return self.bind_half(where, inputs, output)
         return self.bind(law, where, inputs, output)
 

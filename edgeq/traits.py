@@ -200,6 +200,8 @@ class Traits:
         word_scales: pairs of a position and the scale that this input has on int16, the only integers that it is computed on.
         alike: positions of inputs that must have the output's type, beside the first one where `same_scale` says so.
         indices: positions of inputs that are whole numbers, stored in int32 whatever the others are.
+        counts_whole: its outputs are whole numbers, stored in int32 whatever its inputs are.
+        rows_of: positions of constant tables of which it reads rows: in four bits they have a scale per row.
         file_words: a quantized file may have it on int16, which the quantizer never chooses.
     """
 
@@ -241,6 +243,8 @@ class Traits:
     word_scales: tuple[tuple[int, float], ...] = ()
     alike: tuple[int, ...] = ()
     indices: tuple[int, ...] = ()
+    counts_whole: bool = False
+    rows_of: tuple[int, ...] = ()
     file_words: bool = False
 
     @property

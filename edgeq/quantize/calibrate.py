@@ -86,7 +86,8 @@ def chosen(name: str, seen: Observer, wanted: str) -> tuple[str, tuple[float, fl
 
 def advise(graph: Graph, found: Mapping[str, TensorRange]) -> None:
     """Say, a line each, which tensors never vary and which vary so little beside their size that int8 cannot tell their values apart."""
-    own = {n.outputs[0] for n in graph.nodes if n.op.traits.natural is not None}
+    own = {n.outputs[0] for n in graph.nodes if n.op.traits.natural is not None or n.op.traits.counts_whole}
+    own |= {n.inputs[i] for n in graph.nodes for i in n.op.traits.indices}
     still = [n for n, r in found.items() if r.seen[0] == r.seen[1]]
     if still:
         names = first_of([f"'{n}'" for n in still], NAMED)

@@ -103,8 +103,9 @@ def _join_saturating(graph: Graph, result: Groups) -> None:
 
 
 def indices(graph: Graph, law: str) -> frozenset[str]:
-    """The activations that hold whole numbers, stored in int32: what operators read as such, and what only moves it."""
+    """The activations that hold whole numbers, stored in int32: what operators read or give as such, and what only moves it."""
     read = {node.inputs[i] for node in graph.nodes for i in node.op.traits.indices if not graph.tensors[node.inputs[i]].is_constant}
+    read |= {n for node in graph.nodes if node.op.traits.counts_whole for n in node.outputs}
     return frozenset(n for names in demanded(graph, law).members() if not read.isdisjoint(names) for n in names) if read else frozenset()
 
 

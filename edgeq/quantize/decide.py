@@ -20,7 +20,7 @@ from edgeq.quantize.cells import cell_dtype
 from edgeq.quantize.constraints import activations, bears_scale, cells, demanded, given_scales, indices, natural_scales
 from edgeq.quantize.floating import Progress
 from edgeq.quantize.grid import Scale
-from edgeq.quantize.plan import LayerPrecision, Options, Precision, TensorPrecision
+from edgeq.quantize.plan import INT8, LayerPrecision, Options, Precision, TensorPrecision, rows
 from edgeq.quantize.precision_toml import format_precision
 from edgeq.quantize.prepare import PREPARATIONS, Work
 from edgeq.quantize.ranges import METHODS
@@ -176,8 +176,10 @@ def _layers(graph: Graph, given: Precision, options: Options) -> dict[str, Layer
         names = first_of([f"'{n}'" for n in wider])
         LOG.warning("%d layers keep more bits than %s, as the model's file has their weights: %s", len(wider), options.weights, names)
     found = {n.name: given.layers.get(n.name, kept.get(n.name, usual)) for n in graph.nodes if n.op.traits.products}
+    tables = {n.name: given.layers.get(n.name, rows(options)) for n in graph.nodes if n.op.traits.rows_of}
+    found |= {n: layer for n, layer in tables.items() if layer.weights != INT8}
     for name in given.layers:
-        if name not in found:
+        if name not in {**found, **tables}:
             raise EdgeqError("this layer has no weights", where=name, fix="delete it from the precision file")
     return found
 

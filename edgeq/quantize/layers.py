@@ -18,8 +18,8 @@ from edgeq.ops.linear import NO_CLAMP
 from edgeq.ops.recurrent import GATE, _Recurrent
 from edgeq.ops.views import dense
 from edgeq.quantize.constraints import states
-from edgeq.quantize.grid import BIAS, Scale
-from edgeq.quantize.plan import LayerPrecision
+from edgeq.quantize.grid import BIAS, Grid, Scale
+from edgeq.quantize.plan import ROWS, LayerPrecision
 from edgeq.quantize.problem import LayerProblem
 from edgeq.quantize.rounding import NEAREST, ROUNDINGS
 from edgeq.quantize.scales import affine
@@ -50,6 +50,23 @@ def operand(tensor: Tensor, scale: Scale | None) -> Tensor:
 def _usable(scales: Float, ratio: float) -> Float:
     """float32 values, none so small that a bias would not fit int32; channels of zeros get a middling one."""
     return np.where(scales == 0, 2.0**-8 / ratio, np.maximum(scales, RATIO_MIN / ratio)).astype(np.float32).astype(np.float64)
+
+
+def rows(tensor: Tensor, layer: LayerPrecision, grid: Grid) -> Tensor:
+    """A table ``[N, D]`` of which an operator reads rows, in few bits with a scale per row.
+
+    Raises:
+        EdgeqError: it has no such format or rounding.
+    """
+    assert tensor.data is not None
+    form, matrix = layer.format, tensor.data.astype(np.float64)
+    if layer.weights != ROWS or layer.rounding != NEAREST:
+        what = f"rows of '{tensor.name}' in {layer.weights}, rounded {layer.rounding}"
+        raise EdgeqError(f"{what}, are not supported", fix=f'write weights = "{ROWS}" and rounding = "{NEAREST}", or delete the entry')
+    own = replace(grid, limit=form.levels[-1], asymmetric=False, levels=form.marks)
+    scales = np.maximum(own.scales(layer.weight_scale, matrix[None])[0], 1e-30).astype(np.float32)
+    data = np.clip(np.rint(matrix / scales[:, None].astype(np.float64)), -own.limit, own.limit).astype(np.int8)
+    return Tensor(tensor.name, TensorType(tensor.type.shape, DType.INT8, QParams(tuple(scales.tolist()), 0, 0)), data, form)
 
 
 def _fit(walk: Walk, name: str, layer: LayerPrecision, view: View, ratio: float, inputs: tuple[Array, Array]) -> tuple[LayerProblem, Float]:

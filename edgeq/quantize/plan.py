@@ -15,9 +15,11 @@ from edgeq.quantize.grid import LIMIT, Grid, Scale
 from edgeq.quantize.prepare import PREPARATIONS
 from edgeq.quantize.ranges import METHODS
 from edgeq.quantize.refine import NONE, REFINEMENTS
-from edgeq.quantize.rounding import ROUNDINGS
+from edgeq.quantize.rounding import NEAREST, ROUNDINGS
 from edgeq.quantize.split import SPLITS
 from edgeq.quantize.weight_scales import SCALES
+
+INT8, ROWS = "int8", "int4"  # formats of layers' weights; what rows of a table may be instead
 
 
 def _option(default: Any, help: str, choices: Iterable[str] = ()) -> Any:
@@ -116,6 +118,11 @@ class LayerPrecision:
     @property
     def format(self) -> Format:
         return parse(self.weights)
+
+
+def rows(options: Options) -> LayerPrecision:
+    """How tables are stored of which an operator reads rows: in int4 where weights are, else in int8."""
+    return LayerPrecision(options.weight_scale, NEAREST, False, ROWS if options.weights == ROWS else INT8)
 
 
 @dataclass(frozen=True)

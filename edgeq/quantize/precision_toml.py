@@ -17,7 +17,7 @@ from edgeq.ir import DType, Graph
 from edgeq.numerics import LAWS
 from edgeq.ops.recurrent import WIDE
 from edgeq.quantize.cells import cell_dtype, cell_scale
-from edgeq.quantize.constraints import cells
+from edgeq.quantize.constraints import cells, indices
 from edgeq.quantize.grid import Scale
 from edgeq.quantize.plan import LayerPrecision, Precision, TensorPrecision
 from edgeq.quantize.ranges import METHODS
@@ -267,10 +267,11 @@ def read_precision(text: str, graph: Graph, where: str = "precision.toml") -> Pr
     reader = _Reader(text, where)
     result = reader.read(data)
     activations = [n for n, t in graph.tensors.items() if not t.is_constant]
-    wide = cells(graph, result.law)
+    wide, numbers = cells(graph, result.law), indices(graph, result.law)
     for name, t in result.tensors.items():
-        if name in activations and not _fits(t, name in wide):
-            wanted = CELLS if name in wide else "int8 or int16"
+        fits = t.dtype is DType.INT32 if name in numbers else _fits(t, name in wide)
+        if name in activations and not fits:
+            wanted = "int32: a whole number" if name in numbers else CELLS if name in wide else "int8 or int16"
             raise reader.fail(f"'{name}' is stored in {wanted}", ("tensors", name, "dtype"), fix="leave its dtype as edgeq wrote it")
         if name not in activations:
             raise reader.fail(f"the model has no tensor '{name}'", ("tensors", name), fix="take the names from a file that edgeq wrote")

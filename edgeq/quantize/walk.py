@@ -175,6 +175,8 @@ class Walk:
                 continue
             if self.precision.nodes.get(node.name) == HALF:
                 names[i] = self.halved(node, i)
+            elif i in node.op.traits.rows_of and node.name in self.precision.layers:
+                names[i] = self.add(layers.rows(tensor, self.precision.layers[node.name], self.grid))
             elif i in node.op.traits.real:
                 names[i] = self.add(tensor)
             else:

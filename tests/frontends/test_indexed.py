@@ -13,10 +13,11 @@ from onnx.reference import ReferenceEvaluator
 
 import edgeq
 from edgeq import api
+from edgeq.errors import EdgeqError
 from edgeq.frontends.onnx import from_model
 from edgeq.ir import DType
 from edgeq.passes import declare_states, normalise
-from edgeq.quantize import decide, evaluate_float, quantize, quantize_decided
+from edgeq.quantize import Options, decide, evaluate_float, quantize, quantize_decided, read_precision, write_precision
 from edgeq.quantize.storage import complete, mixed
 
 S, H, D, N = 6, 2, 4, 11
@@ -51,6 +52,16 @@ def step(mode: str, ahead: int, four: bool = False) -> onnx.ModelProto:
     results += [helper.make_tensor_value_info(f"{n}_state_out", TensorProto.FLOAT, shape) for n in "kv"]
     graph = helper.make_graph(nodes, "step", given, results, constants)
     return onnx.shape_inference.infer_shapes(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 24)]))
+
+
+def sampled(top: int, temperature: float) -> onnx.ModelProto:
+    """The step with a token of edgeq's own operator beside its result."""
+    model = step("circular", 1)
+    model.opset_import.append(helper.make_opsetid("edgeq", 1))
+    model.graph.node.append(helper.make_node("Sample", ["y", "number"], ["next"], domain="edgeq", top=top, temperature=temperature))
+    model.graph.input.append(helper.make_tensor_value_info("number", TensorProto.INT64, [1]))
+    model.graph.output.append(helper.make_tensor_value_info("next", TensorProto.INT64, [1, 1]))
+    return model
 
 
 def feeds(count: int, wrap: bool) -> dict[str, np.ndarray]:
@@ -105,6 +116,45 @@ def test_halves_on_a_chip(recipe: str, chip: str, tmp_path: Path) -> None:
     edgeq.build(quantized, target=chip, output=tmp_path / "step")
     compared = api.compare(tmp_path / "step", given)
     assert compared.comparison is not None and compared.comparison.bit_exact
+
+
+@pytest.mark.parametrize(("recipe", "chip", "weights"), [
+    ("int8", "cortex-m4", "int8"), ("int8", "riscv", "int4"), ("fp16", "cortex-m4", "int8"), ("mixed", "riscv", "int8"),
+])  # fmt: skip
+def test_the_next_token_on_a_chip(recipe: str, chip: str, weights: str, tmp_path: Path) -> None:
+    """Scores and a token of them: whole numbers stay int32 in every recipe; rows of an embedding may have four bits."""
+    need_emulator(chip)
+    graph = normalise(declare_states(from_model(sampled(3, 0.8), "step")))
+    given = {**feeds(24, True), "number": np.arange(24)[:, None] + 70_000}
+    options = Options(weights=weights) if recipe == "int8" else None
+    made = edgeq.quantize(graph, given, recipe=recipe, options=options)
+    scores, token = made.graph.results
+    assert made.graph.type(token).dtype is DType.INT32
+    table = next(made.graph.tensors[n.inputs[1]] for n in made.graph.nodes if n.op.kind() == "lookup")
+    assert table.format.name == ("int4" if weights == "int4" else "plain")
+    edgeq.build(made.graph, target=chip, output=tmp_path / "step")
+    compared = api.compare(tmp_path / "step", given)
+    assert compared.comparison is not None and compared.comparison.bit_exact
+    found = api.simulate(made.graph, given).outputs()
+    rows = found[scores].reshape(24, -1)
+    chosen = np.take_along_axis(rows, found[token].reshape(24, 1), 1)
+    assert ((rows > chosen).sum(1) < 3).all() and len(set(found[token].ravel().tolist())) > 2
+
+
+def test_rows_of_four_bits_are_written_down() -> None:
+    """The precision file says how an embedding's rows are stored, and is obeyed."""
+    graph = normalise(declare_states(from_model(step("circular", 1), "step")))
+    text = write_precision(graph, feeds(24, True), Options(weights="int4"))
+    (name,) = (n.name for n in graph.nodes if n.op.kind() == "lookup")
+    head = text.index(f'[layers."{name}"]') if f'[layers."{name}"]' in text else text.index(f"[layers.{name}]")
+    written = text[:head] + text[head:].replace('"int4"', '"int8"', 1)
+    kinds = {}
+    for t in (text, written):
+        q = quantize(graph, feeds(24, True), Options(weights="int4"), read_precision(t, graph))
+        kinds[t] = next(q.tensors[n.inputs[1]].format.name for n in q.nodes if n.op.kind() == "lookup")
+    assert kinds == {text: "int4", written: "plain"}
+    with pytest.raises(EdgeqError, match="not supported"):
+        quantize(graph, feeds(24, True), None, read_precision(text[:head] + text[head:].replace('"int4"', '"int3"', 1), graph))
 
 
 def test_caches_in_int8_beside_halves() -> None:

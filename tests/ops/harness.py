@@ -131,7 +131,8 @@ def halved(case: Case) -> Case:
         return Tensor("", TensorType(x.type.shape, DType.FLOAT32 if bias else DType.FLOAT16), real)
 
     inputs = tuple(convert(i, x) for i, x in enumerate(case.inputs))
-    return replace(case, inputs=inputs, output=TensorType(case.output_type.shape, DType.FLOAT16), laws=(LAW,), addend=None, total=None)
+    output = case.output_type if case.op.traits.counts_whole else TensorType(case.output_type.shape, DType.FLOAT16)
+    return replace(case, inputs=inputs, output=output, laws=(LAW,), addend=None, total=None)
 
 
 def with_int8_weights(case: Case, count: int = 1) -> Case:
@@ -191,7 +192,8 @@ def computes_halves(case: Case) -> bool:
     """Whether `halved` applies: integers in and out, and the operator is not int8's own."""
     if case.name.endswith("_words"):
         return False
-    types = [case.output_type, *(t for i, t in enumerate(case.types) if i not in (*case.op.parameters, *case.op.traits.indices))]
+    results = [] if case.op.traits.counts_whole else [case.output_type]
+    types = [*results, *(t for i, t in enumerate(case.types) if i not in (*case.op.parameters, *case.op.traits.indices))]
     return all(t.dtype in (DType.INT8, DType.INT16) for t in types) and type(case.op).bind_half is not Op.bind_half
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from harness import Case, activation, suite
+from harness import Case, activation, constant, suite
 
 from edgeq.errors import EdgeqError
+from edgeq.formats.int4 import Int4
 from edgeq.ir import Array, DType, QParams, Tensor, TensorType
 from edgeq.ops.attention import CachedAttention
 from edgeq.ops.cache_write import CacheWrite
@@ -22,6 +25,13 @@ ROWS = QParams((0.01,), 4)
 def floats(*shape: int, scale: float = 1.0) -> Tensor:
     data = RNG.uniform(-scale, scale, shape).astype(np.float32)
     return Tensor("", TensorType(shape), data)
+
+
+def in_four_bits(name: str, count: int, rows: int, depth: int, output: QParams) -> Case:
+    """A look-up of rows of four bits, each with a scale of its own."""
+    data = RNG.integers(-7, 8, (rows, depth)).astype(np.int8)
+    table = replace(constant(data, RNG.uniform(0.02, 0.2, rows), 0), format=Int4())
+    return Case(name, Lookup(), (TensorType((count,), DType.INT32, INDEX.q), table), TensorType((count, depth), DType.INT8, output))
 
 
 def rotary(name: str, shape: tuple[int, int, int, int], turned: int, interleaved: bool = False) -> Case:
@@ -44,6 +54,7 @@ def cached(name: str, heads: int, share: int, keys: int, depth: int, width: int,
 
 CASES = [
     Case("rows", Lookup(), (TensorType((2, 3), DType.INT32, INDEX.q), floats(5, 7)), TensorType((2, 3, 7), DType.INT8, ROWS)),
+    in_four_bits("four_bits", 3, 6, 7, ROWS), in_four_bits("coarse", 2, 5, 8, QParams((3.0,), -11)),
     rotary("halves", (1, 3, 2, 8), 8), rotary("part", (2, 1, 1, 7), 4), rotary("neighbours", (1, 2, 3, 6), 6, True),
     write("cache", (1, 6, 5), 1, 1, False), write("ring", (1, 6, 5), 1, 1, True),
     write("heads", (2, 4, 3), 2, 1, True), write("last", (3, 5), 2, 1, False),

@@ -20,9 +20,11 @@ from edgeq.ops.attention import CachedAttention
 from edgeq.ops.cache_write import CacheWrite
 from edgeq.ops.lookup import Lookup
 from edgeq.ops.rotary import Rotary
+from edgeq.ops.sample import Sample
 
 PLACES = {
     ("Gather", 1), ("GatherBlockQuantized", 1), ("RotaryEmbedding", 3), ("TensorScatter", 2), ("Attention", 6), ("GroupQueryAttention", 5),
+    ("Sample", 1),
 }  # fmt: skip
 BY_DEFINITION = ("RotaryEmbedding", "Attention")  # read by their definitions where they have no such input
 
@@ -136,3 +138,12 @@ def attention(call: Call) -> Tensor:
     scale = call.number("scale", q.type.shape[3] ** -0.5)
     y = call.emit(CachedAttention(scale, False, index.ahead), q, k, v, _one(call, index), tag="attention")
     return _as_given(call, y, call.x(0))
+
+
+@reads("Sample", domain="edgeq")
+def sample(call: Call) -> Tensor:
+    """One of the ``top`` largest scores of each row ``[..., N]`` by chance, at a ``temperature``; chance is a number, an integer input."""
+    scores, number = call.x(0), call.required(1)
+    if not isinstance(number, Index):
+        raise EdgeqError("Sample wants an integer input as its number, which nothing computes")
+    return call.emit(Sample(call.integer("top", 1), call.number("temperature", 1.0)), scores, _one(call, number))

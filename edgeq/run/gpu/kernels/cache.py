@@ -1,8 +1,10 @@
 """What a language model needs token by token: look-up, rotary embeddings, and rows that take the place of others."""
 
+import numpy as np
 import triton
 import triton.language as tl
 
+from edgeq.ops.lookup import unpacked
 from edgeq.run.gpu.device import kernel
 from edgeq.run.gpu.kernels import computes
 from edgeq.run.gpu.kernels.elementwise import elements, flat
@@ -28,11 +30,31 @@ def lookup_rows(x_ptr, rows_ptr, y_ptr, total, size, vectors, depth, last, patte
     tl.store(y_ptr + i, tl.load(rows_ptr + row // vectors * rows_pattern + index * depth + i % depth, mask=live, other=0), mask=live)
 
 
+@kernel()
+def lookup_s4(
+    x_ptr, rows_ptr, factors_ptr, y_ptr, total, size, vectors, depth, last, pattern, vector, half, shift, offset, BLOCK: tl.constexpr
+):  # fmt: skip
+    """rows int8 ``[N, depth]`` of four bits, factors int32 ``[N]``."""
+    i = elements(BLOCK)
+    live = i < total
+    row = i // size
+    index = tl.load(x_ptr + row_at(row, vectors, pattern, vector) + i % size // depth, mask=live, other=0)
+    index = limit(index.to(tl.int64), 0, last)
+    code = tl.load(rows_ptr + index * depth + i % depth, mask=live, other=0).to(tl.int32)
+    y = ((code * tl.load(factors_ptr + index, mask=live, other=0) + half) >> shift) + offset
+    tl.store(y_ptr + i, limit(y, -128, 127).to(tl.int8), mask=live)
+
+
 @computes("lookup", on=("s32_s8", "s32_f16"))
 def lookup(step: Step) -> tuple[Value, ...]:
     """Rows of a table."""
     x, p, y = step.operands[0], step.params, step.result(patterns=step.patterns("rows"))
     block, grid = flat(step, y.total)
+    if p.packed:
+        tables = step.constant("elements", lambda: unpacked(p)), step.constant("factors", lambda: p.factors.astype(np.int32))
+        sizes = y.total, y.size, y.vectors, p.depth, p.last, *x.steps
+        step.device.launch(lookup_s4, grid, x.data, *tables, y.data, *sizes, 1 << p.shift >> 1, p.shift, p.out_offset, BLOCK=block)
+        return (y,)
     rows, pattern = step.table("rows")
     step.device.launch(lookup_rows, grid, x.data, rows, y.data, y.total, y.size, y.vectors, p.depth, p.last, *x.steps, pattern, BLOCK=block)
     return (y,)
