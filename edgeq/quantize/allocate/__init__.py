@@ -262,7 +262,12 @@ class Allocator:
         """Allocations that no other beats in both cost and noise, cheapest first; the last is the quietest."""
         points: list[Point] = []
         goal = Goal(drop=-100.0)
-        while len(points) < POINTS and (point := self.solve(goal)):
+        for _ in range(POINTS):
+            point = self.solve(goal)
+            if point is None or (points and point.sqnr_db <= points[-1].sqnr_db):
+                break
+            if points and point.flash <= points[-1].flash and point.instructions <= points[-1].instructions:
+                points.pop()  # beaten: as cheap, and quieter
             points.append(point)
             goal = Goal(drop=point.sqnr_db + FINER)
         quietest = self.solve(Goal(aim=NOISE))
