@@ -17,7 +17,7 @@ import numpy as np
 from edgeq import half, reals
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, DType, Op, Params, Tensor, TensorType
-from edgeq.ops.traits import Traits
+from edgeq.ops.traits import Traits, last_alone
 
 RADICES = (4, 2, 3, 5)
 MAX_LENGTH = 2**14
@@ -183,7 +183,7 @@ def transform(n: Numbers, x: Complex, radices: list[int], twiddles: Array, inver
 class _Transform(Op):
     """What `Rfft` and `Irfft` share."""
 
-    traits: ClassVar[Traits] = Traits("dense")
+    traits: ClassVar[Traits] = Traits("dense", slides=last_alone)
 
     length: int
     block: bool = False

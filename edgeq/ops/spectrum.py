@@ -7,6 +7,7 @@ integers a frame of int16 becomes int32 with a common exponent, every band has o
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -17,7 +18,7 @@ from edgeq.errors import EdgeqError
 from edgeq.ir import Array, DType, Op, Params, Tensor, TensorType
 from edgeq.ops.filter_bank import square_roots
 from edgeq.ops.fourier import BLOCK_BITS
-from edgeq.ops.traits import Traits
+from edgeq.ops.traits import Shape, Sliding, Traits, last_alone
 
 FLOATS = (DType.FLOAT32, DType.FLOAT16)
 PARTS, Q = 64, 16  # of an octave in the table of logarithms; bits behind the point of levels in octaves
@@ -48,16 +49,30 @@ class _Halves(Op):
             return half.from_float(self.reference(params, *(half.to_float(a) for a in x)))
 
 
+def _frame_slides(op: ApplyWindow, shapes: Sequence[Shape], axis: int) -> Sliding | None:
+    """Frames along their axis; other axes but the last are left alone."""
+    last = len(shapes[0]) - 1
+    if axis != last:
+        return Sliding(axis, lambda *rows: op)
+    if not op.frames:
+        return None
+    return Sliding(axis, lambda rows, *around: replace(op, frames=rows), op.step, 0, op.start + shapes[1][0])
+
+
 @dataclass(frozen=True)
 class ApplyWindow(_Halves):
     """x ``[..., N]``, constant weights float32 ``[N]`` in [-1, 1] -> their products; of int16 int32 ``[..., N]`` and shifts ``[...]``.
 
     On int16 with a scale, a shift s makes the largest magnitude use `bits` bits: results are x w 2^(s - 1), rounded down.
+    With `frames`, x is one row ``[1, K]``, and of the results ``[1, F, N]`` frame f is of the samples from ``start + f * step`` on.
     """
 
-    traits: ClassVar[Traits] = Traits()
+    traits: ClassVar[Traits] = Traits(slides=_frame_slides)
 
     bits: int = 20
+    frames: int = 0
+    step: int = 0
+    start: int = 0
 
     parameters: ClassVar[tuple[int, ...]] = (1,)
 
@@ -66,21 +81,34 @@ class ApplyWindow(_Halves):
 
     def infer_all(self, *types: TensorType) -> tuple[TensorType, ...]:
         x, w = types
-        if not x.shape or w.shape != x.shape[-1:] or not 2 <= self.bits <= 28:
-            raise EdgeqError(f"a window {w} on {x}")
+        length = w.shape[0] if len(w.shape) == 1 else 0
+        needed = self.start + max(self.frames - 1, 0) * self.step + length
+        least, most = (needed, 2**31) if self.frames else (length, length)
+        single = not self.frames or x.size == x.shape[-1]
+        if not x.shape or not length or not single or not least <= x.shape[-1] <= most or not 2 <= self.bits <= 28:
+            raise EdgeqError(f"a window {w} on {x}" + (f" of {self.frames} frames every {self.step} samples" if self.frames else ""))
+        shape = (*x.shape[:-1], *((self.frames,) if self.frames else ()), length)
         if x.dtype is not DType.INT16:
-            return (x,)
-        return TensorType(x.shape, DType.INT32), TensorType(x.shape[:-1], DType.INT32)
+            return (replace(x, shape=shape),)
+        return TensorType(shape, DType.INT32), TensorType(shape[:-1], DType.INT32)
+
+    def _rows(self, x: Array, length: int) -> Array:
+        """The samples of each frame: a view."""
+        if not self.frames:
+            return x
+        taken = x[..., self.start : self.start + (self.frames - 1) * self.step + length]
+        return np.lib.stride_tricks.sliding_window_view(taken, length, -1)[..., :: max(self.step, 1), :]
 
     def real(self, *x: Array) -> Array:
-        return np.asarray(x[0] * x[1], np.float32)
+        return np.asarray(self._rows(x[0], len(x[1])) * x[1], np.float32)
 
     def real_all(self, *x: Array) -> tuple[Array, ...]:
         return (self.real(*x),)
 
     def bind(self, law: str, where: str, inputs: tuple[Tensor, ...], output: TensorType) -> Params:
         x, weights = inputs[0].type, np.asarray(_data(inputs[1], where), np.float32)
-        scalars = {"rows": x.size // x.shape[-1], "length": x.shape[-1]}
+        length, rows = len(weights), self.frames or x.size // x.shape[-1]
+        scalars = {"rows": rows, "length": length, "framed": int(self.frames > 0), "step": self.step, "start": self.start}
         if x.dtype is not DType.INT16:
             _floats_only(self, where, x, output)
             return Params(law, scalars, {"weights": weights})
@@ -94,8 +122,8 @@ class ApplyWindow(_Halves):
 
     def reference_all(self, params: Params, *x: Array) -> tuple[Array, ...]:
         if "bits" not in params.scalars:
-            return (np.asarray(x[0] * params.weights, np.float32),)
-        data = x[0].astype(np.int64)
+            return (np.asarray(self._rows(x[0], params.length) * params.weights, np.float32),)
+        data = self._rows(x[0], params.length).astype(np.int64)
         shift = params.bits - _bits((data ^ data >> 63).max(-1))
         return ((data << shift[..., None]) * params.weights.astype(np.int64) >> 32).astype(np.int32), shift.astype(np.int32)
 
@@ -144,7 +172,7 @@ class BandLevels(_Halves):
     ``max`` it may become int32 without a scale: octaves of max(v, floor) in Q16.
     """
 
-    traits: ClassVar[Traits] = Traits("dense")
+    traits: ClassVar[Traits] = Traits("dense", slides=last_alone)
 
     power: int = 2
     mode: str = "linear"
@@ -286,7 +314,7 @@ class BandLevels(_Halves):
 class CosineTransform(_Halves):
     """x ``[..., M]``, constant matrix float32 ``[K, M]`` -> their products ``[..., K]``; also int16 without zero point -> int16 or int8."""
 
-    traits: ClassVar[Traits] = Traits("dense")
+    traits: ClassVar[Traits] = Traits("dense", slides=last_alone)
 
     parameters: ClassVar[tuple[int, ...]] = (1,)
 

@@ -16,6 +16,7 @@ from edgeq.passes.fold_constants import fold_constants
 from edgeq.passes.fold_pads import fold_pads
 from edgeq.passes.fuse_activations import fuse_activations
 from edgeq.passes.join_affine import join_affine
+from edgeq.passes.join_bands import join_bands
 from edgeq.passes.join_layers import join_layers
 from edgeq.passes.last_rows import last_rows
 from edgeq.passes.layout import layout
@@ -25,6 +26,7 @@ from edgeq.passes.recognise_attention import recognise_attention
 from edgeq.passes.recognise_layer_norm import recognise_layer_norm
 from edgeq.passes.recognise_lstm import recognise_lstm
 from edgeq.passes.recognise_softmax import recognise_softmax
+from edgeq.passes.recognise_spectrum import recognise_spectrum
 from edgeq.passes.remove_channels import remove_channels
 from edgeq.passes.remove_dead import remove_dead
 from edgeq.passes.remove_identities import remove_identities
@@ -54,6 +56,8 @@ PASSES: tuple[Pass, ...] = (
     join_layers,
     fuse_activations,
     fold_pads,
+    recognise_spectrum,
+    join_bands,
     flatten_convolutions,
     remove_channels,
     split_states,

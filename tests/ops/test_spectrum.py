@@ -42,10 +42,13 @@ def cases() -> list[Case]:
     found = []
     for d in (F32, F16):
         found += [Case(f"window_{d.value}", ApplyWindow(), (TensorType((2, 9), d), uniform(9)), laws=("single",))]
+        found += [Case(f"frames_{d.value}", ApplyWindow(20, 3, 4, 2), (TensorType((1, 21), d), uniform(9)), laws=("single",))]
         found += [Case(f"cosines_{d.value}", CosineTransform(), (TensorType((2, 9), d), uniform(4, 9)), laws=("single",))]
         found += [bands(f"bands_{d.value}_{p}_{m}", TensorType((2, 16), d), p, m, 0.01) for p in (1, 2) for m in MODES]
     samples = TensorType((2, 9), S16, QParams((1 / 32768,)))
     found += [Case("window_block", ApplyWindow(20), (samples, uniform(9)), TensorType((2, 9), S32), ("single",))]
+    samples = TensorType((1, 21), S16, QParams((1 / 32768,)))
+    found += [Case("frames_block", ApplyWindow(20, 3, 4, 2), (samples, uniform(9)), TensorType((1, 3, 9), S32), ("single",))]
     for d, (scale, zero) in FIXED.items():
         output = TensorType((2, 4), d, QParams((scale * 10,), zero))
         inputs = TensorType((2, 9), S16, QParams((0.01,))), uniform(4, 9)

@@ -62,19 +62,24 @@ def square_root(x):
 
 
 @kernel()
-def window_floats(x_ptr, weights_ptr, y_ptr, total, length, HALF: tl.constexpr, BLOCK: tl.constexpr):
+def window_floats(x_ptr, weights_ptr, y_ptr, total, rows, each, length, step, start, HALF: tl.constexpr, BLOCK: tl.constexpr):
+    """Of each vector's `each` samples, `rows` rows that begin at start, start + step, ..."""
     i = elements(BLOCK)
     live = i < total
-    y = tl.load(x_ptr + i, mask=live, other=0.0).to(tl.float32) * tl.load(weights_ptr + i % length)
+    row = i // length
+    x_ptr += row // rows * each + row % rows * step + start + i % length
+    y = tl.load(x_ptr, mask=live, other=0.0).to(tl.float32) * tl.load(weights_ptr + i % length)
     tl.store(y_ptr + i, halves.from_float(y) if HALF else y, mask=live)
 
 
 @kernel()
-def window_block(x_ptr, weights_ptr, y_ptr, shifts_ptr, rows, length, bits, BLOCK: tl.constexpr):
+def window_block(
+    x_ptr, weights_ptr, y_ptr, shifts_ptr, total, rows, each, length, step, start, bits, BLOCK: tl.constexpr,
+):  # fmt: skip
     """A row per thread."""
     i = elements(BLOCK)
-    live = i < rows
-    x_ptr += i * length
+    live = i < total
+    x_ptr += i // rows * each + i % rows * step + start
     loudest = tl.zeros((BLOCK,), tl.int64)
     for k in range(length):
         x = tl.load(x_ptr + k, mask=live, other=0).to(tl.int64)
@@ -90,13 +95,15 @@ def window_block(x_ptr, weights_ptr, y_ptr, shifts_ptr, rows, length, bits, BLOC
 def apply_window(step: Step) -> tuple[Value, ...]:
     """Frames times weights."""
     x, p, y, weights = step.operands[0], step.params, step.result(), step.table("weights")[0]
+    each = x.total // (y.total // (p.rows * p.length))
+    place = p.rows, each, p.length, p.step if p.framed else p.length, p.start
     if "bits" not in p.scalars:
-        block, grid = flat(step, x.total)
-        step.device.launch(window_floats, grid, x.data, weights, y.data, x.total, p.length, HALF=step.half, BLOCK=block)
+        block, grid = flat(step, y.total)
+        step.device.launch(window_floats, grid, x.data, weights, y.data, y.total, *place, HALF=step.half, BLOCK=block)
         return (y,)
-    shifts, rows = step.result(1), x.total // p.length
+    shifts, rows = step.result(1), y.total // p.length
     block, grid = flat(step, rows)
-    step.device.launch(window_block, grid, x.data, weights, y.data, shifts.data, rows, p.length, p.bits, BLOCK=block)
+    step.device.launch(window_block, grid, x.data, weights, y.data, shifts.data, rows, *place, p.bits, BLOCK=block)
     return y, shifts
 
 
