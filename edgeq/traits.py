@@ -203,6 +203,8 @@ class Traits:
         counts_whole: its outputs are whole numbers, stored in int32 whatever its inputs are.
         rows_of: positions of constant tables of which it reads rows: in four bits they have a scale per row.
         file_words: a quantized file may have it on int16, which the quantizer never chooses.
+        float32: ``able``: it is computed on float32, too; ``kept``: a float model keeps it so, as its values span more than halves
+            and integers hold.
     """
 
     family: Family = "unary"
@@ -246,6 +248,7 @@ class Traits:
     counts_whole: bool = False
     rows_of: tuple[int, ...] = ()
     file_words: bool = False
+    float32: Literal["", "able", "kept"] = ""
 
     @property
     def biases(self) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from edgeq.api.models import Arrays, is_quantized, random_inputs, select_inputs
+from edgeq.api.models import Arrays, is_float, random_inputs, select_inputs
 from edgeq.api.recipe import Recipe
 from edgeq.api.samples import Samples, collect
 from edgeq.errors import EdgeqError
@@ -112,7 +112,7 @@ def made_samples(graph: Graph, recipe: Recipe, limit: int | None) -> dict[str, A
     """
     from edgeq.quantize import data_free
 
-    if is_quantized(graph):
+    if not is_float(graph):
         return None
     pixels = pixels_of(recipe)
     known = pixels is not None and len({*pixels.mean}) == len({*pixels.std}) == 1

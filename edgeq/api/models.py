@@ -41,9 +41,16 @@ def stage(progress: Progress | None, name: str) -> Callable[[int, int], None] | 
 
 
 def is_quantized(graph: Graph) -> bool:
-    """Whether any activation is stored in integers with a scale or in half precision, or all in integers."""
+    """Whether nothing is left to quantize: some activation is stored in integers with a scale or in half precision, or all in integers,
+    or all that is computed stays in float32."""
+    kept = [n.op.traits.float32 for n in graph.nodes]
+    return not is_float(graph) or (all(kept) and "kept" in kept)
+
+
+def is_float(graph: Graph) -> bool:
+    """Whether some activation is stored in float32, and none in half precision or with a scale."""
     types = [t.type for t in graph.tensors.values() if not t.is_constant]
-    return any(t.q is not None or t.dtype is DType.FLOAT16 for t in types) or all(t.dtype is not DType.FLOAT32 for t in types)
+    return any(t.dtype is DType.FLOAT32 for t in types) and not any(t.q is not None or t.dtype is DType.FLOAT16 for t in types)
 
 
 def load(

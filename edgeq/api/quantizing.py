@@ -14,7 +14,7 @@ from edgeq import target as targets
 from edgeq.api import keywords, streaming
 from edgeq.api.budget import SPEED, cycle_limit
 from edgeq.api.calibration import calibration_labels, calibration_samples, is_real, spread
-from edgeq.api.models import Arrays, Progress, is_quantized, read_inputs, stage
+from edgeq.api.models import Arrays, Progress, is_float, is_quantized, read_inputs, stage
 from edgeq.api.recipe import Choices, Recipe, read
 from edgeq.api.samples import Samples
 from edgeq.errors import EdgeqError
@@ -22,10 +22,11 @@ from edgeq.files import read_text, reason, write_bytes
 from edgeq.ir import Array, Graph
 from edgeq.passes import normalise
 from edgeq.passes.multiply_out import multiply_out
-from edgeq.quantize import storage
+from edgeq.quantize import fronts, storage
 from edgeq.quantize.allocate import Goal
 from edgeq.quantize.constraints import given_scales
 from edgeq.quantize.diagnosis import LOW, diagnose
+from edgeq.quantize.fixed_front import fixed
 from edgeq.quantize.floating import dequantized
 from edgeq.quantize.noise import reason as reason_of
 from edgeq.quantize.plan import Options, Precision
@@ -37,6 +38,7 @@ from edgeq.simulate import fit_inputs, real_array, simulate
 
 PRECISION = "precision.toml"
 DIAGNOSED = 64
+SPECTRA = ("float32", "int16")  # what the spectra of a float model are computed in
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +86,9 @@ def quantized(
     Raises:
         EdgeqError: the graph is float and there are no samples, or it is quantized and the recipe asks for more than that.
     """
+    front = fronts.divided(graph) if is_float(graph) else None
+    if front is not None:
+        return _behind(front, samples, recipe, progress, goal)
     own = {key: recipe.get(key) for key in recipes.takers()}
     chosen = recipes.make(recipe.get("recipe") or recipes.DEFAULT, own)
     options, path = recipe.get("options"), recipe.get("precision")
@@ -125,6 +130,25 @@ def quantized(
         if recipe.get("unseen") and is_real(recipe) and chosen.calibrated and not chosen.budgeted:
             record |= {"unseen": judged} if (judged := recipes.unseen(job, chosen)) else {}
     return Quantized(normalise(made.graph), {**record, **made.more}, {PRECISION: made.precision.encode()})
+
+
+def _behind(front: fronts.Front, samples: Arrays | None, recipe: Recipe, progress: Progress | None, goal: Goal | None) -> Quantized:
+    """A float graph of which the front end stays in float32, or becomes integers: record and precision file are of the rest.
+
+    Raises:
+        EdgeqError: there is no such choice, or the front end has no meaning on integers.
+    """
+    chosen = recipe.get("spectrum") or SPECTRA[0]
+    if chosen not in SPECTRA:
+        raise EdgeqError(f"unknown storage '{chosen}' of spectra", fix=f"choose one of {', '.join(SPECTRA)}")
+    fitted = None if samples is None else fit_inputs(front.whole, samples)
+    given = None if fitted is None or front.rest is None else front.samples(fitted)
+    step = None if front.rest is None else quantized(front.rest, given, recipe, progress, goal)
+    if chosen == "int16":
+        front = fixed(front, fitted, step.graph if step else None)
+    if step is None:
+        return Quantized(normalise(front.graph), {}, {})
+    return replace(step, graph=normalise(fronts.joined(front, step.graph)))
 
 
 def _form(chosen: recipes.Recipe, graph: Graph, path: str | Path | None, options: Options | None) -> tuple[Graph, Precision | None]:
@@ -236,7 +260,7 @@ def quantize(
     Raises:
         EdgeqError: the samples do not fit, or the graph is quantized already.
     """
-    if is_quantized(graph):
+    if not is_float(graph):
         raise EdgeqError("the model is quantized already", where=graph.name)
     recipe = cast(Recipe, {"calibration": calibration, **choices})
     return quantized(graph, calibration_samples(graph, recipe), recipe, progress, goal_of(budget, target, choices.get("recipe")))
@@ -299,7 +323,7 @@ def write_quantized(
         if not single:
             place = held.enter_context(folders.claimed(place, force=force))
         graph = read(model, recipe)
-        if is_quantized(graph) and not stream:
+        if not is_float(graph) and not stream:
             raise EdgeqError("the model is quantized already", where=str(model))
         goal, samples = goal_of(budget, target, recipe.get("recipe")), calibration_samples(graph, recipe)
         result = quantized(graph, samples, recipe, progress, goal)

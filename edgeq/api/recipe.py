@@ -50,6 +50,7 @@ class Choices(TypedDict, total=False):
     p: of ``robust``, the bit error rate.
     code: of ``robust``, the storage code to take instead of the best (`Code.parse`).
     loss: of ``robust``, what the outputs may lose of their spread under errors: the least energy within that is chosen.
+    spectrum: ``float32`` (the default) or ``int16``: what the spectra of a float model that takes samples are computed in.
     unseen: measure also what outputs keep on samples that calibration has not seen: half of them calibrate once more, the others judge.
     """
 
@@ -70,6 +71,7 @@ class Choices(TypedDict, total=False):
     p: float | None
     code: str | None
     loss: float | None
+    spectrum: str | None
     unseen: bool
 
 

@@ -95,7 +95,9 @@ def _recipes(taken: frozenset[str]) -> list[inspect.Parameter]:
 def parameters(taken: frozenset[str] = frozenset()) -> list[inspect.Parameter]:
     """All options of quantization, of a verb that has the flags `taken` itself."""
     written = _parameter("precision", Path | None, ("--precision",), QUANTIZATION, "Quantize as this edited precision.toml says.", "FILE")
-    return [*_samples(), *_recipes(taken), *_options(), written]
+    spectra = "What spectra of a model that takes samples are computed in: float32 (default), or int16."
+    front = _parameter("spectrum", str | None, ("--spectrum",), QUANTIZATION, spectra, "float32|int16")
+    return [*_samples(), *_recipes(taken), *_options(), front, written]
 
 
 def _read(name: str, text: str | None) -> str | float | None:
@@ -179,5 +181,5 @@ def chosen(values: Mapping[str, Any]) -> Recipe:
         "stored": common.parse_pair(values["stored"], "--stored"), "pixels": common.parse_pair(values["pixels"], "--pixels"),
         "mean": common.parse_numbers(values["mean"], "--mean"), "std": common.parse_numbers(values["std"], "--std"),
         "classes": None if values["classes"] is None else names_of(values["classes"]),
-        "options": Options(**given) if given else None, "precision": values["precision"], **own,  # type: ignore[typeddict-item]
+        "options": Options(**given) if given else None, "precision": values["precision"], "spectrum": values["spectrum"], **own,  # type: ignore[typeddict-item]
     }  # fmt: skip

@@ -51,6 +51,7 @@ class Concat(Op):
         monotone="increasing",
         firsts=_firsts,
         rows=lambda op, shapes: Rows() if op.axis > 1 else None,
+        float32="able",
     )
 
     axis: int

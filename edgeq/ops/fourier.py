@@ -239,6 +239,8 @@ class Rfft(_Transform):
     transform of int32 whose largest magnitude times `length` is below 2^29, undivided.
     """
 
+    traits: ClassVar[Traits] = replace(_Transform.traits, float32="kept")
+
     def infer(self, *types: TensorType) -> TensorType:
         _check_length(self.length)
         shape = types[0].shape

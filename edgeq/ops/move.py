@@ -62,7 +62,9 @@ def _firsts(op: Any, shapes: Sequence[Shape], _: Shape) -> list[Array]:
 class _Move(_Moving):
     """x -> its elements in another order; a new one overrides `infer` and `axes`."""
 
-    traits: ClassVar[Traits] = Traits("move", same_scale=SHARED, moves=True, monotone="increasing", words=True, firsts=_firsts)
+    traits: ClassVar[Traits] = Traits(
+        "move", same_scale=SHARED, moves=True, monotone="increasing", words=True, firsts=_firsts, float32="able"
+    )
 
     def axes(self, shape: Shape) -> list[Axis]:
         """The axes of the output, outermost first, for an input of `shape`; their product is the output's size."""

@@ -86,7 +86,9 @@ class Pad(_Move):
         if self.mode != "constant":
             return super().bind(law, where, inputs, output)
         if law != half.LAW:
-            if words.is_words(output):
+            if output.dtype is DType.FLOAT32:
+                _require_zero(self, where)
+            elif words.is_words(output):
                 words.require_tflm(law, where, self, output)
             else:
                 require_int8(where, self, output)
@@ -101,8 +103,15 @@ class Pad(_Move):
         return self._filled(x[0], self._stored(params)) if self.mode == "constant" else super().reference(params, *x)
 
 
+def _require_zero(op: Pad, where: str) -> None:
+    if op.value:
+        raise EdgeqError(f"padding with {op.value:g} in float32 is not computed", where=where, why="only zeros are", fix="pad with zeros")
+
+
 def fill(value: float | None, output: TensorType) -> int:
-    """A padding value, which may be infinite, as a stored integer; of halves the bits."""
+    """A padding value, which may be infinite, as a stored integer; of halves the bits; float32 is padded with 0."""
+    if output.dtype is DType.FLOAT32:
+        return 0
     if output.dtype is DType.FLOAT16:
         return int(half.from_float(np.array([value or 0.0], np.float32)).view(np.uint16)[0])
     steps = 0.0 if value is None else min(max(float(np.float32(value)) / float(np.float32(output.scale)), -1e6), 1e6)

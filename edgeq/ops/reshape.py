@@ -29,7 +29,7 @@ class Reshape(_Moving):
 
     traits: ClassVar[Traits] = Traits(
         "move", same_scale=SHARED, moves=True, view=True, channels=merged, counts=("shape",), homogeneous=True, monotone="increasing",
-        words=True, slides=_slides,
+        words=True, slides=_slides, float32="able",
     )  # fmt: skip
 
     shape: tuple[int, ...]

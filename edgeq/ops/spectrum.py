@@ -67,7 +67,7 @@ class ApplyWindow(_Halves):
     With `frames`, x is one row ``[1, K]``, and of the results ``[1, F, N]`` frame f is of the samples from ``start + f * step`` on.
     """
 
-    traits: ClassVar[Traits] = Traits(slides=_frame_slides)
+    traits: ClassVar[Traits] = Traits(slides=_frame_slides, float32="kept")
 
     bits: int = 20
     frames: int = 0
@@ -172,7 +172,7 @@ class BandLevels(_Halves):
     ``max`` it may become int32 without a scale: octaves of max(v, floor) in Q16.
     """
 
-    traits: ClassVar[Traits] = Traits("dense", slides=last_alone)
+    traits: ClassVar[Traits] = Traits("dense", slides=last_alone, float32="kept")
 
     power: int = 2
     mode: str = "linear"
@@ -314,7 +314,7 @@ class BandLevels(_Halves):
 class CosineTransform(_Halves):
     """x ``[..., M]``, constant matrix float32 ``[K, M]`` -> their products ``[..., K]``; also int16 without zero point -> int16 or int8."""
 
-    traits: ClassVar[Traits] = Traits("dense", slides=last_alone)
+    traits: ClassVar[Traits] = Traits("dense", slides=last_alone, float32="kept")
 
     parameters: ClassVar[tuple[int, ...]] = (1,)
 

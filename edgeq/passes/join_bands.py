@@ -60,14 +60,12 @@ def _taken(graph: Graph, node: Node, reader: Node) -> Found | None:
     """One node behind levels."""
     op = node.op
     assert isinstance(op, BandLevels)
-    counts, weights = (graph.tensors[n].data for n in node.inputs[2:])
-    assert counts is not None and weights is not None
-    single = op.mode == "linear" and bool((counts == 1).all()) and bool((weights == 1).all())
+    single = _single(graph, node)
     if isinstance(reader.op, Sqrt) and single and op.power == 2:
         return replace(op, power=1), None, (reader,)
     if isinstance(reader.op, FullyConnected) and single and reader.op.clamp == NO_CLAMP:
         bands = _bands(graph, node, reader)
-        return bands and (op, bands, (reader,))
+        return (op, bands, (reader,)) if bands and _term(graph, reader) == 0 else None
     if isinstance(reader.op, Log) and op.mode == "linear":
         return replace(op, mode="max", floor=LEAST), None, (reader,)
     affine = _affine(graph, reader)
@@ -75,7 +73,8 @@ def _taken(graph: Graph, node: Node, reader: Node) -> Found | None:
         return None
     factor, term = affine
     if op.mode == "linear":
-        return (op, [*_own(graph, node)[:2], weights * np.float32(factor)], (reader,)) if term == 0 else None
+        starts, counts, weights = _own(graph, node)
+        return (op, [starts, counts, weights * np.float32(factor)], (reader,)) if term == 0 else None
     return replace(op, factor=op.factor * factor, offset=op.offset * factor + term), None, (reader,)
 
 
@@ -88,12 +87,21 @@ def _with_logarithm(graph: Graph, node: Node, reader: Node, after: Node | None) 
     low, high = getattr(reader.op, "clamp", NO_CLAMP)
     if isinstance(reader.op, Clamp | FullyConnected) and low > 0 and high == math.inf:
         plain = replace(reader, op=replace(reader.op, clamp=NO_CLAMP))
-        bands = _taken(graph, node, plain) if isinstance(reader.op, FullyConnected) else (op, None, ())
-        return bands and (replace(op, mode="max", floor=low), bands[1], (reader, after))
+        found = _taken(graph, node, plain) if isinstance(reader.op, FullyConnected) else (op, None, ())
+        return found and (replace(op, mode="max", floor=low), found[1], (reader, after))
+    if isinstance(reader.op, FullyConnected) and low == -math.inf and high == math.inf:
+        bands, term = _bands(graph, node, reader), _term(graph, reader)
+        return (replace(op, mode="add", floor=term), bands, (reader, after)) if bands and term > 0 and _single(graph, node) else None
     affine = _affine(graph, reader)
     if affine is None or affine[0] != 1 or not affine[1] > 0:
         return None
     return replace(op, mode="add", floor=affine[1]), None, (reader, after)
+
+
+def _single(graph: Graph, node: Node) -> bool:
+    """Whether levels are single bins as they are."""
+    _, counts, weights = _own(graph, node)
+    return bool((counts == 1).all() and (weights == 1).all()) and getattr(node.op, "mode", "") == "linear"
 
 
 def _own(graph: Graph, node: Node) -> list[Array]:
@@ -106,7 +114,7 @@ def _bands(graph: Graph, node: Node, layer: Node) -> list[Array] | None:
     """First bins, numbers of bins and weights of bands that a layer makes of single bins; None where it is no bank of filters."""
     w, bias = (graph.tensors[n].data for n in layer.inputs[1:3])
     starts = _own(graph, node)[0]
-    if w is None or bias is None or bias.any() or (w < 0).any() or not w.any(1).all() or (np.diff(starts) != 1).any():
+    if w is None or bias is None or (bias != bias[0]).any() or (w < 0).any() or not w.any(1).all() or (np.diff(starts) != 1).any():
         return None
     spans = [np.flatnonzero(row)[[0, -1]] for row in w]
     if sum(int(last - first) + 1 for first, last in spans) > OVERLAP * w.shape[1]:
@@ -115,6 +123,13 @@ def _bands(graph: Graph, node: Node, layer: Node) -> list[Array] | None:
         np.array([starts[first] for first, _ in spans], np.int16), np.array([last - first + 1 for first, last in spans], np.int16),
         np.concatenate([row[first:last + 1] for row, (first, last) in zip(w, spans, strict=True)]).astype(np.float32),
     ]  # fmt: skip
+
+
+def _term(graph: Graph, layer: Node) -> float:
+    """What a layer adds to all of its sums alike."""
+    bias = graph.tensors[layer.inputs[2]].data
+    assert bias is not None
+    return float(bias[0])
 
 
 def _affine(graph: Graph, node: Node) -> tuple[float, float] | None:

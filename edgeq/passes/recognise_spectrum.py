@@ -15,6 +15,7 @@ from edgeq import reals
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Graph, Node, Op, Tensor, TensorType
 from edgeq.ops.add import Add
+from edgeq.ops.clamp import Clamp
 from edgeq.ops.conv2d import Conv2d
 from edgeq.ops.fourier import MAX_LENGTH, Rfft, factors
 from edgeq.ops.fully_connected import FullyConnected
@@ -59,7 +60,7 @@ def recognise_spectrum(graph: Graph) -> Graph | None:
 
 def _energies(graph: Graph, producers: dict[str, Node], node: Node) -> Graph | None:
     """The graph with a spectrum's energies in the place of a sum of squares; None where it is none."""
-    if not isinstance(node.op, Add) or node.op.clamp != NO_CLAMP or graph.type(node.outputs[0]).q is not None:
+    if not isinstance(node.op, Add) or graph.type(node.outputs[0]).q is not None:
         return None
     roots = [_squared(producers.get(n)) for n in node.inputs]
     if roots[0] is None or roots[1] is None or roots[0] == roots[1]:
@@ -194,6 +195,8 @@ def _replaced(graph: Graph, node: Node, frames: Frames, bins: int, t: Transform)
     x = emit(ApplyWindow(frames=frames.count, step=frames.step or length, start=t.start), x, "windowed", window)
     x = emit(Rfft(t.length), x, "spectrum")
     x = emit(BandLevels(power=2), x, "energies", *bands)
+    clamp = getattr(node.op, "clamp", NO_CLAMP)
+    x = emit(Clamp(clamp), x, "limited") if clamp != NO_CLAMP else x
     nodes.append(Node(node.name, Reshape(graph.type(name).shape), (x,), (name,)))
     made = [Tensor(n, t) for n, t in types.items()]
     return graph.with_nodes([m for n in graph.nodes for m in (nodes if n is node else (n,))], [window, *bands, *made])
