@@ -278,6 +278,12 @@ class Bench:
             self.objects[key] = done or file
         return self.objects[key]
 
+    def takes(self, flags: list[str]) -> bool:
+        """Whether the compiler knows these flags at all."""
+        (self.work / "nothing.c").write_text("int nothing;\n")
+        command = [*self.chain.command, *self.chain.flags, *flags, "-c", str(self.work / "nothing.c"), "-o", str(self.work / "nothing.o")]
+        return not run(command)
+
     def outcome(self, found: list[Unit], flags: list[str]) -> str:
         """Empty where the self-test passes, else what is wrong."""
         objects: list[Path] = []
@@ -324,6 +330,8 @@ def cells(target: str, model: str, graph: Graph, chains: list[str], forms: list[
                 continue  # it wants LLVM's linker
             if chain != "gcc":
                 flags = flags.replace("contract=fast", "contract=fast-honor-pragmas")  # the other one is Clang's word for disregarding them
+                if "honor-pragmas" in flags and not bench.takes(flags.split()):
+                    continue  # Clang before 15 has no such word
             for form in wanted:
                 said = bench.outcome(lists[form], flags.split())
                 fast = floats and any(f in flags.split() for f in FAST) and (chain, flags) != ("zig", "-Ofast")  # Zig takes that for -O3
