@@ -1,8 +1,7 @@
-"""The language model on two emulated chips: perplexity in float, int8 and int4, and text that they write, token for token the simulator's.
+"""The language model on two emulated chips: perplexity in float, int8, int4 and half precision, and text that the chips write over a
+serial line, token by token, each the simulator's.
 
     python examples/small_language_model/deploy.py                 # writes small_language_model/: one folder of C per chip and format
-
-Every chip is given the tokens of the text; all that it computes is compared with the simulator, so that it would write the same text.
 """
 
 from __future__ import annotations
@@ -11,32 +10,39 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-import sampling
 from export import write
 from numpy.typing import NDArray
 from text import decode, encode, split
 from transformer import CONTEXT
 
 import edgeq
-from edgeq import api
+from edgeq import api, target
+from edgeq.build import build_firmware, toolchain
 from edgeq.evaluate import evaluate
 from edgeq.files import temporary_folder
-from edgeq.ir import Array, Graph, Node
+from edgeq.ir import Array, DType, Graph, Node
 from edgeq.lower import bind
 from edgeq.quantize import Options, evaluate_float
+from edgeq.record import manifest
+from edgeq.run import serial
+from edgeq.run.device import Area
+from edgeq.run.emulated import EmulatedBoard
+from edgeq.run.layout import Layout
+from edgeq.run.ports import Port
 from edgeq.simulate import simulate
 
 HERE = Path(__file__).parent
-CHIPS = ("cortex-m4", "riscv")
+BOARDS = {"cortex-m4": "mps2-an386", "riscv": "virt"}  # a chip, and a board with its core that QEMU emulates behind a serial line
 PROMPT = "The statement "
-TOP, TEMPERATURE, SEED = 8, 0.7, 1
+SEED = 1
 
 
 def windows(tokens: NDArray[np.int64], count: int) -> tuple[dict[str, Array], NDArray[np.int64]]:
     """Windows of CONTEXT tokens, evenly spread, as consecutive steps: the model's inputs, and the tokens that follow each."""
     starts = np.linspace(0, len(tokens) - CONTEXT - 1, count).astype(int)
     rows = tokens[starts[:, None] + np.arange(CONTEXT + 1)]
-    return {"token": rows[:, :-1].reshape(-1, 1, 1), "place": np.tile(np.arange(CONTEXT), count).reshape(-1, 1)}, rows[:, 1:].ravel()
+    place = np.tile(np.arange(CONTEXT), count).reshape(-1, 1)
+    return {"token": rows[:, :-1].reshape(-1, 1, 1), "place": place, "number": place}, rows[:, 1:].ravel()
 
 
 def perplexity(scores: Array, tokens: NDArray[np.int64]) -> float:
@@ -49,6 +55,8 @@ def perplexity(scores: Array, tokens: NDArray[np.int64]) -> float:
 def real(graph: Graph, scores: Array) -> Array:
     """Real scores of stored ones."""
     t = graph.type(graph.results[0])
+    if t.dtype is DType.FLOAT16:
+        return scores.astype(np.float32)
     return (scores.astype(np.float32) - t.zero_point) * np.float32(t.scale)
 
 
@@ -58,31 +66,76 @@ class Writer:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.params = {n.name: bind(graph, n) for n in graph.nodes}
-        self.kept = {a: np.full((1, *graph.type(a).shape), graph.type(a).zero_point, np.int8) for a, _ in graph.states}
-        self.place = 0
+        kept = {a: graph.type(a) for a, _ in graph.states}
+        self.kept = {a: np.full((1, *t.shape), t.zero_point, t.dtype.numpy) for a, t in kept.items()}
 
     def _step(self, node: Node, x: list[Array]) -> tuple[Array, ...]:
         return node.op.compute(self.params[node.name], *(a for i, a in enumerate(x) if i not in node.op.parameters))
 
-    def scores(self, token: int) -> NDArray[np.int8]:
-        """Scores of the next token."""
-        given = {"token": np.full((1, 1, 1), token, np.int32), "place": np.full((1, 1), self.place, np.int32)}
+    def next(self, given: dict[str, Array]) -> dict[str, Array]:
+        """The results for a token, its place and a number."""
         values = evaluate(self.graph, given | self.kept, self._step, False)
-        self.kept, self.place = {a: values[b] for a, b in self.graph.states}, self.place + 1
-        return np.asarray(values[self.graph.results[0]]).ravel()
+        self.kept = {a: values[b] for a, b in self.graph.states}
+        return {n: np.asarray(values[n]) for n in self.graph.results}
 
 
-def written(graph: Graph, prompt: str, count: int) -> tuple[dict[str, Array], str]:
-    """What the simulator is given while it continues a prompt by `count` tokens, and the text."""
-    writer, tokens, seed = Writer(graph), encode(prompt).tolist(), SEED
-    weights = sampling.chances(graph.type(graph.results[0]).scale, TEMPERATURE)
+class Board:
+    """An emulated board at the other end of a serial line, a token at a time."""
+
+    def __init__(self, device: serial.Device, layout: Layout) -> None:
+        self.device, self.layout, self.first = device, layout, True
+
+    def next(self, given: dict[str, Array]) -> dict[str, Array]:
+        """The results for a token, its place and a number."""
+        self.device.write(Area.INPUT, self.layout.pack(given)[1].tobytes())
+        self.device.invoke(reset=self.first)
+        self.first = False
+        block = self.device.read(Area.OUTPUT, self.layout.output_bytes)
+        return self.layout.unpack_outputs(np.frombuffer(block, np.uint8)[None])
+
+
+def told(writer: Writer | Board, prompt: str, count: int) -> tuple[list[int], list[Array]]:
+    """The tokens of a prompt and of its continuation by `count`, and the scores at every place: a token comes back, and is sent as the
+    next one."""
+    tokens, scores = encode(prompt).tolist(), []
     for place in range(len(tokens) + count - 1):
-        scores = writer.scores(tokens[place])
+        numbers = {"place": place, "number": (SEED << 16) + place}
+        given = {"token": np.full((1, 1, 1), tokens[place]), **{n: np.full((1, 1), number) for n, number in numbers.items()}}
+        found = writer.next({n: a.astype(np.int32) for n, a in given.items()})
+        values, token = found.values()
+        scores.append(values.ravel())
         if place + 1 == len(tokens):
-            token, seed = sampling.top(scores, TOP, weights, seed)
-            tokens.append(token)
-    given = np.array(tokens[:-1])
-    return {"token": given.reshape(-1, 1, 1), "place": np.arange(len(given)).reshape(-1, 1)}, decode(np.array(tokens))
+            tokens.append(int(token.item()))
+    return tokens, scores
+
+
+def on_board(quantized: Graph, chip: str, folder: Path, count: int, prompt: str = PROMPT) -> tuple[list[int], list[Array]]:
+    """What an emulated board with a chip's core tells."""
+    name = BOARDS[chip]
+    board = target.load(name)
+    edgeq.build(quantized, target=name, output=folder)
+    elf = build_firmware(folder, board, toolchain(board), folder / "serve.elf", app="serve", optimize="-Os")
+    model = manifest(folder)
+    with EmulatedBoard(elf, board) as emulated:
+        emulated.start()
+        with serial.connect(Port(emulated.port), model) as device:
+            return told(Board(device, Layout(model)), prompt, count)
+
+
+def measured(quantized: Graph, chip: str, folder: Path, tokens: list[int], megahertz: float) -> str:
+    """What a token takes on a chip whose core is modelled, and its memory."""
+    built = edgeq.build(quantized, target=chip, output=folder)
+    places = np.arange(len(tokens) - 1).reshape(-1, 1)
+    given = {"token": np.array(tokens[:-1]).reshape(-1, 1, 1), "place": places, "number": (SEED << 16) + places}
+    outcome = api.compare(built.folder, given)
+    exact = outcome.comparison is not None and outcome.comparison.bit_exact
+    rate, cycles = "", outcome.run.cycles
+    if cycles is not None:
+        rates = [1e6 * megahertz / (cycles.total * part) for part in (1, cycles.high, cycles.low)]
+        rate = f", {rates[0]:.0f} tokens a second at {megahertz:g} MHz ({rates[1]:.0f} to {rates[2]:.0f} by the model of the core)"
+    flash, arena, kept = built.manifest.weight_bytes, built.manifest.arena_bytes, built.manifest.state_bytes
+    return (f"{outcome.run.instructions} instructions a token{rate}, {flash} bytes of weights, {arena} of arena, {kept} of keys and "
+            f"values; {'every step equals' if exact else 'DIFFERS from'} the simulator's")  # fmt: skip
 
 
 def main() -> None:
@@ -101,23 +154,22 @@ def main() -> None:
     held, following = windows(test, options.windows)
     print(f"float: perplexity {perplexity(evaluate_float(graph, held)[graph.results[0]], following):.3f}", flush=True)
     options.output.mkdir(parents=True, exist_ok=True)
-    for weights in ("int8", "int4"):
-        quantized = edgeq.quantize(graph, samples, options=Options(weights=weights)).graph
+    for form in ("fp16", "int8", "int4"):
+        own = {"recipe": "fp16"} if form == "fp16" else {"options": Options(weights=form)}
+        quantized = edgeq.quantize(graph, samples, **own).graph
         result = simulate(quantized, held).outputs[quantized.results[0]]
-        print(f"{weights} weights: perplexity {perplexity(real(quantized, result), following):.3f}", flush=True)
-        given, text = written(quantized, PROMPT, options.tokens)
-        print(text)
-        scale = quantized.type(quantized.results[0]).scale
-        (options.output / f"chances_{weights}.h").write_text(sampling.header(sampling.chances(scale, TEMPERATURE)))
-        for chip in CHIPS:
-            built = edgeq.build(quantized, target=chip, output=options.output / f"{chip}_{weights}")
-            outcome = api.compare(built.folder, given)
-            exact = outcome.comparison is not None and outcome.comparison.bit_exact
-            cycles = outcome.run.cycles and outcome.run.cycles.total
-            rate = f", {1e6 * options.megahertz / cycles:.0f} tokens a second at {options.megahertz:g} MHz" if cycles else ""
-            print(f"{chip}: {outcome.run.instructions} instructions a token{rate}, {built.manifest.weight_bytes} bytes of weights, "
-                  f"{built.manifest.arena_bytes} of arena, {built.manifest.state_bytes} of keys and values; "
-                  f"{'every score equals' if exact else 'DIFFERS from'} the simulator's", flush=True)  # fmt: skip
+        kept = sum(quantized.type(a).bytes for a, _ in quantized.states)
+        print(f"{form}: perplexity {perplexity(real(quantized, result), following):.3f}, {kept} bytes of keys and values", flush=True)
+        if form == "fp16":
+            continue
+        tokens, scores = told(Writer(quantized), PROMPT, options.tokens)
+        print(decode(np.array(tokens)))
+        for chip, board in BOARDS.items():
+            found, values = on_board(quantized, chip, options.output / f"{board}_{form}", options.tokens)
+            same = found == tokens and all(np.array_equal(a, b) for a, b in zip(values, scores, strict=True))
+            line = f"{len(tokens)} tokens over the serial line, {'each one and every score' if same else 'NOT'} the simulator's"
+            print(f"{board} ({chip}): {line}", flush=True)
+            print(f"{chip}: {measured(quantized, chip, options.output / f'{chip}_{form}', tokens, options.megahertz)}", flush=True)
 
 
 if __name__ == "__main__":

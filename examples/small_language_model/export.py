@@ -1,4 +1,5 @@
-"""The network as an ONNX model that computes one token: caches of keys and values are states, token and place are inputs."""
+"""The network as an ONNX model that computes one token: caches of keys and values are states; token and place are inputs, and a number
+by which the next token is chosen."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from transformer import CONTEXT, DEPTH, GROUPS, HEADS, LAYERS, WIDTH, rotary
 
 Weights = dict[str, NDArray[np.float32]]
+TOP, TEMPERATURE = 8, 0.7  # the next token is one of so many
 
 
 class Writer:
@@ -55,7 +57,7 @@ class Writer:
 
 
 def step_model(weights: Weights) -> onnx.ModelProto:
-    """Token and place, int32 ``[1, 1]`` and ``[1]``, and the states -> scores ``[1, 1, symbols]``."""
+    """Token, place and number, int32 ``[1, 1]``, ``[1]`` and ``[1]``, and the states -> scores ``[1, 1, symbols]``, next token."""
     w = Writer(weights)
     for name, table in zip(("cosines", "sines"), rotary(), strict=True):
         w.constant(name, table.numpy())
@@ -66,15 +68,17 @@ def step_model(weights: Weights) -> onnx.ModelProto:
     for i in range(LAYERS):
         x = w.layer(x, f"layers.{i}", i)
     scores = w.dense(w.norm(x, "norm"), "head")
+    w.op("Sample", "next", scores, "number", domain="edgeq", top=TOP, temperature=TEMPERATURE)
     shape = [1, CONTEXT, GROUPS * DEPTH]
     states = [f"{cache}_state{i}" for i in range(LAYERS) for cache in ("keys", "values")]
-    inputs = [helper.make_tensor_value_info(n, TensorProto.INT64, s) for n, s in (("token", [1, 1]), ("place", [1]))]
+    inputs = [helper.make_tensor_value_info(n, TensorProto.INT64, s) for n, s in (("token", [1, 1]), ("place", [1]), ("number", [1]))]
     inputs += [helper.make_tensor_value_info(f"{n}_in", TensorProto.FLOAT, shape) for n in states]
     outputs = [helper.make_tensor_value_info(scores, TensorProto.FLOAT, [1, 1, len(weights["head.bias"])])]
+    outputs.append(helper.make_tensor_value_info("next", TensorProto.INT64, [1, 1]))
     outputs += [helper.make_tensor_value_info(f"{n}_out", TensorProto.FLOAT, shape) for n in states]
     assert len(weights["embedding.weight"][0]) == WIDTH
     graph = helper.make_graph(w.nodes, "small_language_model", inputs, outputs, list(w.constants.values()))
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 24)])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 24), helper.make_opsetid("edgeq", 1)])
 
 
 def write(weights: Path, path: Path) -> None:
