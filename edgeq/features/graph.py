@@ -149,7 +149,7 @@ def _fixed(m: Maker, d: Description, frames: Tensor, output: QParams | None) -> 
     if d.kind == "pcen":
         octaves = BandLevels(d.power, "max", 2.0**-MEAN_BITS)
         x = m.emit(octaves, [x, *bands, m.tensors["shifts"]], "levels", type=TensorType((), DType.INT32))
-        q = output or QParams((_pcen(d).largest(loudest) / 32767,))
+        q = output or QParams((_pcen(d).largest(loudest) / 65535,), -32768)  # none is negative: all 16 bits
         return _normalized(m, d, x, TensorType((d.n_mels, 2), DType.INT32), TensorType((), DType.INT8 if output else DType.INT16, q))
     low = node.factor * math.log(node.floor) if node.mode != "linear" else 0.0
     high = loudest if node.mode == "linear" else node.factor * math.log(max(loudest, node.floor) + node.floor)
