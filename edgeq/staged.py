@@ -41,7 +41,7 @@ class Staged:
     def decoded(self, data: Array, like: Array) -> Array:
         """What the kernel reads of stored `data`, which may be faulty; `like` a table of its form."""
         if self.records and not isinstance(self.format, Packed):
-            return self.records.bytes(self.format.decode(data, like.nbytes)).view(like.dtype).reshape(like.shape)
+            return self.format.decode(data, like.nbytes).view(like.dtype).reshape(like.shape)
         if self.places is None:
             return self.format.decode(data, *like.shape)
         table = np.empty_like(like)

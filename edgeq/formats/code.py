@@ -254,8 +254,7 @@ class Code(Format):
         word = f"{int(self.copies(count) == 3)}, {self.bits}, {int(self.offset)}, EQ_CHECK_{self.check.upper()}"
         if not self.by_rows:
             place = f"(int8_t *){target.place}" if target.records else target.place
-            flips = [f"eq_flip({target.place}, {count // 4});"] if target.records and target.records.flip else []
-            return [f"eq_decode_weights({target.source}, {place}, {count}, {word});", *flips]
+            return [f"eq_decode_weights({target.source}, {place}, {count}, {word});"]
         step = self.row_bytes(target.rows, target.length)
         return [
             f"eq_decode_rows({target.source} + {first * step}, {target.place} + {start}, {rows}, {target.length}, {block}, {word}, "

@@ -37,10 +37,6 @@ class Records:
             found[:, 1::2] += found[:, ::2] >> np.uint8(7)
         return found.view(np.int8)
 
-    def bytes(self, weights: Array) -> Array:
-        """The inverse, of a table that is all body and does not borrow: uint8."""
-        return weights.view(np.uint8) ^ np.uint8(self.flip)
-
 
 @dataclass(frozen=True)
 class Target:

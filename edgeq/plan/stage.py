@@ -71,8 +71,8 @@ def _form(kernel: Kernel, params: Params, name: str, format: Format) -> tuple[Ar
     """
     packed, layout = table(kernel, name, params.tables), (kernel.pack.get(name) or "").partition(" with ")[0]
     if not isinstance(format, Packed):
-        if layout.startswith(("quads(", "lanes(")) and not format.by_rows:
-            return packed, Records(1, 0, packed.nbytes, 0, 128 * layout.startswith("lanes("))
+        if layout.startswith("quads(") and not format.by_rows:
+            return packed, Records(1, 0, packed.nbytes, 0)
         if packed.dtype != np.int8 or not _moved(layout, name, params):
             raise Unstorable
         return packed, None

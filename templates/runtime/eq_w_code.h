@@ -89,15 +89,6 @@ static inline void eq_decode_weights(const uint8_t *codes, int8_t *weights, int3
     }
 }
 
-/* Bytes of `count` words from -128 ... 127 to the same plus 128. */
-static inline void eq_flip(void *at, int32_t count)
-{
-    uint32_t *word = (uint32_t *)at;
-    for (const uint32_t *const end = word + count; word != end; word++) {
-        *word ^= 0x80808080u;
-    }
-}
-
 /* The CRC-8 of SAE J1850 after two bits more. */
 static inline uint32_t eq_code_crc(uint32_t crc, uint32_t two)
 {
