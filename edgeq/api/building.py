@@ -102,8 +102,8 @@ def artifact(
     stored = graphfile.dumps(graph)
     more = {**(beside or {}), graphfile.NAME: stored}
     named = dict(sorted({**emitted.manifest.files, **folders.digests(more)}.items()))
-    asked = {"weights_in": layout.weights_in, "decode": layout.decode}
-    manifest = replace(emitted.manifest, graph_sha256=folders.digest(stored), files=named, **asked)
+    manifest = replace(emitted.manifest, graph_sha256=folders.digest(stored), files=named)
+    manifest = replace(manifest, weights_in=layout.weights_in, decode=layout.decode)
     files = {**emitted.files, **more, folders.MANIFEST: manifest.text().encode()}
     return Artifact(emitted.name, dict(sorted(files.items())), manifest)
 

@@ -33,7 +33,7 @@ class Layout:
         self.steps = [tensor for tensors in per_step for tensor in tensors]
         self.step_count = len(per_step)
         self.step_of = [i for i, tensors in enumerate(per_step) for _ in tensors]
-        self.streams = bool(model.states)
+        self.streams = bool(model.states if isinstance(model, Manifest) else model.state_bytes)
         self.arena_bytes = model.arena_bytes + model.state_bytes
         self.input_bytes = sum(_aligned(x.bytes) for x in self.inputs)
         self.output_bytes = sum(_aligned(x.bytes) for x in self.outputs)

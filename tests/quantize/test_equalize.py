@@ -51,6 +51,18 @@ def noise(graph: Graph, real: Graph) -> float:
     return float(((real_array(simulate(graph, {"x": X}).outputs["y"], graph.type("y")) - want) ** 2).mean() / (want**2).mean())
 
 
+def test_smoothing_is_the_root_of_reach_over_weights() -> None:
+    """Channel c is divided by sqrt(x / w), x its largest value and w the largest weight that reads it, relative to the largest."""
+    graph = network()
+    found = decide(graph, {"x": X}, replace(ON, equalization="smooth"))
+    divided = 2 ** (np.array(found.precision.tensors["h"].exponents) / 4)
+    h = evaluate_float(graph, {"x": X}, steps=True)["h"]
+    read = np.abs(graph.tensors[graph.nodes[1].inputs[1]].data).max(axis=(0, 1, 2))
+    wanted = np.sqrt(np.abs(h).reshape(-1, 4).max(0) / read)
+    steps = 4 * np.log2(divided / np.maximum(wanted / wanted.max(), 2**-4))
+    assert np.abs(steps).max() <= 0.5 + 1e-6 and len(set(divided)) > 1
+
+
 def test_equal_ranges_are_the_roots_of_weights_before_and_after() -> None:
     """Channel c is divided by sqrt(r1 / r2), relative to the largest, to a quarter of an octave and at most by 16."""
     graph = network()
