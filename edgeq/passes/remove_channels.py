@@ -141,18 +141,25 @@ def kept_channels(graph: Graph) -> dict[str, Array]:
 
     The tensor of the same name in its result holds these channels of this graph's tensor, byte for byte.
     """
-    return _Removal(graph).kept
+    return _removed(graph)[1]
 
 
 def remove_channels(graph: Graph) -> Graph:
     """Drop provably constant and unneeded channels of a quantized graph, their effect moved into biases."""
     if not any(t.type.dtype is DType.INT8 and not t.is_constant for t in graph.tensors.values()):
         return graph
+    return _removed(graph)[0]
+
+
+def _removed(graph: Graph) -> tuple[Graph, dict[str, Array]]:
+    """The narrower graph, the same object where nothing falls away, and the channels of every activation that are left."""
     removal = _Removal(graph)
     if all(mask.all() for mask in removal.kept.values()):
-        return graph
+        return graph, removal.kept
     result = _Rewriter(graph, removal).result()
-    return result if _same_arithmetic(graph, result, removal) else graph
+    if _same_arithmetic(graph, result, removal):
+        return result, removal.kept
+    return graph, {n: np.ones(len(mask), bool) for n, mask in removal.kept.items()}
 
 
 class _Rewriter:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,10 @@ from random_graphs import Builder, random_graph
 
 from edgeq.frontends import load
 from edgeq.ir import Array, Graph, QParams
+from edgeq.lower import bind
 from edgeq.numerics import LAWS
 from edgeq.ops.add import Add
+from edgeq.ops.mean import Mean
 from edgeq.passes.intervals import intervals
 from edgeq.passes.remove_channels import constant_channels, kept_channels, remove_channels
 from edgeq.simulate import simulate
@@ -123,6 +126,51 @@ def test_channels_that_meet_zero_weights_are_removed_through_depthwise_pool_and_
     assert not any(c.known.any() for c in constant_channels(b.graph(z)).values())
     smaller = assert_same_bytes(b.graph(z))
     assert [smaller.type(n.outputs[0]).shape[-1] for n in smaller.nodes] == [5, 5, 5, 80, 5]
+
+
+def with_scale(graph: Graph, name: str, channel: int | None, factor: float) -> Graph:
+    """With weights, and the bias, of one channel of the layer that computes `name` (None: of all) in a coarser scale."""
+    node = next(n for n in graph.nodes if n.outputs == (name,))
+    tensors = dict(graph.tensors)
+    for n in node.inputs[1:]:
+        t = tensors[n]
+        assert t.type.q is not None
+        scale = tuple(s * factor if channel in (None, c) else s for c, s in enumerate(t.type.q.scale))
+        tensors[n] = replace(t, type=replace(t.type, q=replace(t.type.q, scale=scale)))
+    return replace(graph, tensors=tensors)
+
+
+@pytest.mark.parametrize("law", LAWS)
+def test_a_channel_may_go_that_bounds_the_shift_of_all(law: str) -> None:
+    """Sums of the others are shifted by less to the left, and by as much less to the right."""
+    b = Builder(1, law, clamps=False)
+    y = b.conv(b.input(1, 5, 5, 3), 4, 1)
+    saturated(b, y, 2, 2**20)
+    graph = with_scale(with_scale(b.graph(b.conv(y, 5, 3)), y, None, 2.0**8), y, 2, 4.0)
+    smaller = assert_same_bytes(graph)
+    assert smaller.type(y).shape == (1, 5, 5, 3)
+    lefts = [bind(g, next(n for n in g.nodes if n.outputs == (y,))).left for g in (graph, smaller)]
+    assert law == "tflm" or lefts[0] > lefts[1] > 0
+
+
+def test_a_channel_stays_whose_absence_would_shift_the_others_otherwise() -> None:
+    """Sums that are shifted by more than there is: beside a channel that bounds the shift of all, by less."""
+    b = Builder(1, "single", clamps=False)
+    y = b.conv(b.input(1, 5, 5, 3), 4, 1)
+    saturated(b, y, 2, 2**24)
+    tiny = with_scale(b.graph(b.conv(y, 5, 3)), y, None, 2.0**-21)
+    graph = with_scale(tiny, y, 2, 2.0**29)
+    assert int(bind(graph, graph.nodes[0]).shift.max()) == 30
+    assert remove_channels(graph) is graph
+    assert_same_bytes(graph)
+
+
+def test_scalars_have_one_channel() -> None:
+    b = Builder(3, "single", clamps=False)
+    y = b.node(Mean((0, 1, 2, 3), False), b.conv(b.input(1, 3, 3, 2), 4, 1))
+    graph = b.graph(y)
+    assert graph.type(y).shape == () and constant_channels(graph)[y].known.tolist() == [False]
+    assert kept_channels(graph)[y].tolist() == [True] and remove_channels(graph) is graph
 
 
 def test_graph_outputs_are_never_narrowed() -> None:
