@@ -59,6 +59,7 @@ class Fetched:
         step: elements of the result from a tile to the next, and of those operands and results that are `moved`, by position.
         pieces: table -> where it lies in a buffer, and elements of it from a tile to the next.
         bytes: of a buffer.
+        rest: how many of the call's shares, the last ones, are those of the last tile, where that is smaller than the others.
     """
 
     tiles: int
@@ -66,6 +67,7 @@ class Fetched:
     pieces: Mapping[str, tuple[int, int]]
     bytes: int
     moved: tuple[int, ...] = ()
+    rest: int = 0
 
 
 @dataclass(frozen=True, eq=False)

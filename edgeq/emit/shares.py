@@ -120,14 +120,14 @@ class ShareWriter:
         """The statements of a call."""
         call, part, function = self.program.calls[i], self.part(i), self.functions[i]
         params, starts, team, tile = self.names
-        count, fetched = len(call.shares), call.fetched
-        found = []
+        fetched, rest = call.fetched, call.fetched.rest if call.fetched else 0
+        every, count, found = len(call.shares), len(call.shares) - rest, []
         if function.members:
-            found.append(f"static const {function.struct} {params}[{count}] = {{")
+            found.append(f"static const {function.struct} {params}[{every}] = {{")
             found += [f"    {{{self._values(i, s, part.fetched)}}}," for s in call.shares]
             found.append("};")
         rows = ", ".join("{" + ", ".join(map(str, self._starts(call, s, part.fetched))) + "}" for s in call.shares)
-        found.append(f"static const int32_t {starts}[{count}][{part.columns}] = {{{rows}}};")
+        found.append(f"static const int32_t {starts}[{every}][{part.columns}] = {{{rows}}};")
         members = [params] if function.members else []
         members += [f"{starts}[0]", *(self.place(n) for n in (*call.operands, *call.outputs))]
         buffers = [f"bytes + {o}" for o in self.buffers.get(i, ())] if part.fetched else []
@@ -138,7 +138,8 @@ class ShareWriter:
         members += ["0"] if part.first else []
         const = "" if fetched and fetched.tiles > 1 else "const "
         found.append(f"{const}{part.struct} {team} = {{{', '.join(members)}}};")
-        run = f"eq_fork({part.symbol}, &{team}, {count});" if count > 1 else f"{part.symbol}(&{team}, 0);"
+        alone = count == 1 and rest < 2
+        run = f"eq_fork({part.symbol}, &{team}, {count});" if not alone else f"{part.symbol}(&{team}, 0);"
         if fetched is None:
             return [*found, run]
         first = self.first(i)
@@ -146,6 +147,11 @@ class ShareWriter:
             return [*found, f"{self.model}_fetched(bytes, {first});", run]
         inner = [f"{self.model}_fetched(bytes, {first} + {tile});"]
         inner.append(f"{team}.tables = {tile} % 2 == 0 ? {buffers[0]} : {buffers[1]};")
+        if rest:
+            last = [f"{team}.params += {count};"] if function.members else []
+            last.append(f"{team}.starts += {part.columns * count};")
+            inner += [f"if ({tile} == {fetched.tiles - 1}) {{", *(f"    {line}" for line in last), "}"]
+            run = run if alone else f"eq_fork({part.symbol}, &{team}, {tile} < {fetched.tiles - 1} ? {count} : {rest});"
         moved = [f"{team}.x{k} += {fetched.step};" for k in fetched.moved]
         moved += [f"{team}.first += {fetched.step};"] if part.first else []
         loop = f"for (int32_t {tile} = 0; {tile} < {fetched.tiles}; {tile}++) {{"

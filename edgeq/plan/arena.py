@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby, pairwise
+from itertools import accumulate, groupby, pairwise
 
 from edgeq.plan.place import Block, place, turned
 from edgeq.plan.trails import distances, need
-from edgeq.program import Fetched, Program
+from edgeq.program import Program
 
 
 @dataclass(frozen=True)
@@ -171,9 +171,30 @@ def _trails(program: Program, chains: Sequence[Sequence[str]], alignment: int, f
     return {(y, x): -(-distance // alignment) for y, x, distance in pairs}
 
 
-def _fetches(program: Program) -> list[tuple[int, int, Fetched]]:
-    """The calls whose tables are copied, and from which step on."""
-    return [(i, a, c) for i, a in program.fetches.items() if (c := program.calls[i].fetched)]
+@dataclass(frozen=True)
+class _Ring:
+    """Buffers for copies of tables: one, or two in turn, of the tiles of a call, or of several calls that follow each other.
+
+    Attributes:
+        calls: their numbers, each with whether its first tile is in the second buffer.
+        spans: of each buffer the first and the last step, and its bytes.
+    """
+
+    calls: tuple[tuple[int, bool], ...]
+    spans: tuple[tuple[int, int, int], ...]
+
+
+def _rings(program: Program) -> list[_Ring]:
+    """Tiles of one call follow those of the call before: its first one comes to the buffer that the other's last one leaves free."""
+    found = list[_Ring]()
+    fetches = [(i, a, c) for i, a in program.fetches.items() if (c := program.calls[i].fetched)]
+    for tiled, group in groupby(fetches, lambda f: f[2].tiles > 1):
+        for run in [list(group)] if tiled else [[f] for f in group]:
+            starts = [0, *accumulate(c.tiles for _, _, c in run)]
+            calls = tuple((i, bool(n % 2)) for (i, _, _), n in zip(run, starts, strict=False))
+            last, size = run[-1][0], max(c.bytes for _, _, c in run)
+            found.append(_Ring(calls, tuple((first, last, size) for first in (run[0][1], run[0][0])[: 1 + tiled])))
+    return found
 
 
 def live(program: Program) -> list[int]:
@@ -207,9 +228,8 @@ def plan(program: Program, alignment: int = 4) -> MemoryPlan:
     scratch = [(i, units(c.scratch)) for i, c in enumerate(program.calls) if c.scratch]
     kept = {b.last: b.first for b in program.bands if b.parts[-1].gathers}  # sums, from turn to turn
     inside = [Block(kept.get(i, i), (s,) * (i + 1 - kept.get(i, i))) for i, s in scratch]
-    fetched = [(i, Block(a, (units(c.bytes),) * (i + 1 - a))) for i, a, c in _fetches(program)]
-    fetched += [(i, Block(i, (units(c.bytes),))) for i, _, c in _fetches(program) if c.tiles > 1]
-    inside += [block for _, block in fetched]
+    rings = _rings(program)
+    inside += [Block(first, (units(size),) * (last + 1 - first)) for ring in rings for first, last, size in ring.spans]
     inside += [Block(b.first, (units(4 * b.counters),) * len(b.parts)) for b in program.bands if b.counters]
 
     def blocks(chains: Sequence[Sequence[str]]) -> list[Block]:
@@ -232,8 +252,9 @@ def plan(program: Program, alignment: int = 4) -> MemoryPlan:
     ]
     best, arena, method, offsets = place(problems, bound, trails)
     chains = layouts[best % len(layouts)]
-    copied = [o * alignment for o in offsets[len(chains) + len(scratch) :]]
-    buffers = {i: tuple(o for (k, _), o in zip(fetched, copied, strict=False) if k == i) for i, _ in fetched}
+    copied = iter(o * alignment for o in offsets[len(chains) + len(scratch) :])
+    rooms = [[next(copied) for _ in ring.spans] for ring in rings]
+    buffers = {i: tuple(own[::-1] if second else own) for ring, own in zip(rings, rooms, strict=True) for i, second in ring.calls}
     places = {n: o * alignment for c, o in zip(chains, offsets, strict=False) for n in c}
     return MemoryPlan(
         arena_bytes=arena * alignment,

@@ -26,6 +26,7 @@ from edgeq.plan.stage import band, part, table
 from edgeq.program import Call, Fetched, Program, Share
 
 WORTH = 800  # multiply-accumulates, or elements: less is done before other cores have begun
+FUNCTION = 8  # of these, what an element of a function or a cast takes at least
 SMALL = 16  # of the fast memory, a table that all tiles read may take this part, and is copied with each
 ALIGNMENT = 8  # of tables in a buffer, and of each share's scratch
 
@@ -51,17 +52,19 @@ def _spread(program: Program, call: Call, cores: int, fast: int) -> Call:
         return call
     best = min(ways, key=lambda w: w.slowest)
     each = max(-(-best.call.kernel.scratch_bytes(s.params) // ALIGNMENT) * ALIGNMENT for s in best.shares)
+    count = len(best.shares) - (best.call.fetched.rest if best.call.fetched else 0)
     return replace(
-        best.call, params=best.shares[0].params, shares=best.shares, scratch=each * len(best.shares), inplace=best.inplace,
+        best.call, params=best.shares[0].params, shares=best.shares, scratch=each * count, inplace=best.inplace,
     )  # fmt: skip
 
 
 def _variants(program: Program, call: Call, cores: int) -> Iterator[Call]:
-    """The call, and for several cores the same by other kernels that divide a recurrent layer."""
+    """The call, and for several cores the same by other kernels that divide a recurrent layer, or take fewer channels of a dense one."""
     yield call
-    if cores > 1 and "parted" in call.kernel.specialize:
-        others = kernels.candidates(call.kernel.signature, call.params, program.target.isa)
-        yield from (_by(call, k) for k in others if k is not call.kernel and "parted" in k.specialize)
+    if cores > 1 and ("parted" in call.kernel.specialize or isinstance(call.node.op, FullyConnected)):
+        others = kernels.candidates(call.kernel.signature, call.params, program.target.isa, own=call.kernel.epilogue)
+        alike = (k for k in others if k is not call.kernel and ("parted" in k.specialize or k.path == call.kernel.path))
+        yield from (_by(call, k) for k in alike)
 
 
 def _by(call: Call, kernel: Kernel) -> Call:
@@ -74,18 +77,23 @@ def _by(call: Call, kernel: Kernel) -> Call:
 
 def _ways(program: Program, call: Call, cores: int, fast: int) -> Iterator[_Way]:
     """The ways to divide a call, and to copy its tables."""
-    fetched, rows = _fetched(call, fast) if fast else (None, 0)
+    fetched, rows = _fetched(call, fast, cores) if fast else (None, 0)
     size, found = sum(program.graph.type(n).size for n in call.outputs), False
-    for make in (_by_rows, _by_pixels, _by_channels, _by_batches) if cores > 1 and max(call.macs, size) >= WORTH else ():
+    size *= FUNCTION if _elements(program, call) else 1
+    for make in (_by_rows, _by_pixels, _by_channels, _by_batches, _by_elements) if cores > 1 and max(call.macs, size) >= WORTH else ():
         for way in make(program, call, cores, rows):
             found = True
-            copies = fetched if way.call is call or fetched is None else _fetched(way.call, fast)[0]
-            yield replace(way, call=replace(way.call, fetched=copies))
+            copies, own = (fetched, rows) if way.call is call or fetched is None else _fetched(way.call, fast, cores)
+            if own == rows:
+                yield replace(way, call=replace(way.call, fetched=copies and replace(copies, rest=way.rest)))
     if fast and not found:
         axis = _axis(call)
         params = axis.part(call.params, 0, rows) if axis and rows else call.params
-        share = Share(params, (0,) * (len(call.operands) + len(call.outputs)))
-        yield _Way(replace(call, fetched=fetched), (share,), 1.0, call.inplace)
+        shares = [Share(params, (0,) * (len(call.operands) + len(call.outputs)))]
+        if axis and rows and fetched and (left := axis.count - (fetched.tiles - 1) * rows) < rows:
+            shares.append(replace(shares[0], params=axis.part(call.params, axis.count - left, left, axis.count - left)))
+        fetched = fetched and replace(fetched, rest=len(shares) - 1)
+        yield _Way(replace(call, fetched=fetched), tuple(shares), 1.0, call.inplace)
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,12 +104,14 @@ class _Way:
         call: by the kernel that computes the shares.
         slowest: the largest share of all the work.
         inplace: positions of the operands whose place each share's result may take.
+        rest: how many of the shares are those of the last tile, which is smaller than the others; they come last.
     """
 
     call: Call
     shares: tuple[Share, ...]
     slowest: float
     inplace: tuple[int, ...] = ()
+    rest: int = 0
 
 
 def _cuts(count: int, parts: int, unit: int = 1) -> list[tuple[int, int]]:
@@ -197,12 +207,12 @@ class _Axis:
     moved: tuple[int, ...]
     apart: bool = False
 
-    def part(self, params: Params, first: int, count: int) -> Params:
-        """The constants of some."""
+    def part(self, params: Params, first: int, count: int, tile: int = 0) -> Params:
+        """The constants of some, in a tile that begins at `tile`."""
         if self.rows == 1:
             return part(params, first, count)
         tables = {n: self._own(t, first, count) if n.startswith(("x_", "h_")) else t for n, t in params.tables.items()}
-        return replace(params, scalars={**params.scalars, "own_units": count, "first_unit": first}, tables=tables)
+        return replace(params, scalars={**params.scalars, "own_units": count, "first_unit": first - tile}, tables=tables)
 
     def _own(self, table: Array, first: int, count: int) -> Array:
         """The rows of some units."""
@@ -226,34 +236,40 @@ def _axis(call: Call) -> _Axis | None:
     dense = isinstance(op, FullyConnected)
     one = isinstance(op, Conv2d) and s.get("groups", 1) == 1 and int(s["out_h"]) * int(s["out_w"]) == 1
     fits = (dense or one) and s.get("batches", 1) == 1
-    return _Axis(int(s["out_c"]), (16, 4), 1, tuple(range(1, operands + 1))) if fits else None
+    rows = call.kernel.tile.get("rows")  # that the kernel computes at a time
+    return _Axis(int(s["out_c"]), (rows,) if rows else (16, 4), 1, tuple(range(1, operands + 1))) if fits else None
 
 
 def _by_channels(program: Program, call: Call, cores: int, tile: int) -> Iterator[_Way]:
-    """Some output channels, or units, each of a layer with one vector of them."""
+    """Some output channels, or units, each of a layer with one vector of them, or of a tile of it and of the last tile."""
     axis = _axis(call)
     if axis is None:
         return
     rows = tile or axis.count
+    left = axis.count % rows
+    last = axis.count - left  # where the last tile begins
     for unit in axis.sizes:
-        cuts = _cuts(rows, cores, unit)
+        cuts, rest = _cuts(rows, cores, unit), _cuts(left, cores, unit) if left else []
         made = [axis.part(call.params, a, b - a) for a, b in cuts]
+        made += [axis.part(call.params, last + a, b - a, last) for a, b in rest]
         kernel = _chosen(program, call, made)
         if kernel is None or len(cuts) < 2:
             continue
         tables = [_starts(kernel, axis, call.params, a, b) for a, b in cuts]
+        tables += [_starts(kernel, axis, call.params, last + a, last + b, last) for a, b in rest]
         if any(t is None for t in tables):
             continue
         positions = range(len(call.operands) + len(call.outputs))
         shares = tuple(
             Share(p, tuple(a if i in axis.moved else 0 for i in positions), t or {})
-            for p, t, (a, _) in zip(made, tables, cuts, strict=True)
+            for p, t, (a, _) in zip(made, tables, (*cuts, *rest), strict=True)
         )
-        yield _Way(_by(call, kernel), shares, max(b - a for a, b in cuts) / rows, tuple(i for i in call.inplace if i in axis.moved))
+        inplace = tuple(i for i in call.inplace if i in axis.moved)
+        yield _Way(_by(call, kernel), shares, max(b - a for a, b in cuts) / rows, inplace, len(rest))
 
 
-def _starts(kernel: Kernel, axis: _Axis, params: Params, first: int, end: int) -> dict[str, int] | None:
-    """Where the tables of a part begin in those of all; None where a layout does not keep them together."""
+def _starts(kernel: Kernel, axis: _Axis, params: Params, first: int, end: int, tile: int = 0) -> dict[str, int] | None:
+    """Where the tables of a part begin in those of all, or of a tile that begins at `tile`; None where a layout does not keep them together."""
     own, before, found = axis.part(params, first, end - first), axis.part(params, 0, first), {}
     for name in params.tables:
         if not kernel.reads(name, params):
@@ -263,7 +279,10 @@ def _starts(kernel: Kernel, axis: _Axis, params: Params, first: int, end: int) -
         if not np.array_equal(whole[start : start + len(mine)], mine):
             return None
         found[name] = start
-    return found
+    if not tile:
+        return found
+    begun = _starts(kernel, axis, params, tile, end)
+    return None if begun is None else {n: s - begun[n] for n, s in found.items()}
 
 
 def _by_batches(program: Program, call: Call, cores: int, tile: int) -> Iterator[_Way]:
@@ -280,8 +299,29 @@ def _by_batches(program: Program, call: Call, cores: int, tile: int) -> Iterator
     yield _Way(_by(call, kernel), shares, max(b - a for a, b in cuts) / int(s["batches"]))
 
 
-def _fetched(call: Call, fast: int) -> tuple[Fetched | None, int]:
-    """How the tables of a call are copied, and the output channels of a tile, 0 of all; None where they cannot be."""
+def _elements(program: Program, call: Call) -> int:
+    """How many elements a function of one tensor or a cast takes one by one; 0 of other calls."""
+    sizes = {program.graph.type(n).size for n in (*call.operands, *call.outputs)}
+    count = int(call.params.scalars.get("size", 0))
+    single = call.node.op.traits.family in ("unary", "cast") and len(call.operands) == 1 and len(call.outputs) == 1
+    return count if single and sizes == {count} else 0
+
+
+def _by_elements(program: Program, call: Call, cores: int, tile: int) -> Iterator[_Way]:
+    """Some elements each of a function or a cast."""
+    count = _elements(program, call)
+    cuts = _cuts(count, cores, 4) if count else []
+    made = [replace(call.params, scalars={**call.params.scalars, "size": b - a}) for a, b in cuts]
+    if len(cuts) > 1 and _alike(call.kernel, made):
+        shares = tuple(Share(p, (a, a)) for p, (a, _) in zip(made, cuts, strict=True))
+        yield _Way(call, shares, max(b - a for a, b in cuts) / count, call.inplace)
+
+
+def _fetched(call: Call, fast: int, cores: int) -> tuple[Fetched | None, int]:
+    """How the tables of a call are copied, and the output channels of a tile, 0 of all; None where they cannot be.
+
+    Tiles are as large as fits, and of as many groups of channels as cores divide evenly; the last one may be smaller.
+    """
     sizes = {n: t.nbytes for n, t in call.tables.items()}
     if not sizes:
         return None, 0
@@ -292,19 +332,28 @@ def _fetched(call: Call, fast: int) -> tuple[Fetched | None, int]:
     if axis is None:
         return None, 0
     unit = min(axis.sizes)
-    for tiles in range(2, axis.count // unit + 1):
-        rows = axis.count // tiles
-        if axis.count % tiles or rows % unit:
-            continue
-        own = axis.part(call.params, 0, rows)
-        starts = [_starts(call.kernel, axis, call.params, k * rows, (k + 1) * rows) for k in range(tiles)]
-        if not _alike(call.kernel, [own]) or any(s is None for s in starts):
-            continue
-        steps = {n: s for n, s in (starts[1] or {}).items() if s or call.tables[n].nbytes <= fast // SMALL}
-        pieces, end = _placed({n: (table(call.kernel, n, own.tables).nbytes, s) for n, s in steps.items()})
-        if end <= fast // 2:
-            return Fetched(tiles, rows, pieces, end, axis.moved), rows
+    groups = range(-(-axis.count // unit) - 1, 0, -1)
+    for count in sorted(groups, key=lambda n: -n / (-(-n // cores) * cores)):  # the larger of those that are as even
+        found = _in_tiles(call, axis, count * unit, fast)
+        if found:
+            return found, count * unit
     return None, 0
+
+
+def _in_tiles(call: Call, axis: _Axis, rows: int, fast: int) -> Fetched | None:
+    """Tiles of so many channels, None where two buffers do not hold them."""
+    weights = sum(t.nbytes for n, t in call.tables.items() if n.endswith("weights"))
+    if weights * rows > axis.count * (fast // 2):
+        return None
+    bounds = [(a, min(axis.count, a + rows)) for a in range(0, axis.count, rows)]
+    own = [axis.part(call.params, 0, b - a) for a, b in (bounds[0], bounds[-1])]
+    second = _starts(call.kernel, axis, call.params, *bounds[1])
+    steps = {n: s for n, s in (second or {}).items() if s or call.tables[n].nbytes <= fast // SMALL}
+    pieces, end = _placed({n: (table(call.kernel, n, own[0].tables).nbytes, s) for n, s in steps.items()})
+    fits = second is not None and end <= fast // 2 and _alike(call.kernel, own)
+    if not fits or any(_starts(call.kernel, axis, call.params, a, b) is None for a, b in bounds[2:]):
+        return None
+    return Fetched(len(bounds), rows, pieces, end, axis.moved)
 
 
 def _placed(sizes: Mapping[str, tuple[int, int]]) -> tuple[dict[str, tuple[int, int]], int]:
