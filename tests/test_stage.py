@@ -37,7 +37,7 @@ from edgeq.target import load
 
 PACKED = [parse(n) for n, c in registry().items() if issubclass(c, Packed)]
 INT4 = parse("int4")
-ISAS = sorted({k.isa for k in kernels.scan()} - {"c"})
+ISAS = sorted({k.isa for k in kernels.scan()} - {"c", "xfvec"})  # which has kernels on halves alone
 
 
 def narrowed(graph: Graph, format: Format) -> Graph:

@@ -269,7 +269,7 @@ def _by_channels(program: Program, call: Call, cores: int, tile: int) -> Iterato
 
 
 def _starts(kernel: Kernel, axis: _Axis, params: Params, first: int, end: int, tile: int = 0) -> dict[str, int] | None:
-    """Where the tables of a part begin in those of all, or of a tile that begins at `tile`; None where a layout does not keep them together."""
+    """Where the tables of a part begin in those of all, or of a tile that begins at `tile`; None where a layout keeps them not together."""
     own, before, found = axis.part(params, first, end - first), axis.part(params, 0, first), {}
     for name in params.tables:
         if not kernel.reads(name, params):
