@@ -31,7 +31,7 @@ def is_identity(graph: Graph, node: Node) -> bool:
         order = [p for p in op.perm if x.shape[p] > 1]
         return order == sorted(order)
     if isinstance(op, AveragePool2d | MaxPool2d):
-        return op.kernel == (1, 1) and op.stride == (1, 1) and not any(op.pads) and op.clamp == NO_CLAMP
+        return op.kernel == (1, 1) and op.stride == (1, 1) and op.clamp == NO_CLAMP
     if isinstance(op, _Reduction):
         return all(x.shape[a] == 1 for a in op.axes)
     if isinstance(op, Slice):
