@@ -1,12 +1,14 @@
 """What weights in few bits cost and keep, from calibration alone.
 
-    python -m benchmarks.lowbit                    what lowbit.json does not hold yet; writes lowbit.md (needs the data folder and Pillow)
-    python -m benchmarks.lowbit kws ad             likewise, of some networks; the page has those that are measured
+python -m benchmarks.lowbit                    what lowbit.json does not hold yet; writes lowbit.md (needs the data folder and Pillow)
+python -m benchmarks.lowbit kws ad             likewise, of some networks; the page has the rows that are measured
+python -m benchmarks.lowbit kws/few-bits       likewise, of some rows
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -17,18 +19,22 @@ from benchmarks.models import DATA
 from benchmarks.networks import NETWORKS, Network
 from edgeq import api
 from edgeq.ir import Graph
+from edgeq.lower import lower
 from edgeq.quantize import Options
+from edgeq.target import load
 
 HERE = Path(__file__).parent
 TARGETS = ("cortex-m4", "cortex-m55", "riscv", "riscv-v")
 USUAL = "int8"
-WAYS = {USUAL: Options(), "int4": Options(weights="int4")}
+MIXED, PART = "few-bits", 3 / 8  # bits by layer, in so much of int8's flash of weights: three bits of each on average
+WAYS = (USUAL, "int4", "codebook", MIXED)
 HEAD = """# Weights in few bits
 
 Quantized from calibration samples alone, with the defaults; judged by inputs that calibration has not seen. `right`: right answers in %;
 `same class`: classes that are float's, in % (there are no labels); `same order`: pairs of inputs whose reconstruction errors lie in
 float's order, in %. Anomaly detection reads noisy speech here, for there are no sounds of machines. Flash of weights, arena and
-instructions beside int8's, Zig, -Os; each build computes what the simulator computes, byte for byte.
+instructions beside int8's, Zig, -Os; each build computes what the simulator computes, byte for byte. `codebook`: sixteen integers of each
+layer's own, which no kernel multiplies as they are stored; `few-bits`: 8 to 2 bits by layer with the least noise, three on average.
 Regenerate with `python -m benchmarks.lowbit`.
 
 """
@@ -42,21 +48,31 @@ def scored(network: Network, graph: Graph) -> Record:
     return {"kind": network.score, "score": network.judge(found, real), "float": network.judge(real, real), "db": db}
 
 
-def keys(name: str) -> list[str]:
-    """What is measured of a network."""
-    return [f"{name}/{way}{end}" for way in WAYS for end in ("", *(f"/{t}" for t in TARGETS))]
+def keys(name: str, way: str) -> list[str]:
+    """What is measured of a network in a way."""
+    return [f"{name}/{way}{end}" for end in ("", *(f"/{t}" for t in TARGETS))]
 
 
-def measured(name: str, kept: Kept) -> None:
+def quantized(network: Network, way: str) -> Graph:
+    samples = {network.graph.given[0]: network.samples}
+    if way != MIXED:
+        return api.quantize(network.graph, samples, options=Options(weights=way)).graph
+    usual = lower(api.quantize(network.graph, samples, options=Options(rounding="nearest")).graph, load("host"))
+    tables = [(name, table.nbytes) for c in usual.calls for name, table in c.stored.items()]
+    flash = int(sum(PART * size if "weights" in name else size for name, size in tables))
+    return api.quantize(network.graph, samples, recipe=MIXED, aim="noise", budget={"flash": flash}).graph
+
+
+def measured(name: str, ways: Collection[str], kept: Kept) -> None:
     """Measure what is not known of a network."""
-    missing = [key for key in keys(name) if key not in kept.records]
+    missing = [key for way in ways for key in keys(name, way) if key not in kept.records]
     if not missing:
         return
     network, made = NETWORKS[name](), dict[str, Graph]()
     for key in missing:
         _, way, *target = key.split("/")
         if way not in made:
-            made[way] = api.quantize(network.graph, {network.graph.given[0]: network.samples}, options=WAYS[way]).graph
+            made[way] = quantized(network, way)
         kept.get(key, lambda g=made[way], t=target: _cost(name, g, t[0]) if t else scored(network, g))  # type: ignore[misc]
         print(f"{key}: {kept.records[key]}", flush=True)
 
@@ -82,18 +98,20 @@ def line(name: str, way: str, found: dict[str, Record]) -> str:
 def main() -> None:
     if not DATA.is_dir():
         sys.exit("no data folder (set EDGEQ_DATA)")
+    rows = {f"{name}/{way}" for name in NETWORKS for way in WAYS}
     wanted = sys.argv[1:] or list(NETWORKS)
-    if unknown := [w for w in wanted if w not in NETWORKS]:
-        sys.exit(f"no network {unknown[0]}: choose of {', '.join(NETWORKS)}")
+    if unknown := [w for w in wanted if w not in NETWORKS and w not in rows]:
+        sys.exit(f"no network {unknown[0]}: choose of {', '.join(NETWORKS)}, or a row such as kws/{MIXED}")
     kept = Kept(HERE / "lowbit.json")
-    for name in wanted:
-        measured(name, kept)
-    known = [n for n in NETWORKS if all(key in kept.records for key in keys(n))]
+    for one in wanted:
+        name, _, way = one.partition("/")
+        measured(name, [way] if way else WAYS, kept)
+    known = [(n, way) for n in NETWORKS for way in WAYS if all(key in kept.records for w in (USUAL, way) for key in keys(n, w))]
     costs = [f"{t}: flash, arena, instructions" for t in TARGETS]
     titles = ["network", "judged by", "weights", "float", "stored", "gained", "dB", *costs]
     head = f"| {' | '.join(titles)} |\n|---|---|---|--:|--:|--:|--:|{'---|' * len(TARGETS)}\n"
-    lines = [line(name, way, kept.records) for name in known for way in WAYS]
-    missing = [n for n in NETWORKS if n not in known]
+    lines = [line(name, way, kept.records) for name, way in known]
+    missing = [f"{n}/{way}" for n in NETWORKS for way in WAYS if (n, way) not in known]
     more = f"\nNot measured yet: {', '.join(missing)}.\n" if missing else ""
     (HERE / "lowbit.md").write_text(HEAD + head + "\n".join(lines) + "\n" + more)
 

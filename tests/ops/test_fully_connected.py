@@ -97,6 +97,7 @@ HALVES = [
 ]  # fmt: skip
 FOUR_BITS = ("n1_k7", "n7_k7", "n17_k8", "rows", "deep", "lanes_left_shift", "relu6", "n33_k19", "saturated_weights")
 NARROW = [of_four_bits(c) for c in CASES if c.name in FOUR_BITS]
+NARROW += [of_four_bits(case(f"stretches_n{n}_k{k}", (2,), k, n, zero=9 - n)) for n, k in ((64, 128), (66, 131), (131, 257), (3, 129))]
 test_fully_connected = suite([*CASES, *NARROW, *HALVES, *WORDS])
 
 
