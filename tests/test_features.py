@@ -126,11 +126,11 @@ def test_pcen_in_int16_holds_quiet_bands(
     assert 10 * np.log10((want**2).sum() / ((got - want) ** 2).sum()) > 45
 
 
-@pytest.mark.parametrize("chip", ["cortex-m4", "riscv"])
-def test_log_mel_on_a_chip_in_int16(chip: str, speech: Array, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("chip", "power"), [("cortex-m4", 1), ("cortex-m4", 2), ("riscv", 1), ("riscv", 2)])
+def test_log_mel_on_a_chip_in_int16(chip: str, power: int, speech: Array, tmp_path: Path) -> None:
     """40 bands of 25 ms, byte for byte, in less than 60 000 instructions on a Cortex-M4, 120 000 on RV32IM, compiled for size."""
     need_emulator(chip)
-    more = {**LIBROSA, "log": "ln", "log_mode": "add", "log_floor": 1e-6, "htk": True, "norm": "none"}
+    more = {**LIBROSA, "log": "ln", "log_mode": "add", "log_floor": 1e-6, "htk": True, "norm": "none", "power": power}
     graph, machine = normalise(features.build(description("log_mel", "int16", more))), target.load(chip)
     x = steps(graph, speech)[60:72]
     program = lower(graph, machine)

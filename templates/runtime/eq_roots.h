@@ -7,9 +7,15 @@
 #include <stdint.h>
 #include "eq_numerics.h"
 
-/* The root of 32 bits; at most 65535. */
-static inline uint32_t eq_square_root_32(uint32_t x)
+/* The root of at most 0xffff0000. */
+static inline uint32_t eq_square_root_31(uint32_t x)
 {
+#if defined(__arm__) && defined(__ARM_FP) && (__ARM_FP & 4) /* within 0.008 in float32: the result, or the integer below it */
+    float root;
+    __asm__("vsqrt.f32 %0, %1" : "=t"(root) : "t"((float)x));
+    const uint32_t near = (uint32_t)(root + 0.49f);
+    return near + (uint32_t)(x > near * near + near);
+#else
 #if defined(__ARM_ARCH) && !defined(__ARM_FEATURE_IDIV) /* no division in hardware: bit by bit */
     uint32_t root = 0, rest = x, bit = 1u << 30;
     while (bit > rest) {
@@ -35,7 +41,14 @@ static inline uint32_t eq_square_root_32(uint32_t x)
     root -= (uint32_t)(root * root - 1u >= x); /* rounded down */
     const uint32_t rest = x - root * root;
 #endif
-    return root + (uint32_t)(rest > root && root != 0xffffu);
+    return root + (uint32_t)(rest > root);
+#endif
+}
+
+/* The root of 32 bits; at most 65535. */
+static inline uint32_t eq_square_root_32(uint32_t x)
+{
+    return x > 0xffff0000u ? 0xffffu : eq_square_root_31(x);
 }
 
 /* The place of the highest bit; 0 of 0. */

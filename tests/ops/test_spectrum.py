@@ -13,6 +13,7 @@ from installed import need_emulator, need_programs, uncounted
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, DType, QParams, Tensor, TensorType
 from edgeq.ops.energy_normalization import EnergyNormalization
+from edgeq.ops.filter_bank import FilterBankRoot
 from edgeq.ops.fourier import Irfft, Rfft
 from edgeq.ops.spectrum import MODES, ApplyWindow, BandLevels, CosineTransform
 from edgeq.run import gpu, host, qemu, run
@@ -137,6 +138,21 @@ def test_chips_compute_the_same(bench: _Bench, chip: str, tmp_path: Path) -> Non
     need_emulator(chip)
     few, expected = bench.first(6)
     _check_equal(expected, run(bench.folder(bench.program(chip), tmp_path / "m"), uncounted(chip), few, steps=True))
+
+
+@pytest.mark.parametrize("chip", ["host", "cortex-m4", "riscv"])
+def test_roots_are_to_nearest(chip: str, tmp_path: Path) -> None:
+    """Around squares, and around the squares of halves, where float32 alone would be one too low or too high."""
+    need_emulator(chip)
+    n = np.arange(0, 65536, 64)[:, None] + np.array([0, 1, 31, 63])
+    near = np.stack([n * n - 1, n * n, n * n + 1, n * n + n - 1, n * n + n, n * n + n + 1], -1).clip(0, 2**32 - 1)
+    x = np.stack([near, np.zeros_like(near)], -1).astype(np.uint32).view(np.int32).reshape(8, -1, 2)
+    bench = _Bench([Case("roots", FilterBankRoot(), (TensorType(x.shape[1:], S32), TensorType((), S32)), laws=("single",))], "single")
+    bench.data |= {"roots_x0": np.resize(x, bench.data["roots_x0"].shape), "roots_x1": np.zeros_like(bench.data["roots_x1"])}
+    few, expected = bench.first(8)
+    got = run(bench.folder(bench.program(chip), tmp_path / "m"), uncounted(chip), few, steps=True)
+    _check_equal(expected, got)
+    assert (expected.outputs["roots_y"][:8].ravel() == np.minimum(np.rint(np.sqrt(near.ravel().astype(np.longdouble))), 65535)).all()
 
 
 @pytest.mark.parametrize(("chip", "bits"), [("riscv-v", 512), ("riscv-vh", 256)])
