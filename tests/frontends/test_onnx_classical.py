@@ -87,6 +87,25 @@ def test_normalizer_and_columns(tmp_path: Path, norm: str) -> None:
     same(save(tmp_path, nodes, {"n": TensorProto.FLOAT, "y": TensorProto.FLOAT}, columns=np.array([2, 0], np.int64)))
 
 
+def test_thresholds_and_missing_numbers(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    nodes = [
+        ml("Imputer", ["X"], ["i"], imputed_value_floats=[1.0, 2.0, 3.0, 4.0], replaced_value_float=float("nan")),
+        ml("Binarizer", ["i"], ["y"], threshold=0.25),
+    ]
+    same(save(tmp_path, nodes, {"i": TensorProto.FLOAT, "y": TensorProto.FLOAT}))
+    assert "replace them before it" in caplog.text
+    nodes[0] = ml("Imputer", ["X"], ["i"], imputed_value_floats=[1.0], replaced_value_float=-1.0)
+    with pytest.raises(EdgeqError, match="Imputer of a number"):
+        load(save(tmp_path, nodes, {"y": TensorProto.FLOAT}))
+
+
+def test_what_stands_behind_an_unknown_operator_is_not_blamed(tmp_path: Path) -> None:
+    nodes = [ml("TreeEnsembleRegressor", ["X"], ["t"], n_targets=1), helper.make_node("Gather", ["t", "columns"], ["y"], axis=1)]
+    with pytest.raises(EdgeqError, match=r"a node cannot be read .*TreeEnsembleRegressor") as e:
+        load(save(tmp_path, nodes, {"y": TensorProto.FLOAT}, columns=np.array([0], np.int64)))
+    assert "Gather" not in str(e.value)
+
+
 def test_what_is_not_a_network_is_refused(tmp_path: Path) -> None:
     one = ml("LinearClassifier", ["X"], ["label", "p"], coefficients=[1.0] * 4, intercepts=[0.5], classlabels_ints=[0, 1])
     with pytest.raises(EdgeqError, match="a row for each class"):

@@ -94,6 +94,9 @@ CASES: dict[str, Build] = {
     ),
     "fmod": lambda b: b.op("Mod", b.op("Mul", b.input(2, 6), b.const(5.0, F)), b.const([3, -2, 7, 1.5, 5, 4], F), fmod=1),
     "embedding": lambda b: b.op("Gather", b.random(9, 4), b.op("Cast", b.op("Abs", b.op("Mul", b.input(2, 3), b.const(2.0, F))), to=7)),
+    "rows at computed places": lambda b: b.op(
+        "GatherND", b.random(9, 4), b.op("Unsqueeze", b.op("ArgMax", b.input(2, 3, 9), axis=-1, keepdims=0), b.ints(2))
+    ),
     "gather elements": lambda b: b.op("GatherElements", b.input(3, 4), b.const([[0, -1, 2, 1]], np.int64), axis=0),
     "gather best": lambda b: b.op("GatherElements", b.input(3, 7), b.op("ArgMax", "input", axis=1, keepdims=1), axis=1),
     "gather nd": lambda b: b.op("GatherND", b.input(3, 4, 2), b.const([[0, 1], [2, 3]], np.int64)),
@@ -140,6 +143,8 @@ CASES: dict[str, Build] = {
     "Acosh": lambda b: b.op("Acosh", b.op("Exp", b.op("Abs", b.input(2, 8)))),
     "cubic": lambda b: b.op("Resize", b.input(1, 2, 5, 4), "", b.const([1, 1, 2, 1.5], F), mode="cubic"),
     "cubic of sizes": lambda b: b.op("Resize", b.input(1, 2, 5, 4), "", "", b.ints(1, 2, 3, 9), mode="cubic", cubic_coeff_a=-0.5),
+    "cubic of sizes alone": lambda b: b.op(
+        "Resize", b.input(1, 2, 5, 4), b.const([], F), b.const([], F), b.ints(1, 2, 3, 9), mode="cubic"),
     "rnn": lambda b: b.op("RNN", b.input(6, 2, 3), b.random(1, 4, 3), b.random(1, 4, 4), b.random(1, 8), hidden_size=4, outputs=2)[0],
     "rnn both": lambda b: b.op(
         "RNN", b.input(6, 1, 3), b.random(2, 4, 3), b.random(2, 4, 4), b.random(2, 8), "", b.random(2, 1, 4), hidden_size=4,

@@ -82,6 +82,10 @@ class Call:
             raise EdgeqError(f"attribute '{name}' of {self.kind} is {value}")
         return float(np.float64(str(np.float32(value))))  # 0.1 as written, not as its float32 neighbour
 
+    def is_nan(self, name: str) -> bool:
+        """Whether a float attribute is there and is no number."""
+        return self.has(name) and bool(np.isnan(self._attribute(name, AttributeProto.FLOAT, 0.0)))
+
     def integers(self, name: str, default: tuple[int, ...] | None = None) -> tuple[int, ...] | None:
         value = self._attribute(name, AttributeProto.INTS, default)
         return None if value is None else tuple(int(v) for v in value)

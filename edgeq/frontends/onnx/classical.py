@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+
 import numpy as np
 
 from edgeq.errors import EdgeqError
 from edgeq.frontends.onnx.call import Call
 from edgeq.frontends.onnx.file import DAMAGED
 from edgeq.frontends.onnx.indexing import first, gather_computed
-from edgeq.frontends.onnx.linear import dense
+from edgeq.frontends.onnx.linear import dense, scalar
 from edgeq.frontends.onnx.registry import reads
 from edgeq.frontends.onnx.values import Constant, Value, whole
 from edgeq.ir import Array, Tensor
@@ -16,12 +18,14 @@ from edgeq.ops.activations import Sigmoid
 from edgeq.ops.add import Sub
 from edgeq.ops.extremum import Maximum
 from edgeq.ops.gather import Gather
+from edgeq.ops.logic import Step
 from edgeq.ops.mathematics import Abs, Reciprocal, Rsqrt, Square
 from edgeq.ops.mul import Mul
 from edgeq.ops.reduce_max import ReduceMax
 from edgeq.ops.reduce_sum import ReduceSum
 from edgeq.ops.softmax import Softmax
 
+LOG = logging.getLogger("edgeq")
 ML = "ai.onnx.ml"
 LEAST = 1e-30  # of a norm, so that a row of zeros stays one
 
@@ -50,6 +54,29 @@ def scaler(call: Call) -> Tensor:
     rows = {n: _row(call, n, width, default) for n, default in (("offset", 0.0), ("scale", 1.0))}
     offset, scale = (call.builder.constant(call.builder.fresh(f"{call.output}.{n}"), row) for n, row in rows.items())
     return call.emit(Mul(), *call.same_rank(call.emit(Sub(), *call.same_rank(x, offset), tag="centred"), scale))
+
+
+@reads("Imputer", domain=ML)
+def imputer(call: Call) -> Tensor:
+    """Nothing: activations are numbers, none is missing.
+
+    Raises:
+        EdgeqError: a number stands for a missing one.
+    """
+    if call.has("replaced_value_int64") or not call.is_nan("replaced_value_float"):
+        raise EdgeqError("Imputer of a number is not supported", why="NaN is what it may replace", fix="replace it before the model")
+    for name in ("imputed_value_floats", "imputed_value_int64s"):
+        call.has(name)
+    LOG.warning("missing numbers (NaN) have no place in the model's input: replace them before it, as its Imputer did")
+    return call.x()
+
+
+@reads("Binarizer", domain=ML)
+def binarizer(call: Call) -> Tensor:
+    """1 above a threshold, else 0."""
+    x = call.x()
+    threshold = scalar(call, call.number("threshold", 0.0), len(x.type.shape))
+    return call.emit(Step(0.0), call.emit(Sub(), x, threshold, tag="above"))
 
 
 def _scores(call: Call, rows: int) -> Tensor:

@@ -113,7 +113,11 @@ def gather_computed(call: Call) -> Tensor:
 
 @reads("GatherND")
 def gather_nd(call: Call) -> Tensor:
-    x, indices, batch = call.x(0), _indices(call, 1), call.integer("batch_dims", 0)
+    index, batch = call.value(1), call.integer("batch_dims", 0)
+    if isinstance(index, Tensor) and index.type.shape[-1:] == (1,) and not batch:  # rows, as PyTorch's exporter writes `table[i]`
+        inner = call.with_values([call.value(0), call.reshape(index, index.type.shape[:-1], "rows_index")], "Gather")
+        return gather_computed(inner)
+    x, indices = call.x(0), _indices(call, 1)
     shape = x.type.shape
     depth = indices.shape[-1] if indices.ndim else 0
     if not 0 <= batch < min(len(shape), indices.ndim) or not 0 < depth <= len(shape) - batch or indices.shape[:batch] != shape[:batch]:

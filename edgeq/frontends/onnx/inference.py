@@ -27,6 +27,8 @@ def inferred_types(model: ModelProto, inputs: Mapping[str, tuple[int, ...]]) -> 
         return {}
     found = {}
     for info in (*copy.graph.value_info, *copy.graph.output):
+        if not info.type.tensor_type.HasField("shape"):  # of what stands behind an operator that onnx does not know
+            continue
         dims = [int(d.dim_value) for d in info.type.tensor_type.shape.dim]
         if info.type.tensor_type.elem_type in FLOATS and all(n > 0 for n in dims) and math.prod(dims) <= MAX_ELEMENTS:
             found[info.name] = TensorType(tuple(dims))

@@ -36,8 +36,13 @@ def absorb(graph: Graph, stored: Mapping[str, Stored]) -> Graph:
     held = dict(stored)
     folded = join_pairs(fold_into_layers(remove_dead(compose(graph)), held))
     known = scales(folded)
-    whole = all(n in known for n in (*folded.inputs, *(n.outputs[0] for n in folded.nodes)))
+    whole = all(n in known for n in (*folded.inputs, *(n.outputs[0] for n in folded.nodes))) and all(map(_plain, folded.nodes))
     return _Absorber(folded, held, known).run() if whole else bearing(graph)
+
+
+def _plain(node: Node) -> bool:
+    """Whether the scales of its first input, its output and one tensor of weights say all of its arithmetic: not of a recurrent layer."""
+    return len(node.outputs) == 1 and len([i for i in node.op.parameters if i not in node.op.traits.real]) <= 2
 
 
 def bearing(graph: Graph) -> Graph:

@@ -60,7 +60,8 @@ def _by_axes(call: Call, x: Tensor, refused: EdgeqError) -> Tensor:
         call.has(attribute.name)
     rank = len(x.type.shape)
     listed = tuple(call.normal_axis(a, rank) for a in call.integers("axes") or range(rank))
-    roi, scales, sizes = (call.data(i, "a parameter") for i in (1, 2, 3))
+    given = [call.data(i, "a parameter") for i in (1, 2, 3)]
+    roi, scales, sizes = (v if v is not None and v.size else None for v in given)  # an empty one is left out
     if call.text("keep_aspect_ratio_policy", "stretch") != "stretch" and sizes is not None:
         ratios = [int(s) / x.type.shape[a] for s, a in zip(sizes.ravel(), listed, strict=True)]
         ratio = min(ratios) if call.text("keep_aspect_ratio_policy", "") == "not_larger" else max(ratios)
