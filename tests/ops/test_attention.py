@@ -50,6 +50,7 @@ CASES = [
     masked("given_heads", (2, 3, 4, 8), 5, (2, 4, 3), 2),
     masked("given_causal", (2, 5, 2, 5), 7, (2, 1, 1), causal=True),
     masked("given_both", (1, 4, 2, 8), 9, (1, 2, 4), own=2),
+    masked("given_one", (1, 1, 4, 8), 9, (1, 4, 1)), masked("given_three", (2, 3, 2, 6), 7, (2, 1, 3), own=2, causal=True),
     *(case(f"d{d}_s{s}", (1, 3, 2, d), s) for d, s in ((1, 1), (3, 2), (4, 5), (7, 4), (8, 9), (16, 33), (33, 6))),
     case("shared", (2, 3, 4, 8), 5, 2),
     case("one_group", (1, 2, 3, 5), 7, 3),

@@ -59,6 +59,7 @@ CASES = [
     write("cache", (1, 6, 5), 1, 1, False), write("ring", (1, 6, 5), 1, 1, True),
     write("heads", (2, 4, 3), 2, 1, True), write("last", (3, 5), 2, 1, False),
     cached("one", 2, 1, 6, 8, 8), cached("shared", 4, 2, 7, 6, 5, 1), cached("small", 1, 1, 5, 3, 2, 1),
+    cached("pairs", 8, 4, 11, 8, 7), cached("deep", 4, 2, 9, 12, 12, 1),
 ]  # fmt: skip
 test_cache = suite(CASES)
 
