@@ -112,7 +112,7 @@ def recurrent(kind: str) -> ModelProto:
     weights = [b.float_weights(1, gates * 6, n, axis=None) for n in (8, 6)]
     y = b.op(kind, x, *weights, b.random(1, 12 * gates), hidden_size=6, outputs=2)[0]
     y = b.rounded(b.op("Squeeze", y, b.ints(1, 2)), 1 / 128)
-    return b.model(b.rounded(b.op("Gemm", y, b.float_weights(3, 6), b.random(3), transB=1), 0.02))
+    return b.model(b.rounded(b.op("Gemm", y, b.float_weights(3, 6), b.random(3), transB=1), 0.008))
 
 
 def lstm() -> ModelProto:
