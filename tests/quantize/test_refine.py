@@ -43,9 +43,12 @@ def error(graph: Graph, real: Graph, x: np.ndarray) -> float:
     return float(((found - wanted) ** 2).sum() / (wanted**2).sum())
 
 
+MOVES = "disc-quant"  # the method that changes integers
+
+
 @pytest.mark.parametrize("method", list(REFINEMENTS))
 def test_outputs_of_few_bits_come_nearer(method: str) -> None:
-    """On samples that nothing was fitted to; integers of weights, types of activations and nodes stay."""
+    """On samples that nothing was fitted to; types of activations, formats and nodes stay, and integers where the method leaves them."""
     real, x = network(), correlated(400, 2)
     options = Options(weights="int2", rounding="nearest")
     plain, better = (quantize(real, {"t0": x}, o) for o in (options, Options(weights="int2", rounding="nearest", refine=method)))
@@ -54,8 +57,11 @@ def test_outputs_of_few_bits_come_nearer(method: str) -> None:
     assert [(n.op, n.inputs) for n in plain.nodes] == [(n.op, n.inputs) for n in better.nodes]
     for name, t in plain.tensors.items():
         other = better.tensors[name]
-        if not name.startswith("b"):
-            assert other.type == t.type if t.data is None else np.array_equal(t.data, np.asarray(other.data))
+        if t.data is None:
+            assert other.type == t.type
+        elif name.startswith("w"):
+            step = np.abs(t.data.astype(int) - np.asarray(other.data).astype(int))
+            assert step.max() <= (2 if method == MOVES else 0) and other.format == t.format
 
 
 def test_what_is_right_stays() -> None:
@@ -94,6 +100,28 @@ def test_distillation_says_what_it_cannot_do() -> None:
     two = replace(real, outputs=("t2", "t3"))
     with pytest.raises(EdgeqError, match="one output"):
         quantize(two, {"t0": correlated(40, 2)}, Options(refine="distillation"))
+
+
+def test_disc_quant_rounds_to_a_level_beside_the_weight_and_says_what_it_cannot_do() -> None:
+    real, x = network(), correlated(200, 2)
+    options = Options(weights="int3", rounding="nearest", equalize=False)
+    plain, moved = (quantize(real, {"t0": x}, replace(options, refine=r)) for r in ("none", MOVES))
+    changed = 0
+    for i in range(3):
+        before, after = (np.asarray(g.tensors[f"w{i}"].data).astype(int) for g in (plain, moved))
+        scale = np.asarray(plain.type(f"w{i}").q.scale)[:, None]  # type: ignore[union-attr]
+        between = np.abs(np.asarray(real.tensors[f"w{i}"].data) / scale) < 3
+        assert np.abs(after - np.asarray(real.tensors[f"w{i}"].data) / scale)[between].max() <= 1
+        assert np.abs(after).max() <= 3
+        changed += int((before != after).sum())
+    assert 0.02 < changed / (3 * 256) < 0.5
+    for graph, samples, message in (
+        (real, correlated(5, 2), "disc-quant needs samples"), (replace(real, outputs=("t2", "t3")), x, "has 2 outputs"),
+    ):  # fmt: skip
+        with pytest.raises(EdgeqError, match=message):
+            quantize(graph, {"t0": samples}, Options(refine=MOVES))
+    books = [quantize(real, {"t0": x}, replace(options, weights="codebook", refine=r)) for r in ("none", MOVES)]
+    assert all(np.array_equal(*(g.tensors[f"w{i}"].data for g in books)) for i in range(3))  # type: ignore[arg-type]
 
 
 def test_distillation_of_a_right_network_keeps_it() -> None:

@@ -1,7 +1,7 @@
 """What is tuned again after every layer has been rounded: one method, one file, found by scan.
 
-A method is a module with ``refined(work)``: the quantized graph of a `Work` with other scales of weights and other biases. Integers of
-weights, types of activations, nodes and formats stay, so that flash, RAM and instructions do.
+A method is a module with ``refined(work)``: the quantized graph of a `Work` with other scales of weights and other biases, or with other
+integers that their formats hold. Types of activations, nodes and formats stay, so that flash, RAM and instructions do.
 """
 
 from __future__ import annotations
