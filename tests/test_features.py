@@ -7,6 +7,7 @@ import io
 import subprocess
 import wave
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ def formula(d: features.Description, x: Array) -> Array:
         np.concatenate([before, x / 32768]), window=d.window, nperseg=d.length, noverlap=d.length - d.hop_length, nfft=d.n_fft,
         boundary=None, padded=False, scaling="spectrum",
     )  # fmt: skip
-    energy = np.abs(spectrum.T * scipy.signal.get_window(d.window, d.length).sum()) ** d.power
+    energy = d.scale * np.abs(spectrum.T * scipy.signal.get_window(d.window, d.length).sum()) ** d.power
     if d.kind == "stft":
         return np.asarray(energy)
     v = energy @ mel_bank(d).T
@@ -154,6 +155,20 @@ def test_silence_and_clipping_are_defined(precision: str, tmp_path: Path) -> Non
     assert compare(got, run(tmp_path / "m", target.load("host"), {"samples": x}, chain="gcc")).bit_exact
     with pytest.raises(EdgeqError, match="NaN"):
         simulate(graph, {"samples": np.full((1, size), np.nan)})
+
+
+@pytest.mark.parametrize(("kind", "precision"), [(k, p) for k in ("pcen", "log_mel", "mfcc") for p in ("float32", "half", "int16")])
+def test_spectra_may_be_scaled(kind: str, precision: str, speech: Array) -> None:
+    """As in librosa.pcen(S * 2**31)."""
+    d, x = features.parse({"kind": kind, "precision": precision, "scale": 2.0**15 if precision == "int16" else 2.0**31}), speech[:16000]
+    want, got = formula(d, x), features_of(d, x).astype(float)
+    assert 10 * np.log10((want**2).sum() / ((got - want) ** 2).sum()) > LEAST[precision]
+    assert not np.allclose(want, formula(replace(d, scale=1.0), x), atol=0.1)
+
+
+def test_pcen_of_bands_beyond_integers_is_refused() -> None:
+    with pytest.raises(EdgeqError, match="PCEN in int16 of such loud bands"):
+        features.build(features.parse({"kind": "pcen", "precision": "int16", "scale": 2.0**31}))
 
 
 REFUSED = {

@@ -44,7 +44,7 @@ class Description:
         kind: ``stft`` (magnitudes or energies of all bins), ``mel``, ``log_mel``, ``mfcc`` or ``pcen``.
         sample_rate: Hz. win_length: samples, 0: n_fft. hop_length: samples from one frame to the next.
         window: see `windows`.
-        power: 1 magnitudes, 2 energies.
+        power: 1 magnitudes, 2 energies; times `scale` (2**31 in ``librosa.pcen(S * 2**31)``).
         f_max: Hz, 0: half the sample rate. htk: HTK's formula of mel, else Slaney's. norm: ``slaney`` divides each band by its width.
         log: ``ln``, ``log10`` or ``db``; log_floor: what the energy is limited to (log_mode ``max``) or what is added to it (``add``).
         lifter: coefficient k times 1 + lifter / 2 * sin(pi (k + 1) / lifter), as librosa.feature.mfcc; 0 leaves them.
@@ -61,6 +61,7 @@ class Description:
     hop_length: int = 160
     window: str = "hann"
     power: int = 2
+    scale: float = 1.0
     n_mels: int = 40
     f_min: float = 0.0
     f_max: float = 0.0
@@ -145,8 +146,8 @@ def _checked(d: Description) -> Description:
         raise EdgeqError(f"n_mfcc = {d.n_mfcc} of n_mels = {d.n_mels}", why="there are no more coefficients than bands")
     if d.lifter < 0:
         raise EdgeqError(f"lifter = {d.lifter:g}", why="expected 0 or above")
-    for name in ("log_floor", "eps", "bias", "gain", "pcen_power", "time_constant"):
-        if getattr(d, name) <= 0:
+    for name in ("scale", "log_floor", "eps", "bias", "gain", "pcen_power", "time_constant"):
+        if not 0 < getattr(d, name) < math.inf:
             raise EdgeqError(f"{name} = {getattr(d, name):g}", why="expected above 0")
     if d.precision == "int16" and (d.kind == "mel" or (d.kind == "stft" and d.power == 2)):
         why = "energies without a logarithm span more than int16 holds"

@@ -13,7 +13,7 @@ from edgeq.features.description import Description, cosines, mel_bank, smoothing
 from edgeq.ir import Array, DType, Graph, Node, Op, QParams, Tensor, TensorType, check
 from edgeq.ops.cast import Cast
 from edgeq.ops.concat import Concat
-from edgeq.ops.energy_normalization import MEAN_BITS, EnergyNormalization
+from edgeq.ops.energy_normalization import LOUDEST, MEAN_BITS, EnergyNormalization
 from edgeq.ops.fourier import BLOCK_BITS, Rfft
 from edgeq.ops.quantize import Dequantize, Quantize
 from edgeq.ops.reshape import Reshape
@@ -92,7 +92,7 @@ def build(d: Description, name: str = FEATURES, output: QParams | None = None) -
 
 def _bands(m: Maker, d: Description) -> list[Tensor]:
     """First bins, numbers of bins and weights of the bands."""
-    bank = np.eye(d.n_fft // 2 + 1) if d.kind == "stft" else mel_bank(d)
+    bank = (np.eye(d.n_fft // 2 + 1) if d.kind == "stft" else mel_bank(d)) * d.scale
     spans = [(int(np.flatnonzero(row)[0]), int(np.flatnonzero(row)[-1]) + 1) for row in bank]
     starts, counts = np.array([a for a, _ in spans], np.int16), np.array([b - a for a, b in spans], np.int16)
     return [
@@ -147,6 +147,9 @@ def _fixed(m: Maker, d: Description, frames: Tensor, output: QParams | None) -> 
     sums = float(np.add.reduceat(bands[2].data.astype(float), np.cumsum([0, *_counts(bands)[:-1]])).max())
     node, loudest = _levels(d), sums * float(np.abs(w).sum()) ** d.power
     if d.kind == "pcen":
+        if loudest > 2.0**LOUDEST:
+            why = f"with scale = {d.scale:g} the loudest bands reach {loudest:g}, integers hold {2**LOUDEST}"
+            raise EdgeqError("PCEN in int16 of such loud bands", why=why, fix="precision = 'half' or 'float32', or a smaller scale")
         octaves = BandLevels(d.power, "max", 2.0**-MEAN_BITS)
         x = m.emit(octaves, [x, *bands, m.tensors["shifts"]], "levels", type=TensorType((), DType.INT32))
         q = output or QParams((_pcen(d).largest(loudest) / 65535,), -32768)  # none is negative: all 16 bits

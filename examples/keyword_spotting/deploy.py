@@ -4,7 +4,7 @@
 
 Prints the accuracy on the speakers held out, from raw audio: of the float pipeline (features and network in float) and of what the
 chips compute, and per chip the instructions of a step, the RAM and whether every answer equals the simulator's byte for byte, read
-from the emulator and over a serial line.
+from the emulator and over a serial line; and the latency of a step on a board with such a chip, at its clock, by the model of the core.
 """
 
 from __future__ import annotations
@@ -18,15 +18,16 @@ from numpy.typing import NDArray
 from sounds import HELD_OUT, Clip, clips, placed
 
 import edgeq
-from edgeq import api, graphfile, target
+from edgeq import api, board, graphfile, target
 from edgeq.build import build_firmware, toolchain
 from edgeq.evaluate import evaluate
+from edgeq.latency import latency
 from edgeq.run.emulated import EmulatedBoard
 from edgeq.run.ports import Port
 from edgeq.simulate import simulate
 
 HERE = Path(__file__).parent
-CHIPS = ("cortex-m4", "riscv")
+CHIPS = {"cortex-m4": "nucleo-l4r5", "riscv": "riscv"}  # and a board, or the core alone where no clock of a board is known
 
 
 def description(folder: Path, name: str, **changes: str | int) -> Path:
@@ -86,12 +87,16 @@ def main() -> None:
     print(f"from raw audio on the chip: {100 * right:.2f} %")
     steps = np.concatenate([samples[0], samples[len(held) // 2]]).reshape(-1, 16 * 128)
     stream = description(folder, "stream.toml", model="words.eqg", frames=16)
-    for chip in CHIPS:
+    for chip, place in CHIPS.items():
         built = edgeq.build(stream, target=chip, output=folder / chip)
         outcome = api.compare(folder / chip, {"samples": steps})
         equal = "every step equals the simulator's" if exact(outcome) else "DIFFERS from the simulator"
         print(f"{chip}: {outcome.run.instructions} instructions a step of 256 ms, {built.manifest.arena_bytes} bytes of arena, "
               f"{built.manifest.state_bytes} of state; {equal}")  # fmt: skip
+        if place != chip:
+            outcome = api.compare(edgeq.build(stream, target=place, output=folder / place).folder, {"samples": steps})
+        if outcome.run.cycles is not None:
+            print(f"{place}: cycles of such a step {latency(outcome.run.cycles, board.load(target.load(place)))}")
         print(f"{chip} over a serial line: {'the same' if over_the_link(folder / chip, chip, steps) else 'DIFFERS from the simulator'}")
 
 
