@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 import shutil
@@ -138,7 +139,7 @@ def copy_code(folder: Path, data: Manifest, to: Path) -> None:
     """Copy the C files that a manifest names, and nothing else that may lie in the folder, into a new folder `to`.
 
     Raises:
-        EdgeqError: one of them is missing.
+        EdgeqError: one of them is missing, or there is no room for the copies.
     """
     wanted = [n for n in data.files if folders.plain_name(n) and n.endswith((".c", ".h"))]
     try:
@@ -146,6 +147,9 @@ def copy_code(folder: Path, data: Manifest, to: Path) -> None:
         for name in wanted:
             shutil.copyfile(folder / name, to / name)
     except OSError as e:
+        if e.errno in (errno.ENOSPC, errno.EDQUOT):
+            fix = "set TMPDIR to a folder with room"
+            raise EdgeqError("cannot copy the model's code", where=str(to.parent), why=reason(e), fix=fix) from e
         raise EdgeqError("cannot copy the model's code", where=str(folder), why=reason(e), fix="build the model again") from e
 
 

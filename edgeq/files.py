@@ -15,6 +15,7 @@ import stat
 import sys
 import tempfile
 import time
+import tomllib
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -25,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeq import leftovers, system
 from edgeq.errors import EdgeqError
+from edgeq.text import short
 
 try:
     import fcntl
@@ -38,9 +40,15 @@ TEMPORARY = "edgeq-"
 MADE = re.compile(r"(\d{1,9})-[0-9a-f]+")  # what follows in the names of edgeq's own: the process that made it, and what tells them apart
 JUST_MADE = 5  # seconds within which a folder may not be locked yet
 BEGINNING = 4  # bytes by which files of different kinds differ
+QUOTED = re.compile(  # a string of TOML, also one without an end, or a comment
+    r'''"""(?:[^"\\]|\\.|"(?!""))*+(?:"""|\Z)|"(?:[^"\\\n]|\\[^\n])*+"?|#[^\n]*+|''' r"""'''(?:[^']|'(?!''))*+(?:'''|\Z)|'[^'\n]*+'?""",
+    re.DOTALL,
+)
+LONG_KEY = re.compile(r"(?<![\w-])(?:[\w-]++[ \t]*+\.[ \t]*+){99}")
+NPY = b"\x93NUMPY"
 EPOCH = (1980, 1, 1, 0, 0, 0)
 TEXT = 2**26  # bytes of a text file that are read
-UNPACKED, RATIO = 2**28, 20  # bytes that an archive may unpack to, and times its own size, whichever is more
+UNPACKED, RATIO = 2**27, 20  # bytes that an archive may unpack to, and times its own size, whichever is more
 DAMAGED_ARRAYS = (
     OSError, ValueError, EOFError, KeyError, MemoryError, RuntimeError, SyntaxError, TypeError, OverflowError, TokenError, zlib.error,
     zipfile.BadZipFile,
@@ -234,6 +242,20 @@ def read_text(path: Path, most: int = TEXT, encoding: str = "utf-8") -> str:
     return read_bytes(path, most).decode(encoding).replace("\r\n", "\n").replace("\r", "\n")
 
 
+def parse_toml(text: str) -> dict[str, Any]:
+    """The tables of a TOML text.
+
+    Raises:
+        ValueError: it is none, or costs far more to read than it is long: `tomllib` takes memory by the square of a key's parts.
+    """
+    if LONG_KEY.search(QUOTED.sub("s", text)):
+        raise ValueError("it has a key of 100 parts or more")
+    try:
+        return tomllib.loads(text)
+    except RecursionError as e:
+        raise ValueError("it is nested too deeply") from e
+
+
 def json_text(value: Any) -> str:
     """JSON for files: indented, keys in the given order, no NaN."""
     return json.dumps(value, indent=1, allow_nan=False) + "\n"
@@ -273,7 +295,7 @@ def check_arrays(path: Path) -> None:
     """`check_archive` of an .npz; any other file passes, for its size is what it says.
 
     Raises:
-        EdgeqError: see `check_archive`; or it is a device or a pipe, in which NumPy cannot go back.
+        EdgeqError: see `check_archive`; or it holds something else than arrays, or is a device or a pipe, in which NumPy cannot go back.
         OSError, zipfile.BadZipFile: it cannot be read.
     """
     if path.exists() and not path.is_file() and not path.is_dir():
@@ -283,6 +305,10 @@ def check_arrays(path: Path) -> None:
     if packed:
         with zipfile.ZipFile(path) as archive:
             check_archive(archive, path)
+            for member in archive.infolist():
+                with archive.open(member) as file:
+                    if file.read(len(NPY)) != NPY:
+                        raise EdgeqError(f"'{short(member.filename)}' in it is no array", where=str(path), fix="write it with np.savez")
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:

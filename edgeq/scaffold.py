@@ -11,7 +11,7 @@ from edgeq import leftovers
 from edgeq import target as targets
 from edgeq.emit.functions import environment
 from edgeq.errors import EdgeqError
-from edgeq.files import write_bytes
+from edgeq.files import reason, write_bytes
 from edgeq.resources import resource
 
 FILES = {"targets/{name}.toml": "target.toml", "firmware/bsp/{name}/bsp.toml": "bsp.toml", "firmware/bsp/{name}/uart.c": "uart.c"}
@@ -58,5 +58,5 @@ def scaffold(name: str, core: str, root: Path | None = None) -> list[Path]:
                 folder.rmdir()
         if isinstance(e, leftovers.Ended):
             raise
-        raise EdgeqError("cannot write the board", where=str(root), why=str(e), fix="give --root FOLDER") from e
+        raise EdgeqError("cannot write the board", where=str(root), why=reason(e), fix="give --root FOLDER") from e
     return list(texts)

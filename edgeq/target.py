@@ -5,14 +5,13 @@ from __future__ import annotations
 import difflib
 import os
 import re
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edgeq.errors import EdgeqError
-from edgeq.files import read_text
+from edgeq.files import parse_toml, read_text, reason
 from edgeq.resources import resource
 
 PLAIN = {"c", "armv6m", "armv7m"}  # kernel folders whose C every core runs
@@ -118,9 +117,9 @@ def read_inherited(path: Path, inherited: Callable[[str], Path], seen: tuple[Pat
     if path in seen:
         raise EdgeqError("inherits itself", where=str(path))
     try:
-        data = tomllib.loads(read_text(path))
+        data = parse_toml(read_text(path))
     except (OSError, ValueError) as e:
-        raise EdgeqError("cannot be read", where=str(path), why=str(e)) from e
+        raise EdgeqError("cannot be read", where=str(path), why=reason(e)) from e
     parent = data.pop("inherits", None)
     return _merge(read_inherited(inherited(parent), inherited, (*seen, path)), data) if parent else data
 
@@ -132,10 +131,10 @@ def size(text: str | int) -> int:
         EdgeqError: not a size.
     """
     unit = {"K": 1024, "M": 1024**2}.get(str(text)[-1:].upper(), 1)
-    try:
-        return int(str(text).rstrip("KkMm")) * unit
-    except ValueError:
-        raise EdgeqError(f"'{text}' is not a size", fix="write bytes, or a number with K or M") from None
+    plain = str(text).rstrip("KkMm")
+    if not (plain.isascii() and plain.isdigit() and len(plain) < 20):
+        raise EdgeqError(f"'{text}' is not a size", fix="write bytes, or a number with K or M")
+    return int(plain) * unit
 
 
 def load(name: str) -> Target:

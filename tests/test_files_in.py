@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,8 +18,9 @@ from edgeq.errors import EdgeqError
 from edgeq.features import table
 from edgeq.flash import image
 from edgeq.quantize import csv_files
+from edgeq.quantize.precision_toml import read_precision
 from edgeq.record import manifest
-from edgeq.target import read_inherited
+from edgeq.target import read_inherited, size
 from edgeq.tune import costs
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="devices and pipes of POSIX")
@@ -62,6 +64,54 @@ def test_a_pipe_that_the_shell_gives(tmp_path: Path) -> None:
     finally:
         thread.join()
         os.close(reads)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("a." * 50_000 + "a = 1", "100 parts"),  # 4 GB to tomllib
+        ("[" + '\'a,\' . "\\"b".' * 100 + "a]", "100 parts"),
+        ("x = {" + "a." * 100 + "a = 1}", "100 parts"),
+        ("a = " + "[" * 100_000, "nested"),
+        ("a = " + "9" * 10_000, "digits"),
+    ],
+)
+def test_toml_that_costs_more_than_it_is_long(text: str, why: str, tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text(text)
+    graph = graphfile.load(model(tmp_path).with_name("float.eqg"))
+    for reader in (table.read_table, lambda path: read_inherited(path, Path), lambda path: read_precision(path.read_text(), graph)):
+        with pytest.raises(EdgeqError, match=why):
+            reader(tmp_path / "a.toml")
+
+
+def test_toml_that_only_looks_so() -> None:
+    dots = "a." * 200
+    text = f'x = """{dots} \\""" {dots}"""\ny = \'{dots}\'\nz = "\\"{dots}" # {dots}\nw = [{"1.5, " * 200}]\n{dots[: 2 * 98]}a = 1'
+    found = files.parse_toml(text)
+    assert found["y"] == dots and len(found["w"]) == 200 and found["a"]
+    for unclosed in ('"', "'", '"\\"', "a", "a.", '"""'):
+        with pytest.raises(ValueError, match=r"line|document"):
+            files.parse_toml(unclosed * 300_000 if unclosed != "a." else "a.\n" * 1000)
+
+
+def test_archives_of_something_else(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("x.npy", bytes(1000))
+    for read in (files.read_arrays, files.check_arrays):
+        with pytest.raises(EdgeqError, match=r"'x\.npy' in it is no array"):
+            read(tmp_path / "a.npz")
+
+
+def test_a_table_with_a_cell_without_end(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text('"' + "x" * 200_000)
+    with pytest.raises(EdgeqError, match="not a table"):
+        csv_files.read_table(tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize("text", ["-3K", "1.5M", "", "K", "\u0663", "1e3", "9" * 30])
+def test_sizes_that_are_none(text: str) -> None:
+    with pytest.raises(EdgeqError, match="is not a size"):
+        size(text)
 
 
 def test_closed_standard_streams(tmp_path: Path) -> None:

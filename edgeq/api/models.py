@@ -86,7 +86,7 @@ def load(
     if example_inputs is not None:
         raise EdgeqError("example inputs for a file", where=str(path), fix="give them with a torch.nn.Module alone")
     path = Path(path)
-    saved = (path / "saved_model.pb").is_file()  # TensorFlow's
+    saved = path.is_dir() and (path / "saved_model.pb").is_file()  # TensorFlow's
     if (path.is_dir() and not saved) or graphfile.is_graph(path):
         return graphfile.load(path)
     if path.suffix == ".toml":

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from edgeq.errors import EdgeqError
+from edgeq.files import reason
 from edgeq.ir import Array
 
 
@@ -22,7 +23,7 @@ def read_sound(path: Path, rate: int = 0) -> Array:
             found, width, channels = file.getframerate(), file.getsampwidth(), file.getnchannels()
             data = file.readframes(file.getnframes())
     except (OSError, EOFError, wave.Error) as e:
-        raise EdgeqError("cannot read the recording", where=str(path), why=str(e) or type(e).__name__, fix="give a .wav file") from e
+        raise EdgeqError("cannot read the recording", where=str(path), why=reason(e), fix="give a .wav file") from e
     if (found, width, channels) != (rate or found, 2, 1):
         why = f"{f'the description says {rate} Hz, ' if rate else 'samples are '}int16, one channel"
         raise EdgeqError(f"a recording of {found} Hz, {8 * width} bits, {channels} channels", where=str(path), why=why, fix="convert it")

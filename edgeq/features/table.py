@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import difflib
-import tomllib
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from edgeq.errors import EdgeqError
-from edgeq.files import read_text
+from edgeq.files import parse_toml, read_text
 
 WANTED = {int: "a whole number", float: "a number", str: "a word", bool: "true or false", tuple: "a list of numbers"}
 LARGEST = 1e30  # whose float32 is finite
@@ -23,7 +22,7 @@ def read_table(path: Path) -> dict[str, Any]:
         EdgeqError: it cannot be read, or is no TOML.
     """
     try:
-        return tomllib.loads(read_text(path))
+        return parse_toml(read_text(path))
     except OSError as e:
         raise EdgeqError("cannot read the description", where=str(path), why=e.strerror or type(e).__name__) from e
     except ValueError as e:  # of TOML, of UTF-8, or of an integer of thousands of digits

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from edgeq.errors import EdgeqError
-from edgeq.files import read_text
+from edgeq.files import read_text, reason
 from edgeq.ir import Array
 
 
@@ -22,7 +22,7 @@ def names_of(text: str) -> tuple[str, ...]:
     try:
         found = read_text(path).splitlines() if "," not in text and path.is_file() else text.split(",")
     except (OSError, ValueError) as e:
-        raise EdgeqError("cannot read the names of the classes", where=text, why=str(e)) from e
+        raise EdgeqError("cannot read the names of the classes", where=text, why=reason(e)) from e
     names = tuple(n.strip() for n in found if n.strip())
     if len(set(names)) != len(names):
         raise EdgeqError("a class is named twice", where=text, fix="give each name once, in the model's order")

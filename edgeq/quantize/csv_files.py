@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from edgeq.errors import EdgeqError
-from edgeq.files import read_text
+from edgeq.files import read_text, reason
 from edgeq.ir import Array, Graph, TensorType
 
 LABELS = ("y", "label", "labels", "class")
@@ -55,12 +55,15 @@ def read_table(path: Path) -> Table:
     try:
         text = read_text(path, MAX_BYTES, "utf-8-sig")
     except (OSError, ValueError) as e:
-        raise EdgeqError("cannot read the samples", where=str(path), why=str(e).splitlines()[0]) from e
+        raise EdgeqError("cannot read the samples", where=str(path), why=reason(e)) from e
     lines = [(i, line) for i, line in enumerate(text.splitlines(), 1) if line.strip() and not line.startswith("#")]
     if not lines:
         raise EdgeqError("the file holds no samples", where=str(path))
     between = max(",;\t", key=lines[0][1].count)
-    rows = [[cell.strip() for cell in row] for row in csv.reader((line for _, line in lines), delimiter=between)]
+    try:
+        rows = [[cell.strip() for cell in row] for row in csv.reader((line for _, line in lines), delimiter=between)]
+    except csv.Error as e:
+        raise EdgeqError("not a table", where=str(path), why=reason(e)) from e
     head = rows[0] if any(_number(c, between) is None for c in rows[0]) else None
     names = head or [f"column {i + 1}" for i in range(len(rows[0]))]
     at = next((i for i, n in enumerate(names) if n.lower() in LABELS), None) if head else None

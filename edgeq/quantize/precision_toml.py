@@ -13,6 +13,7 @@ import numpy as np
 
 from edgeq import formats
 from edgeq.errors import EdgeqError
+from edgeq.files import parse_toml
 from edgeq.ir import DType, Graph
 from edgeq.numerics import LAWS
 from edgeq.ops.recurrent import WIDE
@@ -243,8 +244,8 @@ def _fits(t: TensorPrecision, cell: bool) -> bool:
 def split_in(text: str) -> str:
     """How a precision file says that channels are split, before anything else of it is read; of what is none, that they are not."""
     try:
-        found = tomllib.loads(text).get("split", NONE)
-    except (tomllib.TOMLDecodeError, RecursionError):
+        found = parse_toml(text).get("split", NONE)
+    except ValueError:
         return NONE
     return found if isinstance(found, str) and found in SPLITS else NONE
 
@@ -261,8 +262,8 @@ def read_precision(text: str, graph: Graph, where: str = "precision.toml") -> Pr
         EdgeqError: not TOML, an unknown tensor, layer or key, or a value out of range; the message names line and key.
     """
     try:
-        data = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as e:
+        data = parse_toml(text)
+    except ValueError as e:
         raise EdgeqError("not a TOML file", where=where, why=str(e)) from e
     reader = _Reader(text, where)
     result = reader.read(data)

@@ -15,9 +15,10 @@ from edgeq.ir import Array, DType, Graph, TensorType
 from edgeq.quantize import classes, images
 from edgeq.quantize.csv_files import read_csv
 from edgeq.quantize.images import Pixels
+from edgeq.text import first_of
 
 LOG = logging.getLogger("edgeq")
-SHOWN = 10  # names of classes in a message
+SHOWN = 10  # names in a message
 ARRAYS = (".npy", ".npz", ".csv")
 ACCEPTED = "give a .npy, an .npz, a .csv, or a folder of those or of images"
 Samples = dict[str, Array]
@@ -143,15 +144,16 @@ def _match(arrays: Mapping[str, Array], graph: Graph, where: str) -> Samples:
         if len(arrays) == 1:
             fitting = dict(arrays)
         if len(fitting) > 1:
-            raise EdgeqError(f"several arrays fit the input: {', '.join(fitting)}", where=where, fix=f"name one of them '{name}'")
+            several = first_of(list(fitting), SHOWN)
+            raise EdgeqError(f"several arrays fit the input: {several}", where=where, fix=f"name one of them '{name}'")
         if not fitting:
-            shapes = ", ".join(f"{n} {a.dtype}{list(a.shape)}" for n, a in arrays.items())
+            shapes = first_of([f"{n} {a.dtype}{list(a.shape)}" for n, a in arrays.items()], SHOWN)
             fix = f"give {_expected(graph)}, first axis = samples"
             raise EdgeqError("no array fits the model's input", where=where, why=f"holds {shapes or 'nothing'}", fix=fix)
         chosen = {name: next(iter(fitting.values()))}
     else:
         missing = [n for n in graph.given if n not in arrays]
-        why = f"holds {', '.join(arrays) or 'nothing'}"
+        why = f"holds {first_of(list(arrays), SHOWN) or 'nothing'}"
         raise EdgeqError(f"no array for input {', '.join(missing)}", where=where, why=why, fix=f"give {_expected(graph)}")
     fitted = {}
     for name, a in chosen.items():
@@ -177,7 +179,7 @@ def _array_file(path: Path, graph: Graph) -> Samples:
             found = {n: _member(archive, n) for n in archive.files}
             if found and all(a is None for a in found.values()):
                 fix = "store arrays of numbers: np.savez(path, x=np.asarray(samples, np.float32))"
-                raise EdgeqError("the arrays hold Python objects, not numbers", where=str(path), why=", ".join(found), fix=fix)
+                raise EdgeqError("the arrays hold Python objects, not numbers", where=str(path), why=first_of(list(found), SHOWN), fix=fix)
             return _match({n: a for n, a in found.items() if a is not None}, graph, str(path))
     except DAMAGED_ARRAYS as e:
         why = "it is none, or it holds pickled objects" if "pickle" in str(e) else reason(e)
@@ -209,6 +211,7 @@ def _file(path: Path, graph: Graph, pixels: Pixels | None) -> tuple[Samples, lis
 def _folder(path: Path, graph: Graph, limit: int | None, pixels: Pixels | None) -> tuple[Samples, list[str] | None]:
     """The samples of a folder; their labels are the names of the sub-folders that all of them lie in, or the files' own."""
     known = (*ARRAYS, *images.SUFFIXES)
+    next(path.iterdir(), None)  # which says why it cannot be read, where rglob finds nothing
     files = sorted(p for p in path.rglob("*") if p.suffix.lower() in known and p.is_file() and not p.name.startswith("."))
     kinds = {p.suffix.lower() in images.SUFFIXES for p in files}
     if not files:
