@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from edgeq.errors import EdgeqError
+from edgeq.train.entropy import Guide
 from edgeq.train.layers import WEIGHTED
 from edgeq.train.learned import FixedInput, LearnedInput, LearnedWeight
 from edgeq.train.noise import NoisyWeight
@@ -36,6 +37,8 @@ class Learning:
         temperature: of both outputs in that divergence.
         rate: of learning for the weights at the start; scales learn at a tenth of it.
         noise: weights have noise added instead of being rounded, for this part of the steps, from the start; see `noise.NoisyWeight`.
+        entropy: the weight of what the outputs of the layers `entropic`, queries and keys, lose of the float network's entropy; see
+            `entropy.Guide`.
     """
 
     weights: int = 4
@@ -47,6 +50,8 @@ class Learning:
     temperature: float = 2.0
     rate: float = 1e-3
     noise: float = 0.0
+    entropy: float = 0.0
+    entropic: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for what, bits in (("weights", self.weights), ("activations", self.activations), ("first and last layers", self.ends)):
@@ -55,6 +60,9 @@ class Learning:
         for what, part in (("of the loss from the teacher", self.distil), ("of the steps with noise", self.noise)):
             if not 0 <= part <= 1:
                 raise EdgeqError(f"{part} {what}", fix="give 0 to 1")
+        if bool(self.entropy) != bool(self.entropic) or not 0 <= self.entropy < math.inf or (self.entropy and not self.distil):
+            what = f"entropy of {len(self.entropic)} layers with a weight of {self.entropy}"
+            raise EdgeqError(what, fix="give entropy=0.1 and the names of layers as entropic, beside a teacher (distil above 0)")
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,6 +182,7 @@ def lsq(
         network = nn.Sequential(network)
     few, draw = FewBits(network, chosen), source(batches)
     own, scales = few.parameters()
+    guide = Guide(network, teacher, chosen.entropic) if teacher is not None and chosen.entropy else None
     optimizer = torch.optim.Adam([{"params": own, "part": 1.0}, {"params": scales, "part": 0.1}], lr=chosen.rate)
     network.train()
     for step in range(steps):
@@ -188,6 +197,8 @@ def lsq(
             fix = "wrap the network in a module that returns the tensor to learn by"
             raise EdgeqError(f"the network returns a {type(outputs).__name__}, not a tensor", where=type(network).__name__, fix=fix)
         parts = _losses(outputs, x, y, teacher, chosen)
+        if guide is not None:
+            parts.append(chosen.entropy * guide.lost())
         loss = torch.stack(parts).sum()
         if not bool(loss.isfinite()):
             raise EdgeqError(f"the loss of step {step} is {float(loss.detach())}", fix="lower the learning rate, or look at the data")
@@ -198,6 +209,8 @@ def lsq(
         optimizer.step()
         if progress:
             progress(step + 1, steps, float(loss.detach()), None)
+    if guide is not None:
+        guide.close()
     return few.finish()
 
 
