@@ -10,9 +10,21 @@
 static inline int32_t eq_gate_table(const uint16_t *table, int32_t x, int32_t sign, int32_t bits)
 {
     const int32_t last = (255 << bits) - 1;
+#if defined(EQ_HAS_XCV)
+    /* cv.abs, cv.min; both values of the table as one word, by cv.lw with an index; cv.dotup.h of both and their weights */
+    int32_t at, sum;
+    uint32_t both;
+    __asm__(".insn r 0x2b, 3, 0x28, %0, %1, x0\n\t.insn r 0x2b, 3, 0x2b, %0, %0, %2" : "=&r"(at) : "r"(x), "r"(last));
+    const uint32_t part = (uint32_t)at & ((1u << bits) - 1u), weights = (part << 16) - part + (1u << bits);
+    __asm__(".insn r 0x2b, 3, 0x06, %0, %1, %2" : "=r"(both) : "r"(table), "r"((at >> bits) * 2));
+    __asm__(".insn r 0x7b, 0, 0x40, %0, %1, %2" : "=r"(sum) : "r"(both), "r"(weights));
+    (void)sign;
+    return sum;
+#else
     const int32_t at = last - eq_positive(last - ((x ^ sign) - sign));
     const int32_t low = table[at >> bits], high = table[(at >> bits) + 1];
     return (low << bits) + (at & ((1 << bits) - 1)) * (high - low);
+#endif
 }
 
 /* Sigmoid of x in units of 2^-12 / 3, |x| < 2^30; Q0.15. */

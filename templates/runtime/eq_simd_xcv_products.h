@@ -114,6 +114,31 @@ static inline const uint32_t *eq_xcv_rows16(int32_t sums[16], const int32_t star
     return w;
 }
 
+/* `count` sums, at least one, by rounding "single", limited to int16; each with its multiplier and shift. Eleven cycles a sum. */
+static inline void eq_xcv_rescale16(int32_t *sums, const int32_t *multiplier, const int8_t *shift, int32_t count)
+{
+#if EQ_XCV
+    int32_t s, m, n;
+    __asm__ volatile(
+        EQ_XCV_LOOP("%[count]", "8")
+        "lw %[s], 0(%[sums])\n\t"
+        EQ_XCV_NEXT("%[m]", "%[multiplier]") ".insn i 0x0b, 0, %[n], 1(%[shift])\n\t" /* cv.lb n, (shift), 1 */
+        "mulh %[s], %[s], %[m]\n\t"
+        ".insn r 0x2b, 3, 0x42, %[s], x0, %[n]\n\t"
+        ".insn r 0x2b, 3, 0x38, %[s], %[s], x16\n\t"
+        ".insn s 0x2b, 2, %[s], 4(%[sums])\n\t"
+        EQ_XCV_END
+        : [sums] "+r"(sums), [multiplier] "+r"(multiplier), [shift] "+r"(shift), [s] "=&r"(s), [m] "=&r"(m), [n] "=&r"(n)
+        : [count] "r"(count)
+        : "memory");
+#else
+    for (int32_t i = 0; i < count; i++) {
+        const int32_t y = eq_xcv_rescale_single(sums[i], multiplier[i], shift[i]);
+        sums[i] = y < -32768 ? -32768 : y > 32767 ? 32767 : y;
+    }
+#endif
+}
+
 #if EQ_XCV
 /* The products of one pixel's word with four rows, whose sums are s<a> to s<d>. */
 #define EQ_XCV_FOUR(x, a, b, c, d)                                                                       \
