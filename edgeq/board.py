@@ -145,9 +145,9 @@ class Cluster:
     wake: int
 
     def __post_init__(self) -> None:
-        powers = self.l1_banks in (1, 2, 4, 8, 16, 32, 64) and self.copy_width in (4, 8, 16, 32)
+        powers = self.l1_banks in (1, 2, 4, 8, 16, 32, 64) and self.copy_width in (1, 2, 4, 8, 16, 32)
         if not 2 <= self.harts <= MOST_HARTS or not powers or min(self.unit, self.l2_wait, self.copy_start, self.wake) < 0:
-            fix = f"2 to {MOST_HARTS} harts; 1, 2, 4, … 64 banks; a copy_width of 4, 8, 16 or 32 bytes; no negative numbers"
+            fix = f"2 to {MOST_HARTS} harts; 1, 2, 4, … 64 banks; a copy_width of 1, 2, 4, 8, 16 or 32 bytes; no negative numbers"
             raise EdgeqError("[cluster] of the board is out of range", fix=fix)
 
 

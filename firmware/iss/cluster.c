@@ -98,7 +98,7 @@ static void reserve(eq_cluster *c, uint64_t horizon)
         const uint32_t at = (q->to - c->l1 < c->l1_bytes ? q->to : q->from) - c->l1;
         for (uint64_t cycle = from; at < c->l1_bytes && cycle < end; cycle++) {
             const uint32_t first = (at + (uint32_t)(cycle - q->start) * c->copy_width) / 4u;
-            for (uint32_t i = 0; i < c->copy_width / 4u; i++) {
+            for (uint32_t i = 0; i < (c->copy_width + 3u) / 4u; i++) {
                 c->taken[(first + i) & (c->l1_banks - 1u)][cycle & (EQ_WINDOW - 1u)] = (uint32_t)cycle + 1u;
             }
         }

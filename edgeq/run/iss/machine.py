@@ -154,8 +154,9 @@ def read_program(elf: Path, memory: Mapping[str, Region]) -> Program:
             for s in segments:
                 if s["p_offset"] + s["p_filesz"] > size or s["p_filesz"] > s["p_memsz"]:
                     raise EdgeqError("a segment that the file does not hold", where=str(elf), why="the file was cut or damaged")
-                if not any(r.origin <= s["p_paddr"] and s["p_paddr"] + s["p_memsz"] <= r.origin + r.bytes for r in memory.values()):
-                    raise EdgeqError(f"a segment at {s['p_paddr']:#x} lies outside of the board's memory", where=str(elf))
+                for at, room in ((s["p_paddr"], s["p_filesz"]), (s["p_vaddr"], s["p_memsz"])):  # where it is stored, and where it runs
+                    if not any(r.origin <= at and at + room <= r.origin + r.bytes for r in memory.values()):
+                        raise EdgeqError(f"a segment at {at:#x} lies outside of the board's memory", where=str(elf))
             parts = tuple((int(s["p_paddr"]), bytes(s.data())) for s in segments if s["p_filesz"])
             ranges = [(int(s["p_vaddr"]), int(s["p_memsz"])) for s in segments if s["p_flags"] & 1]
             entry = int(found["e_entry"])
