@@ -165,12 +165,18 @@ def _without_rare_kernels(graph: Graph, calls: list[Call]) -> list[Call]:
         first = by_kernel[name][0].kernel
         for other in (of[0].kernel for n, of in by_kernel.items() if n not in rare):
             alike = (other.path, other.signature, other.isa) == (first.path, first.signature, first.isa)
-            if alike and all(other.applies(c.params) and other.overwrites(c.params) == c.inplace for c in by_kernel[name]):
+            if alike and all(_suits(graph, c, other) for c in by_kernel[name]):
                 instead[name] = other
     return [
         _call(graph, c.node, instead[c.kernel.name], c.params, c.operands, c.outputs, c.macs, c.epilogue) if c.kernel.name in instead else c
         for c in calls
     ]  # fmt: skip
+
+
+def _suits(graph: Graph, call: Call, other: Kernel) -> bool:
+    """Whether another kernel may compute a call, and saves as much memory."""
+    allowed = _allowed(graph, call.node, call.params)
+    return other.applies(call.params) and other.overwrites(call.params) == call.inplace and (allowed is None or allowed(other))
 
 
 def _call(
