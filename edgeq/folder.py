@@ -33,6 +33,9 @@ SEAL = "manifest_sha256"  # of the manifest: the checksum of everything else in 
 STAGED, COMMITTED = ".edgeq-new-", ".edgeq-commit-"  # + process id
 CHANGE = "change.json"  # of a committed change: see `write`
 SHOWN = 8
+OF_FILES = {  # suffixes that nobody gives a folder
+    ".npz", ".npy", ".csv", ".json", ".toml", ".onnx", ".tflite", ".pt2", ".pt", ".eqg", ".c", ".h", ".zip", ".elf", ".wav", ".png",
+}  # fmt: skip
 
 
 def digest(content: bytes) -> str:
@@ -126,8 +129,11 @@ def claimed(folder: Path, *, force: bool = False) -> Iterator[Path]:
     A folder that had to be made for it disappears again where nothing was written.
 
     Raises:
-        EdgeqError: something else lies there (see `refuse_strangers`), another process is writing it, or its place is not writable.
+        EdgeqError: something else lies there (see `refuse_strangers`), another process is writing it, its place is not writable, or
+            its name is that of a file.
     """
+    if folder.suffix.lower() in OF_FILES and not folder.is_dir():
+        raise EdgeqError("the output is a folder", where=str(folder), why=f"this is the name of a {folder.suffix} file", fix="name a folder")
     folder = _resolved(folder)
     with ExitStack() as held:
         try:

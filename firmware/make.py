@@ -102,7 +102,7 @@ class Build:
         folders = [*map(Path, self.settings["board"]), self.root / "bsp" / "common", self.root / "bootloader"]
         found = [(f, next(p for p in (folder / f for folder in folders) if p.exists())) for f in self.settings["sources"]]
         found += [(f"{f}.c", self.root / "lib" / f"{f}.c") for f in ALWAYS]
-        return [self.add(f"board/{Path(name).stem}.o", path, *self.board_flags) for name, path in found]
+        return [self.add(f"board/{name}.o", path, *self.board_flags) for name, path in found]
 
     def application(self, app, hook):
         """Objects of an application."""

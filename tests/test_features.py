@@ -228,6 +228,8 @@ def test_torchaudios_transforms_are_read() -> None:
     assert features.is_transform(both) and not features.is_transform([1])
     assert not features.is_transform(type("Sequential", (), {})())  # Keras' own, which is no sequence
     assert api.load(cepstrum).type("samples").size == 160
+    with pytest.raises(EdgeqError, match="example inputs, shapes for a transform"):
+        api.load(cepstrum, np.zeros((1, 400)), shapes={"x": (1, 400)})
     refusals = {
         "center = True": mel_spectrogram(center=True), "power = None": spectrogram(power=None),
         "the window of 400": spectrogram(window=np.linspace(0, 1, 400)), "GriffinLim is not": transform("GriffinLim"),

@@ -110,6 +110,15 @@ def test_a_new_folder_disappears_with_a_failed_build(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("name", ["x.npz", "graph.EQG", "main.c"])
+def test_the_name_of_a_file_is_no_folder(name: str, tmp_path: Path) -> None:
+    with pytest.raises(EdgeqError, match="the output is a folder"), folders.claimed(tmp_path / name):
+        pass
+    assert not list(tmp_path.iterdir())
+    with folders.claimed(tmp_path / "model.v2"):
+        pass
+
+
 def test_the_current_folder_stays_the_current_folder(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(out)
     write(Path(), NEW)

@@ -80,6 +80,11 @@ def load(
         from edgeq import features
 
         if features.is_transform(path):
+            unread = {"example inputs": example_inputs, "shapes": shapes, "const": const, "states": states, "signature": signature}
+            given = [name for name, value in unread.items() if value is not None]
+            if given:
+                fix = "give the transform alone: its own settings say what it takes"
+                raise EdgeqError(f"{', '.join(given)} for a transform", where=type(path).__name__, fix=fix)
             return passes_of(features.build(features.of_transform(path)), None, normalise)
         graph = _of_module(path, example_inputs, shapes)
         return passes_of(graph, states, normalise)
