@@ -321,6 +321,6 @@ def test_sources_of_one_stem_are_two_objects(tmp_path: Path) -> None:
     spec.loader.exec_module(make)
     for name in ("start.S", "start.c"):
         (tmp_path / name).touch()
-    settings = {"firmware": str(resource("firmware")), "runtime": str(tmp_path), "defines": {}, "board": [str(tmp_path)]}
+    settings = {"firmware": str(resource("firmware")), "runtime": str(tmp_path), "defines": {}, "board": [str(tmp_path)], "compile": []}
     objects = make.Build({**settings, "sources": ["start.S", "start.c"]}).support()
     assert len(set(objects)) == len(objects) and len([o for o in objects if "start" in o]) == 2
