@@ -12,7 +12,7 @@ from edgeq.ir import Array, Graph
 from edgeq.ops.depthwise_conv2d import DepthwiseConv2d
 from edgeq.ops.fully_connected import FullyConnected
 from edgeq.ops.softmax import Softmax
-from edgeq.quantize.sensitivity import MEASURES, Probe
+from edgeq.quantize.sensitivity import MEASURES, Probe, entropy_blocks
 from edgeq.quantize.storage import HALF, INT8, WEIGHTS, units
 
 RNG = np.random.default_rng(1)
@@ -162,3 +162,23 @@ def test_rows_are_output_channels() -> None:
     x = np.ones((2, 1, 4, 4, 6), np.float32)
     gone = (rounded(np.moveaxis(w, 3, 0).reshape(6, -1).astype(np.float32), 1) == 0).sum()
     assert measured("zeros", graph, x) == pytest.approx(gone / 24)
+
+
+def test_blocks_are_runs_of_large_entropies() -> None:
+    assert entropy_blocks.blocks([1.0, 5.0, 3.0, 2.0, 4.0]) == [1.0, 4.0, 4.0, 2.0, 4.0], "the mean of all is 3"
+    assert entropy_blocks.blocks([]) == [] and entropy_blocks.blocks([2.0, 2.0]) == [2.0, 2.0]
+
+
+def test_entropy_is_of_64_bins() -> None:
+    assert entropy_blocks.entropy(np.arange(64.0)) == pytest.approx(6)
+    assert entropy_blocks.entropy(np.repeat([0.0, 1.0], 5)) == pytest.approx(1) and entropy_blocks.entropy(np.zeros(7)) == 0
+
+
+def test_entropy_blocks_rank_by_what_rounding_changes() -> None:
+    """Of one layer: the entropy of its outputs times the square error of its weights over their square."""
+    y = (X[:, 0].astype(np.float64) @ W.astype(np.float64).T).astype(np.float32)
+    counts = np.histogram(y, 64)[0]
+    parts = counts[counts > 0] / y.size
+    want = -(parts * np.log2(parts)).sum() * beyond(rounded(W, 1) - W.astype(np.float64), W)
+    assert measured("entropy-blocks", dense(W), X) == pytest.approx(want, rel=1e-3)
+    assert measured("entropy-blocks", dense(W), X, WEIGHTS) < want
