@@ -28,6 +28,7 @@ FRAME = 6.25e-3  # seconds of sound
 POINTS = ((240e6, 0.65), (370e6, 0.8))  # hertz and volts of the paper
 WIDTH = 8  # bytes a cycle that come from L2
 COPIED = 0.8  # of a step's cycles: copies that take more bound it
+ARENA = 105 << 10  # bytes of L1 beside stacks and what the program needs that measures
 FRAMES = 300  # of noisy speech, to calibrate
 BOARDS = {"l2": 'flash = [0x1C000000, "4M"]', "external": 'flash = [0x1C000000, "4M"]\n[cluster]\ncopy_width = 1'}
 HEAD = (
@@ -123,7 +124,7 @@ def measured(name: str, way: Way) -> Found:
     with TemporaryDirectory(prefix="edgeq-bench-") as work:
         built = api.build(
             quantized(name, way.recipe), output=Path(work) / "model", target=way.target, name="denoiser", toolchain="gcc", optimize="3",
-            vectors=0, check=False,
+            vectors=0, check=False, budget={"ram": ARENA},
         )  # fmt: skip
         done = api.run(built.folder, vectors=2, steps=True)
     assert done.comparison is not None and done.comparison.bit_exact and done.run.cycles is not None and done.run.cycles.steps is not None

@@ -27,18 +27,29 @@ static inline int32_t eq_gate_table(const uint16_t *table, int32_t x, int32_t si
 #endif
 }
 
+/* (x + y) / 2^n, rounded to nearest. */
+static inline int32_t eq_gate_rounded(int32_t x, int32_t y, int32_t n)
+{
+#if defined(EQ_HAS_XCV)
+    __asm__(".insn r 0x2b, 3, 0x42, %0, %1, %2" : "+r"(x) : "r"(y), "r"(n)); /* cv.addrnr */
+    return x;
+#else
+    return (x + y + (1 << (n - 1))) >> n;
+#endif
+}
+
 /* Sigmoid of x in units of 2^-12 / 3, |x| < 2^30; Q0.15. */
 static inline int32_t eq_sigmoid_q15(const uint16_t *table, int32_t x)
 {
     const int32_t sign = x >> 31;
-    return ((eq_gate_table(table, x, sign, 9) ^ sign) + (sign & (1 << 25)) + (1 << 9)) >> 10;
+    return eq_gate_rounded(eq_gate_table(table, x, sign, 9) ^ sign, sign & (1 << 25), 10);
 }
 
 /* Tanh, likewise. */
 static inline int32_t eq_tanh_q15(const uint16_t *table, int32_t x)
 {
     const int32_t sign = x >> 31;
-    return (((eq_gate_table(table, x, sign, 8) - (1 << 23)) ^ sign) + (1 << 7)) >> 8;
+    return eq_gate_rounded((eq_gate_table(table, x, sign, 8) - (1 << 23)) ^ sign, 0, 8);
 }
 
 /* x m / 2^n, rounded to nearest, limited to int16; |x| < 2^47, 1 <= n <= 62. */
