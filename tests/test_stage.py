@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import in_arena
 import numpy as np
@@ -19,7 +20,7 @@ from edgeq.emit import emit, write
 from edgeq.errors import EdgeqError
 from edgeq.formats import PLAIN, Format, parse, registry
 from edgeq.formats.code import Code
-from edgeq.formats.format import Packed
+from edgeq.formats.format import Packed, Planes
 from edgeq.formats.votes import Votes
 from edgeq.ir import Array, DType, Graph, Node, Tensor, TensorType
 from edgeq.lower import lower
@@ -137,6 +138,24 @@ def test_tiles_compute_what_the_simulator_does(format: Format, law: str, isa: st
     assert all(not c.staged for c in own) and len(own) + sum(c.tiled is not None for c in program.calls) >= 4
     assert isa in ("c", "zvfh") or any(c.kernel.isa == isa and (c.staged or c in own) for c in program.calls)
     check(program, tmp_path / "m", ways=["inside" if law == "single" else "beside"])
+
+
+@dataclass(frozen=True)
+class Seven(Planes):
+    """Of which edgeq has none: lengths of stretches are among its values."""
+
+    name: ClassVar[str] = "int7"
+    width: ClassVar[int] = 7
+    planes: ClassVar[tuple[int, ...]] = (4, 2, 1)
+
+
+@pytest.mark.parametrize("isa", ["rv32im", "armv6m", "armv7m"])
+def test_kernels_whose_tables_are_as_long_as_weights_are_small_compute_no_tiles(isa: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lanes sum up as long as they fit: tables of some rows are longer than those of others, and a tile has room for one length."""
+    monkeypatch.setattr(stage, "ROOM", 0)
+    program = lower(narrowed(layers("tflm"), Seven()), replace(load("host"), isa=(isa, "c")))
+    tiled = [c for c in program.calls if c.tiled is not None]
+    assert tiled and all(c.tables["weights"].shape[0] * c.tiled.rows == c.params.scalars["out_c"] for c in tiled)  # type: ignore[union-attr]
 
 
 OTHERS = [*EVEN, Code(7, check="hamming", votes=True), Code(8, asymmetric=False, crc=True)]

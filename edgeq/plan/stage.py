@@ -200,7 +200,7 @@ def _tilings(program: Program, call: Call, rest: int, lost: int) -> Iterator[_Wa
         return
     if s["batches"] != 1 or format.plain(call.params.tables["weights"].size):
         return
-    pixels, all_rows = int(s.get("out_h", 1)) * int(s.get("out_w", 1)), int(s["out_c"])
+    pixels, all_rows = _sizes(call)
     flat = isinstance(call.node.op, Conv2d) and not call.epilogue and facts.value("pointwise", call.params)
     bands = [-(-pixels // k) for k in range(1, pixels // LEAST + 1)] if flat else []
     for rows, each in itertools.product(range(4, all_rows, 4), sorted({pixels, *bands})):
@@ -211,15 +211,32 @@ def _tilings(program: Program, call: Call, rest: int, lost: int) -> Iterator[_Wa
                     yield _Way(rest + found[0].scratch + (0 if copied else lost), found[1], found[0])
 
 
+def _sizes(call: Call) -> tuple[int, int]:
+    """Pixels of the output, and its channels."""
+    s = call.params.scalars
+    return int(s.get("out_h", 1)) * int(s.get("out_w", 1)), int(s["out_c"])
+
+
 def _tiling(program: Program, call: Call, rows: int, pixels: int, copied: bool) -> tuple[Call, float] | None:
     """A call in tiles and what it costs; None where no kernel computes a tile."""
-    s = call.params.scalars
-    all_pixels, all_rows = int(s.get("out_h", 1)) * int(s.get("out_w", 1)), int(s["out_c"])
+    all_pixels, _ = _sizes(call)
     parts = [part(call.params, 0, rows, p if pixels < all_pixels else 0) for p in {pixels, all_pixels % pixels or pixels}]
     fitting = [k for k in _kernels(call.kernel, parts[0], program.target.isa, call.formats) if all(k.applies(p) for p in parts)]
-    if not fitting:
-        return None
-    kernel = fitting[0]
+    for kernel in fitting:
+        try:
+            return _tiled_by(kernel, call, parts, rows, pixels, copied)
+        except Unstorable:
+            continue
+    return None
+
+
+def _tiled_by(kernel: Kernel, call: Call, parts: list[Params], rows: int, pixels: int, copied: bool) -> tuple[Call, float]:
+    """The call in tiles by a kernel, and what it costs.
+
+    Raises:
+        Unstorable: how long the kernel's table of a tile is depends on its weights.
+    """
+    all_pixels, all_rows = _sizes(call)
     weights = room(table(kernel, "weights", parts[0].tables).nbytes, call.formats["weights"])
     at = _aligned(max(kernel.scratch_bytes(p) for p in parts))
     first, at = at, at + weights
@@ -269,7 +286,11 @@ def band(pixels: int) -> dict[str, int]:
 
 
 def _tiled(call: Call, first: int, end: int) -> Call:
-    """The call with its weights stored tile after tile, decoded to `first` in its scratch, which ends at `end`; biases decoded whole."""
+    """The call with its weights stored tile after tile, decoded to `first` in its scratch, which ends at `end`; biases decoded whole.
+
+    Raises:
+        Unstorable: tiles differ in length.
+    """
     assert call.tiled is not None
     rows, kernel, all_rows = call.tiled.rows, call.kernel, int(call.params.scalars["out_c"])
     format, streams, parts = call.formats["weights"], [], []
@@ -279,6 +300,8 @@ def _tiled(call: Call, first: int, end: int) -> Call:
         packed, records = _form(kernel, own, "weights", format)
         parts.append(packed)
         streams.append(format.stream(packed, records) if isinstance(format, Packed) and records else format.encode(packed))
+    if len({p.shape for p in parts}) > 1:
+        raise Unstorable
     tables = {n: table(kernel, n, call.params.tables) for n in call.params.tables if kernel.reads(n, call.params) and n != "weights"}
     tables = {"weights": np.stack(parts), **tables}
     rest = whole(replace(call, tables=tables, scratch=end, formats={n: f for n, f in call.formats.items() if n != "weights"}))
