@@ -71,7 +71,7 @@ def _row(graph: Graph, node: Node, kind: type[Op], name: str) -> Array | None:
     if not computes(node, kind) or graph.type(node.outputs[0]).shape != t.shape:
         return None
     data = next((graph.tensors[n].data for n in node.inputs if n != name), None)
-    if data is None or data.size not in (1, t.shape[-1]) or data.size != (data.shape or (1,))[-1]:
+    if data is None or data.size not in (1, t.shape[-1]) or data.size != data.shape[-1]:
         return None
     return np.broadcast_to(data.reshape(-1), t.shape[-1:]).astype(np.float32)
 

@@ -156,7 +156,7 @@ def _of_length(z: Array, size: Array, length: int) -> Transform | None:
     angles = 2 * math.pi / length * ((bins + first)[:, None] * taps % length)
     turned = z * (reals.cos(angles) + 1j * reals.sin(angles))  # what is left is the window, and a phase for each bin
     largest = int(np.argmax(size[start:end]))
-    turned = turned * (turned[:, largest:largest + 1].conj() / size[start + largest])
+    turned = turned * (turned[:, largest : largest + 1].conj() / size[start + largest])
     window = np.where(turned[len(z) // 2].real < 0, -size[start:end], size[start:end])
     if np.abs(turned - window).max() > NEAR * size.max():
         return None

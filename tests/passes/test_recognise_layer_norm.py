@@ -19,7 +19,8 @@ from edgeq.quantize import evaluate_float
 SHAPE = (1, 5, 8)
 RNG = np.random.default_rng(3)
 CONSTANTS = {
-    "eps": np.full((1, 1, 1), 1e-3, np.float32), "scale": RNG.normal(1, 0.3, (1, 1, 8)).astype(np.float32),
+    "eps": np.full((1, 1, 1), 1e-3, np.float32), "one": np.ones((1, 1, 1), np.float32),
+    "scale": RNG.normal(1, 0.3, (1, 1, 8)).astype(np.float32),
     "bias": RNG.normal(0, 0.3, (1, 1, 8)).astype(np.float32), "column": RNG.normal(1, 0.3, (1, 5, 1)).astype(np.float32),
 }  # fmt: skip
 Step = tuple[Op, Sequence[str], str]
@@ -47,8 +48,9 @@ def graph(steps: Sequence[Step]) -> Graph:
         [*BEFORE, *SQUARE, *ROOT[:2], (maths.Rsqrt(), ["sum"], "inverse"), INVERSE[1], *AFFINE],
         [*BEFORE, *SQUARE, *ROOT, *INVERSE],
         [*BEFORE, *SQUARE, *ROOT, *INVERSE, (Add(), ["n", "bias"], "y")],
+        [*BEFORE, *SQUARE, *ROOT, *INVERSE, (Mul(), ["n", "eps"], "s"), (Add(), ["one", "s"], "y")],
     ],
-    ids=["square", "product", "rsqrt", "plain", "shifted"],
+    ids=["square", "product", "rsqrt", "plain", "shifted", "by numbers"],
 )
 def test_it_becomes_one_operator(steps: Sequence[Step]) -> None:
     before = graph(steps)
@@ -71,6 +73,18 @@ def test_it_becomes_one_operator(steps: Sequence[Step]) -> None:
 )
 def test_something_else_stays(steps: Sequence[Step]) -> None:
     assert not any(isinstance(n.op, LayerNorm) for n in normalise(graph(steps)).nodes)
+
+
+def test_limits_stay_apart() -> None:
+    """Of the normalization itself, and of what follows it."""
+    for at in (-1, -2, -3):
+        steps: list[Step] = [*BEFORE, *SQUARE, *ROOT, *INVERSE, *AFFINE]
+        op, inputs, output = steps[at]
+        steps[at] = (type(op)(clamp=(-0.5, 0.5)), inputs, output)  # type: ignore[call-arg]
+        before = graph(steps)
+        x = {"x": RNG.normal(2, 3, (4, *SHAPE)).astype(np.float32)}
+        (want,), (got,) = (evaluate_float(g, x).values() for g in (before, normalise(before)))
+        np.testing.assert_allclose(got, want, rtol=2e-5, atol=2e-5)
 
 
 def test_factors_of_rows_stay_apart() -> None:

@@ -23,7 +23,7 @@ from edgeq.quantize.channels import check, scalable
 from edgeq.quantize.classes import names_of
 from edgeq.quantize.diagnosis import BINS, PERFECT, Histogram, TensorStats
 from edgeq.quantize.enough import advise
-from edgeq.quantize.images import Pixels
+from edgeq.quantize.images import Pixels, real_samples
 from edgeq.quantize.masks import _scaled
 from edgeq.quantize.noise import GOOD, reason
 
@@ -165,6 +165,25 @@ def test_tensors_of_a_file_are_stored_in_what_they_can_be() -> None:
     text = 'format = 1\n[tensors.y]\nscale = 0.5\nzero_point = 0\ndtype = "int32"\n'
     with pytest.raises(EdgeqError, match="'y' is stored in int8 or int16"):
         read_precision(text, graph, "p.toml")
+
+
+@pytest.mark.parametrize("value", ["true", "1.5", "128", "-129", '"1"'])
+def test_whole_numbers_of_a_file(value: str) -> None:
+    text = f"format = 1\n[tensors.y]\nscale = 0.5\nzero_point = {value}\n"
+    with pytest.raises(EdgeqError, match="a whole number from -128 to 127 is expected"):
+        read_precision(text, dense(np.eye(2)), "p.toml")
+    for right in (-128, 127):
+        found = read_precision(text.replace(value, str(right)), dense(np.eye(2)), "p.toml").tensors["y"].scale
+        assert found == (0.5, right)
+
+
+def test_one_mean_for_all_needs_no_picture() -> None:
+    graph, x = dense(np.eye(2)), np.array([[0, 255], [51, 102]], np.uint8)
+    found = real_samples(graph, {"x": x}, Pixels(0, 2, (0.5,), (0.25,)))["x"]
+    np.testing.assert_allclose(found, (x / 255 * 2 - 0.5) / 0.25, rtol=1e-6)
+    for mean, std in (((0.5, 0.5), (0.25,)), ((0.5,), (0.25, 0.25))):
+        with pytest.raises(EdgeqError):
+            real_samples(graph, {"x": x}, Pixels(0, 2, mean, std))
 
 
 def test_every_tensor_has_a_type_of_its_own() -> None:
