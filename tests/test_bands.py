@@ -41,6 +41,12 @@ HOST = target.load("host")
 PACES = (Flow(1, 1, 4), Flow(1, 1, 2), Flow(1, 1), Flow(2, 2), Flow(3, 3), Flow(5, 5))
 
 
+@pytest.fixture
+def apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Results outside of bands lie apart from what is read, so that bands alone save memory."""
+    monkeypatch.setattr(arena, "distances", lambda *_: {})
+
+
 def cut(program: Program, seed: int) -> Program:
     """The program with bands as long as they can be, at random paces and from random calls on."""
     rng, bander, found, at = np.random.default_rng(seed), Bander(program), [], 0
@@ -70,7 +76,7 @@ def check(graph: Graph, program: Program, folder: Path, seed: int) -> None:
     assert result.tensors == len(whole | set(graph.results))
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", (*range(10), 21082, 21227))  # the last two once had rows over scratch
 def test_random_bands(seed: int, tmp_path: Path) -> None:
     graph = band_graph(seed, ("single", "tflm")[seed % 2])
     program = cut(lower(graph, HOST), seed)
@@ -117,7 +123,7 @@ def test_a_pooling_in_half_precision_takes_in_rows(pool: Op, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("seed", (8, 10))
-def test_the_least_arena(seed: int, tmp_path: Path) -> None:
+def test_the_least_arena(seed: int, tmp_path: Path, apart: None) -> None:
     graph = band_graph(seed, layers=12)
     program = lower(graph, HOST)
     search = Search(program)
@@ -128,7 +134,7 @@ def test_the_least_arena(seed: int, tmp_path: Path) -> None:
     check(graph, made, tmp_path / "m", seed)
 
 
-def test_within_a_limit_as_little_as_needed() -> None:
+def test_within_a_limit_as_little_as_needed(apart: None) -> None:
     program = lower(band_graph(8, layers=12), HOST)
     whole, least = plan(program).arena_bytes, Search(program).least
     assert fitted(program, whole)[0] is program
@@ -141,7 +147,7 @@ def test_within_a_limit_as_little_as_needed() -> None:
 
 
 @pytest.mark.parametrize("seed", (3, 8, 10))
-def test_cuts_are_as_good_as_the_best_of_all(seed: int) -> None:
+def test_cuts_are_as_good_as_the_best_of_all(seed: int, apart: None) -> None:
     """Bounds and guesses leave nothing out: every cut into alone and banded calls is looked at."""
     program = lower(band_graph(seed, layers=7), HOST)
     search, every = Search(program), Search(program)
@@ -214,7 +220,7 @@ def mixed(graph: Graph, at: int, front: bool) -> Graph:
 
 
 @pytest.mark.parametrize("front", [True, False])
-def test_int8_and_half_precision_share_a_band(front: bool, tmp_path: Path) -> None:
+def test_int8_and_half_precision_share_a_band(front: bool, tmp_path: Path, apart: None) -> None:
     graph = mixed(chain(), 3, front)
     for name in ("host", "cortex-m4"):
         whole = lower(graph, target.load(name))
@@ -264,7 +270,7 @@ def test_rows_that_nobody_reads_have_room(rows: int, tmp_path: Path) -> None:
     check(graph, program, tmp_path / "m", rows)
 
 
-def test_a_result_trails_its_input() -> None:
+def test_a_result_trails_its_input(apart: None) -> None:
     b = Builder(2, "single")
     graph = b.graph(b.conv(b.input(1, 32, 16, 4), 4, 3, pads=(1, 1, 1, 1)))
     program = lower(graph, HOST)
@@ -349,7 +355,7 @@ def test_offsets_do_not_depend_on_the_order_of_sets() -> None:
     assert [n for n in spans if n in order] == [n for n in order if n in spans] and len(order) > 3
 
 
-def test_ways_to_use_memory() -> None:
+def test_ways_to_use_memory(apart: None) -> None:
     found = ways(lower(band_graph(8, layers=12), HOST))
     assert found[0].name == "whole tensors" and not found[0].bands
     banded = [w for w in found if w.bands and "fed" not in w.name]

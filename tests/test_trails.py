@@ -8,7 +8,7 @@ from pathlib import Path
 import in_arena
 import numpy as np
 import pytest
-from band_graphs import halved, inputs
+from band_graphs import band_graph, halved, inputs
 from installed import need_emulator
 from random_graphs import Builder, random_graph
 
@@ -26,6 +26,7 @@ from edgeq.ops.resize import ResizeNearest
 from edgeq.ops.slice import Slice
 from edgeq.ops.transpose_conv2d import TransposeConv2d
 from edgeq.plan import MemoryPlan, arena, plan
+from edgeq.plan.fit import fitted
 from edgeq.plan.place import Block, Trails, height
 from edgeq.plan.trails import need
 from edgeq.run import run
@@ -147,6 +148,18 @@ def test_as_near_as_may_be_on_chips(name: str, half: bool, tmp_path: Path, trail
 @pytest.mark.parametrize("seed", range(12))
 def test_random_graphs(seed: int, tmp_path: Path) -> None:
     held(random_graph(seed, ("single", "tflm")[seed % 2]), target.load("host"), tmp_path / "m", seed)
+
+
+@pytest.mark.parametrize("seed", (0, 1, 5, 9))
+def test_beside_bands(seed: int, tmp_path: Path) -> None:
+    """Within the least memory there is: calls alone trail, others run in bands."""
+    graph = band_graph(seed, layers=12)
+    program, memory = fitted(lower(graph, target.load("host")), None)
+    assert memory.arena_bytes <= plan(lower(graph, target.load("host"))).arena_bytes
+    write(emit(program, memory, "m"), tmp_path / "m")
+    x = inputs(graph, seed, 2)
+    result = compare(simulate(graph, x, steps=True), in_arena.run(tmp_path / "m", x))
+    assert result.difference is None, f"{result.difference}"
 
 
 @pytest.mark.parametrize("kind", LAYERS)

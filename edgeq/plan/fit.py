@@ -62,8 +62,7 @@ def _within(search: Search, limit: float | None) -> tuple[Program, MemoryPlan] |
         segments = search.cut(aim)
         if segments is None:
             break
-        made = search.made(segments)
-        planned = plan(made)
+        made, planned = search.planned(segments)
         if best is None or planned.arena_bytes < best[1].arena_bytes:
             best = made, planned
         if planned.arena_bytes <= aim or aim <= least:
@@ -75,7 +74,7 @@ def _within(search: Search, limit: float | None) -> tuple[Program, MemoryPlan] |
     wider = [search.cut(least + share * (best[1].arena_bytes - least)) for share in WIDER]  # what needs more than the least may lie closer
     slow = [(search.slowest(s.first, s.last) or s) if s.pace else s for s in search.cut(aim) or ()]  # so may fewer rows at a turn
     for segments in (*wider, slow):
-        planned = plan(made := search.made(segments)) if segments else best[1]
+        made, planned = search.planned(segments) if segments else best
         if planned.arena_bytes < best[1].arena_bytes:
             best = made, planned
     return best

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from edgeq.ir import Array
-from edgeq.plan.arena import lifetimes, live
+from edgeq.plan.arena import MemoryPlan, lifetimes, live, plan
 from edgeq.plan.bands import Bander, Whole
 from edgeq.program import Band, Call, Flow, Part, Program
 
@@ -73,6 +73,7 @@ class Search:
     _bounds: dict[tuple[int, int], float] = field(default_factory=dict)
     _guesses: dict[tuple[int, int], float] = field(default_factory=dict)
     _made: dict[tuple[int, int, Flow], Segment | None] = field(default_factory=dict)
+    _plans: dict[tuple[tuple[int, int, Flow], ...], tuple[Program, MemoryPlan]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._bander = Bander(self.program, self.fed)
@@ -331,6 +332,10 @@ class Search:
             at = segment.first
         return path[::-1]
 
-    def made(self, segments: list[Segment]) -> Program:
-        """The program cut so."""
-        return self._bander.combined([(s.first, s.last, s.pace) for s in segments if s.pace is not None])
+    def planned(self, segments: list[Segment]) -> tuple[Program, MemoryPlan]:
+        """The program cut so, and its plan."""
+        bands = tuple((s.first, s.last, s.pace) for s in segments if s.pace is not None)
+        if bands not in self._plans:
+            made = self._bander.combined(bands)
+            self._plans[bands] = made, plan(made, self.alignment)
+        return self._plans[bands]
