@@ -93,12 +93,19 @@ class TensorType:
 
 @dataclass(frozen=True, eq=False)
 class Tensor:
-    """A named value; `data` is set for constants and has the type's shape and dtype, `format` is how integers of it are stored."""
+    """A named value.
+
+    Attributes:
+        data: of a constant, of the type's shape and dtype.
+        format: how integers of it are stored.
+        norm: of a bias that a batch norm is in: mean and deviation per channel ``[2, C]`` that training saw of what it is added to.
+    """
 
     name: str
     type: TensorType
     data: Array | None = None
     format: Format = PLAIN
+    norm: Array | None = None
 
     @property
     def is_constant(self) -> bool:

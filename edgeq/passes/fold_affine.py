@@ -95,6 +95,8 @@ class _Folder:
         folded = self._with(layer, w, b, w.data * factor.reshape(across), b.data * factor + term)
         if folded is None:
             return False
+        seen = next((self.tensors[n].norm for n in node.inputs if self.tensors[n].norm is not None), None)
+        self.tensors[folded.inputs[2]] = replace(self.tensors[folded.inputs[2]], norm=seen)
         op = replace(folded.op, clamp=node.op.clamp)  # type: ignore[attr-defined, call-arg]
         self.nodes[at] = replace(folded, op=op, outputs=node.outputs)
         self.by_output[node.outputs[0]] = at

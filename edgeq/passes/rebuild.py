@@ -105,7 +105,9 @@ class _Rebuild:
         if tensor.data is None or (tensor.type.q and tensor.type.q.axis is not None):
             return None
         name = name if name not in self.tensors else self._fresh(name)
-        self.tensors[name] = Tensor(name, replace(tensor.type, shape=move.target), move.apply(tensor.data))
+        data = move.apply(tensor.data)
+        norm = tensor.norm if np.array_equal(data.ravel(), tensor.data.ravel()) else None
+        self.tensors[name] = Tensor(name, replace(tensor.type, shape=move.target), data, norm=norm)
         return name
 
     def _chain(self, source: str, move: Move, name: str) -> str:

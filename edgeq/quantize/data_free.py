@@ -1,9 +1,11 @@
 """Calibration samples out of the network itself, where there are no data: inputs that it takes for one of its own classes.
 
 From smooth noise, whose size makes the first layer's sums vary by about 1, as a batch-norm would have had them, each input is moved by
-the gradient of the cross entropy with a class (DeepInversion, Yin et al., CVPR 2020, with the labels alone; ZeroQ, Cai et al., CVPR 2020,
-without the statistics, which are folded into the weights). Gradients are smoothed over neighbouring places, so that inputs stay natural,
-and an input that the network is sure of stops moving.
+the gradient of the cross entropy with a class (DeepInversion, Yin et al., CVPR 2020). Gradients are smoothed over neighbouring places, so
+that inputs stay natural, and an input that the network is sure of stops moving.
+
+Where the file still has batch norms, sums of layers are to have the means and deviations of training as well (ZeroQ, Cai et al., CVPR 2020:
+`norms`), which also serves networks that are no classifiers.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from edgeq.errors import EdgeqError
 from edgeq.evaluate import ancestors
 from edgeq.ir import Array, Graph
 from edgeq.ops.linear import NO_CLAMP
+from edgeq.quantize import norms
 from edgeq.quantize.floating import evaluate_float
 from edgeq.quantize.gradients import backward
 
@@ -35,17 +38,19 @@ Progress = Callable[[int, int], None]
 def samples(
     graph: Graph, count: int = SAMPLES, limits: tuple[float, float] | None = None, progress: Progress | None = None
 ) -> dict[str, Array]:
-    """Calibration samples of a float classifier, ``[count, *shape]`` float32 by input.
+    """Calibration samples of a float classifier, or of a network with batch norms, ``[count, *shape]`` float32 by input.
 
     Args:
         limits: the least and the largest value that an input can have, where they are known.
         progress: called with (steps done, in all).
 
     Raises:
-        EdgeqError: it has states, several inputs or outputs, gives no classes, or an operator has no gradient.
+        EdgeqError: it has states, several inputs or outputs, gives no classes and has no batch norms, or an operator has no gradient.
     """
-    name, logits = _ends(graph)
-    inner = _until(graph, logits)
+    whole, known = norms.bared(graph)
+    name, logits, classifies = _ends(graph, bool(known))
+    inner = _until(whole, logits)
+    known = {n: norm for n, norm in known.items() if any(n in m.outputs for m in inner.nodes)}
     shape, classes = graph.type(name).shape, graph.type(logits).size
     rng = np.random.default_rng(0)
     x = _noise(rng, (count, *shape))
@@ -56,28 +61,31 @@ def samples(
         x = x if limits is None else np.clip(x, *limits)
         values = evaluate_float(inner, {name: x.astype(np.float32)}, steps=True)
         sure = _softmax(values[logits].reshape(count, -1).astype(np.float64))
-        missing = 1 - sure[np.arange(count), labels]
+        missing = 1 - sure[np.arange(count), labels] if classifies else np.zeros(count)
         wrong = sure.copy()
         wrong[np.arange(count), labels] -= 1
-        gradient = backward(inner, values, logits, wrong.reshape(values[logits].shape))[name]
+        unlike, more = norms.gradients(values, known)
+        gradient = backward(inner, values, logits, classifies * wrong.reshape(values[logits].shape), more=more)[name]
         way = _smoothed(gradient)
         length = np.sqrt((way.reshape(count, -1) ** 2).mean(1))
-        factor = np.where(length > 0, np.maximum(missing - (1 - SURE), 0) / np.maximum(length, 1e-300), 0.0)
+        left = np.maximum(missing - (1 - SURE), min(1.0, unlike))
+        factor = np.where(length > 0, left / np.maximum(length, 1e-300), 0.0)
         reach = FIRST + (LAST - FIRST) * step / STEPS
         x = x - (reach * size * factor).reshape(-1, *[1] * len(shape)) * way
         if progress:
             progress(step + 1, STEPS)
     x = x if limits is None else np.clip(x, *limits)
     unit = max(float(np.abs(x).max()), 1e-30) / LEVELS
+    said = f"which is {100 * float(1 - missing.mean()):.0f} % sure of them" if classifies else "by its batch norms"
     LOG.warning(
-        "calibrated without data: %d inputs made by the network itself, which is %.0f %% sure of them. Fix: calibrate with real inputs "
-        "if there are some", count, 100 * float(1 - missing.mean()),
-    )  # fmt: skip
+        "calibrated without data: %d inputs made by the network itself, %s. Fix: calibrate with real inputs if there are some", count, said
+    )
     return {name: (np.rint(x / unit) * unit).astype(np.float32)}
 
 
-def _ends(graph: Graph) -> tuple[str, str]:
-    """The input, and the tensor of a value per class: before a softmax, if there is one."""
+def _ends(graph: Graph, normed: bool = False) -> tuple[str, str, bool]:
+    """The input, the tensor of a value per class (before a softmax, if there is one), and whether it is that; of a network with batch norms
+    that is no classifier its output."""
     why = ""
     if graph.states:
         why = "it has states"
@@ -89,6 +97,8 @@ def _ends(graph: Graph) -> tuple[str, str]:
         why = f"its output has the shape {list(graph.type(graph.results[0]).shape)}"
     elif graph.type(graph.results[0]).size == graph.type(graph.given[0]).size:
         why = "its output has the size of its input, which it reconstructs"
+    if why and normed and not graph.states and len(graph.given) == len(graph.results) == 1:
+        return graph.given[0], graph.results[0], False
     if why:
         raise EdgeqError("calibration without data is for classifiers", where=graph.name, why=why, fix="give --calib real inputs")
     makers, name = graph.producers(), graph.results[0]
@@ -96,7 +106,7 @@ def _ends(graph: Graph) -> tuple[str, str]:
         name = node.inputs[0]
         if node.op.traits.near is not None:
             break
-    return graph.given[0], name
+    return graph.given[0], name, True
 
 
 def _until(graph: Graph, output: str) -> Graph:

@@ -25,13 +25,17 @@ CLOSE = 1e-3  # of the largest value, by which a linear operator's matrix may mi
 LARGEST = 2**24  # whole numbers that float32 tells apart
 
 
-def backward(graph: Graph, values: Mapping[str, Array], output: str, gradient: Array, layers: Collection[str] = ()) -> dict[str, Array]:
-    """The gradient of a number with regard to every graph input, from that with regard to one activation.
+def backward(
+    graph: Graph, values: Mapping[str, Array], output: str, gradient: Array, layers: Collection[str] = (),
+    more: Mapping[str, Array] | None = None,
+) -> dict[str, Array]:  # fmt: skip
+    """The gradient of a number with regard to every graph input, from those with regard to some activations.
 
     Args:
         values: of every activation that leads to `output`, ``[V, *shape]`` float32.
         gradient: ``[V, *shape]`` of `output`.
         layers: linear nodes, whose weights and biases are asked for as well.
+        more: gradients of other activations, likewise.
 
     Returns:
         Per input float64 ``[V, *shape]``; zeros where nothing depends on it. Per constant of `layers` its gradient in its own shape.
@@ -39,7 +43,7 @@ def backward(graph: Graph, values: Mapping[str, Array], output: str, gradient: A
     Raises:
         EdgeqError: an operator on the way has no gradient here.
     """
-    found: dict[str, Array] = {output: np.asarray(gradient, np.float64)}
+    found: dict[str, Array] = {**(more or {}), output: np.asarray(gradient, np.float64)}
     constants: dict[str, Array] = {}
     for node in reversed(graph.nodes):
         upstream = [found.pop(n, None) for n in node.outputs]

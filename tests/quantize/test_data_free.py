@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from float_graphs import Floats
+from onnx import TensorProto, helper, numpy_helper
 
 from edgeq import api
 from edgeq.errors import EdgeqError
@@ -23,7 +26,7 @@ from edgeq.ops.mean import Mean
 from edgeq.ops.reshape import Reshape
 from edgeq.ops.softmax import Softmax
 from edgeq.ops.transpose import Transpose
-from edgeq.quantize import data_free, evaluate_float
+from edgeq.quantize import data_free, evaluate_float, norms
 from edgeq.quantize.gradients import backward
 
 RNG = np.random.default_rng(5)
@@ -47,7 +50,7 @@ def network(middle: Op | None = None) -> Graph:
 
 
 def logits(graph: Graph) -> tuple[Graph, str]:
-    _, name = data_free._ends(graph)
+    _, name, _ = data_free._ends(graph)
     return data_free._until(graph, name), name
 
 
@@ -139,3 +142,57 @@ def test_what_is_no_classifier_is_refused() -> None:
     for graph, why in ((same, "reconstructs"), (one, "one number")):
         with pytest.raises(EdgeqError, match=f"for classifiers.*{why}"):
             api.quantize(graph, "data-free")
+
+
+def normed(tmp_path: Path, classes: bool) -> tuple[Graph, Array]:
+    """An ONNX file with two batch norms of inputs about 3 and not about 0, and such inputs."""
+    rng = np.random.default_rng(4)
+    x = (3 + rng.normal(0, 1, (64, 2, 12, 12)).cumsum(2) / 3).astype(np.float32)
+    w, v, u = (rng.normal(0, 0.4, s).astype(np.float32) for s in ((8, 2, 3, 3), (8, 8, 3, 3), (5, 8)))
+    conv = [helper.make_node("Conv", ["x", "w"], ["a"], pads=[1] * 4), helper.make_node("Conv", ["r", "v"], ["c"], pads=[1] * 4)]
+    constants = {"w": w, "v": v, "u": u, **{f"{n}{i}": np.ones(8, np.float32) for n in "gbmv" for i in (1, 2)}}
+    nodes = [
+        conv[0], helper.make_node("BatchNormalization", ["a", "g1", "b1", "m1", "v1"], ["n"]), helper.make_node("Relu", ["n"], ["r"]),
+        conv[1], helper.make_node("BatchNormalization", ["c", "g2", "b2", "m2", "v2"], ["y"]),
+    ]  # fmt: skip
+    if classes:
+        nodes += [
+            helper.make_node("GlobalAveragePool", ["y"], ["p"]), helper.make_node("Flatten", ["p"], ["f"]),
+            helper.make_node("Gemm", ["f", "u"], ["z"], transB=1),
+        ]  # fmt: skip
+
+    def saved() -> Path:
+        ends = [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in (("x", (1, 2, 12, 12)), ("z" if classes else "y", None))]
+        held = [numpy_helper.from_array(a, n) for n, a in constants.items() if any(n in node.input for node in nodes)]
+        model = helper.make_model(helper.make_graph(nodes, "g", ends[:1], ends[1:], held), opset_imports=[helper.make_opsetid("", 17)])
+        onnx.save(model, tmp_path / "m.onnx")
+        return tmp_path / "m.onnx"
+
+    for i in (1, 2):  # what training would have kept
+        sums, _ = norms.bared(api.load(saved()))
+        values = evaluate_float(sums, {"x": x[:, None]}, steps=True)
+        layer = [n for n in sums.nodes if n.op.traits.linear is not None][i - 1]
+        rows = values[layer.outputs[0]].reshape(-1, 8)  # (sum - 1) / sqrt(1) + 1, what it starts with
+        constants |= {
+            f"m{i}": rows.mean(0),
+            f"v{i}": rows.var(0),
+            f"g{i}": np.float32(0.5 + rng.random(8)),
+            f"b{i}": np.float32(rng.random(8)),
+        }
+    return api.load(saved()), x[:, None]
+
+
+@pytest.mark.parametrize("classes", [True, False])
+def test_batch_norms_of_the_file_say_how_large_inputs_are(tmp_path: Path, classes: bool) -> None:
+    """Sums of layers come near the means and deviations of training, also of a network that is no classifier."""
+    graph, x = normed(tmp_path, classes)
+    bare, known = norms.bared(graph)
+    assert len(known) == 2
+    plain = replace(graph, tensors={n: replace(t, norm=None) for n, t in graph.tensors.items()})
+    given = {"made": data_free.samples(graph, 32)["x"], "true": x, "noise": np.random.default_rng(0).normal(0, 1, x.shape)}
+    given |= {"labels": data_free.samples(plain, 32)["x"]} if classes else {}
+    unlike = {k: norms.gradients(evaluate_float(bare, {"x": np.float32(a)}, steps=True), known)[0] for k, a in given.items()}
+    assert unlike["true"] < 1e-3 and unlike["made"] < 0.35 * unlike["noise"] and unlike["made"] < 0.5 * unlike.get("labels", 9.0), unlike
+    if not classes:
+        with pytest.raises(EdgeqError, match="calibration without data is for classifiers"):
+            data_free.samples(plain, 8)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from edgeq.errors import EdgeqError
@@ -283,4 +285,5 @@ def batch_normalization(call: Call) -> Tensor:
     across = (1, shape[1], *(1 for _ in shape[2:]))
     w = call.builder.constant(f"{call.output}.factor", factor.reshape(across))
     b = call.builder.constant(f"{call.output}.term", (bias - mean * factor).reshape(across))
+    b = call.builder.tensors[b.name] = replace(b, norm=np.stack([bias, np.abs(scale)]))
     return call.emit(Add(), call.emit(Mul(), x, w, tag="factor"), b)
