@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import attention_methods
 from benchmarks.kept import Kept, Record
 from benchmarks.lowbit import scored
 from benchmarks.measure import measure
@@ -269,7 +270,8 @@ def page(records: Mapping[str, Record]) -> str:
     """The whole page."""
     names = [n for n in NETWORKS if f"{n}/int8" in records]
     kinds = "; ".join(f"{MEANINGS[records[f'{n}/int8']['kind']]} ({n})" for n in names if records[f"{n}/int8"]["kind"] != SIGNAL)
-    lines = [line for family in FAMILIES for line in table(family, names, records)] + list(costs(names, records))
+    lines = [line for family in FAMILIES for line in table(family, names, records)] + attention_methods.known()
+    lines += costs(names, records)
     asked = [n for n in NETWORKS if any(key(n, b, c) not in records for b, c in trials())]
     more = f"\nNot measured, or not wholly: {', '.join(asked)}.\n" if asked else ""
     return HEAD % (LEAST, kinds) + "\n".join(lines) + more
