@@ -53,12 +53,89 @@ void eq_float_set_flags(uint32_t flags)
     }
 }
 
-/* The host's rounding mode for one of an instruction; -1: none that exists (ties away is none of the host's). */
+/* The host's rounding mode for one of an instruction; TIES_AWAY is none of the host's; NO_MODE: it does not exist. */
+enum { TIES_AWAY = -1, NO_MODE = -2 };
+
 static int rounding(const eq_machine *m, uint32_t rm)
 {
-    static const int modes[4] = { FE_TONEAREST, FE_TOWARDZERO, FE_DOWNWARD, FE_UPWARD };
+    static const int modes[5] = { FE_TONEAREST, FE_TOWARDZERO, FE_DOWNWARD, FE_UPWARD, TIES_AWAY };
     rm = rm == 7u ? m->frm : rm;
-    return rm < 4u ? modes[rm] : -1;
+    return rm < 5u ? modes[rm] : NO_MODE;
+}
+
+/* Operands of an operation, by the code of OP-FP, or FUSED; i is an integer to be converted. */
+enum { ADD = 0x00, SUBTRACT = 0x04, MULTIPLY = 0x08, DIVIDE = 0x0C, ROOT = 0x2C, CONVERT = 0x68, FUSED = 0x80 };
+typedef struct {
+    uint32_t code;
+    float a, b, c;
+    double i;
+} operation;
+
+static float in_single(const volatile operation *o)
+{
+    volatile float r; /* computed here, in the mode that is set */
+    switch (o->code) {
+    case ADD: r = o->a + o->b; break;
+    case SUBTRACT: r = o->a - o->b; break;
+    case MULTIPLY: r = o->a * o->b; break;
+    case DIVIDE: r = o->a / o->b; break;
+    case ROOT: r = sqrtf(o->a); break;
+    case CONVERT: r = (float)o->i; break;
+    default: r = fmaf(o->a, o->b, o->c); break;
+    }
+    return r;
+}
+
+static double in_double(const volatile operation *o)
+{
+    const volatile double a = o->a, b = o->b, c = o->c;
+    volatile double r;
+    switch (o->code) {
+    case ADD: r = a + b; break;
+    case SUBTRACT: r = a - b; break;
+    case MULTIPLY: r = a * b; break;
+    case DIVIDE: r = a / b; break;
+    case ROOT: r = sqrt(a); break;
+    case CONVERT: r = o->i; break;
+    default: r = fma(a, b, c); break;
+    }
+    return r;
+}
+
+/* To nearest, of two that are as near the one farther from zero: where the even one is the other, the exact result is halfway.
+ * Cut off to float64 it is compared with that, which float64 holds. Flags are those of rounding to even. */
+static float away(const volatile operation *o)
+{
+    fexcept_t flags;
+    float r = in_single(o);
+    fegetexceptflag(&flags, FE_ALL_EXCEPT);
+    fesetround(FE_TOWARDZERO);
+    const float cut = in_single(o);
+    const double d = in_double(o);
+    fesetround(FE_TONEAREST);
+    if (isfinite(r) && r == cut) {
+        const float next = nextafterf(cut, d < 0 ? -INFINITY : INFINITY);
+        if (isfinite(next) && d == ((double)cut + (double)next) / 2) {
+            r = next;
+        }
+    }
+    fesetexceptflag(&flags, FE_ALL_EXCEPT);
+    return r;
+}
+
+static uint32_t rounded(const operation o, int mode)
+{
+    if (mode == TIES_AWAY) {
+        return word(away(&o));
+    }
+    if (mode != FE_TONEAREST) {
+        fesetround(mode);
+    }
+    const float r = in_single(&o);
+    if (mode != FE_TONEAREST) {
+        fesetround(FE_TONEAREST);
+    }
+    return word(r);
 }
 
 static uint32_t to_integer(float f, uint32_t v, int is_unsigned, int mode)
@@ -121,25 +198,11 @@ static uint32_t compared(uint32_t a, uint32_t b, uint32_t f3)
 static int computed(eq_machine *m, const eq_op *op, uint32_t code)
 {
     const int mode = rounding(m, op->imm & 7u);
-    if (mode < 0) {
+    if (mode == NO_MODE) {
         return 0;
     }
-    volatile float a = real(m->f[op->rs1]), b = real(m->f[op->rs2]), r = 0.0f;
-    if (mode != FE_TONEAREST) {
-        fesetround(mode);
-    }
-    switch (code) {
-    case 0x00: r = a + b; break;
-    case 0x04: r = a - b; break;
-    case 0x08: r = a * b; break;
-    case 0x0C: r = a / b; break;
-    case 0x2C: r = sqrtf(a); break;
-    default: r = op->rs2 ? (float)m->x[op->rs1] : (float)(int32_t)m->x[op->rs1]; break; /* 0x68 */
-    }
-    if (mode != FE_TONEAREST) {
-        fesetround(FE_TONEAREST);
-    }
-    m->f[op->rd] = word(r);
+    const double i = op->rs2 ? (double)m->x[op->rs1] : (double)(int32_t)m->x[op->rs1];
+    m->f[op->rd] = rounded((operation){ code, real(m->f[op->rs1]), real(m->f[op->rs2]), 0.0f, i }, mode);
     return 1;
 }
 
@@ -156,8 +219,8 @@ int eq_float(eq_machine *m, const eq_op *op)
     case 0x14: m->f[op->rd] = extreme(a, b, f3 == 1u); return f3 < 2u;
     case 0x50: r = compared(a, b, f3); break;
     case 0x60: {
-        const int mode = rounding(m, f3), away = f3 == 4u || (f3 == 7u && m->frm == 4u);
-        if (mode < 0 && !away) {
+        const int mode = rounding(m, f3);
+        if (mode == NO_MODE) {
             return 0;
         }
         r = to_integer(real(a), a, op->rs2 & 1, mode);
@@ -177,18 +240,11 @@ int eq_float(eq_machine *m, const eq_op *op)
 int eq_fma(eq_machine *m, const eq_op *op)
 {
     const int mode = rounding(m, op->imm & 7u);
-    if (mode < 0) {
+    if (mode == NO_MODE) {
         return 0;
     }
     const uint32_t minus_product = op->x >= 2u ? 0x80000000u : 0, minus_sum = op->x == 1u || op->x == 3u ? 0x80000000u : 0;
     const float a = real(m->f[op->rs1] ^ minus_product), b = real(m->f[op->rs2]), c = real(m->f[op->imm >> 3] ^ minus_sum);
-    if (mode != FE_TONEAREST) {
-        fesetround(mode);
-    }
-    volatile float r = fmaf(a, b, c);
-    if (mode != FE_TONEAREST) {
-        fesetround(FE_TONEAREST);
-    }
-    m->f[op->rd] = word(r);
+    m->f[op->rd] = rounded((operation){ FUSED, a, b, c, 0.0 }, mode);
     return 1;
 }
