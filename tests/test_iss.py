@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from iss_programs import LEAVE, MCYCLE_A0, MCYCLE_A1, NOP, ORIGIN, addi, branch, elf, i_type, lui, lw, r_type, setup, store
+from iss_random import program
 from random_graphs import Builder
 
 from edgeq import api
@@ -53,6 +54,21 @@ def test_random_programs_end_in_the_cores_state_and_take_its_cycles(tmp_path: Pa
     assert [(g[0], g[2]) for g in got] == [(w[0], w[2]) for w in want]
     off = [int(g[1]) - int(w[1]) for g, w in zip(got, want, strict=True) if g[1] != w[1]]
     assert len(off) <= 1 and all(abs(n) == 1 for n in off)
+
+
+@pytest.mark.skipif(shutil.which(GCC) is None or shutil.which("qemu-system-riscv32") is None, reason="needs gcc for RISC-V and QEMU")
+@pytest.mark.parametrize("seed", range(3))
+def test_random_programs_end_as_on_qemu(tmp_path: Path, seed: int) -> None:
+    """Integers, compressed forms, misaligned accesses, floats with their flags in every rounding mode: 200 segments of 40 instructions."""
+    (tmp_path / "x.S").write_text(program(seed, 200))
+    flags = ["-march=rv32imfc_zicsr", "-mabi=ilp32f", "-nostdlib", f"-Wl,-Ttext={ORIGIN:#x},-e,_start,-N,--no-relax,--no-warn-rwx-segments"]
+    subprocess.run([GCC, *flags, "x.S", "-o", "x.elf"], check=True, cwd=tmp_path)
+    qemu = ["qemu-system-riscv32", "-M", "virt", "-bios", "none", "-display", "none", "-serial", "stdio", "-monitor", "none"]
+    want = subprocess.run([*qemu, "-kernel", "x.elf"], check=True, capture_output=True, cwd=tmp_path, timeout=120).stdout.split()
+    with Machine(tmp_path / "x.elf", MEMORY) as m:
+        assert m.run() == 0
+        got = m.sent.split()
+    assert len(want) == 200 and got == want
 
 
 MULH, DIV, REM = (r_type(0x33, f3, 1, 5, 9, 9) for f3 in (1, 4, 6))

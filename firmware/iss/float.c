@@ -145,8 +145,11 @@ static uint32_t to_integer(float f, uint32_t v, int is_unsigned, int mode)
         feraiseexcept(FE_INVALID);
         return is_unsigned ? 0xFFFFFFFFu : 0x7FFFFFFFu;
     }
-    const double d = (double)f;
-    const double r = mode < 0 ? round(d) : mode == FE_TONEAREST ? rint(d) : mode == FE_TOWARDZERO ? trunc(d) : mode == FE_DOWNWARD ? floor(d) : ceil(d);
+    fexcept_t flags;
+    fegetexceptflag(&flags, FE_ALL_EXCEPT);
+    const volatile double d = (double)f;
+    const volatile double r = mode < 0 ? round(d) : mode == FE_TONEAREST ? rint(d) : mode == FE_TOWARDZERO ? trunc(d) : mode == FE_DOWNWARD ? floor(d) : ceil(d);
+    fesetexceptflag(&flags, FE_ALL_EXCEPT); /* they may say that r is inexact, where it does not fit either */
     if (r < low || r > high) {
         feraiseexcept(FE_INVALID);
         return r < low ? (is_unsigned ? 0 : 0x80000000u) : is_unsigned ? 0xFFFFFFFFu : 0x7FFFFFFFu;
