@@ -12,10 +12,12 @@ from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Op, Params, Tensor, TensorType
 from edgeq.ops import words
 from edgeq.ops.halves import finish, half_layer
-from edgeq.ops.linear import BLOCK, NO_CLAMP, Clamp, centred, finish_sums, largest_sums, output_stage, weight_zero
+from edgeq.ops.linear import NO_CLAMP, Clamp, centred, finish_sums, largest_sums, output_stage, weight_zero
 from edgeq.ops.traits import Linear, Product, Shape, Tie, Traits, channel_count
 from edgeq.ops.views import depthwise
 from edgeq.ops.windows import Pads, Pair, geometry, output_size, taps, window_firsts, window_rows, window_slides
+
+PIECE = 2**14  # sums at a time: with their products and inputs they lie in a core's own cache
 
 
 def _ties(op: Any, inputs: Sequence[Shape | None], output: Shape) -> list[Tie]:
@@ -64,7 +66,7 @@ class DepthwiseConv2d(Op):
         x = x.reshape(-1, *x.shape[-3:])
         total, floats = np.empty((len(x), h, width, channels), dtype), x.dtype.kind == "f"
         rows = np.broadcast_to(w[0, :, :, None].astype(dtype), (kernel_h, kernel_w, width, channels)).copy()  # long rows are quick
-        step = max(1, BLOCK // (h * width * channels))
+        step = max(1, PIECE // (h * width * channels))
         with np.errstate(all="ignore"):
             for first in range(0, len(x), step):
                 own, part = total[first : first + step], x[first : first + step].astype(dtype)

@@ -15,6 +15,7 @@ TFLM_SHIFT = 21  # the widest right shift of eq_rescale_tflm
 PRODUCTS, LEAST_ROWS = 2**18, 16  # multiply-accumulates of a part of a product of matrices, and the rows that are worth a part
 EXACT = 2.0**53  # float64 holds integers below it
 BLOCK, ROW = 2**16, 2**11
+BIAS = 128  # makes int8 positive
 Clamp = tuple[float, float]
 NO_CLAMP: Clamp = (-math.inf, math.inf)
 
@@ -152,21 +153,21 @@ def finish_sums(params: Params, sums: Array, bound: Array) -> Array:
     count = sums.size // channels
     tiles = next(n for n in range(max(1, min(count, ROW // channels)), 0, -1) if count % n == 0)
     factor, start, step = np.tile(factors, tiles)
-    flat, result = sums.reshape(-1, channels * tiles), np.empty((count // tiles, channels * tiles), np.int8)
+    flat, result = sums.reshape(-1, channels * tiles), np.empty((count // tiles, channels * tiles), np.uint8)
     rows = max(1, BLOCK // flat.shape[1])
-    wide, narrow = np.empty((rows, flat.shape[1])), np.empty((rows, flat.shape[1]), np.float32)
-    low, high, down = np.float32(params.act_min), np.float32(params.act_max), bool(step.any())
+    wide, start = np.empty((rows, flat.shape[1])), start + BIAS
+    low, high, down = float(params.act_min + BIAS), np.nextafter(params.act_max + BIAS + 1.0, 0.0), bool(step.any())
     for first in range(0, len(flat), rows):
-        block = flat[first : first + rows]
-        part, small = wide[: len(block)], narrow[: len(block)]
-        np.multiply(block, factor, out=part)
-        np.add(part, start, out=part)
+        part = wide[: len(flat) - first]
+        part[...] = flat[first : first + rows]  # quicker than a product of two types
+        part *= factor
+        part += start
         if down:
-            np.subtract(part, step, out=part, where=part < params.out_offset + 0.5)
-        np.floor(part, out=small, casting="same_kind")  # what float32 cannot hold is beyond the clamp
-        np.clip(small, low, high, out=small)
-        result[first : first + rows] = small
-    return result.reshape(sums.shape)
+            np.subtract(part, step, out=part, where=part < params.out_offset + BIAS + 0.5)
+        np.clip(part, low, high, out=part)
+        result[first : first + rows] = part  # cut, which is `floor` of what is positive
+    result ^= BIAS
+    return result.view(np.int8).reshape(sums.shape)
 
 
 def _factors(params: Params, bound: Array) -> Array:
@@ -179,7 +180,7 @@ def _factors(params: Params, bound: Array) -> Array:
     reach, none = np.asarray(bound, np.float64) + np.abs(params.bias.astype(np.float64)), np.zeros((0, 3))
     if (reach * 2.0**params.left >= 2**31).any():
         return none
-    most = abs(params.out_offset) + 1.0
+    most = abs(params.out_offset) + BIAS + 1.0
     if params.law == "single":
         right = 32 - params.left + shift
         exact, factor = reach * multiplier + most * np.exp2(right), np.ldexp(multiplier, -right)
