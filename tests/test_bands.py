@@ -34,6 +34,7 @@ from edgeq.plan.fit import fed, fitted, ways
 from edgeq.plan.lines import traces_of
 from edgeq.plan.segments import Search
 from edgeq.program import Flow, Program
+from edgeq.record import manifest
 from edgeq.run import run
 from edgeq.simulate import simulate
 
@@ -309,6 +310,7 @@ def test_rows_as_they_come(seed: int, tmp_path: Path) -> None:
     assert program.lines[x].bytes <= 4 * 12 * 4
     folder = tmp_path / "m"
     write(emit(program, memory, "m"), folder)
+    assert manifest(folder).inputs[0].offset is None and manifest(folder).outputs[0].offset is not None
     (folder / "feed.c").write_text(FEED)
     flags = [f for f in COMMON_FLAGS if f != "-Wconversion"]
     names = [folder / "m.c", folder / "m_kernels.c", folder / "m_weights.c", folder / "feed.c"]

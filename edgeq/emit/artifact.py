@@ -209,7 +209,7 @@ class _Emitter:
     def interface(self, names: tuple[str, ...]) -> list[dict[str, Any]]:
         """The public description of inputs or outputs."""
         result = []
-        own = self.program.lines
+        own, fed = self.program.lines, {b.fed.name for b in self.program.bands if b.fed}
         used = {self.location(n) for c in self.program.calls for n in (*c.operands, *c.outputs) if self.program.storage(n) not in own}
         for n in names:
             t: TensorType = self.graph.type(n)
@@ -217,7 +217,7 @@ class _Emitter:
                 {
                     "name": n, "argument": self.arguments[n], "shape": list(t.shape), "dtype": t.dtype.value, "ctype": t.dtype.c,
                     "bytes": t.bytes, "scale": None if t.q is None else float(t.scale), "zero_point": int(t.zero_point),
-                    "offset": self.plan.offsets[self.program.storage(n)], "text": str(t), "used": self.arguments[n] in used, "size": t.size,
+                    "offset": None if n in fed else self.plan.offsets[self.program.storage(n)], "text": str(t), "used": self.arguments[n] in used, "size": t.size,
                     "real": _real(t, self.graph.law),
                 }
             )  # fmt: skip

@@ -30,9 +30,10 @@ class Described:
 
 @dataclass(frozen=True)
 class Placed(Described):
-    """An input, output or state, and where it lies in the arena or among the states."""
+    """An input, output or state, and where it lies in the arena or among the states; None of an input that comes row by row: it has no
+    place as a whole."""
 
-    offset: Size
+    offset: Size | None
 
 
 @dataclass(frozen=True)
