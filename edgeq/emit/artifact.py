@@ -217,8 +217,8 @@ class _Emitter:
                 {
                     "name": n, "argument": self.arguments[n], "shape": list(t.shape), "dtype": t.dtype.value, "ctype": t.dtype.c,
                     "bytes": t.bytes, "scale": None if t.q is None else float(t.scale), "zero_point": int(t.zero_point),
-                    "offset": None if n in fed else self.plan.offsets[self.program.storage(n)], "text": str(t), "used": self.arguments[n] in used, "size": t.size,
-                    "real": _real(t, self.graph.law),
+                    "offset": None if n in fed else self.plan.offsets[self.program.storage(n)],
+                    "text": str(t), "used": self.arguments[n] in used, "size": t.size, "real": _real(t, self.graph.law),
                 }
             )  # fmt: skip
         return result
