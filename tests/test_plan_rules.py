@@ -15,6 +15,7 @@ from edgeq import target
 from edgeq.ir import Graph
 from edgeq.lower import lower
 from edgeq.ops.concat import Concat
+from edgeq.ops.conv2d import Conv2d
 from edgeq.plan import plan, room, shares, stage
 from edgeq.plan.room import Flash, gaps
 
@@ -135,3 +136,34 @@ def test_ways_to_decode_by_tiles() -> None:
         tiles = 16 // way.call.tiled.rows  # type: ignore[union-attr]
         again = (3.0 + 80.0 / (3 * 24)) * 9 * 24 * (4 * 6) * (tiles - 1)
         assert way.cost == pytest.approx(1.5 * 9 * 24 * 16 + 200.0 * tiles + again + 3.0 * 24 * 16)
+
+
+def test_every_kind_of_work_is_divided_in_two() -> None:
+    """Rows, pixels, channels and rows of the input of a dense layer; into one part none is."""
+    b = Builder(5, "single")
+    x = b.conv(b.conv(b.input(1, 6, 4, 8), 16, 3), 16, 1)
+    program = lower(b.graph(b.conv(x, 32, 4, pads=(0, 1, 0, 1))), HOST)
+    d = Builder(6, "single")
+    rows = lower(d.graph(d.dense(d.input(4, 40), 32)), HOST)
+    e = Builder(7, "single")
+    row = lower(e.graph(e.dense(e.input(1, 40), 32)), HOST)
+    first, point, whole = program.calls
+    assert program.graph.type(whole.output).shape == (1, 1, 1, 32)
+    for make, one, call in (
+        (shares._by_rows, program, first), (shares._by_pixels, program, point), (shares._by_channels, program, whole),
+        (shares._by_channels, row, row.calls[0]), (shares._by_batches, rows, rows.calls[0]),
+    ):  # fmt: skip
+        (way, *_) = make(one, call, 2, 0)
+        assert len(way.shares) == 2 and way.slowest == 0.5, make.__name__
+        assert list(make(one, call, 1, 0)) == []
+
+
+def test_an_output_of_one_pixel_is_a_vector_of_channels() -> None:
+    for groups, size, found in ((1, 3, True), (2, 3, False), (1, 4, False)):
+        b = Builder(8, "single")
+        x = b.input(1, size, 3, 8)
+        y = b.linear(Conv2d(groups=groups), x, (16, 3, 3, 8 // groups), 0, 0.0)
+        (call,) = lower(b.graph(y), HOST).calls
+        axis = shares._axis(call)
+        assert (axis is not None) == found, (groups, size)
+        assert axis is None or (axis.count, axis.rows, axis.moved) == (16, 1, (1,))
