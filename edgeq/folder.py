@@ -133,7 +133,7 @@ def claimed(folder: Path, *, force: bool = False) -> Iterator[Path]:
             its name is that of a file.
     """
     if folder.suffix.lower() in OF_FILES and not folder.is_dir():
-        raise EdgeqError("the output is a folder", where=str(folder), why=f"this is the name of a {folder.suffix} file", fix="name a folder")
+        raise EdgeqError("the output is a folder", where=str(folder), why=f"this names a {folder.suffix} file", fix="name a folder")
     folder = _resolved(folder)
     with ExitStack() as held:
         try:

@@ -12,6 +12,7 @@ from installed import need_emulator
 torch = pytest.importorskip("torch")
 
 from edgeq import api, target  # noqa: E402
+from edgeq.api import streaming  # noqa: E402
 from edgeq.compare import compare  # noqa: E402
 from edgeq.emit import emit, write  # noqa: E402
 from edgeq.errors import EdgeqError  # noqa: E402
@@ -183,6 +184,16 @@ def test_chips_compute_what_the_simulator_says(case: tuple[str, Graph, Array, Ar
 def test_layers_that_are_no_transform_stay(wrong: str) -> None:
     graph = api.load(Convolutions(128, 128, 64, wrong), torch.zeros(1, 400))
     assert {"conv2d", "rfft"} & {n.op.kind() for n in graph.nodes} == {"conv2d"}
+
+
+def test_frames_may_come_one_after_the_other() -> None:
+    """A step takes as many samples as the hop, keeps the rest of a window, and answers as the whole window does."""
+    _, graph, x, _ = read("one")
+    made = api.quantize(graph, x, recipe="int8").graph
+    stream = streaming.streamed(made, streaming.parse("time"))
+    found = streaming.difference(made, stream, {made.given[0]: x})
+    assert [stream.graph.type(n.outputs[0]).shape for n in stream.graph.nodes if n.op.kind() == "apply_window"] == [(1, 1, 255)]
+    assert found is not None and found.equal == found.answers > 100
 
 
 def test_whole_numbers_are_steps_of_one() -> None:
