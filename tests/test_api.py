@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import edgeq
-from edgeq import api
+from edgeq import api, graphfile
 from edgeq.errors import EdgeqError
 from edgeq.ir import DType, Graph, Node, Tensor, TensorType
 from edgeq.ops.add import Add
@@ -168,3 +168,12 @@ def test_a_live_module(tmp_path: Path) -> None:
     for wrong, why in cases:
         with pytest.raises(EdgeqError, match=why):
             edgeq.load(*wrong)
+
+
+def test_arguments_that_would_be_disregarded_are_refused(tmp_path: Path) -> None:
+    graphfile.save(dense(), tmp_path / "dense.eqg")
+    for name, value in (("shapes", {"x": (1, 6)}), ("const", {"x": 1}), ("states", {}), ("signature", "main")):
+        with pytest.raises(EdgeqError, match=f"{name} cannot be given"):
+            edgeq.load(tmp_path / "dense.eqg", **{name: value})  # type: ignore[arg-type]
+        with pytest.raises(EdgeqError, match=f"{name} cannot be given for a graph"):
+            edgeq.accuracy(dense(), {"x": X, "y": np.zeros(24, int)}, **{name: value})

@@ -16,7 +16,7 @@ from edgeq import target as targets
 from edgeq.api import keywords
 from edgeq.api.building import OPTIMIZE, artifact, build
 from edgeq.api.devices import evaluate
-from edgeq.api.models import Progress, is_quantized, random_inputs, read_inputs, stage
+from edgeq.api.models import Progress, is_quantized, random_inputs, read_inputs, refuse, stage
 from edgeq.api.proving import How, damage_of, prove, recorded
 from edgeq.api.recipe import Reading, read
 from edgeq.api.samples import Samples
@@ -220,6 +220,7 @@ def emitted(
         data = read_manifest(folder)
         own = data.target
         if target is None or targets.load(target).name == own:
+            refuse(f"{folder}, which edgeq wrote", reading)
             if not trust:
                 check_unchanged(folder, data)
             yield folder, graphfile.load(folder), targets.load(target or own)

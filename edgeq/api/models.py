@@ -74,8 +74,9 @@ def load(
         normalise: clean the graph up; False gives it as the frontend read it.
 
     Raises:
-        EdgeqError: the file is missing, damaged, or holds unsupported parts (all are listed).
+        EdgeqError: the file is missing, damaged, or holds unsupported parts (all are listed); or an argument has no meaning for it.
     """
+    reading = {"shapes": shapes, "const": const, "states": states, "signature": signature}
     if not isinstance(path, (str, Path)):
         from edgeq import features
 
@@ -86,19 +87,38 @@ def load(
                 fix = "give the transform alone: its own settings say what it takes"
                 raise EdgeqError(f"{', '.join(given)} for a transform", where=type(path).__name__, fix=fix)
             return passes_of(features.build(features.of_transform(path)), None, normalise)
+        refuse("a module", {"const": const, "signature": signature})
         graph = _of_module(path, example_inputs, shapes)
         return passes_of(graph, states, normalise)
     if example_inputs is not None:
         raise EdgeqError("example inputs for a file", where=str(path), fix="give them with a torch.nn.Module alone")
     path = Path(path)
-    saved = path.is_dir() and (path / "saved_model.pb").is_file()  # TensorFlow's
-    if (path.is_dir() and not saved) or graphfile.is_graph(path):
+    if is_written(path):
+        refuse(f"{path}, which edgeq wrote", reading)
         return graphfile.load(path)
     if path.suffix == ".toml":
+        refuse(f"{path}, a description of a front end", reading)
         return _of_features(path)
     from edgeq import frontends
 
     return passes_of(frontends.load(path, shapes=shapes, const=const, signature=signature), states, normalise)
+
+
+def is_written(path: str | Path) -> bool:
+    """Whether a path is a graph file, or a folder that is no SavedModel of TensorFlow's: `load` takes it for one of edgeq's."""
+    path = Path(path)
+    return (path.is_dir() and not (path / "saved_model.pb").is_file()) or graphfile.is_graph(path)
+
+
+def refuse(what: str, given: Mapping[str, Any]) -> None:
+    """Refuse arguments that would be disregarded.
+
+    Raises:
+        EdgeqError: one is given.
+    """
+    for name, value in given.items():
+        if value is not None:
+            raise EdgeqError(f"{name} cannot be given for {what}", fix="leave it out, or give it with the model's own file")
 
 
 def _of_features(path: Path) -> Graph:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
-from edgeq.api.models import Consts, Shapes, States, load
+from edgeq.api.models import Consts, Shapes, States, load, refuse
 from edgeq.api.samples import Samples
 from edgeq.ir import Graph
 from edgeq.quantize.plan import Options
@@ -90,6 +90,10 @@ def read(model: str | Path | Graph, options: Mapping[str, Any]) -> Graph:
     """A graph, or that of a file, read as those `options` of a verb say that are `Reading`.
 
     Raises:
-        EdgeqError: see `edgeq.load`.
+        EdgeqError: see `edgeq.load`; or an option is for a file, and `model` is a graph.
     """
-    return model if isinstance(model, Graph) else load(model, **{n: options[n] for n in Reading.__annotations__ if n in options})
+    reading = {n: options[n] for n in Reading.__annotations__ if n in options}
+    if isinstance(model, Graph):
+        refuse("a graph", reading)
+        return model
+    return load(model, **reading)

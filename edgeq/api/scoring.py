@@ -15,7 +15,7 @@ from edgeq.api.calibration import calibration_samples, labelled
 from edgeq.api.devices import evaluate
 from edgeq.api.devices import simulated as simulated_outputs
 from edgeq.api.execution import is_emitted, run
-from edgeq.api.models import Arrays, Progress, is_quantized, select_inputs, stage
+from edgeq.api.models import Arrays, Progress, is_quantized, is_written, select_inputs, stage
 from edgeq.api.quantizing import goal_of, quantized
 from edgeq.api.recipe import Recipe, read
 from edgeq.api.samples import Samples
@@ -88,7 +88,8 @@ def accuracy(
     """
     if device is not None and (runner is not None or target is not None):
         raise EdgeqError("a device and a runner", why="one scores in place of the simulator, one beside it", fix="give one of them")
-    graph = read(model, recipe)
+    written = isinstance(model, Graph) or is_written(model)
+    graph = read(model, {} if written and float_model is not None else recipe)
     if limit is not None and limit < 1:
         raise EdgeqError(f"a limit of {limit} vectors", fix="ask for one or more")
     where = str(data) if isinstance(data, (str, Path)) else ""
