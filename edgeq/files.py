@@ -136,6 +136,11 @@ def _write_through(path: Path, content: bytes) -> bool:
     return True
 
 
+def _kind(begins: bytes) -> bytes:
+    """What tells files of different kinds apart; of JSON, the brace, for somebody may have moved its lines."""
+    return b"{" if begins.lstrip()[:1] == b"{" else begins
+
+
 def _refuse_another_kind(path: Path, begins: bytes, where: Path) -> None:
     """Refuse to write over a file that begins otherwise than what is to be written: somebody's model or data under a wrong name.
 
@@ -147,7 +152,7 @@ def _refuse_another_kind(path: Path, begins: bytes, where: Path) -> None:
         return
     with path.open("rb") as file:
         there = file.read(BEGINNING)
-    if there and there != begins[:BEGINNING]:
+    if there and _kind(there) != _kind(begins[:BEGINNING]):
         why = f"it is of another kind: it begins with {there!r}, the new content with {begins[:BEGINNING]!r}"
         raise EdgeqError("this file would be overwritten", where=str(where), why=why, fix="write another file, or remove this one first")
 

@@ -81,8 +81,7 @@ def load(
         from edgeq import features
 
         if features.is_transform(path):
-            unread = {"example inputs": example_inputs, "shapes": shapes, "const": const, "states": states, "signature": signature}
-            given = [name for name, value in unread.items() if value is not None]
+            given = [name for name, value in {"example inputs": example_inputs, **reading}.items() if value is not None]
             if given:
                 fix = "give the transform alone: its own settings say what it takes"
                 raise EdgeqError(f"{', '.join(given)} for a transform", where=type(path).__name__, fix=fix)

@@ -14,6 +14,8 @@ import typer
 from rich.text import Text
 
 from edgeq.cli.main import app
+from edgeq.errors import EdgeqError
+from edgeq.files import write_bytes
 
 
 def test_a_build_keeps_what_is_not_edgeqs(edgeq, folder: Path, model: Path, chain: str) -> None:
@@ -155,6 +157,15 @@ def test_a_file_of_another_kind_is_not_written_over(edgeq, folder: Path, tmp_pat
     assert edgeq("simulate", folder, "-n", 2, "-o", tmp_path / "x.npz").code == 0
     assert "of another kind" in edgeq("simulate", folder, "-n", 2, "-o", folder / "manifest.json").error
     assert edgeq("report", folder).code == 0 == edgeq("report", folder).code
+
+
+def test_json_whose_lines_were_moved_is_of_the_same_kind(tmp_path: Path) -> None:
+    place = tmp_path / "pairs.json"
+    place.write_text('{"format": 1, "pairs": []}')
+    write_bytes(place, b'{\n  "format": 1\n}\n')
+    assert place.read_bytes() == b'{\n  "format": 1\n}\n'
+    with pytest.raises(EdgeqError, match="of another kind"):
+        write_bytes(place, b"PK")
 
 
 @pytest.mark.parametrize("option", ["--output", "--plot"])
