@@ -27,6 +27,8 @@ from edgeq import api
 from edgeq.ir import Array, Graph, Node, Params, Tensor
 from edgeq.ops.attention import Attention
 from edgeq.quantize import Options, calibrate
+from edgeq.quantize.floating import stream
+from edgeq.simulate import fit_inputs
 
 HERE = Path(__file__).parent
 KEPT = HERE / "attention_methods.json"
@@ -118,11 +120,13 @@ def changed(graph: Graph, data: dict[str, Array]) -> Graph:
 def centred_keys(graph: Graph, samples: dict[str, Array]) -> Graph:
     """The graph whose keys are about their mean over the samples, channel by channel: it computes the same."""
     seen: dict[str, Array] = {}
-    from edgeq.quantize.floating import stream
-    from edgeq.simulate import fit_inputs
-
     wanted = {n.inputs[1] for n in graph.nodes if isinstance(n.op, Attention)}
-    stream(graph, fit_inputs(graph, samples), lambda n, a: seen.update({n: a}) if n in wanted else None)
+
+    def visit(name: str, a: Array) -> None:
+        if name in wanted:
+            seen[name] = a
+
+    stream(graph, fit_inputs(graph, samples), visit)
     data = {}
     for name, values in seen.items():
         layer = producers(graph, name)
@@ -230,7 +234,7 @@ def main() -> None:
                 network = network or NETWORKS["transformer"]()
                 y = None if network.y is None else network.y[:LIMIT]
                 few = replace(network, samples=network.samples[:24], x=network.x[:LIMIT], y=y)
-                kept.get(f"transformer/{way}/{bits}", lambda way=way, bits=bits, few=few: judged(few, way, bits))
+                kept.get(f"transformer/{way}/{bits}", lambda way=way, bits=bits, few=few: judged(few, way, bits))  # type: ignore[misc]
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ it is to be as large as the float network's, and no larger, so that the part end
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -45,7 +45,7 @@ class Guide:
                 self._hooks.append(modules[name].register_forward_hook(keep))
         self._names = tuple(names)
 
-    def _keeping(self, key: tuple[bool, str]):  # type: ignore[no-untyped-def]
+    def _keeping(self, key: tuple[bool, str]) -> Callable[[nn.Module, object, Tensor], None]:
         def keep(_: nn.Module, __: object, output: Tensor) -> None:
             self._seen[key] = output
 

@@ -53,6 +53,11 @@ def _of_units(probe: Probe) -> dict[str, float]:
     seen: dict[str, list[Array]] = {n: [] for n in last}
     if set(samples) != set(probe.graph.inputs):
         samples = fit_inputs(probe.graph, samples)
-    stream(probe.graph, samples, lambda name, a: seen[name].append(a.ravel()) if name in seen else None)
+
+    def visit(name: str, a: Array) -> None:
+        if name in seen:
+            seen[name].append(a.ravel())
+
+    stream(probe.graph, samples, visit)
     found = blocks([entropy(np.concatenate(parts)) for parts in seen.values()])
     return dict(zip(last.values(), found, strict=True))
