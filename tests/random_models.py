@@ -7,7 +7,8 @@
     python tests/random_models.py --seed 1234 --count 1        one of them again
 
 Models are of layers, activations, sums and products with broadcasts of every kind, pools, moves, reductions, normalizations, masks,
-LSTMs and GRUs, with states or without. A model takes a recipe with it: int8 by some options, half precision, or both mixed. Half
+LSTMs and GRUs, with states or without; from seed 2 000 000 on also of attention, scales of the file, buffers and integer inputs. A model
+takes a recipe with it: int8 by some options, 16 bits, half precision, or both mixed. Half
 precision is fed what it ends with as well: +-65504, subnormals, zeros of both signs, infinities and not-a-numbers. `MERGED` models are
 compiled as one graph, to compile less often. `--choose` takes one of the kernels that `edgeq tune` would measure for each layer, drawn
 by the seed; `--weights` stores those of int8 models in fewer bits; `--record` adds the counts to docs/trials.md. What fails is kept in
@@ -27,7 +28,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from onnx import ModelProto
+from onnx import ModelProto, TensorProto
 
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE / "frontends")]
@@ -58,6 +59,7 @@ NAMES = (
     "| con aux nul CON.txt"
 ).split()  # fmt: skip
 METHODS = ("minmax", "moving", "percentile", "mse", "kl")
+FOREIGN = 2_000_000  # seeds from here on are of `Foreign`
 HALVES = (65504, -65504, 2.0**-24, -(2.0**-24), 2.0**-14, 1000 * 2.0**-24, -0.0, 0.0, np.inf, -np.inf, np.nan)
 
 
@@ -224,9 +226,8 @@ class Grower:
         y = self.net.op("Squeeze", results[0], self.net.ints(1))
         self.keep(self.net.op("Transpose", y, perm=[1, 0, 2]), 1, shape[1], units)
 
-    def grow(self) -> None:
-        """One more node, or what belongs to one."""
-        x, shape = self.pool[int(self.rng.integers(max(0, len(self.pool) - 4), len(self.pool)))]
+    def ways(self, shape: tuple[int, ...]) -> list[tuple[float, Callable[[str, tuple[int, ...]], None]]]:
+        """What may follow a tensor of a shape, with its weight."""
         ways: list[tuple[float, Callable[[str, tuple[int, ...]], None]]] = [
             (2.0, self.activation), (2.0, self.binary), (0.6, self.mask), (1.5, self.move), (0.5, self.layer_norm),
         ]  # fmt: skip
@@ -238,6 +239,12 @@ class Grower:
             ways.append((1.2, self.dense))
             if len(shape) == 3 and len(self.states) < 4:
                 ways.append((2.0, self.recurrent))
+        return ways
+
+    def grow(self) -> None:
+        """One more node, or what belongs to one."""
+        x, shape = self.pool[int(self.rng.integers(max(0, len(self.pool) - 4), len(self.pool)))]
+        ways = self.ways(shape)
         weights = np.array([w for w, _ in ways])
         ways[int(self.rng.choice(len(ways), p=weights / weights.sum()))][1](x, shape)
 
@@ -248,6 +255,98 @@ class Grower:
         outputs = [n for n in ends if n not in read][-3:] or ends[-1:]
         made = self.net.model(*dict.fromkeys([*outputs, *(b for _, b in self.states)]))
         return (hostile(made, self.rng), self.states) if self.chance(0.5) else (made, self.states)  # type: ignore[return-value]
+
+
+class Foreign(Grower):
+    """Also what exporters of quantized networks, of streams and of language models write."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed)
+        self.rows: dict[str, int] = {}  # of the table that an integer input is an index of
+
+    def input(self) -> None:
+        """An index of rows, or what every model has."""
+        if self.net.inputs or self.chance(0.6):
+            super().input()
+            return
+        rows, width, count = (int(n) for n in self.rng.integers((2, 1, 1), (20, 9, 4)))
+        name = self.net.input(1, count, name="token", dtype=TensorProto.INT64)
+        self.rows[name] = rows
+        self.keep(self.net.op("Gather", self.const(rows, width), name), 1, count, width)
+
+    def ways(self, shape: tuple[int, ...]) -> list[tuple[float, Callable[[str, tuple[int, ...]], None]]]:
+        ways = super().ways(shape)
+        if np.prod(shape) > 600:
+            return ways
+        ways += [(2.0, self.rounded), (0.7, self.average)]
+        if len(shape) == 3 and shape[-1] <= 32:
+            ways += [(4.0, self.attention), (2.0, self.buffered)]
+        return ways
+
+    def rounded(self, x: str, shape: tuple[int, ...]) -> None:
+        """A pair of QuantizeLinear and DequantizeLinear, in 8 bits or in 16, whose lower end may stand for a ReLU."""
+        dtype = self.pick([np.int8, np.uint8, np.int16, np.uint16])
+        info, reach = np.iinfo(dtype), 2.0 ** int(self.rng.integers(-1, 4))
+        zero = self.pick([info.min, (info.min + info.max + 1) // 2, int(self.rng.integers(info.min, info.max))])
+        grid = [self.net.const(reach / (info.max - info.min), np.float32), self.net.const(zero, dtype)]
+        self.keep(self.net.op("DequantizeLinear", self.net.op("QuantizeLinear", x, *grid), *grid), *shape)
+
+    def average(self, x: str, shape: tuple[int, ...]) -> None:
+        """A state that forgets: it moves towards the input in every inference."""
+        if len(self.states) >= 4:
+            return self.rounded(x, shape)
+        state = self.net.input(*shape, name=f"state{len(self.net.inputs)}")
+        keep = float(self.rng.uniform(0.3, 0.95))
+        old = self.net.op("Mul", state, self.net.const(keep, np.float32))
+        y = self.net.op("Add", old, self.net.op("Mul", x, self.net.const(1 - keep, np.float32)))
+        self.states.append((state, y))
+        return self.keep(self.net.op("Sub", x, y), *shape)
+
+    def buffered(self, x: str, shape: tuple[int, ...]) -> None:
+        """A convolution over time with the steps before it as a state."""
+        if len(self.states) >= 4:
+            return self.rounded(x, shape)
+        _, steps, channels = shape
+        taps, out = int(self.rng.integers(2, 5)), int(self.rng.integers(1, 9))
+        state = self.net.input(1, channels, taps - 1, name=f"state{len(self.net.inputs)}")
+        joined = self.net.op("Concat", state, self.net.op("Transpose", x, perm=[0, 2, 1]), axis=2)
+        after = self.net.op("Slice", joined, self.net.ints(steps), self.net.ints(10**6), self.net.ints(2))
+        w = self.const(out, channels, taps, size=1 / np.sqrt(channels * taps))
+        self.states.append((state, after))
+        return self.keep(self.net.op("Transpose", self.net.op("Conv", joined, w, self.const(out)), perm=[0, 2, 1]), 1, steps, out)
+
+    def attention(self, x: str, shape: tuple[int, ...]) -> None:
+        """Grouped queries, with a window or a cap, after an own norm; or masked scores, spelled out."""
+        _, rows, width = shape
+        heads, groups, depth = self.pick([(1, 1, 4), (2, 1, 4), (2, 2, 3), (4, 2, 16)])
+        y = self.net.op("LayerNormalization", x, self.const(width), self.const(width), axis=-1) if self.chance(0.5) else x
+        q, k, v = (self.net.op("MatMul", y, self.const(width, n * depth, size=width**-0.5)) for n in (heads, groups, groups))
+        if self.chance(0.6):
+            end = self.net.const([rows - 1], np.int32)
+            options: dict[str, Any] = {"domain": "com.microsoft", "num_heads": heads, "kv_num_heads": groups}
+            options |= self.pick([{}, {}, {"local_window_size": 2}, {"softcap": 3.0}])
+            tables: list[str] = []
+            if self.chance(0.5):
+                turns = np.arange(rows)[:, None] / 9 ** np.arange(depth // 2)
+                tables, options["do_rotary"] = [self.net.const(f(turns), np.float32) for f in (np.cos, np.sin)], int(depth % 2 == 0)
+            y = self.net.op("GroupQueryAttention", q, k, v, "", "", end, end, *tables, outputs=3, **options)[0]
+            self.keep(y, 1, rows, heads * depth)
+            return
+        k, v = (self.net.op("MatMul", y, self.const(width, heads * depth, size=width**-0.5)) for _ in range(2))
+        q, k, v = (
+            self.net.op("Transpose", self.net.op("Reshape", t, self.net.ints(1, rows, heads, depth)), perm=order)
+            for t, order in ((q, [0, 2, 1, 3]), (k, [0, 2, 3, 1]), (v, [0, 2, 1, 3]))
+        )
+        scores = self.net.op("Mul", self.net.op("MatMul", q, k), self.net.const(depth**-0.5, np.float32))
+        hidden = np.triu(np.ones((rows, rows), bool), 1)
+        if self.chance(0.5):
+            lowest = self.pick([-np.inf, -1e9, -1e4, -3.4e38])
+            scores = self.net.op("Add", scores, self.net.const(np.where(hidden, lowest, 0), np.float32))
+        elif self.chance(0.5):
+            scores = self.net.op("Where", self.net.const(hidden), self.net.const(-np.inf, np.float32), scores)
+        y = self.net.op("MatMul", self.net.op("Softmax", scores, axis=-1), v)
+        y = self.net.op("Reshape", self.net.op("Transpose", y, perm=[0, 2, 1, 3]), self.net.ints(1, rows, heads * depth))
+        self.keep(y, 1, rows, heads * depth)
 
 
 def hostile(model: ModelProto, rng: np.random.Generator) -> ModelProto:
@@ -268,7 +367,7 @@ def hostile(model: ModelProto, rng: np.random.Generator) -> ModelProto:
 
 def random_model(seed: int) -> tuple[ModelProto, list[tuple[str, str]]]:
     """A model of 3 to 13 random parts, and its states."""
-    grower = Grower(seed)
+    grower = (Foreign if seed >= FOREIGN else Grower)(seed)
     for _ in range(int(grower.rng.integers(1, 3))):
         grower.input()
     for _ in range(int(grower.rng.integers(3, 14))):
@@ -295,7 +394,8 @@ def sample(seed: int, weights: str = "int8") -> Sample:
     outputs = {b: o for (_, b), o in zip(states, real.outputs[len(real.outputs) - len(states) :], strict=True)}
     real = normalise(declare_states(real, {a: outputs[b] for a, b in states}))
     data = {n: (rng.normal(0, 1, (CALIBRATION, *real.type(n).shape)) * 2.0 ** rng.integers(-3, 4)).astype(np.float32) for n in real.given}
-    recipe = ("int8", "int8", "fp16", "mixed")[int(rng.integers(4))]
+    data |= {n: np.abs(data[n]).astype(np.int32) for n in real.given if _is_index(real, n)}
+    recipe = (("int8", "int8", "fp16", "mixed") if seed < FOREIGN else ("int8", "w8a16", "fp16", "mixed"))[int(rng.integers(4))]
     options = Options(
         method=METHODS[int(rng.integers(5))], rounding=("nearest", "second-order", "truncate")[int(rng.integers(3))],
         law="tflm" if recipe == "int8" and rng.random() < 0.3 else "single", per_tensor=bool(rng.random() < 0.2),
@@ -304,8 +404,13 @@ def sample(seed: int, weights: str = "int8") -> Sample:
     kwargs: dict[str, Any] = {"recipe": recipe} | ({"options": options} if recipe == "int8" else {})
     if recipe == "fp16" and rng.random() < 0.3:
         kwargs["accumulate"] = "f16"
-    graph = api.quantize(real, None if recipe == "fp16" else data, **kwargs).graph
+    known = api.is_quantized(real)  # the file has scales of all its tensors
+    graph = real if known else api.quantize(real, None if recipe == "fp16" else data, **kwargs).graph
     return Sample(seed, graph, {n: vectors(graph.type(n).dtype, graph.type(n).shape, rng) for n in graph.given})
+
+
+def _is_index(graph: Graph, name: str) -> bool:
+    return any(name in node.inputs and node.inputs.index(name) in node.op.traits.indices for node in graph.nodes)
 
 
 def vectors(dtype: DType, shape: tuple[int, ...], rng: np.random.Generator) -> Array:

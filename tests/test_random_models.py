@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import random_models
 from installed import need, need_programs
-from random_models import Sample, Way, trials
+from random_models import FOREIGN, Sample, Way, trials
 
+from edgeq import api
 from edgeq.run import host
 from edgeq.simulate import Run
 
@@ -26,6 +27,11 @@ OTHERS = [
 @pytest.mark.parametrize("first", range(0, COUNT, GROUP))
 def test_host_c_computes_what_the_simulator_says(first: int) -> None:
     tally = trials(range(first, first + GROUP), HOST)
+    assert tally.failed == {} and len(tally.refused) <= GROUP // 25, tally.refused
+
+
+def test_what_exporters_write() -> None:
+    tally = trials(range(FOREIGN, FOREIGN + GROUP), HOST)
     assert tally.failed == {} and len(tally.refused) <= GROUP // 25, tally.refused
 
 
@@ -67,6 +73,16 @@ def test_models_are_of_many_kinds() -> None:
     assert np.isnan(halves).any() and np.isinf(halves).any() and (np.abs(halves) == 65504).any()
     assert ((halves != 0) & (np.abs(halves) < 2.0**-14)).any()
     assert any("*/" in name for s in samples for name in s.graph.tensors) and any(_long(s) for s in samples)
+
+
+def test_foreign_models_are_of_many_kinds() -> None:
+    """Of fifty: grouped and masked attention, rows by an index, limits of 16 bits, buffers and 16 bits beside 8."""
+    samples = [random_models.sample(n) for n in range(FOREIGN, FOREIGN + 50)]
+    kinds = {n.op.kind() for s in samples for n in s.graph.nodes}
+    assert {"attention", "lookup", "softmax", "clamp", "mat_mul", "concat", "conv2d", "layer_norm"} <= kinds
+    dtypes = {t.type.dtype.value for s in samples for t in s.graph.tensors.values() if not t.is_constant}
+    assert {"s8", "s16", "s32", "f16"} <= dtypes
+    assert sum(bool(s.graph.states) for s in samples) >= 10 and any(api.is_quantized(s.graph) for s in samples)
 
 
 def _long(s: Sample) -> bool:
