@@ -161,7 +161,7 @@ def layers(name: str, way: Way, found: Found) -> Iterator[str]:
 
 
 def main() -> None:
-    rows, steps = [], []
+    rows, steps = list[str](), list[str]()
     with TemporaryDirectory(prefix="edgeq-bench-") as work:
         os.environ[PATH] = work
         write_targets(Path(work))

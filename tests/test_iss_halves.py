@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -74,7 +75,7 @@ def dot(a: np.ndarray, b: np.ndarray, start: np.ndarray) -> np.ndarray:
     return np.where(np.isnan(total), np.uint32(0x7FC00000), total.view(np.uint32))
 
 
-INSTRUCTIONS = {
+INSTRUCTIONS: dict[str, tuple[int, int, Callable[..., np.ndarray]]] = {
     "vfadd.h": (0x41, 2, lambda a, b, c: packed(lanes(a) + lanes(b))),
     "vfsub.h": (0x42, 2, lambda a, b, c: packed(lanes(a) - lanes(b))),
     "vfmul.h": (0x43, 2, lambda a, b, c: packed(lanes(a) * lanes(b))),
@@ -126,7 +127,9 @@ def halved(graph: Graph, accumulate: str) -> Graph:
         data = None if t.data is None else rng.normal(0, 0.2, t.type.shape).astype(np.float32 if bias else np.float16)
         made[name] = Tensor(name, TensorType(t.type.shape, dtype), data)
     (node,) = graph.nodes
-    return replace(graph, tensors=made, nodes=(replace(node, op=replace(node.op, accumulate=accumulate)),))
+    assert isinstance(node.op, Lstm | Gru)
+    op = type(node.op)(accumulate="f16" if accumulate == "f16" else "f32")
+    return replace(graph, tensors=made, nodes=(replace(node, op=op),))
 
 
 @pytest.mark.parametrize("op", [Lstm(), Gru()], ids=["lstm", "gru"])

@@ -236,8 +236,8 @@ def _axis(call: Call) -> _Axis | None:
     dense = isinstance(op, FullyConnected)
     one = isinstance(op, Conv2d) and s.get("groups", 1) == 1 and int(s["out_h"]) * int(s["out_w"]) == 1
     fits = (dense or one) and s.get("batches", 1) == 1
-    rows = call.kernel.tile.get("rows")  # that the kernel computes at a time
-    return _Axis(int(s["out_c"]), (rows,) if rows else (16, 4), 1, tuple(range(1, operands + 1))) if fits else None
+    sizes = (call.kernel.tile["rows"],) if "rows" in call.kernel.tile else (16, 4)  # channels that the kernel computes at a time
+    return _Axis(int(s["out_c"]), sizes, 1, tuple(range(1, operands + 1))) if fits else None
 
 
 def _by_channels(program: Program, call: Call, cores: int, tile: int) -> Iterator[_Way]:
