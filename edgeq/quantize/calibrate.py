@@ -11,6 +11,7 @@ import numpy as np
 from edgeq.errors import EdgeqError
 from edgeq.evaluate import follow_states
 from edgeq.ir import Array, Graph
+from edgeq.ops.logic import IsZero, Step
 from edgeq.quantize import cells, masks, ranges
 from edgeq.quantize.bounds import NONE, bounds
 from edgeq.quantize.floating import Progress, real_step, require_float, stream
@@ -88,6 +89,7 @@ def advise(graph: Graph, found: Mapping[str, TensorRange]) -> None:
     """Say, a line each, which tensors never vary and which vary so little beside their size that int8 cannot tell their values apart."""
     own = {n.outputs[0] for n in graph.nodes if n.op.traits.natural is not None or n.op.traits.counts_whole}
     own |= {n.inputs[i] for n in graph.nodes for i in n.op.traits.indices}
+    own |= {n.inputs[0] for n in graph.nodes if isinstance(n.op, Step | IsZero)}  # of which only the sign counts
     still = [n for n, r in found.items() if r.seen[0] == r.seen[1]]
     if still:
         names = first_of([f"'{n}'" for n in still], NAMED)

@@ -14,7 +14,10 @@ from dataclasses import replace
 import numpy as np
 
 from edgeq.ir import Array, Graph, Node
+from edgeq.ops.add import Sub
 from edgeq.ops.attention import MASKED
+from edgeq.ops.logic import Step
+from edgeq.ops.reduce_max import ReduceMax
 
 WIDER = 4  # a range is cut to what is read of it if that is a small part
 FACTORS = 64.0  # products with numbers up to this, or down to its inverse, only scale
@@ -67,15 +70,30 @@ def limits(graph: Graph, peaks: Peaks, seen: Limits) -> dict[str, tuple[float, f
     for name, tensor in graph.tensors.items():
         if tensor.data is not None and tensor.data.size:
             extremes[name] = float(tensor.data.min()), float(tensor.data.max())
-    found, floors = dict.fromkeys(graph.outputs, NONE), excluding(peaks, seen)
+    found, floors, asking = dict.fromkeys(graph.outputs, NONE), excluding(peaks, seen), _questions(graph)
     for node in reversed(graph.nodes):
         own_limits = _of_inputs(graph, node, found.get(node.outputs[0], NONE), peaks.found, extremes)
         for i in node.op.traits.excludes:
             own_limits[i] = (floors.get(node.inputs[i], -math.inf), math.inf)
+        if node.name in asking:
+            own_limits = [(math.inf, -math.inf)]
         for name, own in zip(node.inputs, own_limits, strict=True):
             low, high = found.get(name, own)
             found[name] = min(low, own[0]), max(high, own[1])
-    return {n: limit for n, limit in found.items() if limit != NONE}
+    return {n: limit for n, limit in found.items() if limit != NONE and limit[0] <= limit[1]}
+
+
+def _questions(graph: Graph) -> set[str]:
+    """Nodes that ask whether a row of scores is masked as a whole: their rare yes is given up for the scores' own resolution in int8."""
+    consumers = graph.consumers()
+
+    def asks(test: Node) -> bool:
+        first = graph.tensors[test.inputs[0]].data
+        below = isinstance(test.op, Sub) and first is not None and first.size > 0 and bool((first <= MASKED).all())
+        return below and all(isinstance(n.op, Step) for n in consumers[test.outputs[0]])
+
+    maxima = [n for n in graph.nodes if isinstance(n.op, ReduceMax)]
+    return {n.name for n in maxima if consumers[n.outputs[0]] and all(map(asks, consumers[n.outputs[0]]))}
 
 
 def _of_inputs(

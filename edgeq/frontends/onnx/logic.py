@@ -82,6 +82,9 @@ def compare(call: Call) -> Tensor:
         a, b = b, a
     if call.kind == "Equal" and b.data is not None and (np.abs(b.data) > INFINITE).all():  # is it (minus) infinity?
         sign = float(np.sign(b.data.ravel()[0]))
+        maker = next((n for n in reversed(call.builder.nodes) if a.name in n.outputs), None)
+        if sign < 0 and maker is not None and isinstance(maker.op, ReduceMax):  # is a whole row masked?
+            return call.emit(Step(0.0), binary(call, Sub(), scalar(call, MASKED, len(a.type.shape)), a, "difference"))
         if (np.sign(b.data) == sign).all():
             limit = call.builder.constant(call.builder.fresh(f"{call.output}.infinite"), np.full(b.type.shape, sign * INFINITE, np.float32))
             a, b = (a, limit) if sign > 0 else (limit, a)

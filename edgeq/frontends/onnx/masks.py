@@ -12,18 +12,26 @@ import numpy as np
 from edgeq.ir import Graph, Tensor, TensorType
 from edgeq.ops.add import Add, Sub
 from edgeq.ops.attention import FAR
+from edgeq.ops.logic import Step
 from edgeq.ops.mul import Mul
+from edgeq.ops.reduce_max import ReduceMax
 from edgeq.ops.softmax import Softmax
 
 DEEPEST = 50  # nodes between a mask and its softmax
 
 
 def soften(graph: Graph) -> Graph:
-    """Raise constants below `FAR` that only softmaxes read, through sums, products with truth values and moves.
+    """Raise constants below `FAR` that only softmaxes, or questions whether a row is masked, read: through sums, products with truth values
+    and moves.
 
     Those that are subtracted are lowered where they lie above ``-FAR``.
     """
     consumers = graph.consumers()
+
+    def compared(name: str) -> bool:
+        """Whether the largest score of a row is only asked whether it is masked."""
+        tests = [n for n in consumers[name] if isinstance(n.op, Sub) and n.inputs[1] == name]
+        return 0 < len(tests) == len(consumers[name]) and all(isinstance(n.op, Step) for t in tests for n in consumers[t.outputs[0]])
 
     def signs(name: str, depth: int = 0) -> set[int]:
         """With which signs it is added to what softmaxes read; 0 where something else reads it."""
@@ -31,7 +39,7 @@ def soften(graph: Graph) -> Graph:
             return {0}
         found: set[int] = set()
         for node in consumers[name]:
-            if isinstance(node.op, Softmax):
+            if isinstance(node.op, Softmax) or (isinstance(node.op, ReduceMax) and compared(node.outputs[0])):
                 found.add(1)
             elif not (isinstance(node.op, (Add, Mul)) or node.op.traits.moves):
                 found.add(0)
