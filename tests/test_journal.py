@@ -49,6 +49,14 @@ def test_a_run_that_was_ended_goes_on_and_leaves_nothing(cache: Path, caplog: py
     assert list(cache.iterdir()) == [] and f"2 results are in {path}" in caplog.text
 
 
+def test_what_came_last_is_written_when_a_run_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Results of the last second, too."""
+    monkeypatch.setattr(journal, "SECONDS", 1e9)
+    path = ended(one=1)
+    with journal.journal("v", ["a"]) as kept:
+        assert kept.found == {"one": 1} and kept.path == path
+
+
 def test_another_input_verb_or_version_is_another_run(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = {ended("v", ("a", "b"), n=1), ended("v", ("ab",), n=1), ended("w", ("a", "b"), n=1)}
     monkeypatch.setattr("edgeq.__version__", "0.0.0", raising=False)
