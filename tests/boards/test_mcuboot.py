@@ -148,6 +148,17 @@ def test_mcumgr(tmp_path: Path) -> None:
     assert stored[-32:] == hashlib.sha256(stored[: 0x200 + 3001]).digest() and stored[-36:-32] == bytes([0x10, 0, 32, 0])
 
 
+def test_an_image_that_arrived_damaged_is_told(tmp_path: Path) -> None:
+    """The board reports the hash of something else than was sent."""
+
+    class Worn(SmpBoard):
+        def state(self, slot: int) -> Any:
+            return super().state(slot).model_copy(update={"hash": bytes(32)})
+
+    with connected(Worn(None, 1, tmp_path)) as port, pytest.raises(EdgeqError, match="reports another image than was sent"):
+        mcumgr.program(job("nrf52840-mcuboot", port=port), quiet)
+
+
 def test_signed_images(tmp_path: Path) -> None:
     """Signed, uploaded, tried, confirmed; what is signed by another key is refused, before it is sent where the board's is known."""
     tool, keys = imgtool_path(), [tmp_path / name for name in ("ours.pem", "theirs.pem")]
