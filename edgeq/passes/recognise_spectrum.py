@@ -30,11 +30,11 @@ NEAR = 2e-4  # of the window's largest weight: files hold float32, and some make
 
 
 class Frames(NamedTuple):
-    """What a layer's rows of weights ``[O, N]`` are multiplied with: `count` frames of `source`, every `step` samples, 0: its rows."""
+    """What a layer's rows of weights ``[O, N]`` are multiplied with: `number` frames of `source`, every `step` samples, 0: its rows."""
 
     source: str
     rows: Array
-    count: int
+    number: int
     step: int
 
 
@@ -65,16 +65,16 @@ def _energies(graph: Graph, producers: dict[str, Node], node: Node) -> Graph | N
     roots = [_squared(producers.get(n)) for n in node.inputs]
     if roots[0] is None or roots[1] is None or roots[0] == roots[1]:
         return None
-    parts = [_part(graph, producers, r) for r in roots if r is not None]
-    if parts[0] is None or parts[1] is None:
+    left, right = _part(graph, producers, roots[0]), _part(graph, producers, roots[1])
+    if left is None or right is None:
         return None
-    (a, at), (b, other) = parts
-    if (a.source, a.count, a.step) != (b.source, b.count, b.step) or at.shape != other.shape:
+    (a, at), (b, other) = left, right
+    if (a.source, a.number, a.step) != (b.source, b.number, b.step) or at.shape != other.shape:
         return None
     (rows, bins), (rows_too, bins_too) = (np.divmod(i, len(f.rows)) for i, f in ((at, a), (other, b)))
-    if not np.array_equal(rows, rows_too) or at.shape[0] != a.count:
+    if not np.array_equal(rows, rows_too) or at.shape[0] != a.number:
         return None
-    if (bins != bins[:1]).any() or (bins_too != bins_too[:1]).any() or (rows != np.arange(a.count)[:, None]).any():
+    if (bins != bins[:1]).any() or (bins_too != bins_too[:1]).any() or (rows != np.arange(a.number)[:, None]).any():
         return None
     found = _transform(a.rows[bins[0]], b.rows[bins_too[0]])
     return None if found is None else _replaced(graph, node, a, at.shape[1], found)
@@ -192,7 +192,7 @@ def _replaced(graph: Graph, node: Node, frames: Frames, bins: int, t: Transform)
         own("weights", np.ones(bins, np.float32)),
     ]  # fmt: skip
     x = emit(Reshape((1, graph.type(frames.source).size)), frames.source, "samples")
-    x = emit(ApplyWindow(frames=frames.count, step=frames.step or length, start=t.start), x, "windowed", window)
+    x = emit(ApplyWindow(frames=frames.number, step=frames.step or length, start=t.start), x, "windowed", window)
     x = emit(Rfft(t.length), x, "spectrum")
     x = emit(BandLevels(power=2), x, "energies", *bands)
     clamp = getattr(node.op, "clamp", NO_CLAMP)
