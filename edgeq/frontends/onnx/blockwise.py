@@ -9,7 +9,7 @@ from edgeq.frontends.onnx.call import Call
 from edgeq.frontends.onnx.file import DAMAGED
 from edgeq.frontends.onnx.linear import dense
 from edgeq.frontends.onnx.movement import gather
-from edgeq.frontends.onnx.registry import MICROSOFT, reads
+from edgeq.frontends.onnx.registry import MICROSOFT, reads, tensor_of
 from edgeq.frontends.onnx.values import Constant
 from edgeq.ir import Array, Tensor
 
@@ -82,4 +82,5 @@ def gather_rows(call: Call) -> Tensor:
     call.builder.spend(8 * data.size, "weights of a few bits")
     points = np.float32(middle) if zeros is None else _spread(zeros.astype(np.float32), block, axis, data.shape[axis])
     floats = (data.astype(np.float32) - points) * _spread(scales.astype(np.float32), block, axis, data.shape[axis])
-    return gather(call.with_values([Constant(call.node.input[0], floats.astype(np.float32)), call.value(1)], "Gather"))
+    table = Constant(call.node.input[0], floats.astype(np.float32))
+    return tensor_of(gather(call.with_values([table, call.value(1)], "Gather")))

@@ -51,5 +51,5 @@ def conv(call: Call) -> Tensor:
 @reads("QLinearAveragePool", "QLinearGlobalAveragePool", domain=MICROSOFT, integers=True)
 def average_pool(call: Call) -> Tensor:
     if not call.integer("channels_last", 0):
-        return quantized.qlinear_unary(call)
+        return tensor_of(quantized.qlinear_unary(call))
     return _between(call, quantized.qlinear_unary, call.kind, 0)
