@@ -412,6 +412,7 @@ def suite(cases: Sequence[Case]) -> Callable[..., None]:
         else:
             need_emulator(check)
             chain, level = (quickest(check), "-Os") if law == "tflm" else (None, "-O3")  # so that two compilers' code runs, at two levels
+            chain = "gcc" if check == HALF_PAIRS else chain  # Clang 22 ends in an error of its own on benches of this size
             built = bench.built(check)
             few, expected = built.bench.first(EMULATED)  # every case has its outputs: there is no step beside them
             _check_equal(expected, run(built.folder(path), uncounted(check), few, chain=chain, optimize=level))
