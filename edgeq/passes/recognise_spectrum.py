@@ -60,7 +60,7 @@ def recognise_spectrum(graph: Graph) -> Graph | None:
 
 def _energies(graph: Graph, producers: dict[str, Node], node: Node) -> Graph | None:
     """The graph with a spectrum's energies in the place of a sum of squares; None where it is none."""
-    if not isinstance(node.op, Add) or graph.type(node.outputs[0]).q is not None:
+    if type(node.op) is not Add or graph.type(node.outputs[0]).q is not None:
         return None
     roots = [_squared(producers.get(n)) for n in node.inputs]
     if roots[0] is None or roots[1] is None or roots[0] == roots[1]:

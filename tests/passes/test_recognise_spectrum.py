@@ -57,12 +57,14 @@ class Convolutions(torch.nn.Module):
             imaginary = imaginary.roll(1, 0)
         if wrong == "window":
             imaginary = imaginary * 1.1
+        self.wrong = wrong
         self.real, self.imaginary = (torch.nn.Parameter(k[:, None]) for k in (real, imaginary))
         self.bands = torch.nn.Parameter(triangles(n_fft // 2 + 1, 20))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         a, b = (torch.nn.functional.conv1d(x[:, None], k, stride=self.hop) for k in (self.real, self.imaginary))
-        power = a[:, None].transpose(2, 3) ** 2 + b[:, None].transpose(2, 3) ** 2
+        power, other = a[:, None].transpose(2, 3) ** 2, b[:, None].transpose(2, 3) ** 2
+        power = power - other if self.wrong == "difference" else power + other
         level = 10 * torch.log10(torch.clamp(power @ self.bands, min=1e-10))
         return torch.maximum(level, level.amax((0, 1, 2, 3)) - 80)
 
@@ -180,7 +182,7 @@ def test_chips_compute_what_the_simulator_says(case: tuple[str, Graph, Array, Ar
         assert compare(expected, run(tmp_path / chip, machine, given, steps=True)).bit_exact, chip
 
 
-@pytest.mark.parametrize("wrong", ["noise", "frequency", "window"])
+@pytest.mark.parametrize("wrong", ["noise", "frequency", "window", "difference"])
 def test_layers_that_are_no_transform_stay(wrong: str) -> None:
     graph = api.load(Convolutions(128, 128, 64, wrong), torch.zeros(1, 400))
     assert {"conv2d", "rfft"} & {n.op.kind() for n in graph.nodes} == {"conv2d"}
