@@ -28,12 +28,12 @@ def samples(tmp_path: Path) -> Path:
 def test_a_verb_takes_every_option(name: str) -> None:
     own = set(inspect.signature(getattr(VERBS[name], name).all_options()).parameters)
     wanted = {f"recipe_{option}" for option in takers()} | {f.name for f in fields(Options) if f.metadata}
-    assert wanted | {"recipe", "calib", "calib_limit", "stored", "pixels", "mean", "std", "classes", "precision", "budget"} <= own
+    assert wanted | {"recipe", "calib", "calib_limit", "stored", "pixels", "mean", "std", "classes", "precision", "spectrum", "budget"} <= own
 
 
 def test_the_api_has_the_same_options() -> None:
     samples = {"calibration_limit", "stored", "pixels", "mean", "std", "classes"}
-    assert set(takers()) | samples | {"recipe", "options", "precision", "unseen"} == set(Choices.__annotations__)
+    assert set(takers()) | samples | {"recipe", "options", "precision", "spectrum", "unseen"} == set(Choices.__annotations__)
 
 
 @pytest.mark.parametrize("name", VERBS)
