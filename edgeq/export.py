@@ -133,8 +133,8 @@ def export(folder: Path, form: str, output: Path, force: bool = False, annotate:
         What was written.
 
     Raises:
-        EdgeqError: the form is unknown or for other cores, the folder is none of edgeq's, or the output cannot be written; nothing
-            is left behind then.
+        EdgeqError: the form is unknown or for other cores, the folder is none of edgeq's, or the output cannot be written or holds
+            something else than this export; nothing is left behind then.
     """
     if form not in FORMATS:
         raise EdgeqError(f"unknown format '{form}'", fix=f"choose one of {', '.join(FORMATS)}")
@@ -176,8 +176,14 @@ def _write_file(path: Path, content: bytes) -> None:
 
 
 def _write_folder(files: Files, output: Path) -> None:
-    """The folder must be new or empty."""
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise EdgeqError("the output exists", where=str(output), fix="choose another with -o")
-    with folders.claimed(output) as place:
-        folders.write(place, files)
+    """The folder must be new or empty, or hold just these files."""
+
+    def refuse(place: Path, _force: bool) -> None:
+        if any(place.iterdir()) and not folders.holds(place, files):
+            raise EdgeqError(
+                "the output exists", where=str(output), why="it holds something else than this export", fix="choose another with -o"
+            )
+
+    with folders.claimed(output, refuse=refuse) as place:
+        if not folders.holds(place, files):
+            folders.write(place, files)

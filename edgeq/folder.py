@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -122,11 +122,21 @@ def refuse_strangers(folder: Path, force: bool) -> None:
         )  # fmt: skip
 
 
+def holds(folder: Path, files: Mapping[str, bytes]) -> bool:
+    """Whether just these files lie in a folder and in those below it."""
+    there = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_symlink() or not p.is_dir()}
+    return there == set(files) and all(_holds(folder / name, wanted) for name, wanted in digests(files).items())
+
+
 @contextmanager
-def claimed(folder: Path, *, force: bool = False) -> Iterator[Path]:
+def claimed(folder: Path, *, force: bool = False, refuse: Callable[[Path, bool], None] = refuse_strangers) -> Iterator[Path]:
     """An output folder for the time of a build: it is there, nobody else writes it, and `write` may replace what it holds.
 
     A folder that had to be made for it disappears again where nothing was written.
+
+    Args:
+        force: see `refuse_strangers`.
+        refuse: raises where what the folder holds must not be written to; a change that was interrupted is completed before.
 
     Raises:
         EdgeqError: something else lies there (see `refuse_strangers`), another process is writing it, its place is not writable, or
@@ -141,7 +151,7 @@ def claimed(folder: Path, *, force: bool = False) -> Iterator[Path]:
                 held.callback(_remove_empty, path)
             held.enter_context(_lock(folder))
             recover(folder, force)
-            refuse_strangers(folder, force)
+            refuse(folder, force)
             _refuse_locked(folder, recorded(folder))
         except OSError as e:
             raise EdgeqError("cannot write the output folder", where=str(folder), why=reason(e)) from e

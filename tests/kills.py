@@ -179,7 +179,7 @@ def result(text: str, place: Path) -> str:
 
 def undisturbed(work: Path, words: list[str]) -> str:
     """What a run prints that nobody ends."""
-    place = work / "undisturbed"
+    place = work / f"undisturbed-{words[0]}"
     command = [sys.executable, "-m", "edgeq", *(w.replace("{out}", str(place / "o")) for w in words)]
     place.mkdir(exist_ok=True)
     environment = {**os.environ, "EDGEQ_CACHE": str(place)}

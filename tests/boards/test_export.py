@@ -15,6 +15,7 @@ from installed import need_programs
 from random_graphs import Builder
 
 from edgeq import api, board
+from edgeq import folder as folders
 from edgeq.build import COMMON_FLAGS, Installation, build_bootloader, build_firmware, toolchain
 from edgeq.errors import EdgeqError
 from edgeq.export import FORMATS, export
@@ -163,12 +164,42 @@ def test_refused(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "full/file").touch()
     with pytest.raises(EdgeqError, match="the output exists"):
         export(folder, "c", tmp_path / "full")
+    assert [p.name for p in (tmp_path / "full").iterdir()] == ["file"]
+    (tmp_path / "file").touch()
+    with pytest.raises(EdgeqError, match="it is a file"):
+        export(folder, "c", tmp_path / "file")
     broken = shutil.copytree(folder, tmp_path / "broken")
     (broken / "m_kernels.c").unlink()
     for form in FORMATS:
         with pytest.raises(EdgeqError, match=r"lacks m_kernels\.c"):
             export(broken, form, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("form", ["cmake", "zephyr"])
+def test_an_export_may_be_repeated(form: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also one that was killed before its files were in place; what is not just this export is kept."""
+    out = tmp_path / "out"
+    with monkeypatch.context() as killed:
+        killed.setattr(folders, "_carry_out", lambda *_a, **_k: None)
+        export(folder, form, out)
+    assert [p.name.startswith(folders.COMMITTED) for p in out.iterdir()] == [True]
+    for p in out.iterdir():
+        p.rename(out / f"{folders.COMMITTED}{2**22 + 1}")  # of a process that is no more
+    export(folder, form, out)
+    before = {p.relative_to(out): p.stat() for p in out.rglob("*")}
+    assert not any(p.name.startswith(".") for p in before)
+    export(folder, form, out)
+    assert {p.relative_to(out): p.stat() for p in out.rglob("*")} == before
+    changed = next(p for p in sorted(out.rglob("*.c")))
+    for path, text in ((changed.parent / "mine.c", "mine"), (changed, "changed")):
+        old = path.read_bytes() if path.exists() else None
+        path.write_text(text)
+        with pytest.raises(EdgeqError, match="the output exists"):
+            export(folder, form, out)
+        assert path.read_text() == text
+        path.unlink() if old is None else path.write_bytes(old)
+    export(folder, form, out)
 
 
 @pytest.mark.parametrize("core", ["cortex-m4", "riscv"])
