@@ -168,20 +168,22 @@ def test_few_bits_that_do_not_fit() -> None:
         load(model)
 
 
-@pytest.mark.parametrize("kind", ["UINT4", "INT4", "bytes"])
+@pytest.mark.parametrize("block", [16, 32, 128])
+@pytest.mark.parametrize("kind", ["UINT4", "INT4", "bytes of 4", "bytes of 8"])
 @pytest.mark.parametrize("zeros", [False, True])
-def test_embeddings_in_few_bits(kind: str, zeros: bool) -> None:
-    net = Net()
+def test_embeddings_in_few_bits(kind: str, zeros: bool, block: int) -> None:
+    net, blocks = Net(), -(-32 // block)
     ids = net.input(1, 5, name="ids", dtype=TensorProto.INT64)
     low, high = (-8, 8) if kind == "INT4" else (0, 16)
-    for name, shape in (("rows", (20, 32)), ("points", (20, 2))):
-        if kind == "bytes":
-            packed = net.rng.integers(0, 256, (shape[0], shape[1] // 2)).astype(np.uint8)
+    for name, shape in (("rows", (20, 32)), ("points", (20, blocks))):
+        if kind.startswith("bytes"):
+            packed = net.rng.integers(0, 256, (shape[0], -(-shape[1] * int(kind[-1]) // 8))).astype(np.uint8)
             net.constants.append(onnx.numpy_helper.from_array(packed, name))
         else:
             net.constants.append(helper.make_tensor(name, getattr(TensorProto, kind), shape, net.rng.integers(low, high, np.prod(shape))))
-    scales = net.const(net.rng.uniform(0.01, 0.05, (20, 2)), F)
-    options = {"domain": MS, "block_size": 16, "quantize_axis": 1, "gather_axis": 0}
+    scales = net.const(net.rng.uniform(0.01, 0.05, (20, blocks)), F)
+    options: dict[str, Any] = {"domain": MS, "block_size": block, "quantize_axis": 1, "gather_axis": 0}
+    options |= {"bits": 8} if kind == "bytes of 8" else {}
     model = net.model(net.op("GatherBlockQuantized", "rows", ids, scales, *(["points"] if zeros else []), **options))
     graph = normalise(load(model))
     assert kinds(graph)[0] == "lookup"

@@ -69,8 +69,8 @@ def gather_rows(call: Call) -> Tensor:
     if data is None or scales is None or bits not in (4, 8) or block < 1 or scales.ndim != data.ndim:
         raise _misfit(call)
     axis, middle = call.axis(1, data.ndim, "quantize_axis"), 0
-    last = -(-data.shape[-1] // block) if axis == data.ndim - 1 else data.shape[-1]
-    if data.dtype == np.uint8 and last != scales.shape[-1]:  # several in a byte
+    packed = data.dtype == np.uint8 and not (isinstance(own := call.value(0), Constant) and own.four)
+    if packed:  # one or two in a byte
         data, middle = _unpacked(data, bits), 1 << (bits - 1)
         zeros = None if zeros is None else _unpacked(zeros, bits)[..., : scales.shape[-1]]
     if call.axis(0, data.ndim, "gather_axis"):

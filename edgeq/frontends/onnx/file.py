@@ -19,6 +19,7 @@ from edgeq.ir import Array
 MAX_ELEMENTS = 2**28  # of one tensor
 MAX_DENSE = 2**24  # of all that the file stores sparsely
 FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16)
+FOURS = (TensorProto.INT4, TensorProto.UINT4)
 MAX_NODES = 100_000
 OLDEST_OPSET = 7
 DAMAGED = "the file is damaged"
@@ -239,7 +240,7 @@ def array(tensor: TensorProto) -> Array:
         raise EdgeqError("a tensor cannot be read", where=where, why=f"{DAMAGED}: {e}"[:160]) from e
     if tensor.data_type == TensorProto.BFLOAT16:
         values = values.astype(np.float32)
-    if tensor.data_type in (TensorProto.INT4, TensorProto.UINT4):
+    if tensor.data_type in FOURS:
         values = values.astype(np.int8 if tensor.data_type == TensorProto.INT4 else np.uint8)
     return values
 

@@ -15,7 +15,7 @@ from onnx.reference import ReferenceEvaluator
 
 from edgeq.errors import EdgeqError
 from edgeq.frontends.onnx.call import Call
-from edgeq.frontends.onnx.file import array, dense
+from edgeq.frontends.onnx.file import FOURS, array, dense
 from edgeq.frontends.onnx.values import Constant
 from edgeq.ir import Array
 
@@ -175,7 +175,7 @@ def constant_node(call: Call) -> Constant:
     Raises:
         EdgeqError: it holds strings.
     """
-    value = call.tensor_attribute("value")
+    value, four = call.tensor_attribute("value"), any(a.t.data_type in FOURS for a in call.node.attribute if a.name == "value")
     if value is None and call.has("sparse_value"):
         kept = next(a.sparse_tensor for a in call.node.attribute if a.name == "sparse_value")
         call.builder.spend(8 * max(math.prod(kept.dims), 0), "a sparse constant")
@@ -188,4 +188,4 @@ def constant_node(call: Call) -> Constant:
                 break
         else:
             raise EdgeqError("Constant without a tensor or numbers is not supported")
-    return Constant(call.output, value)
+    return Constant(call.output, value, four=four)

@@ -35,7 +35,7 @@ from edgeq.frontends.onnx.advice import ADVICE, MEANINGLESS, advice
 from edgeq.frontends.onnx.builder import CONTRADICTIONS, Builder
 from edgeq.frontends.onnx.call import Call
 from edgeq.frontends.onnx.expansion import body_of
-from edgeq.frontends.onnx.file import DAMAGED, FLOATS, array, graphs, opset, printable, type_name
+from edgeq.frontends.onnx.file import DAMAGED, FLOATS, FOURS, array, graphs, opset, printable, type_name
 from edgeq.frontends.onnx.folding import constant_node, fold, foldable
 from edgeq.frontends.onnx.indexed import BY_DEFINITION, by_index, is_index
 from edgeq.frontends.onnx.inference import inferred_types
@@ -127,7 +127,7 @@ class Reader:
         self.values[name] = value
 
     def _initializer(self, tensor: TensorProto) -> Constant:
-        return Constant(tensor.name, array(tensor))
+        return Constant(tensor.name, array(tensor), four=tensor.data_type in FOURS)
 
     # inputs
 

@@ -49,11 +49,16 @@ class Stored:
 
 @dataclass(frozen=True, eq=False)
 class Constant:
-    """A value known while reading, in ONNX's own dtype."""
+    """A value known while reading, in ONNX's own dtype.
+
+    Attributes:
+        four: the file has each element as an integer of four bits.
+    """
 
     name: str
     array: Array
     stored: Stored | None = None
+    four: bool = False
 
     def transposed(self, perm: tuple[int, ...]) -> Constant:
         stored = self.stored.transposed(perm) if self.stored else None
