@@ -103,12 +103,17 @@ def test_equals_onnxruntime(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "message"), [("rotary", "rotary embeddings"), ("cache", "a cache's length"), ("shape", r"mask of shape \[3\]")]
-)
+    ("name", "message"),
+    [("rotary", "rotary embeddings"), ("cache", "a cache's length"), ("shape", r"mask of shape \[3\]"),
+     ("other rows", "which of 5 keys 3 queries")],
+)  # fmt: skip
 def test_refused(name: str, message: str) -> None:
     net = Net()
     if name == "rotary":
         y = whole(net, do_rotary=1)
+    elif name == "other rows":  # onnxruntime masks all rows but the last one
+        q, k, v = net.input(B, 3, C, name="q"), net.input(B, 5, C, name="k"), net.input(B, 5, C, name="v")
+        y = str(net.op("MultiHeadAttention", q, k, v, domain=MS, num_heads=N, unidirectional=1))
     elif name == "shape":
         y = whole(net, constant(net, [1, 2, 3]))
     else:

@@ -74,16 +74,19 @@ def _bias(call: Call, value: Value | None) -> list[Tensor]:
     return [] if value is None else [call.tensor(value)]
 
 
-def _attend(call: Call, q: Tensor, k: Tensor, v: Tensor, terms: list[Tensor]) -> Tensor:
-    """Heads beside channels; terms ``[1 or B, 1 or N, 1 or T, S]`` are added to the scores."""
+def _attend(call: Call, q: Tensor, k: Tensor, v: Tensor, terms: list[Tensor], past: Tensor | None) -> Tensor:
+    """Heads beside channels; terms ``[1 or B, 1 or N, 1 or T, S]`` are added to the scores; the first keys are those of a cache `past`."""
     call.number("mask_filter_value", FAR)
     scale = call.number("scale", 0.0) or q.type.shape[3] ** -0.5
-    causal = bool(call.integer("unidirectional", 0))
     batch, queries, count, _ = q.type.shape
-    keys = k.type.shape[1]
+    keys, before = k.type.shape[1], 0 if past is None else past.type.shape[2]
+    causal = bool(call.integer("unidirectional", 0)) and queries > 1
     fixed = np.zeros((1, 1, 1, keys), np.float32)
+    if causal and keys - before != queries:
+        why = f"which of {keys - before} keys {queries} queries come before is not defined"
+        raise EdgeqError(f"{call.kind} with unidirectional=1 between other rows is not supported", why=why, fix="give it a mask instead")
     if causal and keys != queries:  # those of a cache come before all queries
-        causal, fixed = False, np.where(np.tri(queries, keys, keys - queries, bool), np.float32(0), np.float32(FAR))[None, None]
+        causal, fixed = False, np.where(np.tri(queries, keys, before, bool), np.float32(0), np.float32(FAR))[None, None]
     for term in terms:
         if term.data is not None:
             fixed = fixed + term.data.astype(np.float32)
@@ -135,13 +138,13 @@ def attention(call: Call) -> Result:
         data = {"weights": np.ascontiguousarray(weights[:, end - size : end].T, np.float32), "bias": row.astype(np.float32)}
         own = [call.builder.constant(f"{call.output}.{tag}.{name}", a) for name, a in data.items()]
         projected.append(_heads(call, call.emit(FullyConnected(), x, *own, tag=tag), count, f"{tag}_heads"))
-    q, *rows = projected
+    (q, *rows), pasts = projected, list[Tensor]()
     if call.value(4) is not None:
         pasts = [part(call, call.x(4), 0, i, 1, f"past{i}") for i in range(2)]
         pasts = [call.reshape(p, p.type.shape[1:], f"past{i}_heads") for i, p in enumerate(pasts)]
         rows = [_grown(call, p, new, t) for p, new, t in zip(pasts, rows, "kv", strict=True)]
     k, v = rows
-    y = _attend(call, q, k, v, _excluding(call, call.value(3), q, k) + _bias(call, call.value(5)))
+    y = _attend(call, q, k, v, _excluding(call, call.value(3), q, k) + _bias(call, call.value(5)), pasts[0] if pasts else None)
     if call.value(4) is None:
         return y
     caches = [_cache(call, r, t) for r, t in zip(rows, "kv", strict=True)]
@@ -199,5 +202,5 @@ def multi_head_attention(call: Call) -> Result:
     q, *rows = operands
     pasts = [call.x(i) if call.value(i) is not None else None for i in (6, 7)]
     k, v = (_grown(call, p, new, t) for p, new, t in zip(pasts, rows, "kv", strict=True))
-    y = _attend(call, q, k, v, _excluding(call, call.value(4), q, k) + _bias(call, call.value(5)))
+    y = _attend(call, q, k, v, _excluding(call, call.value(4), q, k) + _bias(call, call.value(5)), pasts[0])
     return y, _cache(call, k, "k"), _cache(call, v, "v")
