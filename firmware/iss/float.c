@@ -1,28 +1,13 @@
 /* F: single precision by the host's unit, whose rounding and flags are IEEE 754's too; not-a-number is always the canonical one. */
 #include "iss.h"
+#include "singles.h"
 
 #include <fenv.h>
 #include <math.h>
-#include <string.h>
 
 #pragma STDC FENV_ACCESS ON
 
-#define CANONICAL 0x7FC00000u
 enum { NX = 1, UF = 2, OF = 4, DZ = 8, NV = 16 };
-
-static float real(uint32_t v)
-{
-    float f;
-    memcpy(&f, &v, 4);
-    return f;
-}
-
-static uint32_t word(float f)
-{
-    uint32_t v;
-    memcpy(&v, &f, 4);
-    return (v & 0x7FFFFFFFu) > 0x7F800000u ? CANONICAL : v;
-}
 
 static int is_nan(uint32_t v)
 {

@@ -1,27 +1,12 @@
 /* Half precision: scalars as in Zfhmin, and two lanes in a register as in the smallFloat extensions Xfvec and Xfaux of PULP's cores.
  * Rounds to nearest even, whatever frm says; raises no flags. */
 #include "iss.h"
+#include "singles.h"
 
 #include <math.h>
-#include <string.h>
 
-#define CANONICAL 0x7FC00000u
 #define CANONICAL_HALF 0x7E00u
 #define BOX 0xFFFF0000u
-
-static float real(uint32_t v)
-{
-    float f;
-    memcpy(&f, &v, 4);
-    return f;
-}
-
-static uint32_t word(float f)
-{
-    uint32_t v;
-    memcpy(&v, &f, 4);
-    return (v & 0x7FFFFFFFu) > 0x7F800000u ? CANONICAL : v;
-}
 
 static int is_nan(uint32_t h)
 {

@@ -8,27 +8,16 @@ are compared with their mean (Jensen and Shannon): at most log 2, and 0 where th
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgeq import reals
-from edgeq.quantize.ranges import GRID, LEVELS, Range
-from edgeq.quantize.statistics import BINS, Observer
-
-Float = NDArray[np.float64]
+from edgeq.quantize.ranges import LEVELS, Range
+from edgeq.quantize.ranges._divergence import Float, least
+from edgeq.quantize.statistics import Observer
 
 
 def rule(o: Observer) -> Range:
     """The range of least divergence, the upper end searched first, then the lower; it encloses 0."""
-    if o.high <= o.low:
-        return o.low, o.high
-    counts, edges = o.counts.astype(np.float64), np.linspace(o.low, o.high, BINS + 1)
-    zero = int(np.clip(np.searchsorted(edges, 0.0), 0, BINS))
-    steps = np.linspace(1.0, 0.1, GRID)
-    tops = sorted({max(zero + int((BINS - zero) * f), LEVELS) for f in steps}, reverse=True) if zero < BINS else [BINS]
-    last = min(tops, key=lambda t: _divergence(counts, 0, t))
-    starts = sorted({min(zero - int(zero * f), last - LEVELS) for f in steps}) if zero > 0 else [0]
-    first = min((s for s in starts if s >= 0), key=lambda s: _divergence(counts, s, last), default=0)
-    return float(edges[first]), float(edges[last])
+    return least(o, _divergence)
 
 
 def _divergence(counts: Float, first: int, last: int) -> float:

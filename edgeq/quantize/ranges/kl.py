@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgeq import reals
-from edgeq.quantize.ranges import GRID, LEVELS, Range
-from edgeq.quantize.statistics import BINS, Observer
+from edgeq.quantize.ranges import LEVELS, Range
+from edgeq.quantize.ranges._divergence import Float, least
+from edgeq.quantize.statistics import Observer
 
 
-def _divergence(counts: NDArray[np.float64], first: int, last: int) -> float:
+def _divergence(counts: Float, first: int, last: int) -> float:
     """Kullback-Leibler divergence of a histogram clipped to bins first...last-1 from its `LEVELS`-step version."""
     p = counts[first:last].copy()
     inside = p.copy()
@@ -29,14 +29,4 @@ def _divergence(counts: NDArray[np.float64], first: int, last: int) -> float:
 
 def rule(o: Observer) -> Range:
     """The range of least Kullback-Leibler divergence, the upper end searched first, then the lower."""
-    if o.high <= o.low:
-        return o.low, o.high
-    counts = o.counts.astype(np.float64)
-    edges = np.linspace(o.low, o.high, BINS + 1)
-    zero = int(np.clip(np.searchsorted(edges, 0.0), 0, BINS))
-    steps = np.linspace(1.0, 0.1, GRID)
-    tops = sorted({max(zero + int((BINS - zero) * f), LEVELS) for f in steps}, reverse=True) if zero < BINS else [BINS]
-    last = min(tops, key=lambda t: _divergence(counts, 0, t))
-    starts = sorted({min(zero - int(zero * f), last - LEVELS) for f in steps}) if zero > 0 else [0]
-    first = min((s for s in starts if s >= 0), key=lambda s: _divergence(counts, s, last), default=0)
-    return float(edges[first]), float(edges[last])
+    return least(o, _divergence)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from edgeq.errors import EdgeqError
 from edgeq.ir import Array, DType, Graph, Node, Tensor
 from edgeq.quantize.grid import BIAS
 from edgeq.quantize.methods import Methods
@@ -58,6 +59,25 @@ class Work:
             found = real_array(outputs[name], graph.type(name)).astype(np.float64)
             lost.append(float(((found - real) ** 2).sum()) / max(float((real.astype(np.float64) ** 2).sum()), 1e-30))
         return sum(lost) / len(lost)
+
+
+def check_gradients(work: Work, method: str, least: int, advice: str) -> int:
+    """The number of samples, of a method that follows gradients of one output.
+
+    Args:
+        least: samples that it needs.
+        advice: how many to calibrate with.
+
+    Raises:
+        EdgeqError: the graph has states or several outputs, or there are too few samples.
+    """
+    count = len(next(iter(work.samples.values())))
+    if work.graph.states or len(work.graph.results) != 1:
+        what = "states" if work.graph.states else f"{len(work.graph.results)} outputs"
+        raise EdgeqError(f"{method} is for networks with one output and no states, this one has {what}", fix="choose another --refine")
+    if count < least:
+        raise EdgeqError(f"{method} needs samples", why=f"there are {count}", fix=f"calibrate with {advice}, or choose another --refine")
+    return count
 
 
 def changed(graph: Graph, node: Node, gain: Array, shift: Array) -> Graph:

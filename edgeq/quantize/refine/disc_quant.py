@@ -15,11 +15,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Graph, Node
 from edgeq.quantize.floating import evaluate_float
 from edgeq.quantize.gradients import backward, logits
-from edgeq.quantize.refine import Work, gains_and_biases
+from edgeq.quantize.refine import Work, check_gradients, gains_and_biases
 
 STEPS, BATCH = 60, 24
 EVERY = 3  # one sample of so many decides
@@ -33,12 +32,7 @@ def refined(work: Work) -> Graph:
     Raises:
         EdgeqError: the graph has states or several outputs, an operator has no gradient, or there are too few samples.
     """
-    count = len(next(iter(work.samples.values())))
-    if work.graph.states or len(work.graph.results) != 1:
-        what = "states" if work.graph.states else f"{len(work.graph.results)} outputs"
-        raise EdgeqError(f"disc-quant is for networks with one output and no states, this one has {what}", fix="choose another --refine")
-    if count < 2 * EVERY:
-        raise EdgeqError("disc-quant needs samples", why=f"there are {count}", fix="calibrate with tens, or choose another --refine")
+    count = check_gradients(work, "disc-quant", 2 * EVERY, "tens")
     judges = np.arange(0, count, EVERY)
     others = np.setdiff1d(np.arange(count), judges)
     pupil, judge = (Work(work.real, work.graph, {n: a[at] for n, a in work.samples.items()}) for at in (others, judges))

@@ -15,11 +15,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from edgeq import reals
-from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Graph, Node
 from edgeq.quantize.floating import evaluate_float, real_values
 from edgeq.quantize.gradients import backward, logits
-from edgeq.quantize.refine import Work, changed
+from edgeq.quantize.refine import Work, changed, check_gradients
 from edgeq.simulate import real_array, simulate
 
 STEPS, BATCH = 240, 32
@@ -35,12 +34,7 @@ def refined(work: Work) -> Graph:
     Raises:
         EdgeqError: the graph has states or several outputs, an operator has no gradient, or there are too few samples.
     """
-    count = len(next(iter(work.samples.values())))
-    if work.graph.states or len(work.graph.results) != 1:
-        what = "states" if work.graph.states else f"{len(work.graph.results)} outputs"
-        raise EdgeqError(f"distillation is for networks with one output and no states, this one has {what}", fix="choose another --refine")
-    if count < 2 * JUDGES:
-        raise EdgeqError("distillation needs samples", why=f"there are {count}", fix="calibrate with hundreds, or choose another --refine")
+    count = check_gradients(work, "distillation", 2 * JUDGES, "hundreds")
     lesson = Lesson.of(work)
     judges = np.arange(0, count, JUDGES)
     pupils = np.setdiff1d(np.arange(count), judges)

@@ -72,6 +72,11 @@ class Probe:
         squares = [float(((self.rounded(node, w, s) - w) ** 2).sum()) for s in (storage, self.usual[node.name])]
         return max(0.0, squares[0] - squares[1])
 
+    def step(self, node: Node, storage: str) -> float:
+        """What the square of a step of the storage's grid adds, over that of the largest weight, beyond that of `usual`."""
+        usual = self.limits.get(self.usual[node.name])
+        return self.limits[storage] ** -2.0 - (0.0 if usual is None else usual**-2.0)
+
     def alike(self, noise: float) -> Array:
         """One number for all outputs and parts."""
         return np.full_like(self.base, noise)

@@ -11,6 +11,7 @@ import itertools
 
 import numpy as np
 
+from edgeq import reals
 from edgeq.ir import Array
 from edgeq.quantize.floating import stream
 from edgeq.quantize.sensitivity import Probe
@@ -26,7 +27,7 @@ def entropy(values: Array) -> float:
     """Of values as a histogram between their extremes, in bits."""
     counts = np.histogram(values, BINS)[0]
     parts = counts[counts > 0] / counts.sum()
-    return float(-(parts * np.log2(parts)).sum())
+    return float(-(parts * reals.log2(parts)).sum())
 
 
 def blocks(entropies: list[float]) -> list[float]:

@@ -24,8 +24,7 @@ def noise(probe: Probe, unit: Unit, storage: str) -> Array:
     samples, change, step = {n: a[:VECTORS] for n, a in probe.samples.items()}, 0.0, 0.0
     for node, _, _ in probe.weights(unit) if storage in probe.limits else ():
         seen = probe.once("activations", lambda: evaluate_float(probe.graph, samples, steps=True))
-        usual = probe.limits.get(probe.usual[node.name])
-        step = probe.limits[storage] ** -2.0 - (0.0 if usual is None else usual**-2.0)
+        step = probe.step(node, storage)
         x, y = (seen[n] if n in seen else samples[n] for n in (node.inputs[0], node.outputs[0]))
         change = max(change, 1 - alignment(x, y))
     return probe.alike(max(0.0, step) * change)

@@ -26,8 +26,7 @@ def noise(probe: Probe, unit: Unit, storage: str) -> Array:
     """
     relevance, count, step = 0.0, 0, 0.0
     for node, position, w in probe.weights(unit) if storage in probe.limits else ():
-        usual = probe.limits.get(probe.usual[node.name])
-        step = probe.limits[storage] ** -2.0 - (0.0 if usual is None else usual**-2.0)
+        step = probe.step(node, storage)
         relevance += float(np.abs(w * gradient(probe, "relevance", _largest, node, position)).sum())
         count += w.size
     return probe.alike(max(0.0, step) * relevance / max(1, count))

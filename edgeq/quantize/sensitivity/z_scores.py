@@ -18,7 +18,6 @@ def noise(probe: Probe, unit: Unit, storage: str) -> Array:
     """The share over the square of the largest integer, less that of the usual storage: a rank, not a noise."""
     far, count, step = 0, 0, 0.0
     for node, _, w in probe.weights(unit) if storage in probe.limits else ():
-        usual = probe.limits.get(probe.usual[node.name])
-        step = probe.limits[storage] ** -2.0 - (0.0 if usual is None else usual**-2.0)
+        step = probe.step(node, storage)
         far, count = far + int((w - w.mean() > FAR * w.std()).sum()), count + w.size
     return probe.alike(max(0.0, step) * far / max(1, count))
