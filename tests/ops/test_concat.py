@@ -28,6 +28,7 @@ CASES = [
     Case("constant_last", Concat(2), (x(2, 3, 2), FIXED)),
     Case("wide", Concat(1), tuple(activation((2, n, 4), 0.001, 0, DType.INT16) for n in (3, 1))),
     Case("int32", Concat(1), tuple(activation((2, n, 4), 2.0**-16, 0, DType.INT32) for n in (3, 1)), tolerance=128.0),
+    Case("float32", Concat(1), tuple(TensorType((2, n, 4), DType.FLOAT32) for n in (3, 1))),
     Case("rescaled", Concat(2), (x(2, 3, 4), x(2, 3, 3, scale=0.07, zero=90)), QParams((0.12,), 3)),
     Case("one_rescaled", Concat(1), (x(2, 3, 4), FIXED, x(2, 3, 4, scale=0.03)), QParams((0.1,), -7)),
     Case("saturated", Concat(0), (x(3, 4), x(2, 4, scale=4.0)), QParams((0.1,), -7)),
