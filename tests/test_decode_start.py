@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -80,4 +79,4 @@ def test_bit_errors_are_decoded_at_the_start_as_before_each_call(tmp_path: Path)
     graph = narrowed(layers(), parse("6+hamming"))
     api.build(graph, output=tmp_path / "m", target="host", calibration=inputs(graph), decode="start", hardened=True)
     assert api.compare(tmp_path / "m", faults=FaultMap("random", seed=3, p=0.01)).comparison.bit_exact  # type: ignore[union-attr]
-    assert any(c.staged for c in hardened(graph, replace(load("host")), decode=stage.START).calls)
+    assert any(c.staged for c in hardened(graph, load("host"), decode=stage.START).calls)

@@ -26,8 +26,9 @@ def distances(program: Program, index: int, spans: Mapping[str, tuple[int, int]]
     """
     call, graph = program.calls[index], program.graph
     ahead, firsts = call.kernel.ahead(call.params), call.node.op.traits.firsts
-    divided = call.formats or call.tiled or call.shares or call.fetched or len(call.outputs) > 1
-    if ahead is None or firsts is None or divided or program.storage(call.output) in program.outside:
+    decoded = any(s.offset >= 0 for s in call.staged.values())
+    divided = call.tiled or call.shares or call.fetched or len(call.outputs) > 1
+    if ahead is None or firsts is None or decoded or divided or program.storage(call.output) in program.outside:
         return {}
     kept = {program.storage(n) for n in graph.outputs}
     reads = firsts(call.node.op, [graph.type(n).shape for n in call.node.inputs], graph.type(call.node.outputs[0]).shape)

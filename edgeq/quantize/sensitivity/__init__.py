@@ -75,7 +75,7 @@ class Probe:
     def step(self, node: Node, storage: str) -> float:
         """What the square of a step of the storage's grid adds, over that of the largest weight, beyond that of `usual`."""
         usual = self.limits.get(self.usual[node.name])
-        return self.limits[storage] ** -2.0 - (0.0 if usual is None else usual**-2.0)
+        return float(self.limits[storage] ** -2.0 - (0.0 if usual is None else usual**-2.0))
 
     def alike(self, noise: float) -> Array:
         """One number for all outputs and parts."""

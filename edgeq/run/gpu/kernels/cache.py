@@ -89,6 +89,23 @@ def cache_write(step: Step) -> tuple[Value, ...]:
     return (y,)
 
 
+@triton.jit
+def turn(
+    i, live, x_ptr, places_ptr, angles_ptr, size, vectors, x_pattern, x_vector, places_pattern, places_vector, angles_pattern,
+    heads, depth, pairs, last, INTERLEAVED: tl.constexpr,
+):  # fmt: skip
+    """Of elements i: where they, the others of their pairs and their cosines lie; whether they are turned, and are the second ones."""
+    row, e, d = i // size, i % size, i % depth
+    turned = d < 2 * pairs
+    pair = d // 2 if INTERLEAVED else d % pairs
+    second = d % 2 if INTERLEAVED else d // pairs
+    other = tl.where(second > 0, d - 1, d + 1) if INTERLEAVED else tl.where(second > 0, d - pairs, d + pairs)
+    place = tl.load(places_ptr + row_at(row, vectors, places_pattern, places_vector) + e // (heads * depth), mask=live, other=0)
+    angles_ptr += row // vectors * angles_pattern + (limit(place.to(tl.int64), 0, last) * pairs + tl.where(turned, pair, 0)) * 2
+    x_ptr += row_at(row, vectors, x_pattern, x_vector) + e
+    return x_ptr, x_ptr + tl.where(turned, other - d, 0), angles_ptr, turned, second
+
+
 @kernel()
 def rotary_s8(
     x_ptr, places_ptr, angles_ptr, y_ptr, total, size, vectors, x_pattern, x_vector, places_pattern, places_vector, angles_pattern,
@@ -98,16 +115,12 @@ def rotary_s8(
     """angles int16 ``[P, pairs, cosine and sine]``."""
     i = elements(BLOCK)
     live = i < total
-    row, e, d = i // size, i % size, i % depth
-    turned = d < 2 * pairs
-    pair = d // 2 if INTERLEAVED else d % pairs
-    second = d % 2 if INTERLEAVED else d // pairs
-    other = tl.where(second > 0, d - 1, d + 1) if INTERLEAVED else tl.where(second > 0, d - pairs, d + pairs)
-    place = tl.load(places_ptr + row_at(row, vectors, places_pattern, places_vector) + e // (heads * depth), mask=live, other=0)
-    angles_ptr += row // vectors * angles_pattern + (limit(place.to(tl.int64), 0, last) * pairs + tl.where(turned, pair, 0)) * 2
-    x_ptr += row_at(row, vectors, x_pattern, x_vector) + e
+    x_ptr, partner_ptr, angles_ptr, turned, second = turn(
+        i, live, x_ptr, places_ptr, angles_ptr, size, vectors, x_pattern, x_vector, places_pattern, places_vector, angles_pattern,
+        heads, depth, pairs, last, INTERLEAVED,
+    )  # fmt: skip
     own = tl.load(x_ptr, mask=live, other=0).to(tl.int32) - zero
-    partner = tl.load(x_ptr + tl.where(turned, other - d, 0), mask=live, other=0).to(tl.int32) - zero
+    partner = tl.load(partner_ptr, mask=live, other=0).to(tl.int32) - zero
     cosine, sine = tl.load(angles_ptr, mask=live, other=0).to(tl.int32), tl.load(angles_ptr + 1, mask=live, other=0).to(tl.int32)
     sums = tl.where(turned, own * cosine + tl.where(second > 0, partner, -partner) * sine, own * unit)
     y = rescale(sums, multiplier, shift, left, SINGLE) + offset
@@ -122,16 +135,12 @@ def rotary_f16(
     """angles halves ``[P, pairs, cosine and sine]``."""
     i = elements(BLOCK)
     live = i < total
-    row, e, d = i // size, i % size, i % depth
-    turned = d < 2 * pairs
-    pair = d // 2 if INTERLEAVED else d % pairs
-    second = d % 2 if INTERLEAVED else d // pairs
-    other = tl.where(second > 0, d - 1, d + 1) if INTERLEAVED else tl.where(second > 0, d - pairs, d + pairs)
-    place = tl.load(places_ptr + row_at(row, vectors, places_pattern, places_vector) + e // (heads * depth), mask=live, other=0)
-    angles_ptr += row // vectors * angles_pattern + (limit(place.to(tl.int64), 0, last) * pairs + tl.where(turned, pair, 0)) * 2
-    x_ptr += row_at(row, vectors, x_pattern, x_vector) + e
+    x_ptr, partner_ptr, angles_ptr, turned, second = turn(
+        i, live, x_ptr, places_ptr, angles_ptr, size, vectors, x_pattern, x_vector, places_pattern, places_vector, angles_pattern,
+        heads, depth, pairs, last, INTERLEAVED,
+    )  # fmt: skip
     own = tl.load(x_ptr, mask=live, other=0.0).to(tl.float32)
-    partner = tl.load(x_ptr + tl.where(turned, other - d, 0), mask=live, other=0.0).to(tl.float32)
+    partner = tl.load(partner_ptr, mask=live, other=0.0).to(tl.float32)
     cosine, sine = tl.load(angles_ptr, mask=live, other=0.0).to(tl.float32), tl.load(angles_ptr + 1, mask=live, other=0.0).to(tl.float32)
     y = tl.where(turned, own * cosine + tl.where(second > 0, partner, -partner) * sine, own)
     tl.store(y_ptr + i, from_float(y), mask=live)
