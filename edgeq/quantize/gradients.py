@@ -43,7 +43,8 @@ def backward(
     Raises:
         EdgeqError: an operator on the way has no gradient here.
     """
-    found: dict[str, Array] = {**(more or {}), output: np.asarray(gradient, np.float64)}
+    found: dict[str, Array] = dict(more or {})
+    found[output] = found.get(output, 0.0) + np.asarray(gradient, np.float64)
     constants: dict[str, Array] = {}
     for node in reversed(graph.nodes):
         upstream = [found.pop(n, None) for n in node.outputs]

@@ -152,6 +152,19 @@ def test_what_is_chosen_of_several_inputs() -> None:
     compared(graph, (1, 2, 3))
 
 
+def test_gradients_of_several_activations_add_up() -> None:
+    """That of the output itself, too."""
+    b = Floats()
+    a = b.scaled(b.input(1, 3), 2.0)
+    graph = b.graph(b.op(LeakyRelu(0.5), a, name="y"))
+    x = np.array([[[1, -1, 2]]], np.float32)
+    values, g = evaluate_float(graph, {"x": x}, steps=True), np.array([[[1.0, 2.0, 4.0]]])
+    for name in (a, "y"):
+        alone = backward(graph, values, name, 3 * g)["x"]
+        both = backward(graph, values, "y", g, more={name: 3 * g})["x"]
+        np.testing.assert_allclose(both, backward(graph, values, "y", g)["x"] + alone, rtol=1e-4)
+
+
 def test_logits_are_what_a_softmax_at_the_end_is_taken_of() -> None:
     b = Floats()
     z = b.scaled(b.input(1, 4), 2.0, name="z")
