@@ -16,13 +16,12 @@ import numpy as np
 from benchmarks.bands import DATA, FILES, Net
 from edgeq import target
 from edgeq.api import load
+from edgeq.api.layout import Layout
 from edgeq.api.models import random_inputs
 from edgeq.api.streaming import Streaming, streamed
 from edgeq.emit import emit, write
 from edgeq.files import temporary_folder
 from edgeq.ir import Array, Graph
-from edgeq.lower import lower
-from edgeq.plan import plan
 from edgeq.run import run
 from edgeq.simulate import Run, simulate
 from edgeq.streams import ANSWERS
@@ -48,8 +47,7 @@ def graphs(wanted: list[str]) -> list[Graph]:
 
 def on_chip(graph: Graph, chip: target.Target, inputs: dict[str, Array]) -> tuple[Run, int, int]:
     """What an emulated chip gives, its arena and its state."""
-    program = lower(graph, chip)
-    memory = plan(program)
+    program, memory = Layout().of(graph, chip)
     emitted = emit(program, memory, "m")
     with temporary_folder() as work:
         folder = Path(work) / "m"

@@ -13,7 +13,7 @@ from edgeq.ir import Graph
 from edgeq.lower import lower
 from edgeq.plan import MemoryPlan, plan, stage
 from edgeq.plan.fit import fed, fitted
-from edgeq.plan.room import WEIGHTS_IN, filled
+from edgeq.plan.room import WEIGHTS_IN, filled, roomiest
 from edgeq.plan.shares import spread
 from edgeq.program import Program
 from edgeq.target import Target
@@ -134,7 +134,7 @@ class Layout:
         if self.feed:
             return wanted.of(*fed(program, math.inf if self.arena is None else self.arena or None))
         if self.hardened or self.arena is None:
-            return wanted.of(program, plan(program))
+            return wanted.of(program, roomiest(program))
         return wanted.within(program, self.arena)
 
 

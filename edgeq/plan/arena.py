@@ -208,11 +208,12 @@ def live(program: Program) -> list[int]:
     return [sum(b.at(i) for b in blocks) + c.scratch - saved[i] for i, c in enumerate(program.calls)]
 
 
-def plan(program: Program, alignment: int = 4) -> MemoryPlan:
+def plan(program: Program, alignment: int = 4, trailing: bool = True) -> MemoryPlan:
     """Place every tensor and every call's scratch in one arena.
 
     Args:
         alignment: of every offset, in bytes.
+        trailing: whether results outside of bands may be stored over what is read, see `edgeq.plan.trails`.
 
     The result depends on the program alone: the solver is bounded by nodes of its search, and a run
     that hits the wall-clock guard all the same gives the heuristic's offsets.
@@ -238,7 +239,8 @@ def plan(program: Program, alignment: int = 4) -> MemoryPlan:
 
     candidates = {c.output: overwritable(program, i, spans) for i, c in enumerate(program.calls)}
     usual = blocks(_chains(program, spans, candidates, 0))
-    totals, needed = _needed(program, [sum(b.at(t) for b in usual) for t in range(steps)], _followed(program, spans, candidates), alignment)
+    followed = _followed(program, spans, candidates) if trailing else {}
+    totals, needed = _needed(program, [sum(b.at(t) for b in usual) for t in range(steps)], followed, alignment)
     bound = max(totals)
     apart = {n: c for n, c in candidates.items() if all(n not in operands for operands in needed.values())}
     ways = [(candidates, 0), (candidates, -1), *([(apart, 0)] if apart != candidates else [])]

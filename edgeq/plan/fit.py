@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from edgeq.errors import EdgeqError
 from edgeq.plan.arena import MemoryPlan, plan
+from edgeq.plan.room import roomiest
 from edgeq.plan.segments import Search, extra
 from edgeq.program import Program
 
@@ -21,6 +22,8 @@ def fitted(program: Program, limit: float | None) -> tuple[Program, MemoryPlan]:
     Args:
         limit: None for the least arena that there is.
     """
+    if limit is not None and (roomy := roomiest(program)).arena_bytes <= limit:
+        return program, roomy
     whole = plan(program)
     if (limit is not None and whole.arena_bytes <= limit) or not program.calls:
         return program, whole
@@ -94,7 +97,7 @@ class Way:
 
 def ways(program: Program) -> list[Way]:
     """Whole tensors; bands within less and less memory down to the least; the input fed by rows, where that can be."""
-    whole = plan(program)
+    whole = roomiest(program)
     found = [Way("whole tensors", whole.arena_bytes, 0.0, 0)]
     if not program.calls:
         return found

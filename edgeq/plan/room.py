@@ -12,13 +12,14 @@ from dataclasses import dataclass, replace
 
 from edgeq.board import load as load_board
 from edgeq.ir import Params
-from edgeq.plan.arena import MemoryPlan
+from edgeq.plan.arena import MemoryPlan, plan
 from edgeq.program import Call, Program
 from edgeq.target import Target
 from edgeq.timing import timing
 
 WEIGHTS_IN = ("auto", "flash", "ram")  # where an inference reads weights; auto: flash, with copies of rows where these save time
 BLOCK = 32  # bytes that a kernel copies at a time: eight words by one LDM and one STM
+WORTH = 8  # an arena smaller by a part of so many is worth calls that are slower for it
 CONSTANTS = 2  # lines of the cache that a channel's constants take
 
 
@@ -118,3 +119,13 @@ def filled(program: Program, plan: MemoryPlan, weights: str = "auto") -> tuple[P
             calls[i] = replace(call, params=params, scratch=call.kernel.scratch_bytes(params))
             places[i] = offset
     return replace(program, calls=tuple(calls)), replace(plan, scratch=places)
+
+
+def roomiest(program: Program) -> MemoryPlan:
+    """The plan without a limit: results that trail what is read leave less scratch, which has to be worth it."""
+    close = plan(program)
+    if not close.trails or not any(c.kernel.takes_room(c.params) for c in program.calls):
+        return close
+    apart = plan(program, trailing=False)
+    scratch = [sum(c.scratch for c in filled(program, memory)[0].calls) for memory in (close, apart)]
+    return apart if scratch[0] < scratch[1] and close.arena_bytes * WORTH > apart.arena_bytes * (WORTH - 1) else close
