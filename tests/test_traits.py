@@ -30,6 +30,7 @@ HOMONYMS = {
     "tune/robust.py": ({"mean"}, "a statistic over fault patterns"),
     "cli/quantize.py": ({"mean", "clip"}, "a statistic over fault patterns"),
     "emit/artifact.py": ({"gather", "whole"}, "a call's operands gathered in an array of pointers; a tensor that exists as a whole"),
+    "plan/stage.py": ({"whole"}, "a table that is decoded as a whole"),
     "api/calibration.py": ({"mean"}, "of a channel's pixels"),
     "cli/options.py": ({"mean"}, "of a channel's pixels"),
     "quantize/images.py": ({"mean"}, "of a channel's pixels"),

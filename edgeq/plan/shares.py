@@ -303,7 +303,7 @@ def _elements(program: Program, call: Call) -> int:
     """How many elements a function of one tensor or a cast takes one by one; 0 of other calls."""
     sizes = {program.graph.type(n).size for n in (*call.operands, *call.outputs)}
     count = int(call.params.scalars.get("size", 0))
-    single = call.node.op.traits.family in ("unary", "cast") and len(call.operands) == 1 and len(call.outputs) == 1
+    single = call.node.op.traits.elementwise and len(call.node.inputs) == len(call.operands) == len(call.outputs) == 1
     return count if single and sizes == {count} else 0
 
 
