@@ -10,6 +10,7 @@ from the emulator and over a serial line; and the latency of a step on a board w
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -90,14 +91,17 @@ def main() -> None:
     for chip, place in CHIPS.items():
         built = edgeq.build(stream, target=chip, output=folder / chip)
         outcome = api.compare(folder / chip, {"samples": steps})
-        equal = "every step equals the simulator's" if exact(outcome) else "DIFFERS from the simulator"
+        if not exact(outcome):
+            sys.exit(f"{chip} DIFFERS from the simulator")
         print(f"{chip}: {outcome.run.instructions} instructions a step of 256 ms, {built.manifest.arena_bytes} bytes of arena, "
-              f"{built.manifest.state_bytes} of state; {equal}")  # fmt: skip
+              f"{built.manifest.state_bytes} of state; every step equals the simulator's")  # fmt: skip
         if place != chip:
             outcome = api.compare(edgeq.build(stream, target=place, output=folder / place).folder, {"samples": steps})
         if outcome.run.cycles is not None:
             print(f"{place}: cycles of such a step {latency(outcome.run.cycles, board.load(target.load(place)))}")
-        print(f"{chip} over a serial line: {'the same' if over_the_link(folder / chip, chip, steps) else 'DIFFERS from the simulator'}")
+        if not over_the_link(folder / chip, chip, steps):
+            sys.exit(f"{chip} over a serial line DIFFERS from the simulator")
+        print(f"{chip} over a serial line: the same")
 
 
 if __name__ == "__main__":

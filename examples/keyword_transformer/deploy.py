@@ -59,10 +59,10 @@ def main() -> None:
     for chip in CHIPS:
         built = edgeq.build(int8, target=chip, output=options.output / chip)
         outcome = api.compare(built.folder, {int8.given[0]: x[:: max(1, len(x) // 8)]})
-        exact = outcome.comparison is not None and outcome.comparison.bit_exact
-        equal = "every answer equals the simulator's" if exact else "DIFFERS from the simulator"
+        if outcome.comparison is None or not outcome.comparison.bit_exact:
+            sys.exit(f"{chip} DIFFERS from the simulator")
         print(f"{chip}: {outcome.run.instructions} instructions a clip, {built.manifest.arena_bytes} bytes of arena, "
-              f"{built.manifest.weight_bytes} of weights; {equal}", flush=True)  # fmt: skip
+              f"{built.manifest.weight_bytes} of weights; every answer equals the simulator's", flush=True)  # fmt: skip
 
 
 if __name__ == "__main__":
