@@ -32,6 +32,7 @@ CASES = [
     Case("reflect_real", Pad(((0, 0), (2, 1)), mode="reflect"), (TensorType((2, 4)),)),
     Case("reflect_wide", Pad(((0, 0), (2, 1)), mode="reflect"), (activation((2, 4), 0.001, 0, DType.INT16),)),
     Case("reflect_int32", Pad(((0, 0), (2, 1)), mode="reflect"), (activation((2, 4), 2.0**-16, 0, DType.INT32),), tolerance=128.0),
+    Case("zeros_real", Pad(((0, 0), (2, 1))), (TensorType((2, 4)),)),
     Case("edge", Pad(ROUND, mode="edge"), (IMAGE,)),
     Case("edge_far", Pad(((2, 0), (9, 1), (0, 0), (5, 1)), mode="edge"), (IMAGE,)),
 ]
@@ -85,7 +86,7 @@ def test_what_does_not_fit_is_refused(op: Pad) -> None:
         op.infer(IMAGE)
 
 
-def test_constant_padding_of_real_numbers_has_no_kernel() -> None:
+def test_real_numbers_are_padded_with_zeros_alone() -> None:
     x, y = TensorType((2,)), TensorType((4,))
-    with pytest.raises(EdgeqError, match="int8"):
-        Pad(((1, 1),)).bind("single", "here", (Tensor("x", x),), y)
+    with pytest.raises(EdgeqError, match="only zeros are"):
+        Pad(((1, 1),), 0.5).bind("single", "here", (Tensor("x", x),), y)

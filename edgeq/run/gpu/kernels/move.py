@@ -50,7 +50,7 @@ def integers(value: Value) -> object:
 
 
 @computes("copy", on=ANY)
-@computes("pad")
+@computes("pad", on=("s8", "f16", "f32"))
 def move(step: Step) -> tuple[Value, ...]:
     """An operator that moves elements: its own meaning on their numbers says which goes where."""
     x, op, p = step.operands[0], step.node.op, step.params
