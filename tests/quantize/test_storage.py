@@ -12,11 +12,11 @@ from edgeq.errors import EdgeqError
 from edgeq.ir import DType, Graph, Op, TensorType
 from edgeq.ops.activations import LeakyRelu
 from edgeq.ops.add import Add
-from edgeq.ops.arg_max import ArgMax
 from edgeq.ops.extremum import Maximum
 from edgeq.ops.fake_quantize import FakeQuantize
 from edgeq.ops.fully_connected import FullyConnected
 from edgeq.ops.gru import Gru
+from edgeq.ops.l2_normalization import L2Normalization
 from edgeq.ops.lstm import Lstm
 from edgeq.ops.lstm_cell import LstmCell
 from edgeq.ops.max_pool2d import MaxPool2d
@@ -62,15 +62,15 @@ def recurrent(op: Op, b: Floats, x: str, *more: str, name: str) -> str:
 
 @pytest.fixture(scope="module")
 def kinds() -> Graph:
-    """A layer, a move, an activation, both recurrent layers, a choice of the largest, and gates with layers around them."""
+    """A layer, a move, an activation, both recurrent layers, a norm that integers alone have, and gates with layers around them."""
     b = Net()
     x = b.dense(b.input(1, 4), "layer")
-    b.op(ArgMax(1, True), b.leaky(b.op(Reshape((1, 4)), x, name="moved"), "leaky"), name="largest")
+    b.op(L2Normalization(), b.leaky(b.op(Reshape((1, 4)), x, name="moved"), "leaky"), name="unit")
     lstm = recurrent(Lstm(), b, x, b.input(1, UNITS), b.input(1, UNITS), name="lstm")
     gru = recurrent(Gru(), b, x, b.input(1, UNITS), name="gru")
     gates = [b.dense(x, n, units=4 * UNITS) for n in ("own", "back")]
     cell = b.op(LstmCell(), gates[0], b.const(np.zeros(4 * UNITS)), gates[1], b.input(1, UNITS), name="cell")
-    return b.graph(lstm, gru, cell, "largest")
+    return b.graph(lstm, gru, cell, "unit")
 
 
 def test_operators_have_the_storages_that_they_mean_something_in(kinds: Graph) -> None:
@@ -118,7 +118,7 @@ def test_an_operator_without_any_storage_is_named() -> None:
 def test_a_storage_for_all_where_they_have_it(kinds: Graph) -> None:
     words = storage.uniform(kinds, INT16)
     assert (words["layer"], words["moved"], words["leaky"], words["cell"]) == (INT16, INT16, HALF, INT16)
-    assert storage.uniform(kinds, HALF)["largest"] == INT8, "the first that there is"
+    assert storage.uniform(kinds, HALF)["unit"] == INT8, "the first that there is"
     small = storage.uniform(kinds, INT8)
     assert (small["layer"], small["moved"], small["leaky"], small["cell"]) == (INT8, INT8, INT8, HALF)
 
