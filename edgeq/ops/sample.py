@@ -30,8 +30,8 @@ def _first_beyond(weights: Array, number: Array) -> Array:
     """The first element of each row whose running sum of weights ``[V, R, N]`` exceeds what was drawn, int32 ``[V, R]``."""
     sums = weights.astype(np.int64).cumsum(-1)
     at = number.reshape(-1, 1).astype(np.int64) + np.arange(sums.shape[1])
-    place = (drawn(at) * sums[..., -1]) >> 32
-    return np.asarray((sums > place[..., None]).argmax(-1), np.int32)
+    place = (drawn(at).astype(np.uint64) * sums[..., -1].astype(np.uint64)) >> np.uint64(32)
+    return np.asarray((sums > place.astype(np.int64)[..., None]).argmax(-1), np.int32)
 
 
 def _reaching(key: Array, top: int) -> Array:

@@ -50,6 +50,13 @@ def test_of_equals_none_is_left_out() -> None:
     assert set(found.astype(int).tolist()) == {0, 1, 3}
 
 
+def test_a_row_whose_weights_take_all_of_32_bits() -> None:
+    """Against Python's integers: the sum of 65 536 equal weights, times 32 random bits, takes all of 64."""
+    scores, numbers = np.zeros((64, 65536), np.float32), np.arange(64)
+    want = [int(d) * 65535 * 65536 // 2**32 // 65535 for d in drawn(numbers)]
+    assert Sample(65536).real(scores, numbers.astype(np.float32)[:, None]).astype(int).tolist() == want
+
+
 def test_errors() -> None:
     scores = activation((1, 4), 0.1)
     for op in (Sample(0), Sample(1, 0.0)):

@@ -69,7 +69,8 @@ def sample_rows(
                 weight = tl.load(table_ptr + tl.minimum(largest - key, 255))
             before += tl.where(key >= least, weight, 0).to(tl.int64)
             at += (before <= place).to(tl.int32)
-        place = (mixed((number + i % rows) & 0xFFFFFFFF) * before) >> 32
+        drawn = mixed((number + i % rows) & 0xFFFFFFFF)
+        place = ((drawn.to(tl.uint64) * before.to(tl.uint64)) >> 32).to(tl.int64)
     tl.store(y_ptr + i, at, mask=live)
 
 
