@@ -7,7 +7,7 @@ blocks need to be apart only by what each occupies in the steps that they share.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, groupby, pairwise
 
@@ -208,6 +208,16 @@ def live(program: Program) -> list[int]:
     return [sum(b.at(i) for b in blocks) + c.scratch - saved[i] for i, c in enumerate(program.calls)]
 
 
+def _other_blocks(
+    program: Program, scratch: Sequence[tuple[int, int]], copies: Sequence[tuple[int, int, int]], units: Callable[[int], int]
+) -> list[Block]:
+    """The blocks that are no tensors: calls' scratch, buffers of copies, and the counters of bands, in this order."""
+    kept = {b.last: b.first for b in program.bands if b.parts[-1].gathers}  # sums, from turn to turn
+    found = [Block(kept.get(i, i), (s,) * (i + 1 - kept.get(i, i))) for i, s in scratch]
+    found += [Block(first, (size,) * (last + 1 - first)) for first, last, size in copies]
+    return found + [Block(b.first, (units(4 * b.counters),) * len(b.parts)) for b in program.bands if b.counters]
+
+
 def plan(program: Program, alignment: int = 4, trailing: bool = True) -> MemoryPlan:
     """Place every tensor and every call's scratch in one arena.
 
@@ -227,11 +237,8 @@ def plan(program: Program, alignment: int = 4, trailing: bool = True) -> MemoryP
 
     sizes = {n: units(program.room(n)) for n in spans}
     scratch = [(i, units(c.scratch)) for i, c in enumerate(program.calls) if c.scratch]
-    kept = {b.last: b.first for b in program.bands if b.parts[-1].gathers}  # sums, from turn to turn
-    inside = [Block(kept.get(i, i), (s,) * (i + 1 - kept.get(i, i))) for i, s in scratch]
     rings = _rings(program)
-    inside += [Block(first, (units(size),) * (last + 1 - first)) for ring in rings for first, last, size in ring.spans]
-    inside += [Block(b.first, (units(4 * b.counters),) * len(b.parts)) for b in program.bands if b.counters]
+    inside = _other_blocks(program, scratch, [(first, last, units(size)) for ring in rings for first, last, size in ring.spans], units)
 
     def blocks(chains: Sequence[Sequence[str]]) -> list[Block]:
         members = ([(units(size), a, b) for size, a, b in _members(program, spans, c)] for c in chains)
