@@ -52,6 +52,17 @@ def of_order(n: Array) -> Array:
     return np.ascontiguousarray((n ^ ((n >> 31) & 0x7FFF)).astype(np.uint16)).view(np.float16)
 
 
+def rank(h: Array) -> Array:
+    """int32 that sort as the numbers that halves are: -0 and 0 are equal."""
+    n = order(h)
+    return np.asarray(n - (n >> 31))
+
+
+def of_rank(n: Array) -> Array:
+    """float16 of `rank`, 0 for both zeros."""
+    return of_order(n + (np.asarray(n, np.int32) >> 31))
+
+
 def limits(clamp: tuple[float, float]) -> tuple[int, int]:
     """A fused activation as limits of `order`."""
     low, high = (int(order(from_float(np.array([c], np.float32)) + np.float16(0))[0]) for c in clamp)

@@ -97,10 +97,10 @@ class Sample(Op):
         return half_params(self._sizes(where, inputs, output), {"rate": rate})
 
     def reference_half(self, params: Params, *x: Array) -> Array:
-        order = half.order(self._rows(x[0]))
-        largest = order.max(-1, keepdims=True)
+        rank = half.rank(self._rows(x[0]))
+        largest = rank.max(-1, keepdims=True)
         with np.errstate(all="ignore"):
-            e = floats.exp(floats.number((half.to_float(half.of_order(order)) - half.to_float(half.of_order(largest))) * params.rate[0]))
+            e = floats.exp(floats.number((half.to_float(half.of_rank(rank)) - half.to_float(half.of_rank(largest))) * params.rate[0]))
             near = floats.limited(e, np.float32(1)) * np.float32(ONE) + np.float32(0.5)
-            weights = np.where(order == largest, ONE, near.astype(np.int64))
-        return _first_beyond(weights * _reaching(order, params.top), x[1]).reshape(x[0].shape[:-1])
+            weights = np.where(rank == largest, ONE, near.astype(np.int64))
+        return _first_beyond(weights * _reaching(rank, params.top), x[1]).reshape(x[0].shape[:-1])

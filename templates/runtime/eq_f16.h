@@ -98,6 +98,19 @@ static inline uint16_t eq_half_of_order(int32_t n)
     return (uint16_t)(n ^ ((n >> 31) & 0x7fff));
 }
 
+/* An integer that sorts as the numbers that halves are: -0 and 0 are equal. */
+static inline int32_t eq_half_rank(uint16_t h)
+{
+    const int32_t n = eq_half_order(h);
+    return n - (n >> 31);
+}
+
+/* A half of eq_half_rank, 0 for both zeros. */
+static inline uint16_t eq_half_of_rank(int32_t n)
+{
+    return eq_half_of_order(n + (n >> 31));
+}
+
 /* A half between two limits given as eq_half_order. */
 static inline uint16_t eq_half_clamp(uint16_t h, int32_t low, int32_t high)
 {

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 
 import numpy as np
 import pytest
 from harness import Case as AnyCase
-from harness import activation, constant, suite
+from harness import _Bench, _check_equal, activation, constant, suite
+from installed import need_emulator, uncounted
 from test_elementwise import SHAPES, pair
 
 from edgeq import numerics
 from edgeq.errors import EdgeqError
+from edgeq.half import LAW
 from edgeq.ir import DType, QParams, Tensor, TensorType
 from edgeq.ops.arg_max import ArgMax
 from edgeq.ops.comparison import FUNCTIONS, Comparison
@@ -19,7 +22,9 @@ from edgeq.ops.cum_sum import CumSum
 from edgeq.ops.fixed_log_softmax import FixedLogSoftmax
 from edgeq.ops.inverse_sqrt import inverse_sqrt
 from edgeq.ops.l2_normalization import L2Normalization
+from edgeq.ops.sample import Sample
 from edgeq.ops.selection import Selection
+from edgeq.run import run
 
 Case = functools.partial(AnyCase, gpu=False)
 IMAGE, WIDE = activation((2, 5, 7), 0.05, 3), activation((2, 5, 7), 0.001, 0, DType.INT16)
@@ -28,6 +33,7 @@ test_arg_max = suite([
     *(Case(f"axis{a}_{int(low)}", ArgMax(a, low), (IMAGE,), laws=("tflm",)) for a in range(3) for low in (False, True)),
     Case("words", ArgMax(1), (WIDE,), laws=("tflm",)), Case("one", ArgMax(0), (activation((1, 3), 0.1),), laws=("tflm",)),
 ])  # fmt: skip
+
 NAMES = dict(zip(FUNCTIONS, ("eq", "ne", "gt", "ge", "lt", "le"), strict=True))
 test_comparison = suite([
     *(Case(n, Comparison(function=f), pair(SHAPES["same"]), laws=("tflm",), tolerance=np.inf) for f, n in NAMES.items()),
@@ -52,6 +58,25 @@ test_fixed_log_softmax = suite([
     Case(f"depth{d}_{i}", FixedLogSoftmax(), (activation((3, d), s, 3),), SIXTEENTHS, ("tflm",))
     for i, (d, s) in enumerate(((1, 0.1), (2, 0.05), (10, 0.6), (90, 0.002), (700, 0.1)))
 ])  # fmt: skip
+
+
+@pytest.mark.parametrize("chip", ["host", "cortex-m4", "cortex-m55", "riscv"])
+def test_zeros_of_both_signs_are_equal(chip: str, tmp_path: Path) -> None:
+    """As in IEEE 754, ONNX and PyTorch: the first of them is the largest or smallest, and each can be drawn."""
+    need_emulator(chip)
+    row, number = TensorType((4,), DType.FLOAT16), TensorType((1,), DType.INT32)
+    cases = [AnyCase(n, op, (row, *more), TensorType((), DType.INT32), laws=(LAW,)) for n, op, more in (
+        ("largest", ArgMax(0), ()), ("smallest", ArgMax(0, True), ()), ("drawn", Sample(1), (number,)))]  # fmt: skip
+    bench = _Bench(cases, LAW)
+    rows = np.array([[-0.0, 0, -0.0, 0], [0, -0.0, 0, -0.0], [-1, -0.0, 0, -2], [1, 0, -0.0, 3], [-6e-8, -0.0, 0, 6e-8]], np.float16)
+    bench.data |= {f"{c.name}_x0": np.resize(rows, bench.data[f"{c.name}_x0"].shape) for c in cases}
+    bench.data["drawn_x1"] = 31 * np.arange(len(bench.data["drawn_x1"]), dtype=np.int32)[:, None]
+    few, expected = bench.first(20)
+    assert expected.outputs["largest_y"][:5].tolist() == [0, 0, 1, 3, 3]
+    assert expected.outputs["smallest_y"][:5].tolist() == [0, 0, 3, 1, 0]
+    drawn = expected.outputs["drawn_y"].reshape(-1, 5).T
+    assert all(len(set(d)) > 1 for d in drawn[:3]) and set(drawn[2]) == {1, 2} and set(drawn[3:].ravel()) == {3}
+    _check_equal(expected, run(bench.folder(bench.program(chip), tmp_path / "m"), uncounted(chip), few, steps=True))
 
 
 def test_logarithms_are_those_of_real_numbers() -> None:

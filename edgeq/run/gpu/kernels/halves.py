@@ -77,8 +77,21 @@ def order(h):
 
 
 @triton.jit
+def rank(h):
+    """int32 that sort as the numbers that halves are: -0 and 0 are equal."""
+    n = order(h)
+    return n - (n >> 31)
+
+
+@triton.jit
 def of_order(n):
     return half_of(n ^ ((n >> 31) & 0x7FFF))
+
+
+@triton.jit
+def of_rank(n):
+    """Half of `rank`, 0 for both zeros."""
+    return of_order(n + (n >> 31))
 
 
 @triton.jit

@@ -8,7 +8,7 @@ from edgeq.run.gpu.device import kernel
 from edgeq.run.gpu.kernels import computes, halves
 from edgeq.run.gpu.kernels.cache import row_at
 from edgeq.run.gpu.kernels.elementwise import elements, flat
-from edgeq.run.gpu.kernels.halves import of_order, order
+from edgeq.run.gpu.kernels.halves import of_rank, rank
 from edgeq.run.gpu.step import Step, Value
 
 LOWEST = tl.constexpr(-(2**17))
@@ -18,7 +18,7 @@ ONE = tl.constexpr(65535)
 @triton.jit
 def key_of(x, HALF: tl.constexpr):
     """Integers that sort as the elements do."""
-    return order(x) if HALF else x.to(tl.int32)
+    return rank(x) if HALF else x.to(tl.int32)
 
 
 @triton.jit
@@ -61,7 +61,7 @@ def sample_rows(
         for j in range(count):
             key = key_of(tl.load(x_ptr + j, mask=live, other=0), HALF)
             if HALF:
-                far = of_order(key).to(tl.float32) - of_order(largest).to(tl.float32)
+                far = of_rank(key).to(tl.float32) - of_rank(largest).to(tl.float32)
                 e = halves.exp(halves.number(far * tl.load(table_ptr)))
                 near = (halves.limited(e, 0x3F800000) * 65535.0 + 0.5).to(tl.int32)
                 weight = tl.where(key == largest, ONE, near)
