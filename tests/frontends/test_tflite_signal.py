@@ -26,7 +26,7 @@ from edgeq.lower import lower
 from edgeq.ops.filter_bank import square_roots
 from edgeq.passes import normalise
 from edgeq.plan import plan
-from edgeq.run import run
+from edgeq.run import gpu, run
 from edgeq.simulate import simulate
 
 RNG = np.random.default_rng(0)
@@ -234,6 +234,16 @@ def test_the_preprocessor_on_a_chip(chip: str, preprocessor: Path, data: Path, t
     write(emit(program, plan(program), "m"), tmp_path / "m")
     given = {graph.given[0]: x}
     assert compare(simulate(graph, given, steps=True), run(tmp_path / "m", machine, given, steps=True)).bit_exact
+
+
+def test_the_preprocessor_on_the_gpus_kernels(preprocessor: Path, data: Path) -> None:
+    for module in ("triton", "torch"):
+        pytest.importorskip(module)
+    x = np.lib.stride_tricks.sliding_window_view(speech(data, 2), 480)[::320][:20].reshape(-1, 1, 480).astype(np.int16)
+    graph = normalise(load(preprocessor))
+    given = {graph.given[0]: x}
+    found = gpu.run(lower(graph, target.load("host")), given, steps=True, device="interpreter")
+    assert compare(simulate(graph, given, steps=True), found).bit_exact
 
 
 DAMAGED: dict[str, Callable[[], Case]] = {
