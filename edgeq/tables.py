@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -41,7 +42,7 @@ class Constants:
 
     def __init__(self, program: Program) -> None:
         self.tables: list[Constant] = []
-        self._by_content: dict[tuple[bool, str, tuple[int, ...], bytes], Constant] = {}
+        self._by_content: dict[tuple[bool, str, tuple[int, ...], str], Constant] = {}
         self._symbols: dict[tuple[int, str], str] = {}
         self._operands = 0
         for i, call in enumerate(program.calls):
@@ -60,7 +61,7 @@ class Constants:
 
     def _add(self, symbol: str, array: Array, user: tuple[int, str]) -> None:
         array = np.ascontiguousarray(array)
-        key = (user[0] < 0, array.dtype.name, array.shape, array.tobytes())
+        key = (user[0] < 0, array.dtype.name, array.shape, hashlib.sha256(array).hexdigest())
         if key not in self._by_content:
             self._by_content[key] = Constant(symbol, array)
             self.tables.append(self._by_content[key])

@@ -41,7 +41,7 @@ LAYERS = (
 )
 INSIDE = {  # of a package whose modules are stages too
     "plan": (("order", "place"), ("trails",), ("arena",), ("room",), ("stage",), ("lines",), ("bands",), ("segments", "shares"), ("fit",)),
-    "emit": (("syntax", "runtime", "description"), ("functions",), ("tiles", "bands", "shares"), ("artifact",)),
+    "emit": (("arrays", "syntax", "runtime", "description"), ("functions",), ("tiles", "bands", "shares"), ("artifact",)),
 }
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 FORMATS = {"onnx": ("frontends/onnx",), "tflite": ("frontends/tflite",), "torch": ("frontends/torch", "train/", "run/gpu/")}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import io
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,11 +15,12 @@ import numpy as np
 
 from edgeq import __version__, faults, record
 from edgeq import folder as folders
+from edgeq.emit.arrays import Table, ctype_of
 from edgeq.emit.bands import BandNames, BandWriter, flow, records
 from edgeq.emit.functions import Function, Functions, environment, values
 from edgeq.emit.runtime import COPY, EXACT, STEP, TEAM, reached, whole, words
 from edgeq.emit.shares import ShareWriter
-from edgeq.emit.syntax import Names, Table, block_comment, brief, comment, ctype_of, decimal, model_name, table
+from edgeq.emit.syntax import Names, block_comment, brief, comment, decimal, model_name
 from edgeq.emit.tiles import lines
 from edgeq.ir import Array, DType, TensorType
 from edgeq.numerics import quantize_factor
@@ -47,7 +49,6 @@ class _Emitter:
 
     def __init__(self, program: Program, plan: MemoryPlan, name: str) -> None:
         self.program, self.plan, self.graph, self.name = program, plan, program.graph, model_name(name)
-        self.env = environment()
         self.constants = Constants(program)
         self.functions = Functions(program, self.name, plan.trails)
         self.names = Names(self.name)  # of the functions that have the model's inputs and outputs as arguments
@@ -70,8 +71,8 @@ class _Emitter:
 
     @functools.cached_property
     def tables(self) -> list[Table]:
-        """The constant arrays as C text."""
-        return [table(f"{self.name}_{c.symbol}", c.array) for c in self.constants.tables]
+        """The constant arrays."""
+        return [Table(f"{self.name}_{c.symbol}", c.array) for c in self.constants.tables]
 
     def location(self, name: str) -> str:
         """The C expression of a tensor's address."""
@@ -291,6 +292,14 @@ def step_checks(steps: Sequence[Mapping[str, Any]], vectors: Mapping[str, Array]
     return np.array([[zlib.crc32(np.ascontiguousarray(x).tobytes()) for x in row] for row in rows], np.uint32)
 
 
+def rendered(template: str, context: Mapping[str, Any]) -> bytes:
+    """What a template makes of a context, piece by piece: the text of large tables is never there twice."""
+    text = io.BytesIO()
+    for piece in environment().get_template(template).generate(context):
+        text.write(piece.encode())
+    return text.getvalue()
+
+
 BY_WORDS = "EQ_ARMV7EM_BY_WORDS"  # a macro of the runtime's, see eq_simd_armv7em_loops.h
 
 
@@ -318,7 +327,7 @@ def emit(program: Program, plan: MemoryPlan, name: str, vectors: Mapping[str, Ar
     floats = "float" in words("\n".join([*codes, *runtime.values()]))
     runtime |= {EXACT: whole(EXACT)} if floats else {}
     includes = [h for h in reached(codes) if h != EXACT]
-    tables = None if vectors is None else {n: table(f"{emitter.name}_vectors_{a}", vectors[n]) for n, a in emitter.arguments.items()}
+    tables = None if vectors is None else {n: Table(f"{emitter.name}_vectors_{a}", vectors[n]) for n, a in emitter.arguments.items()}
     checks = step_checks(steps, vectors or {})
     context = {
         "m": emitter.name, "M": emitter.name.upper(), "functions": functions, "shared_parts": parts, "steps": steps,
@@ -331,7 +340,7 @@ def emit(program: Program, plan: MemoryPlan, name: str, vectors: Mapping[str, Ar
         "flags": EXACT_FLAGS, "floats": floats, "version": __version__,
         "decoders": list(reached(decoding)), "hook_headers": hooks, "shared_calls": [p.lines() for p in shares.parts()], "fetches": fetches,
         "buffers": [(i, o, f.bytes) for i, own in plan.buffers.items() for o in own if (f := program.calls[i].fetched)],
-        "checks": None if checks is None else table(f"{emitter.name}_step_checks", checks), "vectors": tables,
+        "checks": None if checks is None else Table(f"{emitter.name}_step_checks", checks), "vectors": tables,
         "vector_count": 0 if vectors is None else len(next(iter(vectors.values()))),
     }  # fmt: skip
     m = emitter.name
@@ -342,11 +351,14 @@ def emit(program: Program, plan: MemoryPlan, name: str, vectors: Mapping[str, Ar
     }  # fmt: skip
     if vectors is not None:
         names |= {"vectors.h": f"{m}_vectors.h", "vectors.c": f"{m}_vectors.c"}
-    files = {out: emitter.env.get_template(f"model/{t}.j2").render(context).encode() for t, out in names.items()}
+    files = {out: rendered(f"model/{t}.j2", context) for t, out in names.items()}
     files |= {name: text.encode() for name, text in runtime.items()}
-    digest = hashlib.sha256(b"".join(n.encode() + files[n] for n in sorted(files))).hexdigest()
-    files["README.md"] = emitter.env.get_template("model/README.md.j2").render(context).encode()
-    manifest = record.convert({**facts, "sources_sha256": digest, "files": folders.digests(files)}, Manifest)
+    digest = hashlib.sha256()
+    for name in sorted(files):
+        digest.update(name.encode())
+        digest.update(files[name])
+    files["README.md"] = rendered("model/README.md.j2", context)
+    manifest = record.convert({**facts, "sources_sha256": digest.hexdigest(), "files": folders.digests(files)}, Manifest)
     files[folders.MANIFEST] = manifest.text().encode()
     return Artifact(m, dict(sorted(files.items())), manifest)
 

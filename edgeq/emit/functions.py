@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import jinja2
 
-from edgeq.emit.syntax import block_comment, ctype_of
+from edgeq.emit.arrays import ctype_of
+from edgeq.emit.syntax import block_comment
 from edgeq.ir import Graph, Params
 from edgeq.kernels import facts
 from edgeq.kernels.expressions import evaluate

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from edgeq.emit.arrays import ctype_of
 from edgeq.emit.functions import Function, values
-from edgeq.emit.syntax import ctype_of
 from edgeq.program import Call, Program, Share
 
 Line = str

@@ -5,13 +5,8 @@ from __future__ import annotations
 import re
 import textwrap
 import unicodedata
-import zlib
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from edgeq.ir import Array
 from edgeq.text import unused
 
 # What a name from a model must not be, whatever compiles the public header: keywords of C up to C23 and of C++ up to C++23,
@@ -92,62 +87,7 @@ def brief(name: str) -> str:
     return comment(name.split(";")[0] or name)[:72]
 
 
-@dataclass(frozen=True, eq=False)
-class Table:
-    """A constant array: its symbol, C type, number of elements, shape and CRC-32 as text, and its initializer's lines."""
-
-    symbol: str
-    ctype: str
-    size: int
-    shape: str
-    lines: list[str]
-    crc: str
-    bytes: int
-
-
-LINE = 106  # characters of an initializer's values
-
-
-def ctype_of(array: Array) -> str:
-    """The C type of an array's elements; halves are stored as their bits."""
-    return {"float32": "float", "float16": "uint16_t"}.get(array.dtype.name, f"{array.dtype.name}_t")
-
-
 def decimal(value: Any) -> str:
     """A float32 as both C and C++ write it, exactly."""
     text = f"{float(value):.9g}"
     return f"{text}f" if set(text) & set(".e") else f"{text}.0f"
-
-
-def literal(value: Any, ctype: str) -> str:
-    """A value as C writes it, exactly."""
-    if ctype == "float":
-        return f"{float(value).hex()}f"
-    if ctype == "uint16_t":
-        return f"0x{int(value):04x}"
-    if ctype == "uint32_t":
-        return f"{int(value)}u"
-    return "(-2147483647 - 1)" if int(value) == -(2**31) else str(int(value))
-
-
-def _literals(array: Array, ctype: str) -> list[str]:
-    """Of all values; one string for whole numbers that are alike."""
-    values = array.ravel().tolist()
-    if array.dtype.kind == "f":
-        return [literal(v, ctype) for v in values]
-    names = {v: literal(v, ctype) for v in set(values)}
-    return [names[v] for v in values]
-
-
-def table(symbol: str, array: Array) -> Table:
-    """An array as the lines of its initializer."""
-    ctype = ctype_of(array)
-    words = _literals(array.view(np.uint16) if array.dtype == np.float16 else array, ctype)
-    ends, lines, first = np.cumsum([len(word) + 2 for word in words]), list[str](), 0
-    while first < len(words):
-        begin = int(ends[first - 1]) if first else 0
-        last = first + int(np.searchsorted(ends[first : first + LINE], begin + LINE + 2, "right"))
-        lines.append(", ".join(words[first:last]) + ",")
-        first = last
-    crc = f"{zlib.crc32(np.ascontiguousarray(array).astype(array.dtype.newbyteorder('<')).tobytes()):08x}"
-    return Table(symbol, ctype, array.size, "x".join(map(str, array.shape)), lines or [""], crc, array.nbytes)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from edgeq.emit.arrays import ctype_of
 from edgeq.emit.functions import Function
-from edgeq.emit.syntax import ctype_of
 from edgeq.program import Call
 
 Line = str

@@ -4,7 +4,7 @@ template names it. They say when an ISA's way of computing is exact or worth whi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -12,15 +12,18 @@ from edgeq.ir import Array, Params
 from edgeq.kernels.layouts.lanes import stretches
 
 INT8_MIN, INT8_MAX = -128, 127
+BLOCK = 2**20  # weights that are looked at together
 
 
 def _weights(params: Params) -> dict[str, Array]:
     return {name: table for name, table in params.tables.items() if name.endswith("weights")}
 
 
-def _rows(params: Params) -> Array:
-    """The weights as int64 ``[N, K]``."""
-    return params.tables["weights"].reshape(len(params.tables["weights"]), -1).astype(np.int64)
+def _blocks(weights: Array) -> Iterator[Array]:
+    """Weights as int64 ``[rows, K]``, some rows at a time, so that large layers need no copy eight times their size."""
+    rows = weights.reshape(len(weights), -1)
+    step = max(1, BLOCK // max(1, rows.shape[1]))
+    return (rows[first : first + step].astype(np.int64) for first in range(0, len(rows), step))
 
 
 def _no_two_least(rows: Array) -> int:
@@ -32,19 +35,21 @@ def _no_two_least(rows: Array) -> int:
 def group(params: Params) -> int:
     """How many neighbouring products (4, 2 or 1) of every row sum up to an int16, whatever the int8 inputs; odd rows of a convolution
     have a zero behind them."""
-    rows = _rows(params)
-    if params.tables["weights"].ndim > 2:
-        rows = np.pad(rows, ((0, 0), (0, rows.shape[1] % 2)))
-    for size in (4, 2):
-        if rows.shape[1] % size == 0 and np.abs(rows).reshape(len(rows), -1, size).sum(2).max() * 128 < 2**15:
-            return size
-    return 1
+    weights = params.tables["weights"]
+    length = weights[0].size
+    filled = length % 2 if weights.ndim > 2 else 0
+
+    def most(size: int) -> int:
+        rows = (np.pad(np.abs(block), ((0, 0), (0, filled))) for block in _blocks(weights))
+        return max(int(block.reshape(len(block), -1, size).sum(2).max()) for block in rows)
+
+    return next((size for size in (4, 2) if (length + filled) % size == 0 and most(size) * 128 < 2**15), 1)
 
 
 def stretch(params: Params) -> int:
     """How many neighbouring products of sixteen rows sum up to int16 on average (`layouts.lanes.stretches`), whatever the int8 inputs; 0
     where the rows are not multiples of sixteen of an even length, or where two neighbours already are too much."""
-    rows = _rows(params)
+    rows = params.tables["weights"].reshape(len(params.tables["weights"]), -1)
     if len(rows) % 16 or rows.shape[1] % 2 or not _no_two_least(rows):
         return 0
     found = [len(stretches(block)) for block in np.split(rows, len(rows) // 16)]
@@ -53,7 +58,8 @@ def stretch(params: Params) -> int:
 
 def twos(params: Params) -> int:
     """1 if the products of any two neighbours of a row of weights with any int8 sum up to an int16."""
-    return _no_two_least(_rows(params))
+    weights = params.tables["weights"]
+    return _no_two_least(weights.reshape(len(weights), -1))
 
 
 def tap_twos(params: Params) -> int:
@@ -72,10 +78,11 @@ def pairs(params: Params) -> int:
     plus the products of its row with any int8 inputs stays within 24 bits."""
 
     def fits(weights: Array, bias: Array) -> bool:
-        rows = weights.reshape(len(weights), -1).astype(np.int64)
-        most = np.maximum(rows * INT8_MAX, rows * INT8_MIN).sum(1) + bias
-        least = np.minimum(rows * INT8_MAX, rows * INT8_MIN).sum(1) + bias
-        return bool(rows.min() > INT8_MIN and most.max() < 2**23 and least.min() >= -(2**23))
+        if weights.min() <= INT8_MIN:
+            return False
+        above, below = (np.concatenate([part(b, 0).sum(1) for b in _blocks(weights)]) for part in (np.maximum, np.minimum))
+        most, least = above * INT8_MAX + below * INT8_MIN + bias, above * INT8_MIN + below * INT8_MAX + bias
+        return bool(most.max() < 2**23 and least.min() >= -(2**23))
 
     return int(all(fits(w, params.tables[name.replace("weights", "bias")]) for name, w in _weights(params).items()))
 
@@ -88,8 +95,9 @@ def powers(params: Params) -> int:
     if params.law != "tflm" or shift.min() < 3:
         return int(shift.min() >= 3 and shift.max() <= 31)
     weights, bias = params.tables["weights"], params.tables["bias"].astype(np.int64)
-    rows = (weights.reshape(len(bias), -1) if len(weights) == len(bias) else weights.reshape(-1, len(bias)).T).astype(np.int64)
-    most = np.abs(rows).sum(1) * -INT8_MIN + np.abs(bias) + 1  # no sum, so no halves, are beyond
+    rows = weights if len(weights) == len(bias) else weights.reshape(-1, len(bias)).T
+    sums = np.concatenate([np.abs(block).sum(1) for block in _blocks(rows)])
+    most = sums * -INT8_MIN + np.abs(bias) + 1  # no sum, so no halves, are beyond
     n = np.minimum(shift - 1, 31)
     steps = (np.minimum(most, 2 ** (n + 10)) + 1) >> n  # from one result to the next; results of 2^10 and more saturate
     return int(((steps == 0) | ((steps << n) - 1 < 2 ** (32 - n))).all() and shift.max() <= 31)

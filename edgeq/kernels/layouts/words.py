@@ -11,16 +11,21 @@ from edgeq.kernels.layouts.blocks import interleaved
 
 __all__ = ["neighbours", "paired_bias", "pairs", "pairs_after_bias", "quads", "runs"]
 
+BLOCK = 2**20  # weights that are packed together: whole blocks of rows
+
 
 def _words(rows: int, weights: Array, word: Callable[[Array], Array]) -> Array:
     """Blocks of `rows` rows of words; `word` makes uint32 ``[N, K / 4]`` of int64 ``[N, K / 4, 4]``.
 
     Each row is filled with zeros up to a multiple of four elements, the last block with the last row.
     """
-    matrix = weights.reshape(len(weights), -1).astype(np.int64)
-    filled = np.pad(matrix, ((0, 0), (0, -matrix.shape[1] % 4)))
-    filled = np.pad(filled, ((0, -len(matrix) % rows), (0, 0)), mode="edge")
-    return interleaved(rows)(word(filled.reshape(len(filled), -1, 4)))
+    matrix = weights.reshape(len(weights), -1)
+    parts, step = [], rows * max(1, BLOCK // max(1, rows * matrix.shape[1]))
+    for block in (matrix[first : first + step].astype(np.int64) for first in range(0, len(matrix), step)):
+        filled = np.pad(block, ((0, 0), (0, -block.shape[1] % 4)))
+        filled = np.pad(filled, ((0, -len(block) % rows), (0, 0)), mode="edge")
+        parts.append(interleaved(rows)(word(filled.reshape(len(filled), -1, 4))))
+    return np.concatenate(parts)
 
 
 def quads(rows: int) -> Callable[[Array], Array]:
@@ -60,7 +65,7 @@ def pairs(rows: int) -> Callable[[Array], Array]:
 
 def paired_bias(bias: Array, weights: Array) -> Array:
     """Where sums start whose weights have layout `pairs`: int32 ``[N]``, 256 * bias - 127 * (w1 + w3 + ...), modulo 2^32."""
-    odd = weights.reshape(len(weights), -1)[:, 1::2].astype(np.int64).sum(1)
+    odd = weights.reshape(len(weights), -1)[:, 1::2].sum(1, dtype=np.int64)
     start: Array = (256 * bias.astype(np.int64) - 127 * odd).astype(np.uint32).view(np.int32)
     return start
 
