@@ -16,6 +16,7 @@ from edgeq import guard, leftovers, system
 from edgeq.errors import EdgeqError
 from edgeq.files import temporary_folder
 
+OBJECTS = "EDGEQ_OBJECTS"
 SECONDS = 600.0  # for a compiler or a build
 TAIL = 15  # lines of output in a message
 _TOLD = re.compile(r"\b(error|fatal|cannot|can't|no space|not found|denied|undefined|overflowed|failed)\b", re.IGNORECASE)
@@ -99,13 +100,18 @@ def run_tool(command: Sequence[str], where: str) -> str:
     """Run a compiler or firmware/make.py and return what it printed.
 
     Zig gets a fresh cache for objects: in a shared one it takes files of one relative name in two folders for the same
-    file. What it compiles once per target, its run-time library, stays in its global cache.
+    file. What it compiles once per target, its run-time library, stays in its global cache. firmware/make.py keeps objects in
+    the folder that ``EDGEQ_OBJECTS`` names (none where it is empty), else in the user's cache.
 
     Raises:
         EdgeqError: see `run`.
     """
     with temporary_folder() as cache:
-        return run(command, where, environment={"ZIG_LOCAL_CACHE_DIR": cache, "ZIG_GLOBAL_CACHE_DIR": zig_cache(cache)})
+        environment = {"ZIG_LOCAL_CACHE_DIR": cache, "ZIG_GLOBAL_CACHE_DIR": zig_cache(cache)}
+        kept = system.kept()
+        if OBJECTS not in os.environ and kept is not None:
+            environment[OBJECTS] = str(kept / "objects")
+        return run(command, where, environment=environment)
 
 
 def zig_cache(otherwise: str) -> str:

@@ -22,6 +22,20 @@ def cache() -> Path:
     return Path(named or "~/.cache").expanduser()
 
 
+def kept() -> Path | None:
+    """The folder of the user's cache in which edgeq keeps code that it compiled, made where it is missing; None where there can be none.
+
+    What lies there is linked and loaded: a folder that others may write is not taken.
+    """
+    path = cache() / "edgeq"
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        about = path.stat()
+    except (OSError, RuntimeError):
+        return None
+    return path if WINDOWS or (about.st_uid == os.getuid() and not about.st_mode & 0o022) else None
+
+
 def alive(pid: int) -> bool:
     """Whether a process of that number runs; True where that cannot be known."""
     if WINDOWS:

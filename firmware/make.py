@@ -12,12 +12,15 @@
     programs        [{"output", "app", "hook", "script"}], script: the linker's
 
 A file that several programs need is compiled once. Where the variable EDGEQ_OBJECTS names a folder, objects are kept there, and taken
-by any build that compiles the same text with the same command.
+by any build that compiles the same text and the same headers with the same command; those that nobody took for longest are removed,
+see `MOST`.
 """
 
+import contextlib
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 import subprocess
@@ -26,6 +29,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 JOBS = 2
+MOST = 256 << 20  # bytes of objects that are kept
+NAME = re.compile(r"(?:\\[ #]|\S)+")  # of a file in what a compiler says it has read
 SHARED = ("lib", "protocol", "bootloader", "bsp/common")
 ALWAYS = ("confirm", "crc", "memory", "read", "stream")  # of lib
 PARTS = {"serve": ["protocol/frame.c", "protocol/link.c"]}  # what applications need besides
@@ -48,6 +53,11 @@ def call(command):
     sys.stdout.buffer.write(done.stdout)
 
 
+def digest(file):
+    """A file's SHA-256."""
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest()
+
+
 class Build:
     """The objects and programs of one call."""
 
@@ -57,15 +67,13 @@ class Build:
         self.kept = Path(kept) if (kept := os.environ.get("EDGEQ_OBJECTS")) else None
         headers = [".", "model", settings["runtime"], *(str(self.root / f) for f in SHARED)]
         self.board_flags = ["-ffreestanding", *(f"-D{k}={v}" for k, v in sorted(settings["defines"].items())), *(f"-I{f}" for f in headers)]
-        self.headers = self._hash_headers(headers) if self.kept else b""
+        self.compiler = self._compiler() if self.kept else ""
+        self.fresh = False  # whether an object was kept that was not there before
 
-    @staticmethod
-    def _hash_headers(folders):
-        found = hashlib.sha256()
-        for folder in folders:
-            for file in sorted(p for p in Path(folder).glob("*.*") if p.suffix in {".h", ".inc"}):
-                found.update(f"{file.name} {file.stat().st_size} ".encode() + file.read_bytes())
-        return found.digest()
+    def _compiler(self):
+        """What tells a compiler's version from another's."""
+        found = Path(shutil.which(self.settings["compile"][0]) or sys.executable).stat()
+        return f"{found.st_size} {found.st_mtime_ns}"
 
     def add(self, output, source, *flags):
         """An object to make of a C or assembler file; its name."""
@@ -79,16 +87,50 @@ class Build:
         if self.kept is None:
             call([*command, "-c", source, "-o", output])
             return
-        text = json.dumps([command, Path(source).name]).encode() + self.headers + Path(source).read_bytes()
-        kept = self.kept / f"{hashlib.sha256(text).hexdigest()}.o"
+        what = json.dumps([command, Path(source).name, self.compiler, digest(source)])
+        kept = self.kept / f"{hashlib.sha256(what.encode()).hexdigest()}.o"
+        if not self.take(kept, output):
+            call([*command, "-MD", "-MF", f"{output}.d", "-c", source, "-o", output])
+            self.keep(kept, output)
+
+    @staticmethod
+    def take(kept, output):
+        """Copy a kept object; False where there is none, a damaged one, or one of other headers."""
         try:
-            shutil.copyfile(kept, output)
-        except OSError:
-            call([*command, "-c", source, "-o", output])
+            about, _, data = kept.read_bytes().partition(b"\n")
+            object_, read = json.loads(about)
+            if hashlib.sha256(data).hexdigest() != object_ or any(digest(file) != found for file, found in read):
+                return False
+            Path(output).write_bytes(data)
+            os.utime(kept)
+        except (OSError, ValueError, TypeError):
+            return False
+        return True
+
+    def keep(self, kept, output):
+        """Keep an object, where there is room and it is allowed, with what its compiler has read."""
+        new = self.kept / f"{secrets.token_hex(8)}.new"
+        try:
+            files = NAME.findall(Path(f"{output}.d").read_text(encoding="utf-8").replace("\\\n", " ").partition(": ")[2])
+            read = [f.replace("\\ ", " ").replace("\\#", "#").replace("$$", "$") for f in files]
+            data = Path(output).read_bytes()
             self.kept.mkdir(parents=True, exist_ok=True)
-            new = self.kept / f"{secrets.token_hex(8)}.new"
-            shutil.copyfile(output, new)
+            about = json.dumps([hashlib.sha256(data).hexdigest(), [[f, digest(f)] for f in read]])
+            new.write_bytes(about.encode() + b"\n" + data)
             new.replace(kept)
+            self.fresh = True
+        except (OSError, ValueError):
+            with contextlib.suppress(OSError):
+                new.unlink(missing_ok=True)
+
+    def trim(self):
+        """Remove what nobody took for longest, until `MOST` bytes are kept."""
+        with contextlib.suppress(OSError):  # another build removes the same
+            size = 0
+            for path in sorted(self.kept.glob("*.*"), key=lambda p: p.stat().st_mtime, reverse=True):
+                size += path.stat().st_size
+                if size > MOST:
+                    path.unlink(missing_ok=True)
 
     def model(self):
         """Objects of the model: without the step hook, and with it. The hook is in the file of the steps alone."""
@@ -136,6 +178,8 @@ class Build:
                 except Failed:
                     pool.shutdown(cancel_futures=True)
                     raise
+        if self.fresh:
+            self.trim()
 
 
 if __name__ == "__main__":

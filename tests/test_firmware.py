@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 import struct
 import subprocess
@@ -27,7 +26,6 @@ from edgeq.lower import lower
 from edgeq.plan import plan
 from edgeq.process import run_tool
 from edgeq.record import manifest
-from edgeq.resources import resource
 from edgeq.run import bench, iss, qemu, run, unicorn
 from edgeq.run.layout import Layout
 from edgeq.simulate import Run, simulate
@@ -311,16 +309,3 @@ def test_the_emitted_folder_builds_alone_with_cmake(model: Model, tmp_path: Path
     subprocess.run(build, check=True, timeout=60, capture_output=True)
     subprocess.run(["cmake", "--build", str(tmp_path)], check=True, timeout=60, capture_output=True)
     subprocess.run(["ctest", "--test-dir", str(tmp_path)], check=True, timeout=60, capture_output=True)
-
-
-def test_sources_of_one_stem_are_two_objects(tmp_path: Path) -> None:
-    """start.S and start.c of a board of one's own."""
-    spec = importlib.util.spec_from_file_location("make", resource("firmware") / "make.py")
-    assert spec is not None and spec.loader is not None
-    make = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(make)
-    for name in ("start.S", "start.c"):
-        (tmp_path / name).touch()
-    settings = {"firmware": str(resource("firmware")), "runtime": str(tmp_path), "defines": {}, "board": [str(tmp_path)], "compile": []}
-    objects = make.Build({**settings, "sources": ["start.S", "start.c"]}).support()
-    assert len(set(objects)) == len(objects) and len([o for o in objects if "start" in o]) == 2

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
+import zlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import jinja2
 
+from edgeq import system
 from edgeq.emit.arrays import ctype_of
 from edgeq.emit.syntax import block_comment
 from edgeq.ir import Graph, Params
@@ -59,12 +63,23 @@ class _Access:
         return f"p->{name}"
 
 
+class _Compiled(jinja2.FileSystemBytecodeCache):
+    """Compiled templates in the user's cache, where there is room."""
+
+    def dump_bytecode(self, bucket: jinja2.bccache.Bucket) -> None:
+        with contextlib.suppress(OSError):
+            super().dump_bytecode(bucket)
+
+
 @functools.cache
 def environment() -> jinja2.Environment:
     """The template environment: strict, without line statements."""
+    options: dict[str, Any] = {"trim_blocks": True, "lstrip_blocks": True, "keep_trailing_newline": True, "autoescape": False}
+    kept = system.kept()
+    pattern = f"template-{zlib.crc32(repr(options).encode()):08x}-%s"
     env = jinja2.Environment(
         loader=jinja2.FileSystemLoader(resource("templates")), undefined=jinja2.StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False,
+        bytecode_cache=_Compiled(str(kept), pattern) if kept else None, **options,
     )  # fmt: skip
     env.filters["align4"] = lambda n: (n + 3) // 4 * 4
     return env

@@ -21,15 +21,13 @@ from unicorn import arm_const, riscv_const
 
 from edgeq import board
 from edgeq.board import Board
-from edgeq.build import COMMON_FLAGS, toolchain
 from edgeq.elf import loads
 from edgeq.errors import EdgeqError
-from edgeq.files import temporary_folder
-from edgeq.process import run_tool
 from edgeq.resources import resource
+from edgeq.run import native
 from edgeq.run.bench import Execution, Received, Runner, place_of, stack_overflowed
 from edgeq.run.trace import Trace
-from edgeq.target import Target, load
+from edgeq.target import Target
 from edgeq.timing import timing
 
 PAGE = 4096
@@ -54,15 +52,9 @@ class _Counter(ctypes.Structure):
 
 
 @functools.cache
-def _callbacks() -> Any:
-    """The library of native callbacks, compiled once per process."""
-    host = load("host")
-    chain = toolchain(host)
-    with temporary_folder() as work:
-        library = Path(work) / "counter.so"
-        sources = [str(resource("firmware") / "apps" / name) for name in ("unicorn.c", "trace.c")]
-        run_tool([*chain.command, *chain.flags, *COMMON_FLAGS, "-O2", "-shared", "-fPIC", *sources, "-o", str(library)], sources[0])
-        return ctypes.CDLL(str(library))
+def _callbacks() -> ctypes.CDLL:
+    """The library of native callbacks."""
+    return native.library("unicorn", [resource("firmware") / "apps" / name for name in ("unicorn.c", "trace.c")])
 
 
 def _native(engine: Any) -> tuple[Any, Any]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import os
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,18 +14,13 @@ import numpy as np
 from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
 
-from edgeq import system
 from edgeq.board import MOST_HARTS, Board, Cluster, Region
-from edgeq.build import COMMON_FLAGS, toolchain
 from edgeq.errors import EdgeqError
-from edgeq.files import reason, temporary_folder, write_bytes
-from edgeq.folder import digest
+from edgeq.files import reason
 from edgeq.ir import Array
-from edgeq.process import run_tool
 from edgeq.resources import resource
-from edgeq.run import bench
+from edgeq.run import bench, native
 from edgeq.run.bench import Received
-from edgeq.target import load
 
 SLICE = 20_000_000  # instructions between two looks at the clock
 CODE_MOST = 64 << 20  # bytes
@@ -64,48 +57,15 @@ class _Shared(ctypes.Structure):
     )  # fmt: skip
 
 
-def _kept(name: str) -> Path | None:
-    """Where the library is kept between programs; None where the user has no folder for such files."""
-    try:
-        path = system.cache() / "edgeq"
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except (OSError, RuntimeError):
-        return None
-    own = system.WINDOWS or (path.stat().st_uid == os.getuid() and not path.stat().st_mode & 0o022)
-    return path / name if own else None  # code of others is not loaded
-
-
 @functools.cache
 def library() -> ctypes.CDLL:
-    """The simulator, compiled on first use and kept in the user's cache under a name that its source and compiler decide.
+    """The simulator, see `native.library`.
 
     Raises:
         EdgeqError: it cannot be compiled.
     """
-    chain = toolchain(load("host"), "zig")
     folder = resource("firmware") / "iss"
-    sources = sorted(folder.glob("*.c"))
-    command = [*chain.command, *chain.flags, *COMMON_FLAGS, "-std=gnu11", "-O2", "-fvisibility=hidden", "-shared", "-fPIC"]
-    import ziglang  # its version: the same source by another compiler is another library
-
-    what = "".join(p.read_text(encoding="utf-8") for p in (*sources, *sorted(folder.glob("*.h"))))
-    key = digest("\0".join([what, *command, str(Path(ziglang.__file__).stat().st_mtime_ns), sys.platform]).encode())[:24]
-    kept = _kept(f"iss-{key}.so")
-    if kept is not None and kept.is_file():
-        try:
-            return _declared(ctypes.CDLL(str(kept)))
-        except OSError:  # damaged, or of another processor: made again
-            pass
-    with temporary_folder() as work:
-        made = Path(work) / f"iss-{key}.so"
-        run_tool([*command, *map(str, sources), "-lm", "-o", str(made)], str(folder))
-        if kept is not None:
-            try:
-                kept.unlink(missing_ok=True)
-                write_bytes(kept, made.read_bytes())
-            except (EdgeqError, OSError):
-                kept = None  # used, not kept
-        return _declared(ctypes.CDLL(str(kept or made)))
+    return _declared(native.library("iss", folder.glob("*.[ch]"), ("-std=gnu11", "-fvisibility=hidden"), "-lm"))
 
 
 def _declared(found: ctypes.CDLL) -> ctypes.CDLL:
