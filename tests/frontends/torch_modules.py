@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-IMAGE, SEQUENCE, SIGNAL, VECTOR = (1, 4, 9, 10), (1, 7, 8), (1, 4, 20), (1, 12)
+IMAGE, SEQUENCE, SIGNAL, VECTOR, VOLUME = (1, 4, 9, 10), (1, 7, 8), (1, 4, 20), (1, 12), (1, 4, 5, 6, 7)
 Table = dict[str, Callable[[], Any]]
 
 
@@ -328,8 +328,25 @@ SIGNALS: Table = {
     "decoupled": chained(nn.Conv1d(4, 4, 3, groups=4), nn.BatchNorm1d(4), nn.Conv1d(4, 6, 1), nn.ReLU()),
     "pooled statistics": of(lambda x: torch.cat([x.mean(2), x.std(2), x.amax(2)], 1)),
 }  # fmt: skip
+VOLUMES: Table = {
+    "plain": lambda: nn.Conv3d(4, 5, 3),
+    "strided": lambda: nn.Conv3d(4, 5, (3, 2, 3), stride=(2, 1, 2), padding=(1, 0, 2)),
+    "dilated": lambda: nn.Conv3d(4, 5, (2, 3, 1), dilation=(3, 1, 1), padding=(2, 1, 0), bias=False),
+    "same": lambda: nn.Conv3d(4, 5, (4, 3, 2), padding="same"),
+    "images": lambda: nn.Conv3d(4, 5, (1, 3, 3), padding=(0, 1, 1)),
+    "every second image": lambda: nn.Conv3d(4, 5, (1, 3, 3), stride=(2, 1, 1)),
+    "time": lambda: nn.Conv3d(4, 5, (3, 1, 1), padding=(1, 0, 0), stride=(2, 1, 1)),
+    "point": lambda: nn.Conv3d(4, 5, 1),
+    "whole": lambda: nn.Conv3d(4, 5, (5, 3, 3)),
+    "grouped": lambda: nn.Conv3d(4, 6, 3, groups=2, padding=1),
+    "depthwise": lambda: nn.Conv3d(4, 8, (3, 3, 2), groups=4),
+    "factored": chained(nn.Conv3d(4, 6, (1, 3, 3)), nn.BatchNorm3d(6), nn.ReLU(), nn.Conv3d(6, 3, (3, 1, 1)), nn.AdaptiveAvgPool3d(1)),
+    "transposed": lambda: nn.ConvTranspose3d(4, 3, (1, 3, 3), stride=(1, 2, 2), padding=(0, 1, 1), output_padding=(0, 1, 0)),
+    "maximum": lambda: nn.MaxPool3d((2, 3, 2), stride=2, padding=(0, 1, 1), ceil_mode=True),
+    "average": lambda: nn.AvgPool3d((2, 1, 3), stride=(2, 1, 2), padding=(1, 0, 1)),
+}  # fmt: skip
 GROUPS: dict[str, tuple[tuple[int, ...], Table]] = {
     "padding": (IMAGE, PADDING), "pooling": (IMAGE, POOLING), "images": (IMAGE, IMAGES), "activations": (SEQUENCE, ACTIVATIONS),
     "recurrent": (SEQUENCE, RECURRENT), "norms": (SEQUENCE, NORMS), "attention": (SEQUENCE, ATTENTION), "headless": (SEQUENCE, HEADLESS),
-    "signals": (SIGNAL, SIGNALS),
+    "signals": (SIGNAL, SIGNALS), "volumes": (VOLUME, VOLUMES),
 }  # fmt: skip

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from edgeq.errors import EdgeqError
+from edgeq.frontends.onnx import volumes
 from edgeq.frontends.onnx.call import Call
 from edgeq.frontends.onnx.registry import MICROSOFT, reads
 from edgeq.frontends.onnx.values import Constant
@@ -21,14 +22,15 @@ from edgeq.ops.mul import Mul
 from edgeq.ops.transpose_conv2d import TransposeConv2d
 from edgeq.ops.windows import Pair
 
+VOLUME = 5  # the rank of what has three spatial axes
 WEIGHTS_FIX = "make the weights constant (an initializer)"
 
 
 def image_rank(call: Call, x: Tensor) -> int:
-    """3 or 4: batch, channels and one or two spatial axes."""
+    """3, 4 or `VOLUME`: batch, channels and up to three spatial axes."""
     rank = len(x.type.shape)
-    if rank not in (3, 4):
-        raise EdgeqError(f"{call.kind} with {rank - 2} spatial axes is not supported", why="one or two are")
+    if rank not in (3, 4, VOLUME):
+        raise EdgeqError(f"{call.kind} with {rank - 2} spatial axes is not supported", why="one to three are")
     return rank
 
 
@@ -65,6 +67,8 @@ def conv(call: Call) -> Tensor:
     x = call.x(0)
     rank = image_rank(call, x)
     w = weights_of(call, 1, rank)
+    if rank == VOLUME:
+        return volumes.conv(call, w, conv)
     groups, channels = call.integer("group", 1), x.type.shape[1]
     out = w.array.shape[0]
     if groups < 1 or w.array.shape[1] * groups != channels or out % groups:
@@ -86,6 +90,8 @@ def conv_transpose(call: Call) -> Tensor:
     x = call.x(0)
     rank = image_rank(call, x)
     w = weights_of(call, 1, rank)
+    if rank == VOLUME:
+        return volumes.conv_transpose(call, w, conv_transpose)
     groups, channels = call.integer("group", 1), x.type.shape[1]
     per_in, per_out, kernel_h, kernel_w = (channels // max(groups, 1), *w.array.shape[1:])
     if groups < 1 or channels % groups or w.array.shape[0] != channels:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from onnx import NodeProto
 
 from edgeq.errors import EdgeqError
 from edgeq.frontends.onnx.call import Call
 from edgeq.frontends.onnx.registry import reads
-from edgeq.frontends.onnx.windows import Window, window
+from edgeq.frontends.onnx.windows import Window, part, window
 from edgeq.ir import Array, Tensor
 from edgeq.ops import mathematics as maths
 from edgeq.ops.average_pool2d import AveragePool2d
@@ -48,26 +47,7 @@ def _split(call: Call) -> Call | None:
     if len(x.type.shape) != 5:
         return None
     n, c, d, h, w = x.type.shape
-    return _part(call, call.reshape(x, (n, c * d, h, w), "slices"), slice(1, 3))
-
-
-def _part(call: Call, x: Tensor, axes: slice) -> Call:
-    """The same pooling with the attributes of some of its axes."""
-    node = NodeProto()
-    node.CopyFrom(call.node)
-    for attribute in node.attribute:
-        call.has(attribute.name)
-        if attribute.name in ("kernel_shape", "strides", "dilations"):
-            kept = list(attribute.ints)[axes]
-        elif attribute.name == "pads":
-            kept = list(attribute.ints)[:3][axes] + list(attribute.ints)[3:][axes]
-        else:
-            continue
-        del attribute.ints[:]
-        attribute.ints.extend(kept)
-    other = Call(call.builder, node, call.version, [x])
-    other.label, other.output, other.created = f"{call.label}/{axes.start}", f"{call.output}.{axes.start}", call.created
-    return other
+    return part(call, call.reshape(x, (n, c * d, h, w), "slices"), slice(1, 3))
 
 
 def _in_turns(call: Call, inner: Call, pool: Callable[[Call], Tensor]) -> Tensor:
@@ -75,7 +55,7 @@ def _in_turns(call: Call, inner: Call, pool: Callable[[Call], Tensor]) -> Tensor
     y = pool(inner)
     h, w = y.type.shape[2:]
     columns = call.reshape(y, (n, c, d, h * w), "columns")
-    depth = _part(call, call.reshape(call.transpose(columns, (0, 1, 3, 2), "depth_last"), (n, c * h * w, d), "depth"), slice(0, 1))
+    depth = part(call, call.reshape(call.transpose(columns, (0, 1, 3, 2), "depth_last"), (n, c * h * w, d), "depth"), slice(0, 1))
     y = pool(depth)
     y = call.reshape(y, (n, c, h * w, y.type.shape[2]), "planes")
     return call.reshape(call.transpose(y, (0, 1, 3, 2), "depth_first"), (n, c, y.type.shape[3], h, w), "volume")

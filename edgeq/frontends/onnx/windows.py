@@ -1,11 +1,14 @@
-"""Kernel, stride, dilation and padding of convolutions and pooling, one- and two-dimensional."""
+"""Kernel, stride, dilation and padding of convolutions and pooling, one- and two-dimensional, and parts of three-dimensional ones."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from onnx import NodeProto
+
 from edgeq.errors import EdgeqError
 from edgeq.frontends.onnx.call import Call
+from edgeq.ir import Tensor
 from edgeq.ops.windows import Pads, Pair
 
 LIMIT = 2**20  # of every attribute
@@ -60,6 +63,25 @@ def window(call: Call, size: tuple[int, ...], kernel: tuple[int, ...] | None = N
     if automatic:
         result = auto_pads(call, (size[0], size[1]) if rank == 2 else (1, size[0]), shape, stride, dilation, result)
     return Window(shape, stride, dilation, result, rank)
+
+
+def part(call: Call, x: Tensor | None, axes: slice) -> Call:
+    """The same convolution or pooling of another input, with the attributes of some of its three spatial axes."""
+    node = NodeProto()
+    node.CopyFrom(call.node)
+    for attribute in node.attribute:
+        call.has(attribute.name)
+        if attribute.name in ("kernel_shape", "strides", "dilations", "output_padding"):
+            kept = list(attribute.ints)[axes]
+        elif attribute.name == "pads":
+            kept = list(attribute.ints)[:3][axes] + list(attribute.ints)[3:][axes]
+        else:
+            continue
+        del attribute.ints[:]
+        attribute.ints.extend(kept)
+    other = Call(call.builder, node, call.version, [x])
+    other.label, other.output, other.created = f"{call.label}/{axes.start}", f"{call.output}.{axes.start}", call.created
+    return other
 
 
 def auto_pads(call: Call, size: Pair, kernel: Pair, stride: Pair, dilation: Pair, pads: Pads) -> Pads:
