@@ -190,6 +190,33 @@ def test_embeddings_in_few_bits(kind: str, zeros: bool, block: int) -> None:
     close(model, {"ids": np.random.default_rng(0).integers(0, 20, (4, 1, 5))}, graph)
 
 
+@pytest.mark.parametrize("move", ["Transpose", "Reshape", "Unsqueeze", "Slice", "Concat"])
+def test_integers_of_four_bits_stay_so_where_constants_are_moved(move: str) -> None:
+    net = Net()
+    ids = net.input(1, 5, name="ids", dtype=TensorProto.INT64)
+    values, shape = net.rng.integers(0, 16, 640), {"Transpose": (32, 20), "Reshape": (640,), "Unsqueeze": (20, 32), "Slice": (24, 32)}
+    own = shape.get(move, (10, 32))
+    net.constants.append(helper.make_tensor("rows", TensorProto.UINT4, own, np.resize(values, np.prod(own))))
+    others: dict[str, Any] = {
+        "Transpose": lambda: net.op("Transpose", "rows", perm=[1, 0]),
+        "Reshape": lambda: net.op("Reshape", "rows", net.const([20, 32], np.int64)),
+        "Unsqueeze": lambda: net.op("Squeeze", net.op("Unsqueeze", "rows", net.const([0], np.int64)), net.const([0], np.int64)),
+        "Slice": lambda: net.op("Slice", "rows", net.const([2], np.int64), net.const([22], np.int64), net.const([0], np.int64)),
+        "Concat": lambda: net.op("Concat", "rows", "rows", axis=0),
+    }
+    scales = net.const(net.rng.uniform(0.01, 0.05, (20, 2)), F)
+    options: dict[str, Any] = {"domain": MS, "block_size": 16, "quantize_axis": 1, "gather_axis": 0}
+    graph = normalise(load(net.model(net.op("GatherBlockQuantized", others[move](), ids, scales, **options))))
+    table = next(t.data for t in graph.tensors.values() if t.data is not None and t.data.shape == (20, 32))
+    factors = np.repeat(onnx.numpy_helper.to_array(next(c for c in net.constants if c.name == scales)), 16, 1)
+    held = {
+        "Transpose": lambda: values.reshape(32, 20).T,
+        "Slice": lambda: np.resize(values, (24, 32))[2:22],
+        "Concat": lambda: np.tile(values[:320].reshape(10, 32), (2, 1)),
+    }.get(move, lambda: values.reshape(20, 32))()
+    np.testing.assert_allclose(table, held * factors, rtol=1e-6)
+
+
 @pytest.mark.parametrize("side", ["A", "B", "AB"])
 @pytest.mark.parametrize("turned", [0, 1])
 def test_products_of_batches_in_the_middle(side: str, turned: int) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from onnx import NodeProto, ValueInfoProto, helper
@@ -35,6 +36,7 @@ SHRINKING = """
 """
 MATRICES = frozenset({"Softmax", "LogSoftmax", "Hardmax"})
 RESHAPES = frozenset({"Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity"})
+MOVES = RESHAPES | {"Transpose", "Slice", "Split", "Concat", "Gather", "Expand", "Tile"}  # elements stay what they are
 
 
 def _ints(value: Array | None) -> list[int]:
@@ -118,10 +120,11 @@ def fold(call: Call) -> list[Constant | None]:
         raise EdgeqError(f"the constant result of {call.kind} is too large", why=f"{size} elements")
     call.builder.spend(8 * size, f"the constant result of {call.kind}")
     results = _evaluate(call, inputs)
+    first = call.values[0] if call.values else None
+    four = call.kind in MOVES and isinstance(first, Constant) and first.four
     constants: list[Constant | None] = []
     for name, result in zip(call.node.output, results, strict=False):
-        constants.append(Constant(name, np.asarray(result)) if name else None)
-    first = call.values[0] if call.values else None
+        constants.append(Constant(name, np.asarray(result), four=four) if name else None)
     if isinstance(first, Constant) and first.stored and constants and constants[0] is not None:
         constants[0] = _keep_integers(call, first, constants[0])
     return constants
@@ -163,9 +166,9 @@ def _keep_integers(call: Call, source: Constant, result: Constant) -> Constant:
     """Weights that were dequantized keep their integers through transposes and reshapes."""
     if call.kind == "Transpose":
         perm = call.integers("perm") or tuple(reversed(range(source.array.ndim)))
-        return Constant(source.name, result.array, source.transposed(perm).stored)
+        return replace(result, name=source.name, stored=source.transposed(perm).stored)
     if call.kind in RESHAPES:
-        return Constant(source.name, result.array, source.reshaped(result.array.shape).stored)
+        return replace(result, name=source.name, stored=source.reshaped(result.array.shape).stored)
     return result
 
 

@@ -62,11 +62,11 @@ class Constant:
 
     def transposed(self, perm: tuple[int, ...]) -> Constant:
         stored = self.stored.transposed(perm) if self.stored else None
-        return Constant(self.name, np.ascontiguousarray(self.array.transpose(perm)), stored)
+        return replace(self, array=np.ascontiguousarray(self.array.transpose(perm)), stored=stored)
 
     def reshaped(self, shape: tuple[int, ...]) -> Constant:
         array = self.array.reshape(shape)
-        return Constant(self.name, array, self.stored.reshaped(array.shape) if self.stored else None)
+        return replace(self, array=array, stored=self.stored.reshaped(array.shape) if self.stored else None)
 
 
 @dataclass(frozen=True, eq=False)
