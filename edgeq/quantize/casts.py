@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from edgeq.errors import EdgeqError
 from edgeq.ir import Graph, Node, Tensor, check
 from edgeq.ops.quantize import Dequantize, Quantize
-from edgeq.quantize.constraints import cells, indices
+from edgeq.quantize.constraints import cells, demanded, indices, roots
 from edgeq.quantize.storage import HALF, INTEGERS, SUFFIX, Storage
 
 
@@ -32,7 +32,7 @@ class Bordered:
 
 def bordered(graph: Graph, storage: Storage) -> Bordered:
     """Insert casts. Graph inputs and outputs are halves, indices int32, states what their layers compute in; cell states in integers
-    stay integers.
+    stay integers, also as inputs and outputs.
 
     A tensor keeps its name in the storage that it is computed in; its copy is called ``x.s8`` or ``x.f16``. An output that is
     computed in int8 is called ``y.s8``, its copy in halves ``y``.
@@ -43,6 +43,8 @@ def bordered(graph: Graph, storage: Storage) -> Bordered:
     kinds = {n.name: storage[n.name] if storage[n.name] in INTEGERS else HALF for n in graph.nodes}
     home = {t: kinds[n.name] for n in graph.nodes for t in n.outputs}
     home |= dict.fromkeys(graph.given, HALF) | {a: home.get(b, HALF) for a, b in graph.states}
+    tied, kept = demanded(graph, "single"), roots(graph, 1)
+    home |= {t: home[c] for c in kept for t in tied.group(c) if t in graph.given}
     numbers = indices(graph, "single")
     wide = {t for t in cells(graph, "single") if home[t] in INTEGERS}
     cast_back = {t for t in graph.results if home.get(t) in INTEGERS and t not in wide | numbers}
