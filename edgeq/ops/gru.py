@@ -22,10 +22,12 @@ from edgeq.ops.recurrent import (
     saturate,
     to_state,
     unit_major,
+    whole_bits,
 )
 from edgeq.ops.traits import Product, Traits
 
 STATE_BITS = 22  # of the multiplier that takes h to Q0.15
+WHOLE_BITS = 8  # of a state, at most
 
 
 @dataclass(frozen=True)
@@ -72,12 +74,13 @@ class Gru(_Recurrent):
             products(law, where, "x", x.type, w, b, order),
             products(law, where, "h", h.type, r, c, order if self.linear_before_reset else apart),
         )
-        if output.scale > 2:
-            raise EdgeqError(f"the scale {output.scale:g} of the state is too coarse", where=where, why="at most 2")
-        to_q15 = int(numerics.round_half_away(np.float64(np.float32(output.scale)) * 2**STATE_BITS))
+        whole = whole_bits(output)
+        if whole > WHOLE_BITS:
+            raise EdgeqError(f"the state reaches beyond {2**WHOLE_BITS}", where=where, why=f"its scale is {output.scale:g}")
+        to_q15 = int(numerics.round_half_away(np.float64(np.float32(output.scale)) * 2 ** (STATE_BITS - whole)))
         zero = {"out_offset": output.zero_point}
-        own = {"linear_before_reset": int(self.linear_before_reset), "state_multiplier": to_q15}
-        scalars = self.shape_scalars(x.type, units) | own | zero | from_q30(law, where, output)
+        own = {"linear_before_reset": int(self.linear_before_reset), "state_multiplier": to_q15, "whole_bits": whole}
+        scalars = self.shape_scalars(x.type, units) | own | zero | from_q30(law, where, output, whole=whole)
         return Params(law, {**scalars, **both.scalars}, {**both.tables, "sigmoid": numerics.sigmoid_table()})
 
     def reference(self, params: Params, *x: Array) -> Array:
@@ -96,6 +99,7 @@ class Gru(_Recurrent):
                 reset = (((r * centred + (1 << 14)) >> 15) + zero).astype(h.dtype)
                 n = pre_activations(params, "h", reset, slice(2 * units, None))
             n = numerics.tanh_q15(table, 3 * saturate(sums[..., 2] + n))
+            n = (n + (1 << params.whole_bits >> 1)) >> params.whole_bits
             state = saturate((centred * params.state_multiplier + (1 << (STATE_BITS - 16))) >> (STATE_BITS - 15))
             return (to_state(params, z * state + (32768 - z) * n),)
 

@@ -203,19 +203,20 @@ def saturate(x: Array) -> Array:
     return np.asarray(np.clip(x, INT16_MIN, INT16_MAX))
 
 
-def from_q30(law: str, where: str, output: TensorType, *, scaled: bool = False) -> dict[str, int]:
+def from_q30(law: str, where: str, output: TensorType, *, scaled: bool = False, whole: int = 0) -> dict[str, int]:
     """Scalars that requantize a Q0.30 product below 1 to h: ``out_multiplier``, ``out_shift``, ``out_left``, offset and limits.
 
-    In int16 h is Q0.15, and there are none, unless it is `scaled`: then it has any scale.
+    In int16 h is Q0.15, and there are none, unless it is `scaled`: then it has any scale. With `whole` bits before the point the product
+    is that many powers of two larger, and so is h in int16.
 
     Raises:
         EdgeqError: h is int16 of another scale than 2^-15, and not scaled.
     """
     if words.is_words(output) and not scaled:
-        if output.scale != UNIT:
-            raise EdgeqError("the state h in int16 must have the scale 2^-15", where=where, why=str(output.q))
+        if output.scale != UNIT * 2.0**whole:
+            raise EdgeqError(f"the state h in int16 must have the scale 2^{whole - 15}", where=where, why=str(output.q))
         return {}
-    multiplier, shift = numerics.quantize_multipliers(np.array([2.0**-30 / np.float64(np.float32(output.scale))]))
+    multiplier, shift = numerics.quantize_multipliers(np.array([2.0 ** (whole - 30) / np.float64(np.float32(output.scale))]))
     stage = rescaling(law, where, multiplier, shift, output, NO_CLAMP, 2**30 - 1)
     named = {"out_left": stage.left, "out_multiplier": int(stage.multiplier[0]), "out_shift": int(stage.shift[0])}
     return {**named, **{n: stage.scalars[n] for n in ("out_offset", "act_min", "act_max")}}
@@ -228,6 +229,18 @@ def to_state(params: Params, product: Array) -> Array:
     limits = {"left": params.out_left, **{n: params.scalars[n] for n in ("out_offset", "act_min", "act_max")}}
     dtype = np.int8 if params.act_max <= 127 else np.int16
     return rescaled(Params(params.law, limits), product, params.out_multiplier, params.out_shift).astype(dtype)
+
+
+def whole_bits(h: TensorType) -> int:
+    """Bits before the point of a GRU's state: 0 where its type ends at ±1, more where the first state may lie beyond that.
+
+    An end that lies beyond by one step is none.
+    """
+    assert h.q is not None
+    info = np.iinfo(h.dtype.numpy)
+    steps = max(int(info.max) - h.zero_point, h.zero_point - int(info.min)) - 1
+    mantissa, exponent = math.frexp(steps * h.scale)
+    return max(0, exponent - (mantissa == 0.5))
 
 
 def fraction_bits(where: str, t: TensorType) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -99,13 +100,17 @@ def _free(graph: Graph, ranges: Ranges, law: str) -> dict[str, Scale]:
 def symmetric(graph: Graph, ranges: Ranges, law: str) -> dict[str, Scale]:
     """The scale of every activation in int16: what was seen of all that move it, and their ranges, have room.
 
-    States have 2^-15, others what traits say.
+    States have 2^-15, those of a GRU that begin beyond ±1 a power of two more; others what traits say.
     """
     fixed = {n.inputs[i]: scale for n in graph.nodes for i, scale in n.op.traits.word_scales} | dict.fromkeys(roots(graph, 0), UNIT)
+    single = {n.outputs[0] for n in graph.nodes if len(n.op.traits.states) == 1}
     chosen: dict[str, Scale] = {}
     for members in demanded(graph, law).members():
-        peak = max(abs(v) for r in map(ranges.tensors.__getitem__, members) for v in (*r.seen, r.low, r.high))
+        found = list(map(ranges.tensors.__getitem__, members))
+        peak = max(abs(v) for r in found for v in (*r.seen, r.low, r.high))
         scale = next((fixed[n] for n in members if n in fixed), None) or float(np.float32(max(peak, TINY) / 32767))
+        if not single.isdisjoint(members):
+            scale *= 2.0 ** max(0, math.frexp(max(abs(v) for r in found for v in r.seen) * (1 - 2.0**-15))[1])
         chosen |= dict.fromkeys(members, (scale, 0))
     return chosen
 

@@ -92,6 +92,7 @@ def words(*ops: Lstm | Gru) -> list[Case]:
     plain = [on_words(op, f"{i}_{'_'.join(map(str, n))}", *n) for i, op in enumerate(ops) for n in ((1, 1), (3, 7), (8, 16), (6, 5, 7))]
     fixed = [on_words(op, f"{i}_fixed", 5, 9, 4, fixed=True) for i, op in enumerate(ops)]
     fixed += [on_words(replace(op, last=True), f"{i}_last", 5, 9, 4) for i, op in enumerate(ops)]
+    fixed += [on_words(op, f"{i}_beyond", 5, 9, 4, state=QParams((2.0**-13,))) for i, op in enumerate(ops) if isinstance(op, Gru)]
     return [*plain, *fixed, *(on_words(op, f"{i}_wide{n}", 2, n, 2, saturated=True) for i, op in enumerate(ops) for n in (40, 600))]
 
 
@@ -110,6 +111,7 @@ def gru(first: bool) -> list[Case]:
         some("fixed", 5, 9, 4, fixed=True),
         some("narrow", 7, 8, 3, state=QParams((0.3 / 128,), 11), tolerance=np.inf),
         some("shifted", 7, 8, 3, state=QParams((0.007,), -9)),
+        *(some(f"beyond_{r}", 7, 8, 3, state=QParams((r / 128,), z)) for r, z in ((1.3, 0), (3, -17), (200, 5))),
         some("saturated", 8, 40, 2, saturated=True, zero=-128),
         some("least", 6, 9, 2, least=True, zero=5),
         *(some(f"small_i{i}", 26, i, small=True, zero=-7) for i in (24, 39)),

@@ -20,6 +20,7 @@ from edgeq.ir import Array, DType, Graph
 from edgeq.ops.gru import Gru
 from edgeq.ops.lstm import Lstm
 from edgeq.ops.rescale import Rescale
+from edgeq.ops.reshape import Reshape
 from edgeq.passes import normalise
 from edgeq.quantize import calibrate, evaluate_float, quantize
 from edgeq.simulate import dequantize_array, simulate
@@ -153,3 +154,40 @@ def test_what_is_no_layer_reads_a_copy_of_a_cell_state(tmp_path: Path, recipe: s
     (tmp_path / "precision.toml").write_bytes(made.files["precision.toml"])
     again = api.quantize(graph, x, recipe=recipe, precision=tmp_path / "precision.toml")
     assert [t.type for t in again.graph.tensors.values()] == [t.type for t in made.graph.tensors.values()]
+
+
+@pytest.mark.parametrize("first", [0.5, 3.0, 40.0])
+@pytest.mark.parametrize("storage", ["int8", "int16"])
+@pytest.mark.parametrize("before", [True, False])
+def test_a_gru_has_room_for_a_first_state_beyond_one(first: float, storage: str, before: bool, tmp_path: Path) -> None:
+    b, rng = Floats(), np.random.default_rng(4)
+    x, h = b.input(6, 4), b.input(1, 8, name="h")
+    weights = [b.const(rng.normal(0, s, (24, n))) for s, n in ((0.5, 4), (0.05, 8))]
+    biases = [b.const(rng.normal(0, 0.3, 24) + np.repeat([0.0, 3.0, 0.0], 8)) for _ in range(2)]  # the state is mostly kept
+    y = b.op(Gru(linear_before_reset=before), x, *weights, *biases, h, name="y")
+    graph = b.graph(y)
+    given = {"x": rng.normal(0, 1, (32, 6, 4)).astype(np.float32), "h": (first * rng.normal(0, 1, (32, 1, 8))).astype(np.float32)}
+    if storage == "int8":
+        chosen = api.quantize(graph, given)
+    else:
+        (tmp_path / "p.toml").write_text('format = 1\n[nodes]\n"y" = "int16"\n')
+        chosen = api.quantize(graph, given, precision=tmp_path / "p.toml", recipe="mixed")
+    want = evaluate_float(graph, given)["y"].astype(np.float64)
+    got = api.simulate(chosen.graph, given).outputs(real=True)[chosen.graph.results[0]]
+    assert 10 * np.log10((want**2).sum() / ((got - want) ** 2).sum()) > (32 if storage == "int8" else 50)
+
+
+def test_a_cell_state_that_nobody_declared_is_an_input_in_integers(tmp_path: Path) -> None:
+    b, rng = Floats(), np.random.default_rng(5)
+    x, h, c = b.input(6, 4), b.input(1, 8, name="h"), b.input(8, name="c")
+    cell = b.op(Reshape((1, 8)), c)
+    weights = [b.const(rng.normal(0, 0.4, (32, n))) for n in (4, 8)]
+    y = b.op(Lstm(), x, *weights, b.const(rng.normal(0, 0.3, 32)), h, cell, name="y")
+    graph = b.graph(y, f"{y}.1")
+    given = {n: rng.normal(0, 0.8, (32, *graph.type(n).shape)).astype(np.float32) for n in graph.inputs}
+    chosen = api.quantize(graph, given, recipe="mixed")
+    assert [chosen.graph.type(n).dtype for n in ("x", "h", "c")] == [DType.FLOAT16, DType.FLOAT16, DType.INT16]
+    want, got = evaluate_float(graph, given), api.simulate(chosen.graph, given).outputs(real=True)
+    for a, b_ in zip(graph.results, chosen.graph.results, strict=True):
+        assert 10 * np.log10((want[a] ** 2).sum() / ((got[b_] - want[a]) ** 2).sum()) > 30
+    api.build(chosen, output=tmp_path / "m", name="m", toolchain="gcc", vectors=4)  # compares

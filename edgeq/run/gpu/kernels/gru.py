@@ -65,7 +65,7 @@ def gru_gates_s8(
 def gru_state_s8(
     x_ptr, h_ptr, r_ptr, z_ptr, y_ptr, x_w_ptr, x_stage_ptr, h_w_ptr, h_stage_ptr, table_ptr, vectors, units, in_c,
     x_pattern, x_vector, x_start, h_pattern, h_vector, h_start, y_pattern, y_vector, y_start,
-    x_w_pattern, x_stage_pattern, h_w_pattern, h_stage_pattern, x_left, h_left, state_multiplier,
+    x_w_pattern, x_stage_pattern, h_w_pattern, h_stage_pattern, x_left, h_left, state_multiplier, whole,
     out_multiplier, out_shift, out_left, out_offset, low, high,
     LINEAR: tl.constexpr, WORDS: tl.constexpr, SINGLE: tl.constexpr,
     M: tl.constexpr, N: tl.constexpr, K: tl.constexpr,
@@ -86,7 +86,7 @@ def gru_state_s8(
     else:
         n = pre_activations(r_ptr, row, known, h_w_ptr, h_stage_ptr, u + 2 * units, live, rows, units, h_left, WORDS, SINGLE, M, N, K)
     n += pre_activations(x_ptr, x_at, known, x_w_ptr, x_stage_ptr, u * 3 + 2, live, rows, in_c, x_left, WORDS, SINGLE, M, N, K)
-    n = tanh_q15(table_ptr, 3 * saturate(n))
+    n = (tanh_q15(table_ptr, 3 * saturate(n)) + (1 << whole >> 1)) >> whole
     z = tl.load(z_ptr + at, mask=there, other=0).to(tl.int64)
     h = tl.load(h_ptr + h_at[:, None] + u[None, :], mask=there, other=0).to(tl.int64) - out_offset
     h = saturate((h * state_multiplier + HALF) >> RIGHT)
@@ -179,7 +179,7 @@ def gru(step: Step) -> tuple[Value, ...]:
         else:
             tables, shares = (*x_part, *h_part, table), (*x_steps, *h_steps, *lefts(step))
             step.device.launch(gru_gates_s8, grid, x.data, state.data, r, z, *tables, *sizes, *read, *shares, p.out_offset, **fixed)
-            rest = *tables, *sizes, *read, *written, *shares, p.state_multiplier, *out_stage(step)
+            rest = *tables, *sizes, *read, *written, *shares, p.state_multiplier, p.whole_bits, *out_stage(step)
             step.device.launch(gru_state_s8, grid, x.data, state.data, r, z, y.data, *rest, **fixed)
         before = y, op.row(t, p.steps) * p.units
     return (y,)
