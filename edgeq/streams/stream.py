@@ -115,7 +115,8 @@ class _Plan:
             if node.name not in self.line.slidings:
                 for name in tracked:
                     self.reads[name].append(self.window(name))
-            elif node.outputs[0] in self.reads:
+            elif read := [rows for n in node.outputs for rows in self.reads.get(n, ())]:
+                self.reads.update(dict.fromkeys(node.outputs, read))
                 for name in tracked:
                     self.reads[name] += [part for part, _ in self.parts(node).values()]
 
@@ -226,19 +227,19 @@ class _Writer:
         return name
 
     def _slide(self, node: Node) -> None:
-        """New rows of a node's output, and rows at the window's borders."""
-        name, s = node.outputs[0], self.plan.line.slidings[node.name]
+        """New rows of a node's outputs, and rows at the window's borders."""
+        s = self.plan.line.slidings[node.name]
         for part, ((begin, end), how) in self.plan.parts(node).items():
             inputs = tuple(self._rows(n, begin, end) if n in self.tracks else n for n in node.inputs)
-            made = self.names.fresh(f"{name}.{part}")
-            op = s.of(*how)
-            self.tensors[made] = Tensor(made, replace(self.old.type(name), shape=_long(self.old.type(name).shape, s.axis, how[0])))
-            own = node.name if part == "new" else f"{node.name}/{part}"
-            self.nodes.append(Node(own, op, inputs, (made,)))
-            if part == "new":
-                self._new(name, made, how[0])
-            else:
-                self.held[name, part] = made
+            made = tuple(self.names.fresh(f"{name}.{part}") for name in node.outputs)
+            for name, rows in zip(node.outputs, made, strict=True):
+                self.tensors[rows] = Tensor(rows, replace(self.old.type(name), shape=_long(self.old.type(name).shape, s.axis, how[0])))
+            self.nodes.append(Node(node.name if part == "new" else f"{node.name}/{part}", s.of(*how), inputs, made))
+            for name, rows in zip(node.outputs, made, strict=True):
+                if part == "new":
+                    self._new(name, rows, how[0])
+                else:
+                    self.held[name, part] = rows
 
     def _new(self, name: str, made: str, count: int) -> None:
         """Rows of the stream, kept in a window if older ones are read as well."""

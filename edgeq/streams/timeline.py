@@ -94,7 +94,8 @@ def timeline(graph: Graph, axes: Mapping[str, int], hop: int = 0) -> Timeline:
             track = replace(track, newest=track.high - 1)
             if track.high - track.low < min(max(hop // track.step, 1), track.rows):
                 continue  # a step takes more rows than lie between the borders
-        slidings[node.name], tracks[node.outputs[0]] = s, track
+        slidings[node.name] = s
+        tracks.update(dict.fromkeys(node.outputs, track))
     return Timeline(graph, tracks, slidings, bool(hop))
 
 
@@ -102,13 +103,15 @@ def _followed(graph: Graph, node: Node, tracks: Mapping[str, Track]) -> tuple[Sl
     """How a node computes rows of the stream from others, and where those lie; None where it does not."""
     moving = [n for n in node.inputs if not graph.tensors[n].is_constant]
     sources = [tracks[n] for n in moving if n in tracks]
-    if not sources or len(sources) < len(moving) or len(node.outputs) != 1 or len({(t.axis, t.step, t.rows) for t in sources}) > 1:
+    if not sources or len(sources) < len(moving) or len({(t.axis, t.step, t.rows) for t in sources}) > 1:
         return None
     axis, step = sources[0].axis, sources[0].step
     s = sliding(node.op, [graph.type(n).shape for n in node.inputs], axis)
     if s is None or s.step < 1 or _varies(graph, node, moving[0], axis):
         return None
     rows = graph.type(node.outputs[0]).shape[s.axis]
+    if any(graph.type(n).shape[s.axis : s.axis + 1] != (rows,) for n in node.outputs):
+        return None
     last = min((t.newest + s.before - s.extent + 1) // s.step for t in sources)
     low = max(0, *(-(-(t.low + s.before) // s.step) for t in sources))
     high = min(rows, *((t.high + s.before - s.extent) // s.step + 1 for t in sources))

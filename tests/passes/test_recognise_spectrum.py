@@ -188,14 +188,21 @@ def test_layers_that_are_no_transform_stay(wrong: str) -> None:
     assert {"conv2d", "rfft"} & {n.op.kind() for n in graph.nodes} == {"conv2d"}
 
 
-def test_frames_may_come_one_after_the_other() -> None:
-    """A step takes as many samples as the hop, keeps the rest of a window, and answers as the whole window does."""
-    _, graph, x, _ = read("one")
-    made = api.quantize(graph, x, recipe="int8").graph
+@pytest.mark.parametrize("spectrum", ["float32", "int16"])
+@pytest.mark.parametrize(("name", "length"), [("one", 255), ("convolutions", 399)])
+def test_frames_may_come_one_after_the_other(name: str, length: int, spectrum: str, tmp_path: Path) -> None:
+    """A step takes as many samples as the hop, keeps the rest of a window, and answers as the whole window does, on a chip too."""
+    need_emulator("cortex-m4")
+    _, graph, x, _ = read(name)
+    made = api.quantize(graph, x, recipe="int8", spectrum=spectrum).graph
     stream = streaming.streamed(made, streaming.parse("time"))
     found = streaming.difference(made, stream, {made.given[0]: x})
-    assert [stream.graph.type(n.outputs[0]).shape for n in stream.graph.nodes if n.op.kind() == "apply_window"] == [(1, 1, 255)]
+    assert [stream.graph.type(n.outputs[0]).shape for n in stream.graph.nodes if n.op.kind() == "apply_window"] == [(1, 1, length)]
     assert found is not None and found.equal == found.answers > 100
+    given = streaming.steps(stream, {made.given[0]: x[:2] if spectrum == "float32" else np.rint(x[:2] * 32768).astype(np.int16)})
+    program = lower(stream.graph, target.load("cortex-m4"))
+    write(emit(program, plan(program), "m"), tmp_path / "m")
+    assert compare(simulate(stream.graph, given), run(tmp_path / "m", target.load("cortex-m4"), given)).bit_exact
 
 
 def test_whole_numbers_are_steps_of_one() -> None:
@@ -234,3 +241,6 @@ def test_openwakewords_own_file(data: Path) -> None:
         made = api.quantize(graph, x, **choices).graph  # type: ignore[arg-type]
         got = simulate(made, {"input": x.astype(made.type("input").dtype.numpy)}).outputs["output"]
         assert db(want, real_array(got, made.type("output"))) > (40 if choices["recipe"] == "int8" else 60), choices
+        stream = streaming.streamed(made, streaming.parse("time"))  # the peak is that of the frames that are kept
+        found = streaming.difference(made, stream, {"input": x})
+        assert stream.hop == 160 and found.equal == found.answers > 100
