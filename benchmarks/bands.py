@@ -1,7 +1,7 @@
-"""RAM and instructions of models as whole tensors and by bands of rows: ``python -m benchmarks.bands [--target cortex-m4] [MODEL...]``.
+"""RAM and instructions of models as they are built and by bands of rows: ``python -m benchmarks.bands [--target cortex-m4] [MODEL...]``.
 
-The models of MLPerf Tiny where they are, a MobileNetV2 (0.35, 96x96) and a U-Net (64x64) with random weights. Each is run on the target's
-emulator both ways and compared with the simulator.
+The models of MLPerf Tiny where they are, a MobileNetV2 (0.35, 96x96) and a U-Net (64x64) with random weights. Each is built without a limit
+and within one, run on the target's emulator both ways and compared with the simulator.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import numpy as np
 
 from edgeq import target
 from edgeq.api import load
+from edgeq.api.layout import Layout
 from edgeq.compare import compare
 from edgeq.emit import emit, write
 from edgeq.errors import EdgeqError
 from edgeq.ir import DType, Graph, Node, Op, QParams, Tensor, TensorType, check
-from edgeq.lower import lower
 from edgeq.ops.add import Add
 from edgeq.ops.average_pool2d import AveragePool2d
 from edgeq.ops.concat import Concat
@@ -33,7 +33,6 @@ from edgeq.ops.resize import ResizeNearest
 from edgeq.ops.slice import Slice
 from edgeq.ops.windows import same_pads
 from edgeq.plan import MemoryPlan
-from edgeq.plan.fit import fed, fitted
 from edgeq.program import Program
 from edgeq.run import run
 from edgeq.simulate import simulate
@@ -150,10 +149,10 @@ def measured(program: Program, memory: MemoryPlan, machine: target.Target) -> in
     return made.instructions
 
 
-def by_rows(program: Program) -> str:
+def by_rows(graph: Graph, machine: target.Target) -> str:
     """The least arena where the input comes row by row; nothing where it cannot."""
     try:
-        return f"{fed(program, None)[1].arena_bytes:,}"
+        return f"{Layout(arena=0, feed='rows').of(graph, machine)[1].arena_bytes:,}"
     except EdgeqError:
         return ""
 
@@ -162,24 +161,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("models", nargs="*", default=[*FILES, "mobilenetv2", "unet"])
     parser.add_argument("--target", default="cortex-m4")
-    parser.add_argument("--arena", type=int, help="bytes, instead of the least")
+    parser.add_argument("--arena", type=int, default=0, help="bytes, instead of the least")
     parser.add_argument("--plan-only", action="store_true")
     options = parser.parse_args()
     machine = target.load(options.target)
-    print("| model | arena, whole | by bands | fed by rows | instructions, whole | by bands | more | bands | planned in |")
+    print("| model | arena, as built | by bands | fed by rows | instructions, as built | by bands | more | bands | planned in |")
     print("|---|--:|--:|--:|--:|--:|--:|--:|--:|")
     for name in options.models:
         graph = {"mobilenetv2": mobilenet, "unet": unet}[name]() if name not in FILES else load(DATA / f"{FILES[name]}.tflite")
-        whole = lower(graph, machine)
-        _, memory = fitted(whole, float("inf"))
-        start = time.monotonic()
-        made, least = fitted(whole, options.arena)
-        seconds = time.monotonic() - start
+        whole, memory = Layout().of(graph, machine)
+        start = time.process_time()
+        made, least = Layout(arena=options.arena).of(graph, machine)
+        seconds = time.process_time() - start
         counts = [None, None] if options.plan_only else [measured(whole, memory, machine), measured(made, least, machine)]
         before, after = counts
         more = f"{after / before - 1:+.1%}" if before and after else ""
         numbers = [f"{n:,}" if n else "" for n in counts]
-        arenas = [f"{memory.arena_bytes:,}", f"{least.arena_bytes:,}", by_rows(whole)]
+        arenas = [f"{memory.arena_bytes:,}", f"{least.arena_bytes:,}", by_rows(graph, machine)]
         row = [name, *arenas, *numbers, more, str(len(made.bands)), f"{seconds:.1f} s"]
         print(f"| {' | '.join(row)} |", flush=True)
 

@@ -315,6 +315,11 @@ class Program:
         return {n: lines for b in self.bands for n, lines in b.lines.items()}
 
     @property
+    def parts(self) -> dict[int, Part]:
+        """What the calls that run in bands compute at a turn."""
+        return {b.first + k: part for b in self.bands for k, part in enumerate(b.parts)}
+
+    @property
     def fetches(self) -> dict[int, int]:
         """Calls whose tables are copied -> the call during which the first copy begins."""
         found = [i for i, c in enumerate(self.calls) if c.fetched]

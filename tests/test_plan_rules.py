@@ -99,12 +99,12 @@ def test_scratch_grows_to_what_there_is_room_for(weights: str) -> None:
     (call,) = (c for c in program.calls if c.kernel.takes_room(c.params))
     flash = room._flash(machine, weights)
     assert (flash.wait > 0) == (weights != "ram") and flash.copies == (weights == "auto")
-    need = [call.kernel.scratch_bytes(room._with(call, triples=k, copied=0)) for k in range(1, 28)]
-    row = call.kernel.scratch_bytes(room._with(call, triples=1, copied=1)) - need[0]
+    need = [call.kernel.scratch_bytes(room._with(call.params, {"triples": k, "copied": 0})) for k in range(1, 28)]
+    row = call.kernel.scratch_bytes(room._with(call.params, {"triples": 1, "copied": 1})) - need[0]
     step = need[1] - need[0]
     assert row == 2 * 9 * 16 * call.params.tables["weights"].itemsize and set(np.diff(need)) == {step}
     for space in (need[0], need[1] - 1, need[1], need[4] + 1, need[1] + row, need[6] + row - 1, need[26], 10**6):
-        grown = room._grown(call, space, flash)
+        grown = room._with(call.params, room._grown(call, space, flash))
         fitting = [(k, c) for k, c in itertools.product(range(1, 28), (0, 1)) if need[k - 1] + c * row <= space]
         fitting = [(k, c) for k, c in fitting if not c or (weights == "auto" and k > 1)]
         cost = {(k, c): flash.cycles(row, k, c) / k for k, c in fitting}

@@ -7,7 +7,7 @@ convolution computes all lines of a channel at a time where it keeps all lines o
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from edgeq.board import load as load_board
@@ -58,49 +58,61 @@ def _flash(target: Target, weights: str) -> Flash:
     return Flash(place.estimate.flash_line, place.estimate.flash_lines, model.cost("data_miss"), copying, weights == "auto")
 
 
+def _taken(program: Program, plan: MemoryPlan, index: int) -> Iterator[tuple[int, int]]:
+    """(offset, end) of what lives in the arena while a call runs, its own scratch apart."""
+    for name, (first, last) in plan.lifetimes.items():
+        if first <= index <= last:
+            size, lines, at = program.room(name), program.lines.get(name), plan.offsets[name]
+            used = lines.at(index) if lines else size
+            yield (at + size - used, at + size) if name in plan.behind else (at, at + used)
+    for band in program.bands:
+        if band.first <= index <= band.last and band.parts[-1].gathers:  # sums, from turn to turn
+            yield plan.scratch[band.last], plan.scratch[band.last] + program.calls[band.last].scratch
+        if band.first <= index <= band.last and plan.counters is not None and band.counters:
+            yield plan.counters, plan.counters + 4 * band.counters
+
+
 def gaps(program: Program, plan: MemoryPlan, index: int) -> Iterator[tuple[int, int]]:
-    """(offset, bytes) of the arena where no tensor lives while a call runs."""
-    taken = sorted(
-        (plan.offsets[n], plan.offsets[n] + program.room(n)) for n, (first, last) in plan.lifetimes.items() if first <= index <= last
-    )
+    """(offset, bytes) of the arena where nothing else lives while a call runs."""
     at = 0
-    for start, end in [*taken, (plan.arena_bytes, plan.arena_bytes)]:
+    for start, end in [*sorted(_taken(program, plan, index)), (plan.arena_bytes, plan.arena_bytes)]:
         aligned = -(-at // plan.alignment) * plan.alignment
         if start > aligned:
             yield aligned, start - aligned
         at = max(at, end)
 
 
-def _with(call: Call, **scalars: int) -> Params:
-    made = replace(call.params, scalars={**call.params.scalars, **scalars})
-    made._derived.update(call.params._derived)
+def _with(params: Params, scalars: Mapping[str, int]) -> Params:
+    made = replace(params, scalars={**params.scalars, **scalars})
+    made._derived.update(params._derived)
     return made
 
 
-def _grown(call: Call, room: int, flash: Flash) -> Params:
-    """The fastest params whose scratch is `room` bytes at most."""
+def _grown(call: Call, room: int, flash: Flash) -> dict[str, int]:
+    """What makes a call the fastest whose scratch is `room` bytes at most: scalars of its constants."""
     p = call.params
+
+    def scratch(**scalars: int) -> int:
+        return call.kernel.scratch_bytes(_with(p, scalars))
+
     if call.kernel.scratch_names("all_lines"):
-        made = _with(call, all_lines=1)
-        return made if call.kernel.scratch_bytes(made) <= room else p
+        return {"all_lines": 1} if scratch(all_lines=1) <= room else {}
     most = max(1, p.out_h * p.out_w // 3)
 
-    def scratch(triples: int, copied: int) -> int:
-        return call.kernel.scratch_bytes(_with(call, triples=triples, copied=copied))
-
-    one, two, row = scratch(1, 0), scratch(2, 0), scratch(1, 1) - scratch(1, 0)
+    one, two = scratch(triples=1, copied=0), scratch(triples=2, copied=0)
+    row = scratch(triples=1, copied=1) - one
     found = []
     for copied in (0, 1) if flash.copies and row % BLOCK == 0 else (0,):
         triples = min(most, 1 + max(0, room - one - copied * row) // (two - one))
         if copied and triples == 1:
             continue
         cycles = flash.cycles(row, triples, copied) / triples  # for three pixels and two channels
-        found.append((_with(call, triples=triples, copied=copied), cycles))
+        found.append(({"triples": triples, "copied": copied}, cycles))
     return min(found, key=lambda f: f[1])[0]
 
 
 def filled(program: Program, plan: MemoryPlan, weights: str = "auto") -> tuple[Program, MemoryPlan]:
-    """Give calls outside of bands what their kernels can use of the gaps of the arena. Where tables are copied to it there is none.
+    """Give calls what their kernels can use of the gaps of the arena. Where tables are copied to it there is none.
 
     Args:
         weights: of `WEIGHTS_IN`.
@@ -108,17 +120,22 @@ def filled(program: Program, plan: MemoryPlan, weights: str = "auto") -> tuple[P
     if plan.buffers:
         return program, plan
     flash = _flash(program.target, weights)
-    banded = {i for b in program.bands for i in range(b.first, b.last + 1)}
-    calls, places = list(program.calls), dict(plan.scratch)
+    calls, places, parts = list(program.calls), dict(plan.scratch), program.parts
     for i, call in enumerate(program.calls):
-        if i in banded or call.staged or call.tiled is not None or call.shares or not call.kernel.takes_room(call.params):
+        if call.staged or call.tiled is not None or call.shares or not call.kernel.takes_room(call.params):
             continue
         offset, room = max(gaps(program, plan, i), key=lambda g: (g[1], -g[0]))
-        params = _grown(call, room, flash)
-        if call.kernel.scratch_bytes(params) > call.scratch:
-            calls[i] = replace(call, params=params, scratch=call.kernel.scratch_bytes(params))
+        scalars = _grown(call, room, flash)
+        kinds = {t: _with(p, scalars) for t, p in parts[i].variants.items()} if i in parts else {}
+        params = _with(call.params, scalars)
+        scratch = max(call.kernel.scratch_bytes(p) for p in (params, *kinds.values()))
+        if call.scratch < scratch <= room:
+            calls[i] = replace(call, params=params, scratch=scratch)
             places[i] = offset
-    return replace(program, calls=tuple(calls)), replace(plan, scratch=places)
+            if kinds:
+                parts[i] = replace(parts[i], variants=kinds)
+    bands = tuple(replace(b, parts=tuple(parts[b.first + k] for k in range(len(b.parts)))) for b in program.bands)
+    return replace(program, calls=tuple(calls), bands=bands), replace(plan, scratch=places)
 
 
 def roomiest(program: Program) -> MemoryPlan:

@@ -45,7 +45,8 @@ def extra(program: Program, part: Part, whole: Call, call: Call, band: Band) -> 
     flow = part.flow
     calls = -(-part.height * min(flow.per, flow.rate) // (flow.rate * flow.unit))  # slower than a row a turn, it waits for turns
     channels = program.graph.type(call.output).shape[-1]
-    each = PLANE if call.node.op.traits.family == "depthwise" and call.kernel is whole.kernel else CHANNEL
+    of_rows = call.kernel.isa == whole.kernel.isa and call.kernel.priority > whole.kernel.priority
+    each = PLANE if call.node.op.traits.family == "depthwise" and not of_rows else CHANNEL
     cost = TURN * band.turns + (CALL + each * channels) * max(calls - 1, 0)
     if call.kernel.isa == "c" != whole.kernel.isa and not part.gathers:
         cost += PORTABLE * whole.macs

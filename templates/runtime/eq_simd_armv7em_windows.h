@@ -61,51 +61,6 @@ static inline void eq_armv7em_windows3(int32_t *a, const int16_t *l0, const int1
 #endif
 }
 
-/* Expands `count` columns of three rows of four channels of int8, columns `step` bytes apart, to six words each: the pairs (row 0, row 1)
- * of the channels, then row 2 of channels 0 and 2, and of 1 and 3. */
-static inline void eq_armv7em_expand3(
-    uint32_t *to, const int8_t *x0, const int8_t *x1, const int8_t *x2, int32_t step, int32_t count)
-{
-    for (; count > 0; count--, to += 6, x0 += step, x1 += step, x2 += step) {
-        const uint32_t r0 = eq_armv7em_load4(x0), r1 = eq_armv7em_load4(x1), r2 = eq_armv7em_load4(x2);
-        const uint32_t e0 = eq_armv7em_even(r0), e1 = eq_armv7em_even(r1), o0 = eq_armv7em_odd(r0), o1 = eq_armv7em_odd(r1);
-        eq_armv7em_put2(to, eq_armv7em_pack_low((int32_t)e0, (int32_t)e1), eq_armv7em_pack_low((int32_t)o0, (int32_t)o1));
-        eq_armv7em_put2(to + 2, eq_armv7em_pack_high(e0, e1), eq_armv7em_pack_high(o0, o1));
-        eq_armv7em_put2(to + 4, eq_armv7em_even(r2), eq_armv7em_odd(r2));
-    }
-}
-
-/* Adds to the sums of four channels the products of three columns with 3x3 taps, both as eq_armv7em_expand3 puts them. */
-static inline void eq_armv7em_window3(int32_t *a, const uint32_t *x, const uint32_t *w)
-{
-#if EQ_DSP
-#define EQ_ARMV7EM_COLUMN(k) \
-    "ldrd %[x0], %[x1], [%[x], #24*" k "]\n\tldrd %[w0], %[w1], [%[w], #24*" k "]\n\t" \
-    "smlad %[a0], %[x0], %[w0], %[a0]\n\tsmlad %[a1], %[x1], %[w1], %[a1]\n\t" \
-    "ldrd %[x0], %[x1], [%[x], #24*" k "+8]\n\tldrd %[w0], %[w1], [%[w], #24*" k "+8]\n\t" \
-    "smlad %[a2], %[x0], %[w0], %[a2]\n\tsmlad %[a3], %[x1], %[w1], %[a3]\n\t" \
-    "ldrd %[x0], %[x1], [%[x], #24*" k "+16]\n\tldrd %[w0], %[w1], [%[w], #24*" k "+16]\n\t" \
-    "smlabb %[a0], %[x0], %[w0], %[a0]\n\tsmlabb %[a1], %[x1], %[w1], %[a1]\n\t" \
-    "smlatt %[a2], %[x0], %[w0], %[a2]\n\tsmlatt %[a3], %[x1], %[w1], %[a3]\n\t"
-    uint32_t x0, x1, w0, w1;
-    int32_t a0 = a[0], a1 = a[1], a2 = a[2], a3 = a[3];
-    __asm__ volatile(
-        EQ_ARMV7EM_COLUMN("0") EQ_ARMV7EM_COLUMN("1") EQ_ARMV7EM_COLUMN("2")
-        : [a0] "+r"(a0), [a1] "+r"(a1), [a2] "+r"(a2), [a3] "+r"(a3), [x0] "=&r"(x0), [x1] "=&r"(x1), [w0] "=&r"(w0), [w1] "=&r"(w1)
-        : [x] "r"(x), [w] "r"(w)
-        : "memory");
-    a[0] = a0, a[1] = a1, a[2] = a2, a[3] = a3;
-#undef EQ_ARMV7EM_COLUMN
-#else
-    for (int32_t k = 0; k < 3; k++, x += 6, w += 6) {
-        for (int32_t c = 0; c < 4; c++) {
-            const int32_t x2 = (int16_t)(x[4 + c % 2] >> 8 * (c & 2) & 0xffffu), w2 = (int16_t)(w[4 + c % 2] >> 8 * (c & 2) & 0xffffu);
-            a[c] = eq_armv7em_plus(eq_armv7em_mac2(a[c], x[c], w[c]), x2 * w2);
-        }
-    }
-#endif
-}
-
 /* What eq_armv7em_line3_tflm and its kin compute: `lines` times `count` outputs, at least 1, of 3x3 windows, `step` bytes apart from `to` on,
  * of three lines of int16 and `taps` as above, times a power of two; for the next line of outputs `across` bytes further, of lines `pitch`
  * bytes further. Sums begin with `start`, halves of results are rounded with

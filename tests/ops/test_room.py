@@ -9,18 +9,25 @@ import numpy as np
 import pytest
 from harness import _Bench, _check_equal
 from installed import need_emulator, uncounted
+from random_graphs import Builder
 from side_by_side import no_search
 from test_conv2d import SAME, case, with_sum
 from test_depthwise_conv2d import CASES as DEPTHWISE
 
 from edgeq import target
+from edgeq.compare import compare
 from edgeq.emit import emit, write
 from edgeq.ir import Params
 from edgeq.kernels import facts
 from edgeq.lower import lower
+from edgeq.ops.average_pool2d import AveragePool2d
+from edgeq.ops.depthwise_conv2d import DepthwiseConv2d
 from edgeq.plan import plan
+from edgeq.plan.bands import Bander
 from edgeq.plan.room import filled, gaps
+from edgeq.program import Flow
 from edgeq.run import host, run
+from edgeq.simulate import simulate
 
 DEEP = case("deep", (1, 5, 5, 16), 5, (3, 3), pads=SAME, zero=3)  # two rows of weights are more than flash's cache holds
 CASES = [
@@ -61,6 +68,40 @@ def test_scratch_lies_where_nothing_lives() -> None:
     for i in grown:
         start, end = placed.scratch[i], placed.scratch[i] + wide.calls[i].scratch
         assert any(at <= start and end <= at + size for at, size in gaps(program, memory, i))
+
+
+@pytest.mark.parametrize("law", ["tflm", "single"])
+def test_calls_in_bands_get_room(law: str, tmp_path: Path) -> None:
+    """Whatever else lives meanwhile: rows that are kept, sums from turn to turn, the counters of an input that comes by rows."""
+    need_emulator("nucleo-l4r5")
+    machine, b = target.load("nucleo-l4r5"), Builder(5, law, clamps=False)
+    x = b.conv(b.input(1, 24, 10, 4), 16, 3, stride=2, pads=(1, 1, 1, 1))
+    for _ in range(2):
+        x = b.conv(b.linear(DepthwiseConv2d(pads=(1, 1, 1, 1)), x, (1, 3, 3, 16), 3, 0.0), 16, 1)
+    graph = b.graph(b.dense(b.flatten(b.node(AveragePool2d((12, 5)), x)), 3))
+    program = lower(graph, machine)
+    (name,) = graph.inputs
+    inputs = {name: np.random.default_rng(1).integers(-128, 128, (1, 1, 24, 10, 4)).astype(np.int8)}
+    expected = simulate(graph, inputs)
+    for k, source in enumerate(("", name)):
+        banded = Bander(program, source).combined([(0, 5, Flow(3, 3))])
+        memory, (band,) = plan(banded), banded.bands
+        for more in (0, 3000):
+            wide, placed = filled(banded, roomy := replace(memory, arena_bytes=memory.arena_bytes + more))
+            grown = [i for i, (a, b) in enumerate(zip(banded.calls, wide.calls, strict=True)) if b.scratch > a.scratch]
+            assert not more or any(band.first <= i <= band.last for i in grown)
+            for i in grown:
+                taken = np.zeros(roomy.arena_bytes, bool)
+                for name, lines in band.lines.items():
+                    for size, first, last in lines.spans:
+                        at = memory.offsets.get(name, 0) + (lines.bytes - size if name in memory.behind else 0)
+                        taken[at : at + (size if first <= i <= last else 0)] = True
+                sums = memory.scratch[band.last]
+                taken[sums : sums + banded.calls[band.last].scratch] |= band.first <= i < band.last
+                taken[memory.counters or 0 :][: 4 * band.counters] = True
+                assert not taken[placed.scratch[i] :][: wide.calls[i].scratch].any()
+            write(emit(wide, placed, "m"), folder := tmp_path / f"{k}_{more}")
+            assert compare(expected, run(folder, machine, inputs)).difference is None
 
 
 def test_a_product_divides_halves_as_a_rounding_shift_does() -> None:
