@@ -9,7 +9,7 @@ import numpy as np
 from edgeq.ir import Array
 from edgeq.kernels.layouts.blocks import blocks
 
-__all__ = ["column_vectors", "columns", "fourths", "negated_fourths", "rows"]
+__all__ = ["column_vectors", "columns", "fourths", "negated_fourths", "row_vectors", "rows"]
 
 
 def columns(weights: Array) -> Array:
@@ -25,6 +25,11 @@ def rows(weights: Array) -> Array:
 def column_vectors(length: int) -> Callable[[Array], Array]:
     """Depthwise ``[1, kernel_h, kernel_w, C]`` -> ``[C / length, kernel_w * kernel_h, length]``: a vector of channels per tap."""
     return lambda weights: blocks(length)(columns(weights))
+
+
+def row_vectors(length: int) -> Callable[[Array], Array]:
+    """Depthwise ``[1, kernel_h, kernel_w, C]`` -> ``[C / length, kernel_h * kernel_w, length]``: a vector of channels per tap."""
+    return lambda weights: blocks(length)(rows(weights))
 
 
 def fourths(table: Array) -> Array:

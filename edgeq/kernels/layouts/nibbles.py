@@ -9,14 +9,20 @@ import numpy as np
 from edgeq.ir import Array
 from edgeq.kernels.layouts.blocks import interleaved
 from edgeq.kernels.layouts.chunks import chunks
+from edgeq.kernels.layouts.depthwise import rows
 
-__all__ = ["fours", "nibble_bias", "nibble_chunks", "nibble_lanes", "nibble_pairs", "nibble_rows", "nibbles", "sixteens"]
+__all__ = ["fours", "nibble_bias", "nibble_chunks", "nibble_lanes", "nibble_pairs", "nibble_rows", "nibble_windows", "nibbles", "sixteens"]
 
 
 def nibbles(weights: Array) -> Array:
     """int8 of four bits -> uint8 ``[ceil(size / 2)]``: one after the other, two's complement, the first in the low half of a byte."""
     flat = np.pad(weights.ravel(), (0, weights.size % 2)).astype(np.uint8) & 15
     return np.asarray(flat[::2] | flat[1::2] << 4, np.uint8)
+
+
+def nibble_windows(weights: Array) -> Array:
+    """Depthwise ``[1, kernel_h, kernel_w, C]`` of four bits -> `nibbles` of ``[C, kernel_h, kernel_w]``."""
+    return nibbles(rows(weights))
 
 
 def _quads(weights: Array) -> Array:
