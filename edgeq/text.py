@@ -23,6 +23,12 @@ def many(n: int, thing: str) -> str:
     return f"{count(n)} {thing}{'' if n == 1 else 's'}"
 
 
+def percent(share: float) -> str:
+    """A share of 1 in two digits, and no power of ten: ``0.31 %``, ``100 %``."""
+    hundredths = 100 * share
+    return f"{hundredths:.0f} %" if hundredths >= 10 else "less than 0.01 %" if 0 < hundredths < 0.01 else f"{hundredths:.2g} %"
+
+
 def first_of(items: Sequence[str], most: int = 3) -> str:
     """``a, b, c and 4 more``: the first `most` items, and how many are left."""
     return ", ".join(items[:most]) + (f" and {len(items) - most} more" if len(items) > most else "")

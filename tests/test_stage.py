@@ -23,7 +23,7 @@ from edgeq.formats.code import Code
 from edgeq.formats.format import Packed, Planes
 from edgeq.formats.votes import Votes
 from edgeq.ir import Array, DType, Graph, Node, Tensor, TensorType
-from edgeq.lower import lower
+from edgeq.lower import _suits, lower
 from edgeq.ops.conv2d import Conv2d
 from edgeq.ops.fully_connected import FullyConnected
 from edgeq.ops.reshape import Reshape
@@ -210,6 +210,15 @@ def test_codes_use_the_kernels_of_an_isa() -> None:
         coded = [c for c in program.calls if c.formats]
         assert any(c.kernel.isa == isa for c in coded), (machine, [c.kernel.name for c in coded])
         assert all(c.params.scalars.get("pairs", 0) == 0 for c in coded)
+
+
+def test_a_kernel_takes_over_calls_of_a_rare_one_only_where_it_can_store_their_weights() -> None:
+    graph = narrowed(layers(), parse("6+hamming"))
+    call = lower(graph, load("riscv")).calls[0]
+    padded = replace(call.kernel, pack={**call.kernel.pack, "weights": f"filled({1 + len(call.params.tables['weights'])})"})
+    assert _suits(graph, call, call.kernel) and not _suits(graph, call, padded)
+    plain = with_formats(graph, PLAIN)
+    assert _suits(plain, lower(plain, load("riscv")).calls[0], padded)
 
 
 def test_layers_of_one_graph_may_differ(tmp_path: Path) -> None:

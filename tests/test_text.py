@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgeq.text import count, first_name, short, size
+from edgeq.text import count, first_name, percent, short, size
 
 
 def test_sizes() -> None:
@@ -12,6 +12,11 @@ def test_sizes() -> None:
 
 def test_counts() -> None:
     assert [count(n) for n in (None, 7, 1234567)] == ["-", "7", "1 234 567"]
+
+
+def test_shares() -> None:
+    told = [percent(share) for share in (0, 1e-6, 0.00031, 0.0996, 0.1, 0.994, 1)]
+    assert told == ["0 %", "less than 0.01 %", "0.031 %", "10 %", "10 %", "99 %", "100 %"]
 
 
 def test_names() -> None:

@@ -17,6 +17,7 @@ from edgeq.quantize.floating import Progress, evaluate_float
 from edgeq.quantize.plan import Options
 from edgeq.quantize.ranges import EXTREMES
 from edgeq.quantize.scales import span
+from edgeq.text import percent
 from edgeq.simulate import dequantize_array, fit_inputs, simulate
 
 LOW = 20.0  # dB: below this a cause is looked for
@@ -224,10 +225,10 @@ def _cause(s: _Sums, node: Node | None, sums: Mapping[str, _Sums], options: Opti
     if sqnr >= LOW:
         return "", ""
     if s.type.q is None and s.beyond:
-        return f"{100 * s.beyond / s.count:.2g} % of the values exceed {half.LARGEST:g}", "scale the inputs, or keep this part in int8"
+        return f"{percent(s.beyond / s.count)} of the values exceed {half.LARGEST:g}", "scale the inputs, or keep this part in int8"
     if s.clipped > CLIPPED * s.error:
         fix = "calibrate with more samples" + ("" if options and options.method == EXTREMES else f", or with method {EXTREMES}")
-        return f"{100 * s.beyond / s.count:.2g} % of the values lie beyond the range", fix
+        return f"{percent(s.beyond / s.count)} of the values lie beyond the range", fix
     if node and natural(node.op) is not None and s.decibels(s.own) < LOW:
         return f"small values in the fixed range of {node.op.kind()}", "none is needed if the largest values decide"
     if s.own > CLIPPED * s.error:

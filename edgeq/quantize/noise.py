@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 
 from edgeq.quantize.diagnosis import PERFECT, TensorStats
+from edgeq.text import percent
 
 GOOD = 25.0  # dB: outputs that keep less are explained
 
@@ -25,7 +26,7 @@ def reason(found: Sequence[TensorStats], outputs: Collection[str]) -> str:
     first = next(t for t in noisy if t.sqnr_db < GOOD)
     worst = min(roundings, key=lambda t: t.own_sqnr_db, default=first)
     if worst.own_sqnr_db < GOOD:
-        beyond = f", {100 * worst.saturation:.1g} % of its values are beyond what calibration saw" if worst.saturation else ""
+        beyond = f", {percent(worst.saturation)} of its values are beyond what calibration saw" if worst.saturation else ""
         return f"'{worst.name}' ({worst.op}) itself keeps {worst.own_sqnr_db:.0f} dB{beyond}"
     typical = float(np.median([t.own_sqnr_db for t in roundings]))
     before = 1 + [t.name for t in roundings].index(first.name) if first in roundings else len(roundings)
