@@ -17,8 +17,8 @@ from edgeq.quantize.floating import Progress, evaluate_float
 from edgeq.quantize.plan import Options
 from edgeq.quantize.ranges import EXTREMES
 from edgeq.quantize.scales import span
-from edgeq.text import percent
 from edgeq.simulate import dequantize_array, fit_inputs, simulate
+from edgeq.text import percent
 
 LOW = 20.0  # dB: below this a cause is looked for
 INHERITED = 3.0  # dB: a tensor that is at most so much worse than its worst input inherits its error
