@@ -9,6 +9,7 @@
 * Layer norms whose channels have one scale and zero point (RepQuant, Li et al., 2023): factors and terms go into the norm and the layers
   that read it.
 * Weights of attention rounded to powers of the square root of two, in four bits (RepQuant's logarithmic softmax), beside 15 bits.
+* Training in few bits with the entropy of queries and keys as a part of the loss (EdgeQAT, Shen et al., 2024), beside training without it.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -35,6 +37,8 @@ KEPT = HERE / "attention_methods.json"
 LIMIT = 100  # inputs that judge
 WINDOWS = 64  # of text, in calibration a quarter as many
 BITS = (8, 4, 3)
+TRAINED = ((3, 4), (2, 4))  # bits of weights and activations
+STEPS, BATCH, ENTROPIC = 100, 8, 0.1  # of training: steps, windows of a step, the weight of the entropy
 
 
 def rounded(x: Array, bits: int, axes: tuple[int, ...], seen: Array) -> Array:
@@ -45,13 +49,13 @@ def rounded(x: Array, bits: int, axes: tuple[int, ...], seen: Array) -> Array:
     return np.asarray((np.clip(np.rint(x / step) + zero, 0, 2**bits - 1) - zero) * step, np.float32)
 
 
-def caches() -> dict[str, float]:
-    """Perplexity of the small language model on text held out, by way and bits of its caches."""
+def language_model() -> tuple[Any, list[Any]]:
+    """The small language model and windows of text ``[N, CONTEXT + 1]``: to train or calibrate with, and held out."""
     import torch
 
     sys.path.insert(0, str(HERE.parent / "examples" / "small_language_model"))
     from text import split  # type: ignore[import-not-found]
-    from transformer import CONTEXT, Network, rotary, turned  # type: ignore[import-not-found]
+    from transformer import CONTEXT, Network  # type: ignore[import-not-found]
 
     torch.set_num_threads(1)
     network = Network()
@@ -61,6 +65,48 @@ def caches() -> dict[str, float]:
     for tokens, count in zip(split(), (WINDOWS // 4, WINDOWS), strict=True):
         starts = np.linspace(0, len(tokens) - CONTEXT - 1, count).astype(int)
         parts.append(torch.from_numpy(tokens[starts[:, None] + np.arange(CONTEXT + 1)]))
+    return network, parts
+
+
+def trained(weights: int, activations: int, entropy: float) -> float:
+    """Perplexity on text held out after `STEPS` steps of training in so many bits, the float network as the teacher."""
+    import torch
+    from torch.nn.functional import cross_entropy, kl_div
+
+    from edgeq.train import Learning, lsq
+
+    network, (_, held) = language_model()
+    from text import split
+
+    tokens = torch.from_numpy(split()[0])
+
+    def batch(step: int) -> tuple[torch.Tensor, torch.Tensor]:
+        length = held.shape[1]
+        at = torch.randint(0, len(tokens) - length, (BATCH, 1), generator=torch.Generator().manual_seed(step)) + torch.arange(length)
+        return tokens[at[:, :-1]], tokens[at[:, 1:]]
+
+    def loss(scores: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+        return cross_entropy(scores.flatten(0, 1), wanted.flatten())
+
+    def taught(scores: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+        own, other = (t.flatten(0, 1).log_softmax(-1) for t in (scores, wanted))
+        return kl_div(own, other, reduction="batchmean", log_target=True)
+
+    names = tuple(f"layers.{i}.{part}" for i in range(len(network.layers)) for part in "qk") if entropy else ()
+    learning = Learning(weights, activations, loss=loss, taught=taught, entropy=entropy, entropic=names)
+    torch.manual_seed(0)
+    network = lsq(network, batch, steps=STEPS, learning=learning)
+    with torch.no_grad():
+        return float(loss(network(held[:, :-1]), held[:, 1:]).exp())
+
+
+def caches() -> dict[str, float]:
+    """Perplexity of the small language model on text held out, by way and bits of its caches."""
+    import torch
+
+    network, parts = language_model()
+    from transformer import DEPTH, rotary, turned
+
     cosines, sines = rotary()
     seen: dict[tuple[int, str], Array] = {}
 
@@ -68,7 +114,7 @@ def caches() -> dict[str, float]:
         def layer(number: int, x: torch.Tensor) -> torch.Tensor:
             own = network.layers[number]
             h = own.before(x)
-            q, k, v = (m(h).unflatten(-1, (-1, weights["layers.0.k.weight"].shape[0] // 2)) for m in (own.q, own.k, own.v))
+            q, k, v = (m(h).unflatten(-1, (-1, DEPTH)) for m in (own.q, own.k, own.v))
             k = torch.from_numpy(kept(number, "raw", k.numpy()))
             q, k = turned(q, cosines, sines), turned(k, cosines, sines)
             k, v = (torch.from_numpy(kept(number, n, t.numpy())).transpose(1, 2) for n, t in (("keys", k), ("values", v)))
@@ -198,13 +244,25 @@ WAYS = {
 
 def lines(records: dict[str, Record]) -> list[str]:
     """The lines of the page."""
-    found = ["## Attention\n", "Methods that are made for attention, as `python -m benchmarks.attention_methods` measures them.\n"]
+    found = [
+        "## Attention\n",
+        "Methods that are made for attention, as `python -m benchmarks.attention_methods` measures them. KVQuant, SageAttention2 and RepQuant gain nothing",
+        "in the eight bits that caches and attention have here, so they are no options (decisions 375 and 376). EdgeQAT's term is one of training,",
+        "`edgeq.train.Learning(entropy=, entropic=)`: it neither helps nor harms by more than 1 %.\n",
+    ]
     if "caches" in records:
         r, held = records["caches"], WINDOWS * 128
         found += [
             f"Perplexity of the small language model, {held:,} tokens held out, caches alone rounded (float {r['float']:.3f}):",
             "", "| bits | a scale for keys, one for values | KVQuant: per channel before rotation, per token |", "|---|--:|--:|",
             *(f"| {b} | {r[f'plain {b}']:.3f} | {r[f'by channel and token {b}']:.3f} |" for b in BITS), "",
+        ]  # fmt: skip
+    if any(key.startswith("trained/") for key in records):
+        found += [
+            f"Perplexity of the small language model after {STEPS} steps of `edgeq.train.lsq`, without and with EdgeQAT's entropy:", "",
+            "| weights, activations | usual | EdgeQAT: entropy of queries and keys kept |", "|---|--:|--:|",
+            *(f"| {w}, {a} | {records[f'trained/{w}/{a}']['usual']:.3f} | {records[f'trained/{w}/{a}']['entropy']:.3f} |"
+              for w, a in TRAINED if f"trained/{w}/{a}" in records), "",
         ]  # fmt: skip
     if any(key.startswith("transformer/") for key in records):
         found += ["The keyword transformer, right answers and signal over noise:\n", "| method | int8 | int4 |", "|---|--:|--:|"]
@@ -227,6 +285,8 @@ def _cell(found: Record | None) -> str:
 def main() -> None:
     kept = Kept(KEPT)
     kept.get("caches", caches)
+    for w, a in TRAINED:
+        kept.get(f"trained/{w}/{a}", lambda w=w, a=a: {"usual": trained(w, a, 0.0), "entropy": trained(w, a, ENTROPIC)})  # type: ignore[misc]
     network: Network | None = None
     for bits in ("int8", "int4"):
         for way in WAYS:
