@@ -10,6 +10,7 @@ import numpy as np
 from edgeq.api.models import Arrays, random_inputs
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Graph
+from edgeq.ops.pad import Pad
 from edgeq.simulate import fit_inputs, real_array, simulate
 from edgeq.streams import ANSWERS, Stream, stream
 
@@ -101,8 +102,13 @@ def streamed(graph: Graph, how: Streaming) -> Stream:
         raise failed
     best = min(found, key=lambda f: f[:2], default=None)
     if best is None or best[2].macs[0] >= best[2].macs[1]:
-        why = f"along no axis of '{name}' {list(shape)} a new frame leaves anything to reuse"
-        raise EdgeqError("the network does not look at a sliding window", where=graph.name, why=why, fix="name an axis: --stream 1")
+        why, fix = f"along no axis of '{name}' {list(shape)} a new frame leaves anything to reuse", "name an axis: --stream 1"
+        if (ends := next((n for n in graph.nodes if isinstance(n.op, Pad) and n.op.mode != "constant"), None)) is not None:
+            why, fix = (
+                f"{why}, as '{ends.name}' repeats the ends of a window, and a stream has none",
+                "train without it (center=False), or pad with zeros",
+            )
+        raise EdgeqError("the network does not look at a sliding window", where=graph.name, why=why, fix=fix)
     return best[2]
 
 

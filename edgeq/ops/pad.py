@@ -89,7 +89,7 @@ class Pad(_Move):
             if output.dtype is DType.FLOAT32:
                 _require_zero(self, where)
             elif words.is_words(output):
-                words.require_tflm(law, where, self, output)
+                words.require_int16(where, self, output)
             else:
                 require_int8(where, self, output)
         same_values(law, where, inputs, output)

@@ -22,6 +22,7 @@ from edgeq.ops.fully_connected import FullyConnected
 from edgeq.ops.linear import NO_CLAMP
 from edgeq.ops.mathematics import Square
 from edgeq.ops.mul import Mul
+from edgeq.ops.pad import Pad
 from edgeq.ops.reshape import Reshape
 from edgeq.ops.spectrum import ApplyWindow, BandLevels
 from edgeq.passes.rewrite import Names, constant, repeated
@@ -30,12 +31,17 @@ NEAR = 2e-4  # of the window's largest weight: files hold float32, and some make
 
 
 class Frames(NamedTuple):
-    """What a layer's rows of weights ``[O, N]`` are multiplied with: `number` frames of `source`, every `step` samples, 0: its rows."""
+    """What a layer's rows of weights ``[O, N]`` are multiplied with: `number` frames of `source`, every `step` samples, 0: its rows.
+
+    Attributes:
+        pads: zeros before and behind the samples.
+    """
 
     source: str
     rows: Array
     number: int
     step: int
+    pads: tuple[int, int] = (0, 0)
 
 
 class Transform(NamedTuple):
@@ -69,7 +75,7 @@ def _energies(graph: Graph, producers: dict[str, Node], node: Node) -> Graph | N
     if left is None or right is None:
         return None
     (a, at), (b, other) = left, right
-    if (a.source, a.number, a.step) != (b.source, b.number, b.step) or at.shape != other.shape:
+    if (a.source, *a[2:]) != (b.source, *b[2:]) or at.shape != other.shape:
         return None
     (rows, bins), (rows_too, bins_too) = (np.divmod(i, len(f.rows)) for i, f in ((at, a), (other, b)))
     if not np.array_equal(rows, rows_too) or at.shape[0] != a.number:
@@ -119,14 +125,15 @@ def _frames(graph: Graph, node: Node) -> Frames | None:
     x, y = graph.type(node.inputs[0]), graph.type(node.outputs[0])
     if isinstance(op, FullyConnected):
         return Frames(node.inputs[0], w, x.size // w.shape[1], 0)
-    if op.groups != 1 or any(op.pads) or x.shape[0] != 1:
+    if op.groups != 1 or x.shape[0] != 1:
         return None
-    if w.shape[1:3] == (1, 1) and op.stride == (1, 1):
+    if w.shape[1:3] == (1, 1) and op.stride == (1, 1) and not any(op.pads):
         return Frames(node.inputs[0], w.reshape(len(w), -1), x.size // w.shape[3], 0)
     along = 1 if w.shape[2] == 1 else 2
-    if w.shape[3] != 1 or w.shape[3 - along] != 1 or x.shape[3 - along] != 1 or op.dilation[along - 1] != 1:
+    pads, across = op.pads[along - 1 :: 2], op.pads[2 - along :: 2]
+    if w.shape[3] != 1 or w.shape[3 - along] != 1 or x.shape[3 - along] != 1 or op.dilation[along - 1] != 1 or any(across):
         return None
-    return Frames(node.inputs[0], w.reshape(len(w), -1), y.shape[along], op.stride[along - 1])
+    return Frames(node.inputs[0], w.reshape(len(w), -1), y.shape[along], op.stride[along - 1], (pads[0], pads[1]))
 
 
 def _transform(real: Array, imaginary: Array) -> Transform | None:
@@ -192,6 +199,8 @@ def _replaced(graph: Graph, node: Node, frames: Frames, bins: int, t: Transform)
         own("weights", np.ones(bins, np.float32)),
     ]  # fmt: skip
     x = emit(Reshape((1, graph.type(frames.source).size)), frames.source, "samples")
+    if any(frames.pads):
+        x = emit(Pad(((0, 0), frames.pads)), x, "padded")
     x = emit(ApplyWindow(frames=frames.number, step=frames.step or length, start=t.start), x, "windowed", window)
     x = emit(Rfft(t.length), x, "spectrum")
     x = emit(BandLevels(power=2), x, "energies", *bands)

@@ -13,6 +13,7 @@ from edgeq import reals
 from edgeq.errors import EdgeqError
 from edgeq.ir import Array, DType, Graph, Node, QParams, Tensor, TensorType, check
 from edgeq.ops.fourier import BLOCK_BITS, Rfft
+from edgeq.ops.pad import Pad
 from edgeq.ops.spectrum import ApplyWindow, BandLevels
 from edgeq.quantize.fronts import Front
 
@@ -99,7 +100,7 @@ class _Writer:
         """
         x, y, op = node.inputs[0], node.outputs[0], node.op
         kind, shape = self.tensors[x].type, self.graph.type(y).shape
-        if op.traits.moves:
+        if op.traits.moves or (isinstance(op, Pad) and not op.value and kind.dtype is DType.INT16):
             self._tensor(y, replace(kind, shape=shape))
             self.nodes.append(node)
             if x in self.spectra:

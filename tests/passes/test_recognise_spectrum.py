@@ -205,6 +205,49 @@ def test_frames_may_come_one_after_the_other(name: str, length: int, spectrum: s
     assert compare(simulate(stream.graph, given), run(tmp_path / "m", target.load("cortex-m4"), given)).bit_exact
 
 
+class Centred(torch.nn.Module):
+    """Frames around their middle (`center=True`): a convolution that pads, or padding of some mode before it."""
+
+    def __init__(self, mode: str) -> None:
+        super().__init__()
+        self.mode = mode
+        self.real, self.imaginary = (torch.nn.Parameter(k[:, None]) for k in kernels(256, 129, np.hanning(201)[:-1]))
+        self.bands = torch.nn.Parameter(triangles(129, 16).T.contiguous())
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x, pads = x[:, None], 128
+        if self.mode != "convolution":
+            x, pads = torch.nn.functional.pad(x, (128, 128), mode=self.mode), 0
+        a, b = (torch.nn.functional.conv1d(x, k, stride=64, padding=pads) for k in (self.real, self.imaginary))
+        return torch.log(self.bands @ (a * a + b * b) + 1e-6)
+
+
+@pytest.mark.parametrize("mode", ["convolution", "constant", "reflect", "replicate"])
+def test_padded_ends(mode: str, tmp_path: Path) -> None:
+    """In float32 and in integers; on a stream zeros are computed again at the ends of each window, and what repeats ends has none."""
+    need_emulator("riscv")
+    module, x = Centred(mode).eval(), sounds(16, (1, SAMPLES))
+    with torch.no_grad():
+        want = np.stack([module(torch.tensor(v)).numpy() for v in x])
+    graph = api.load(module, torch.zeros(1, SAMPLES))
+    assert [n.op.kind() for n in graph.nodes if n.op.kind() != "transpose"] == ["pad", "apply_window", "rfft", "band_levels"]
+    assert db(want, evaluate_float(graph, {graph.given[0]: x})[graph.results[0]]) > 100
+    made = api.quantize(graph, x, recipe="int8", spectrum="int16").graph
+    given = {made.given[0]: np.rint(x * 32768).astype(np.int16)}
+    expected = simulate(made, given, steps=True)
+    assert db(want, real_array(expected.outputs[made.results[0]], made.type(made.results[0]))) > 60
+    program = lower(made, target.load("riscv"))
+    write(emit(program, plan(program), "m"), tmp_path / "m")
+    few = {n: a[:3] for n, a in given.items()}
+    assert compare(simulate(made, few, steps=True), run(tmp_path / "m", target.load("riscv"), few, steps=True)).bit_exact
+    if mode in ("convolution", "constant"):
+        found = streaming.difference(made, streaming.streamed(made, streaming.parse("time")), {made.given[0]: x})
+        assert found.equal == found.answers > 100
+    else:
+        with pytest.raises(EdgeqError, match="repeats the ends of a window, and a stream has none"):
+            streaming.streamed(made, streaming.parse("time"))
+
+
 def test_whole_numbers_are_steps_of_one() -> None:
     """A model that was trained on samples up to 32768 gets a step of 1, whatever the loudest sample is."""
     _, graph, x, _ = read("convolutions")
