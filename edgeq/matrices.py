@@ -105,14 +105,16 @@ def times(a: Array, b: Right) -> Float:
     return result
 
 
-def _chunk(a: Array, b: Right) -> Float:
+def _chunk(a: Array, b: Right, turned: bool = False) -> Float:
+    """Their product, or its transpose; the parts' products are exact, and summed up in one order."""
     total: Float | None = None
     for i, parts in enumerate(b.blocks):
         own = _parts(a[..., i * DEPTH : (i + 1) * DEPTH], -1, BITS, b.fine)
         for left, head in enumerate(own):
             for part in parts[: len(parts) if left == 0 else 1]:
-                product = np.matmul(head, np.asarray(part, np.float64))
-                total = product if total is None else total + product
+                factors = head, np.asarray(part, np.float64)
+                product = np.matmul(factors[1].swapaxes(-2, -1), head.swapaxes(-2, -1)) if turned else np.matmul(*factors)
+                total = product if total is None else np.add(total, product, out=total)
     assert total is not None
     return total
 
@@ -120,6 +122,11 @@ def _chunk(a: Array, b: Right) -> Float:
 def matmul(a: Array, b: Array, fine: bool = False) -> Float:
     """``a @ b`` of real numbers, ``[..., M, K]`` by ``[..., K, N]``, as float64; see `right`."""
     return times(a, right(b, fine))
+
+
+def turned(a: Array, b: Array) -> Float:
+    """The transpose of `matmul`, ``[..., N, M]``, with the same bits and its own rows side by side; neither factor is empty."""
+    return _chunk(a, right(b), True)
 
 
 _KEPT: dict[int, tuple[weakref.ref[Array], Right]] = {}

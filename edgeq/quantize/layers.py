@@ -84,7 +84,7 @@ def _fit(walk: Walk, name: str, layer: LayerPrecision, view: View, ratio: float,
     if form != PLAIN:
         grid = replace(grid, limit=form.levels[-1], asymmetric=form.asymmetric, levels=form.marks)
     scales = _usable(grid.scales(layer.weight_scale, matrix), ratio)
-    levels = form.grid(matrix / scales[..., None], scales[..., None] ** 2)
+    levels = form.grid(matrix / scales[..., None], scales[..., None] ** 2) if form != PLAIN else None
     problem = LayerProblem(view.matrix(w), scales, grid.bounds(matrix), view, *inputs, levels)
     del matrix  # of a wide layer the largest array of all
     try:

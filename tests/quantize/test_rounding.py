@@ -21,7 +21,8 @@ def test_columns_in_blocks_round_as_one_by_one(monkeypatch: pytest.MonkeyPatch) 
     found, u = [], matrices.inverse_root(h)
     for columns in (1, 32, 75):
         monkeypatch.setattr(second_order, "COLUMNS", columns)
-        found.append(second_order._brain_quantize(matrix, scales, u, lambda v: np.clip(np.rint(v), -127, 127)))
+        columns_first = second_order._brain_quantize(matrix, scales, u, lambda v: np.clip(np.rint(v), -127, 127))
+        found.append(np.moveaxis(columns_first, 0, 2))
     assert np.array_equal(found[0], found[1]) and np.array_equal(found[0], found[2])
 
     def error(q: np.ndarray) -> float:
@@ -29,6 +30,13 @@ def test_columns_in_blocks_round_as_one_by_one(monkeypatch: pytest.MonkeyPatch) 
         return float(np.einsum("gok,gkl,gol->", d, h, d))
 
     assert error(found[1]) < 0.5 * error(weight_scales.within(np.rint(matrix / scales[..., None]), (-127, 127)))
+
+
+def test_the_transpose_of_a_product_has_its_bits() -> None:
+    rng = np.random.default_rng(6)
+    for spread in (1.0, 2.0**20):  # of one part, and of two
+        a, b = (rng.normal(0, 1, shape) * spread ** rng.uniform(-1, 0, shape) for shape in ((2, 30, 700), (2, 700, 20)))
+        assert np.array_equal(matrices.turned(a, b).swapaxes(1, 2), matrices.matmul(a, b))
 
 
 def wide(columns: int, rows: int = 16, count: int = 300) -> LayerProblem:

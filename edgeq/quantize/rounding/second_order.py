@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgeq.ir import Array
-from edgeq.matrices import inverse_root, matmul, right, times, whole
+from edgeq.matrices import inverse_root, matmul, right, times, turned, whole
 from edgeq.quantize.problem import LayerProblem
 from edgeq.quantize.rounding import Rounded
 from edgeq.quantize.weight_scales import Float
@@ -112,36 +112,40 @@ def _by_blocks(problem: LayerProblem) -> Array:
 
 
 def _brain_quantize(goal: Float, scales: Float, u: Float, nearest: Nearest) -> Float:
-    """Round column by column; the columns still to come make up for each rounding error. ``inv(h) = u^T u``, u upper triangular."""
-    w, q, k = goal.copy(), np.empty_like(goal), goal.shape[2]
+    """Round column by column; the columns still to come make up for each rounding error. ``inv(h) = u^T u``, u upper triangular.
+
+    Columns lie together here: ``[K, G, O]``.
+    """
+    w, k = np.ascontiguousarray(np.moveaxis(goal, 2, 0)), goal.shape[2]
+    q, errors = np.empty_like(w), np.empty_like(w[:COLUMNS])
     for first in range(0, k, COLUMNS):  # what a block's errors ask of the columns beyond it waits until the block is done
         last = min(first + COLUMNS, k)
-        errors = np.empty_like(w[..., first:last])
         for i in range(first, last):
-            q[..., i] = nearest(w[..., i] / scales)
-            error = (w[..., i] - q[..., i] * scales) / u[:, None, i, i]
-            w[..., i:last] -= error[..., None] * u[:, None, i, i:last]
-            errors[..., i - first] = error
-        w[..., last:] -= matmul(errors, u[:, first:last, last:])
+            q[i] = nearest(w[i] / scales)
+            errors[i - first] = (w[i] - q[i] * scales) / u[:, None, i, i]
+            w[i:last] -= errors[i - first] * u[:, i, i:last].T[..., None]
+        if last < k:
+            w[last:] -= turned(np.moveaxis(errors[: last - first], 0, 2), u[:, first:last, last:]).swapaxes(0, 1)
     return q
 
 
-def _descend(q: Float, scales: Float, h: Float, target: Float, nearest: Nearest, sweeps: int) -> Float:
-    """Coordinate descent on ``W h W^T - 2 W target^T`` over the integers."""
-    product = whole(q, h) * scales[..., None]
+def _descend(columns: Float, scales: Float, h: Float, target: Float, nearest: Nearest, sweeps: int) -> Float:
+    """Coordinate descent on ``W h W^T - 2 W target^T`` over the integers, which come as ``[K, G, O]`` and leave as ``[G, O, K]``."""
+    product = whole(np.moveaxis(columns, 0, 2), h) * scales[..., None]
     diagonal = np.diagonal(h, axis1=1, axis2=2)
-    columns, wanted = (np.ascontiguousarray(np.moveaxis(a, 2, 0)) for a in (q, target))  # columns lie together
-    for _ in range(sweeps):
+    for sweep in range(sweeps):
         moved = False
         for i, column in enumerate(columns):
-            value = column + (wanted[i] - product[..., i]) / (diagonal[:, None, i] * scales)
+            value = column + (target[..., i] - product[..., i]) / (diagonal[:, None, i] * scales)
             new = nearest(value)
             delta = (new - column) * scales
             group, row = np.nonzero(delta)
             if len(row):
                 moved = True
                 columns[i] = new
-                product[group, row] += delta[group, row, None] * h[group, i]
+                rest = slice(i + 1 if sweep == sweeps - 1 else 0, None)  # nobody asks for the others again
+                own = h[0, i, rest] if len(h) == 1 else h[group, i, rest]
+                product[group, row, rest] += delta[group, row, None] * own
         if not moved:
             break
     return np.ascontiguousarray(np.moveaxis(columns, 0, 2))

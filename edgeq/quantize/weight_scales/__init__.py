@@ -32,7 +32,8 @@ def widest(matrix: Float, bounds: Bounds) -> Float:
 def nearest(values: Float, bounds: Bounds, levels: Levels = None) -> Float:
     """The integers next to `values`, halves to even, within bounds that are broadcast to them; of `levels`, if any."""
     if levels is None:
-        return np.asarray(np.clip(np.rint(values), *bounds), np.float64)
+        found = np.rint(values)
+        return np.asarray(np.clip(found, *bounds, out=found), np.float64)
     return np.asarray(levels[np.searchsorted((levels[1:] + levels[:-1]) / 2, values)], np.float64)
 
 

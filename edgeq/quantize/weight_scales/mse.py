@@ -27,7 +27,10 @@ def _best(matrix: Float, full: Float, bounds: Bounds, levels: Levels) -> Float:
     best, chosen = np.full(full.shape, np.inf), full.copy()
     for shrink in SHRINKS:
         s = np.maximum(full * shrink, 1e-300)
-        error = ((nearest(matrix / s[..., None], bounds, levels) * s[..., None] - matrix) ** 2).sum(axis=-1)
+        off = nearest(matrix / s[..., None], bounds, levels)
+        off *= s[..., None]
+        off -= matrix
+        error = np.square(off, out=off).sum(axis=-1)
         better = error < best
         best, chosen = np.where(better, error, best), np.where(better, full * shrink, chosen)
     return chosen
