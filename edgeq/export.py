@@ -15,10 +15,11 @@ from edgeq import target as targets
 from edgeq.emit import EXACT_FLAGS
 from edgeq.emit.functions import environment
 from edgeq.errors import EdgeqError
-from edgeq.files import EPOCH, reason, write_bytes
+from edgeq.files import EPOCH, json_text, reason, write_bytes
 from edgeq.record import manifest as read_manifest
 
 Files = dict[str, bytes]
+ANOTHER = "choose another with -o"
 
 
 class _Model:
@@ -126,15 +127,15 @@ def export(folder: Path, form: str, output: Path, force: bool = False, annotate:
         form: one of `FORMATS`.
         output: the folder to write; of a form that is one file, the file, or (it is there, or its name has no ending) the folder
             that it is put into.
-        force: write it although the form is for other cores than the folder.
+        force: write it although the form is for other cores than the folder, and although files of an older export were changed.
         annotate: acsl: with annotations for a value analysis (`acsl`).
 
     Returns:
         What was written.
 
     Raises:
-        EdgeqError: the form is unknown or for other cores, the folder is none of edgeq's, or the output cannot be written or holds
-            something else than this export; nothing is left behind then.
+        EdgeqError: the form is unknown or for other cores, the folder is none of edgeq's, or the output cannot be written, holds
+            something else than an export, or files of one that were changed since; nothing is left behind then.
     """
     if form not in FORMATS:
         raise EdgeqError(f"unknown format '{form}'", fix=f"choose one of {', '.join(FORMATS)}")
@@ -153,7 +154,8 @@ def export(folder: Path, form: str, output: Path, force: bool = False, annotate:
         most = max(model.manifest.arena_bytes, model.manifest.io_bytes, model.manifest.weight_bytes)
         files = {n: acsl.annotated(c.decode(), most).encode() if n.endswith((".c", ".h")) else c for n, c in files.items()}
     if not suffix:
-        _write_folder(files, output)
+        made_of = {"format": 1, "export": form, "model": model.name, "sources_sha256": model.manifest.sources_sha256}
+        _write_folder(files, json_text({**made_of, "files": folders.digests(files)}).encode(), output, force)
         return output
     if output.is_dir() or not output.suffix:
         output = output / (f"edgeq.{model.name}.1.0.0.pack" if suffix == ".pack" else f"{model.name}{suffix}")
@@ -175,15 +177,16 @@ def _write_file(path: Path, content: bytes) -> None:
         raise EdgeqError("cannot write the folder", where=str(path.parent), why=reason(e)) from e
 
 
-def _write_folder(files: Files, output: Path) -> None:
-    """The folder must be new or empty, or hold just these files."""
+def _write_folder(files: Files, record: bytes, output: Path, force: bool) -> None:
+    """The folder is new or empty, or holds an export: what that one's record names and nobody changed is replaced, and all else stays."""
 
     def refuse(place: Path, _force: bool) -> None:
-        if any(place.iterdir()) and not folders.holds(place, files):
-            raise EdgeqError(
-                "the output exists", where=str(output), why="it holds something else than this export", fix="choose another with -o"
-            )
+        if any(place.iterdir()) and not folders.recorded(place, folders.EXPORTED) and not folders.holds(place, files):
+            raise EdgeqError("the output exists", where=str(output), why="it holds something else than an export", fix=ANOTHER)
 
-    with folders.claimed(output, refuse=refuse) as place:
-        if not folders.holds(place, files):
-            folders.write(place, files)
+    with folders.claimed(output, force=force, refuse=refuse) as place:
+        if not folders.recorded(place, folders.EXPORTED) and folders.holds(place, files):
+            files = {}  # by an edgeq that kept no record
+        wanted = {**files, folders.EXPORT: record}
+        if not folders.holds(place, wanted, alone=False):
+            folders.write(place, wanted, force=force, records=folders.EXPORTED)

@@ -1,8 +1,8 @@
 """Output folders: what edgeq wrote there, what it may replace, and a lock against two writers at once.
 
 A folder's record of what edgeq wrote is ``files`` in its manifest.json, or in measurements.json for what came later (a
-report) or has no manifest (a quantized graph): file name -> SHA-256. Only what a record names and nobody changed since is ever
-replaced or removed.
+report) or has no manifest (a quantized graph), and of an export in edgeq-export.json: file name -> SHA-256. Only what a record names
+and nobody changed since is ever replaced or removed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ try:
 except ImportError:  # Windows: no lock on folders there
     fcntl = None  # type: ignore[assignment]
 
-MANIFEST, MEASUREMENTS = "manifest.json", "measurements.json"
+MANIFEST, MEASUREMENTS, EXPORT = "manifest.json", "measurements.json", "edgeq-export.json"
+BUILT, EXPORTED = (MANIFEST, MEASUREMENTS), (EXPORT,)  # the records of each; neither replaces what is the other's
 SEAL = "manifest_sha256"  # of the manifest: the checksum of everything else in it
 STAGED, COMMITTED = ".edgeq-new-", ".edgeq-commit-"  # + process id
 CHANGE = "change.json"  # of a committed change: see `write`
@@ -53,6 +54,11 @@ def plain_name(name: object) -> bool:
     return isinstance(name, str) and name not in ("", ".", "..") and not {"/", "\\", "\0"} & set(name)
 
 
+def _inner(name: object) -> bool:
+    """Whether a record's entry names a file of the folder, or of one below it."""
+    return isinstance(name, str) and all(map(plain_name, name.split("/")))
+
+
 def _json(path: Path) -> dict[str, Any]:
     try:
         data = json.loads(path.read_text(encoding="utf-8")) if path.is_file() and not path.is_symlink() else {}
@@ -61,13 +67,13 @@ def _json(path: Path) -> dict[str, Any]:
     return data if isinstance(data, dict) and data.get("format") == 1 and "sources_sha256" in data else {}
 
 
-def recorded(folder: Path) -> dict[str, str]:
+def recorded(folder: Path, records: tuple[str, ...] = BUILT) -> dict[str, str]:
     """What the folder's own records say that edgeq wrote: name -> SHA-256, without the records themselves."""
     found: dict[str, str] = {}
-    for record in (MANIFEST, MEASUREMENTS):
+    for record in records:
         files = _json(folder / record).get("files", {})
         if isinstance(files, dict):
-            found |= {n: h for n, h in files.items() if plain_name(n) and isinstance(h, str)}
+            found |= {n: h for n, h in files.items() if _inner(n) and isinstance(h, str)}
     return found
 
 
@@ -91,15 +97,16 @@ def sealed(data: Mapping[str, Any]) -> bool:
         return False
 
 
-def _records(folder: Path) -> set[str]:
-    """The names of the folder's records as edgeq wrote them."""
-    found = {r: _json(folder / r) for r in (MANIFEST, MEASUREMENTS)}
-    return {r for r, data in found.items() if data and (SEAL not in data or sealed(data))}
+def _ours(folder: Path, records: tuple[str, ...] = BUILT) -> set[str]:
+    """The names of the records, and of what they name, as edgeq wrote it."""
+    found = {r: _json(folder / r) for r in records}
+    own = {r for r, data in found.items() if data and (SEAL not in data or sealed(data))}
+    return own | {n for n, h in recorded(folder, records).items() if not _linked(folder, n) and _holds(folder / n, h)}
 
 
 def strangers(folder: Path) -> list[str]:
     """Names in a folder that edgeq did not write, or that were changed since; folders end with a slash."""
-    ours = _records(folder) | {n for n, h in recorded(folder).items() if _holds(folder / n, h)}
+    ours = _ours(folder)
     entries = sorted(e for e in folder.iterdir() if not (_working(e, STAGED) or _working(e, COMMITTED)))
     return [e.name + ("/" if e.is_dir() else "") for e in entries if e.name not in ours]
 
@@ -122,10 +129,10 @@ def refuse_strangers(folder: Path, force: bool) -> None:
         )  # fmt: skip
 
 
-def holds(folder: Path, files: Mapping[str, bytes]) -> bool:
-    """Whether just these files lie in a folder and in those below it."""
+def holds(folder: Path, files: Mapping[str, bytes], alone: bool = True) -> bool:
+    """Whether these files, and where they are `alone` no others, lie in a folder and in those below it."""
     there = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_symlink() or not p.is_dir()}
-    return there == set(files) and all(_holds(folder / name, wanted) for name, wanted in digests(files).items())
+    return (there == set(files) or not alone) and all(_holds(folder / name, wanted) for name, wanted in digests(files).items())
 
 
 @contextmanager
@@ -209,7 +216,7 @@ def _resolved(folder: Path) -> Path:
         raise EdgeqError("cannot write the output folder", where=str(folder), why="a circle of links", fix="choose another with -o") from e
 
 
-def write(folder: Path, files: Mapping[str, bytes], *, force: bool = False) -> None:
+def write(folder: Path, files: Mapping[str, bytes], *, force: bool = False, records: tuple[str, ...] = BUILT) -> None:
     """Put files into a folder in place of what edgeq wrote there before; everything else in it stays.
 
     All or nothing: the files are first staged in the folder, then the change is declared by one rename and carried out by
@@ -219,6 +226,7 @@ def write(folder: Path, files: Mapping[str, bytes], *, force: bool = False) -> N
     Args:
         folder: from `claimed`, or one that is empty or does not exist.
         force: replace edgeq's own files although they were changed.
+        records: of what edgeq wrote there before.
 
     Raises:
         EdgeqError: the place cannot be written, or a file that is not edgeq's, or not any more, has one of the names; nothing is
@@ -227,10 +235,9 @@ def write(folder: Path, files: Mapping[str, bytes], *, force: bool = False) -> N
     folder = _resolved(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        old = recorded(folder)
-        ours = _records(folder) | {n for n, h in old.items() if _holds(folder / n, h)}
-        records = {r for r in (MANIFEST, MEASUREMENTS) if _json(folder / r)}
-        known = ours | ({n for n in {*old, *records} if not (folder / n).is_dir()} if force else set())
+        old, ours = recorded(folder, records), _ours(folder, records)
+        there = {r for r in records if _json(folder / r)}
+        known = ours | ({n for n in {*old, *there} if not (folder / n).is_dir()} if force else set())
         _refuse_taken(folder, [n for n in files if _linked(folder, n) or (n not in known and os.path.lexists(folder / n))])
         removed = sorted(ours - set(files))
         _refuse_locked(folder, [*removed, *files])
@@ -307,8 +314,11 @@ def _carry_out(folder: Path, committed: Path, force: bool) -> None:
     new = sorted(p.relative_to(committed).as_posix() for p in committed.rglob("*") if not p.is_dir() and p != committed / CHANGE)
     _refuse_taken(folder, [n for n in new if _linked(folder, n) or (not force and _state(folder / n) not in ("", old.get(n)))])
     for name in removed:
-        if _state(folder / name) == old.get(name):
+        if not _linked(folder, name) and _state(folder / name) == old.get(name):
             (folder / name).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # something else lies there
+                for above in list(Path(name).parents)[:-1]:
+                    (folder / above).rmdir()
     for file in new:
         (folder / file).parent.mkdir(parents=True, exist_ok=True)
         (committed / file).replace(folder / file)
@@ -319,7 +329,7 @@ def _declared(committed: Path) -> tuple[list[str], dict[str, str]]:
     """Of a declared change the names to remove, and name -> `_state` of what it takes the place of; nothing where it is damaged."""
     try:
         change = json.loads((committed / CHANGE).read_text(encoding="utf-8"))
-        return [n for n in change["removed"] if plain_name(n)], dict(change["old"])
+        return [n for n in change["removed"] if _inner(n)], dict(change["old"])
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return [], {}
 

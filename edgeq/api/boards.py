@@ -215,7 +215,7 @@ def export(folder: str | Path, *, form: str, output: str | Path, trust: bool = F
 
     Args:
         trust: also code that was changed after edgeq wrote it.
-        force: also in a form for other cores than the folder's.
+        force: also in a form for other cores than the folder's, and in place of files of an older export that were changed.
         annotate: acsl: with limits of loops as comments for Frama-C's value analysis.
 
     Raises:

@@ -16,7 +16,9 @@ def export(
     form: Annotated[str, typer.Option("--format", "-f", help="c, cmake, cmsis-pack, zephyr, arduino or esp-idf.", show_default=False)],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="PATH", help="Folder or archive to write.", show_default=False)],
     trust: Annotated[bool, typer.Option("--trust", help="Export the folder's C even if it was changed after edgeq wrote it.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Export even if the folder was built for a core with other instructions.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Export also if the folder is for other cores, or files of an older export were changed.")
+    ] = False,
     annotate: Annotated[
         str,
         typer.Option("--annotate", metavar="acsl", help="acsl: loop bounds as comments, for Frama-C's value analysis.", show_default=False),

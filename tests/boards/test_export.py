@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import xml.etree.ElementTree as ElementTree
@@ -187,19 +188,90 @@ def test_an_export_may_be_repeated(form: str, folder: Path, tmp_path: Path, monk
     for p in out.iterdir():
         p.rename(out / f"{folders.COMMITTED}{2**22 + 1}")  # of a process that is no more
     export(folder, form, out)
+    (out / "mine.txt").touch()
     before = {p.relative_to(out): p.stat() for p in out.rglob("*")}
     assert not any(p.name.startswith(".") for p in before)
     export(folder, form, out)
     assert {p.relative_to(out): p.stat() for p in out.rglob("*")} == before
     changed = next(p for p in sorted(out.rglob("*.c")))
-    for path, text in ((changed.parent / "mine.c", "mine"), (changed, "changed")):
-        old = path.read_bytes() if path.exists() else None
-        path.write_text(text)
-        with pytest.raises(EdgeqError, match="the output exists"):
-            export(folder, form, out)
-        assert path.read_text() == text
-        path.unlink() if old is None else path.write_bytes(old)
-    export(folder, form, out)
+    old = changed.read_bytes()
+    changed.write_text("changed")
+    with pytest.raises(EdgeqError, match=f"not edgeq's: {changed.relative_to(out).as_posix()}"):
+        export(folder, form, out)
+    assert changed.read_text() == "changed"
+    export(folder, form, out, force=True)
+    assert changed.read_bytes() == old
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_an_export_takes_the_place_of_an_older_one(folder: Path, tmp_path: Path) -> None:
+    """Of another model and form: what edgeq wrote goes, with folders that are empty then; what the user wrote stays."""
+    other = test_firmware.make(tmp_path / "other").folder
+    for path in other.glob("m*.[ch]"):
+        path.write_bytes(path.read_bytes().replace(b"Made by edgeq", b"Made again by edgeq"))
+    out, fresh = tmp_path / "out", tmp_path / "fresh"
+    export(folder, "zephyr", out)
+    (out / "src/mine.c").write_text("mine")
+    export(other, "zephyr", out)
+    export(other, "zephyr", fresh)
+    assert contents(out) == {**contents(fresh), "src/mine.c": b"mine"} and contents(fresh) != contents(folder)
+    export(other, "c", out)
+    assert {p.name for p in out.iterdir() if p.is_dir()} == {"src"} and [p.name for p in (out / "src").iterdir()] == ["mine.c"]
+    (out / "Kconfig").write_text("mine")
+    (out / "zephyr").mkdir()
+    (out / "zephyr/Kconfig").write_text("mine")
+    before = contents(out)
+    for force in (False, True):
+        with pytest.raises(EdgeqError, match="not edgeq's: zephyr/Kconfig"):
+            export(other, "zephyr", out, force=force)
+        assert contents(out) == before
+
+
+def test_an_export_without_a_record_is_taken_over(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    export(folder, "zephyr", out)
+    wanted = contents(out)
+    (out / folders.EXPORT).unlink()
+    export(folder, "zephyr", out)
+    assert contents(out) == wanted
+    (out / folders.EXPORT).unlink()
+    with pytest.raises(EdgeqError, match="something else than an export"):
+        export(folder, "c", out)
+
+
+def test_builds_and_exports_do_not_replace_each_other(folder: Path, tmp_path: Path) -> None:
+    build = shutil.copytree(folder, tmp_path / "build")
+    before = contents(build)
+    with pytest.raises(EdgeqError, match="something else than an export"):
+        export(folder, "c", build)
+    assert contents(build) == before
+    out = export(folder, "c", tmp_path / "out")
+    before = contents(out)
+    with pytest.raises(EdgeqError, match="holds something else"), folders.claimed(out):
+        pass
+    with pytest.raises(EdgeqError, match="not edgeq's"):
+        folders.write(out, {"m.c": b"a build's"})
+    assert contents(out) == before
+
+
+def test_a_record_reaches_nothing_outside_of_its_folder(folder: Path, tmp_path: Path) -> None:
+    """Neither by its names, nor by a folder that somebody made a link of."""
+    out = export(folder, "zephyr", tmp_path / "out")
+    record = json.loads((out / folders.EXPORT).read_text())
+    outside = tmp_path / "outside"
+    (out / "src").rename(outside)
+    (out / "src").symlink_to(outside)
+    victim = tmp_path / "victim.txt"
+    victim.write_text("kept")
+    names = ["../victim.txt", str(victim), "src/../../victim.txt"]
+    record["files"] |= dict.fromkeys(names, folders.digest(b"kept"))
+    (out / folders.EXPORT).write_text(json.dumps(record))
+    before = contents(outside)
+    export(folder, "c", out)
+    assert victim.read_text() == "kept" and contents(outside) == before
 
 
 @pytest.mark.parametrize("core", ["cortex-m4", "riscv"])
@@ -237,7 +309,7 @@ def test_annotations_are_comments_before_every_loop(folder: Path, tmp_path: Path
     """The compiler sees the same code; no loop turns more often than a buffer has bytes."""
     plain, marked = export(folder, "c", tmp_path / "plain"), export(folder, "c", tmp_path / "marked", annotate="acsl")
     limits, loops = 0, 0
-    for file in plain.iterdir():
+    for file in plain.glob("*.[ch]"):
         text, lines = file.read_text(), (marked / file.name).read_text().splitlines()
         assert [line for line in lines if "//@" not in line] == text.splitlines()
         limits += sum("//@ loop unroll" in line for line in lines)
