@@ -177,3 +177,16 @@ def test_arguments_that_would_be_disregarded_are_refused(tmp_path: Path) -> None
             edgeq.load(tmp_path / "dense.eqg", **{name: value})  # type: ignore[arg-type]
         with pytest.raises(EdgeqError, match=f"{name} cannot be given for a graph"):
             edgeq.accuracy(dense(), {"x": X, "y": np.zeros(24, int)}, **{name: value})
+
+
+@pytest.mark.parametrize(("wrong", "why"), [("m.onnx", "type str is no graph"), (object(), "type object is no graph")])
+def test_what_is_no_graph_is_refused_with_how_to_read_it(wrong: Any, why: str) -> None:
+    with pytest.raises(EdgeqError, match=f"{why}. Fix: edgeq.load"):
+        edgeq.quantize(wrong, X)
+
+
+def test_a_quantized_model_is_not_quantized_again() -> None:
+    quantized = edgeq.quantize(dense(), X)
+    for again in (quantized, quantized.graph):
+        with pytest.raises(EdgeqError, match="quantized already. Fix: build it as it is"):
+            edgeq.quantize(again, X)

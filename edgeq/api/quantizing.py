@@ -258,10 +258,15 @@ def quantize(
         ``.graph``, the quantized graph, and what is known about how it came to be.
 
     Raises:
-        EdgeqError: the samples do not fit, or the graph is quantized already.
+        EdgeqError: the samples do not fit, or it is no graph, or one that is quantized already.
     """
+    if isinstance(graph, Quantized):
+        graph = graph.graph
+    if not isinstance(graph, Graph):
+        fix = "edgeq.load(model) reads a file, edgeq.load(module, x) a torch.nn.Module"
+        raise EdgeqError(f"an object of type {type(graph).__name__} is no graph", fix=fix)
     if not is_float(graph):
-        raise EdgeqError("the model is quantized already", where=graph.name)
+        raise EdgeqError("the model is quantized already", where=graph.name, fix="build it as it is")
     recipe = cast(Recipe, {"calibration": calibration, **choices})
     return quantized(graph, calibration_samples(graph, recipe), recipe, progress, goal_of(budget, target, choices.get("recipe")))
 
