@@ -127,7 +127,7 @@ def check_cycles(found: Latency, limit: Budget) -> None:
         return
     over = 100 * found.cycles / limit.cycles - 100
     raise EdgeqError(
-        f"an inference takes {found} cycles, {over:.1f} % more than {limit.source} allows",
+        f"an inference takes {over:.1f} % more cycles than {limit.source} allows: {found}",
         why=f"the limit is {count(limit.cycles)} cycles",
         fix="`edgeq tune` chooses the fastest kernels, -O 3 makes faster code; a smaller model, or a faster target",
     )  # fmt: skip
