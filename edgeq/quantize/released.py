@@ -1,4 +1,4 @@
-"""Cell states are wider than int8, which only recurrent layers and moves read: everything else gets a copy."""
+"""Cell states are wider than int8, which only recurrent layers and moves read: everything else gets a copy, and gives one."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from edgeq.ir import Graph, Node, Tensor, check
 from edgeq.ops.rescale import Rescale
+from edgeq.passes.rewrite import Names
 from edgeq.quantize.constraints import demanded, is_recurrent
 
 
@@ -19,12 +20,13 @@ def released(graph: Graph, law: str, integers: Callable[[Node], bool]) -> tuple[
     Returns:
         The graph, and new tensor -> the cell state that it is a copy of; its node is called like it.
     """
-    roots = {n.outputs[1] for n in graph.nodes if is_recurrent(n) and len(n.outputs) > 1 and integers(n)}
-    tied = demanded(graph, law)
-    wide = {name for root in roots for name in tied.group(root)}
-    if not wide:
+    layers = [n for n in graph.nodes if is_recurrent(n) and len(n.outputs) > 1 and integers(n)]
+    if not layers:
         return graph, {}
-    made: dict[str, str] = {}
+    graph, made = _parted(graph, law, layers)
+    parted = set(made)
+    tied = demanded(graph, law)
+    wide = {name for n in layers for name in tied.group(n.outputs[1])}
     nodes: list[Node] = []
 
     def copy(name: str, tag: str) -> str:
@@ -36,7 +38,7 @@ def released(graph: Graph, law: str, integers: Callable[[Node], bool]) -> tuple[
 
     out: dict[str, str] = {}
     for node in graph.nodes:
-        inside = is_recurrent(node) or (wide.issuperset(node.outputs) and node.inputs[0] in wide)
+        inside = is_recurrent(node) or node.name in parted or (wide.issuperset(node.outputs) and node.inputs[0] in wide)
         if not inside:
             for name in wide.intersection(node.inputs) - set(out):
                 out[name] = copy(name, "out")
@@ -47,5 +49,22 @@ def released(graph: Graph, law: str, integers: Callable[[Node], bool]) -> tuple[
         nodes += [Node(new, Rescale(), (new,), (n,)) for n, new in given.items()]
     if not made:
         return graph, {}
-    tensors = {**graph.tensors, **{new: Tensor(new, graph.type(name)) for new, name in made.items()}}
+    tensors = {**graph.tensors, **{new: Tensor(new, graph.type(made.get(name, name))) for new, name in made.items()}}
     return check(replace(graph, tensors=tensors, nodes=()).with_nodes(nodes), "cell states"), made
+
+
+def _parted(graph: Graph, law: str, layers: list[Node]) -> tuple[Graph, dict[str, str]]:
+    """The graph in which a cell state that is a part of one tensor with h, in int8 like it, is copied before its layer."""
+    tied, names = demanded(graph, law), Names(graph)
+    narrow, made = {tied.find(n.outputs[0]) for n in layers}, dict[str, str]()
+    nodes: list[Node] = []
+    for node in graph.nodes:
+        (at,) = [before for before, after in node.op.traits.states if after == 1] if node in layers else [0]
+        name = node.inputs[at]
+        if at and not graph.tensors[name].is_constant and tied.find(name) in narrow:
+            new = names.fresh(f"{name}.cell")
+            made[new] = name
+            nodes.append(Node(new, Rescale(), (name,), (new,)))
+            node = replace(node, inputs=(*node.inputs[:at], new, *node.inputs[at + 1 :]))
+        nodes.append(node)
+    return graph.with_nodes(nodes, [Tensor(new, graph.type(name)) for new, name in made.items()]) if made else graph, made

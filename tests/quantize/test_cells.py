@@ -17,10 +17,12 @@ from onnx_models import Net, feeds, load, real_outputs
 
 from edgeq import api, half
 from edgeq.ir import Array, DType, Graph
+from edgeq.ops.concat import Concat
 from edgeq.ops.gru import Gru
 from edgeq.ops.lstm import Lstm
 from edgeq.ops.rescale import Rescale
 from edgeq.ops.reshape import Reshape
+from edgeq.ops.slice import Slice
 from edgeq.passes import normalise
 from edgeq.quantize import calibrate, evaluate_float, quantize
 from edgeq.simulate import dequantize_array, simulate
@@ -187,6 +189,23 @@ def test_a_cell_state_that_nobody_declared_is_an_input_in_integers(tmp_path: Pat
     given = {n: rng.normal(0, 0.8, (32, *graph.type(n).shape)).astype(np.float32) for n in graph.inputs}
     chosen = api.quantize(graph, given, recipe="mixed")
     assert [chosen.graph.type(n).dtype for n in ("x", "h", "c")] == [DType.FLOAT16, DType.FLOAT16, DType.INT16]
+    want, got = evaluate_float(graph, given), api.simulate(chosen.graph, given).outputs(real=True)
+    for a, b_ in zip(graph.results, chosen.graph.results, strict=True):
+        assert 10 * np.log10((want[a] ** 2).sum() / ((got[b_] - want[a]) ** 2).sum()) > 30
+    api.build(chosen, output=tmp_path / "m", name="m", toolchain="gcc", vectors=4)  # compares
+
+
+@pytest.mark.parametrize("recipe", ["int8", "mixed"])
+def test_h_and_c_in_one_tensor_that_is_no_declared_state(recipe: str, tmp_path: Path) -> None:
+    b, rng = Floats(), np.random.default_rng(6)
+    x, both = b.input(6, 4), b.input(2, 8, name="both")
+    h, c = (b.op(Slice((i, 0), (1, 8), (1, 1)), both) for i in range(2))
+    weights = [b.const(rng.normal(0, 0.4, (32, n))) for n in (4, 8)]
+    y = b.op(Lstm(), x, *weights, b.const(rng.normal(0, 0.3, 32)), h, c, name="y")
+    last = b.op(Slice((5, 0), (1, 8), (1, 1)), y)
+    graph = b.graph(y, b.op(Concat(0), last, f"{y}.1"))
+    given = {n: rng.normal(0, 0.5, (32, *graph.type(n).shape)).astype(np.float32) for n in graph.inputs}
+    chosen = api.quantize(graph, given, recipe=recipe)
     want, got = evaluate_float(graph, given), api.simulate(chosen.graph, given).outputs(real=True)
     for a, b_ in zip(graph.results, chosen.graph.results, strict=True):
         assert 10 * np.log10((want[a] ** 2).sum() / ((got[b_] - want[a]) ** 2).sum()) > 30
