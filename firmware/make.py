@@ -31,6 +31,7 @@ from pathlib import Path
 JOBS = 2
 MOST = 256 << 20  # bytes of objects that are kept
 NAME = re.compile(r"(?:\\[ #]|\S)+")  # of a file in what a compiler says it has read
+OBJECT = re.compile(r"[0-9a-f]{64}\.o|[0-9a-f]{16}\.new")  # a file that is kept, or was being written: other files are not ours
 SHARED = ("lib", "protocol", "bootloader", "bsp/common")
 ALWAYS = ("confirm", "crc", "memory", "read", "stream")  # of lib
 PARTS = {"serve": ["protocol/frame.c", "protocol/link.c"]}  # what applications need besides
@@ -127,7 +128,8 @@ class Build:
         """Remove what nobody took for longest, until `MOST` bytes are kept."""
         with contextlib.suppress(OSError):  # another build removes the same
             size = 0
-            for path in sorted(self.kept.glob("*.*"), key=lambda p: p.stat().st_mtime, reverse=True):
+            own = [p for p in self.kept.iterdir() if OBJECT.fullmatch(p.name)]
+            for path in sorted(own, key=lambda p: p.stat().st_mtime, reverse=True):
                 size += path.stat().st_size
                 if size > MOST:
                     path.unlink(missing_ok=True)

@@ -100,12 +100,17 @@ def test_a_folder_that_cannot_be_written_is_not_needed(settings: dict[str, Any],
 def test_what_nobody_took_for_longest_is_removed(settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     kept = Path("kept")
     kept.mkdir()
-    for age, name in enumerate("abcd"):
-        (kept / f"{name}.o").write_bytes(bytes(10))
-        os.utime(kept / f"{name}.o", (1000 - age, 1000 - age))
+    names = [*(f"{c * 64}.o" for c in "abc"), f"{'d' * 16}.new"]
+    for age, name in enumerate(names):
+        (kept / name).write_bytes(bytes(10))
+        os.utime(kept / name, (1000 - age, 1000 - age))
+    strangers = ["main.o", "notes.txt", f"{'a' * 63}.o"]
+    for name in strangers:
+        (kept / name).write_bytes(bytes(100))
+        os.utime(kept / name, (1, 1))
     monkeypatch.setattr(make, "MOST", 20)
     make.Build(settings).trim()
-    assert sorted(p.name for p in kept.iterdir()) == ["a.o", "b.o"]
+    assert sorted(p.name for p in kept.iterdir()) == sorted([*names[:2], *strangers])
 
 
 def test_an_object_that_is_taken_is_the_latest(settings: dict[str, Any]) -> None:
