@@ -41,7 +41,7 @@ READ = {
 REFUSED = {
     "24 bits": (
         recording(bytes(12), bits=24),
-        r"16000 Hz, 24 bits \(integers\), 1 channels \(samples are int16, one channel\). Fix: convert",
+        r"16000 Hz, 24 bits, 1 channels \(samples are int16, one channel\). Fix: convert",
     ),
     "8 bits": (recording(bits=8), "8 bits"),
     "stereo": (recording(channels=2), "2 channels"),

@@ -14,7 +14,7 @@ from edgeq.ir import Array
 
 MOST = 2**30  # bytes of a recording that are read: nine hours of 16 kHz
 INTEGERS, EXTENSIBLE = 1, 0xFFFE  # kinds of samples; the second says the kind further on
-KINDS = {INTEGERS: "integers", 3: "floats", 6: "A-law", 7: "mu-law"}
+KINDS = {INTEGERS: "", 3: " (floats)", 6: " (A-law)", 7: " (mu-law)"}
 UNKNOWN = 0x7FFFF000  # bytes of samples, or more: who wrote it into a pipe did not know the length, and it goes on to the end
 
 
@@ -46,7 +46,7 @@ def read_sound(path: Path, rate: int = 0) -> Array:
         (tag,) = struct.unpack_from("<H", kind, 24)
     if (tag, own, bits, channels) != (INTEGERS, rate or own, 16, 1):
         why = f"{f'the description says {rate} Hz, ' if rate else 'samples are '}int16, one channel"
-        what = f"a recording of {own} Hz, {bits} bits ({KINDS.get(tag, f'format {tag}')}), {channels} channels"
+        what = f"a recording of {own} Hz, {bits} bits{KINDS.get(tag, f' (format {tag})')}, {channels} channels"
         raise EdgeqError(what, where=str(path), why=why, fix="convert it")
     size, samples = data
     if len(samples) < size < UNKNOWN or (size < UNKNOWN and size % 2):
