@@ -399,7 +399,7 @@ def sample(seed: int, weights: str = "int8") -> Sample:
     options = Options(
         method=METHODS[int(rng.integers(5))], rounding=("nearest", "second-order", "truncate")[int(rng.integers(3))],
         law="tflm" if recipe == "int8" and rng.random() < 0.3 else "single", per_tensor=bool(rng.random() < 0.2),
-        equalize=bool(rng.random() < 0.7), clamp=bool(rng.random() < 0.1), weights=weights,
+        equalize=bool(rng.random() < 0.7), clamp=bool(rng.random() < 0.1), weights=weights, keep_small=False,
     )  # fmt: skip
     kwargs: dict[str, Any] = {"recipe": recipe} | ({"options": options} if recipe == "int8" else {})
     if recipe == "fp16" and rng.random() < 0.3:

@@ -19,6 +19,8 @@ from edgeq.quantize.rounding import NEAREST, ROUNDINGS
 from edgeq.quantize.split import SPLITS
 from edgeq.quantize.weight_scales import SCALES
 
+USUAL, JOINT = "second-order", "ada-quant"  # roundings: by default, and of what a search stores in the fewest bits
+FEW = 3  # the largest integer there: of three bits
 INT8, ROWS = "int8", "int4"  # formats of layers' weights; what rows of a table may be instead
 
 
@@ -42,6 +44,7 @@ class Options:
         equalization: how the factors for that are chosen: one of `prepare`.
         law: the requantization law.
         weights: the storage format of weights: ``int8``, or one in fewer bits, such as ``int4``.
+        keep_small: where that is in fewer bits, the smallest layers stay in int8.
         code: how weights and biases are stored, None for plain arrays.
         clip: weights beyond this part of their channel's largest saturate.
         per_tensor: one scale for all channels of a layer.
@@ -51,7 +54,7 @@ class Options:
 
     method: str = _option("mse", "How the ranges of activations are chosen", METHODS)
     weight_scale: str = _option("mse", "How the scales of weights are chosen", SCALES)
-    rounding: str = _option("second-order", "How weights are rounded", ROUNDINGS)
+    rounding: str = _option(USUAL, "How weights are rounded", ROUNDINGS)
     bias_correction: bool = _option(True, "Correct the mean error of each channel in its bias")
     equalize: bool = _option(True, "Bring the channels of an activation to similar ranges first")
     equalization: str = _option("least-noise", "How the factors of equalization are chosen", PREPARATIONS)
@@ -59,6 +62,7 @@ class Options:
     refine: str = _option(NONE, "What is tuned again after all layers are rounded", (NONE, *REFINEMENTS))
     law: str = _option("single", "Rounding of requantization", LAWS)
     weights: str = _option("int8", "Storage format of weights, or just its number of bits", of_weights())
+    keep_small: bool = _option(True, "With --weights below 8 bits, keep the smallest layers, 6 % of all weights, in int8")
     code: Code | None = None
     clip: float = 1.0
     per_tensor: bool = _option(False, "One scale for all channels of a layer's weights")
@@ -147,10 +151,15 @@ class Precision:
 
 
 def with_weights(precision: Precision, weights: Mapping[str, str]) -> Precision:
-    """The weights of layers in other formats.
+    """The weights of layers in other formats: in the fewest bits with scales that are fitted to the integers, where they were rounded as by
+    default.
 
     Args:
         weights: layer -> format; the others keep theirs.
     """
-    layers = {n: replace(p, weights=weights.get(n, p.weights)) for n, p in precision.layers.items()}
+    layers = dict(precision.layers)
+    for name in weights.keys() & layers.keys():
+        layer = replace(layers[name], weights=weights[name])
+        jointly = layer.rounding == USUAL and layer.format.levels[-1] <= FEW
+        layers[name] = replace(layer, rounding=JOINT) if jointly else layer
     return replace(precision, layers=layers)

@@ -196,3 +196,29 @@ def test_batch_norms_of_the_file_say_how_large_inputs_are(tmp_path: Path, classe
     if not classes:
         with pytest.raises(EdgeqError, match="calibration without data is for classifiers"):
             data_free.samples(plain, 8)
+
+
+def test_what_batch_norms_ask_for_is_a_distance_and_its_slope() -> None:
+    """The mean over layers, of them over living channels, of what mean and deviation miss in deviations of training."""
+    rng = np.random.default_rng(3)
+    values = {"a": rng.normal(2, 3, (4, 1, 5, 3)), "b": rng.normal(-1, 0.5, (4, 1, 2))}
+    known = {"a": np.array([[1.5, 0.0, 7.0], [2.0, 4.0, 1e-6]]), "b": np.array([[-2.0, 0.5], [0.4, 1.0]])}  # the third has never lived
+
+    def distance() -> float:
+        total = 0.0
+        for name, living in (("a", 2), ("b", 2)):
+            for c in range(living):
+                y, (mean, deviation) = values[name][..., c].ravel(), known[name][:, c]
+                spread = np.sqrt(((y - y.mean()) ** 2).mean())
+                total += (((y.mean() - mean) / deviation) ** 2 + ((spread - deviation) / deviation) ** 2) / living / 2
+        return total
+
+    loss, slopes = norms.gradients(values, known)
+    assert loss == pytest.approx(distance(), rel=1e-9)
+    for name, place in (("a", (0, 0, 1, 0)), ("a", (3, 0, 4, 1)), ("a", (2, 0, 0, 2)), ("b", (1, 0, 0)), ("b", (3, 0, 1))):
+        ends = []
+        for step in (1e-4, -1e-4):
+            values[name][place] += step
+            ends.append(distance())
+            values[name][place] -= step
+        assert slopes[name][place] / 4 == pytest.approx((ends[0] - ends[1]) / 2e-4, rel=1e-4, abs=1e-9), (name, place)

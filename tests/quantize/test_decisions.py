@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -16,7 +17,7 @@ from edgeq.ops.fake_quantize import FakeQuantize
 from edgeq.ops.fully_connected import FullyConnected
 from edgeq.ops.lookup import Lookup
 from edgeq.ops.reshape import Reshape
-from edgeq.quantize import calibrate, data_free, dequantized, quantize, walk
+from edgeq.quantize import Options, calibrate, data_free, dequantized, quantize, walk
 from edgeq.quantize.allocate import noise_of
 from edgeq.quantize.calibrate import TensorRange, advise
 from edgeq.quantize.calibrate import grid as calibrate_grid
@@ -79,6 +80,43 @@ def test_what_is_written_down_is_not_prepared_again() -> None:
     assert decide(graph, {"x": X}, equalizing).precision.tensors["h"].exponents
     kept = decide(graph, {"x": X}, equalizing, Precision(tensors={"h": TensorPrecision((0.5, 7))})).precision.tensors["h"]
     assert kept.scale == (0.5, 7) and not kept.exponents
+
+
+def chain(*widths: int) -> Graph:
+    """Dense layers d0, d1, ... between so many numbers."""
+    b, rng = Floats(), np.random.default_rng(3)
+    h = b.input(1, widths[0])
+    for i, (k, o) in enumerate(itertools.pairwise(widths)):
+        h = b.layer(FullyConnected(), h, rng.normal(0, 1, (o, k)), name=f"d{i}")
+    return b.graph(h)
+
+
+def formats(graph: Graph, options: Options, precision: Precision | None = None, nodes: dict[str, str] | None = None) -> list[str]:
+    x = np.random.default_rng(5).normal(0, 1, (90, *graph.type("x").shape)).astype(np.float32)
+    return [p.weights for p in decide(graph, {"x": x}, options, precision, nodes=nodes).precision.layers.values()]
+
+
+def test_small_layers_keep_eight_bits() -> None:
+    """As many of the smallest as hold at most 6 % of all weights."""
+    options = replace(PLAIN, weights="int4")
+    graph = chain(6, 2, 12, 48)  # 12 + 24 of 612 weights are 5.9 %
+    assert formats(graph, options) == ["int8", "int8", "int4"] and formats(graph, replace(options, weights="int2"))[2] == "int2"
+    assert formats(chain(6, 2, 12, 46), options) == ["int8", "int4", "int4"], "36 of 588 are 6.1 %, 12 alone 2 %"
+    assert formats(chain(48, 12, 2, 6), options) == ["int4", "int8", "int8"], "wherever they are"
+    assert formats(graph, replace(options, keep_small=False)) == ["int4"] * 3
+    assert formats(graph, replace(options, weights="int8")) == ["int8"] * 3
+    written = Precision(layers={"d0": LayerPrecision("mse", "nearest", False, "int4")})
+    assert formats(graph, options, written) == ["int4", "int8", "int4"], "what is written down stays, and does not count"
+    halves = {"d0": "int8", "d1": "int8", "d2": "float16"}
+    assert formats(graph, options, nodes=halves) == ["int4", "int4"], "nor do weights in half precision"
+
+
+def test_layers_that_share_weights_keep_their_bits_together() -> None:
+    b, rng = Floats(), np.random.default_rng(3)
+    w, zero = b.const(rng.normal(0, 1, (4, 4))), b.const(np.zeros(4))
+    h = b.op(FullyConnected(), b.op(FullyConnected(), b.input(1, 4), w, zero, name="d0"), w, zero, name="d1")
+    graph = b.graph(b.layer(FullyConnected(), h, rng.normal(0, 1, (64, 4)), name="d2"))
+    assert formats(graph, replace(PLAIN, weights="int4")) == ["int8", "int8", "int4"], "16 of 272, once"
 
 
 def decided(precision: Precision) -> Decision:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import tomllib
 from dataclasses import replace
 
@@ -18,6 +19,7 @@ from edgeq.ops.conv2d import Conv2d
 from edgeq.ops.depthwise_conv2d import DepthwiseConv2d
 from edgeq.ops.fully_connected import FullyConnected
 from edgeq.quantize import Options, calibrate, decide, evaluate_float, quantize, read_precision, write_precision
+from edgeq.quantize.prepare import Work, least_noise
 from edgeq.simulate import real_array, simulate
 
 RNG = np.random.default_rng(5)
@@ -63,6 +65,23 @@ def test_smoothing_is_the_root_of_reach_over_weights() -> None:
     assert np.abs(steps).max() <= 0.5 + 1e-6 and len(set(divided)) > 1
 
 
+def test_smoothing_leaves_depthwise_weights_and_dead_channels_out() -> None:
+    """Of two readers the depthwise one takes anything; reach is that of either sign; what is always 0, or read by nothing, stays."""
+    rng, b = np.random.default_rng(2), Floats()
+    w = rng.normal(0, 1, (6, 1, 1, 3)) * np.array([1, 1 / 8, 1, 1, 0, 1]).reshape(6, 1, 1, 1)
+    bias = np.array([-40.0, 0, 0, 0, 0, 0])  # the first is negative throughout
+    read = rng.normal(0, 1, (5, 1, 1, 6)) * np.array([1, 1, 1, 8, 1, 0])
+    h = b.layer(Conv2d(), b.input(1, 4, 4, 3), w, bias, name="h")
+    d = b.layer(DepthwiseConv2d(), h, rng.normal(0, 1, (1, 1, 1, 6)) * 1000.0 ** np.arange(6), name="d", axis=3)
+    graph = b.graph(d, b.layer(Conv2d(), h, read, name="y"))
+    values = evaluate_float(graph, {"x": X}, steps=True)["h"].reshape(-1, 6)
+    assert values[:, 0].max() < 0
+    ratio = np.abs(values).max(0)[:4] / np.abs(read).max((0, 1, 2))[:4]
+    wanted = 2 * np.log2(ratio / ratio.max())  # quarters of octaves of the root
+    found = exponents(graph, options=replace(ON, equalization="smooth"))["h"]
+    assert np.abs(np.array(found[:4]) - wanted).max() <= 0.5 + 1e-6 and found[4:] == (0, 0) and len(set(found)) > 2
+
+
 def test_equal_ranges_are_the_roots_of_weights_before_and_after() -> None:
     """Channel c is divided by sqrt(r1 / r2), relative to the largest, to a quarter of an octave and at most by 16."""
     graph = network()
@@ -91,6 +110,25 @@ def test_small_channels_are_enlarged() -> None:
     after = peaks / 2 ** (np.array(found) / 4)
     assert peaks.max() / peaks.min() > 30 and after.max() / after.min() < 10 and max(found) == 0 and min(found) >= -16
     assert found[2] < found[1] < max(found[0], found[3])
+
+
+def test_channels_stay_where_little_noise_would_go() -> None:
+    """Half of the channels smaller, those of the other half alike: less than 2 dB of predicted noise is not worth it."""
+
+    def chosen(small: float) -> tuple[float, bool]:
+        b, rng = Floats(), np.random.default_rng(0)
+        sizes = np.where(np.arange(8) < 4, 1.0, small)
+        signs = np.array(list(itertools.product((-1, 1), repeat=3)))[[0, 3, 5, 6, 1, 2, 4, 7]]
+        h = b.layer(Conv2d(clamp=RELU), b.input(1, 4, 4, 3), (signs * sizes[:, None]).reshape(8, 1, 1, 3), name="h")
+        graph = b.graph(b.layer(Conv2d(), h, rng.normal(0, 1, (5, 1, 1, 8)) / sizes, name="y"))
+        ranges = calibrate(graph, {"x": X}, "minmax")
+        work = Work(graph, ranges.channels, ranges.vectors)
+        near = np.rint(4 * np.log2(sizes)).astype(np.int64)
+        before, after = (least_noise._noise(graph, work.groups[0], work.seen, e) for e in (0 * near, near))
+        return 10 * np.log10(before / after), bool(least_noise.exponents(work))
+
+    (little, stay), (much, moved) = chosen(0.75), chosen(0.25)
+    assert 0.5 < little < 2 < much and moved and not stay
 
 
 def test_the_network_means_what_it_did() -> None:

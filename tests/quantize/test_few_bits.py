@@ -13,7 +13,8 @@ from edgeq.errors import EdgeqError
 from edgeq.formats.format import Packed
 from edgeq.ir import Array, Graph, Node, Tensor, TensorType
 from edgeq.ops.fully_connected import FullyConnected
-from edgeq.quantize import Options, evaluate_float
+from edgeq.quantize import Options, decide, evaluate_float
+from edgeq.quantize.plan import with_weights
 from edgeq.simulate import real_array, simulate
 from edgeq.tune import bits
 
@@ -99,6 +100,15 @@ def test_the_choice_is_written_down_and_read_back(graph: Graph, tmp_path: Path) 
     assert graphfile.dumps(again) == graphfile.dumps(found.graph)
     formats = [t.format for t in found.graph.tensors.values() if isinstance(t.format, Packed)]
     assert formats, "something is stored in few bits"
+
+
+def test_the_fewest_bits_have_scales_fitted_to_their_integers(graph: Graph) -> None:
+    """Of three bits or two, where nobody asked for another rounding."""
+    for options, few in ((Options(), "ada-quant"), (Options(rounding="nearest"), "nearest")):
+        precision = decide(graph, {"x": X}, options).precision
+        found = with_weights(precision, dict(zip(precision.layers, ("int4", "int3", "int2"), strict=True))).layers.values()
+        assert [p.rounding for p in found] == [options.rounding, few, few] and [p.weights for p in found] == ["int4", "int3", "int2"]
+    assert with_weights(precision, {}) == precision
 
 
 def test_the_noise_of_a_layer_is_that_of_it_alone(graph: Graph) -> None:
