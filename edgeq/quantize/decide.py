@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -26,13 +26,14 @@ from edgeq.quantize.prepare import PREPARATIONS, Work
 from edgeq.quantize.ranges import METHODS
 from edgeq.quantize.released import released
 from edgeq.quantize.scales import assign, symmetric
+from edgeq.quantize.small import small
+from edgeq.quantize.statistics import Channels
 from edgeq.quantize.storage import Storage, complete
 from edgeq.quantize.weight_scales.stored import known
 from edgeq.text import first_of
 
 LOG = logging.getLogger("edgeq")
 WHOLE: Scale = (1.0, 0)  # of numbers that stand for themselves
-SMALL = 0.06  # of all weights: what the layers hold together that stay in int8; with the others in four bits, 0.53 of int8's weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +92,7 @@ def decide(
     borders = bordered(graph, {**dict.fromkeys(copies, storage.INT8), **kept}) if kept else Bordered(graph, {}, {})
     ranges = _copied(ranges, borders.origins)
     tensors = _tensors(borders, ranges, law, given, {n: tuple(e.tolist()) for n, e in exponents.items()})
-    layers = _layers(borders.graph, given, options, [n for n, s in kept.items() if s == storage.HALF])
+    layers = _layers(borders.graph, ranges.channels, given, options, [n for n, s in kept.items() if s == storage.HALF])
     _tell(tensors)
     complete_precision = Precision(borders.graph.name, law, ranges.method, ranges.vectors, tensors, layers, kept, options.split)
     return Decision(borders.graph, complete_precision, ranges, borders if kept else None, options, frozenset(copies))
@@ -166,7 +167,9 @@ def _tell(tensors: Mapping[str, TensorPrecision]) -> None:
         LOG.warning("%d tensors keep the scales of the model's file; calibrated: %s", len(given), first_of([f"'{n}'" for n in others]))
 
 
-def _layers(graph: Graph, given: Precision, options: Options, halves: Iterable[str]) -> dict[str, LayerPrecision]:
+def _layers(
+    graph: Graph, seen: Mapping[str, Channels], given: Precision, options: Options, halves: Sequence[str]
+) -> dict[str, LayerPrecision]:  # fmt: skip
     """Every layer's rounding: as it is written down, else as the model's file has its weights, else by the options; none of `halves`."""
     usual = LayerPrecision(options.weight_scale, options.rounding, options.bias_correction, options.weights)
     own = {n.name: _rounded(graph, n, options.weights) for n in graph.nodes} if given_scales(graph) else {}
@@ -178,32 +181,13 @@ def _layers(graph: Graph, given: Precision, options: Options, halves: Iterable[s
     found = {n.name: given.layers.get(n.name, kept.get(n.name, usual)) for n in graph.nodes if n.op.traits.products}
     if options.keep_small and options.weights != INT8:
         free = [n for n in graph.nodes if n.name in found and n.name not in {*given.layers, *kept, *halves}]
-        found |= dict.fromkeys(small(graph, free), replace(usual, weights=INT8))
+        found |= dict.fromkeys(small(graph, seen, free), replace(usual, weights=INT8))
     tables = {n.name: given.layers.get(n.name, rows(options)) for n in graph.nodes if n.op.traits.rows_of}
     found |= {n: layer for n, layer in tables.items() if layer.weights != INT8}
     for name in given.layers:
         if name not in {**found, **tables}:
             raise EdgeqError("this layer has no weights", where=name, fix="delete it from the precision file")
     return {n: p for n, p in found.items() if n not in halves}
-
-
-def small(graph: Graph, layers: Iterable[Node]) -> list[str]:
-    """The smallest layers, which hold at most `SMALL` of the weights of all: mostly the first ones, the last one, and depthwise ones.
-
-    Fewer bits save next to nothing there, and cost as much noise as in any layer, and instructions for every output. Layers that share
-    weights stay together.
-    """
-    sharing: dict[tuple[str, ...], list[str]] = {}
-    for node in layers:
-        sharing.setdefault(tuple(node.inputs[p] for p in node.op.traits.weights), []).append(node.name)
-    sizes = {names: sum(graph.type(n).size for n in names) for names in sharing}
-    found, left = list[str](), SMALL * sum(sizes.values())
-    for names in sorted(sizes, key=sizes.__getitem__):
-        left -= sizes[names]
-        if left < 0:
-            break
-        found += sharing[names]
-    return found
 
 
 def _rounded(graph: Graph, node: Node, weights: str) -> str:

@@ -188,6 +188,8 @@ def test_batch_norms_of_the_file_say_how_large_inputs_are(tmp_path: Path, classe
     graph, x = normed(tmp_path, classes)
     bare, known = norms.bared(graph)
     assert len(known) == 2
+    ends = [evaluate_float(g, {"x": x})[graph.results[0]] for g in (graph, bare)]
+    np.testing.assert_allclose(*ends, rtol=1e-5, atol=1e-6)
     plain = replace(graph, tensors={n: replace(t, norm=None) for n, t in graph.tensors.items()})
     given = {"made": data_free.samples(graph, 32)["x"], "true": x, "noise": np.random.default_rng(0).normal(0, 1, x.shape)}
     given |= {"labels": data_free.samples(plain, 32)["x"]} if classes else {}

@@ -111,6 +111,18 @@ def test_small_layers_keep_eight_bits() -> None:
     assert formats(graph, options, nodes=halves) == ["int4", "int4"], "nor do weights in half precision"
 
 
+def test_channels_that_never_vary_do_not_count() -> None:
+    """They are dropped with their weights: of 16 outputs of the large layers one is left."""
+    b, rng = Floats(), np.random.default_rng(3)
+    dead = np.where(np.arange(16) > 0, -1e3, 1e2)
+    h = b.layer(FullyConnected(), b.input(1, 2), rng.normal(0, 1, (2, 2)), name="d0")
+    for name, k in (("d1", 2), ("d2", 16)):
+        h = b.layer(FullyConnected(clamp=(0.0, np.inf)), h, rng.random((16, k)), dead, name=name)
+    graph = b.graph(b.layer(FullyConnected(), h, rng.normal(0, 1, (40, 16)), name="d3"))
+    assert 4 < 0.06 * (4 + 32 + 256 + 640) and 4 > 0.06 * (4 + 2 + 1 + 40)
+    assert formats(graph, replace(PLAIN, weights="int4")) == ["int4", "int4", "int8", "int4"], "1 of 47, of 3 with the next"
+
+
 def test_layers_that_share_weights_keep_their_bits_together() -> None:
     b, rng = Floats(), np.random.default_rng(3)
     w, zero = b.const(rng.normal(0, 1, (4, 4))), b.const(np.zeros(4))

@@ -82,6 +82,21 @@ def test_smoothing_leaves_depthwise_weights_and_dead_channels_out() -> None:
     assert np.abs(np.array(found[:4]) - wanted).max() <= 0.5 + 1e-6 and found[4:] == (0, 0) and len(set(found)) > 2
 
 
+def test_smoothing_looks_at_all_tensors_that_share_channels() -> None:
+    """Of a sum and its terms each channel's largest value counts, whichever of them reaches it."""
+    rng, b = np.random.default_rng(2), Floats()
+    x = b.input(1, 4, 4, 3)
+    terms = [b.layer(Conv2d(), x, rng.normal(0, 1, (4, 1, 1, 3)) * np.roll([1.0, 8.0, 1.0, 1.0], i).reshape(4, 1, 1, 1)) for i in (0, 1)]
+    read = rng.normal(0, 1, (5, 1, 1, 4))
+    graph = b.graph(b.layer(Conv2d(), b.op(Add(), *terms, name="s"), read, name="y"))
+    seen = evaluate_float(graph, {"x": X}, steps=True)
+    reach = np.max([np.abs(seen[n]).reshape(-1, 4).max(0) for n in (*terms, "s")], axis=0)
+    wanted = 2 * np.log2(reach / np.abs(read).max((0, 1, 2)))
+    found = exponents(graph, options=replace(ON, equalization="smooth"))
+    assert set(found) == {*terms, "s"} and len(set(found.values())) == 1
+    assert np.abs(np.array(found["s"]) - (wanted - wanted.max())).max() <= 0.5 + 1e-6
+
+
 def test_equal_ranges_are_the_roots_of_weights_before_and_after() -> None:
     """Channel c is divided by sqrt(r1 / r2), relative to the largest, to a quarter of an octave and at most by 16."""
     graph = network()
