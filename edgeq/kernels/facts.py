@@ -134,6 +134,11 @@ def whole_fours(params: Params) -> int:
     return int(channels % 4 == 0)
 
 
+def whole_words(params: Params) -> int:
+    """1 if the rows of a matrix product's left operand are whole words of four elements."""
+    return int(params.depth % 4 == 0)
+
+
 def small_shifts(params: Params) -> int:
     """1 if an offset of 8 bits and a sign may be shifted by any output's shift and one more: it then fits int32 beside a scaled sum."""
     return int(params.tables["shift"].min() >= 1 and params.tables["shift"].max() <= 20)
@@ -191,7 +196,7 @@ FACTS: dict[str, Callable[[Params], int]] = {
     f.__name__: f
     for f in (
         group, stretch, twos, tap_twos, has_least, pairs, powers, uniform, whole_range, triples, copied, all_lines,
-        whole_fours, small_shifts, near_shifts, inside, pointwise, direct, tall, few, rectified, parted,
+        whole_fours, whole_words, small_shifts, near_shifts, inside, pointwise, direct, tall, few, rectified, parted,
     )
 }  # fmt: skip
 

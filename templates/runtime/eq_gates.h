@@ -11,11 +11,12 @@ static inline int32_t eq_gate_table(const uint16_t *table, int32_t x, int32_t si
 {
     const int32_t last = (255 << bits) - 1;
 #if defined(EQ_HAS_XCV)
-    /* cv.abs, cv.min; both values of the table as one word, by cv.lw with an index; cv.dotup.h of both and their weights */
+    /* cv.abs, cv.min; both values of the table as one word, by cv.lw with an index; cv.pack of their weights, cv.dotup.h */
     int32_t at, sum;
-    uint32_t both;
+    uint32_t both, weights;
     __asm__(".insn r 0x2b, 3, 0x28, %0, %1, x0\n\t.insn r 0x2b, 3, 0x2b, %0, %0, %2" : "=&r"(at) : "r"(x), "r"(last));
-    const uint32_t part = (uint32_t)at & ((1u << bits) - 1u), weights = (part << 16) - part + (1u << bits);
+    const int32_t part = at & ((1 << bits) - 1);
+    __asm__(".insn r 0x7b, 0, 0x78, %0, %1, %2" : "=r"(weights) : "r"(part), "r"((1 << bits) - part));
     __asm__(".insn r 0x2b, 3, 0x06, %0, %1, %2" : "=r"(both) : "r"(table), "r"((at >> bits) * 2));
     __asm__(".insn r 0x7b, 0, 0x40, %0, %1, %2" : "=r"(sum) : "r"(both), "r"(weights));
     (void)sign;

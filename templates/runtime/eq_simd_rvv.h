@@ -88,22 +88,24 @@ typedef char eq_rvv_offsets_required[offsetof(eq_rvv_product_t, y) == 68 && offs
     "vadd.vv " d ", " d ", " B "\n\t" \
     "vssra.vv " d ", " d ", " A "\n\t"
 
-#define EQ_RVV_STAGE_SINGLE(EACH, A, A8, B) \
-    EQ_RVV_LOAD_MULTIPLIERS(A) EACH(EQ_RVV_HIGH_MUL, A, B) EQ_RVV_LOAD_SHIFTS(A, A8) EACH(EQ_RVV_SHIFT_ROUNDED, A, B)
-#define EQ_RVV_STAGE_SINGLE_LEFT(EACH, A, A8, B) \
-    "lw %[t0], 28(%[j])\n\t" EACH(EQ_RVV_SHIFT_LEFT, A, B) EQ_RVV_STAGE_SINGLE(EACH, A, A8, B)
-#define EQ_RVV_STAGE_TFLM(EACH, A, A8, B) \
-    EQ_RVV_LOAD_MULTIPLIERS(A) EACH(EQ_RVV_DOUBLING_MUL, A, B) EACH(EQ_RVV_LESS_SIGN, A, B) \
-    EQ_RVV_LOAD_SHIFTS(A, A8) EACH(EQ_RVV_SHIFT_ROUNDED, A, B)
-#define EQ_RVV_STAGE_TFLM_LEFT(EACH, A, A8, B) \
-    EQ_RVV_LOAD_SHIFTS(A, A8) \
+/* M loads multipliers into A, and S shifts. */
+#define EQ_RVV_STAGE_SINGLE_BY(M, S, EACH, A, A8, B) M(A) EACH(EQ_RVV_HIGH_MUL, A, B) S(A, A8) EACH(EQ_RVV_SHIFT_ROUNDED, A, B)
+#define EQ_RVV_STAGE_SINGLE_LEFT_BY(M, S, EACH, A, A8, B) \
+    "lw %[t0], 28(%[j])\n\t" EACH(EQ_RVV_SHIFT_LEFT, A, B) EQ_RVV_STAGE_SINGLE_BY(M, S, EACH, A, A8, B)
+#define EQ_RVV_STAGE_TFLM_BY(M, S, EACH, A, A8, B) \
+    M(A) EACH(EQ_RVV_DOUBLING_MUL, A, B) EACH(EQ_RVV_LESS_SIGN, A, B) S(A, A8) EACH(EQ_RVV_SHIFT_ROUNDED, A, B)
+#define EQ_RVV_STAGE_TFLM_LEFT_BY(M, S, EACH, A, A8, B) \
+    S(A, A8) \
     "vrsub.vx " A ", " A ", zero\n\t" \
     "vmax.vx " A ", " A ", zero\n\t" \
     "li %[t0], 0x7fffffff\n\t" \
-    EACH(EQ_RVV_SHIFT_LEFT_LIMITED, A, B) EQ_RVV_LOAD_MULTIPLIERS(A) EACH(EQ_RVV_DOUBLING_MUL, A, B) \
-    EQ_RVV_LOAD_SHIFTS(A, A8) \
+    EACH(EQ_RVV_SHIFT_LEFT_LIMITED, A, B) M(A) EACH(EQ_RVV_DOUBLING_MUL, A, B) S(A, A8) \
     "vmax.vx " A ", " A ", zero\n\t" \
     EACH(EQ_RVV_DIVIDE_BY_POT, A, B)
+#define EQ_RVV_STAGE_SINGLE(...) EQ_RVV_STAGE_SINGLE_BY(EQ_RVV_LOAD_MULTIPLIERS, EQ_RVV_LOAD_SHIFTS, __VA_ARGS__)
+#define EQ_RVV_STAGE_SINGLE_LEFT(...) EQ_RVV_STAGE_SINGLE_LEFT_BY(EQ_RVV_LOAD_MULTIPLIERS, EQ_RVV_LOAD_SHIFTS, __VA_ARGS__)
+#define EQ_RVV_STAGE_TFLM(...) EQ_RVV_STAGE_TFLM_BY(EQ_RVV_LOAD_MULTIPLIERS, EQ_RVV_LOAD_SHIFTS, __VA_ARGS__)
+#define EQ_RVV_STAGE_TFLM_LEFT(...) EQ_RVV_STAGE_TFLM_LEFT_BY(EQ_RVV_LOAD_MULTIPLIERS, EQ_RVV_LOAD_SHIFTS, __VA_ARGS__)
 
 /* The statement that `ASM` makes of the stage for `kind`, a literal. */
 #define EQ_RVV_CHOOSE_STAGE(kind, ASM) \

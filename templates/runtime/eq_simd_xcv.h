@@ -22,12 +22,12 @@
 #define EQ_XCV_NEXT(rd, from) ".insn i 0x0b, 2, " rd ", 4(" from ")\n\t"
 #define EQ_XCV_DOT(sum, a, b) ".insn r 0x7b, 1, 0x54, " sum ", " a ", " b "\n\t"
 
-/* Four int8 from any address. */
+/* Four int8 from any address: compilers would load them one by one. */
 static inline uint32_t eq_xcv_load4(const int8_t *from)
 {
 #if EQ_XCV
     uint32_t word;
-    __builtin_memcpy(&word, from, 4);
+    __asm__("lw %0, %1" : "=r"(word) : "m"(*(const int8_t(*)[4])from));
     return word;
 #else
     const uint32_t low = (uint32_t)(uint8_t)from[0] | (uint32_t)(uint8_t)from[1] << 8;
@@ -162,7 +162,7 @@ static inline uint32_t eq_xcv_min4(uint32_t a, uint32_t b)
 static inline void eq_xcv_store4(int8_t *to, uint32_t word)
 {
 #if EQ_XCV
-    __builtin_memcpy(to, &word, 4);
+    __asm__("sw %1, %0" : "=m"(*(int8_t(*)[4])to) : "r"(word));
 #else
     for (int32_t i = 0; i < 4; i++, word >>= 8) {
         to[i] = (int8_t)(word & 255u);

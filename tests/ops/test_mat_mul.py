@@ -21,6 +21,10 @@ CONSTANT = constant(np.arange(-10, 10, dtype=np.int8).reshape(1, 4, 5), 0.1)
 CASES = [
     *(case(f"n{n}_k{k}", (3, k), (k, n), n, -k) for n in (1, 3, 4, 5, 8, 9) for k in (1, 4, 7)),
     *(case(f"n{n}_k{k}", (2, k), (k, n), n - 60, -k) for n in (31, 32, 33, 64, 65, 130) for k in (1, 9)),
+    *(case(f"m{m}_n{n}_k{k}", (m, k), (k, n), k - 9, n) for m, n, k in ((2, 5, 2), (3, 6, 3), (4, 3, 11), (5, 17, 13), (6, 33, 10))),
+    *(case(f"m{m}_n{n}_k{k}", (m, k), (k, n), -k, 9 - n) for m, n, k in ((7, 70, 18), (9, 12, 24), (3, 65, 300))),
+    case("extremes", (6, 16), (16, 6), -128, 0),
+    case("heads", (2, 5, 12), (2, 12, 7), 0, 0),
     case("batch", (2, 3, 2, 5), (2, 3, 5, 4), -128, 127),
     case("broadcast_left", (1, 3, 2, 5), (2, 1, 5, 6), 3, 9),
     case("broadcast_right", (4, 2, 5), (1, 5, 3), -7, 1),
