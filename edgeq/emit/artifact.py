@@ -320,7 +320,7 @@ def emit(program: Program, plan: MemoryPlan, name: str, vectors: Mapping[str, Ar
     decoding += ["eq_band_rows eq_band_copy"] if emitter.feeding else []
     runtime = {STEP: whole(STEP)} | reached([*codes, *decoding])
     shares = emitter.shares
-    fetches = shares.pieces()
+    fetches = shares.fetches()
     hooks = [TEAM] if any(len(c.shares) > 1 for c in program.calls) else []
     hooks += [COPY] if fetches else []
     runtime |= {h: whole(h) for h in hooks}
@@ -339,6 +339,7 @@ def emit(program: Program, plan: MemoryPlan, name: str, vectors: Mapping[str, Ar
         "states": emitter.states(), "decoded_bytes": sum(program.decoded.values()), "includes": includes, "feeding": emitter.feeding,
         "flags": EXACT_FLAGS, "floats": floats, "version": __version__,
         "decoders": list(reached(decoding)), "hook_headers": hooks, "shared_calls": [p.lines() for p in shares.parts()], "fetches": fetches,
+        "fetch": shares.fetch(shares.fetching[0]) if fetches else "",
         "buffers": [(i, o, f.bytes) for i, own in plan.buffers.items() for o in own if (f := program.calls[i].fetched)],
         "checks": None if checks is None else Table(f"{emitter.name}_step_checks", checks), "vectors": tables,
         "vector_count": 0 if vectors is None else len(next(iter(vectors.values()))),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from edgeq.emit.arrays import ctype_of
 from edgeq.emit.functions import Function, values
@@ -142,10 +141,9 @@ class ShareWriter:
         run = f"eq_fork({part.symbol}, &{team}, {count});" if not alone else f"{part.symbol}(&{team}, 0);"
         if fetched is None:
             return [*found, run]
-        first = self.first(i)
         if fetched.tiles == 1:
-            return [*found, f"{self.model}_fetched(bytes, {first});", run]
-        inner = [f"{self.model}_fetched(bytes, {first} + {tile});"]
+            return [*found, *self._arrived(i, tile), run]
+        inner = self._arrived(i, tile)
         inner.append(f"{team}.tables = {tile} % 2 == 0 ? {buffers[0]} : {buffers[1]};")
         if rest:
             last = [f"{team}.params += {count};"] if function.members else []
@@ -171,24 +169,49 @@ class ShareWriter:
             found.append(call.fetched.pieces[name][0] + share.tables.get(name, 0) * call.tables[name].itemsize)
         return found
 
-    def first(self, i: int) -> int:
-        """The number of a call's first tile."""
-        return sum(c.fetched.tiles for c in self.program.calls[:i] if c.fetched)
+    @property
+    def fetching(self) -> list[int]:
+        """The calls whose tables are copied."""
+        return [i for i, c in enumerate(self.program.calls) if c.fetched]
 
-    def pieces(self) -> list[list[dict[str, Any]]]:
-        """Per tile what is copied: from where, to which byte of the arena, how many bytes."""
-        found = []
-        for i, call in enumerate(self.program.calls):
-            if call.fetched is None:
+    def fetch(self, i: int, tile: str = "0") -> Line:
+        """The statement that begins the copies of a call's tile."""
+        fetched = self.program.calls[i].fetched
+        return f"{self.model}_fetch{i}(bytes{f', {tile}' if fetched and fetched.tiles > 1 else ''});"
+
+    def _arrived(self, i: int, tile: str) -> list[Line]:
+        """Statements that wait for a call's tile, and begin the copies of what comes next."""
+        fetched = self.program.calls[i].fetched
+        assert fetched is not None
+        found, last = ["eq_copy_wait();"], fetched.tiles - 1
+        after = [self.fetch(k) for k in self.fetching if k > i][:1]
+        if last:
+            found += [f"if ({tile} < {last}) {{", f"    {self.fetch(i, f'{tile} + 1')}"]
+            found += ["} else {", *(f"    {line}" for line in after)] if after else []
+            return [*found, "}"]
+        return [*found, *after]
+
+    def fetches(self) -> list[list[Line]]:
+        """The functions that begin copies; tiles find what all of them read where the two before left it."""
+        return [self._fetch(i) for i in self.fetching]
+
+    def _fetch(self, i: int) -> list[Line]:
+        call, (first, *second) = self.program.calls[i], self.buffers[i]
+        assert call.fetched is not None
+        last, every, once = call.fetched.tiles - 1, list[Line](), list[Line]()
+        for name in self._fetched(i):
+            at, step = call.fetched.pieces[name]
+            table = call.tables[name]
+            to = f"to + {at}" if at else "to"
+            if not step:
+                once.append(f"eq_copy_start({to}, {self.symbol(i, name)}, {table.nbytes}u);")
                 continue
-            for tile in range(call.fetched.tiles):
-                pieces = []
-                for name in self._fetched(i):
-                    at, step = call.fetched.pieces[name]
-                    size = (step or call.tables[name].size) * call.tables[name].itemsize
-                    size = min(size, call.tables[name].nbytes - tile * step * call.tables[name].itemsize)
-                    source = f"{self.symbol(i, name)}{f' + {tile * step}' if tile * step else ''}"
-                    to = self.buffers[i][tile % 2] + at
-                    pieces.append({"from": source, "to": to, "bytes": size, "ctype": ctype_of(call.tables[name])})
-                found.append(pieces)
-        return found
+            size, rest = step * table.itemsize, table.nbytes - last * step * table.itemsize
+            some = f"tile < {last} ? {size}u : {rest}u" if rest < size else f"{size}u"
+            every.append(f"eq_copy_start({to}, {self.symbol(i, name)} + {step} * tile, {some});")
+        if second and once:
+            once = ["if (tile < 2) {", *(f"    {line}" for line in once), "}"] if last > 1 else once
+        place = f"(tile % 2 == 0 ? {first} : {second[0]})" if second else f"{first}"
+        body = [f"unsigned char *const to = bytes + {place};", *every, *once]
+        argument = ", int32_t tile" if last else ""
+        return [f"static void {self.model}_fetch{i}(unsigned char *bytes{argument})", "{", *(f"    {line}" for line in body), "}"]

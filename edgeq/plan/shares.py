@@ -50,7 +50,7 @@ def _spread(program: Program, call: Call, cores: int, fast: int) -> Call:
     ways = [w for c in _variants(program, call, cores) for w in _ways(program, c, cores, fast)]
     if not ways:
         return call
-    best = min(ways, key=lambda w: w.slowest)
+    best = min(ways, key=lambda w: (w.slowest, sum(t.nbytes for t in w.call.tables.values())))
     each = max(-(-best.call.kernel.scratch_bytes(s.params) // ALIGNMENT) * ALIGNMENT for s in best.shares)
     count = len(best.shares) - (best.call.fetched.rest if best.call.fetched else 0)
     return replace(
@@ -229,9 +229,9 @@ def _axis(call: Call) -> _Axis | None:
         rows = 4 if isinstance(op, Lstm) else 3
         moved = (*range(2, operands), *range(operands, operands + len(call.outputs)))
         fits = "parted" in call.kernel.specialize and s["steps"] == 1
-        some = call.kernel.tile.get("rows", 16)  # rows that the kernel computes at a time; three gates fill groups of so many units
+        some = call.kernel.tile.get("rows", 16)  # rows that the kernel computes at a time, of whole units
         apart = rows == 3 and call.params.law in half.LAWS
-        unit = some // rows if rows == 4 or apart else some
+        unit = some // (rows if apart else math.gcd(some, rows))
         return _Axis(int(s["units"]), (unit,), rows, moved, apart) if fits else None
     dense = isinstance(op, FullyConnected)
     one = isinstance(op, Conv2d) and s.get("groups", 1) == 1 and int(s["out_h"]) * int(s["out_w"]) == 1
@@ -320,7 +320,7 @@ def _by_elements(program: Program, call: Call, cores: int, tile: int) -> Iterato
 def _fetched(call: Call, fast: int, cores: int) -> tuple[Fetched | None, int]:
     """How the tables of a call are copied, and the output channels of a tile, 0 of all; None where they cannot be.
 
-    Tiles are as large as fits, and of as many groups of channels as cores divide evenly; the last one may be smaller.
+    Tiles are such that cores have least to do, alike where they can be, else the last one is smaller; and as large as fits.
     """
     sizes = {n: t.nbytes for n, t in call.tables.items()}
     if not sizes:
@@ -332,8 +332,13 @@ def _fetched(call: Call, fast: int, cores: int) -> tuple[Fetched | None, int]:
     if axis is None:
         return None, 0
     unit = min(axis.sizes)
-    groups = range(-(-axis.count // unit) - 1, 0, -1)
-    for count in sorted(groups, key=lambda n: -n / (-(-n // cores) * cores)):  # the larger of those that are as even
+    groups = -(-axis.count // unit)
+
+    def rounds(count: int) -> int:
+        """How often all cores compute a group, for tiles of so many."""
+        return groups // count * -(-count // cores) + -(-(groups % count) // cores)
+
+    for count in sorted(range(groups - 1, 0, -1), key=lambda n: (rounds(n), groups % n > 0)):
         found = _in_tiles(call, axis, count * unit, fast)
         if found:
             return found, count * unit
