@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from edgeq import kernels
 from edgeq.emit import runtime
 from edgeq.errors import EdgeqError
+from edgeq.ir import Params
 from edgeq.kernels import kernel as kernel_module
 
 ROOT = Path(__file__).parent.parent
@@ -78,6 +80,15 @@ def test_names_of_kernels_are_checked(tmp_path: Path, monkeypatch: pytest.Monkey
         with pytest.raises(EdgeqError, match=said):
             kernel_module.scan.__wrapped__()
         (folder / f"{name}.c.j2").unlink()
+
+
+def test_a_tile_is_not_called_like_a_number_of_the_operator() -> None:
+    kernel = next(k for k in kernel_module.scan() if k.name == "mat_mul_rows_s8_rvv")
+    params = Params("single", {"rows": 9, "depth": 4, "columns": 40})
+    assert kernel.computes(params)
+    for name in ("rows", "whole_words"):  # a scalar, and a fact
+        with pytest.raises(EdgeqError, match=f"mat_mul_rows_s8.*literal '{name}'"):
+            replace(kernel, tile={name: 1}).scratch_bytes(params)
 
 
 def test_a_kernel_with_its_layout_is_two_files(tmp_path: Path) -> None:

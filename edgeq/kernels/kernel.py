@@ -50,7 +50,7 @@ from typing import Any
 
 from edgeq.errors import EdgeqError
 from edgeq.ir import Params
-from edgeq.kernels.expressions import evaluate, names, value
+from edgeq.kernels.expressions import evaluate, known, names, value
 from edgeq.kernels.signature import Signature
 from edgeq.resources import resource
 
@@ -93,6 +93,9 @@ class Kernel:
         return self.signature.op
 
     def _evaluate(self, expression: str, params: Params) -> object:
+        for name in self.tile:
+            if known(name, params):
+                raise EdgeqError(f"the tile's literal '{name}' is a number of the operator, too", where=self.path, fix="rename it")
         return evaluate(expression, params, self.tile)
 
     def value(self, name: str, params: Params) -> int | str:
