@@ -8,8 +8,8 @@
 Each package has its tests (`PACKAGES`). They are run once, unchanged, to see which test executes which line. Then each change is made
 in a process of its own, forked after pytest has collected all tests, in the code of the functions that are there; a change outside
 functions in one where edgeq is imported anew. The tests of its line run until one fails or `LIMIT` times their usual time has passed,
-which counts as seen: first those whose file imports the changed module and records of decisions, of each test function one case
-before the next, the quickest first, as many as usually take `--seconds`. Results are kept in build/mutation, so that a run goes on
+which counts as seen: first those whose file imports the changed module, of each test function one case before the next, the quickest
+first, as many as usually take `--seconds`; last the records of decisions, however long they take. Results are kept in build/mutation, so that a run goes on
 where it ended; what is changed in another line of a file counts as a new change.
 """
 
@@ -59,7 +59,7 @@ PACKAGES = {  # name -> what is changed, the tests
     "plan": (["edgeq/plan"], PLAN),
     "tune": (["edgeq/tune"], TUNE),
 }
-RECORDS = ("tests/quantize/test_choices.py", "tests/passes/test_perturbed.py", "tests/test_plans.py")  # of decisions: shown first
+RECORDS = ("tests/quantize/test_choices.py", "tests/passes/test_perturbed.py", "tests/test_plans.py")  # of decisions: shown last
 LIBRARIES = ("jinja2", "numpy", "onnx", "onnxruntime", "pytest", "highspy")
 FLIPS: dict[type[ast.AST], type[ast.AST]] = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq, ast.Is: ast.IsNot,
@@ -399,14 +399,14 @@ class _Chooser:
         ranked = []
         for usual, test in sorted(found):
             number = cases[test.partition("[")[0]] = cases.get(test.partition("[")[0], 0) + 1
-            file = test.partition("::")[0]
-            ranked.append((file not in RECORDS and changed not in imported(file), number, usual, test))
+            ranked.append((changed not in imported(test.partition("::")[0]), number, usual, test))
         chosen, left = [], self.seconds
-        for _, _, usual, test in sorted(ranked):
+        records = [r for r in sorted(ranked) if r[-1].partition("::")[0] in RECORDS]
+        for _, _, usual, test in [r for r in sorted(ranked) if r not in records]:
             if usual <= left or not chosen:
                 chosen.append((usual, test))
                 left -= usual
-        return chosen
+        return chosen + [(usual, test) for _, _, usual, test in records]
 
 
 def _named(code: int | None) -> str:

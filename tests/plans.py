@@ -1,6 +1,7 @@
 """What the planner decides for small programs, in words: shares of cores, tiles of stored weights, bands and their lines.
 
     python tests/plans.py            what differs from plans.txt
+    python tests/plans.py NAME       what is decided now for a program of `many`, of which plans.txt keeps a CRC-32 alone
     python tests/plans.py --bless    take what is decided now for right; say why in the commit
 
 Every decision computes the same bytes, so that no comparison with the simulator would see a worse one. All is for the host's kernels,
@@ -12,17 +13,18 @@ from __future__ import annotations
 import difflib
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 HERE = Path(__file__).parent
 if __name__ == "__main__":
     sys.path[:0] = [str(HERE), str(HERE.parent)]
 
+import numpy as np  # noqa: E402
 import test_cluster  # noqa: E402
 import test_stage  # noqa: E402
 from band_graphs import band_graph, halved  # noqa: E402
-from random_graphs import Builder  # noqa: E402
+from random_graphs import Builder, random_graph  # noqa: E402
 
 from edgeq import target  # noqa: E402
 from edgeq.errors import EdgeqError  # noqa: E402
@@ -30,7 +32,8 @@ from edgeq.ir import Graph, Params  # noqa: E402
 from edgeq.lower import lower  # noqa: E402
 from edgeq.ops.gru import Gru  # noqa: E402
 from edgeq.ops.lstm import Lstm  # noqa: E402
-from edgeq.plan import stage  # noqa: E402
+from edgeq.plan import plan, room, stage  # noqa: E402
+from edgeq.plan.arena import live  # noqa: E402
 from edgeq.plan.bands import Bander  # noqa: E402
 from edgeq.plan.fit import fitted, ways  # noqa: E402
 from edgeq.plan.segments import Search  # noqa: E402
@@ -48,10 +51,10 @@ def brief(params: Params) -> str:
     return f"{zlib.crc32(repr(sorted((n, int(v)) for n, v in params.scalars.items())).encode()):08x}"
 
 
-def shares(graph: Graph, machine: Target = HOST) -> Iterator[str]:
+def shares(graph: Graph, machine: Target = HOST, spreads: Sequence[tuple[int, int]] = SPREADS) -> Iterator[str]:
     """Of calls for some numbers of cores and bytes of fast memory; of other kernels than the host's where they begin alone."""
     program = lower(graph, machine)
-    for cores, fast in SPREADS:
+    for cores, fast in spreads:
         for i, call in enumerate(spread(program, cores, fast).calls):
             parts = " ".join(f"{brief(s.params)}@{','.join(map(str, s.starts))}{dict(s.tables) or ''}" for s in call.shares)
             f = call.fetched
@@ -109,6 +112,38 @@ def lines(bander: Bander, first: int, last: int, pace: Flow) -> Iterator[str]:
     yield from (f"  {p.flow} {p.height} rows of {p.pitch} B" for p in band.parts)
 
 
+def places(graph: Graph, machine: Target = HOST) -> Iterator[str]:
+    """Where tensors and scratch lie, with and without results that trail; and what scratch takes of the rest of the arena."""
+    program = lower(graph, machine)
+    yield str(live(program))
+    for made in (plan(program), plan(program, 16), plan(program, trailing=False), room.roomiest(program)):
+        yield f"{made.arena_bytes} {sorted(made.offsets.items())} {sorted(made.scratch.items())} {made.trails}"
+        filled, after = room.filled(program, made)
+        yield f"{[(c.scratch, brief(c.params)) for c in filled.calls]} {sorted(after.scratch.items())}"
+
+
+def tall(seed: int) -> Graph:
+    """Of many rows: windows that overlap much, strides, a residual, and a layer that needs all rows."""
+    b = Builder(seed, "single")
+    rng = b.rng
+    x = b.input(1, int(rng.integers(40, 97)), int(rng.integers(2, 6)), int(rng.integers(1, 4)))
+    for _ in range(int(rng.integers(2, 5))):
+        kernel = int(rng.integers(2, 8))
+        y = b.conv(x, int(rng.integers(2, 9)), kernel, stride=int(rng.integers(1, 3)), pads=(kernel - 1,) * 4)
+        x = b.add(b.conv(y, b.tensors[y].type.shape[3], 3, pads=(1, 1, 1, 1)), y) if rng.random() < 0.5 else b.depthwise(y)
+    return b.graph(b.dense(b.flatten(b.pool(x)), 5) if rng.random() < 0.5 else x)
+
+
+def heads(seed: int) -> Graph:
+    """Dense layers of one vector and of several, of channels that no group divides; pointwise layers and functions."""
+    b = Builder(seed, "single")
+    rng = b.rng
+    x = b.conv(b.input(1, int(rng.integers(3, 9)), int(rng.integers(3, 9)), int(rng.integers(3, 40))), int(rng.integers(5, 60)), 1)
+    y = b.conv(b.leaky(x), int(rng.integers(5, 40)), 1)
+    z = b.dense(b.flatten(b.pool(y)), int(rng.integers(20, 150)))
+    return b.graph(b.dense(z, int(rng.integers(20, 150))), b.dense(x, int(rng.integers(5, 40))))
+
+
 def cases() -> Iterator[tuple[str, Iterator[str]]]:
     """Name and lines."""
     for seed in (1, 3):
@@ -129,8 +164,29 @@ def cases() -> Iterator[tuple[str, Iterator[str]]]:
     yield "bands fed", bands(b.graph(b.conv(b.add(b.conv(y, 6, 3, pads=(1, 1, 1, 1)), y), 5, 3, stride=2)))
 
 
+def many() -> Iterator[tuple[str, Iterator[str]]]:
+    """Name and lines of programs whose decisions are kept as a number."""
+    machines = [target.load(n) for n in ("host", "cortex-m4", "riscv-v", "cortex-m7", "riscv-xcv")]
+    spreads = ((2, 6000), (3, 0), (5, 2048), (7, 1024), (16, 3000), (1, 2000), (1, 700))
+    for seed in range(20, 35):
+        machine = machines[seed % len(machines)]
+        yield f"many bands {seed}", bands(band_graph(seed, ("single", "tflm")[seed // 5 % 2], layers=12), machine)
+        yield f"many tall {seed}", bands(tall(seed), machine)
+        yield f"many places {seed}", places(random_graph(seed, layers=10) if seed % 2 else band_graph(seed), machine)
+        yield f"many shares {seed}", shares(test_cluster.model(seed) if seed % 3 == 0 else heads(seed), machine, spreads)
+    for seed in range(20, 24):
+        yield f"many memory {seed}", memory(band_graph(seed, layers=7))
+        yield f"many tiles {seed}", tiles(test_stage.layers(seed=seed))
+        units, depth = (int(n) for n in np.random.default_rng(seed).integers(5, 24, 2))
+        for op in (Lstm(), Gru()):
+            yield f"many {op.kind()} {seed}", shares(test_cluster.cell(op, 4 * units, depth), machines[-1], spreads)
+
+
 def text() -> str:
-    return "".join(f"# {name}\n" + "".join(f"{line}\n" for line in found) for name, found in cases())
+    """What plans.txt holds."""
+    words = "".join(f"# {name}\n" + "".join(f"{line}\n" for line in found) for name, found in cases())
+    lines = ((name, list(found)) for name, found in many())
+    return words + "# many\n" + "".join(f"{name}: {len(x)} lines, {zlib.crc32(chr(10).join(x).encode()):08x}\n" for name, x in lines)
 
 
 def difference() -> list[str]:
@@ -142,5 +198,7 @@ def difference() -> list[str]:
 if __name__ == "__main__":
     if sys.argv[1:] == ["--bless"]:
         FILE.write_text(text(), encoding="ascii")
+    elif sys.argv[1:]:
+        print("\n".join(line for name, found in many() if name == " ".join(sys.argv[1:]) for line in found))
     else:
         print("\n".join(difference()))
