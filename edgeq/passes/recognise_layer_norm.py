@@ -1,6 +1,7 @@
 """Finds a layer normalization that an exporter has spelled out: difference to the mean, over the root of its mean square.
 
-``d = x - mean(x)``, ``d / sqrt(mean(d d) + epsilon)``, perhaps times one constant and plus another, along the last axis.
+``d = x - mean(x)``, ``d / sqrt(mean(d d) + epsilon)``, perhaps times one constant and plus another, along the last axis. Without the
+difference it is a root mean square normalization: half of the layer normalization of ``[x, -x]``, whose mean is 0.
 """
 
 from __future__ import annotations
@@ -9,12 +10,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-from edgeq.ir import Array, Graph, Node, Op
+from edgeq.ir import Array, Graph, Node, Op, Tensor, TensorType
 from edgeq.ops.add import Add, Sub
+from edgeq.ops.concat import Concat
 from edgeq.ops.layer_norm import LayerNorm
-from edgeq.ops.mathematics import Reciprocal, Rsqrt, Sqrt, Square
+from edgeq.ops.mathematics import Neg, Reciprocal, Rsqrt, Sqrt, Square
 from edgeq.ops.mean import Mean
 from edgeq.ops.mul import Mul
+from edgeq.ops.slice import Slice
 from edgeq.passes.rewrite import Names, computes, constant, repeated
 
 Operands = Callable[..., tuple[str, ...] | None]
@@ -37,8 +40,8 @@ def recognise_layer_norm(graph: Graph) -> Graph | None:
     return None
 
 
-def _core(graph: Graph, producers: dict[str, Node], operands: Operands, node: Node) -> tuple[str, float] | None:
-    """The tensor that a node's result is the normalization of, and epsilon; None where it is none."""
+def _core(graph: Graph, producers: dict[str, Node], operands: Operands, node: Node) -> tuple[str, float, bool] | None:
+    """The tensor that a node's result is the normalization of, epsilon, and whether the mean is taken away; None where it is none."""
     factors = operands(node.outputs[0], Mul)
     if factors is None or graph.type(node.outputs[0]).q is not None:
         return None
@@ -46,13 +49,14 @@ def _core(graph: Graph, producers: dict[str, Node], operands: Operands, node: No
         inverse = operands(other, Reciprocal)
         root = operands(other, Rsqrt) or (operands(inverse[0], Sqrt) if inverse else None)
         terms, parts = (operands(root[0], Add) if root else None), operands(d, Sub)
-        if not terms or not parts or not _is_mean(graph, producers, parts[1], parts[0]):
+        if not terms:
             continue
+        centred = parts is not None and _is_mean(graph, producers, parts[1], parts[0])
         epsilon = next((a for n in terms if (a := graph.tensors[n].data) is not None and a.size == 1), None)
         square = next((producers[n].inputs[0] for n in terms if n in producers and _is_mean(graph, producers, n)), None)
         squared = square and (operands(square, Square, Mul))
         if epsilon is not None and float(epsilon.item()) > 0 and squared and set(squared) == {d}:
-            return parts[0], float(epsilon.item())
+            return parts[0] if parts is not None and centred else d, float(epsilon.item()), centred
     return None
 
 
@@ -76,7 +80,7 @@ def _row(graph: Graph, node: Node, kind: type[Op], name: str) -> Array | None:
     return np.broadcast_to(data.reshape(-1), t.shape[-1:]).astype(np.float32)
 
 
-def _replaced(graph: Graph, node: Node, x: str, epsilon: float) -> Graph:
+def _replaced(graph: Graph, node: Node, x: str, epsilon: float, centred: bool) -> Graph:
     """The graph with a LayerNorm for `node`, and for what multiplies and shifts its result by constants."""
     depth, last, readers = graph.type(x).shape[-1], node, graph.consumers()
     values: dict[type[Op], Array] = {Mul: np.ones(depth, np.float32), Add: np.zeros(depth, np.float32)}
@@ -86,6 +90,18 @@ def _replaced(graph: Graph, node: Node, x: str, epsilon: float) -> Graph:
         if row is not None:
             values[kind], last = row, readers[name][0]
     names = Names(graph)
-    constants = [constant(names.fresh(f"{last.outputs[0]}/{n}"), values[k]) for n, k in (("scale", Mul), ("bias", Add))]
-    made = Node(last.name, LayerNorm(epsilon), (x, *(c.name for c in constants)), last.outputs)
-    return graph.with_nodes([made if n is last else n for n in graph.nodes], constants)
+    rows = [v if centred else np.tile(v, 2) for v in values.values()]
+    added = [constant(names.fresh(f"{last.outputs[0]}/{n}"), v) for n, v in zip(("scale", "bias"), rows, strict=True)]
+    parameters = tuple(c.name for c in added)
+    if centred:
+        made = [Node(last.name, LayerNorm(epsilon), (x, *parameters), last.outputs)]
+    else:
+        shape = graph.type(x).shape
+        negative, both, normal = (names.fresh(f"{last.outputs[0]}/{n}") for n in ("negative", "mirrored", "normal"))
+        added += [Tensor(n, TensorType((*shape[:-1], k * depth))) for n, k in ((negative, 1), (both, 2), (normal, 2))]
+        half = Slice((0,) * len(shape), shape, (1,) * len(shape))
+        made = [
+            Node(negative, Neg(), (x,), (negative,)), Node(both, Concat(len(shape) - 1), (x, negative), (both,)),
+            Node(normal, LayerNorm(epsilon), (both, *parameters), (normal,)), Node(last.name, half, (normal,), last.outputs),
+        ]  # fmt: skip
+    return graph.with_nodes([m for n in graph.nodes for m in (made if n is last else [n])], added)

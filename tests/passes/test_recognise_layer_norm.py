@@ -64,12 +64,32 @@ def test_it_becomes_one_operator(steps: Sequence[Step]) -> None:
 @pytest.mark.parametrize(
     "steps",
     [
+        [(maths.Square(), ["x"], "sq"), *ROOT, INVERSE[0], (Mul(), ["x", "inverse"], "n"), (Mul(), ["scale", "n"], "y")],
+        [(Mul(), ["x", "x"], "sq"), *ROOT[:2], (maths.Rsqrt(), ["sum"], "inverse"), (Mul(), ["inverse", "x"], "n"), *AFFINE],
         [(Mean((1,), True), ["x"], "mean"), BEFORE[1], *SQUARE, *ROOT, *INVERSE],
-        [*BEFORE, (maths.Square(), ["x"], "sq"), *ROOT, *INVERSE],
-        [*BEFORE, (maths.Abs(), ["d"], "sq"), *ROOT, *INVERSE],
         [(maths.Square(), ["x"], "other"), (Mean((2,), True), ["other"], "mean"), BEFORE[1], *SQUARE, *ROOT, *INVERSE],
     ],
-    ids=["another axis", "of x", "no square", "another mean"],
+    ids=["square", "product", "less a mean along another axis", "less the mean of something else"],
+)
+def test_a_root_mean_square(steps: Sequence[Step]) -> None:
+    """Without the mean of the same row taken away: half of the normalization of a row and its negative."""
+    before = graph(steps)
+    after = normalise(before)
+    kinds = [n.op.kind() for n in after.nodes]
+    assert kinds[-4:] == ["neg", "concat", "layer_norm", "slice"] and not {"sqrt", "rsqrt", "reciprocal"} & set(kinds)
+    x = {"x": RNG.normal(2, 3, (4, *SHAPE)).astype(np.float32)}
+    (want,), (got,) = (evaluate_float(g, x).values() for g in (before, after))
+    np.testing.assert_allclose(got, want, rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [*BEFORE, (maths.Square(), ["x"], "sq"), *ROOT, *INVERSE],
+        [*BEFORE, (maths.Abs(), ["d"], "sq"), *ROOT, *INVERSE],
+        [*BEFORE, *SQUARE, (Mean((1,), True), ["sq"], "var"), *ROOT[1:], *INVERSE],
+    ],
+    ids=["of x", "no square", "another axis"],
 )
 def test_something_else_stays(steps: Sequence[Step]) -> None:
     assert not any(isinstance(n.op, LayerNorm) for n in normalise(graph(steps)).nodes)
