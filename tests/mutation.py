@@ -9,8 +9,8 @@ Each package has its tests (`PACKAGES`). They are run once, unchanged, to see wh
 in a process of its own, forked after pytest has collected all tests, in the code of the functions that are there; a change outside
 functions in one where edgeq is imported anew. The tests of its line run until one fails or `LIMIT` times their usual time has passed,
 which counts as seen: first those whose file imports the changed module, of each test function one case before the next, the quickest
-first, as many as usually take `--seconds`; last the records of decisions, however long they take. Results are kept in build/mutation, so that a run goes on
-where it ended; what is changed in another line of a file counts as a new change.
+first, as many as usually take `--seconds`; last the records of decisions, however long they take. Results are kept in build/mutation,
+so that a run goes on where it ended; what is changed in another line of a file counts as a new change.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ ELSEWHERE = 77  # the change is in no function
 SAMPLE = 150
 RULES = "ranges scales weights equalize cells casts calibration diagnosis rounding odd_samples averages float_parameters mixed"
 RULES += " allocate refine methods masks normalised data_free drop enough factored few_bits robust_biases uneven_levels unseen"
-RULES += " decisions few_samples storage gradients noise others split flat sensitivity predicted_noise choices messages"
+RULES += " limits decisions few_samples storage gradients noise others split flat sensitivity predicted_noise choices messages"
 GOLDEN = "tests/test_golden.py::test_some_integers_in_this_process"
 PASSES = ["tests/passes", GOLDEN]
 QUANTIZE = [f"tests/quantize/test_{n}.py" for n in RULES.split()]

@@ -70,9 +70,9 @@ def tiles(graph: Graph) -> Iterator[str]:
         for lost in (0, 100) if call.formats else ():
             for way in sorted(stage._tilings(program, call, 0, lost), key=lambda w: (w.bytes, w.cost)):
                 yield f"call {i}, {lost} B lost: {way.bytes} B, {way.cost:.9g} instructions, {way.call.tiled}, over {way.call.inplace}"
-    for room in (0.0, 1.0):
-        for i, call in enumerate(stage.stage(program).calls if room else stage.stage(program, stage.WHOLE).calls):
-            yield f"{'tiled' if room else 'whole'}, call {i}: {call.tiled} {sorted(call.staged)} scratch {call.scratch}"
+    for tiled in (False, True):
+        for i, call in enumerate(stage.stage(program).calls if tiled else stage.stage(program, stage.WHOLE).calls):
+            yield f"{'tiled' if tiled else 'whole'}, call {i}: {call.tiled} {sorted(call.staged)} scratch {call.scratch}"
 
 
 def memory(graph: Graph) -> Iterator[str]:

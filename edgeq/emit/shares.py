@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from edgeq.emit.arrays import ctype_of
 from edgeq.emit.functions import Function, values
 from edgeq.program import Call, Program, Share
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -40,9 +41,10 @@ def numbers(labels: Sequence[str], classes: Sequence[str] | None, where: str) ->
     """
     found = sorted(set(labels))
     if classes is None:
-        if all(n.isdecimal() for n in found) and found != sorted(found, key=int):
+        astray = next((p for p in itertools.pairwise(found) if all(n.isdecimal() for n in found) and int(p[0]) > int(p[1])), None)
+        if astray is not None:
             raise EdgeqError(
-                "the order of the classes is not clear", where=where, why=f"as text '{found[1]}' comes before '{found[2]}'",
+                "the order of the classes is not clear", where=where, why=f"as text '{astray[0]}' comes before '{astray[1]}'",
                 fix=f"name them in the model's order: --classes {','.join(sorted(found, key=int)[:3])},...",
             )  # fmt: skip
         classes = found
