@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from installed import need_emulator
+from random_graphs import Builder
 from test_stage import check, inputs, layers, narrowed
 
 from edgeq import api
@@ -15,8 +16,10 @@ from edgeq.errors import EdgeqError
 from edgeq.faults import FaultMap, hardened
 from edgeq.formats import PLAIN, parse
 from edgeq.lower import lower
+from edgeq.ops.average_pool2d import AveragePool2d
 from edgeq.ops.weights import with_formats
 from edgeq.plan import plan, stage
+from edgeq.plan.fit import fitted
 from edgeq.quantize import Options, quantize
 from edgeq.target import load
 
@@ -47,6 +50,24 @@ def test_emulated_cores(name: str, machine: str, tmp_path: Path) -> None:
     check(program, tmp_path / "m", machine)
     own = {c.kernel.isa for c in program.calls}
     assert own & {c.kernel.isa for c in plain.calls} - {"c"} or machine == "cortex-m0"
+
+
+@pytest.mark.parametrize("machine", ["host", "cortex-m4", "riscv"])
+@pytest.mark.parametrize("name", ["6+hamming", "codebook"])
+def test_layers_run_in_bands(name: str, machine: str, tmp_path: Path) -> None:
+    """By the kernel that their tables are stored for, others than which are better at rows with plain weights."""
+    if machine != "host":
+        need_emulator(machine)
+    b = Builder(3, "single")
+    x = b.input(1, 24, 12, 4)
+    for k in range(3):
+        x = b.conv(b.depthwise(x), 16, 1) if k else b.conv(x, 16, 3, pads=(1, 1, 1, 1))
+    graph = b.graph(b.dense(b.flatten(b.node(AveragePool2d((24, 12)), x)), 5))
+    program = lower(narrowed(graph, parse(name)), load(machine), decode=stage.START)
+    banded, memory = fitted(program, None)
+    inside = [c for band in banded.bands for c in banded.calls[band.first : band.last + 1] if c.staged]
+    assert inside and memory.arena_bytes < plan(program).arena_bytes * 2 / 3
+    check(banded, tmp_path / "m", "" if machine == "host" else machine, ["beside"])
 
 
 def test_recurrent_layers_keep_their_states_beside_them(tmp_path: Path) -> None:

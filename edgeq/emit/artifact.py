@@ -148,8 +148,9 @@ class _Emitter:
         placed = {i: f"bytes + {self.plan.scratch[i]}" if i in self.plan.scratch else "(void *)0" for i in calls}
         scratch = ["" if self.program.calls[i].kernel.scratch == "0" else placed[i] for i in calls]
         firsts = {n: f"fed->first[{k}]" if band.fed else self.names.own("first") for k, n in enumerate(band.kept)}
+        decoded = [{d["member"]: d["place"] for d in r["decodes"]} for r in records]
         writer = BandWriter(
-            self.program, band, names, [self.functions.calls[i] for i in calls], [r["values"] for r in records], scratch,
+            self.program, band, names, [self.functions.calls[i] for i in calls], [r["values"] for r in records], decoded, scratch,
             self.inside if band.fed else self.location, self.plan.offsets.__getitem__, firsts, self.plan.behind,
         )  # fmt: skip
         return writer.turn() if band.fed else writer.lines()

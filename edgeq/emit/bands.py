@@ -62,6 +62,7 @@ class BandWriter:
         place: C expression of a whole tensor's address, or of a constant's.
         arena: its offset in the arena.
         values: per call of the band what its constants hold, as C.
+        decoded: per call of the band the members that point to tables decoded at the start, and where these lie.
         scratch: per call of the band its scratch as an argument; "" of a call without.
         firsts: tensor with a buffer -> C variable for the first row in it.
         behind: buffers whose kept rows lie at their end.
@@ -72,6 +73,7 @@ class BandWriter:
     names: BandNames
     functions: Sequence[Function]
     values: Sequence[Mapping[str, str]]
+    decoded: Sequence[Mapping[str, str]]
     scratch: Sequence[str]
     place: Callable[[str], str]
     arena: Callable[[str], int]
@@ -227,7 +229,7 @@ class BandWriter:
         call, function = program.calls[self.band.first + i], self.functions[i]
         source = part.sources[0]
         constant: list[Line] = []
-        changed: list[Line] = []
+        changed = [f"{n.own}.{member} = {place};" for member, place in self.decoded[i].items()]
         for m in function.members:
             found = None if m.table else expression(m.name, {t: call.kernel.value(m.name, p) for t, p in part.variants.items()})
             if found and found[0]:

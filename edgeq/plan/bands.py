@@ -21,6 +21,7 @@ from edgeq.ir import Params, Tensor
 from edgeq.kernels import Kernel, Signature, facts
 from edgeq.kernels.layouts import applied
 from edgeq.plan.lines import Memory, Trace, traces_of
+from edgeq.plan.trails import decodes
 from edgeq.program import Band, Call, Fed, Flow, Lines, Part, Program, Source
 from edgeq.traits import Rows
 
@@ -45,7 +46,7 @@ def sources(program: Program, call: Call) -> tuple[Source, ...]:
         t = graph.type(call.operands[0])
         return (Source(Rows(), t.shape[1], t.bytes // t.shape[1]),)
     output = graph.type(call.output)
-    if len(call.outputs) != 1 or call.formats or call.tiled or len(output.shape) != 4 or output.shape[0] != 1:
+    if len(call.outputs) != 1 or decodes(call) or call.tiled or len(output.shape) != 4 or output.shape[0] != 1:
         raise Whole
     own = [i for i in range(len(call.node.inputs)) if i not in op.parameters]
     shapes = [graph.type(n).shape for n in call.node.inputs]
@@ -241,13 +242,15 @@ def _part_call(program: Program, call: Call, kinds: tuple[Turn, ...]) -> tuple[C
     usual = made[kinds[0]]
     kernel = call.kernel
     wanted = _of_rows(kernel.signature) if gathers(program, call) else kernel.signature
-    others = kernels.candidates(wanted, usual, program.target.isa, own=kernel.epilogue)
+    others = [] if call.formats else kernels.candidates(wanted, usual, program.target.isa, own=kernel.epilogue)
     better = [k for k in others[: others.index(kernel) if kernel in others else 0] if not k.applies(call.params)]  # on few rows
     found = next((k for k in better + ([kernel] if wanted == kernel.signature else []) + others if _fits(k, made)), None)
     if found is None:
         raise Whole
     same = found is kernel and all(np.array_equal(t, call.params.tables[n]) for n, t in usual.tables.items())
     tables = call.tables
+    if call.formats and not same:  # its tables are stored for this kernel
+        raise Whole
     if not same:
         try:
             packed = {n: applied(layout, n, usual.tables) for n, layout in found.pack.items() if layout}

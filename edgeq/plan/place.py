@@ -87,10 +87,17 @@ def partners(h: Matrix) -> Partners:
     return [[(j, row[j], h[j][i]) for j in range(len(h)) if row[j] or h[j][i]] for i, row in enumerate(h)]
 
 
-def first_fit(met: Partners, order: Sequence[int]) -> list[int]:
-    """Each block in turn at the lowest offset that clears those already placed."""
+def first_fit(met: Partners, order: Sequence[int], ready: Sequence[int] = (), most: Sequence[int] = ()) -> list[int]:
+    """Each block in turn at the lowest offset that clears those already placed.
+
+    Args:
+        ready: offsets of the first blocks, in order.
+        most: of each block, where it may lie at most; no offsets if one would lie higher.
+    """
     offsets = [-1] * len(met)
-    for i in order:
+    for i, at in zip(order, ready, strict=False):
+        offsets[i] = at
+    for i in order[len(ready) :]:
         # strictly between the two ends of a span, block i would collide with block j
         spans = [(offsets[j] - below, offsets[j] + above) for j, below, above in met[i] if offsets[j] >= 0]
         spans.sort()
@@ -100,6 +107,8 @@ def first_fit(met: Partners, order: Sequence[int]) -> list[int]:
                 break
             if high > at:
                 at = high
+        if most and at > most[i]:
+            return []
         offsets[i] = at
     return offsets
 
@@ -135,14 +144,19 @@ def greedy(blocks: Sequence[Block], h: Matrix, bound: int) -> list[int]:
     assert best is not None
     chance = random.Random(SEED)
     meetings = sum(size != 0 for row in h for size in row)
+    ends = [b.largest for b in blocks]
+    most = [best[0] - end for end in ends]
     for _ in range(min(SHUFFLES, MEETINGS // max(meetings, 1)) if len(blocks) > 2 else 0):
-        order = list(best[1])
+        order, same = list(best[1]), len(blocks)
         for _ in range(chance.randint(1, 3)):
-            order.insert(chance.randrange(len(order)), order.pop(chance.randrange(len(order))))
-        offsets = first_fit(met, order)
+            to, at = chance.randrange(len(order)), chance.randrange(len(order))
+            order.insert(to, order.pop(at))
+            same = min(same, to, at)
+        offsets = first_fit(met, order, [best[2][i] for i in order[:same]], most)
+        if not offsets:
+            continue
         tall = height(blocks, offsets)
-        if tall <= best[0]:
-            best = (tall, order, offsets)
+        best, most = (tall, order, offsets), [tall - end for end in ends]
         if tall <= bound:
             break
     return best[2]

@@ -27,7 +27,7 @@ def distances(program: Program, index: int, spans: Mapping[str, tuple[int, int]]
     call, graph = program.calls[index], program.graph
     ahead, firsts = call.kernel.ahead(call.params), call.node.op.traits.firsts
     divided = call.tiled or call.shares or call.fetched or len(call.outputs) > 1
-    if ahead is None or firsts is None or divided or _decodes(call) or program.storage(call.output) in program.outside:
+    if ahead is None or firsts is None or divided or decodes(call) or program.storage(call.output) in program.outside:
         return {}
     kept = {program.storage(n) for n in graph.outputs}
     reads = firsts(call.node.op, [graph.type(n).shape for n in call.node.inputs], graph.type(call.node.outputs[0]).shape)
@@ -42,7 +42,7 @@ def distances(program: Program, index: int, spans: Mapping[str, tuple[int, int]]
     return {n: d for n, d in found.items() if n not in barred}
 
 
-def _decodes(call: Call) -> bool:
+def decodes(call: Call) -> bool:
     """Whether a table is decoded before each call: it is stored otherwise than the kernel reads it, and not decoded at the start."""
     stored = {n for n, f in call.formats.items() if not f.fitted(call.params.tables[n]).plain(call.params.tables[n].size)}
     return bool(stored - {n for n, s in call.staged.items() if s.offset < 0})
