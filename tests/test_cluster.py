@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -292,8 +292,33 @@ def test_a_board_of_ones_own_has_the_sources_of_the_one_that_it_inherits(tmp_pat
     assert built.measured.comparisons["iss"].bit_exact
 
 
+def layers(*channels: int) -> Graph:
+    """Dense layers one behind the other."""
+    b = Builder(sum(channels), "single")
+    x = b.input(1, channels[0])
+    for count in channels[1:]:
+        x = b.dense(x, count)
+    return b.graph(x)
+
+
+def rows_and_heads() -> Graph:
+    """Layers whose last part is smaller, with borders on all sides, and a function of elements."""
+    b = Builder(12, "single")
+    x = b.depthwise(b.conv(b.input(1, 11, 7, 5), 12, 3, stride=2, pads=(1, 1, 1, 1)))
+    return b.graph(b.dense(b.flatten(b.leaky(b.conv(x, 20, 1))), 10))
+
+
+NETS = [
+    ("rows", lambda: model(11), None, 1), ("layers", lambda: layers(90, 67, 101, 59), None, 1), ("odd", rows_and_heads, None, 1),
+    ("lstm", lambda: cell(Lstm(), 40, 36), None, 0), ("gru", lambda: cell(Gru(), 40, 36), None, 0),
+    ("tiles", lambda: layers(90, 67, 101, 59), "9K", 1), ("copies", lambda: model(13), "12K", 1),
+]  # fmt: skip
+
+
 @pytest.mark.skipif(shutil.which("qemu-system-riscv32") is None, reason="needs QEMU")
-def test_nine_harts_of_qemu_compute_the_same_bytes(tmp_path: Path) -> None:
-    graph = model(11)
-    built = api.build(graph, output=tmp_path / "m", target="virt-harts", name="m", vectors=2)
-    assert built.measured.comparisons["qemu"].bit_exact and b"eq_fork" in (tmp_path / "m" / "m.c").read_bytes()
+@pytest.mark.parametrize(("make", "fast", "forks"), [n[1:] for n in NETS], ids=[n[0] for n in NETS])
+def test_nine_harts_of_qemu_compute_the_same_bytes(tmp_path: Path, make: Callable[[], Graph], fast: str | None, forks: int) -> None:
+    built = api.build(make(), output=tmp_path / "m", target="virt-harts", name="m", vectors=2, weights_stream=fast)
+    code = (tmp_path / "m" / "m.c").read_bytes()
+    assert built.measured.comparisons["qemu"].bit_exact and (b"eq_fork(" in code) == bool(forks)
+    assert (b"eq_copy_start" in code) == (fast is not None)
