@@ -301,6 +301,17 @@ def layers(*channels: int) -> Graph:
     return b.graph(x)
 
 
+@pytest.mark.parametrize("fast", [4096, 9000])
+def test_tiles_are_such_that_the_kernel_computes_them(tmp_path: Path, fast: int) -> None:
+    """Lanes of RV32IM take sixteen rows at a time: tiles of four cannot be laid out."""
+    graph = layers(280, 64, 64)
+    program = spread(lower(graph, targets.load("riscv")), 1, fast)
+    write(emit(program, plan(program), "m"), tmp_path / "m")
+    inputs = {graph.inputs[0]: np.random.default_rng(3).integers(-128, 128, (2, *graph.type(graph.inputs[0]).shape)).astype(np.int8)}
+    ran = host.run(tmp_path / "m", inputs)
+    np.testing.assert_array_equal(ran.outputs[graph.outputs[0]], simulate(graph, inputs).outputs[graph.outputs[0]])
+
+
 def rows_and_heads() -> Graph:
     """Layers whose last part is smaller, with borders on all sides, and a function of elements."""
     b = Builder(12, "single")

@@ -352,11 +352,12 @@ def _in_tiles(call: Call, axis: _Axis, rows: int, fast: int) -> Fetched | None:
         return None
     bounds = [(a, min(axis.count, a + rows)) for a in range(0, axis.count, rows)]
     own = [axis.part(call.params, 0, b - a) for a, b in (bounds[0], bounds[-1])]
+    if not _alike(call.kernel, own):
+        return None
     second = _starts(call.kernel, axis, call.params, *bounds[1])
     steps = {n: s for n, s in (second or {}).items() if s or call.tables[n].nbytes <= fast // SMALL}
     pieces, end = _placed({n: (table(call.kernel, n, own[0].tables).nbytes, s) for n, s in steps.items()})
-    fits = second is not None and end <= fast // 2 and _alike(call.kernel, own)
-    if not fits or any(_starts(call.kernel, axis, call.params, a, b) is None for a, b in bounds[2:]):
+    if second is None or end > fast // 2 or any(_starts(call.kernel, axis, call.params, a, b) is None for a, b in bounds[2:]):
         return None
     return Fetched(len(bounds), rows, pieces, end, axis.moved)
 
