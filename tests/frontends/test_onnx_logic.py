@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from onnx_models import Net, close, load, onnxruntime_outputs, real_outputs
 
+from edgeq import api
 from edgeq.errors import EdgeqError
 from edgeq.passes import normalise
 
@@ -106,6 +107,12 @@ CASES: dict[str, Build] = {
     "scatter sum": lambda b: b.op(
         "ScatterElements", b.input(4, 3), b.const([[2, 2, 2], [0, 0, 0]], np.int64), b.random(2, 3), axis=1, reduction="add"
     ),
+    **{
+        f"scatter {k}": lambda b, k=k: b.op(  # type: ignore[misc]
+            "ScatterElements", b.input(4, 3), b.const([[2, 2, 2], [2, 0, 1]], np.int64), b.random(2, 3), axis=1, reduction=k
+        )
+        for k in ("min", "max")
+    },
     **{
         f"{k} {last} {axis}": lambda b, k=k, last=last, axis=axis: cast(  # type: ignore[misc]
             b, b.op(k, b.op("Round", b.input(3, 5, 4)), axis=axis, keepdims=last, select_last_index=last)
@@ -232,3 +239,17 @@ def test_jumps_between_the_points_of_a_grid_are_kept(kind: str, bound: float) ->
     model = b.model(cast(b, b.op("Not", b.op(kind, b.input(1, 6), b.const(bound, F)))))
     arrays: dict[str, Any] = {"input": np.array([[[bound, 0, 1, 2 * bound, -1, -2 * bound]]], F)}
     close(real_outputs(normalise(load(model)), arrays), onnxruntime_outputs(model, arrays))
+
+
+@pytest.mark.parametrize("reduction", ["min", "max"])
+def test_extremes_that_are_scattered_keep_their_steps(reduction: str) -> None:
+    net = Net()
+    out = net.op(
+        "ScatterElements", net.input(6, 3), net.const([[2, 2, 0], [2, 0, 1]], np.int64), net.random(2, 3), axis=1, reduction=reduction
+    )
+    graph, rng = load(net.model(out)), np.random.default_rng(0)
+    x = {"input": rng.normal(0, 1, (64, 6, 3)).astype(F)}
+    (want,) = real_outputs(graph, x).values()
+    for recipe, least in (("int8", 35), ("fp16", 60)):
+        (got,) = api.simulate(api.quantize(graph, x, recipe=recipe).graph, x).outputs(real=True).values()
+        assert 10 * np.log10((want**2).sum() / ((got - want) ** 2).sum()) > least

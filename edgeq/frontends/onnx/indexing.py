@@ -141,17 +141,21 @@ def _scattered(call: Call, x: Tensor, updates: Tensor, places: Array, reduction:
         source = np.arange(size)
         source[places.ravel()] = size + np.arange(count)
         return chosen(call, joined, source.reshape(x.type.shape))
-    op, neutral = {"add": (Add(), 0.0), "mul": (Mul(), 1.0), "max": (Maximum(), -1e30), "min": (Minimum(), 1e30)}[reduction]
+    op, neutral = {"add": (Add(), 0.0), "mul": (Mul(), 1.0), "max": (Maximum(), None), "min": (Minimum(), None)}[reduction]
     if np.unique(places, return_counts=True)[1].max() > ROUNDS:
         raise EdgeqError(f"{call.kind} of more than {ROUNDS} updates of one element is not supported")
-    joined = call.emit(Concat(0), given, call.builder.constant(f"{call.output}.neutral", np.array([neutral], np.float32)), tag="joined")
+    if neutral is None:  # an element itself changes nothing
+        rest, unchanged = flat, count + np.arange(size)
+    else:
+        rest, unchanged = call.builder.constant(f"{call.output}.neutral", np.array([neutral], np.float32)), np.full(size, count)
+    joined = call.emit(Concat(0), given, rest, tag="joined")
     seen: dict[int, int] = {}
     rounds: list[Array] = []
     for i, place in enumerate(places.ravel().tolist()):
         turn = seen.get(place, 0)
         seen[place] = turn + 1
         if turn == len(rounds):
-            rounds.append(np.full(size, count))
+            rounds.append(unchanged.copy())
         rounds[turn][place] = i
     for k, source in enumerate(rounds):
         flat = call.emit(op, flat, chosen(call, joined, source, f"round{k}_"), tag=f"round{k}")
