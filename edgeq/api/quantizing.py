@@ -25,9 +25,10 @@ from edgeq.passes.multiply_out import multiply_out
 from edgeq.quantize import fronts, storage
 from edgeq.quantize.allocate import Goal
 from edgeq.quantize.constraints import given_scales
-from edgeq.quantize.diagnosis import LOW, diagnose
+from edgeq.quantize.diagnosis import diagnose
 from edgeq.quantize.fixed_front import fixed
 from edgeq.quantize.floating import dequantized
+from edgeq.quantize.noise import GOOD
 from edgeq.quantize.noise import reason as reason_of
 from edgeq.quantize.plan import Options, Precision
 from edgeq.quantize.precision_toml import read_precision, split_in
@@ -200,7 +201,7 @@ def diagnosis(
 def kept_badly(graph: Graph, record: Mapping[str, Any]) -> bool:
     """Whether an output is so noisy that other recipes are asked."""
     found = {t["name"]: t["sqnr_db"] for t in record["tensors"]}
-    return any(found.get(n, LOW) < LOW for n in graph.results)
+    return any(found.get(n, GOOD) < GOOD for n in graph.results)
 
 
 def on_stream(step: Quantized, stream: str, samples: Arrays | None) -> tuple[Quantized, dict[str, Array] | None]:

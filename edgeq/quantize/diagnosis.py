@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from edgeq import half, reals
 from edgeq.evaluate import chunk_size
 from edgeq.ir import Array, DType, Graph, Node, TensorType
+from edgeq.quantize import masks
 from edgeq.quantize.channels import powers
 from edgeq.quantize.constraints import natural
 from edgeq.quantize.floating import Progress, evaluate_float
@@ -65,7 +66,8 @@ class TensorStats:
         seen_low, seen_high: extremes of the float values.
         sqnr_db: signal over error, 10 log10; at most 150.
         own_sqnr_db: the same if this tensor alone were stored in integers: its rounding and clipping.
-        saturation: part of the values (0...1) that lie more than half a step beyond the range.
+        saturation: part of the values (0...1) that lie more than half a step beyond the range; values that no reader tells apart, such
+            as those below -3 before a hard swish, are all alike.
         zeros: part of the stored values that mean zero.
         used: part of the 256 integers, or of all halves, that occur between the lowest and the highest one.
         equalized: channels are stored divided by powers of two; all figures are of the divided values.
@@ -100,6 +102,7 @@ class _Sums:
 
     type: TensorType
     divide: NDArray[np.int64] | None
+    ends: tuple[float, float] = masks.NONE  # beyond them nobody tells values apart
     count: int = 0
     signal: float = 0.0
     error: float = 0.0
@@ -117,6 +120,8 @@ class _Sums:
         real = real.astype(np.float64)
         if self.divide is not None:
             real = real / powers(self.divide)
+        self.seen += [float(real.min()), float(real.max())]
+        real = np.clip(real, *self.ends)
         low, high = _span(t)
         inside = np.clip(real, low, high)
         if t.q is None:
@@ -124,7 +129,7 @@ class _Sums:
             meant, stored = stored.astype(np.float64), half.order(stored)
         else:
             rounded, step, zero = np.rint(inside / t.scale) * t.scale, t.scale, t.zero_point
-            meant = dequantize_array(stored, t.scale, zero)
+            meant = np.clip(dequantize_array(stored, t.scale, zero), *self.ends)
         self.count += real.size
         self.signal += float((real**2).sum())
         self.error += float(((real - meant) ** 2).sum())
@@ -134,7 +139,6 @@ class _Sums:
         self.zeros += int((stored == zero).sum())
         self.histogram = self.histogram or Histogram(real, meant)
         self.histogram.add(real, meant)
-        self.seen += [float(real.min()), float(real.max())]
         self.stored += [int(stored.min()), int(stored.max())]
         peaks = np.abs(real).reshape(-1, real.shape[-1] if real.ndim > 1 else 1).max(axis=0)
         self.peaks = peaks if self.peaks is None else np.maximum(peaks, self.peaks)
@@ -178,7 +182,12 @@ def diagnose(
     factors = {n: np.asarray(e, np.int64) for n, e in (exponents or {}).items() if e}
     activations = [n for n, t in quantized_graph.tensors.items() if not t.is_constant and (t.type.q or t.type.dtype is DType.FLOAT16)]
     types = {n: quantized_graph.type(n) for n in activations}
-    sums = {n: _Sums(t, factors.get(n)) for n, t in types.items() if n in float_graph.tensors and float_graph.type(n).shape == t.shape}
+    ends = masks.ends(float_graph)
+    sums = {
+        n: _Sums(t, factors.get(n), ends.get(n, masks.NONE))
+        for n, t in types.items()
+        if n in float_graph.tensors and float_graph.type(n).shape == t.shape
+    }
     total = len(next(iter(stored.values())))
     kept = max(1, AT_ONCE // max(1, sum(t.size for t in types.values())))
     size = total if float_graph.states else min(kept, chunk_size(float_graph, total))

@@ -137,6 +137,16 @@ def _scaled(graph: Graph, node: Node, limit: tuple[float, float]) -> list[tuple[
     return every
 
 
+def ends(graph: Graph) -> dict[str, tuple[float, float]]:
+    """Per activation that has some, the real values beyond which every reader tells nothing apart: a hard swish below -3."""
+    found = {}
+    for name, readers in graph.consumers().items():
+        flats = [n.op.traits.flat(n.op) for n in readers if n.op.traits.flat is not None]
+        if readers and len(flats) == len(readers) and name not in graph.outputs:
+            found[name] = min(low for low, _ in flats), max(high for _, high in flats)
+    return found
+
+
 def limited(graph: Graph, found: Limits, kept: Mapping[str, str], integers: tuple[str, ...]) -> Graph:
     """The graph whose constants end at their limits, where integers alone read them.
 

@@ -11,8 +11,9 @@ from edgeq.errors import EdgeqError
 from edgeq.formats import PLAIN
 from edgeq.ir import Array, Graph
 from edgeq.quantize.allocate import NOTHING
-from edgeq.quantize.diagnosis import LOW, PERFECT
+from edgeq.quantize.diagnosis import PERFECT
 from edgeq.quantize.floating import evaluate_float
+from edgeq.quantize.noise import GOOD
 from edgeq.quantize.plan import Options
 from edgeq.quantize.rounding import NEAREST
 from edgeq.recipes._recipe import Job, Made, Recipe
@@ -36,7 +37,7 @@ class Other:
 
 
 def others(name: str, job: Job, made: Made, known: Mapping[str, type[Recipe]]) -> list[Other]:
-    """The recipe's own figures, and those of others in the order in which they are asked, up to the first that keeps `LOW` dB.
+    """The recipe's own figures, and those of others in the order in which they are asked, up to the first that keeps `GOOD` dB.
 
     Empty where the recipe itself keeps that. Weights are rounded to nearest, which takes seconds where the recipe took minutes.
 
@@ -49,7 +50,7 @@ def others(name: str, job: Job, made: Made, known: Mapping[str, type[Recipe]]) -
     real = {n: outputs[n] for n in made.real.results}
     label = f"{name} with weights in {job.options.weights}" if _few(job) and job.options else name
     found = [Other(label, kept(made.graph, samples, real), size(made.graph))]
-    if found[0].sqnr_db >= LOW:
+    if found[0].sqnr_db >= GOOD:
         return []
     for other in _asked(name, job, known):
         options = Options(rounding=NEAREST) if known[other].calibrated else None
@@ -58,7 +59,7 @@ def others(name: str, job: Job, made: Made, known: Mapping[str, type[Recipe]]) -
         except EdgeqError:  # it has no such meaning
             continue
         found.append(Other(other, kept(graph, samples, real), size(graph)))
-        if found[-1].sqnr_db >= LOW:
+        if found[-1].sqnr_db >= GOOD:
             break
     return found
 
