@@ -65,7 +65,7 @@ def over_the_link(folder: Path, chip: str, samples: NDArray[np.int16]) -> bool:
     elf = build_firmware(folder, machine, toolchain(machine), folder.with_suffix(".elf"), app="serve", optimize="-Os")
     with EmulatedBoard(elf, machine) as board:
         board.start()
-        return exact(api.compare(folder, {"samples": samples}, port=Port(board.port)))
+        return exact(api.compare(folder, {"samples": samples}, port=Port(board.port, timeout=60)))
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from export import write
@@ -34,6 +35,7 @@ from edgeq.simulate import simulate
 
 HERE = Path(__file__).parent
 BOARDS = {"cortex-m4": "mps2-an386", "riscv": "virt"}  # a chip, and a board with its core that QEMU emulates behind a serial line
+PATIENCE = 60  # seconds that an emulated board may need for a step on a busy computer
 PROMPT = "The statement "
 SEED = 1
 
@@ -119,25 +121,57 @@ def on_board(quantized: Graph, chip: str, folder: Path, count: int, prompt: str 
     model = manifest(folder)
     with EmulatedBoard(elf, board) as emulated:
         emulated.start()
-        with serial.connect(Port(emulated.port), model) as device:
+        with serial.connect(Port(emulated.port, timeout=PATIENCE), model) as device:
             return told(Board(device, Layout(model)), prompt, count)
 
 
-def measured(quantized: Graph, chip: str, folder: Path, tokens: list[int], megahertz: float) -> str:
-    """What a token takes on a chip whose core is modelled, and its memory."""
+def same(found: tuple[list[int], list[Array]], wanted: tuple[list[int], list[Array]], chip: str) -> None:
+    """Hold what a board tells to the simulator's.
+
+    Raises:
+        SystemExit: a token or a score differs.
+    """
+    if found[0] != wanted[0] or not all(np.array_equal(a, b) for a, b in zip(found[1], wanted[1], strict=True)):
+        sys.exit(f"{BOARDS[chip]} ({chip}) over the serial line DIFFERS from the simulator")
+
+
+class Token(NamedTuple):
+    """What a token takes on a chip: instructions, bytes, and tokens a second by the model of the core (usual, least, most), if it has one."""
+
+    instructions: int
+    rates: tuple[float, float, float] | None
+    weights: int
+    arena: int
+    kept: int
+
+
+def measured(quantized: Graph, chip: str, folder: Path, tokens: list[int], megahertz: float) -> Token:
+    """What a token takes on a chip.
+
+    Raises:
+        SystemExit: a step is not the simulator's.
+    """
     built = edgeq.build(quantized, target=chip, output=folder)
     places = np.arange(len(tokens) - 1).reshape(-1, 1)
     given = {"token": np.array(tokens[:-1]).reshape(-1, 1, 1), "place": places, "number": (SEED << 16) + places}
     outcome = api.compare(built.folder, given)
     if outcome.comparison is None or not outcome.comparison.bit_exact:
         sys.exit(f"{chip} DIFFERS from the simulator")
-    rate, cycles = "", outcome.run.cycles
+    rates, cycles = None, outcome.run.cycles
     if cycles is not None:
-        rates = [1e6 * megahertz / (cycles.total * part) for part in (1, cycles.high, cycles.low)]
-        rate = f", {rates[0]:.0f} tokens a second at {megahertz:g} MHz ({rates[1]:.0f} to {rates[2]:.0f} by the model of the core)"
-    flash, arena, kept = built.manifest.weight_bytes, built.manifest.arena_bytes, built.manifest.state_bytes
-    return (f"{outcome.run.instructions} instructions a token{rate}, {flash} bytes of weights, {arena} of arena, {kept} of keys and "
-            f"values; every step equals the simulator's")  # fmt: skip
+        rates = tuple(1e6 * megahertz / (cycles.total * part) for part in (1, cycles.high, cycles.low))
+    sizes = built.manifest
+    return Token(outcome.run.instructions or 0, rates, sizes.weight_bytes, sizes.arena_bytes, sizes.state_bytes)
+
+
+def told_of(token: Token, megahertz: float) -> str:
+    """It in words."""
+    rate = ""
+    if token.rates is not None:
+        usual, least, most = token.rates
+        rate = f", {usual:.0f} tokens a second at {megahertz:g} MHz ({least:.0f} to {most:.0f} by the model of the core)"
+    return (f"{token.instructions} instructions a token{rate}, {token.weights} bytes of weights, {token.arena} of arena, {token.kept} of "
+            f"keys and values; every step equals the simulator's")  # fmt: skip
 
 
 def main() -> None:
@@ -167,12 +201,10 @@ def main() -> None:
         tokens, scores = told(Writer(quantized), PROMPT, options.tokens)
         print(decode(np.array(tokens)))
         for chip, board in BOARDS.items():
-            found, values = on_board(quantized, chip, options.output / f"{board}_{form}", options.tokens)
-            same = found == tokens and all(np.array_equal(a, b) for a, b in zip(values, scores, strict=True))
-            if not same:
-                sys.exit(f"{board} ({chip}) over the serial line DIFFERS from the simulator")
+            same(on_board(quantized, chip, options.output / f"{board}_{form}", options.tokens), (tokens, scores), chip)
             print(f"{board} ({chip}): {len(tokens)} tokens over the serial line, each one and every score the simulator's", flush=True)
-            print(f"{chip}: {measured(quantized, chip, options.output / f'{chip}_{form}', tokens, options.megahertz)}", flush=True)
+            token = measured(quantized, chip, options.output / f"{chip}_{form}", tokens, options.megahertz)
+            print(f"{chip}: {told_of(token, options.megahertz)}", flush=True)
 
 
 if __name__ == "__main__":
