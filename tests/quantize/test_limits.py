@@ -9,13 +9,17 @@ import pytest
 from float_graphs import Floats
 
 from edgeq.errors import EdgeqError
+from edgeq.ir import DType, QParams, TensorType
 from edgeq.ops.activations import LeakyRelu, Sigmoid, Tanh
 from edgeq.ops.average_pool2d import AveragePool2d
 from edgeq.ops.clamp import Clamp
 from edgeq.ops.concat import Concat
+from edgeq.ops.reshape import Reshape
 from edgeq.quantize.bounds import bounds
 from edgeq.quantize.classes import numbers
 from edgeq.quantize.constraints import natural, roots, states
+from edgeq.quantize.fixed_front import _Writer, fixed, step
+from edgeq.quantize.norms import gradients
 from edgeq.quantize.scales import _grid, affine, span
 from edgeq.quantize.split import ocs
 from edgeq.quantize.weight_scales import easy_quant, max, mse, nearest, stored, widest, within
@@ -102,6 +106,7 @@ def test_weights_on_a_grid_keep_its_largest_step() -> None:
     np.testing.assert_allclose(on, [1.0, 8 / 6])
     assert stored.known(np.array([[3.0, 1]]), (-8, 7), np.array([-4.0, -2, -1, 0, 1, 2, 4])).tolist() == [0.0]
     assert stored.known(np.array([[4.0, 1]]), (-8, 7), np.array([-4.0, -2, -1, 0, 1, 2, 4])).tolist() == [1.0]
+    assert stored.known(np.array([[0.5, 0, -0.5]]), (-1, 1)).tolist() == [0.5]
     near = np.array([[1.0, 2.0004, 3.0], [1.0, 2.0006, 3.0]])
     assert (stored.known(near, (-3, 3)) > 0).tolist() == [True, False]
 
@@ -150,3 +155,58 @@ def test_layers_without_states_have_none() -> None:
     b = Floats()
     graph = b.graph(b.op(Tanh(), b.input(1, 4), name="t"))
     assert states(graph.nodes[0]) == () and roots(graph, 0) == roots(graph, 1) == []
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_gradients_of_norms_are_those_of_their_loss(layers: int) -> None:
+    """By central differences; for each sample as for all: that times their number. A channel without deviation does not count."""
+    rng = np.random.default_rng(7)
+    values = {f"h{i}": rng.normal(0.3, 1.4, (5, 2, 3)) for i in range(layers)}
+    norms = {n: (rng.normal(0, 1, 3), np.array([0.7, 0.0, 1.9])) for n in values}
+    loss, found = gradients(values, norms)
+    expected = 0.0
+    for n, (mean, deviation) in norms.items():
+        y = values[n].reshape(-1, 3)[:, [0, 2]]
+        off = ((y.mean(0) - mean[[0, 2]]) / deviation[[0, 2]]) ** 2 + ((y.std(0) - deviation[[0, 2]]) / deviation[[0, 2]]) ** 2
+        expected += off.mean() / layers
+    assert loss == pytest.approx(expected, rel=1e-12)
+    for n, y in values.items():
+        assert not found[n][..., 1].any()
+        for at in np.ndindex(y.shape):
+            ends = []
+            for move in (1e-5, -1e-5):
+                other = y.copy()
+                other[at] += move
+                ends.append(gradients({**values, n: other}, norms)[0])
+            assert found[n][at] == pytest.approx(len(y) * (ends[0] - ends[1]) / 2e-5, rel=1e-4, abs=1e-8), at
+
+
+@pytest.mark.parametrize(
+    ("samples", "worth"),
+    [
+        ([0, 0], 1.0), ([3, -7], 1.0), ([32768, -5], 1.0), ([32769, -5], 32769 / 32767), ([0.5, 2.0], 2 / 32767),
+        ([3 / 32768, -1], 1 / 32768), ([0.3, -0.9], 1 / 32768), ([0.3, 1.01], 1.01 / 32767), ([0.03, -0.125001], 1 / 32768),
+        ([0.03, -0.1249], 0.1249 / 32767), ([1 / 32768, 0.01], 0.01 / 32767),
+    ],
+)  # fmt: skip
+def test_what_a_step_of_16_bits_is_worth(samples: list[float], worth: float) -> None:
+    assert step(np.array([samples])) == pytest.approx(worth, rel=1e-12)
+
+
+def test_a_front_end_on_integers_wants_samples() -> None:
+    front = SimpleNamespace(graph=SimpleNamespace(name="net"))
+    with pytest.raises(EdgeqError, match="give --calib, or quantize with --spectrum float32"):
+        fixed(front, None, None)  # type: ignore[arg-type]
+
+
+def test_levels_take_the_scale_of_what_they_become_in_8_bits() -> None:
+    """Also where they are moved first; int16, and what the rest does not read, they choose themselves."""
+    b = Floats()
+    y = b.op(Reshape((6,)), b.op(Reshape((3, 2)), b.input(1, 6), name="first"), name="y")
+    other = b.op(Tanh(), "first", name="other")
+    writer = object.__new__(_Writer)
+    writer.graph = b.graph(y, other)
+    kinds = {n: TensorType((6,), t, QParams((0.5,), 3)) for n, t in (("y", DType.INT8), ("other", DType.INT16), ("z", DType.INT8))}
+    rest = SimpleNamespace(inputs=("y", "other"), type=kinds.get)
+    assert writer._outputs(rest) == dict.fromkeys(("y", "first", writer.graph.inputs[0]), kinds["y"])  # type: ignore[arg-type]
+    assert writer._outputs(SimpleNamespace(inputs=(), type=kinds.get)) == writer._outputs(None) == {}  # type: ignore[arg-type]
