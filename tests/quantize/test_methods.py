@@ -294,6 +294,29 @@ def test_what_a_layer_changes_is_told_by_how_samples_resemble_each_other() -> No
     assert alignment(x, np.random.default_rng(2).normal(0, 1, (50, 6))) < 0.3 and alignment(x, 0 * x) == 1
 
 
+def test_a_layers_change_counts_by_the_square_of_a_step() -> None:
+    graph, x = two_layers(), np.random.default_rng(1).normal(0, 1, (80, 1, 8)).astype(np.float32)
+    probe, unit = probed(graph, {"x": x}), units(graph)[0]
+    a = x[:64, 0].astype(np.float64)
+    b = a @ np.asarray(graph.tensors["w"].data, np.float64).T
+    a, b = a - a.mean(0), b - b.mean(0)
+    alike = ((b.T @ a) ** 2).sum() / np.sqrt(((a.T @ a) ** 2).sum() * ((b.T @ b) ** 2).sum())
+    assert 0.2 < alike < 0.9
+    for stored, limit in (("w2a8", 1), ("w4a8", 7)):
+        found = float(MEASURES["input-change"](probe, unit, stored)[0])
+        assert found == pytest.approx((1 - alike) * (limit**-2 - 127**-2), rel=1e-4)
+
+
+def test_gradients_of_one_number_are_those_of_half_its_power() -> None:
+    w, x = np.random.default_rng(7).normal(0, 1, (1, 8)), np.random.default_rng(1).normal(0, 1, (40, 1, 8)).astype(np.float32)
+    graph = dense(w.astype(np.float32))
+    probe, (unit,) = probed(graph, {"x": x}), units(graph)
+    w, seen = w.astype(np.float32).astype(np.float64), x[:32, 0].astype(np.float64)
+    slope = (seen @ w.T).T @ seen / 32
+    lost = [((slope * (probe.rounded(unit.nodes[0], w, s) - w)) ** 2).sum() for s in ("w2a8", "w8a8")]
+    assert float(MEASURES["gradients"](probe, unit, "w2a8")[0]) == pytest.approx(lost[0] - lost[1], rel=1e-4)
+
+
 def test_recipe_few_bits_takes_a_sensitivity() -> None:
     graph, samples = two_layers(), {"x": np.random.default_rng(1).normal(0, 1, (96, 1, 8)).astype(np.float32)}
     for name in MEASURES:

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from float_graphs import hidden
 from scipy.special import lambertw
+from scipy.stats import entropy
 
 from edgeq.ir import Array
 from edgeq.quantize import Ranges, calibrate
+from edgeq.quantize.ranges import improved_kl
 
 BINS, LEVELS, STEPS = 4096, 256, 96
 RNG = np.random.default_rng(7)
@@ -177,6 +179,34 @@ def test_kl_has_the_least_divergence(name: str) -> None:
     starts = {min(zero - int(zero * f), last - LEVELS) for f in fractions} if zero else {0}
     first = min(sorted(s for s in starts if s >= 0), key=lambda s: fast_divergence(counts, s, last))
     assert chosen(DATA[name], "kl") == pytest.approx((edges[first], edges[last]), rel=1e-9)
+
+
+def balanced(counts: Array, first: int, last: int) -> float:
+    """Jensen and Shannon's divergence (twice it), of the values as they were seen from what 256 steps make of those inside, where the end
+    steps have what lies beyond; a step whose bins were all empty lies all over them."""
+    stored, owner = np.zeros(len(counts)), first + np.arange(last - first)
+    level = np.arange(last - first) * LEVELS // (last - first)
+    for i in np.unique(level):
+        bins = owner[level == i]
+        mass = counts[bins].sum() + (counts[:first].sum() if i == 0 else 0) + (counts[last:].sum() if i == LEVELS - 1 else 0)
+        used = bins[counts[bins] > 0] if (counts[bins] > 0).any() else bins
+        stored[used] = mass / len(used)
+    p, q = counts / counts.sum(), stored / stored.sum()
+    return float(2 * entropy((p + q) / 2) - entropy(p) - entropy(q))
+
+
+def test_improved_kl_has_the_least_balanced_divergence() -> None:
+    """As `kl`, the upper end first: the ends, and what every cut of the search costs."""
+    for name in ("normal", "two heaps", "skewed"):
+        counts, edges = histogram(DATA[name], zeros=False)
+        zero = int(np.searchsorted(edges, 0.0))
+        tops = sorted({max(zero + int((BINS - zero) * f), LEVELS) for f in np.linspace(1, 0.1, STEPS)}, reverse=True)
+        last = min(tops, key=lambda t: balanced(counts, 0, t))
+        starts = sorted({min(zero - int(zero * f), last - LEVELS) for f in np.linspace(1, 0.1, STEPS)})
+        first = min((s for s in starts if s >= 0), key=lambda s: balanced(counts, s, last))
+        assert chosen(DATA[name], "improved-kl") == pytest.approx((edges[first], edges[last]), rel=1e-9), name
+        for cut in ((0, BINS), (300, 2000), (900, 3300), (1900, 2200)):
+            assert improved_kl._divergence(counts, *cut) == pytest.approx(balanced(counts, *cut), rel=1e-6), (name, cut)
 
 
 @pytest.mark.parametrize("method", ["minmax", "moving", "percentile", "mse", "kl"])

@@ -13,7 +13,7 @@ from edgeq.errors import EdgeqError
 from edgeq.ir import Graph, Node, Tensor, TensorType
 from edgeq.ops.fully_connected import FullyConnected
 from edgeq.quantize import Options, evaluate_float, quantize
-from edgeq.quantize.refine import REFINEMENTS, Work, changed
+from edgeq.quantize.refine import REFINEMENTS, Work, changed, disc_quant
 from edgeq.simulate import real_array, simulate
 
 RNG = np.random.default_rng(8)
@@ -122,6 +122,34 @@ def test_disc_quant_rounds_to_a_level_beside_the_weight_and_says_what_it_cannot_
             quantize(graph, {"t0": samples}, Options(refine=MOVES))
     books = [quantize(real, {"t0": x}, replace(options, weights="codebook", refine=r)) for r in ("none", MOVES)]
     assert all(np.array_equal(*(g.tensors[f"w{i}"].data for g in books)) for i in range(3))  # type: ignore[arg-type]
+
+
+def test_disc_quant_pulls_to_what_weights_were_rounded_to() -> None:
+    """Where no gradient says otherwise, also to the level that is farther."""
+    real, x = network(), correlated(200, 2)
+    graph = quantize(real, {"t0": x}, Options(weights="int3", rounding="truncate", equalize=False))
+    layers = [layer for node in Work(real, graph, {"t0": x}).tunable() if (layer := disc_quant._layer(Work(real, graph, {"t0": x}), node))]
+    assert len(layers) == 3
+    for layer in layers:
+        before = np.asarray(graph.tensors[layer.name].data)
+        assert not np.array_equal(layer.integers(), before), "half of them lie nearer to the other"
+        for step in range(disc_quant.STEPS):
+            layer.move(np.zeros(before.shape), step)
+        assert np.array_equal(layer.integers(), before)
+
+
+def test_disc_quant_keeps_what_is_no_better(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Samples that took no part decide."""
+    real, x = network(), correlated(200, 2)
+
+    def worse(work: Work, layers: list[disc_quant._Layer]) -> None:
+        for layer in layers:
+            layer.part = np.where(layer.free, 1 - layer.end, layer.part)
+
+    options = Options(weights="int3", equalize=False)
+    monkeypatch.setattr(disc_quant, "_train", worse)
+    plain, moved = (quantize(real, {"t0": x}, replace(options, refine=r)) for r in ("none", MOVES))
+    assert all(np.array_equal(t.data, moved.tensors[n].data) for n, t in plain.tensors.items() if t.data is not None)  # type: ignore[arg-type]
 
 
 def test_distillation_of_a_right_network_keeps_it() -> None:
