@@ -44,7 +44,7 @@ def test_a_few_samples_keep_more_than_others_do() -> None:
     seen = min(t["sqnr_db"] for t in made.record["tensors"] if t["name"] in graph.outputs)
     other = kept(graph, made.graph, samples(200, 2))
     assert seen > other + 6  # or there would be nothing to tell
-    assert abs(found["sqnr_db"] - other) < 4
+    assert other - 4 < found["sqnr_db"] < seen - 3  # which of twenty goes beyond the ranges is chance
 
 
 def test_the_network_that_is_made_is_the_same() -> None:
