@@ -246,9 +246,9 @@ def lines(records: dict[str, Record]) -> list[str]:
     """The lines of the page."""
     found = [
         "## Attention\n",
-        "Methods that are made for attention, as `python -m benchmarks.attention_methods` measures them. KVQuant, SageAttention2 and RepQuant",
-        "gain nothing in the eight bits that caches and attention have here, so they are no options (decisions 375 and 376). EdgeQAT's term is",
-        "one of training, `edgeq.train.Learning(entropy=, entropic=)`: it neither helps nor harms by more than 1 %.\n",
+        "Methods that are made for attention, as `python -m benchmarks.attention_methods` measures them. KVQuant, SageAttention2 and",
+        "RepQuant gain nothing in the eight bits that caches and attention have here, so they are no options (decisions 375 and 376).",
+        "EdgeQAT's term is one of training, `edgeq.train.Learning(entropy=, entropic=)`: it neither helps nor harms by more than 1 %.\n",
     ]
     if "caches" in records:
         r, held = records["caches"], WINDOWS * 128

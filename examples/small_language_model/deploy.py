@@ -136,7 +136,7 @@ def same(found: tuple[list[int], list[Array]], wanted: tuple[list[int], list[Arr
 
 
 class Token(NamedTuple):
-    """What a token takes on a chip: instructions, bytes, and tokens a second by the model of the core (usual, least, most), if it has one."""
+    """What a token takes on a chip: instructions, bytes, tokens a second by the model of the core (usual, least, most), if any."""
 
     instructions: int
     rates: tuple[float, float, float] | None
