@@ -31,6 +31,14 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
+def test_tokens_a_second_are_the_measured_ones() -> None:
+    page = (ROOT / "benchmarks" / "language_model.md").read_text(encoding="utf-8")
+    rates = [re.search(rf"\| {form} \| {chip} \| [\d,]+ \| (\d+) ", page) for form in ("int8", "int4") for chip in ("cortex-m4", "riscv")]
+    m4, riscv, m4_of_four, riscv_of_four = (m[1] for m in rates if m)
+    told = f"{m4} tokens a second at 120 MHz on\nCortex-M4 in int8 and {m4_of_four} in int4, {riscv} and {riscv_of_four} on RV32IMC"
+    assert told in README, "run `python -m benchmarks.language_model`, and write its figures here"
+
+
 def test_the_python_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     np.savez(tmp_path / "calib.npz", image=np.random.default_rng(0).random((8, 1, 8, 8), np.float32))
