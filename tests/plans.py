@@ -14,6 +14,7 @@ import difflib
 import sys
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -34,7 +35,7 @@ from edgeq.ops.gru import Gru  # noqa: E402
 from edgeq.ops.lstm import Lstm  # noqa: E402
 from edgeq.plan import plan, room, stage  # noqa: E402
 from edgeq.plan.arena import live  # noqa: E402
-from edgeq.plan.bands import Bander  # noqa: E402
+from edgeq.plan.bands import Bander, Whole  # noqa: E402
 from edgeq.plan.fit import fitted, ways  # noqa: E402
 from edgeq.plan.segments import Search  # noqa: E402
 from edgeq.plan.shares import spread  # noqa: E402
@@ -144,6 +145,17 @@ def heads(seed: int) -> Graph:
     return b.graph(b.dense(z, int(rng.integers(20, 150))), b.dense(x, int(rng.integers(5, 40))))
 
 
+def every(graph: Graph) -> Iterator[str]:
+    """Of bands of all calls in a row, at some paces, whether a search would take them or not."""
+    program = lower(graph, HOST)
+    bander = Bander(program)
+    for first in range(len(program.calls)):
+        for last, pace in ((b, p) for b in range(first + 1, min(first + 6, len(program.calls))) for p in (1, 2, 5)):
+            yield f"{first} to {last}, {pace} rows"
+            with suppress(Whole):
+                yield from lines(bander, first, last, Flow(pace, pace))
+
+
 def cases() -> Iterator[tuple[str, Iterator[str]]]:
     """Name and lines."""
     for seed in (1, 3):
@@ -173,6 +185,8 @@ def many() -> Iterator[tuple[str, Iterator[str]]]:
         yield f"many tall {seed}", bands(tall(seed))
         yield f"many places {seed}", places(random_graph(seed, layers=10) if seed % 2 else band_graph(seed), HOST if seed % 5 else small)
         yield f"many shares {seed}", shares(test_cluster.model(seed) if seed % 3 == 0 else heads(seed), HOST, spreads)
+    for seed in range(20, 80):
+        yield f"many lines {seed}", every(band_graph(seed, "single"))
     for seed in range(20, 24):
         yield f"many memory {seed}", memory(band_graph(seed, layers=7))
         yield f"many tiles {seed}", tiles(test_stage.layers(seed=seed))
