@@ -159,7 +159,7 @@ def measured(folder: Path, sources: str | None = None) -> Measured:
         data = parse(path)
     except FileNotFoundError:
         return fresh
-    except (OSError, ValueError, RecursionError) as e:
+    except (OSError, ValueError) as e:
         raise EdgeqError("cannot read the measurements", where=str(path), why=reason(e), fix=fix) from e
     try:
         found = convert(data, Measured)

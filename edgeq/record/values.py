@@ -25,12 +25,20 @@ T = TypeVar("T")
 
 
 def parse(path: Path) -> Any:
-    """JSON without NaN and infinities."""
+    """JSON without NaN and infinities.
+
+    Raises:
+        OSError: see `files.read_bytes`.
+        ValueError: it is no such text, or nested too deeply.
+    """
 
     def refuse(name: str) -> float:
         raise ValueError(f"{name} is not a number in JSON")
 
-    return json.loads(read_text(path), parse_constant=refuse)
+    try:
+        return json.loads(read_text(path), parse_constant=refuse)
+    except RecursionError as e:
+        raise ValueError("it is nested too deeply") from e
 
 
 def finite(value: float) -> float | str:
