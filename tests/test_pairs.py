@@ -21,11 +21,14 @@ def written(**changes: Any) -> bytes:
 
 
 REFUSED = {
-    "empty": b"", "a list": b"[]", "null": b"null", "UTF-16": written().decode().encode("utf-16"), "cut": written()[:-9], "more": written() + b"x",
+    "empty": b"", "a list": b"[]", "null": b"null", "UTF-16": written().decode().encode("utf-16"), "cut": written()[:-9],
+    "more": written() + b"x",
     "deep": b"[" * 200_000, "deep objects": b'{"a":' * 200_000, "zero": written(measured=0), "less": written(measured=-5),
     "infinite": written(measured=1e400), "text": written(measured="12"), "a fraction": written(measured=1.5), "yes": written(measured=True),
-    "large": written(estimate=2**64), "very large": b'{"format":1,"pairs":[{"estimate":' + b"9" * 5000 + b"}]}", "a path": written(target="../x"),
-    "no digest": written(sources_sha256="zz"), "nothing": written(toolchain=None), "another format": written().replace(b'mat": 1', b'mat": 2'),
+    "large": written(estimate=2**64), "very large": b'{"format":1,"pairs":[{"estimate":' + b"9" * 5000 + b"}]}",
+    "a path": written(target="../x"),
+    "no digest": written(sources_sha256="zz"), "nothing": written(toolchain=None),
+    "another format": written().replace(b'mat": 1', b'mat": 2'),
 }  # fmt: skip
 
 
