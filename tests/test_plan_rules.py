@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -167,3 +168,31 @@ def test_an_output_of_one_pixel_is_a_vector_of_channels() -> None:
         axis = shares._axis(call)
         assert (axis is not None) == found, (groups, size)
         assert axis is None or (axis.count, axis.rows, axis.moved) == (16, 1, (1,))
+
+
+@pytest.mark.parametrize(
+    ("close", "scratch", "trails", "takes", "apart"),
+    [
+        (700, (40, 41), True, True, False),  # an eighth less: worth it
+        (701, (40, 41), True, True, True),
+        (800, (40, 41), True, True, True),
+        (800, (40, 40), True, True, False),  # nothing is lost
+        (800, (41, 40), True, True, False),
+        (800, (40, 41), False, True, False),  # nothing trails
+        (800, (40, 41), True, False, False),  # no kernel takes room
+    ],
+)
+def test_results_trail_where_scratch_is_not_lost_or_an_eighth_is_saved(
+    close: int, scratch: tuple[int, int], trails: bool, takes: bool, apart: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    near, far = (SimpleNamespace(arena_bytes=n, trails=t) for n, t in ((close, {"a": 1} if trails else {}), (800, {})))
+    kernel = SimpleNamespace(takes_room=lambda params: takes)
+    program = SimpleNamespace(calls=[SimpleNamespace(kernel=kernel, params=None)])
+    monkeypatch.setattr(room, "plan", lambda program, trailing=True: near if trailing else far)
+
+    def filled(program: object, memory: object) -> tuple[SimpleNamespace, object]:
+        taken = scratch[memory is far]
+        return SimpleNamespace(calls=[SimpleNamespace(scratch=taken - 1), SimpleNamespace(scratch=1)]), memory
+
+    monkeypatch.setattr(room, "filled", filled)
+    assert room.roomiest(program) is (far if apart else near)  # type: ignore[arg-type, comparison-overlap]
