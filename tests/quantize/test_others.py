@@ -97,7 +97,7 @@ def test_more_bits_are_asked_first() -> None:
     graph = network(False)
     quiet = {"x": (X / LOUD).astype(np.float32)}
     w = graph.tensors["w"]
-    graph = Graph("quiet", graph.nodes, {**graph.tensors, "w": Tensor("w", w.type, (w.data * LOUD).astype(np.float32))}, ("x",), ("h",))  # type: ignore[operator]
+    graph = Graph("quiet", graph.nodes, {**graph.tensors, "w": Tensor("w", w.type, (w.data * LOUD).astype(np.float32))}, ("x",), ("h",))
     record = api.quantize(graph, quiet, options=Options(weights="int2", rounding="nearest")).record
     assert [o["recipe"] for o in record["others"]] == ["int8 with weights in int2", "int8"] and record["others"][1]["sqnr_db"] > 30
     assert "--recipe int8" in record["advice"]

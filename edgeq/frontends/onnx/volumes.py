@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from edgeq.errors import EdgeqError
 from edgeq.frontends.onnx.call import Call
+from edgeq.frontends.onnx.registry import Result, tensor_of
 from edgeq.frontends.onnx.values import Constant
 from edgeq.frontends.onnx.windows import Window, part, window
 from edgeq.ir import Tensor
@@ -13,7 +14,7 @@ from edgeq.ops.concat import Concat
 from edgeq.ops.pad import Pad
 from edgeq.ops.slice import Slice
 
-Images = Callable[[Call], Tensor]  # the reader of the operator on images
+Images = Callable[[Call], Result]  # the reader of the operator on images
 
 
 def conv(call: Call, w: Constant, images: Images) -> Tensor:
@@ -29,7 +30,7 @@ def conv(call: Call, w: Constant, images: Images) -> Tensor:
         return _planes(call, w, images)
     slices = _slices(call, x, at, groups)
     taps = w.transposed((0, 2, 1, 3, 4)).reshaped((out, kernel[0] * per_in, *kernel[1:]))
-    return _volume(call, images(across.with_values([slices, taps, *call.values[2:]])))
+    return _volume(call, tensor_of(images(across.with_values([slices, taps, *call.values[2:]]))))
 
 
 def conv_transpose(call: Call, w: Constant, images: Images) -> Tensor:
@@ -46,7 +47,7 @@ def conv_transpose(call: Call, w: Constant, images: Images) -> Tensor:
         raise EdgeqError(f"{call.kind} along the first of three spatial axes is not supported", fix=fix)
     slices = _slices(call, x, at, 1)
     taps = w.reshaped((*w.array.shape[:2], *w.array.shape[3:]))
-    return _volume(call, images(across.with_values([slices, taps, *call.values[2:]])))
+    return _volume(call, tensor_of(images(across.with_values([slices, taps, *call.values[2:]]))))
 
 
 def _is_point(at: Window) -> bool:
@@ -59,7 +60,7 @@ def _planes(call: Call, w: Constant, images: Images) -> Tensor:
     n, c, d, h, width = call.x(0).type.shape
     rows = call.reshape(call.x(0), (n, c, d, h * width), "planes")
     both = part(call, None, slice(0, 2))
-    y = images(both.with_values([rows, w.reshaped((*w.array.shape[:3], 1)), *call.values[2:]]))
+    y = tensor_of(images(both.with_values([rows, w.reshaped((*w.array.shape[:3], 1)), *call.values[2:]])))
     return call.reshape(y, (*y.type.shape[:3], h, width), "volume")
 
 
