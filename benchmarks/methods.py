@@ -121,7 +121,7 @@ class Bench:
             start = time.process_time()
             made = api.quantize(self.network.graph, self.samples, recipe="few-bits", budget=budget, **choice).graph  # diagnosis included
             return made, time.process_time() - start
-        options = replace(Options(weights=bits), **choice)
+        options = replace(Options(weights=bits, keep_small=False), **choice)  # every layer in the format
         own = (options.method, options.split)
         if own not in self._ranges:
             graph = self.network.graph if options.split == Options().split else split(self.network.graph, options.split)
@@ -133,7 +133,7 @@ class Bench:
     def coarse(self, bits: str, layers: Mapping[str, str] | None = None) -> Graph:
         """A graph that costs what others of as many bits do, made at once; `layers` have bits of their own."""
         few = {n: a[:8] for n, a in self.samples.items()}
-        decision = decide(self.network.graph, few, Options(weights=bits, rounding="nearest", equalize=False))
+        decision = decide(self.network.graph, few, Options(weights=bits, rounding="nearest", equalize=False, keep_small=False))
         return quantize_decided(replace(decision, precision=with_weights(decision.precision, layers or {})))
 
     def flash(self, bits: str) -> int:
