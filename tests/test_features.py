@@ -90,6 +90,25 @@ def steps(graph: Graph, x: Array) -> Array:
     return x[: len(x) // size * size].reshape(-1, size)
 
 
+LIBROSAS: list[tuple[dict[str, Any], list[tuple[float, float]]]] = [  # of librosa.filters.mel (0.11): sum and centre, in bins
+    ({}, [(0.03127548, 2.392371), (0.03203296, 56.26592), (0.03198153, 237.7501)]),
+    ({"htk": True, "norm": "none"}, [(1.320111, 1.46653), (5.032242, 59.13788), (16.0917, 239.7287)]),
+    ({"sr": 22050, "n_fft": 1024, "n_mels": 64, "fmin": 60, "fmax": 9000},
+     [(0.0477566, 4.976004), (0.04676763, 87.99276), (0.04644097, 398.398)]),
+    ({"sr": 8000, "n_fft": 256, "n_mels": 20, "htk": True, "fmin": 125},
+     [(0.03135482, 6.378811), (0.03183687, 43.42727), (0.03199447, 116.3566)]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("settings", "want"), LIBROSAS)
+def test_bands_are_librosas(settings: dict[str, Any], want: list[tuple[float, float]]) -> None:
+    """The first, the middle and the last one."""
+    bank = mel_bank(features.parse({"kind": "mel", **settings}))
+    rows = bank[[0, len(bank) // 2, -1]]
+    found = np.stack([rows.sum(1), rows @ np.arange(bank.shape[1]) / rows.sum(1)], 1)
+    np.testing.assert_allclose(found, want, rtol=2e-6)
+
+
 @pytest.mark.parametrize(("kind", "precision", "more"), CASES)
 def test_features_are_those_of_the_formula(kind: str, precision: str, more: dict[str, Any], speech: Array, tmp_path: Path) -> None:
     d = description(kind, precision, more)
