@@ -188,5 +188,5 @@ def test_what_is_no_graph_is_refused_with_how_to_read_it(wrong: Any, why: str) -
 def test_a_quantized_model_is_not_quantized_again() -> None:
     quantized = edgeq.quantize(dense(), X)
     for again in (quantized, quantized.graph):
-        with pytest.raises(EdgeqError, match="quantized already. Fix: build it as it is"):
+        with pytest.raises(EdgeqError, match=r"quantized already\. Fix: build it as it is"):
             edgeq.quantize(again, X)

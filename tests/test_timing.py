@@ -165,7 +165,8 @@ def test_a_build_keeps_to_a_budget_of_time(tmp_path: Path) -> None:
 
     assert parse("latency=20ms,cycles=2M") == {"latency": 0.02, "cycles": 2e6}
     for target, text, said in (
-        ("nucleo-l4r5", "latency=100us", ""), ("nucleo-l4r5", "latency=0.5us", "more cycles than the budget allows: [0-9 ]+, .* ms at 120 MHz"),
+        ("nucleo-l4r5", "latency=100us", ""),
+        ("nucleo-l4r5", "latency=0.5us", "more cycles than the budget allows: [0-9 ]+, .* ms at 120 MHz"),
         ("nucleo-l4r5", "cycles=60", "more cycles than the budget allows"), ("riscv", "latency=1ms", "clock of board virt is not known"),
         ("host", "cycles=1M", "no model of cycles"), ("nucleo-l4r5", "latency=20", "no unit"),
         ("nucleo-l4r5", "latency=1s,cycles=1M", "one of them"),
