@@ -61,7 +61,7 @@ class Constants:
 
     def _add(self, symbol: str, array: Array, user: tuple[int, str]) -> None:
         array = np.ascontiguousarray(array)
-        key = (user[0] < 0, array.dtype.name, array.shape, hashlib.sha256(array).hexdigest())
+        key = (user[0] < 0, array.dtype.name, array.shape, hashlib.sha256(array.data).hexdigest())
         if key not in self._by_content:
             self._by_content[key] = Constant(symbol, array)
             self.tables.append(self._by_content[key])

@@ -71,7 +71,8 @@ def _text(words: Array, breaks: list[int]) -> str:
     chars[:, 4:-2] = words
     chars[:, -2], chars[:, -1] = ord(","), ord(" ")
     chars[np.array(breaks) - 1, -1] = ord("\n")
-    return chars[chars != 0].tobytes().decode("ascii")
+    text: str = chars[chars != 0].tobytes().decode("ascii")
+    return text
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +103,8 @@ class Table:
     @functools.cached_property
     def crc(self) -> str:
         """CRC-32 of the little-endian bytes, eight hexadecimal digits."""
-        return f"{zlib.crc32(np.ascontiguousarray(self.array).astype(self.array.dtype.newbyteorder('<'), copy=False)):08x}"
+        little = np.ascontiguousarray(self.array).astype(self.array.dtype.newbyteorder("<"), copy=False)
+        return f"{zlib.crc32(little.data):08x}"
 
     def blocks(self) -> Iterator[str]:
         """The initializer, some whole lines at a time."""
