@@ -143,12 +143,12 @@ def test_places_that_cannot_be_written(edgeq, model: Path, tmp_path: Path, chain
 
 
 def test_a_build_that_differs_is_not_written(edgeq, model: Path, tmp_path: Path, chain: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    original = artifact.table
+    original = artifact.Table
 
     def miscompiled(symbol: str, array: np.ndarray) -> object:
         return original(symbol, array + 50 if symbol.endswith("_bias") else array)
 
-    monkeypatch.setattr(artifact, "table", miscompiled)
+    monkeypatch.setattr(artifact, "Table", miscompiled)
     message = edgeq("build", model, "-o", tmp_path / "out", "--toolchain", chain).error
     assert "does not compute what the simulator says: first difference: tensor 'hidden', vector " in message
     assert not (tmp_path / "out").exists()
