@@ -19,7 +19,6 @@ from edgeq.quantize.bounds import bounds
 from edgeq.quantize.classes import numbers
 from edgeq.quantize.constraints import natural, roots, states
 from edgeq.quantize.fixed_front import _Writer, fixed, step
-from edgeq.quantize.norms import gradients
 from edgeq.quantize.scales import _grid, affine, span
 from edgeq.quantize.split import ocs
 from edgeq.quantize.weight_scales import easy_quant, max, mse, nearest, stored, widest, within
@@ -113,15 +112,12 @@ def test_weights_on_a_grid_keep_its_largest_step() -> None:
 
 def test_the_channel_of_the_largest_weight_is_halved_again_and_again() -> None:
     w = np.array([[1.0, -8.0, 3.0], [0.5, 2.0, -3.5]])
-    source, part = ocs.shares(w, 3)
-    assert source.tolist() == [0, 1, 2, 1, 1, 1]
-    assert part.tolist() == [1, 0.25, 1, 0.5, 0.25, 0.5] or sorted(part[source == 1]) == [0.25, 0.25, 0.25, 0.25]
-    for more in range(5):
+    for more, largest in enumerate((8, 4, 4, 3.5, 2)):
         source, part = ocs.shares(w, more)
-        assert len(source) == 3 + more and [part[source == c].sum() for c in range(3)] == [1, 1, 1]
-        largest = (np.abs(w).max(0)[source] * part).max()
-        assert largest == [8, 4, 4, 3.5, 3.5][more] or more > 2
-    assert ocs.shares(w, 0)[1].tolist() == [1, 1, 1]
+        assert source.tolist() == [0, 1, 2, 1, 1, 1, 2][: 3 + more]
+        assert [part[source == c].sum() for c in range(3)] == [1, 1, 1]
+        assert (np.abs(w).max(0)[source] * part).max() == largest
+    assert part.tolist() == [1, 0.25, 0.5, 0.25, 0.25, 0.25, 0.5]
 
 
 def test_bounds_go_through_what_moves_averages_and_merges() -> None:
@@ -155,30 +151,6 @@ def test_layers_without_states_have_none() -> None:
     b = Floats()
     graph = b.graph(b.op(Tanh(), b.input(1, 4), name="t"))
     assert states(graph.nodes[0]) == () and roots(graph, 0) == roots(graph, 1) == []
-
-
-@pytest.mark.parametrize("layers", [1, 2])
-def test_gradients_of_norms_are_those_of_their_loss(layers: int) -> None:
-    """By central differences; for each sample as for all: that times their number. A channel without deviation does not count."""
-    rng = np.random.default_rng(7)
-    values = {f"h{i}": rng.normal(0.3, 1.4, (5, 2, 3)) for i in range(layers)}
-    norms = {n: (rng.normal(0, 1, 3), np.array([0.7, 0.0, 1.9])) for n in values}
-    loss, found = gradients(values, norms)
-    expected = 0.0
-    for n, (mean, deviation) in norms.items():
-        y = values[n].reshape(-1, 3)[:, [0, 2]]
-        off = ((y.mean(0) - mean[[0, 2]]) / deviation[[0, 2]]) ** 2 + ((y.std(0) - deviation[[0, 2]]) / deviation[[0, 2]]) ** 2
-        expected += off.mean() / layers
-    assert loss == pytest.approx(expected, rel=1e-12)
-    for n, y in values.items():
-        assert not found[n][..., 1].any()
-        for at in np.ndindex(y.shape):
-            ends = []
-            for move in (1e-5, -1e-5):
-                other = y.copy()
-                other[at] += move
-                ends.append(gradients({**values, n: other}, norms)[0])
-            assert found[n][at] == pytest.approx(len(y) * (ends[0] - ends[1]) / 2e-5, rel=1e-4, abs=1e-8), at
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,7 @@ def error(graph: Graph, real: Graph, x: np.ndarray) -> float:
 
 
 MOVES = "disc-quant"  # the method that changes integers
+LEFT = {MOVES: 0.8, "distillation": 0.82, "gains-and-biases": 0.95, "zeroth-order": 0.985}  # of the error, at most
 
 
 @pytest.mark.parametrize("method", list(REFINEMENTS))
@@ -53,7 +54,7 @@ def test_outputs_of_few_bits_come_nearer(method: str) -> None:
     options = Options(weights="int2", rounding="nearest", equalize=False)
     plain, better = (quantize(real, {"t0": x}, o) for o in (options, replace(options, refine=method)))
     before, after = (error(g, real, correlated(300, 3)) for g in (plain, better))
-    assert after < 0.985 * before
+    assert after < LEFT[method] * before
     assert [(n.op, n.inputs) for n in plain.nodes] == [(n.op, n.inputs) for n in better.nodes]
     for name, t in plain.tensors.items():
         other = better.tensors[name]

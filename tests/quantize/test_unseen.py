@@ -36,15 +36,23 @@ def kept(graph: Graph, quantized: Graph, x: Array) -> float:
     return float(10 * np.log10((want**2).sum() / ((got - want) ** 2).sum()))
 
 
+def pooled(decibels: list[float]) -> float:
+    """The mean of noises, in dB."""
+    return float(-10 * np.log10(np.mean(10 ** (-np.array(decibels) / 10))))
+
+
 def test_a_few_samples_keep_more_than_others_do() -> None:
-    graph, x = wide(), samples(40, 3)
-    made = api.quantize(graph, {"x": x}, unseen=True)
-    found = made.record["unseen"]
-    assert (found["calibrated"], found["judged"]) == (20, 20)
-    seen = min(t["sqnr_db"] for t in made.record["tensors"] if t["name"] in graph.outputs)
-    other = kept(graph, made.graph, samples(200, 2))
-    assert seen > other + 6  # or there would be nothing to tell
-    assert other - 4 < found["sqnr_db"] < seen - 3  # which of twenty goes beyond the ranges is chance
+    """What is told is near what others keep, on average: of one draw, it is by chance which of twenty go beyond the ranges."""
+    graph, others, seen, told, true = wide(), samples(200, 2), list[float](), list[float](), list[float]()
+    for seed in range(3, 9):
+        made = api.quantize(graph, {"x": samples(40, seed)}, unseen=True)
+        found = made.record["unseen"]
+        assert (found["calibrated"], found["judged"]) == (20, 20)
+        seen.append(min(t["sqnr_db"] for t in made.record["tensors"] if t["name"] in graph.outputs))
+        told.append(found["sqnr_db"])
+        true.append(kept(graph, made.graph, others))
+    assert pooled(seen) > pooled(true) + 6  # or there would be nothing to tell
+    assert abs(pooled(told) - pooled(true)) < 3
 
 
 def test_the_network_that_is_made_is_the_same() -> None:
