@@ -126,7 +126,7 @@ class _Sums:
         inside = np.clip(real, low, high)
         if t.q is None:
             rounded, step, zero = inside.astype(np.float16).astype(np.float64), 0.0, 0
-            meant, stored = stored.astype(np.float64), half.order(stored)
+            meant, stored = np.clip(stored.astype(np.float64), *self.ends), half.order(stored)
         else:
             rounded, step, zero = np.rint(inside / t.scale) * t.scale, t.scale, t.zero_point
             meant = np.clip(dequantize_array(stored, t.scale, zero), *self.ends)

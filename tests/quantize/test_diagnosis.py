@@ -9,7 +9,7 @@ import pytest
 from float_graphs import PLAIN, Floats
 
 from edgeq.ir import Array, Graph, QParams
-from edgeq.ops.activations import Sigmoid
+from edgeq.ops.activations import HardSwish, Sigmoid
 from edgeq.ops.add import Sub
 from edgeq.ops.fully_connected import FullyConnected
 from edgeq.quantize import Options, TensorStats, decide, diagnose, quantize, to_half
@@ -182,3 +182,11 @@ def test_histograms_count_floats_and_what_is_stored() -> None:
     at = [int((v - low) / (high - low) * len(found.stored)) for v in limits]
     assert not found.stored[: at[0]].any() and not found.stored[at[1] + 1 :].any()
     assert found.stored[at[0]] + found.stored[at[1]] > found.real[: at[0]].sum() > 0
+
+
+def test_what_a_hard_swish_does_not_tell_apart_is_no_loss_in_halves() -> None:
+    b = Floats()
+    h = b.layer(FullyConnected(), b.input(1, 6), np.random.default_rng(0).normal(0, 40, (6, 6)), name="h")
+    real = b.graph(b.op(HardSwish(), h, name="y"))
+    found = stats(real, to_half(real))["h"]
+    assert found.seen_low < -20 and found.sqnr_db > 60

@@ -161,3 +161,19 @@ def test_a_row_that_a_constant_masks_as_a_whole(value: str) -> None:
     for graph in (load(model), normalise(load(model))):
         close(real_outputs(graph, x), onnxruntime_outputs(model, x))
     assert decibels(model, samples(model)) >= 25
+
+
+@pytest.mark.parametrize("move", ["none", "transpose", "reshape"])
+def test_rows_of_a_mask_that_are_none_of_the_softmax(move: str) -> None:
+    """A softmax over queries, or over queries and keys: a row of the mask excludes some of what it normalises, not all."""
+    net = Net()
+    mask = np.zeros((T, T), F)
+    mask[[2, 5]] = -1e9
+    masked = net.op("Add", net.input(1, T, T), net.const(mask, F))
+    moved = {
+        "none": lambda: masked, "transpose": lambda: net.op("Transpose", masked, perm=(0, 2, 1)),
+        "reshape": lambda: net.op("Reshape", masked, net.ints(1, T * T)),
+    }[move]()  # fmt: skip
+    model = net.model(net.op("Softmax", moved, axis=-2 if move == "none" else -1))
+    x = {"input": np.random.default_rng(4).normal(0, 2, (3, 1, T, T)).astype(F)}
+    close(real_outputs(load(model), x), onnxruntime_outputs(model, x))

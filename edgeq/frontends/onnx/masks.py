@@ -16,7 +16,9 @@ from edgeq.ops.attention import FAR
 from edgeq.ops.logic import Step
 from edgeq.ops.mul import Mul
 from edgeq.ops.reduce_max import ReduceMax
+from edgeq.ops.reshape import Reshape
 from edgeq.ops.softmax import Softmax
+from edgeq.ops.transpose import Transpose
 from edgeq.passes.rewrite import Names, constant
 
 ABSORBING = -(2.0**28)  # a mask that leaves nothing of scores below 16
@@ -48,7 +50,7 @@ class _Signs:
     """With which signs tensors are added to what softmaxes read."""
 
     def __init__(self, graph: Graph) -> None:
-        self.consumers, self._outputs = graph.consumers(), graph.outputs
+        self.consumers, self._graph = graph.consumers(), graph
 
     def _compared(self, name: str) -> bool:
         """Whether the largest score of a row is only asked whether it is masked."""
@@ -56,30 +58,36 @@ class _Signs:
         tests = [n for n in consumers[name] if isinstance(n.op, Sub) and n.inputs[1] == name]
         return 0 < len(tests) == len(consumers[name]) and all(isinstance(n.op, Step) for t in tests for n in consumers[t.outputs[0]])
 
-    def of(self, name: str, depth: int = 0) -> set[int]:
-        """1, -1, and 0 where something else reads it."""
-        if name in self._outputs or depth >= DEEPEST or not self.consumers[name]:
+    def _keeps_rows(self, node: Node, name: str) -> bool:
+        """Whether what lies along the last axis of an operand lies along that of the result, and nothing else."""
+        before, after = self._graph.type(name).shape, self._graph.type(node.outputs[0]).shape
+        turned = node.op.perm[-1] != len(before) - 1 if isinstance(node.op, Transpose) else not isinstance(node.op, (Add, Mul, Reshape))
+        return not turned and before[-1:] == after[-1:]
+
+    def of(self, name: str, rows: bool = False, depth: int = 0) -> set[int]:
+        """1, -1, and 0 where something else reads it; `rows`: or a softmax along another axis than its last one."""
+        if name in self._graph.outputs or depth >= DEEPEST or not self.consumers[name]:
             return {0}
         found: set[int] = set()
         for node in self.consumers[name]:
             if isinstance(node.op, Softmax) or (isinstance(node.op, ReduceMax) and self._compared(node.outputs[0])):
                 found.add(1)
-            elif not (isinstance(node.op, (Add, Mul)) or node.op.traits.moves):
+            elif not (isinstance(node.op, (Add, Mul)) or node.op.traits.moves) or (rows and not self._keeps_rows(node, name)):
                 found.add(0)
             else:
                 taken = isinstance(node.op, Sub) and node.inputs[1] == name
-                found |= {-s if taken else s for s in self.of(node.outputs[0], depth + 1)}
+                found |= {-s if taken else s for s in self.of(node.outputs[0], rows, depth + 1)}
         return found
 
 
 def _absorbed(graph: Graph) -> Graph:
-    """Scores are multiplied by 0 in rows that a constant masks as a whole, so that its largest values alone count there."""
+    """Scores are multiplied by 0 in rows of a softmax that a constant masks as a whole, so that its largest values alone count there."""
     signs, names = _Signs(graph), Names(graph)
     nodes: list[Node] = []
     tensors: list[Tensor] = []
     for node in graph.nodes:
         found = _whole_rows(graph, node) if type(node.op) is Add else None
-        if found is None or signs.of(node.outputs[0]) != {1}:
+        if found is None or signs.of(node.outputs[0], rows=True) != {1}:
             nodes.append(node)
             continue
         scores, rows, mask = found
