@@ -103,16 +103,16 @@ def test_a_model_behind_a_camera_takes_frames(first: bool, tmp_path: Path) -> No
     assert compare(got, run(tmp_path / "m", target.load("host"), {features.FRAME: frames})).bit_exact
 
 
-@pytest.mark.parametrize(("method", "most"), [("bilinear", 12), ("nearest", 5)])
+@pytest.mark.parametrize(("method", "most"), [("bilinear", 11.2), ("nearest", 5.1)])
 def test_a_frame_of_320_x_240_on_a_chip(method: str, most: float, tmp_path: Path) -> None:
-    """RGB565 to 96 x 96 in one pass: instructions per byte of the result."""
+    """RGB565 to 96 x 96 in one pass: instructions per byte of the result, compiled for size."""
     need_emulator("cortex-m4")
     d = features.parse_image({"crop": [40, 0, 240, 240], "size": [96, 96], "method": method})
     graph, machine = normalise(features.build_image(d)), target.load("cortex-m4")
     frames = features.encode(d, picture(240, 320))
     program = lower(graph, machine)
     write(emit(program, plan(program), "m"), tmp_path / "m")
-    got = run(tmp_path / "m", machine, {features.FRAME: frames})
+    got = run(tmp_path / "m", machine, {features.FRAME: frames}, optimize="-Os")
     assert compare(simulate(graph, {features.FRAME: frames}), got).bit_exact
     assert got.instructions is not None and got.instructions <= most * 96 * 96 * 3
 

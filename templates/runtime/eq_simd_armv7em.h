@@ -120,6 +120,18 @@ static inline int32_t eq_armv7em_mac2(int32_t sum, uint32_t a, uint32_t b)
 #endif
 }
 
+/* a.low * b.low + a.high * b.high, modulo 2^32 */
+static inline int32_t eq_armv7em_mul2(uint32_t a, uint32_t b)
+{
+#if EQ_DSP
+    int32_t sum;
+    __asm__("smuad %0, %1, %2" : "=r"(sum) : "r"(a), "r"(b));
+    return sum;
+#else
+    return eq_armv7em_mac2(0, a, b);
+#endif
+}
+
 /* Two words to `to`. */
 static inline void eq_armv7em_put2(uint32_t *to, uint32_t a, uint32_t b)
 {

@@ -21,6 +21,18 @@ static inline uint32_t eq_armv7em_load2(const int16_t *from)
 #endif
 }
 
+/* The bytes of each half exchanged. */
+static inline uint32_t eq_armv7em_swap2(uint32_t pair)
+{
+#if EQ_DSP
+    uint32_t swapped;
+    __asm__("rev16 %0, %1" : "=r"(swapped) : "r"(pair));
+    return swapped;
+#else
+    return (pair & 0x00ff00ffu) << 8 | (pair >> 8 & 0x00ff00ffu);
+#endif
+}
+
 /* Adds the products of the next quad of a row in columns with four weights; moves past it. */
 static inline int32_t eq_armv7em_words_quad(int32_t sum, const uint32_t **x, uint32_t even, uint32_t odd)
 {
