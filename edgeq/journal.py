@@ -30,10 +30,13 @@ LOG = logging.getLogger("edgeq")
 
 
 def folder() -> Path:
-    """Where journals lie: ``$EDGEQ_CACHE``, or ``edgeq`` in the user's cache."""
+    """Where journals lie: ``$EDGEQ_CACHE``, or ``edgeq`` in the user's cache; of a user without a home where none can be written."""
     if os.environ.get("EDGEQ_CACHE"):
         return Path(os.environ["EDGEQ_CACHE"])
-    return system.cache() / "edgeq"
+    try:
+        return system.cache() / "edgeq"
+    except OSError:
+        return Path(os.devnull)
 
 
 def digest(parts: Iterable[str | bytes]) -> str:

@@ -116,10 +116,10 @@ def run_tool(command: Sequence[str], where: str) -> str:
 
 def zig_cache(otherwise: str) -> str:
     """Zig's global cache: the user's, or `otherwise` where that cannot be written, for Zig would try for ever."""
-    place = os.environ.get("ZIG_GLOBAL_CACHE_DIR")
-    if place is None:
-        place = str(system.cache() / "zig")
+    named = os.environ.get("ZIG_GLOBAL_CACHE_DIR")
+    place = named or "~/.cache/zig"
     try:
+        place = named or str(system.cache() / "zig")
         Path(place).mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=place):
             return place

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
 import signal
 import string
@@ -17,9 +18,16 @@ QUERY, STILL_ACTIVE, DENIED = 0x1000, 259, 5  # of the Windows API
 
 
 def cache() -> Path:
-    """The folder in which the user's programs keep what can be made again: ``$XDG_CACHE_HOME``, ``%LOCALAPPDATA%`` or ``~/.cache``."""
+    """The folder in which the user's programs keep what can be made again: ``$XDG_CACHE_HOME``, ``%LOCALAPPDATA%`` or ``~/.cache``.
+
+    Raises:
+        OSError: the user has no home.
+    """
     named = os.environ.get("XDG_CACHE_HOME") or (os.environ.get("LOCALAPPDATA") if WINDOWS else None)
-    return Path(named or "~/.cache").expanduser()
+    try:
+        return Path(named or "~/.cache").expanduser()
+    except RuntimeError as e:
+        raise OSError(errno.ENOENT, "the user has no home") from e
 
 
 def kept() -> Path | None:
@@ -27,11 +35,11 @@ def kept() -> Path | None:
 
     What lies there is linked and loaded: a folder that others may write is not taken.
     """
-    path = cache() / "edgeq"
     try:
+        path = cache() / "edgeq"
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         about = path.stat()
-    except (OSError, RuntimeError):
+    except OSError:
         return None
     return path if WINDOWS or (about.st_uid == os.getuid() and not about.st_mode & 0o022) else None
 

@@ -14,6 +14,7 @@ import pytest
 
 from edgeq import files, folder, guard, process, system
 from edgeq.flash import ports
+from edgeq.journal import journal
 
 
 class Kernel:
@@ -146,3 +147,20 @@ def test_drives_on_linux(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
     (tmp_path / "mounts").write_text(f"/dev/sda1 / ext4 rw 0 0\n/dev/sdb1 {str(drive).replace(' ', chr(92) + '040')} vfat rw 0 0\n")
     monkeypatch.setattr(system, "MOUNTS", tmp_path / "mounts")
     assert [c.port for c in ports.drives()] == [str(drive)]
+
+
+def test_a_user_without_a_home_keeps_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container whose user has no entry: `Path.expanduser` raises RuntimeError there."""
+
+    def homeless(path: Path) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("XDG_CACHE_HOME", "LOCALAPPDATA", "ZIG_GLOBAL_CACHE_DIR", "EDGEQ_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "expanduser", homeless)
+    assert system.kept() is None
+    assert process.zig_cache(str(tmp_path)) == str(tmp_path)
+    with journal("tune", ["a"]) as kept:
+        kept.note("x", 1)
+        kept.write()
+    assert kept.found == {"x": 1} and not list(tmp_path.iterdir())
