@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import in_arena
+import mlperf_tiny
 import numpy as np
 import pytest
 from band_graphs import band_graph, halved, inputs
@@ -16,6 +17,7 @@ from installed import need_emulator, uncounted
 from random_graphs import Builder
 
 from edgeq import target
+from edgeq.api import load
 from edgeq.build import COMMON_FLAGS, sources
 from edgeq.compare import compare
 from edgeq.emit import emit, write
@@ -355,6 +357,12 @@ def test_offsets_do_not_depend_on_the_order_of_sets() -> None:
     spans = arena.lifetimes(program)
     order = dict.fromkeys(program.storage(n) for c in program.calls for n in (*c.operands, *c.outputs))
     assert [n for n in spans if n in order] == [n for n in order if n in spans] and len(order) > 3
+
+
+def test_the_search_of_a_placement_is_long_enough(data: Path) -> None:
+    """A shorter one leaves 20 bytes between the buffers of keyword spotting."""
+    graph = load(mlperf_tiny.path(data, mlperf_tiny.INT8["kws"]))
+    assert fed(lower(graph, target.load("cortex-m4")), None)[1].arena_bytes == 4052
 
 
 def test_ways_to_use_memory(apart: None) -> None:
