@@ -24,7 +24,7 @@ def many(n: int, thing: str) -> str:
 
 
 def percent(share: float) -> str:
-    """A share of 1 in two digits, and no power of ten: ``0.31 %``, ``100 %``."""
+    """A share (0 to 1) in percent: two digits, never a power of ten, as ``0.31 %`` and ``100 %``."""
     hundredths = 100 * share
     return f"{hundredths:.0f} %" if hundredths >= 10 else "less than 0.01 %" if 0 < hundredths < 0.01 else f"{hundredths:.2g} %"
 

@@ -99,8 +99,8 @@ class Build:
         """Copy a kept object; False where there is none, a damaged one, or one of other headers."""
         try:
             about, _, data = kept.read_bytes().partition(b"\n")
-            object_, read = json.loads(about)
-            if hashlib.sha256(data).hexdigest() != object_ or any(digest(file) != found for file, found in read):
+            own, read = json.loads(about)  # the object's SHA-256, and file and SHA-256 of all that its compiler has read
+            if hashlib.sha256(data).hexdigest() != own or any(digest(file) != found for file, found in read):
                 return False
             Path(output).write_bytes(data)
             os.utime(kept)

@@ -66,8 +66,8 @@ def test_an_object_is_compiled_once(settings: dict[str, Any]) -> None:
 def test_another_text_or_header_is_another_object(settings: dict[str, Any], file: str, text: str) -> None:
     compiled(settings)
     (Path(settings["firmware"]) / file).write_text(text)
-    object_, calls = compiled(settings)
-    assert text in object_
+    made, calls = compiled(settings)
+    assert text in made
     assert calls == 2
 
 

@@ -151,8 +151,8 @@ class Precision:
 
 
 def with_weights(precision: Precision, weights: Mapping[str, str]) -> Precision:
-    """The weights of layers in other formats: in the fewest bits with scales that are fitted to the integers, where they were rounded as by
-    default.
+    """The weights of layers in other formats. In three bits or two, layers that had the default rounding get `JOINT`, which fits scales to
+    the integers, too.
 
     Args:
         weights: layer -> format; the others keep theirs.

@@ -165,7 +165,7 @@ def measured(quantized: Graph, chip: str, folder: Path, tokens: list[int], megah
 
 
 def told_of(token: Token, megahertz: float) -> str:
-    """It in words."""
+    """What a token takes, in words."""
     rate = ""
     if token.rates is not None:
         usual, least, most = token.rates

@@ -1,7 +1,7 @@
 """Factors by which the channels of a group lose least: predicted noise at the layers that read it, over ranges that calibration saw.
 
-Channels are brought near each other, by several strengths, or stay; of all that are tried the quietest is taken, where it gains enough:
-what is predicted of the samples is not to be had of others, whose peaks lie in other channels.
+Channels are brought near each other, by several strengths, or stay. Of all that are tried the quietest is taken, if it gains at least
+`GAIN`: other samples have their peaks in other channels, so that they gain less than is predicted.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from edgeq.quantize.statistics import Channels
 
 STRENGTHS = (0.25, 0.4, 0.5, 0.6, 0.75, 0.9, 1.0)
 CLIPS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
-GAIN = 10**0.2  # channels stay where less noise goes: 2 dB
+GAIN = 10**0.2  # 2 dB of noise: for less, channels stay as they are
 TINY = 1e-30
 MIN_SAMPLES = 8  # fewer say too little about channels
 
