@@ -298,6 +298,9 @@ def test_pad_before_a_layer_goes_into_it() -> None:
 REFUSED: dict[str, tuple[Callable[[Net], str], str]] = {
     "computed weights": (lambda b: b.op("Conv", b.input(1, 2, 5, 5), b.input(3, 2, 3, 3, name="w")), "computed weights"),
     "4d": (lambda b: b.op("Conv", b.input(1, 2, 5, 5, 5, 5), b.random(3, 2, 2, 2, 2, 2)), "4 spatial axes"),
+    "3d, strides of 4 axes": (lambda b: b.op("Conv", b.input(1, 2, 5, 5, 5), b.random(3, 2, 2, 2, 2), strides=[1] * 4), "3 spatial axes"),
+    "3d, pads of 4 axes": (lambda b: b.op("MaxPool", b.input(1, 2, 5, 5, 5), kernel_shape=[2, 2, 2], pads=[1] * 8), "3 spatial axes"),
+    "3d, one dilation": (lambda b: b.op("Conv", b.input(1, 2, 5, 5, 5), b.random(3, 2, 2, 2, 2), dilations=[2]), "3 spatial axes"),
     "transposed 3d": (lambda b: b.op("ConvTranspose", b.input(1, 2, 5, 5, 5), b.random(2, 3, 2, 2, 2)), "along the first of three"),
     "negative pads": (lambda b: b.conv(b.input(1, 2, 5, 5), 2, 3, pads=[-1, 0, 0, 0]), "pads"),
     "indices": (lambda b: b.op("MaxPool", b.input(1, 2, 5, 5), kernel_shape=[2, 2], outputs=2)[1], "output 1 of MaxPool"),

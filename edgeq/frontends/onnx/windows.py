@@ -66,17 +66,21 @@ def window(call: Call, size: tuple[int, ...], kernel: tuple[int, ...] | None = N
 
 
 def part(call: Call, x: Tensor | None, axes: slice) -> Call:
-    """The same convolution or pooling of another input, with the attributes of some of its three spatial axes."""
+    """The same convolution or pooling of another input, with the attributes of some of its three spatial axes.
+
+    Raises:
+        EdgeqError: an attribute has values for more or fewer axes than three.
+    """
     node = NodeProto()
     node.CopyFrom(call.node)
     for attribute in node.attribute:
         call.has(attribute.name)
-        if attribute.name in ("kernel_shape", "strides", "dilations", "output_padding"):
-            kept = list(attribute.ints)[axes]
-        elif attribute.name == "pads":
-            kept = list(attribute.ints)[:3][axes] + list(attribute.ints)[3:][axes]
-        else:
+        if attribute.name not in ("kernel_shape", "strides", "dilations", "output_padding", "pads"):
             continue
+        values = list(attribute.ints)
+        if len(values) not in (0, 6 if attribute.name == "pads" else 3):
+            raise EdgeqError(f"{attribute.name} {values} of {call.kind} do not fit 3 spatial axes")
+        kept = values[:3][axes] + values[3:][axes]
         del attribute.ints[:]
         attribute.ints.extend(kept)
     other = Call(call.builder, node, call.version, [x])
