@@ -1,6 +1,6 @@
 """How time grows with a model: seconds of processor time to quantize it and to lower, plan and emit it, and the exponents.
 
-    python -m benchmarks.growth        writes growth.md; about two minutes
+    python -m benchmarks.growth        writes growth.md; about five minutes
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from edgeq.ir import Array, DType, Graph, Node, Op, Tensor, TensorType
 from edgeq.lower import lower
 from edgeq.ops.activations import Tanh
 from edgeq.ops.add import Add
+from edgeq.ops.conv2d import Conv2d
 from edgeq.ops.fully_connected import FullyConnected
 from edgeq.plan import plan
 from edgeq.target import load
@@ -30,10 +31,10 @@ SAMPLES = 64
 class _Net:
     """A float graph in the making."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, *shape: int) -> None:
         self.rng = np.random.default_rng(0)
         self.nodes: list[Node] = []
-        self.tensors = {"x": Tensor("x", TensorType((1, width), DType.FLOAT32))}
+        self.tensors = {"x": Tensor("x", TensorType((1, *shape), DType.FLOAT32))}
 
     def constant(self, data: Array) -> str:
         name = f"c{len(self.tensors)}"
@@ -69,6 +70,13 @@ def wide(width: int) -> Graph:
     return net.graph(net.dense("x", width))
 
 
+def convolution(channels: int) -> Graph:
+    """One convolution of 3 by 3 over 8 by 8 pixels, as many channels as it reads."""
+    net = _Net(8, 8, channels)
+    weights = net.constant(net.rng.normal(0, (2 / (9 * channels)) ** 0.5, (channels, 3, 3, channels)))
+    return net.graph(net.node(Conv2d(pads=(1, 1, 1, 1)), "x", weights, net.constant(np.zeros(channels))))
+
+
 def branchy(nodes: int) -> Graph:
     """Dense layers of 8 on any earlier result, and sums of two of the last sixteen; all come together at the end."""
     net, known = _Net(8), ["x"]
@@ -94,9 +102,10 @@ class Series:
 
 
 SERIES = (
-    Series("layers, dense, 64 wide", (8, 16, 32, 64), deep),
+    Series("layers, dense, 64 wide", (32, 64, 128, 256), deep),
     Series("width of one dense layer", (512, 1024, 2048, 4096, 8192), wide),
-    Series("nodes of a branchy graph", (64, 128, 256, 512), branchy),
+    Series("channels of one convolution, 3 by 3", (64, 128, 256, 512), convolution),
+    Series("nodes of a branchy graph", (128, 256, 512, 1024), branchy),
     Series("calibration samples, 8 layers", (128, 256, 512, 1024), lambda n: deep(8), lambda n: n),
 )
 
