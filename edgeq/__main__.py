@@ -87,6 +87,11 @@ def main() -> None:
             leftovers.sweep()
     except leftovers.Ended as e:
         _finish(e.number)
+    except Exception as e:
+        if not system.out_of_memory(e):
+            raise
+        os.write(2, f"edgeq: error: {system.FULL}\n".encode())
+        sys.exit(1)
 
 
 if __name__ == "__main__":

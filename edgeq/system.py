@@ -11,10 +11,28 @@ import string
 import subprocess
 from pathlib import Path
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
 WINDOWS = os.name == "nt"
 MOUNTS = Path("/proc/mounts")  # Linux
 VOLUMES = Path("/Volumes")  # macOS
 QUERY, STILL_ACTIVE, DENIED = 0x1000, 259, 5  # of the Windows API
+FULL = "out of memory. Fix: raise the limit (ulimit -v), or take fewer vectors or samples at a time (--limit, --calib-limit)"
+UNMAPPED = ("failed to map segment", "cannot allocate memory")  # what the loader says of a library for which there is no room
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error is about memory that is not there: also of a library that cannot be imported and, where memory has a limit, of an
+    interpreter that does not know why it failed."""
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return True
+    if isinstance(error, ImportError):
+        return any(text in str(error).lower() for text in UNMAPPED)
+    vague = isinstance(error, SystemError) or (isinstance(error, RuntimeError) and str(error) == "can't start new thread")
+    return vague and resource is not None and resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
 
 
 def cache() -> Path:

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from edgeq import system
 from edgeq.cli import (
     accuracy,
     bench,
@@ -110,13 +111,13 @@ class Verbs(TyperGroup):
             raise typer.Exit(INTERRUPTED) from None
         except (typer.Exit, typer.Abort, BrokenPipeError):
             raise
-        except OSError as e:
-            fail(f"{e.filename or 'standard output'}: {reason(e)}", e)
-        except MemoryError as e:
-            fail("out of memory. Fix: fewer vectors or samples at a time (--limit, --calib-limit)", e)
         except Exception as e:
             if hasattr(e, "exit_code"):  # a usage error, which typer shows
                 raise
+            if system.out_of_memory(e):
+                fail(system.FULL, e)
+            if isinstance(e, OSError):
+                fail(f"{e.filename or 'standard output'}: {reason(e)}", e)
             fail(f"{type(e).__name__}: {e} (this is a bug of edgeq: EDGEQ_DEBUG=1 shows where; please report it)", e)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import edgeq as package
-from edgeq import api
+from edgeq import api, system
 from edgeq.cli import doctor as doctor_verb
 from edgeq.cli.main import VERBS
 
@@ -83,6 +84,28 @@ def test_a_bug_is_one_line_and_its_place_on_demand(edgeq, model: Path, monkeypat
     monkeypatch.setenv("EDGEQ_DEBUG", "1")
     result = edgeq("simulate", model)
     assert result.code == 1 and "Traceback" in result.err and "in broken" in result.err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ulimit -v")
+@pytest.mark.parametrize("mebibytes", [24, 32, 48, 64, 80])
+def test_imports_for_which_there_is_no_memory_are_one_line(model: Path, mebibytes: int) -> None:
+    """The interpreter itself takes some 15 MiB, NumPy's libraries 90, of which OpenBLAS says for itself that it gets no buffer."""
+    command = f"ulimit -v {mebibytes << 10}; exec {sys.executable} -m edgeq inspect {model}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert done.returncode == 1 and done.stderr == f"edgeq: error: {system.FULL}\n"
+
+
+@pytest.mark.parametrize("error, limited, full", [
+    (MemoryError(), False, True), (OSError(errno.ENOMEM, "Cannot allocate memory"), False, True),
+    (OSError(errno.ENOENT, "no file"), True, False),
+    (ImportError("x.so: failed to map segment from shared object"), False, True), (ImportError("No module named 'x'"), True, False),
+    (SystemError("returned NULL without setting an exception"), True, True), (SystemError("returned NULL"), False, False),
+    (RuntimeError("can't start new thread"), True, True), (RuntimeError("other"), True, False),
+])  # fmt: skip
+def test_what_is_said_to_be_out_of_memory(monkeypatch: pytest.MonkeyPatch, error: Exception, limited: bool, full: bool) -> None:
+    resource = pytest.importorskip("resource")
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (1 << 28, 1 << 28) if limited else (resource.RLIM_INFINITY,) * 2)
+    assert system.out_of_memory(error) == full
 
 
 def test_a_reader_that_goes_away(model: Path) -> None:
