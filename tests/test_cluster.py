@@ -224,6 +224,16 @@ def test_a_limit_just_below_the_least_is_not_tried_byte_by_byte(monkeypatch: pyt
     assert len(tried) == 2
 
 
+def test_memory_for_copies_is_less_only_by_what_does_not_fit() -> None:
+    b = Builder(4, "single")
+    program = lower(b.graph(b.dense(b.input(1, 64), 1028)), targets.load("pulp-cluster"))
+    wanted = layout.Spreads(8, 51200)
+    whole, memory = wanted.of(program, plan(program))
+    less, fitting = wanted.within(program, memory.arena_bytes - 8)
+    buffers = [max(c.fetched.bytes for c in p.calls if c.fetched) for p in (whole, less)]
+    assert fitting.arena_bytes <= memory.arena_bytes - 8 and 0.8 * buffers[0] < buffers[1] < buffers[0]
+
+
 def cycles(path: Path, words: Sequence[int | bytes], cluster: Cluster = SMALL, other: Sequence[int | bytes] = ()) -> tuple[int, Machine]:
     """What hart 0 takes for words between two readings of mcycle, while hart 1 executes others; x8 is the unit, x9 L1, x18 L2."""
     start = [lui(8, UNIT >> 12), lui(9, L1 >> 12), lui(18, L2 >> 12), HART]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from edgeq import faults
@@ -19,6 +19,7 @@ from edgeq.program import Program
 from edgeq.target import Target
 
 MOST_CORES = 16
+LEAST = 8  # of the memory for copies, this part is used at least
 FEEDS = ("", "rows")
 CALL = "call"
 DECODES = (CALL, stage.START)
@@ -45,16 +46,28 @@ class Spreads:
     def within(self, program: Program, arena: int) -> tuple[Program, MemoryPlan]:
         """The same with less memory for copies, then with calls by bands of rows, where buffers and the scratch of all cores would else not
         leave enough room; 0 bytes are as few as there can be."""
-        smaller = [replace(self, fast=self.fast * k // 8) for k in (8, 6, 4, 2, 1)] if self.fast else [self]
-        for own in smaller if self.cores > 1 or self.fast else ():
-            made, memory = own.of(program, plan(program))
+        if self.cores > 1 or self.fast:
+            alone = plan(program)
+            made, memory = self._fitting(lambda own: own.of(program, alone), arena)
             if memory.arena_bytes <= arena:
                 return made, memory
-        for own in smaller:
-            made, memory = own._banded(program, arena)
-            if memory.arena_bytes <= arena:
-                break
-        return made, memory
+        return self._fitting(lambda own: own._banded(program, arena), arena)
+
+    def _fitting(self, made: Callable[[Spreads], tuple[Program, MemoryPlan]], arena: int) -> tuple[Program, MemoryPlan]:
+        """What is made with as much of the memory for copies as fits, an eighth at least.
+
+        Each try has less by what the one before was over, or twice of what that one had less, and so little that the largest buffer is
+        smaller.
+        """
+        fast, less, least = self.fast, 0, self.fast // LEAST
+        while True:
+            program, memory = made(replace(self, fast=fast))
+            over = memory.arena_bytes - arena
+            if over <= 0 or fast == least:
+                return program, memory
+            less = max(over, 2 * less)
+            buffers = 2 * max((c.fetched.bytes for c in program.calls if c.fetched), default=0)
+            fast = max(least, min(fast - less, buffers - 1))
 
     def _banded(self, program: Program, arena: int) -> tuple[Program, MemoryPlan]:
         """The program with as many bands as leave room for what shares and copies need beside them; it may need more all the same."""

@@ -27,6 +27,7 @@ from edgeq.program import Call, Fetched, Program, Share
 
 WORTH = 800  # multiply-accumulates, or elements: less is done before other cores have begun
 FUNCTION = 8  # of these, what an element of a function or a cast takes at least
+TURN = 8192  # bytes that are copied while cores begin and end another tile, about
 SMALL = 16  # of the fast memory, a table that all tiles read may take this part, and is copied with each
 ALIGNMENT = 8  # of tables in a buffer, and of each share's scratch
 
@@ -320,7 +321,8 @@ def _by_elements(program: Program, call: Call, cores: int, tile: int) -> Iterato
 def _fetched(call: Call, fast: int, cores: int) -> tuple[Fetched | None, int]:
     """How the tables of a call are copied, and the output channels of a tile, 0 of all; None where they cannot be.
 
-    Tiles are such that cores have least to do, alike where they can be, else the last one is smaller; and as large as fits.
+    Tiles are such that cores have least to do, alike where they can be, else the last one is smaller; of these, such that nobody waits
+    long for the first and that they are few.
     """
     sizes = {n: t.nbytes for n, t in call.tables.items()}
     if not sizes:
@@ -334,11 +336,15 @@ def _fetched(call: Call, fast: int, cores: int) -> tuple[Fetched | None, int]:
     unit = min(axis.sizes)
     groups = -(-axis.count // unit)
 
-    def rounds(count: int) -> int:
-        """How often all cores compute a group, for tiles of so many."""
-        return groups // count * -(-count // cores) + -(-(groups % count) // cores)
+    weights = sum(b for n, b in sizes.items() if n.endswith("weights"))
 
-    for count in sorted(range(groups - 1, 0, -1), key=lambda n: (rounds(n), groups % n > 0)):
+    def cost(count: int) -> tuple[int, bool, int]:
+        """Of tiles of so many groups: how often all cores compute one, whether the last tile is smaller, and what the first copy and all
+        turns take, as bytes."""
+        rounds = groups // count * -(-count // cores) + -(-(groups % count) // cores)
+        return rounds, groups % count > 0, weights * count // groups + TURN * -(-groups // count)
+
+    for count in sorted(range(groups - 1, 0, -1), key=cost):
         found = _in_tiles(call, axis, count * unit, fast)
         if found:
             return found, count * unit
