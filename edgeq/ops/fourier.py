@@ -24,21 +24,32 @@ MAX_LENGTH = 2**14
 Complex = tuple[Array, Array]  # real and imaginary parts
 
 
+def _divided(n: int) -> tuple[list[int], int]:
+    """The radices that divide a positive n, outermost first, and what is left."""
+    found = []
+    for radix in RADICES:
+        while n % radix == 0:
+            found.append(radix)
+            n //= radix
+    return found, n
+
+
 def factors(n: int) -> list[int]:
     """The radices of a complex transform of length n, outermost first.
 
     Raises:
         EdgeqError: n has a prime factor above 5.
     """
-    found, left = [], n
-    for radix in RADICES:
-        while left % radix == 0:
-            found.append(radix)
-            left //= radix
+    found, left = _divided(n)
     if left != 1:
         why = f"it has the factor {left}"
         raise EdgeqError(f"a Fourier transform of length {2 * n} is not computed", why=why, fix="take a power of two")
     return found
+
+
+def is_computed(length: int) -> bool:
+    """Whether there is a transform of real frames of that length, of 4 samples at least."""
+    return 4 <= length <= MAX_LENGTH and length % 2 == 0 and _divided(length // 2)[1] == 1
 
 
 def permutation(radices: list[int]) -> Array:

@@ -24,6 +24,7 @@ from edgeq.passes.merge_duplicates import merge_duplicates
 from edgeq.passes.own_outputs import own_outputs
 from edgeq.passes.recognise_attention import recognise_attention
 from edgeq.passes.recognise_layer_norm import recognise_layer_norm
+from edgeq.passes.recognise_levels import recognise_levels
 from edgeq.passes.recognise_lstm import recognise_lstm
 from edgeq.passes.recognise_softmax import recognise_softmax
 from edgeq.passes.recognise_spectrum import recognise_spectrum
@@ -57,6 +58,7 @@ PASSES: tuple[Pass, ...] = (
     fuse_activations,
     fold_pads,
     recognise_spectrum,
+    recognise_levels,
     join_bands,
     flatten_convolutions,
     remove_channels,

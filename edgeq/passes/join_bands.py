@@ -63,6 +63,8 @@ def _taken(graph: Graph, node: Node, reader: Node) -> Found | None:
     single = _single(graph, node)
     if isinstance(reader.op, Sqrt) and single and op.power == 2:
         return replace(op, power=1), None, (reader,)
+    if isinstance(reader.op, Clamp) and op.mode == "linear" and reader.op.clamp == (0, math.inf) and (_own(graph, node)[2] >= 0).all():
+        return op, None, (reader,)  # the square of a magnitude is the energy itself
     if isinstance(reader.op, FullyConnected) and single and reader.op.clamp == NO_CLAMP:
         bands = _bands(graph, node, reader)
         return (op, bands, (reader,)) if bands and _term(graph, reader) == 0 else None

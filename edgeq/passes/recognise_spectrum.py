@@ -12,12 +12,11 @@ from typing import NamedTuple
 import numpy as np
 
 from edgeq import reals
-from edgeq.errors import EdgeqError
 from edgeq.ir import Array, Graph, Node, Op, Tensor, TensorType
 from edgeq.ops.add import Add
 from edgeq.ops.clamp import Clamp
 from edgeq.ops.conv2d import Conv2d
-from edgeq.ops.fourier import MAX_LENGTH, Rfft, factors
+from edgeq.ops.fourier import Rfft, is_computed
 from edgeq.ops.fully_connected import FullyConnected
 from edgeq.ops.linear import NO_CLAMP
 from edgeq.ops.mathematics import Square
@@ -68,7 +67,7 @@ def _energies(graph: Graph, producers: dict[str, Node], node: Node) -> Graph | N
     """The graph with a spectrum's energies in the place of a sum of squares; None where it is none."""
     if type(node.op) is not Add or graph.type(node.outputs[0]).q is not None:
         return None
-    roots = [_squared(producers.get(n)) for n in node.inputs]
+    roots = [squared(producers.get(n)) for n in node.inputs]
     if roots[0] is None or roots[1] is None or roots[0] == roots[1]:
         return None
     left, right = _part(graph, producers, roots[0]), _part(graph, producers, roots[1])
@@ -86,7 +85,7 @@ def _energies(graph: Graph, producers: dict[str, Node], node: Node) -> Graph | N
     return None if found is None else _replaced(graph, node, a, at.shape[1], found)
 
 
-def _squared(node: Node | None) -> str | None:
+def squared(node: Node | None) -> str | None:
     """Of what a node computes the square."""
     if node is None:
         return None
@@ -153,7 +152,7 @@ def _of_length(z: Array, size: Array, length: int) -> Transform | None:
     """Likewise of one length, of weights of which the magnitudes are `size` in every bin, and which turn clockwise."""
     inside = np.flatnonzero(size > NEAR / 10 * size.max())
     start, end = int(inside[0]), int(inside[-1]) + 1
-    if not 3 < end - start <= length or not _computed(length):
+    if not 3 < end - start <= length or not is_computed(length):
         return None
     z, taps, bins = z[:, start:end], np.arange(end - start), np.arange(len(z))
     steps = -np.angle((z[:, :-1].conj() * z[:, 1:]).sum(1)) * length / (2 * math.pi)
@@ -168,15 +167,6 @@ def _of_length(z: Array, size: Array, length: int) -> Transform | None:
     if np.abs(turned - window).max() > NEAR * size.max():
         return None
     return Transform(window.astype(np.float32), start, length, first)
-
-
-def _computed(length: int) -> bool:
-    """Whether there is a Fourier transform of that length."""
-    try:
-        factors(length // 2)
-    except EdgeqError:
-        return False
-    return 4 <= length <= MAX_LENGTH
 
 
 def _replaced(graph: Graph, node: Node, frames: Frames, bins: int, t: Transform) -> Graph:

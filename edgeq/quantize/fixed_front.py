@@ -11,9 +11,11 @@ import numpy as np
 
 from edgeq import reals
 from edgeq.errors import EdgeqError
-from edgeq.ir import Array, DType, Graph, Node, QParams, Tensor, TensorType, check
+from edgeq.ir import Array, DType, Graph, Node, Op, QParams, Tensor, TensorType, check
 from edgeq.ops.fourier import BLOCK_BITS, Rfft
+from edgeq.ops.gather import Gather
 from edgeq.ops.pad import Pad
+from edgeq.ops.reshape import Reshape
 from edgeq.ops.spectrum import ApplyWindow, BandLevels
 from edgeq.quantize.fronts import Front
 
@@ -50,6 +52,9 @@ def fixed(front: Front, samples: Mapping[str, Array] | None, rest: Graph | None)
     writer = _Writer(front.graph, {n: step(samples[n]) for n in front.graph.inputs}, rest)
     for node in front.graph.nodes:
         writer.write(node)
+    if parts := next((n for n in front.graph.outputs if n in writer.spectra), None):
+        why = "the model reads its real and imaginary parts, and integers have an exponent for each frame"
+        raise EdgeqError("a spectrum on integers that is no levels is not supported", where=parts, why=why, fix=FIX)
     made = replace(front.graph, nodes=(), tensors=writer.tensors).with_nodes(writer.nodes)
     whole = replace(front.whole, tensors={**front.whole.tensors, **{n: made.tensors[n] for n in made.inputs}})
     return replace(front, graph=check(made, "fixed"), whole=whole)
@@ -65,6 +70,17 @@ def step(samples: Array) -> float:
     return 1 / FULL if 1 / 8 < peak <= 1 else peak / (FULL - 1)
 
 
+def _lengths(graph: Graph) -> dict[str, int]:
+    """Of the transforms that tensors reach as they are, or moved."""
+    found: dict[str, int] = {}
+    for node in reversed(graph.nodes):
+        if isinstance(node.op, Rfft):
+            found[node.inputs[0]] = node.op.length
+        elif node.op.traits.moves and node.outputs[0] in found:
+            found[node.inputs[0]] = found[node.outputs[0]]
+    return found
+
+
 class _Writer:
     """Writes the nodes of a front end for integers, in their order."""
 
@@ -72,7 +88,7 @@ class _Writer:
         self.graph, self.nodes = graph, list[Node]()
         self.tensors = dict(graph.tensors)
         self.spectra: dict[str, Spectrum] = {}
-        self.length = {n.inputs[0]: n.op.length for n in graph.nodes if isinstance(n.op, Rfft)}
+        self.length = _lengths(graph)
         self.output = self._outputs(rest)
         for name, scale in scales.items():
             self._tensor(name, TensorType(graph.type(name).shape, DType.INT16, QParams((scale,))))
@@ -100,11 +116,11 @@ class _Writer:
         """
         x, y, op = node.inputs[0], node.outputs[0], node.op
         kind, shape = self.tensors[x].type, self.graph.type(y).shape
-        if op.traits.moves or (isinstance(op, Pad) and not op.value and kind.dtype is DType.INT16):
+        if x in self.spectra and op.traits.moves:
+            self._moved(node)
+        elif op.traits.moves or (isinstance(op, Pad) and not op.value and kind.dtype is DType.INT16):
             self._tensor(y, replace(kind, shape=shape))
             self.nodes.append(node)
-            if x in self.spectra:
-                self.spectra[y] = self.spectra[x]
         elif isinstance(op, ApplyWindow) and y in self.length and kind.dtype is DType.INT16:
             self._window(node, op)
         elif isinstance(op, Rfft) and x in self.spectra:
@@ -116,6 +132,26 @@ class _Writer:
         else:
             why = "windows, their transforms and levels of bands are computed on integers"
             raise EdgeqError(f"{op.kind()} of a spectrum on integers is not supported", where=node.name, why=why, fix=FIX)
+
+    def _moved(self, node: Node) -> None:
+        """Rows of frames or of bins under another shape, or some of them, with their exponents."""
+        x, y, op = node.inputs[0], node.outputs[0], node.op
+        before, after = self.graph.type(x).shape, self.graph.type(y).shape
+        if isinstance(op, Gather) and op.axis < len(before) - 1:
+            moved: Op = op
+        elif isinstance(op, Reshape) and before[-1] == after[-1]:
+            moved = Reshape(after[:-1])
+        else:
+            why = "frames are moved as a whole"
+            raise EdgeqError(f"{op.kind()} of a spectrum on integers is not supported", where=node.name, why=why, fix=FIX)
+        self._tensor(y, replace(self.tensors[x].type, shape=after))
+        self.nodes.append(node)
+        self.spectra[y] = self.spectra[x]
+        if before[:-1] != after[:-1] or moved is op:
+            shifts = f"{y}/shifts"
+            self._tensor(shifts, TensorType(after[:-1], DType.INT32))
+            self.nodes.append(Node(shifts, moved, (self.spectra[x].shifts,), (shifts,)))
+            self.spectra[y] = self.spectra[x]._replace(shifts=shifts)
 
     def _window(self, node: Node, op: ApplyWindow) -> None:
         x, y = node.inputs[0], node.outputs[0]

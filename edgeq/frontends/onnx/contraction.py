@@ -247,7 +247,7 @@ def mapped(call: Call, x: Tensor, feed: list[Array | None]) -> Tensor:
     return call.reshape(dense(call, row, Constant(f"{call.output}.map", matrix)), shape, "shape")
 
 
-@reads("Col2Im", "GridSample", "DFT", "STFT", "RoiAlign", "DeformConv")
+@reads("Col2Im", "GridSample", "RoiAlign", "DeformConv")
 def linear_map(call: Call) -> Tensor:
     """What is linear in its first input for known further ones, as a product with its coefficients."""
     for attribute in call.node.attribute:

@@ -30,6 +30,7 @@ from edgeq.frontends.onnx import (
     quantized,
     recurrent,
     resizing,
+    spectra,
 )  # fmt: skip
 from edgeq.frontends.onnx.advice import ADVICE, MEANINGLESS, advice
 from edgeq.frontends.onnx.builder import CONTRADICTIONS, Builder
@@ -54,7 +55,7 @@ MAX_DEPTH = 20  # of an If in an If
 # importing them registers their readers
 MODULES = (
     blockwise, channels_last, classical, contraction, dynamic, elementwise, fused, fused_attention, indexing, linear, logic, movement,
-    normal, pooling, qonnx, quantized, recurrent, resizing,
+    normal, pooling, qonnx, quantized, recurrent, resizing, spectra,
 )  # fmt: skip
 INTEGERS = (TensorProto.INT8, TensorProto.UINT8)
 WHOLE = (TensorProto.BOOL, TensorProto.INT32, TensorProto.INT64)
