@@ -42,7 +42,7 @@ HOMONYMS = {
     "run/gpu/kernels/functions.py": (UNARY, "functions of `floats` by name, as eq_float.h has them; a kernel computes all"),
     "run/gpu/kernels/spectrum.py": ({"add", "floor"}, "a way to take a logarithm, and the least value there"),
     "run/gpu/kernels/elementwise.py": ({"add", "sub", "mul"}, "a switch inside a Triton kernel, whose arguments are plain values"),
-    "run/gpu/kernels/whole.py": ({"add", "sub", "mul", "div", "minimum"}, "functions of `ops.whole` by name; a switch inside a Triton kernel"),
+    "run/gpu/kernels/whole.py": ({"add", "sub", "mul", "div", "minimum"}, "functions of `ops.whole` by name, as a Triton kernel has them"),
 }
 
 
