@@ -231,7 +231,7 @@ class BandWriter:
         constant: list[Line] = []
         changed = [f"{n.own}.{member} = {place};" for member, place in self.decoded[i].items()]
         for m in function.members:
-            found = None if m.table else expression(m.name, {t: call.kernel.value(m.name, p) for t, p in part.variants.items()})
+            found = None if m.table else expression({t: call.kernel.value(m.name, p) for t, p in part.variants.items()})
             if found and found[0]:
                 changed.append(f"{n.own}.{m.name} = {self._amount(i, part, source, *found)};")
         if function.members:

@@ -203,7 +203,7 @@ def _rebound(program: Program, call: Call, turn: Turn) -> Params:
     return replace(call.params, scalars={**call.params.scalars, **changed}, tables={**call.params.tables, **moved})
 
 
-def expression(name: str, values: Mapping[Turn, int | str]) -> tuple[str, int] | None:
+def expression(values: Mapping[Turn, int | str]) -> tuple[str, int] | None:
     """How a constant follows from a turn: ``("rows", k)`` k times its rows, ``("sources", k)`` its first operand's, ``("padding", 1)``;
     ``("", 0)``: it is one value. None where it is none of these."""
     if len(set(values.values())) == 1:
@@ -228,7 +228,7 @@ def _fits(kernel: Kernel, made: Mapping[Turn, Params]) -> bool:
         return False
     if any(not np.array_equal(t, first.tables[n]) for p in made.values() for n, t in p.tables.items() if t is not first.tables[n]):
         return False
-    return all(expression(n, {t: p.scalars[n] for t, p in made.items()}) for n in first.scalars)
+    return all(expression({t: p.scalars[n] for t, p in made.items()}) for n in first.scalars)
 
 
 def _part_call(program: Program, call: Call, kinds: tuple[Turn, ...]) -> tuple[Call, dict[Turn, Params]]:
