@@ -97,6 +97,14 @@ def ancestors(graph: Graph, names: Sequence[str]) -> set[str]:
     return needed
 
 
+def sources(graph: Graph, names: Sequence[str]) -> set[str]:
+    """Likewise, in this inference or an earlier one: what a state was computed from belongs to it."""
+    needed = ancestors(graph, names)
+    while more := [b for a, b in graph.states if a in needed and b not in needed]:
+        needed |= ancestors(graph, more)
+    return needed
+
+
 @dataclass(frozen=True, eq=False)
 class _Part:
     """Nodes that are walked together.

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from edgeq import reals
+from edgeq.evaluate import sources
 from edgeq.ir import Array, Graph, Node, Op, Tensor, TensorType
 from edgeq.ops.add import Add
 from edgeq.ops.clamp import Clamp
@@ -82,7 +83,15 @@ def _energies(graph: Graph, producers: dict[str, Node], node: Node) -> Graph | N
     if (bins != bins[:1]).any() or (bins_too != bins_too[:1]).any() or (rows != np.arange(a.number)[:, None]).any():
         return None
     found = _transform(a.rows[bins[0]], b.rows[bins_too[0]])
-    return None if found is None else _replaced(graph, node, a, at.shape[1], found)
+    if found is None or not _of_samples(graph, a.source):
+        return None
+    return _replaced(graph, node, a, at.shape[1], found)
+
+
+def _of_samples(graph: Graph, name: str) -> bool:
+    """Whether a tensor can stay in float32 as its spectrum does: it is of inputs, and states, that are at most moved and padded."""
+    needed = sources(graph, [name])
+    return all(n.op.traits.float32 for n in graph.nodes if not needed.isdisjoint(n.outputs))
 
 
 def squared(node: Node | None) -> str | None:

@@ -10,8 +10,11 @@ from typing import NamedTuple
 import numpy as np
 
 from edgeq import reals
+from edgeq.components import Groups
 from edgeq.errors import EdgeqError
+from edgeq.evaluate import ancestors
 from edgeq.ir import Array, DType, Graph, Node, Op, QParams, Tensor, TensorType, check
+from edgeq.ops.concat import Concat
 from edgeq.ops.fourier import BLOCK_BITS, Rfft
 from edgeq.ops.gather import Gather
 from edgeq.ops.pad import Pad
@@ -49,7 +52,7 @@ def fixed(front: Front, samples: Mapping[str, Array] | None, rest: Graph | None)
     """
     if samples is None:
         raise EdgeqError("a spectrum on integers without samples", where=front.graph.name, fix=f"give --calib, or {FIX}")
-    writer = _Writer(front.graph, {n: step(samples[n]) for n in front.graph.inputs}, rest)
+    writer = _Writer(front.graph, _steps(front.graph, samples), rest)
     for node in front.graph.nodes:
         writer.write(node)
     if parts := next((n for n in front.graph.outputs if n in writer.spectra), None):
@@ -79,6 +82,17 @@ def _lengths(graph: Graph) -> dict[str, int]:
         elif node.op.traits.moves and node.outputs[0] in found:
             found[node.inputs[0]] = found[node.outputs[0]]
     return found
+
+
+def _steps(graph: Graph, samples: Mapping[str, Array]) -> dict[str, float]:
+    """The steps of a front end's inputs: those that are joined, or kept as a state, have that of the largest."""
+    groups = Groups(graph.inputs)
+    for names in [*(n.inputs for n in graph.nodes if isinstance(n.op, Concat)), *graph.states]:
+        first, *others = (n for n in graph.inputs if n in ancestors(graph, names))
+        for other in others:
+            groups.join(first, other)
+    found = {n: step(samples[n]) for n in graph.given}
+    return {n: max(found[m] for m in groups.group(n) if m in found) for n in graph.inputs}
 
 
 class _Writer:
@@ -116,9 +130,10 @@ class _Writer:
         """
         x, y, op = node.inputs[0], node.outputs[0], node.op
         kind, shape = self.tensors[x].type, self.graph.type(y).shape
+        alike = isinstance(op, Concat) and all(self.tensors[n].type.q == kind.q for n in node.inputs)
         if x in self.spectra and op.traits.moves:
             self._moved(node)
-        elif op.traits.moves or (isinstance(op, Pad) and not op.value and kind.dtype is DType.INT16):
+        elif op.traits.moves or (kind.dtype is DType.INT16 and (alike or (isinstance(op, Pad) and not op.value))):
             self._tensor(y, replace(kind, shape=shape))
             self.nodes.append(node)
         elif isinstance(op, ApplyWindow) and y in self.length and kind.dtype is DType.INT16:

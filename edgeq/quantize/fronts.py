@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from edgeq.evaluate import sources
 from edgeq.ir import Array, DType, Graph, Node, Op, Tensor, TensorType, check
 from edgeq.ops.cast import Cast
 from edgeq.ops.quantize import Dequantize, Quantize
+from edgeq.ops.reshape import Reshape
+from edgeq.passes.rewrite import Names
 from edgeq.quantize.floating import evaluate_float
 
 
@@ -29,35 +32,50 @@ class Front:
     def samples(self, samples: Mapping[str, Array]) -> dict[str, Array]:
         """Samples of the whole as samples of the rest."""
         assert self.rest is not None
-        given = evaluate_float(self.graph, {n: samples[n] for n in self.graph.inputs})
-        return {n: given[n] if n in given else samples[n] for n in self.rest.inputs}
+        given = evaluate_float(self.graph, {n: samples[n] for n in self.graph.given})
+        return {n: given[n] if n in given else samples[n] for n in self.rest.given}
 
 
 def divided(graph: Graph) -> Front | None:
     """The front end of a float graph and the rest; None where no operator is kept in float32, or others come before one."""
-    needed, front = set[str](), list[Node]()
-    for node in reversed(graph.nodes):
-        kept = node.op.traits.float32 == "kept"
-        if kept or needed & set(node.outputs):
-            if not node.op.traits.float32:
-                return None
-            needed |= {n for n in node.inputs if not graph.tensors[n].is_constant}
-            front.append(node)
-    if not front or graph.states:
+    kept = [n for n in graph.nodes if n.op.traits.float32 == "kept"]
+    needed = sources(graph, [o for n in kept for o in n.outputs])
+    front = [n for n in graph.nodes if not needed.isdisjoint(n.outputs)]
+    if not front or not all(n.op.traits.float32 for n in front):
         return None
     if all(n.op.traits.float32 for n in graph.nodes):
         return Front(graph, None, graph)
-    own = {o for n in front for o in n.outputs}
-    nodes = {n.name for n in front}
-    behind = [n for n in graph.nodes if n.name not in nodes]
+    graph = _own_states(graph, needed)
+    own = {o for n in front for o in n.outputs} | {a for a, b in graph.states if a in needed}
+    behind = [n for n in graph.nodes if n not in front]
+    used = {i for n in behind for i in n.inputs}
     results = tuple(n for n in graph.outputs if n in own)
-    read = tuple(dict.fromkeys(i for n in behind for i in n.inputs if i in own))
+    read = tuple(n for n in graph.tensors if n in own & used)
     given = tuple(n for n in graph.inputs if n in needed)
-    first = replace(graph, nodes=(), inputs=given, outputs=tuple(dict.fromkeys((*read, *results)))).with_nodes(front[::-1])
-    others = tuple(n for n in graph.inputs if n not in needed or any(n in m.inputs for m in behind))
-    outputs = tuple(n for n in graph.outputs if n not in own)
-    rest = replace(graph, nodes=(), inputs=(*others, *read), outputs=outputs).with_nodes(behind)
+    first = _part(graph, front, given, tuple(dict.fromkeys((*read, *results))))
+    others = tuple(n for n in graph.inputs if n not in own and (n not in needed or n in used))
+    rest = _part(graph, behind, (*others, *read), tuple(n for n in graph.outputs if n not in own))
     return Front(check(first, "divide"), check(rest, "divide"), graph)
+
+
+def _own_states(graph: Graph, needed: set[str]) -> Graph:
+    """The graph in which what the rest keeps of the front end's results is a copy, computed by the rest."""
+    nodes, outputs, states, names = list(graph.nodes), list(graph.outputs), list[tuple[str, str]](), Names(graph)
+    made: list[Tensor] = []
+    for a, b in graph.states:
+        if b in needed and a not in needed:
+            copy = names.fresh(f"{b}.kept")
+            made.append(Tensor(copy, graph.type(b)))
+            nodes.append(Node(copy, Reshape(graph.type(b).shape), (b,), (copy,)))
+            outputs[outputs.index(b)], b = copy, copy
+        states.append((a, b))
+    return replace(graph, outputs=tuple(outputs), states=tuple(states)).with_nodes(nodes, made) if made else graph
+
+
+def _part(graph: Graph, nodes: Sequence[Node], inputs: tuple[str, ...], outputs: tuple[str, ...]) -> Graph:
+    """Some nodes of a graph, with the states of which the next values are among their outputs."""
+    states = tuple((a, b) for a, b in graph.states if a in inputs and b in outputs)
+    return replace(graph, nodes=(), inputs=inputs, outputs=outputs, states=states).with_nodes(nodes)
 
 
 def joined(front: Front, rest: Graph) -> Graph:
@@ -77,8 +95,16 @@ def joined(front: Front, rest: Graph) -> Graph:
             casts.append(Node(f"{name}/real", Dequantize(), (name,), (source,)))
         casts.append(Node(f"{name}/stored", _cast(tensors[source].type, tensor.type), (source,), (stored[name],)))
     behind = [replace(n, inputs=tuple(stored.get(i, i) for i in n.inputs)) for n in rest.nodes]
-    made = replace(front.whole, nodes=(), tensors=tensors, law=rest.law)
+    states = (*front.graph.states, *rest.states)
+    inputs = _ordered(front.whole.inputs, {*front.graph.inputs, *rest.inputs} - set(front.graph.outputs), [a for a, _ in states])
+    outputs = _ordered(front.whole.outputs, {*front.graph.outputs, *rest.outputs}, [b for _, b in states])
+    made = replace(front.whole, nodes=(), inputs=inputs, outputs=outputs, states=states, tensors=tensors, law=rest.law)
     return check(made.with_nodes([*front.graph.nodes, *casts, *behind]), "join")
+
+
+def _ordered(before: Sequence[str], names: set[str], states: Sequence[str]) -> tuple[str, ...]:
+    """Those of some names that are still there, and states, which may have become others."""
+    return tuple(dict.fromkeys([*(n for n in before if n in names), *states]))
 
 
 def _cast(source: TensorType, stored: TensorType) -> Op:

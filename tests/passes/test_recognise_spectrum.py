@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from edgeq.ops.spectrum import ApplyWindow, BandLevels  # noqa: E402
 from edgeq.plan import plan  # noqa: E402
 from edgeq.quantize import evaluate_float  # noqa: E402
 from edgeq.run import run  # noqa: E402
-from edgeq.simulate import real_array, simulate  # noqa: E402
+from edgeq.simulate import fit_inputs, real_array, simulate  # noqa: E402
 
 SAMPLES, RATE = 1600, 16000
 RNG = np.random.default_rng(5)
@@ -287,3 +288,86 @@ def test_openwakewords_own_file(data: Path) -> None:
         stream = streaming.streamed(made, streaming.parse("time"))  # the peak is that of the frames that are kept
         found = streaming.difference(made, stream, {"input": x})
         assert stream.hop == 160 and found.equal == found.answers > 100
+
+
+class Recurrent(torch.nn.Module):
+    """As Silero: a state of samples before the new ones, padding, a transform, magnitudes, convolutions and an LSTM with its own states.
+
+    `kept`: levels of the inference before are read by the layers, too. `product`: samples are divided by their peak before all.
+    """
+
+    def __init__(self, kept: bool, product: bool) -> None:
+        super().__init__()
+        self.kept, self.product = kept, product
+        self.basis = torch.nn.Parameter(torch.cat(kernels(64, 33, np.hanning(65)[:-1]))[:, None])
+        self.layers = torch.nn.Sequential(
+            torch.nn.Conv1d(33, 16, 3, padding=1), torch.nn.ReLU(), torch.nn.Conv1d(16, 8, 3, stride=2, padding=1), torch.nn.ReLU()
+        )
+        self.cell = torch.nn.LSTM(8, 8)
+        self.last = torch.nn.Conv1d(8, 1, 1)
+
+    def forward(self, x: torch.Tensor, context: torch.Tensor, h: torch.Tensor, c: torch.Tensor, *levels: torch.Tensor) -> Any:
+        both = torch.cat([context, x], 1)
+        if self.product:
+            both = both / (both.abs().amax(1, keepdim=True) + 0.1)
+        y = torch.nn.functional.conv1d(torch.nn.functional.pad(both[:, None], (0, 32), mode="reflect"), self.basis, stride=32)
+        found = torch.sqrt(y[:, :33] ** 2 + y[:, 33:] ** 2)
+        rows = self.layers(found + levels[0] if self.kept else found).permute(2, 0, 1)
+        steps, (h, c) = self.cell(rows, (h, c))
+        answer = torch.sigmoid(self.last(torch.relu(steps[-1:].permute(1, 2, 0))))
+        return answer, both[:, -32:], h, c, *((found,) if self.kept else ())
+
+
+def recurrent(kept: bool, product: bool, folder: Path) -> tuple[Graph, Array, Array]:
+    """The graph with its states, blocks of samples ``[V, 1, 128]`` that follow each other, and what PyTorch answers to them."""
+    torch.manual_seed(0)
+    module, x = Recurrent(kept, product).eval(), sounds(6, (1, SAMPLES))[:, 0, :1536].reshape(-1, 1, 128)
+    states = [torch.zeros(s) for s in ((1, 32), (1, 1, 8), (1, 1, 8), *(((1, 33, 5),) if kept else ()))]
+    names = ["context", "h", "c", *(["levels"] if kept else [])]
+    first, want = states, []
+    with torch.no_grad():
+        for block in x:
+            answer, *states = module(torch.tensor(block), *states)
+            want.append(answer.numpy())
+    path = folder / "m.onnx"
+    torch.onnx.export(
+        module, (torch.zeros(1, 128), *first), path, dynamo=False,
+        input_names=["x", *names], output_names=["y", *(f"{n}_next" for n in names)],
+    )  # fmt: skip
+    return api.load(path, states={n: f"{n}_next" for n in names}), x, np.stack(want)
+
+
+def bit_exact(made: Graph, given: dict[str, Array], chip: str, folder: Path) -> bool:
+    need_emulator(chip)
+    given, program = fit_inputs(made, given), lower(made, target.load(chip))
+    write(emit(program, plan(program), "m"), folder)
+    return compare(simulate(made, given, steps=True), run(folder, target.load(chip), given, steps=True)).bit_exact
+
+
+RECIPES = [(r, "float32") for r in ("int8", "fp16", "mixed", "auto", "few-bits")] + [("int8", "int16"), ("fp16", "int16")]
+
+
+@pytest.mark.parametrize(("recipe", "spectrum"), RECIPES)
+@pytest.mark.parametrize("kept", [False, True])
+def test_states_around_a_spectrum(kept: bool, recipe: str, spectrum: str, tmp_path: Path) -> None:
+    """Samples that are kept stay with the spectrum, and what layers keep, levels too, is stored as the layers have it."""
+    graph, x, want = recurrent(kept, False, tmp_path)
+    assert {"apply_window", "lstm"} <= {n.op.kind() for n in graph.nodes} and len(graph.states) == 3 + kept
+    assert db(want, evaluate_float(graph, {"x": x})["y"]) > 90
+    made = api.quantize(graph, {"x": x}, recipe=recipe, spectrum=spectrum).graph
+    assert made.given == ("x",) and made.results == ("y",) and [a for a, _ in made.states][:1] == ["context"]
+    types = {a: made.type(a).dtype.value for a, _ in made.states}
+    assert types["context"] == {"float32": "f32", "int16": "s16"}[spectrum]
+    assert types["h"] in ("s8", "f16") and types.get("levels", "s8") in ("s8", "f16")
+    assert db(want, real_array(simulate(made, {"x": x}).outputs["y"], made.type("y"))) > 30
+    for chip in ("host", *(("cortex-m4",) if recipe in ("int8", "fp16") else ())):
+        assert bit_exact(made, {"x": x}, chip, tmp_path / chip)
+
+
+def test_a_product_before_a_spectrum(tmp_path: Path) -> None:
+    """It is not kept in float32, so neither is what it makes: the frames' layer stays a convolution, on integers."""
+    graph, x, want = recurrent(False, True, tmp_path)
+    assert {"apply_window", "square"} & {n.op.kind() for n in graph.nodes} == {"square"}
+    made = api.quantize(graph, {"x": x}).graph
+    assert db(want, real_array(simulate(made, {"x": x}).outputs["y"], made.type("y"))) > 20
+    assert bit_exact(made, {"x": x}, "host", tmp_path / "host")
