@@ -41,7 +41,7 @@ typedef struct {
     __asm__ volatile( \
         "push {r0-r12, lr}\n\tsub sp, sp, #44\n\t" \
         "ldr r1, [r0, #12]\n\tldr r3, [r0]\n\tldr.w lr, [r0, #4]\n\trsb r2, r1, #0\n\tand r2, r2, #15\n\tsub r3, r3, #4\n\tsub.w lr, lr, #4\n\t" \
-        "add r4, r3, r1, lsl #2\n\tsub r3, r3, r2, lsl #2\n\tadr.w r5, 2f\n\tmov r6, #140\n\tmla r5, r2, r6, r5\n\torr r5, r5, #1\n\t" \
+        "add r4, r3, r1, lsl #2\n\tsub r3, r3, r2, lsl #2\n\tadr.w r5, 2f\n\tmov r6, #140\n\tmla r5, r2, r6, r5\n\t" \
         "and r2, r2, #3\n\trsb r2, r2, #1\n\tlsl r2, r2, #5\n\tstr r5, [sp]\n\tstr r4, [sp, #4]\n\tstr r3, [sp, #8]\n\tstr r2, [sp, #12]\n\t" \
         "ldr r1, [r0, #8]\n\tldr r2, [r0, #16]\n\tldr r3, [r0, #20]\n\tldr r4, [r0, #24]\n\tldr r5, [r0, #28]\n\tldr r6, [r0, #32]\n\tldr r7, [r0, #36]\n\t" \
         "add r2, r1, r2, lsl #3\n\tstr r1, [sp, #16]\n\tstr r2, [sp, #20]\n\tstr r3, [sp, #24]\n\tstr r4, [sp, #28]\n\tstr r5, [sp, #32]\n\t" \
@@ -49,7 +49,7 @@ typedef struct {
         "1:\n\t" /* eight channels */ \
         "ldr.w r0, [lr, #4]\n\tldr.w r1, [lr, #8]\n\tldr.w r2, [lr, #12]\n\tldr.w r3, [lr, #16]\n\t" \
         "ldr.w r4, [lr, #20]\n\tldr.w r5, [lr, #24]\n\tldr.w r6, [lr, #28]\n\tldr.w r7, [lr, #32]\n\t" \
-        "ldr.w r9, [sp]\n\tldr.w r12, [sp, #8]\n\tldr.w r8, [sp, #12]\n\tadd.w lr, lr, r8\n\tbx r9\n\t" \
+        "ldr.w r9, [sp]\n\tldr.w r12, [sp, #8]\n\tldr.w r8, [sp, #12]\n\tadd.w lr, lr, r8\n\tmov pc, r9\n\t" \
         ".balign 4\n" \
         "2:\n\t" EQ_ARMV7EM_EIGHTS_QUARTER("0", "1", "2", "3", "") EQ_ARMV7EM_EIGHTS_QUARTER("4", "5", "6", "7", "") \
         EQ_ARMV7EM_EIGHTS_QUARTER("8", "9", "10", "11", "") EQ_ARMV7EM_EIGHTS_QUARTER("12", "13", "14", "15", "!") \

@@ -63,7 +63,7 @@ typedef struct {
         "ldr r1, [r0, #8]\n\trsb r2, r1, #0\n\tand r2, r2, #15\n\tmov r7, #24\n\t" EQ_ARMV7EM_PIXELS_BACK \
         "mul r7, r1, r7\n\tstr r5, [sp, #8]\n\tstr r6, [sp, #16]\n\tstr r7, [sp, #20]\n\t" \
         "ldr r3, [r0]\n\tldr r4, [r0, #12]\n\tsub r3, r3, #" EQ_ARMV7EM_PIXELS_BEFORE "\n\tstr r3, [r0]\n\tmla r4, r7, r4, r3\n\tstr r4, [sp, #64]\n\t" \
-        "adr.w r4, 4f\n\tmov r5, #" EQ_ARMV7EM_PIXELS_BYTES "\n\tmla r4, r2, r5, r4\n\torr r4, r4, #1\n\tstr r4, [sp, #12]\n\t" \
+        "adr.w r4, 4f\n\tmov r5, #" EQ_ARMV7EM_PIXELS_BYTES "\n\tmla r4, r2, r5, r4\n\tstr r4, [sp, #12]\n\t" \
         "ldr r1, [r0, #32]\n\tldr r2, [r0, #36]\n\tldr r3, [r0, #40]\n\tldr.w lr, [r0, #4]\n\tsub.w lr, lr, #" EQ_ARMV7EM_PIXELS_BEFORE "\n\t" \
         "str r1, [sp, #36]\n\tstr r2, [sp, #40]\n\tstr r3, [sp, #32]\n\tmovs r1, #1\n\tldr r2, [r0, #52]\n\tsubs r2, r2, #1\n\tstr r1, [sp, #56]\n\tstr r2, [sp, #60]\n" \
         "1:\n\t" /* two channels */ \
@@ -78,7 +78,7 @@ typedef struct {
         "3:\n\tldr r0, [r0]\n" \
         "5:\n\t" /* three pixels */ \
         "ldr r1, [sp]\n\tldr r4, [sp, #4]\n\tldr.w r9, [sp, #8]\n\tldr.w r10, [sp, #12]\n\tldr.w r8, [sp, #16]\n\tldr.w r12, [sp, #20]\n\t" \
-        "mov r2, r1\n\tmov r3, r1\n\tmov r5, r4\n\tmov r6, r4\n\tadd r12, r12, r0\n\tsub.w r0, r0, r9\n\tsub.w lr, lr, r8\n\tbx r10\n\t" \
+        "mov r2, r1\n\tmov r3, r1\n\tmov r5, r4\n\tmov r6, r4\n\tadd r12, r12, r0\n\tsub.w r0, r0, r9\n\tsub.w lr, lr, r8\n\tmov pc, r10\n\t" \
         ".balign 4\n" \
         "4:\n\t" EQ_ARMV7EM_PIXELS_HALF EQ_ARMV7EM_PIXELS_HALF \
         "cmp r0, r12\n\tbne.w 4b\n\t" \

@@ -143,7 +143,7 @@ FRAMES: dict[str, tuple[Conv2d | FullyConnected, tuple[int, ...], tuple[int, ...
     "along width": (Conv2d((1, 4)), (1, 1, 40, 1), (5, 1, 8, 1), True),
     "along height": (Conv2d((4, 1)), (1, 40, 1, 1), (5, 8, 1, 1), True),
     "limited": (Conv2d((1, 4), clamp=(-1.0, 1.0)), (1, 1, 40, 1), (5, 1, 8, 1), False),
-    "padded": (Conv2d((1, 4), pads=(0, 4, 0, 0)), (1, 1, 40, 1), (5, 1, 8, 1), False),
+    "padded": (Conv2d((1, 4), pads=(0, 4, 0, 0)), (1, 1, 40, 1), (5, 1, 8, 1), True),
     "dilated": (Conv2d((1, 4), dilation=(1, 2)), (1, 1, 40, 1), (5, 1, 8, 1), False),
     "of two signals": (Conv2d((1, 4)), (2, 1, 40, 1), (5, 1, 8, 1), False),
     "of two channels": (Conv2d((1, 4)), (1, 1, 40, 2), (5, 1, 8, 2), False),
