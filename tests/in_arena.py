@@ -1,15 +1,20 @@
-"""A runner for tests whose inputs and outputs lie in the arena at their offsets: all memory that the model has, nothing beside it."""
+"""A runner for tests whose inputs and outputs lie in the arena at their offsets: all memory that the model has, nothing beside it.
+
+And a placer: all results that may lie over what is read do, each as near its operand as it may."""
 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from edgeq.build import COMMON_FLAGS, sources
 from edgeq.ir import Array
+from edgeq.plan import arena as planner
+from edgeq.plan.place import Block, Trails, height
 from edgeq.process import run_tool
 from edgeq.record import manifest
 from edgeq.run.layout import Layout
@@ -69,3 +74,25 @@ def run(folder: Path, inputs: Mapping[str, Array], optimize: str = "-O1") -> Run
     pointers = [ctypes.c_void_p(p) for p in (arena.ctypes.data + start, packed.ctypes.data, out.ctypes.data, steps.ctypes.data)]
     ctypes.CDLL(str(library)).run_in_arena(ctypes.c_int32(vectors), *pointers)
     return Run("host in arena", layout.unpack_outputs(out), layout.unpack_steps(steps))
+
+
+def closest(problems: Sequence[Sequence[Block]], bound: int, trails: Sequence[Trails] | None = None) -> tuple[int, int, str, list[int]]:
+    """Every result begins as near its operand as it may, and nothing else shares a byte."""
+    assert trails is not None
+    offsets, top = [-1] * len(problems[0]), 0
+    for (y, x), distance in trails[0].items():
+        assert offsets[x] < 0
+        if offsets[y] < 0:
+            offsets[y] = top - min(distance, 0)
+            offsets[x] = top + max(distance, 0)
+            top = max(offsets[y] + problems[0][y].largest, offsets[x] + problems[0][x].largest)
+    for i, block in enumerate(problems[0]):
+        if offsets[i] < 0:
+            offsets[i], top = top, top + block.largest
+    return 0, height(problems[0], offsets), "by hand", offsets
+
+
+def bring_near(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plans place like this until the test ends."""
+    monkeypatch.setattr(planner, "_needed", lambda program, totals, followed, unit: (list(totals), followed))
+    monkeypatch.setattr(planner, "place", closest)
