@@ -37,7 +37,7 @@ def _narrow(word: int, at: int) -> Move | None:
         return Move(end, 4 * (word & 0x7F) * (-1 if word & 0x80 else 1))
     if word & 0xFF87 in (0x4485, 0x4685):  # add, mov sp, rm
         return Move(end, None)
-    # blx rm; bx rm, which is a return by lr alone; mov pc, rm changes no state: tables of jumps, in compilers' code and edgeq's, stay inside
+    # blx rm; bx rm, which is a return by lr alone. By mov pc, rm compilers and edgeq's own code jump inside of a function.
     if word & 0xFF87 == 0x4780 or (word & 0xFF87 == 0x4700 and word >> 3 & 15 != LINK):
         return Move(end, indirect=True)
     if word & 0xF800 == 0xE000:  # b
