@@ -13,7 +13,7 @@ from graphlib import TopologicalSorter
 import numpy as np
 
 from edgeq.components import strong
-from edgeq.ir import Array, Graph, Node
+from edgeq.ir import Array, Graph, Node, ancestors
 
 CHUNK_BYTES = 64 * 2**20
 Step = Callable[[Node, list[Array]], tuple[Array, ...]]
@@ -86,23 +86,6 @@ def follow_states(graph: Graph, inputs: Mapping[str, Array], step: Step) -> dict
         for a, rows in found.items():
             rows.append(values[a])
     return dict(inputs) | {a: np.concatenate(rows) for a, rows in found.items()}
-
-
-def ancestors(graph: Graph, names: Sequence[str]) -> set[str]:
-    """The tensors that some are computed from, themselves included."""
-    needed = set(names)
-    for node in reversed(graph.nodes):
-        if not needed.isdisjoint(node.outputs):
-            needed.update(node.inputs)
-    return needed
-
-
-def sources(graph: Graph, names: Sequence[str]) -> set[str]:
-    """Likewise, in this inference or an earlier one: what a state was computed from belongs to it."""
-    needed = ancestors(graph, names)
-    while more := [b for a, b in graph.states if a in needed and b not in needed]:
-        needed |= ancestors(graph, more)
-    return needed
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ activation types carry scales. All values are frozen; passes build new graphs.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, ClassVar
@@ -307,6 +307,23 @@ class Graph:
 
     def macs(self) -> int:
         return sum(n.op.macs(*(t.type for t in self.node_inputs(n))) for n in self.nodes)
+
+
+def ancestors(graph: Graph, names: Sequence[str]) -> set[str]:
+    """The tensors that some are computed from, themselves included."""
+    needed = set(names)
+    for node in reversed(graph.nodes):
+        if not needed.isdisjoint(node.outputs):
+            needed.update(node.inputs)
+    return needed
+
+
+def sources(graph: Graph, names: Sequence[str]) -> set[str]:
+    """Likewise, in this inference or an earlier one: what a state was computed from belongs to it."""
+    needed = ancestors(graph, names)
+    while more := [b for a, b in graph.states if a in needed and b not in needed]:
+        needed |= ancestors(graph, more)
+    return needed
 
 
 def check(graph: Graph, stage: str) -> Graph:

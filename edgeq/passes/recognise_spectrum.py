@@ -12,8 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from edgeq import reals
-from edgeq.evaluate import sources
-from edgeq.ir import Array, Graph, Node, Op, Tensor, TensorType
+from edgeq.ir import Array, Graph, Node, Op, Tensor, TensorType, sources
 from edgeq.ops.add import Add
 from edgeq.ops.clamp import Clamp
 from edgeq.ops.conv2d import Conv2d

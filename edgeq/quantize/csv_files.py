@@ -33,7 +33,7 @@ def read_csv(path: Path, graph: Graph) -> tuple[dict[str, Array], list[str] | No
 
     A row is a sample where it has as many values as the input; else it is a moment of a recording, one value per channel, and as
     many rows as the input is long make a sample: one after another, without overlap, each of one label. A first row that is
-    no numbers names the columns: `LABELS` hold labels, `LEFT_OUT` are left out.
+    no numbers names the columns: `LABELS` hold labels, but for a `y` beside a `z`; `LEFT_OUT` are left out.
 
     Raises:
         EdgeqError: the file cannot be read, holds something else than numbers, or does not fit the input.
@@ -66,7 +66,8 @@ def read_table(path: Path) -> Table:
         raise EdgeqError("not a table", where=str(path), why=reason(e)) from e
     head = rows[0] if any(_number(c, between) is None for c in rows[0]) else None
     names = head or [f"column {i + 1}" for i in range(len(rows[0]))]
-    at = next((i for i, n in enumerate(names) if n.lower() in LABELS), None) if head else None
+    labels = LABELS if "z" not in map(str.lower, names) else LABELS[1:]  # x, y, z are axes
+    at = next((i for i, n in enumerate(names) if n.lower() in labels), None) if head else None
     kept = [i for i, n in enumerate(names) if i != at and n.lower() not in LEFT_OUT]
     found = []
     for (line, _), row in itertools.islice(zip(lines, rows, strict=False), int(head is not None), None):

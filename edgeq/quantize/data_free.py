@@ -19,8 +19,7 @@ import numpy as np
 
 from edgeq import reals
 from edgeq.errors import EdgeqError
-from edgeq.evaluate import ancestors
-from edgeq.ir import Array, Graph
+from edgeq.ir import Array, Graph, ancestors
 from edgeq.ops.linear import NO_CLAMP
 from edgeq.quantize import norms
 from edgeq.quantize.floating import evaluate_float

@@ -12,8 +12,7 @@ import numpy as np
 from edgeq import reals
 from edgeq.components import Groups
 from edgeq.errors import EdgeqError
-from edgeq.evaluate import ancestors
-from edgeq.ir import Array, DType, Graph, Node, Op, QParams, Tensor, TensorType, check
+from edgeq.ir import Array, DType, Graph, Node, Op, QParams, Tensor, TensorType, ancestors, check
 from edgeq.ops.concat import Concat
 from edgeq.ops.fourier import BLOCK_BITS, Rfft
 from edgeq.ops.gather import Gather

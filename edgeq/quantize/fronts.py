@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from edgeq.evaluate import sources
-from edgeq.ir import Array, DType, Graph, Node, Op, Tensor, TensorType, check
+from edgeq.ir import Array, DType, Graph, Node, Op, Tensor, TensorType, check, sources
 from edgeq.ops.cast import Cast
 from edgeq.ops.quantize import Dequantize, Quantize
 from edgeq.ops.reshape import Reshape

@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 
 from edgeq import half
-from edgeq.evaluate import ancestors
 from edgeq.formats import PLAIN
 from edgeq.formats.votes import ChannelVotes
-from edgeq.ir import Array, DType, Graph, Node, QParams, Tensor, TensorType, check
+from edgeq.ir import Array, DType, Graph, Node, QParams, Tensor, TensorType, ancestors, check
 from edgeq.ops.linear import clamp_limits
 from edgeq.ops.weights import with_formats
 from edgeq.quantize import layers

@@ -223,6 +223,8 @@ def test_tables_of_sensors(tmp_path: Path) -> None:
 
     assert np.array_equal(read("1,2,3\n4,5,6.5\n", 1, 3), np.array([[[1, 2, 3]], [[4, 5, 6.5]]], np.float32))
     assert np.array_equal(read("# a note\ntimestamp;a;b\n0;1,5;2\n1;3;-4e1\n", 2), np.array([[1.5, 2], [3, -40]], np.float32))
+    for names in ("x,y,z", "X;Y;Z", "z,y,x"):  # axes, no labels
+        assert np.array_equal(read(f"{names}\n1,2,3\n".replace(",", names[1]), 3), [[1, 2, 3]])
     moments = "".join(f"{i}\t{10 * i}\n" for i in range(7))
     assert np.array_equal(read(moments, 1, 3, 2)[1, 0], [[3, 30], [4, 40], [5, 50]]) and len(read(moments, 1, 3, 2)) == 2
     assert np.array_equal(read(moments, 1, 2, 3)[0, 0], [[0, 1, 2], [0, 10, 20]])  # channels first
