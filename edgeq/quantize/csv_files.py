@@ -66,8 +66,8 @@ def read_table(path: Path) -> Table:
         raise EdgeqError("not a table", where=str(path), why=reason(e)) from e
     head = rows[0] if any(_number(c, between) is None for c in rows[0]) else None
     names = head or [f"column {i + 1}" for i in range(len(rows[0]))]
-    labels = LABELS if "z" not in map(str.lower, names) else LABELS[1:]  # x, y, z are axes
-    at = next((i for i, n in enumerate(names) if n.lower() in labels), None) if head else None
+    known = LABELS if "z" not in map(str.lower, names) else LABELS[1:]  # x, y, z are axes
+    at = next((i for i, n in enumerate(names) if n.lower() in known), None) if head else None
     kept = [i for i, n in enumerate(names) if i != at and n.lower() not in LEFT_OUT]
     found = []
     for (line, _), row in itertools.islice(zip(lines, rows, strict=False), int(head is not None), None):
