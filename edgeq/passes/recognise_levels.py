@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import numpy as np
@@ -19,10 +18,8 @@ from edgeq.ops.reduce_sum import ReduceSum
 from edgeq.ops.reshape import Reshape
 from edgeq.ops.spectrum import ApplyWindow, BandLevels
 from edgeq.ops.transpose import Transpose
-from edgeq.passes.recognise_spectrum import squared
+from edgeq.passes.recognise_spectrum import places, squared
 from edgeq.passes.rewrite import Names, computes, constant, repeated
-
-MOST = 2**24  # parts of a spectrum that float32 can number
 
 
 @repeated
@@ -71,16 +68,8 @@ def _part(graph: Graph, producers: dict[str, Node], name: str) -> tuple[Node, Ar
         elif not (square and _turns_signs(graph, node, next(iter(x)))):
             return None
         node = producers.get(next(iter(x)))
-    if not square:
-        return None
-    if node is None or graph.type(node.outputs[0]).size >= MOST:
-        return None
-    shape = graph.type(node.outputs[0]).shape
-    at = np.arange(math.prod(shape), dtype=np.float32).reshape(1, *shape)
-    for move in reversed(moves):
-        constants = [graph.tensors[n].data for n in move.inputs[1:]]
-        at = move.op.real(at, *(c for c in constants if c is not None))
-    return node, at[0].astype(np.int64)
+    at = places(graph, node, moves) if square and node is not None else None
+    return None if node is None or at is None else (node, at)
 
 
 def _turns_signs(graph: Graph, node: Node, x: str) -> bool:

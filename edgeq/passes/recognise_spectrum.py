@@ -7,6 +7,7 @@ the sum of their squares: energies of a spectrum. The weights are compared with 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -26,6 +27,7 @@ from edgeq.ops.reshape import Reshape
 from edgeq.ops.spectrum import ApplyWindow, BandLevels
 from edgeq.passes.rewrite import Names, constant, repeated
 
+MOST = 2**24  # results that float32 can number
 NEAR = 2e-4  # of the window's largest weight: files hold float32, and some make their cosines in float32, too
 
 
@@ -111,14 +113,20 @@ def _part(graph: Graph, producers: dict[str, Node], name: str) -> tuple[Frames, 
         moves.append(node)
         node = producers.get(node.inputs[0])
     frames = None if node is None else _frames(graph, node)
-    if node is None or frames is None or graph.type(node.outputs[0]).size >= 2**24:
-        return None
+    at = None if node is None or frames is None else places(graph, node, moves)
+    return None if frames is None or at is None else (frames, at.reshape(-1, at.shape[-1]))
+
+
+def places(graph: Graph, node: Node, moves: Sequence[Node]) -> Array | None:
+    """Where each element behind some moves, the last one first, is among a node's results: int64; None where there are too many results."""
     shape = graph.type(node.outputs[0]).shape
+    if math.prod(shape) >= MOST:
+        return None
     at = np.arange(math.prod(shape), dtype=np.float32).reshape(1, *shape)
     for move in reversed(moves):
         constants = [graph.tensors[n].data for n in move.inputs[1:]]
         at = move.op.real(at, *(c for c in constants if c is not None))
-    return frames, at.reshape(-1, at.shape[-1]).astype(np.int64)
+    return np.asarray(at[0].astype(np.int64))
 
 
 def _frames(graph: Graph, node: Node) -> Frames | None:
