@@ -87,7 +87,7 @@ def test_a_bug_is_one_line_and_its_place_on_demand(edgeq, model: Path, monkeypat
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="ulimit -v")
-@pytest.mark.parametrize("mebibytes", [24, 32, 48, 64, 80])
+@pytest.mark.parametrize("mebibytes", [32, 48, 64, 80])
 def test_imports_for_which_there_is_no_memory_are_one_line(model: Path, mebibytes: int) -> None:
     """The interpreter itself takes some 15 MiB, NumPy's libraries 90, of which OpenBLAS says for itself that it gets no buffer."""
     command = f"ulimit -v {mebibytes << 10}; exec {sys.executable} -m edgeq inspect {model}"
