@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from float_graphs import Floats
 
+import edgeq
 from edgeq.errors import EdgeqError
 from edgeq.ir import DType, Graph, Node, QParams, Tensor, TensorType
 from edgeq.ops.activations import Tanh
+from edgeq.ops.add import Sub
 from edgeq.ops.fourier import Rfft
 from edgeq.ops.pad import Pad
 from edgeq.ops.reshape import Reshape
@@ -91,6 +93,22 @@ def test_samples_are_moved_and_padded_as_they_are(between: Pad | Reshape) -> Non
     assert made.type("between").dtype is DType.INT16 and made.type("between").scale == made.type("x").scale
     got = real_array(simulate(made, {"x": np.rint(samples["x"] * 32768).astype(np.int16)}).outputs["levels"], made.type("levels"))
     assert np.abs(got - evaluate_float(whole.graph, samples)["levels"]).max() < 0.5
+
+
+@pytest.mark.parametrize("spectrum", ["float32", "int16"])
+def test_the_network_keeps_levels_of_the_frame_before(spectrum: str) -> None:
+    """A state whose next value the front end computes, but which it does not read, is the network's own."""
+    made = front(LEVELS["decibels"]).graph
+    kind = made.type("levels")
+    tensors = {**made.tensors, **{n: Tensor(n, kind) for n in ("before", "change")}}
+    nodes = *made.nodes, Node("change", Sub(), ("levels", "before"), ("change",))
+    whole = Graph("kept", nodes, tensors, ("x", "before"), ("change", "levels"), states=(("before", "levels"),))
+    samples = sounds(1 / 32768)
+    quantized = edgeq.quantize(whole, samples, spectrum=spectrum).graph
+    x, y = quantized.type("x"), quantized.type("change")
+    stored = {"x": samples["x"] if x.q is None else np.rint(samples["x"] / x.scale).astype(np.int16)}
+    got, want = real_array(simulate(quantized, stored).outputs["change"], y), evaluate_float(whole, samples)["change"]
+    assert y.dtype is DType.INT8 and 10 * np.log10(np.square(want).mean() / np.square(got - want).mean()) > 25
 
 
 def test_levels_have_the_rests_scale_in_8_bits() -> None:
